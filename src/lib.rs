@@ -1,0 +1,24 @@
+//! `consul-resolver`: an Envoy filter that discovers services in Consul by itself.
+//!
+//! One VM of the process, the *fetcher*, asks Consul which instances of a service are
+//! healthy and puts a *snapshot* of them into Envoy's shared data; every worker's VM
+//! installs it into its *pools* and picks an *endpoint* for each request.
+//!
+//! The floors, lowest first. Imports go down, or sideways within a folder; a test
+//! (`tests/floors.rs`) enforces it.
+//!
+//! | floor | modules | what they are |
+//! |---|---|---|
+//! | F0 | [`time`], [`rng`], [`backoff`], [`token_bucket`] | small parts: time and randomness are arguments |
+//! | F1 | [`model`] | service, endpoint, snapshot: nouns, no behaviour |
+//! | F2 | [`config`], [`consul`], [`shared`] | what comes from outside, parsed once |
+//! | F3 | [`balance`], [`discovery`] | state machines: events in, commands out |
+//! | F4 | [`router`] | request → service → pick → ticket |
+//! | F5 | [`driver`] | the host's trait and the loop that carries out commands |
+//! | F6 | `proxy` | Envoy: the only floor that exists in the module alone |
+
+pub mod backoff;
+pub mod model;
+pub mod rng;
+pub mod time;
+pub mod token_bucket;

@@ -1,0 +1,5 @@
+//! The nouns of service discovery; they do nothing by themselves.
+
+pub mod endpoint;
+pub mod service;
+pub mod snapshot;

@@ -1,0 +1,68 @@
+//! A limit on how often something may happen.
+
+use core::time::Duration;
+
+use crate::time::Time;
+
+/// A token bucket: `burst` events at once, then one every `interval`.
+///
+/// Kept as the moment at which the bucket will be full again (the *theoretical arrival
+/// time* of the generic cell rate algorithm, ITU-T I.371), so there is no counter to
+/// refill and a clock that stands still just gives no new tokens.
+#[derive(Debug, Clone)]
+pub struct TokenBucket {
+    interval: Duration,
+    depth: Duration,
+    full_at: Time,
+}
+
+impl TokenBucket {
+    /// A full bucket. A `burst` of 0 counts as 1.
+    pub fn new(burst: u32, interval: Duration) -> Self {
+        let depth = interval.saturating_mul(burst.max(1).saturating_sub(1));
+        Self {
+            interval,
+            depth,
+            full_at: Time::ZERO,
+        }
+    }
+
+    /// Takes a token and tells when the event may happen: `now`, or the moment at which
+    /// the token that it took will exist.
+    pub fn take(&mut self, now: Time) -> Time {
+        let wait = self.full_at.since(now).saturating_sub(self.depth);
+        self.full_at = self.full_at.max(now) + self.interval;
+        now + wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn at(seconds: u64) -> Time {
+        Time::from_start(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_burst_is_free_and_what_follows_is_paced() {
+        let mut bucket = TokenBucket::new(2, Duration::from_secs(15));
+        assert_eq!(bucket.take(at(100)), at(100));
+        assert_eq!(bucket.take(at(100)), at(100));
+        assert_eq!(bucket.take(at(100)), at(115));
+        assert_eq!(bucket.take(at(115)), at(130));
+    }
+
+    #[test]
+    fn a_rest_fills_the_bucket_again_but_not_beyond_its_burst() {
+        let mut bucket = TokenBucket::new(2, Duration::from_secs(15));
+        for _ in 0..3 {
+            bucket.take(at(100));
+        }
+        assert_eq!(bucket.take(at(10_000)), at(10_000));
+        assert_eq!(bucket.take(at(10_000)), at(10_000));
+        assert_eq!(bucket.take(at(10_000)), at(10_015));
+    }
+}
