@@ -20,11 +20,7 @@ pub struct Backoff {
 impl Backoff {
     /// Starts with no errors seen.
     pub const fn new(first: Duration, most: Duration) -> Self {
-        Self {
-            first,
-            most,
-            failures: 0,
-        }
+        Self { first, most, failures: 0 }
     }
 
     /// Counts an error and tells how long to wait after it.
@@ -32,9 +28,7 @@ impl Backoff {
         let doubled = self.first.saturating_mul(1_u32 << self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
         let delay = doubled.min(self.most);
-        delay
-            .div_f64(2.0)
-            .saturating_add(delay.mul_f64(rng.unit() / 2.0))
+        delay.div_f64(2.0).saturating_add(delay.mul_f64(rng.unit() / 2.0))
     }
 
     /// Forgets all errors.
@@ -64,10 +58,7 @@ mod tests {
         for n in 0..40 {
             let full = FIRST.saturating_mul(1 << n.min(16)).min(MOST);
             let delay = backoff.on_failure(&mut rng);
-            assert!(
-                delay >= full / 2 && delay <= full,
-                "failure {n}: {delay:?} of {full:?}"
-            );
+            assert!(delay >= full / 2 && delay <= full, "failure {n}: {delay:?} of {full:?}");
         }
         backoff.on_success();
         assert!(backoff.on_failure(&mut rng) <= FIRST);

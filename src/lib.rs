@@ -14,11 +14,21 @@
 //! | F2 | [`config`], [`consul`], [`shared`] | what comes from outside, parsed once |
 //! | F3 | [`balance`], [`discovery`] | state machines: events in, commands out |
 //! | F4 | [`router`] | request → service → pick → ticket |
-//! | F5 | [`driver`] | the host's trait and the loop that carries out commands |
+//! | F5 | [`request`], [`driver`] | the traits of a host, and what is done by way of them |
 //! | F6 | `proxy` | Envoy: the only floor that exists in the module alone |
 
 pub mod backoff;
+pub mod balance;
+pub mod config;
+pub mod consul;
+pub mod discovery;
+pub mod driver;
 pub mod model;
+#[cfg(target_os = "wasi")]
+mod proxy;
+pub mod request;
 pub mod rng;
+pub mod router;
+pub mod shared;
 pub mod time;
 pub mod token_bucket;

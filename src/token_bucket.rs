@@ -20,11 +20,7 @@ impl TokenBucket {
     /// A full bucket. A `burst` of 0 counts as 1.
     pub fn new(burst: u32, interval: Duration) -> Self {
         let depth = interval.saturating_mul(burst.max(1).saturating_sub(1));
-        Self {
-            interval,
-            depth,
-            full_at: Time::ZERO,
-        }
+        Self { interval, depth, full_at: Time::ZERO }
     }
 
     /// Takes a token and tells when the event may happen: `now`, or the moment at which

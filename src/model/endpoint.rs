@@ -18,9 +18,6 @@ pub struct Endpoint {
 impl Endpoint {
     /// An endpoint of weight 1.
     pub const fn new(address: SocketAddr) -> Self {
-        Self {
-            address,
-            weight: NonZeroU16::MIN,
-        }
+        Self { address, weight: NonZeroU16::MIN }
     }
 }

@@ -35,10 +35,8 @@ impl Snapshot {
 
     /// What has changed since `earlier`.
     pub fn since(&self, earlier: &Self) -> Change {
-        let (mut old, mut new) = (
-            earlier.endpoints.iter().peekable(),
-            self.endpoints.iter().peekable(),
-        );
+        let (mut old, mut new) =
+            (earlier.endpoints.iter().peekable(), self.endpoints.iter().peekable());
         let mut change = Change::default();
         loop {
             match (old.peek(), new.peek()) {
@@ -85,10 +83,7 @@ mod tests {
 
     fn endpoint(port: u16, weight: u16) -> Endpoint {
         let address = format!("10.0.0.1:{port}").parse().unwrap();
-        Endpoint {
-            address,
-            weight: NonZeroU16::new(weight).unwrap(),
-        }
+        Endpoint { address, weight: NonZeroU16::new(weight).unwrap() }
     }
 
     #[test]
@@ -102,28 +97,10 @@ mod tests {
     #[test]
     fn a_change_counts_what_came_what_went_and_what_weighs_differently() {
         let old = Snapshot::new(vec![endpoint(1, 1), endpoint(2, 1), endpoint(3, 1)]);
-        let new = Snapshot::new(vec![
-            endpoint(2, 5),
-            endpoint(3, 1),
-            endpoint(4, 1),
-            endpoint(5, 1),
-        ]);
-        assert_eq!(
-            new.since(&old),
-            Change {
-                added: 2,
-                removed: 1,
-                reweighted: 1
-            }
-        );
-        assert_eq!(
-            old.since(&Snapshot::default()),
-            Change {
-                added: 3,
-                removed: 0,
-                reweighted: 0
-            }
-        );
+        let new =
+            Snapshot::new(vec![endpoint(2, 5), endpoint(3, 1), endpoint(4, 1), endpoint(5, 1)]);
+        assert_eq!(new.since(&old), Change { added: 2, removed: 1, reweighted: 1 });
+        assert_eq!(old.since(&Snapshot::default()), Change { added: 3, removed: 0, reweighted: 0 });
         assert_eq!(old.since(&old), Change::default());
     }
 }

@@ -1,0 +1,223 @@
+//! Taking turns by weight.
+
+use core::num::NonZeroU16;
+
+use crate::rng::Rng;
+
+/// A weighted round robin that is smooth: gives each index its turns evenly spaced, not
+/// in a row, and over one period (the sum of the weights, divided by what they have in
+/// common) exactly as many as its weight. Equal weights are a plain round robin.
+///
+/// Walks round a ring of slots again and again. At each visit a slot is credited with its
+/// weight, and has its turn when its credit is full: gRPC's *static stride scheduler*
+/// (gRFC A58, client-side weighted round robin), kept as a running sum instead of a product
+/// and a remainder.
+///
+/// With one slot for each index, as there, a pick passes over as many slots as the greatest
+/// weight is above the mean: thousands where one endpoint of weight 65,535 stands among many
+/// of weight 1, which gRPC prevents by capping the ratio at 10, at the price of not keeping
+/// it. Here no weight is capped: an index heavier than the mean has *several slots*, none of
+/// which weighs more than the mean (rounded up), spread over the ring. That makes less than
+/// two slots for each index, of which a pick looks at less than 2 + 1 / mean on average.
+///
+/// A single pick can have worse luck, if many light slots happen to follow each other: at
+/// the latest after [`RoundRobin::MOST_LOOKS`] it takes the slot at hand, due or not. That
+/// never happens with up to half as many endpoints: a slot of full weight, of which there is
+/// always one, is met before.
+#[derive(Debug, Clone)]
+pub(super) struct RoundRobin {
+    /// In the order of the walk.
+    slots: Vec<Slot>,
+    /// The slot that is visited next.
+    at: usize,
+    /// The credit at which a slot has its turn; the weight of the heaviest slot.
+    full: u16,
+}
+
+/// A place on the ring.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    index: u32,
+    weight: u16,
+    credit: u16,
+}
+
+/// The golden ratio's fraction in units of 2⁻³²: its multiples spread evenly however many
+/// there are.
+const GOLDEN: u32 = 0x9e37_79b9;
+
+impl RoundRobin {
+    /// The slots that one pick looks at, at most.
+    const MOST_LOOKS: u32 = 256;
+
+    /// A ring for these weights, of at most 2³², whose first turn is that of `first` or
+    /// shortly after.
+    ///
+    /// How much credit each slot starts with is random. So neither do several workers walk
+    /// in step, nor does it favour anyone if rings are replaced long before a period is over.
+    pub(super) fn new(weights: &[NonZeroU16], first: usize, rng: &mut Rng) -> Self {
+        let common = weights
+            .iter()
+            .fold(0, |divisor, weight| greatest_common_divisor(divisor, weight.get().into()));
+        let reduced = |weight: &NonZeroU16| u64::from(weight.get()) / common.max(1);
+        let total: u64 = weights.iter().map(reduced).sum();
+        let full = total.div_ceil(weights.len().max(1) as u64) as u16;
+
+        let mut slots = Vec::with_capacity(weights.len());
+        for (index, weight) in weights.iter().enumerate() {
+            let mut left = reduced(weight) as u16;
+            while left > 0 {
+                let weight = left.min(full);
+                left -= weight;
+                slots.push(Slot { index: index as u32, weight, credit: 0 });
+            }
+        }
+        if slots.len() > weights.len() {
+            slots = spread(&slots);
+        }
+        let mut phase = rng.next_u64() as u32;
+        for slot in &mut slots {
+            slot.credit = ((u64::from(phase) * u64::from(full)) >> 32) as u16;
+            phase = phase.wrapping_add(GOLDEN);
+        }
+        let at = slots.iter().position(|slot| slot.index as usize == first);
+        Self { slots, at: at.unwrap_or(0), full }
+    }
+
+    /// The index whose turn it is; none of an empty ring.
+    pub(super) fn take(&mut self) -> Option<usize> {
+        let mut looks = 0;
+        loop {
+            let after = self.at + 1;
+            let is_last = after == self.slots.len();
+            let slot = self.slots.get_mut(self.at)?;
+            self.at = if is_last { 0 } else { after };
+            looks += 1;
+            // Both are below 2¹⁶, so the sum is below 2¹⁷.
+            let credit = u32::from(slot.credit) + u32::from(slot.weight);
+            let left = credit.checked_sub(u32::from(self.full));
+            slot.credit = left.unwrap_or(credit) as u16;
+            if left.is_some() || looks == Self::MOST_LOOKS {
+                return Some(slot.index as usize);
+            }
+        }
+    }
+
+    /// The index of the slot that is visited next; none of an empty ring.
+    pub(super) fn next(&self) -> Option<usize> {
+        self.slots.get(self.at).map(|slot| slot.index as usize)
+    }
+}
+
+/// Moves slots that follow each other far apart, by taking them in golden steps round the
+/// ring. Every place is reached once if the step and the length have no common divisor;
+/// a length for which they have is rounded up, and the places that do not exist left out.
+fn spread(slots: &[Slot]) -> Vec<Slot> {
+    let step_of = |length: u64| (length * u64::from(GOLDEN)) >> 32;
+    let (length, step) = (slots.len() as u64..)
+        .map(|length| (length, step_of(length)))
+        .find(|&(length, step)| greatest_common_divisor(length, step) == 1)
+        .unwrap_or((slots.len() as u64, 1));
+    (0..length).filter_map(|turn| slots.get((turn * step % length) as usize).copied()).collect()
+}
+
+/// Euclid's algorithm; zero divides nothing, so it leaves the other number.
+const fn greatest_common_divisor(a: u64, b: u64) -> u64 {
+    let (mut a, mut b) = (a, b);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn ring(of: &[u16], seed: u64) -> RoundRobin {
+        let weights: Vec<_> = of.iter().map(|&w| NonZeroU16::new(w).unwrap()).collect();
+        RoundRobin::new(&weights, 0, &mut Rng::new(seed))
+    }
+
+    fn turns(ring: &mut RoundRobin, count: usize) -> Vec<usize> {
+        (0..count).map(|_| ring.take().unwrap()).collect()
+    }
+
+    #[test]
+    fn equal_weights_take_plain_turns() {
+        assert_eq!(turns(&mut ring(&[9, 9, 9], 1), 7), [0, 1, 2, 0, 1, 2, 0],);
+    }
+
+    #[test]
+    fn every_index_has_exactly_its_weight_in_turns_over_a_period() {
+        let lopsided = [1, 1, 65_535, 1, 2, 30_000, 1];
+        for of in [&[2, 1][..], &[3, 2, 1], &[5, 1, 1], &[20, 10], &lopsided] {
+            let common = if of == [20, 10] { 10 } else { 1 };
+            let period = of.iter().map(|&w| usize::from(w)).sum::<usize>() / common;
+            let mut ring = ring(of, 3);
+            for _ in 0..3 {
+                let mut seen = vec![0; of.len()];
+                for index in turns(&mut ring, period) {
+                    seen[index] += common;
+                }
+                assert!(seen.iter().zip(of).all(|(&s, &w)| s == usize::from(w)), "{seen:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn turns_are_spread_over_the_period() {
+        for seed in 0..50 {
+            let mut ring = ring(&[1, 10, 1, 1, 1, 1, 1, 1, 1, 1, 1], seed);
+            let turns = turns(&mut ring, 200);
+            let most_in_a_row =
+                turns.chunk_by(|a, b| a == b).filter(|run| run[0] == 1).map(<[usize]>::len).max();
+            // Half of all turns, so one in a row is the least that can be.
+            assert!(most_in_a_row <= Some(3), "seed {seed}: {turns:?}");
+        }
+    }
+
+    #[test]
+    fn a_ring_has_less_than_two_slots_for_each_index_and_few_are_passed_over() {
+        let mut rng = Rng::new(8);
+        let random = (0..1_000).map(|_| 1 + rng.below(999) as u16).collect();
+        let mut one_giant = vec![1; 1_000];
+        one_giant[500] = u16::MAX;
+        let half: Vec<u16> = (0..1_000).map(|i| if i < 500 { 1 } else { 100 }).collect();
+        for of in [random, one_giant, half] {
+            let ring = ring(&of, 4);
+            let slots = ring.slots.len();
+            assert!(slots < 2 * of.len(), "{slots} slots");
+            let weight: f64 = ring.slots.iter().map(|s| f64::from(s.weight)).sum();
+            let looks = slots as f64 * f64::from(ring.full) / weight;
+            assert!(looks < 2.1, "{looks} slots a pick on average");
+        }
+    }
+
+    #[test]
+    fn a_pick_is_bounded_where_chance_puts_all_light_slots_in_a_row() {
+        let slot = |index, weight| Slot { index, weight, credit: 0 };
+        let mut slots = vec![slot(0, 1); 10_000];
+        slots.push(slot(1, 1_000));
+        let mut ring = RoundRobin { slots, at: 0, full: 1_000 };
+        assert_eq!(ring.take(), Some(0));
+        assert_eq!(ring.at, RoundRobin::MOST_LOOKS as usize);
+    }
+
+    #[test]
+    fn workers_with_other_seeds_do_not_walk_in_step() {
+        let weights = [1, 2, 3, 4, 5];
+        let one = turns(&mut ring(&weights, 1), 15);
+        let two = turns(&mut ring(&weights, 2), 15);
+        assert_ne!(one, two);
+    }
+
+    #[test]
+    fn an_empty_ring_has_no_turns() {
+        let mut empty = ring(&[], 1);
+        assert_eq!(empty.next(), None);
+        assert_eq!(empty.take(), None);
+    }
+}

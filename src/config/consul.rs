@@ -1,0 +1,195 @@
+//! Where Consul is and how it is asked.
+
+use core::ops::RangeInclusive;
+use core::time::Duration;
+
+use super::error::ConfigError;
+use super::node::Node;
+use super::problem::Problem;
+
+/// Where Consul is and how it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consul {
+    /// The Envoy cluster of the Consul agent or servers.
+    pub cluster: String,
+    /// The `Host` header of the queries.
+    pub authority: String,
+    /// The datacenter to ask for; none is the agent's own.
+    pub datacenter: Option<String>,
+    /// The namespace to ask in (Consul Enterprise); none is the token's own.
+    pub namespace: Option<String>,
+    /// The admin partition to ask in (Consul Enterprise); none is the agent's own.
+    pub partition: Option<String>,
+    /// How fresh an answer must be.
+    pub consistency: Consistency,
+    /// How long Consul may hold a blocking query, before the jitter that it adds.
+    pub wait: Duration,
+    /// The environment variable of the VM that holds the ACL token.
+    pub token_env: Option<String>,
+}
+
+impl Consul {
+    /// The shortest and the longest `wait`; Consul itself cuts at 10 minutes.
+    pub const WAIT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
+    /// The `wait` where none is given: below the minute after which proxies and load
+    /// balancers like to cut idle connections.
+    pub const DEFAULT_WAIT: Duration = Duration::from_secs(55);
+    /// The most bytes of `cluster`, `authority` and `token_env`.
+    pub const MAX_NAME_BYTES: usize = 255;
+    /// The most bytes of `datacenter`, `namespace` and `partition`.
+    pub const MAX_SCOPE_BYTES: usize = 64;
+    /// The fields that the configuration knows.
+    pub const FIELDS: &[&str] = &[
+        "cluster",
+        "authority",
+        "datacenter",
+        "namespace",
+        "partition",
+        "consistency",
+        "wait",
+        "token_env",
+    ];
+
+    /// Asks through this Envoy cluster, and leaves all else at its default.
+    pub fn new(cluster: impl Into<String>) -> Self {
+        let cluster = cluster.into();
+        Self {
+            authority: cluster.clone(),
+            cluster,
+            datacenter: None,
+            namespace: None,
+            partition: None,
+            consistency: Consistency::default(),
+            wait: Self::DEFAULT_WAIT,
+            token_env: None,
+        }
+    }
+
+    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+        let object = node.object(Self::FIELDS)?;
+        let cluster =
+            object.required("cluster", "the name of Consul's cluster in Envoy", |node| {
+                node.line(Self::MAX_NAME_BYTES)
+            })?;
+        let defaults = Self::new(cluster);
+        let authority = match object.optional("authority", authority)? {
+            Some(authority) => authority,
+            None => match cluster.chars().find(|c| !is_host_character(*c)) {
+                Some(found) => {
+                    let problem = Problem::ClusterIsNoAuthority { found };
+                    return Err(object.refused("authority", problem));
+                }
+                None => defaults.authority,
+            },
+        };
+        Ok(Self {
+            cluster: defaults.cluster,
+            authority,
+            datacenter: object.optional("datacenter", scope)?,
+            namespace: object.optional("namespace", scope)?,
+            partition: object.optional("partition", scope)?,
+            consistency: object
+                .optional("consistency", |node| node.choice("consistency", Consistency::CHOICES))?
+                .unwrap_or(defaults.consistency),
+            wait: object
+                .optional("wait", |node| node.duration(Self::WAIT))?
+                .unwrap_or(defaults.wait),
+            token_env: object.optional("token_env", variable)?,
+        })
+    }
+}
+
+/// How fresh an answer of Consul must be; its consistency modes and its agents' cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Consistency {
+    /// The leader answers; in rare moments a deposed one.
+    #[default]
+    Default,
+    /// Any server answers, even without a leader.
+    Stale,
+    /// The leader answers after it has asked the others.
+    Consistent,
+    /// The agent answers from its cache, and asks the servers in the background.
+    Cached,
+}
+
+impl Consistency {
+    /// The modes, as the configuration calls them.
+    pub const CHOICES: &[(&str, Self)] = &[
+        ("default", Self::Default),
+        ("stale", Self::Stale),
+        ("consistent", Self::Consistent),
+        ("cached", Self::Cached),
+    ];
+}
+
+fn authority(node: &Node<'_>) -> Result<String, ConfigError> {
+    node.text(
+        Consul::MAX_NAME_BYTES,
+        is_host_character,
+        "only the characters of a URL's host and port",
+    )
+    .map(str::to_owned)
+}
+
+/// Tells whether a `Host` header may have it (RFC 3986, section 3.2.2); the HTTP server of
+/// Go, in which Consul is written, answers 400 to all others.
+fn is_host_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=%:[]".contains(c)
+}
+
+fn scope(node: &Node<'_>) -> Result<String, ConfigError> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    node.text(Consul::MAX_SCOPE_BYTES, is_allowed, "only ASCII letters, digits, \"-\" and \"_\"")
+        .map(str::to_owned)
+}
+
+/// Reads the name of an environment variable (POSIX). A wrong text is not quoted in the
+/// error, because the likeliest one is the token.
+fn variable(node: &Node<'_>) -> Result<String, ConfigError> {
+    let text = node.string()?;
+    if looks_like_token(text) {
+        return Err(node.refused(Problem::TokenInConfiguration));
+    }
+    let is_name = (1..=Consul::MAX_NAME_BYTES).contains(&text.len())
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if !is_name {
+        return Err(node.refused(Problem::NotAVariable));
+    }
+    Ok(text.to_owned())
+}
+
+/// Tells whether it is a UUID, which Consul's tokens are; the hyphens may be missing.
+fn looks_like_token(text: &str) -> bool {
+    let mut digits = 0_usize;
+    for byte in text.bytes() {
+        match byte {
+            b'-' => {}
+            _ if byte.is_ascii_hexdigit() => digits += 1,
+            _ => return false,
+        }
+    }
+    digits == 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn a_uuid_is_taken_for_a_token_and_a_variable_is_not() {
+        assert!(looks_like_token("b1a8c7d6-0e4f-4a5b-9c3d-2e1f0a9b8c7d"));
+        assert!(looks_like_token("b1a8c7d60e4f4a5b9c3d2e1f0a9b8c7d"));
+        for text in ["", "CONSUL_HTTP_TOKEN", "DEADBEEF", "-"] {
+            assert!(!looks_like_token(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_default_authority_is_the_name_of_the_cluster() {
+        assert_eq!(Consul::new("consul").authority, "consul");
+    }
+}

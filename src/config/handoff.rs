@@ -1,0 +1,49 @@
+//! How a pick reaches Envoy's router.
+
+use super::error::ConfigError;
+use super::node::Node;
+use super::problem::Problem;
+
+/// How a pick reaches Envoy's router; the clusters of the Envoy configuration must agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Handoff {
+    /// One endpoint in the request's filter state, for an `ORIGINAL_DST` cluster.
+    #[default]
+    FilterState,
+    /// Several distinct endpoints in request headers, for a composite cluster that takes
+    /// the next one for each retry.
+    Headers {
+        /// How many, from 1 to [`Handoff::MAX_ATTEMPTS`]; the first attempt counts. The
+        /// route's `num_retries` is one less, or less.
+        attempts: u8,
+    },
+}
+
+impl Handoff {
+    /// The most attempts: each is a header to write and a cluster to configure.
+    pub const MAX_ATTEMPTS: u8 = 4;
+    /// The attempts where none are given: one retry, which reaches another instance.
+    pub const DEFAULT_ATTEMPTS: u8 = 2;
+    /// The fields that the configuration knows.
+    pub const FIELDS: &[&str] = &["via", "attempts"];
+    /// The ways, as the configuration calls them.
+    pub const CHOICES: &[(&str, Self)] = &[
+        ("filter_state", Self::FilterState),
+        ("headers", Self::Headers { attempts: Self::DEFAULT_ATTEMPTS }),
+    ];
+
+    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+        let object = node.object(Self::FIELDS)?;
+        let via = object.required("via", "filter_state or headers", |node| {
+            node.choice("handoff", Self::CHOICES)
+        })?;
+        let attempts = object.optional("attempts", |node| node.integer(1..=Self::MAX_ATTEMPTS))?;
+        match (via, attempts) {
+            (Self::Headers { .. }, Some(attempts)) => Ok(Self::Headers { attempts }),
+            (Self::FilterState, Some(_)) => {
+                Err(object.refused("attempts", Problem::AttemptsWithoutHeaders))
+            }
+            (via, None) => Ok(via),
+        }
+    }
+}

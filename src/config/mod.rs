@@ -1,0 +1,225 @@
+//! The filter's configuration: JSON in, checked types out, errors that name their place.
+//!
+//! Envoy hands the configuration over as JSON text where it was written as a `StringValue`,
+//! and as protobuf where it was written as a `Struct`. It is read once into JSON values, and these by a reader
+//! that knows where it stands; nothing that this module has accepted needs to be checked
+//! again. `envoy/config.schema.json` says the same to editors.
+//!
+//! Limits: [`Config::MAX_BYTES`] of text, 127 levels of nesting (`serde_json`'s), and what
+//! the constants of each type say. Of a field that one JSON object has twice the last
+//! counts, as everywhere in `serde_json`; a `Struct` cannot have one twice.
+
+mod consul;
+mod duration;
+mod error;
+mod excerpt;
+mod handoff;
+mod host_pattern;
+mod node;
+mod place;
+mod problem;
+mod protobuf;
+mod service;
+mod suggestion;
+
+use core::ops::RangeInclusive;
+use core::time::Duration;
+
+use hashbrown::HashMap;
+use log::LevelFilter;
+
+pub use self::consul::{Consistency, Consul};
+pub use self::duration::DurationError;
+pub use self::error::ConfigError;
+pub use self::excerpt::Excerpt;
+pub use self::handoff::Handoff;
+pub use self::host_pattern::{HostPattern, HostPatternError};
+pub use self::place::Place;
+pub use self::problem::Problem;
+pub use self::protobuf::StructError;
+pub use self::service::{AddressChoice, HealthThreshold, Policy, Service};
+
+use self::node::Node;
+
+/// The filter's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where Consul is and how it is asked.
+    pub consul: Consul,
+    /// The services to discover, at least one and at most [`Config::MAX_SERVICES`]. No two
+    /// have the same name (in any case: Consul does not tell it apart) or a host in common.
+    pub services: Vec<Service>,
+    /// How a pick reaches Envoy's router.
+    pub handoff: Handoff,
+    /// Whether the Envoy route's metadata may name a request's service.
+    pub route_metadata: bool,
+    /// What happens to a request of no service.
+    pub unmatched: Unmatched,
+    /// How long a request may wait for a service that was never resolved yet; 0 is not at
+    /// all.
+    pub warmup_timeout: Duration,
+    /// The least important level that is logged.
+    pub log_level: LevelFilter,
+}
+
+impl Config {
+    /// The most bytes of a configuration.
+    pub const MAX_BYTES: usize = 1 << 20;
+    /// The most services: their ids have 16 bits.
+    pub const MAX_SERVICES: usize = 65_535;
+    /// The shortest and the longest `warmup_timeout`.
+    pub const WARMUP_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
+    /// The `warmup_timeout` where none is given.
+    pub const DEFAULT_WARMUP_TIMEOUT: Duration = Duration::from_secs(2);
+    /// The fields that the configuration knows.
+    pub const FIELDS: &[&str] = &[
+        "consul",
+        "services",
+        "handoff",
+        "route_metadata",
+        "unmatched",
+        "warmup_timeout",
+        "log_level",
+    ];
+    /// The log levels, as the configuration calls them.
+    pub const LOG_LEVELS: &[(&str, LevelFilter)] = &[
+        ("off", LevelFilter::Off),
+        ("error", LevelFilter::Error),
+        ("warn", LevelFilter::Warn),
+        ("info", LevelFilter::Info),
+        ("debug", LevelFilter::Debug),
+        ("trace", LevelFilter::Trace),
+    ];
+
+    /// Reads a configuration as Envoy hands it over: JSON text, or the protobuf encoding of
+    /// a `google.protobuf.Struct`.
+    ///
+    /// The same bytes give the same result on every thread: nothing but the bytes decides.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is not as the contract says, with its place. Unknown fields are
+    /// found before anything else in the same object is looked at, so that a misspelt field
+    /// is not reported as a missing one.
+    pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
+        if json.len() > Self::MAX_BYTES {
+            return Err(ConfigError::TooLarge { limit: Self::MAX_BYTES, found: json.len() });
+        }
+        let Some(first) = json.iter().find(|byte| !byte.is_ascii_whitespace()) else {
+            return Err(ConfigError::Empty);
+        };
+        // The encoding of a `Struct` begins with a byte that is a blank in JSON, and goes on
+        // with a length that may be any character: only the whole tells which it is.
+        let value = match (serde_json::from_slice(json), protobuf::read_struct(json)) {
+            (Ok(value), _) | (Err(_), Ok(value)) => value,
+            (Err(_), Err(cause)) if cause.is_about_a_struct() => {
+                return Err(ConfigError::Struct { cause });
+            }
+            (Err(cause), Err(_)) if matches!(first, b'{' | b'[') => {
+                return Err(ConfigError::Syntax { cause });
+            }
+            (Err(cause), Err(_)) => return Err(ConfigError::NotJson { cause }),
+        };
+        Self::read(&Node::root(&value))
+    }
+
+    fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+        let object = node.object(Self::FIELDS)?;
+        let config = Self {
+            consul: object.required(
+                "consul",
+                "an object such as {\"cluster\": \"consul\"}",
+                Consul::read,
+            )?,
+            services: object.required(
+                "services",
+                "an array such as [{\"name\": \"web\"}]",
+                services,
+            )?,
+            handoff: object.optional("handoff", Handoff::read)?.unwrap_or_default(),
+            route_metadata: object.optional("route_metadata", Node::boolean)?.unwrap_or(false),
+            unmatched: object
+                .optional("unmatched", |node| node.choice("reaction", Unmatched::CHOICES))?
+                .unwrap_or_default(),
+            warmup_timeout: object
+                .optional("warmup_timeout", |node| node.duration(Self::WARMUP_TIMEOUT))?
+                .unwrap_or(Self::DEFAULT_WARMUP_TIMEOUT),
+            log_level: object
+                .optional("log_level", |node| node.choice("log level", Self::LOG_LEVELS))?
+                .unwrap_or(LevelFilter::Info),
+        };
+        config.check_hosts_given()?;
+        Ok(config)
+    }
+
+    /// Refuses a service that no request could ever find.
+    fn check_hosts_given(&self) -> Result<(), ConfigError> {
+        if self.route_metadata || self.services.len() == 1 {
+            return Ok(());
+        }
+        match self.services.iter().position(|service| service.hosts.is_empty()) {
+            Some(index) => Err(ConfigError::Refused {
+                place: service_place(index).field("hosts"),
+                problem: Problem::HostsNeeded,
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What happens to a request that belongs to no service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Unmatched {
+    /// It goes on untouched.
+    #[default]
+    Pass,
+    /// It is answered 404.
+    Reject,
+}
+
+impl Unmatched {
+    /// The reactions, as the configuration calls them.
+    pub const CHOICES: &[(&str, Self)] = &[("pass", Self::Pass), ("reject", Self::Reject)];
+}
+
+fn services(node: &Node<'_>) -> Result<Vec<Service>, ConfigError> {
+    let services = node.array(Config::MAX_SERVICES, Service::read)?;
+    if services.is_empty() {
+        return Err(node.refused(Problem::Empty { expected: "at least one service" }));
+    }
+    check_names_differ(&services)?;
+    check_hosts_differ(&services)?;
+    Ok(services)
+}
+
+fn check_names_differ(services: &[Service]) -> Result<(), ConfigError> {
+    let place = |index| service_place(index).field("name");
+    let mut seen = HashMap::with_capacity(services.len());
+    for (index, service) in services.iter().enumerate() {
+        if let Some(first) = seen.insert(service.name.to_ascii_lowercase(), index) {
+            let text = Excerpt::of(&service.name);
+            let problem = Problem::Repeated { text, first: place(first) };
+            return Err(ConfigError::Refused { place: place(index), problem });
+        }
+    }
+    Ok(())
+}
+
+fn check_hosts_differ(services: &[Service]) -> Result<(), ConfigError> {
+    let place = |(index, host)| service_place(index).field("hosts").item(host);
+    let mut seen = HashMap::new();
+    for (index, service) in services.iter().enumerate() {
+        for (host, pattern) in service.hosts.iter().enumerate() {
+            if let Some(first) = seen.insert(pattern, (index, host)) {
+                let text = Excerpt::of(&pattern.to_string());
+                let problem = Problem::Repeated { text, first: place(first) };
+                return Err(ConfigError::Refused { place: place((index, host)), problem });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn service_place(index: usize) -> Place {
+    Place::root().field("services").item(index)
+}

@@ -1,0 +1,223 @@
+//! A JSON value that knows its place.
+
+use core::ops::RangeInclusive;
+use core::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::duration::parse_duration;
+use super::error::ConfigError;
+use super::excerpt::Excerpt;
+use super::place::Place;
+use super::problem::Problem;
+use super::suggestion::suggestion;
+
+/// A JSON value together with its place, so that every reading of it that fails can say
+/// where. Nothing is converted silently: `"2"` is no number, `null` is no absent field.
+pub(super) struct Node<'a> {
+    place: Place,
+    value: &'a Value,
+}
+
+impl<'a> Node<'a> {
+    /// The outermost value.
+    pub(super) const fn root(value: &'a Value) -> Self {
+        Self { place: Place::root(), value }
+    }
+
+    /// Refuses what stands here.
+    pub(super) fn refused(&self, problem: Problem) -> ConfigError {
+        ConfigError::Refused { place: self.place.clone(), problem }
+    }
+
+    /// Reads an object that has none but the known fields.
+    pub(super) fn object(&self, known: &'static [&'static str]) -> Result<Object<'a>, ConfigError> {
+        let Value::Object(fields) = self.value else {
+            return Err(self.wrong_type("an object"));
+        };
+        match fields.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(name) => Err(ConfigError::Refused {
+                place: self.place.field(name),
+                problem: Problem::UnknownField { known, suggestion: suggestion(name, known) },
+            }),
+            None => Ok(Object { place: self.place.clone(), fields }),
+        }
+    }
+
+    /// Reads an array of at most `most` items, each by `read`.
+    pub(super) fn array<T>(
+        &self,
+        most: usize,
+        read: impl Fn(&Node<'a>) -> Result<T, ConfigError>,
+    ) -> Result<Vec<T>, ConfigError> {
+        let Value::Array(items) = self.value else {
+            return Err(self.wrong_type("an array"));
+        };
+        if items.len() > most {
+            return Err(self.refused(Problem::TooMany { limit: most, found: items.len() }));
+        }
+        let node = |(index, value)| Self { place: self.place.item(index), value };
+        items.iter().enumerate().map(|item| read(&node(item))).collect()
+    }
+
+    /// Reads a string of any content.
+    pub(super) fn string(&self) -> Result<&'a str, ConfigError> {
+        self.value.as_str().ok_or_else(|| self.wrong_type("a string"))
+    }
+
+    /// Reads a string that is not blank, has at most `most` bytes and only characters that
+    /// `is_allowed`; `expected` describes these.
+    pub(super) fn text(
+        &self,
+        most: usize,
+        is_allowed: impl Fn(char) -> bool,
+        expected: &'static str,
+    ) -> Result<&'a str, ConfigError> {
+        let text = self.string()?;
+        if text.trim().is_empty() {
+            return Err(self.refused(Problem::Empty { expected: "a text that is not blank" }));
+        }
+        if text.len() > most {
+            return Err(self.refused(Problem::TooLong { limit: most, found: text.len() }));
+        }
+        match text.chars().find(|c| !is_allowed(*c)) {
+            Some(found) => Err(self.refused(Problem::Character { found, expected })),
+            None => Ok(text),
+        }
+    }
+
+    /// Reads a text of at most `most` bytes without control characters.
+    pub(super) fn line(&self, most: usize) -> Result<&'a str, ConfigError> {
+        self.text(most, |c| !c.is_control(), "no control characters")
+    }
+
+    /// Reads `true` or `false`.
+    pub(super) fn boolean(&self) -> Result<bool, ConfigError> {
+        self.value.as_bool().ok_or_else(|| self.wrong_type("true or false"))
+    }
+
+    /// Reads a whole number within limits. It may be written `2.0`: a number of a protobuf
+    /// `Struct` is a double.
+    pub(super) fn integer(&self, limits: RangeInclusive<u8>) -> Result<u8, ConfigError> {
+        let number = self.value.as_f64().filter(|number| number.fract() == 0.0);
+        let number = number.ok_or_else(|| self.wrong_type("a whole number"))?;
+        let (least, most) = limits.into_inner();
+        (least..=most).find(|candidate| f64::from(*candidate) == number).ok_or_else(|| {
+            self.refused(Problem::NumberOutOfRange { found: self.value.to_string(), least, most })
+        })
+    }
+
+    /// Reads a duration within limits; see [`parse_duration`] for its form.
+    pub(super) fn duration(
+        &self,
+        limits: RangeInclusive<Duration>,
+    ) -> Result<Duration, ConfigError> {
+        const EXPECTED: &str =
+            "a duration in quotes with its unit, such as \"250ms\", \"5s\" or \"1m\"";
+        let text = self.value.as_str().ok_or_else(|| self.wrong_type(EXPECTED))?;
+        let found = parse_duration(text).map_err(|e| self.refused(Problem::Duration(e)))?;
+        if limits.contains(&found) {
+            return Ok(found);
+        }
+        let (least, most) = limits.into_inner();
+        Err(self.refused(Problem::DurationOutOfRange { found, least, most }))
+    }
+
+    /// Reads one of the names on a list; `noun` says what the list is of.
+    pub(super) fn choice<T: Copy>(
+        &self,
+        noun: &'static str,
+        choices: &[(&'static str, T)],
+    ) -> Result<T, ConfigError> {
+        let text = self.string()?;
+        choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice).ok_or_else(|| {
+            let known = choices.iter().map(|(name, _)| *name).collect();
+            self.refused(Problem::UnknownChoice { noun, found: Excerpt::of(text), known })
+        })
+    }
+
+    fn wrong_type(&self, expected: &'static str) -> ConfigError {
+        let found = match self.value {
+            Value::Null => "null".to_owned(),
+            Value::Bool(value) => value.to_string(),
+            Value::Number(number) => format!("the number {number}"),
+            Value::String(text) => format!("the string {}", Excerpt::of(text)),
+            Value::Array(_) => "an array".to_owned(),
+            Value::Object(_) => "an object".to_owned(),
+        };
+        self.refused(Problem::WrongType { expected, found })
+    }
+}
+
+/// A JSON object whose fields are all known.
+pub(super) struct Object<'a> {
+    place: Place,
+    fields: &'a Map<String, Value>,
+}
+
+impl<'a> Object<'a> {
+    /// Reads a field that may be absent.
+    pub(super) fn optional<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&Node<'a>) -> Result<T, ConfigError>,
+    ) -> Result<Option<T>, ConfigError> {
+        let node = |value| Node { place: self.place.field(name), value };
+        self.fields.get(name).map(|value| read(&node(value))).transpose()
+    }
+
+    /// Reads a field that must be there; `expected` says what belongs there.
+    pub(super) fn required<T>(
+        &self,
+        name: &str,
+        expected: &'static str,
+        read: impl FnOnce(&Node<'a>) -> Result<T, ConfigError>,
+    ) -> Result<T, ConfigError> {
+        self.optional(name, read)?.ok_or_else(|| self.refused(name, Problem::Missing { expected }))
+    }
+
+    /// Refuses a field, or its absence.
+    pub(super) fn refused(&self, name: &str, problem: Problem) -> ConfigError {
+        ConfigError::Refused { place: self.place.field(name), problem }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn a_whole_number_may_be_written_as_a_double() {
+        for value in [json!(2), json!(2.0)] {
+            assert_eq!(Node::root(&value).integer(1..=4).unwrap(), 2);
+        }
+        for value in [json!(0), json!(-1), json!(5), json!(2.5), json!(1e300), json!("2")] {
+            assert!(Node::root(&value).integer(1..=4).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_place_however_deep() {
+        let value = json!({ "a": [{}, { "b": 1 }] });
+        let error = Node::root(&value)
+            .object(&["a"])
+            .and_then(|object| {
+                object.optional("a", |a| {
+                    a.array(2, |item| item.object(&["b"])?.optional("b", Node::string))
+                })
+            })
+            .unwrap_err();
+        assert_eq!(error.to_string(), "a[1].b: expected a string, found the number 1");
+    }
+
+    #[test]
+    fn null_is_no_absent_field() {
+        let value = json!({ "a": null });
+        let object = Node::root(&value).object(&["a", "b"]).unwrap();
+        assert!(object.optional("a", Node::string).is_err());
+        assert_eq!(object.optional("b", Node::string).unwrap(), None);
+    }
+}

@@ -1,0 +1,299 @@
+//! Decodes a body of `/v1/health/service/<name>`.
+
+use core::fmt;
+
+use serde::de::{DeserializeSeed, Error as _, SeqAccess};
+use serde_json::error::Category;
+
+use crate::consul::dropped::Dropped;
+use crate::consul::lenient::{Fill, Target};
+use crate::consul::selection::Selection;
+use crate::consul::wire::Entry;
+use crate::model::endpoint::Endpoint;
+use crate::model::snapshot::Snapshot;
+
+/// The longest body that is read, in bytes: what Envoy lets through to a filter
+/// (`http.async_response_buffer_limit`), some 25,000 instances of the usual 1.3 KB.
+pub const MAX_BODY: usize = 32 << 20;
+
+/// The most endpoints that one service may have, those with the same address counted each.
+/// A service beyond it is more likely a mistake than a service, and a snapshot of it would
+/// be copied to every VM.
+pub const MAX_ENDPOINTS: usize = 65_536;
+
+/// What a body says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Decoded {
+    /// The instances that take traffic.
+    pub snapshot: Snapshot,
+    /// The others, by reason.
+    pub dropped: Dropped,
+}
+
+/// Decodes a body into endpoints.
+///
+/// The body is read in one pass; of each entry only the endpoint stays, so the memory used
+/// is that of the endpoints, whatever else Consul says about them. An entry that makes no
+/// sense costs that entry and is counted; a body that is no array of JSON, or not all of
+/// one, is an error as a whole, for it says nothing about what is missing from it.
+pub fn decode(body: &[u8], selection: &Selection) -> Result<Decoded, DecodeError> {
+    if body.len() > MAX_BODY {
+        return Err(DecodeError::TooLarge { limit: MAX_BODY, found: body.len() });
+    }
+    let mut reading =
+        Reading { selection, endpoints: Vec::new(), dropped: Dropped::default(), refused: None };
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = Fill(&mut reading).deserialize(&mut json);
+    if let Some(error) = reading.refused {
+        return Err(error);
+    }
+    read.map_err(|error| DecodeError::malformed(&error))?;
+    json.end().map_err(|error| DecodeError::trailing(&error))?;
+    Ok(Decoded { snapshot: Snapshot::new(reading.endpoints), dropped: reading.dropped })
+}
+
+struct Reading<'s> {
+    selection: &'s Selection,
+    endpoints: Vec<Endpoint>,
+    dropped: Dropped,
+    /// Set where the body is refused although it may be JSON.
+    refused: Option<DecodeError>,
+}
+
+impl<'de> Target<'de> for Reading<'_> {
+    fn on_array<A: SeqAccess<'de>>(&mut self, mut entries: A) -> Result<(), A::Error> {
+        loop {
+            let mut entry = Entry::new(self.selection.tag());
+            if entries.next_element_seed(Fill(&mut entry))?.is_none() {
+                return Ok(());
+            }
+            match self.selection.endpoint(&entry) {
+                Ok(_) if self.endpoints.len() >= MAX_ENDPOINTS => {
+                    let error = DecodeError::TooManyEndpoints { limit: MAX_ENDPOINTS };
+                    let stop = A::Error::custom(&error);
+                    self.refused = Some(error);
+                    return Err(stop);
+                }
+                Ok(endpoint) => self.endpoints.push(endpoint),
+                Err(reason) => self.dropped.count(reason),
+            }
+        }
+    }
+
+    fn on_other(&mut self) {
+        self.refused = Some(DecodeError::NotAnArray);
+    }
+}
+
+/// Why a body could not be decoded. It names places in the body and never repeats any of
+/// it, since instances may carry secrets in their metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DecodeError {
+    /// The body is longer than [`MAX_BODY`].
+    TooLarge {
+        /// The most bytes that are read.
+        limit: usize,
+        /// The bytes that there were.
+        found: usize,
+    },
+    /// The body is not JSON, from here on, or ends within a number.
+    NotJson {
+        /// The line, from 1.
+        line: usize,
+        /// The byte in it, from 1.
+        column: usize,
+    },
+    /// The body ends in the middle; an empty one does so at once.
+    Truncated {
+        /// The last line.
+        line: usize,
+        /// Its last byte.
+        column: usize,
+    },
+    /// Something follows the array.
+    Trailing {
+        /// The line, from 1.
+        line: usize,
+        /// The byte in it, from 1.
+        column: usize,
+    },
+    /// The body is JSON, but no array.
+    NotAnArray,
+    /// More endpoints than [`MAX_ENDPOINTS`].
+    TooManyEndpoints {
+        /// The most endpoints of a service.
+        limit: usize,
+    },
+}
+
+impl DecodeError {
+    fn malformed(error: &serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        match error.classify() {
+            Category::Eof => Self::Truncated { line, column },
+            Category::Io | Category::Syntax | Category::Data => Self::NotJson { line, column },
+        }
+    }
+
+    fn trailing(error: &serde_json::Error) -> Self {
+        Self::Trailing { line: error.line(), column: error.column() }
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("could not decode consul's answer: ")?;
+        match self {
+            Self::TooLarge { limit, found } => {
+                write!(f, "{found} bytes; at most {limit} are read, a filter may narrow it down")
+            }
+            Self::NotJson { line, column } => {
+                write!(f, "not JSON at line {line} column {column}; is it Consul that answers?")
+            }
+            Self::Truncated { line, column } => {
+                write!(f, "truncated at line {line} column {column}")
+            }
+            Self::Trailing { line, column } => {
+                write!(f, "more follows the array at line {line} column {column}")
+            }
+            Self::NotAnArray => f.write_str("not an array of service entries"),
+            Self::TooManyEndpoints { limit } => {
+                write!(f, "more than {limit} endpoints; tags or a filter may narrow it down")
+            }
+        }
+    }
+}
+
+impl core::error::Error for DecodeError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{AddressChoice, HealthThreshold};
+    use crate::consul::dropped::Unhealthy;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// Four instances, as Consul 1.8 writes them: passing, warning with an address of its
+    /// own, in maintenance, and one with little more than a name on an IPv6 node.
+    const WEB: &str = include_str!("fixtures/web_1_8.json");
+
+    fn selection(health: HealthThreshold, tag: Option<&str>) -> Selection {
+        let address = match tag {
+            Some(tag) => AddressChoice::Tagged(tag.to_owned()),
+            None => AddressChoice::Service,
+        };
+        Selection { health, address }
+    }
+
+    fn passing(body: &str) -> Result<Decoded, DecodeError> {
+        decode(body.as_bytes(), &selection(HealthThreshold::Passing, None))
+    }
+
+    fn endpoints(decoded: &Decoded) -> Vec<String> {
+        let endpoints = decoded.snapshot.endpoints().iter();
+        endpoints.map(|e| format!("{}*{}", e.address, e.weight)).collect()
+    }
+
+    #[test]
+    fn an_answer_of_consul_becomes_its_passing_endpoints() {
+        let decoded = passing(WEB).unwrap();
+        assert_eq!(endpoints(&decoded), ["10.1.10.12:8080*10", "[2001:db8:10::15]:8080*1"]);
+        let unhealthy = Unhealthy { warning: 1, maintenance: 1, ..Unhealthy::default() };
+        assert_eq!(decoded.dropped, Dropped { unhealthy, ..Dropped::default() });
+    }
+
+    #[test]
+    fn warning_instances_come_with_their_warning_weight() {
+        let selection = selection(HealthThreshold::Warning, None);
+        let decoded = decode(WEB.as_bytes(), &selection).unwrap();
+        let expected = ["10.1.10.12:8080*10", "172.17.0.5:8080*2", "[2001:db8:10::15]:8080*1"];
+        assert_eq!(endpoints(&decoded), expected);
+    }
+
+    #[test]
+    fn tagged_addresses_are_taken_from_the_service_or_else_from_its_node() {
+        let selection = selection(HealthThreshold::Warning, Some("WAN"));
+        let decoded = decode(WEB.as_bytes(), &selection).unwrap();
+        let expected =
+            ["198.51.100.12:8080*10", "198.51.100.13:30080*2", "[2001:db8:10::15]:8080*1"];
+        assert_eq!(endpoints(&decoded), expected);
+    }
+
+    #[test]
+    fn an_unknown_service_is_an_empty_array_and_no_error() {
+        assert_eq!(passing("[]"), Ok(Decoded::default()));
+        assert_eq!(passing(" [ ] \n"), Ok(Decoded::default()));
+    }
+
+    #[test]
+    fn a_faulty_entry_costs_that_entry_only() {
+        let good = r#"{"Node": {"Address": "10.0.0.1"}, "Service": {"Port": 80}}"#;
+        let faulty = [
+            "null",
+            "1",
+            "[]",
+            "{}",
+            r#""entry""#,
+            r#"{"Service": null}"#,
+            r#"{"Service": {}}"#,
+            r#"{"Service": {"Address": "web.internal", "Port": 80}}"#,
+            r#"{"Service": {"Address": "10.0.0.9", "Port": 70000}}"#,
+            r#"{"Service": {"Address": {"a": [{}]}, "Port": 80, "Meta": [[[{"a": 1e9}]]]}}"#,
+        ];
+        for entry in faulty {
+            let decoded = passing(&format!("[{good}, {entry}, {good}]")).unwrap();
+            assert_eq!(endpoints(&decoded), ["10.0.0.1:80*1"], "{entry}");
+            assert_eq!(decoded.dropped.total(), 1, "{entry}");
+        }
+    }
+
+    #[test]
+    fn instances_with_one_address_are_one_endpoint_with_the_heaviest_weight() {
+        let entry = |weight: u8| {
+            let service = format!(r#"{{"Port": 80, "Weights": {{"Passing": {weight}}}}}"#);
+            format!(r#"{{"Node": {{"Address": "10.0.0.1"}}, "Service": {service}}}"#)
+        };
+        let decoded = passing(&format!("[{}, {}, {}]", entry(2), entry(9), entry(4))).unwrap();
+        assert_eq!(endpoints(&decoded), ["10.0.0.1:80*9"]);
+        assert_eq!(decoded.dropped, Dropped::default());
+    }
+
+    #[test]
+    fn a_body_that_is_no_array_is_an_error_that_says_where() {
+        assert_eq!(passing(""), Err(DecodeError::Truncated { line: 1, column: 0 }));
+        assert_eq!(passing("[{},"), Err(DecodeError::Truncated { line: 1, column: 4 }));
+        assert_eq!(passing("<html>"), Err(DecodeError::NotJson { line: 1, column: 1 }));
+        assert_eq!(passing("[{}\n x]"), Err(DecodeError::NotJson { line: 2, column: 2 }));
+        assert_eq!(passing("[] []"), Err(DecodeError::Trailing { line: 1, column: 4 }));
+        for body in ["null", "{}", "1", "true", r#""web""#, r#"{"Errors": ["no"]}"#] {
+            assert_eq!(passing(body), Err(DecodeError::NotAnArray), "{body}");
+        }
+        assert!(decode(b"[\"\xff\"]", &selection(HealthThreshold::Passing, None)).is_err());
+    }
+
+    #[test]
+    fn an_error_repeats_nothing_of_the_body() {
+        let text = passing(r#"[{"Service": {"Meta": {"password": hunter2}}}]"#).unwrap_err();
+        let expected = "could not decode consul's answer: not JSON at line 1 column 36; \
+                        is it Consul that answers?";
+        assert_eq!(text.to_string(), expected);
+    }
+
+    #[test]
+    fn a_body_beyond_the_limit_is_not_read() {
+        let body = vec![b' '; MAX_BODY + 1];
+        let error = decode(&body, &selection(HealthThreshold::Passing, None));
+        assert_eq!(error, Err(DecodeError::TooLarge { limit: MAX_BODY, found: MAX_BODY + 1 }));
+    }
+
+    #[test]
+    fn more_endpoints_than_the_limit_are_an_error_and_as_many_are_none() {
+        let entry = r#"{"Service":{"Address":"10.0.0.1","Port":80}}"#;
+        let mut body = format!("[{entry}{}", format!(",{entry}").repeat(MAX_ENDPOINTS - 1));
+        assert_eq!(passing(&format!("{body},null]")).unwrap().dropped.no_service, 1);
+        body.push_str(&format!(",{entry}]"));
+        let limit = MAX_ENDPOINTS;
+        assert_eq!(passing(&body), Err(DecodeError::TooManyEndpoints { limit }));
+    }
+}

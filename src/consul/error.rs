@@ -1,0 +1,282 @@
+//! Why Consul could not be asked, or its answer not be used.
+
+use core::fmt;
+
+use crate::consul::decode::{DecodeError, MAX_BODY};
+use crate::consul::dropped::Dropped;
+use crate::consul::excerpt::Excerpt;
+use crate::consul::index::IndexError;
+use crate::consul::response::Refusal;
+
+/// Why a read of Consul brought no answer. None of it removes an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QueryError {
+    /// Envoy did not send the request.
+    Refused {
+        /// The configured cluster.
+        cluster: String,
+        /// Why not.
+        refusal: Refusal,
+    },
+    /// Envoy replied in Consul's place: 503 where there was no connection or it broke, 504
+    /// where Consul did not begin to answer in time.
+    Unreachable {
+        /// The configured cluster.
+        cluster: String,
+        /// The status of Envoy's reply.
+        code: u16,
+        /// What Envoy says about it.
+        excerpt: Excerpt,
+    },
+    /// The answer broke off, took too long or was too long.
+    NoAnswer,
+    /// Nothing came back at all.
+    Lost,
+    /// Consul refused the token, or wants one.
+    Denied {
+        /// 401 or 403.
+        code: u16,
+        /// What Consul says about it.
+        excerpt: Excerpt,
+        /// The variable that holds the token; `None` where the configuration names none.
+        token_env: Option<String>,
+    },
+    /// Consul answered with another status than 200.
+    Status {
+        /// The status.
+        code: u16,
+        /// What Consul says about it.
+        excerpt: Excerpt,
+    },
+    /// The token may not see all instances.
+    FilteredByAcls {
+        /// The variable that holds the token; `None` where the configuration names none.
+        token_env: Option<String>,
+    },
+    /// The answer has no index.
+    MissingIndex,
+    /// The answer's index is no number.
+    BadIndex(IndexError),
+    /// The body is not a list of instances.
+    Decode(DecodeError),
+    /// Instances are listed, and not one of them could be an endpoint.
+    Nonsense(Dropped),
+}
+
+impl QueryError {
+    /// The kind, to count it by.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Refused { .. } => ErrorKind::Refused,
+            Self::Unreachable { code: 504, .. } | Self::Lost => ErrorKind::Timeout,
+            Self::Unreachable { .. } => ErrorKind::Unreachable,
+            Self::NoAnswer => ErrorKind::NoAnswer,
+            Self::Denied { .. } => ErrorKind::Denied,
+            Self::Status { code: 429, .. } => ErrorKind::RateLimited,
+            Self::Status { code: 500.., .. } => ErrorKind::ServerError,
+            Self::Status { .. } => ErrorKind::ClientError,
+            Self::FilteredByAcls { .. } => ErrorKind::Filtered,
+            Self::MissingIndex | Self::BadIndex(_) => ErrorKind::BadIndex,
+            Self::Decode(_) | Self::Nonsense(_) => ErrorKind::BadBody,
+        }
+    }
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { cluster, refusal: Refusal::UnknownCluster } => write!(
+                f,
+                "could not send the read to consul: envoy has no cluster \"{cluster}\"; \
+                 consul.cluster must name one of its clusters"
+            ),
+            Self::Refused { cluster, refusal: Refusal::NoCapacity } => write!(
+                f,
+                "could not send the read to consul: cluster \"{cluster}\" has no host or no \
+                 free request; check its endpoints and circuit breakers"
+            ),
+            Self::Unreachable { cluster, code: 504, .. } => write!(
+                f,
+                "consul did not begin to answer in time (504 from envoy): check the load of \
+                 the agent behind cluster \"{cluster}\" and the way to it"
+            ),
+            Self::Unreachable { cluster, code, excerpt } => write!(
+                f,
+                "could not reach consul ({} from envoy): check that an agent listens behind \
+                 cluster \"{cluster}\"",
+                Status(*code, excerpt)
+            ),
+            Self::NoAnswer => write!(
+                f,
+                "consul's answer broke off or took too long, or is over {} MiB: check the \
+                 agent, or narrow the service down with tags or a filter",
+                MAX_BODY >> 20
+            ),
+            Self::Lost => {
+                f.write_str("nothing came back from consul or envoy: the read is given up")
+            }
+            Self::Denied { code, excerpt, token_env } => write!(
+                f,
+                "consul refused the read ({}): {} needs service:read and node:read",
+                Status(*code, excerpt),
+                Token(token_env.as_deref())
+            ),
+            Self::Status { code, excerpt } => {
+                let status = Status(*code, excerpt);
+                write!(f, "consul could not answer ({status}): {}", advice(*code))
+            }
+            Self::FilteredByAcls { token_env } => write!(
+                f,
+                "consul hid instances from the read: {} needs service:read and node:read for \
+                 all of them",
+                Token(token_env.as_deref())
+            ),
+            Self::MissingIndex => f.write_str(
+                "the answer has no x-consul-index: check that consul.cluster leads to consul's \
+                 HTTP API and that nothing in between removes headers",
+            ),
+            Self::BadIndex(error) => error.fmt(f),
+            Self::Decode(error) => error.fmt(f),
+            Self::Nonsense(dropped) => write!(
+                f,
+                "consul lists only instances that cannot be reached ({dropped}): mend their \
+                 registrations"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for QueryError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::BadIndex(error) => Some(error),
+            Self::Decode(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+const fn advice(code: u16) -> &'static str {
+    match code {
+        429 => "its rate limit is reached; fewer watches or a higher limit would help",
+        500.. => "check that its servers have a leader and that the datacenter exists",
+        400 => "check the service's filter, the datacenter, namespace and partition",
+        _ => "check that consul.cluster leads to consul's HTTP API",
+    }
+}
+
+/// A status with what was said about it, if anything.
+struct Status<'e>(u16, &'e Excerpt);
+
+impl fmt::Display for Status<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(code, excerpt) = self;
+        let space = if excerpt.is_empty() { "" } else { " " };
+        write!(f, "{code}{space}{excerpt}")
+    }
+}
+
+/// The token, by the variable that holds it.
+struct Token<'e>(Option<&'e str>);
+
+impl fmt::Display for Token<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(variable) => write!(f, "the token in {variable}"),
+            None => f.write_str("the anonymous token, used without consul.token_env,"),
+        }
+    }
+}
+
+/// What a [`QueryError`] is counted as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorKind {
+    /// Envoy did not send the request.
+    Refused,
+    /// There is no connection to Consul.
+    Unreachable,
+    /// Consul did not begin to answer in time, or nothing ever came back.
+    Timeout,
+    /// The answer broke off, or was too long.
+    NoAnswer,
+    /// The token is not good enough.
+    Denied,
+    /// Consul's rate limit.
+    RateLimited,
+    /// Another status of 500 or above.
+    ServerError,
+    /// Any other status.
+    ClientError,
+    /// Instances are hidden from the token.
+    Filtered,
+    /// No index, or none that can be read.
+    BadIndex,
+    /// A body that cannot be decoded, or lists nothing that could be an endpoint.
+    BadBody,
+}
+
+impl ErrorKind {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::Refused,
+        Self::Unreachable,
+        Self::Timeout,
+        Self::NoAnswer,
+        Self::Denied,
+        Self::RateLimited,
+        Self::ServerError,
+        Self::ClientError,
+        Self::Filtered,
+        Self::BadIndex,
+        Self::BadBody,
+    ];
+
+    /// Its part of a counter's name.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::NoAnswer => "no_answer",
+            Self::Denied => "denied",
+            Self::RateLimited => "rate_limited",
+            Self::ServerError => "server_error",
+            Self::ClientError => "client_error",
+            Self::Filtered => "filtered",
+            Self::BadIndex => "bad_index",
+            Self::BadBody => "bad_body",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn every_kind_is_listed_once_and_has_a_label_of_its_own() {
+        let mut labels = ErrorKind::ALL.map(ErrorKind::label).to_vec();
+        labels.sort_unstable();
+        labels.dedup();
+        assert_eq!(labels.len(), ErrorKind::ALL.len());
+        // The discriminant is the position, so a kind that is not listed shows here.
+        for (position, kind) in ErrorKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, position);
+        }
+    }
+
+    #[test]
+    fn a_status_without_a_text_is_printed_without_one() {
+        let error = QueryError::Status { code: 500, excerpt: Excerpt::new(b"") };
+        assert!(error.to_string().starts_with("consul could not answer (500): "), "{error}");
+    }
+
+    #[test]
+    fn a_rate_limit_says_what_would_help() {
+        let error = QueryError::Status { code: 429, excerpt: Excerpt::new(b"rate limit exceeded") };
+        assert_eq!(error.kind(), ErrorKind::RateLimited);
+        assert!(error.to_string().contains("fewer watches"), "{error}");
+    }
+}

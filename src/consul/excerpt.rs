@@ -1,0 +1,81 @@
+//! The beginning of something foreign, fit for a log line.
+
+use core::fmt;
+
+/// The first characters of bytes from outside, made safe to print.
+///
+/// At most [`Excerpt::LIMIT`] characters, all printable ASCII: runs of anything else
+/// (line breaks, terminal escapes, other scripts, bytes that are no text) become one space,
+/// so that a foreign text can neither fill a log nor forge a line in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Excerpt(String);
+
+impl Excerpt {
+    /// The most characters an excerpt has; then `...` follows.
+    pub const LIMIT: usize = 120;
+
+    /// Takes the beginning of `bytes`.
+    pub fn new(bytes: &[u8]) -> Self {
+        let mut text = String::new();
+        let words = bytes.split(|byte| !byte.is_ascii_graphic()).filter(|word| !word.is_empty());
+        for word in words {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            for byte in word {
+                if text.len() >= Self::LIMIT {
+                    text.truncate(Self::LIMIT);
+                    text.push_str("...");
+                    return Self(text);
+                }
+                text.push(char::from(*byte));
+            }
+        }
+        Self(text)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there was nothing to print.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn a_short_text_is_kept_and_its_last_line_break_dropped() {
+        assert_eq!(Excerpt::new(b"No cluster leader\n").as_str(), "No cluster leader");
+        assert!(Excerpt::new(b" \n\xff").is_empty());
+    }
+
+    #[test]
+    fn what_cannot_be_printed_becomes_one_space() {
+        let excerpt = Excerpt::new("a\x1b[31m\r\n\0b \u{202e}c\u{e9}d".as_bytes());
+        assert_eq!(excerpt.as_str(), "a [31m b c d");
+    }
+
+    #[test]
+    fn a_long_text_is_cut() {
+        let whole = "x".repeat(Excerpt::LIMIT);
+        assert_eq!(Excerpt::new(whole.as_bytes()).as_str(), whole);
+        let cut = Excerpt::new("x".repeat(1 << 20).as_bytes());
+        assert_eq!(cut.as_str(), format!("{whole}..."));
+        let spaced = Excerpt::new(format!("{whole} y").as_bytes());
+        assert_eq!(spaced.as_str(), format!("{whole}..."));
+    }
+}

@@ -1,0 +1,283 @@
+//! The shape of an entry of `/v1/health/service/<name>`, as far as it is needed.
+//!
+//! Field names are those of Consul's `ServiceEntry`, in their exact case except where
+//! versions of Consul differ. Everything may be null, absent or of the wrong kind, which
+//! leaves the field at what it is when absent. Strings are borrowed from the body.
+
+use std::borrow::Cow;
+
+use serde::de::{MapAccess, SeqAccess};
+
+use crate::consul::health::Health;
+use crate::consul::lenient::{Fill, Target, next_name, skip};
+
+/// One instance of a service: what is known of it, not yet what to make of it.
+#[derive(Debug, Default)]
+pub(super) struct Entry<'de, 's> {
+    pub(super) node: Node<'de, 's>,
+    pub(super) service: Service<'de, 's>,
+    pub(super) checks: Checks,
+}
+
+impl<'s> Entry<'_, 's> {
+    /// An empty entry that will keep the tagged address of this name, if any; in any case,
+    /// since configurations and versions of Consul differ in it.
+    pub(super) fn new(tag: Option<&'s str>) -> Self {
+        let mut entry = Self::default();
+        entry.node.tagged.name = tag;
+        entry.service.tagged.name = tag;
+        entry
+    }
+}
+
+impl<'de> Target<'de> for Entry<'de, '_> {
+    fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(name) = next_name(&mut fields)? {
+            match name.as_ref() {
+                "Node" => fields.next_value_seed(Fill(&mut self.node))?,
+                "Service" => fields.next_value_seed(Fill(&mut self.service))?,
+                "Checks" => fields.next_value_seed(Fill(&mut self.checks))?,
+                _ => skip(&mut fields)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The machine that an instance runs on.
+#[derive(Debug, Default)]
+pub(super) struct Node<'de, 's> {
+    /// Empty where there is none.
+    pub(super) address: Cow<'de, str>,
+    /// A node's tagged addresses are plain strings; empty where there is none.
+    pub(super) tagged: Tagged<'s, Cow<'de, str>>,
+}
+
+impl<'de> Target<'de> for Node<'de, '_> {
+    fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(name) = next_name(&mut fields)? {
+            match name.as_ref() {
+                "Address" => fields.next_value_seed(Fill(&mut self.address))?,
+                "TaggedAddresses" => fields.next_value_seed(Fill(&mut self.tagged))?,
+                _ => skip(&mut fields)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the instance said when it registered.
+#[derive(Debug, Default)]
+pub(super) struct Service<'de, 's> {
+    /// Whether there was an object at all; the other fields are at their defaults if not.
+    pub(super) present: bool,
+    /// Empty where there is none, which is usual.
+    pub(super) address: Cow<'de, str>,
+    pub(super) port: Option<i64>,
+    pub(super) weights: Weights,
+    pub(super) tagged: Tagged<'s, ServiceAddress<'de>>,
+}
+
+impl<'de> Target<'de> for Service<'de, '_> {
+    fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
+        self.present = true;
+        while let Some(name) = next_name(&mut fields)? {
+            match name.as_ref() {
+                "Address" => fields.next_value_seed(Fill(&mut self.address))?,
+                "Port" => fields.next_value_seed(Fill(&mut self.port))?,
+                "Weights" => fields.next_value_seed(Fill(&mut self.weights))?,
+                "TaggedAddresses" => fields.next_value_seed(Fill(&mut self.tagged))?,
+                _ => skip(&mut fields)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An instance's share of the traffic, one number for each health that may take some.
+#[derive(Debug, Default)]
+pub(super) struct Weights {
+    pub(super) passing: Option<i64>,
+    pub(super) warning: Option<i64>,
+}
+
+impl<'de> Target<'de> for Weights {
+    fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(name) = next_name(&mut fields)? {
+            match name.as_ref() {
+                "Passing" => fields.next_value_seed(Fill(&mut self.passing))?,
+                "Warning" => fields.next_value_seed(Fill(&mut self.warning))?,
+                _ => skip(&mut fields)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Of an object of tagged addresses the one that is wanted; the others are passed over.
+#[derive(Debug, Default)]
+pub(super) struct Tagged<'s, V> {
+    /// The name to keep; nothing is kept without one.
+    name: Option<&'s str>,
+    pub(super) value: V,
+}
+
+impl<'de, V: Target<'de>> Target<'de> for Tagged<'_, V> {
+    fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(name) = next_name(&mut fields)? {
+            match self.name {
+                Some(wanted) if wanted.eq_ignore_ascii_case(&name) => {
+                    fields.next_value_seed(Fill(&mut self.value))?;
+                }
+                _ => skip(&mut fields)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A tagged address of a service; `Address` and `Port` are in lower case in some versions.
+#[derive(Debug, Default)]
+pub(super) struct ServiceAddress<'de> {
+    /// Empty where there is none.
+    pub(super) address: Cow<'de, str>,
+    pub(super) port: Option<i64>,
+}
+
+impl<'de> Target<'de> for ServiceAddress<'de> {
+    fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(name) = next_name(&mut fields)? {
+            if name.eq_ignore_ascii_case("address") {
+                fields.next_value_seed(Fill(&mut self.address))?;
+            } else if name.eq_ignore_ascii_case("port") {
+                fields.next_value_seed(Fill(&mut self.port))?;
+            } else {
+                skip(&mut fields)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The checks of the node and of the service, of which only the worst is kept.
+///
+/// Null or absent means that there is none, and so passing. A list or a check of the wrong
+/// kind is [`Health::Unknown`]: what cannot be read is no reason for traffic.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    pub(super) worst: Health,
+}
+
+impl<'de> Target<'de> for Checks {
+    fn on_null(&mut self) {}
+
+    fn on_array<A: SeqAccess<'de>>(&mut self, mut items: A) -> Result<(), A::Error> {
+        loop {
+            let mut check = Check::default();
+            if items.next_element_seed(Fill(&mut check))?.is_none() {
+                return Ok(());
+            }
+            self.worst = self.worst.max(Health::of_check(&check.id, &check.status));
+        }
+    }
+
+    fn on_other(&mut self) {
+        self.worst = self.worst.max(Health::Unknown);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Check<'de> {
+    id: Cow<'de, str>,
+    status: Cow<'de, str>,
+}
+
+impl<'de> Target<'de> for Check<'de> {
+    fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(name) = next_name(&mut fields)? {
+            match name.as_ref() {
+                "CheckID" => fields.next_value_seed(Fill(&mut self.id))?,
+                "Status" => fields.next_value_seed(Fill(&mut self.status))?,
+                _ => skip(&mut fields)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::de::DeserializeSeed;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn read<'de, 's>(json: &'de str, tag: Option<&'s str>) -> Entry<'de, 's> {
+        let mut entry = Entry::new(tag);
+        Fill(&mut entry).deserialize(&mut serde_json::Deserializer::from_str(json)).unwrap();
+        entry
+    }
+
+    #[test]
+    fn an_entry_is_read_without_copying_its_strings() {
+        let entry = read(
+            r#"{"Node": {"ID": "1", "Address": "10.0.0.1", "Meta": {"Address": "no"}},
+                "Service": {"Tags": ["a"], "Address": "", "Port": 80, "Weights": {"Passing": 3}},
+                "Checks": [{"CheckID": "serfHealth", "Status": "passing"}]}"#,
+            None,
+        );
+        assert!(matches!(entry.node.address, Cow::Borrowed("10.0.0.1")));
+        assert!(entry.service.present);
+        assert_eq!((entry.service.address.as_ref(), entry.service.port), ("", Some(80)));
+        assert_eq!((entry.service.weights.passing, entry.service.weights.warning), (Some(3), None));
+        assert_eq!(entry.checks.worst, Health::Passing);
+    }
+
+    #[test]
+    fn nulls_and_values_of_the_wrong_kind_are_as_if_absent() {
+        for value in ["null", "true", "-1.5", r#""text""#, "[[]]", r#"{"a": {"b": 1}}"#] {
+            let json = format!(
+                r#"{{"Node": {value}, "Checks": null, "Other": {value}, "Service": {{
+                    "Meta": {value}, "Tags": {value}, "Weights": {value}, "Port": {value},
+                    "TaggedAddresses": {value}}}}}"#
+            );
+            let entry = read(&json, Some("lan"));
+            assert!(entry.service.present, "{json}");
+            assert_eq!(entry.service.port, None, "{json}");
+            assert_eq!(entry.service.weights.passing, None, "{json}");
+            assert_eq!(entry.node.address, "", "{json}");
+            assert_eq!(entry.checks.worst, Health::Passing, "{json}");
+        }
+        for service in ["null", "[]", "\"web\"", "1"] {
+            assert!(!read(&format!(r#"{{"Service": {service}}}"#), None).service.present);
+        }
+        assert!(!read("null", None).service.present);
+    }
+
+    #[test]
+    fn the_worst_check_is_kept_and_an_unreadable_one_is_unknown() {
+        let worst = |checks: &str| read(&format!(r#"{{"Checks": {checks}}}"#), None).checks.worst;
+        assert_eq!(worst("[]"), Health::Passing);
+        assert_eq!(worst(r#"[{"Status": "critical"}, {"Status": "warning"}]"#), Health::Critical);
+        assert_eq!(worst(r#"[{"Status": "passing"}, null]"#), Health::Unknown);
+        assert_eq!(worst(r#"[{"Status": null}]"#), Health::Unknown);
+        assert_eq!(worst(r#"[{"Status": "passing"}, {"Status": ["passing"]}]"#), Health::Unknown);
+        assert_eq!(worst(r#""passing""#), Health::Unknown);
+        assert_eq!(worst(r#"{"Status": "passing"}"#), Health::Unknown);
+    }
+
+    #[test]
+    fn the_wanted_tagged_address_is_found_in_any_case() {
+        let json = r#"{
+            "Node": {"TaggedAddresses": {"lan": "10.0.0.1", "WAN": "192.0.2.1"}},
+            "Service": {"TaggedAddresses": {
+                "lan": {"Address": "10.0.0.2", "Port": 80},
+                "Wan": {"address": "192.0.2.2", "PORT": 8080}}}}"#;
+        let entry = read(json, Some("wan"));
+        assert_eq!(entry.node.tagged.value, "192.0.2.1");
+        assert_eq!(entry.service.tagged.value.address, "192.0.2.2");
+        assert_eq!(entry.service.tagged.value.port, Some(8080));
+        let none = read(json, None);
+        assert_eq!((none.node.tagged.value.as_ref(), none.service.tagged.value.port), ("", None));
+    }
+}

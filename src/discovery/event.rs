@@ -1,0 +1,129 @@
+//! What goes into the state machine, and what comes out of it.
+
+use core::time::Duration;
+
+use crate::consul::query::Request;
+use crate::consul::response::{CallFailure, Response};
+use crate::discovery::notice::Notice;
+use crate::discovery::watch::QueryId;
+use crate::model::service::ServiceId;
+use crate::model::snapshot::Snapshot;
+use crate::shared::head::Rank;
+use crate::shared::key::{Cas, Key, VmId};
+use crate::shared::members::{Member, QueueId};
+
+/// A callout: whose, and which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId {
+    /// The service that is asked for.
+    pub service: ServiceId,
+    /// The number of the query.
+    pub query: QueryId,
+}
+
+/// Something has happened.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The timer; how suitable this VM is to fetch now.
+    Tick(Rank),
+    /// This VM's queue had this message: something was published.
+    Woken(&'a [u8]),
+    /// A request needs this service, and it is not resolved here: look whether another VM
+    /// has published it. Leads to loads and an install, never to a callout or a claim, so
+    /// that it may be handled while a request is.
+    Missed(ServiceId),
+    /// This VM's configuration is in use no longer. Leads to loads and stores only.
+    Leaving,
+    /// The queue exists now.
+    QueueRegistered(QueueId),
+    /// The answer to [`Command::Load`]; the value is `None` when the key is absent.
+    Loaded {
+        /// The key that was loaded.
+        key: Key,
+        /// What stands there.
+        value: Option<(&'a [u8], Cas)>,
+    },
+    /// The answer to [`Command::Store`]: false when another VM was faster.
+    Stored {
+        /// The key that was stored to.
+        key: Key,
+        /// Whether the value was written.
+        written: bool,
+    },
+    /// The answer to [`Command::Probe`].
+    Probed {
+        /// Whose queue was looked into.
+        member: VmId,
+        /// Whether messages wait there.
+        pending: bool,
+    },
+    /// The answer to [`Command::Call`].
+    Answered {
+        /// Which call.
+        call: CallId,
+        /// What came back.
+        answer: Result<Response<'a>, CallFailure>,
+    },
+}
+
+/// When a store may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// Always: nobody else writes there.
+    Anything,
+    /// Only while the key is absent.
+    Absent,
+    /// Only while the value is the one that was read.
+    Unchanged(Cas),
+}
+
+/// Something is to be done. Commands are carried out in order, each answered (where its
+/// documentation names an answer) before the next one is asked for.
+#[derive(Debug)]
+pub enum Command {
+    /// Register the queue of that name; [`Event::QueueRegistered`].
+    RegisterQueue(String),
+    /// Read from shared data; [`Event::Loaded`].
+    Load(Key),
+    /// Write to shared data; [`Event::Stored`].
+    Store {
+        /// Where.
+        key: Key,
+        /// What; empty bytes stand for a removed key.
+        value: Vec<u8>,
+        /// On what condition.
+        expect: Expect,
+    },
+    /// Put a message into a VM's queue; whether the queue still exists makes no difference.
+    Wake {
+        /// The queue.
+        queue: QueueId,
+        /// The message; never empty.
+        message: Vec<u8>,
+    },
+    /// Look whether messages wait in a VM's queue, and leave them there; [`Event::Probed`].
+    Probe(Member),
+    /// Ask Consul; [`Event::Answered`], at once if the host refuses.
+    Call {
+        /// Which call.
+        call: CallId,
+        /// What to ask.
+        request: Request,
+    },
+    /// Route requests of the service by this snapshot from now on.
+    Install {
+        /// The service.
+        service: ServiceId,
+        /// Its endpoints.
+        snapshot: Snapshot,
+    },
+    /// Tell the operator.
+    Notice {
+        /// The service that it is about.
+        service: ServiceId,
+        /// What has happened.
+        notice: Notice,
+    },
+    /// Tick at this period from now on.
+    SetTickPeriod(Duration),
+}

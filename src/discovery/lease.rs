@@ -1,0 +1,244 @@
+//! Who fetches a service: one VM at a time, by a lease in shared data.
+//!
+//! The lease is part of the service's [`Head`], which changes only by compare-and-set. Its
+//! owner rewrites the head once in a while; a follower that has not seen it change for a
+//! lease period *on its own clock* takes it over, with the next term. No timestamp of one
+//! VM is ever compared with another's.
+//!
+//! The main thread's VM never serves requests, so parsing a large answer there delays
+//! nobody. No VM can know that it is the main thread's, and none needs to: the head tells
+//! its owner's [`Rank`], and a VM of a lesser one takes the lease from it at once.
+
+use core::time::Duration;
+
+use crate::shared::head::{Head, Rank, Term};
+use crate::shared::key::{Cas, VmId};
+use crate::time::Time;
+
+/// How long a follower waits for a sign of life before it takes over.
+pub const PERIOD: Duration = Duration::from_secs(3);
+/// How often the owner gives one.
+pub const RENEWAL: Duration = Duration::from_secs(1);
+
+/// One VM's part in the lease of one service.
+#[derive(Debug)]
+pub struct Lease {
+    me: VmId,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// No head was seen yet.
+    Unseen,
+    /// Another VM owns the lease; its head has not changed since then.
+    Following { cas: Cas, since: Time },
+    /// This VM's claim is being written.
+    Claiming { term: Term, rank: Rank },
+    /// This VM owns the lease.
+    Leading { term: Term, rank: Rank, renewed: Time },
+}
+
+/// What to do about the head that was read.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing: another VM fetches.
+    Follow,
+    /// Nothing: this VM fetches, and has said so recently.
+    Lead,
+    /// Write the head again, with the same term.
+    Renew(Term),
+    /// Write a head with this new term; the lease is ours once that has succeeded.
+    Claim(Term, Vacancy),
+    /// Stop fetching: another VM has taken the lease.
+    Deposed,
+}
+
+/// Why a lease is free to be claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vacancy {
+    /// There is no head.
+    Absent,
+    /// Its owner gave no sign of life for a lease period.
+    Expired,
+    /// Its owner is less suitable than this VM.
+    GivesWay,
+}
+
+impl Lease {
+    /// Starts as a VM that has seen nothing yet.
+    pub const fn new(me: VmId) -> Self {
+        Self { me, state: State::Unseen }
+    }
+
+    /// The term in which this VM fetches, if it does.
+    pub const fn term(&self) -> Option<Term> {
+        match self.state {
+            State::Leading { term, .. } => Some(term),
+            State::Unseen | State::Following { .. } | State::Claiming { .. } => None,
+        }
+    }
+
+    /// Whether somebody is known to fetch: this VM, or one that gave a sign of life.
+    pub const fn is_settled(&self) -> bool {
+        matches!(self.state, State::Leading { .. } | State::Following { .. })
+    }
+
+    /// Judges the head as it stands now; `None` when there is none, or none that can be read.
+    pub fn on_head(&mut self, head: Option<(&Head, Cas)>, rank: Rank, now: Time) -> Verdict {
+        let Some((head, cas)) = head else {
+            // A head that has gone took its terms with it; ours was the last that we know.
+            let term = self.term().unwrap_or_default().next();
+            self.state = State::Claiming { term, rank };
+            return Verdict::Claim(term, Vacancy::Absent);
+        };
+        match self.state {
+            State::Leading { term, rank: said, renewed } => {
+                if !self.is_mine(head, term) {
+                    self.state = State::Following { cas, since: now };
+                    return Verdict::Deposed;
+                }
+                if now.since(renewed) < RENEWAL && said == rank {
+                    return Verdict::Lead;
+                }
+                self.state = State::Leading { term, rank, renewed: now };
+                Verdict::Renew(term)
+            }
+            State::Following { cas: seen, since } if seen == cas => {
+                if now.since(since) >= PERIOD {
+                    self.claim(head, rank, Vacancy::Expired)
+                } else {
+                    self.follow(head, rank)
+                }
+            }
+            State::Claiming { .. } | State::Unseen | State::Following { .. } => {
+                self.state = State::Following { cas, since: now };
+                self.follow(head, rank)
+            }
+        }
+    }
+
+    /// Learns whether the claim was written; another VM may have been faster.
+    pub const fn on_claimed(&mut self, written: bool, now: Time) {
+        if let State::Claiming { term, rank } = self.state {
+            self.state =
+                if written { State::Leading { term, rank, renewed: now } } else { State::Unseen };
+        }
+    }
+
+    /// Whether `head` says that this VM fetches in `term`.
+    pub fn is_mine(&self, head: &Head, term: Term) -> bool {
+        head.owner == self.me && head.term == term
+    }
+
+    fn follow(&mut self, head: &Head, rank: Rank) -> Verdict {
+        if rank < head.rank { self.claim(head, rank, Vacancy::GivesWay) } else { Verdict::Follow }
+    }
+
+    const fn claim(&mut self, head: &Head, rank: Rank, vacancy: Vacancy) -> Verdict {
+        let term = head.term.next();
+        self.state = State::Claiming { term, rank };
+        Verdict::Claim(term, vacancy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const ME: VmId = VmId(1);
+    const OTHER: VmId = VmId(2);
+
+    const IDLE: Rank = Rank { serving: false, born: 5 };
+    const BUSY: Rank = Rank { serving: true, born: 5 };
+
+    fn head(owner: VmId, term: u64, rank: Rank) -> Head {
+        Head { owner, term: Term(term), rank, published: None, age: Duration::ZERO }
+    }
+
+    fn at(milliseconds: u64) -> Time {
+        Time::from_start(Duration::from_millis(milliseconds))
+    }
+
+    fn leading(term: u64) -> Lease {
+        let mut lease = Lease::new(ME);
+        lease.state = State::Leading { term: Term(term), rank: IDLE, renewed: at(0) };
+        lease
+    }
+
+    #[test]
+    fn the_first_claim_of_an_absent_head_leads_once_it_is_written() {
+        let mut lease = Lease::new(ME);
+        assert_eq!(lease.on_head(None, IDLE, at(0)), Verdict::Claim(Term(1), Vacancy::Absent));
+        assert_eq!(lease.term(), None);
+        lease.on_claimed(true, at(0));
+        assert_eq!(lease.term(), Some(Term(1)));
+    }
+
+    #[test]
+    fn a_claim_that_came_second_follows() {
+        let mut lease = Lease::new(ME);
+        lease.on_head(None, IDLE, at(0));
+        lease.on_claimed(false, at(0));
+        let theirs = head(OTHER, 1, IDLE);
+        assert_eq!(lease.on_head(Some((&theirs, Cas(4))), IDLE, at(10)), Verdict::Follow);
+    }
+
+    #[test]
+    fn a_silent_owner_is_replaced_after_a_lease_period_on_the_followers_clock() {
+        let mut lease = Lease::new(ME);
+        let theirs = head(OTHER, 5, IDLE);
+        let end = u64::try_from(PERIOD.as_millis()).unwrap();
+        assert_eq!(lease.on_head(Some((&theirs, Cas(4))), IDLE, at(0)), Verdict::Follow);
+        assert_eq!(lease.on_head(Some((&theirs, Cas(4))), IDLE, at(end - 1)), Verdict::Follow);
+        assert_eq!(lease.on_head(Some((&theirs, Cas(5))), IDLE, at(end)), Verdict::Follow);
+        assert_eq!(lease.on_head(Some((&theirs, Cas(5))), IDLE, at(2 * end - 1)), Verdict::Follow);
+        assert_eq!(
+            lease.on_head(Some((&theirs, Cas(5))), IDLE, at(2 * end)),
+            Verdict::Claim(Term(6), Vacancy::Expired)
+        );
+    }
+
+    #[test]
+    fn an_owner_renews_once_in_a_while_and_at_once_when_it_begins_to_serve() {
+        let mut lease = leading(3);
+        let mine = head(ME, 3, IDLE);
+        let seen = Some((&mine, Cas(9)));
+        assert_eq!(lease.on_head(seen, IDLE, at(999)), Verdict::Lead);
+        assert_eq!(lease.on_head(seen, IDLE, at(1_000)), Verdict::Renew(Term(3)));
+        assert_eq!(lease.on_head(seen, IDLE, at(1_250)), Verdict::Lead);
+        assert_eq!(lease.on_head(seen, BUSY, at(1_500)), Verdict::Renew(Term(3)));
+    }
+
+    #[test]
+    fn an_owner_that_finds_another_term_or_name_is_deposed() {
+        for theirs in [head(OTHER, 4, IDLE), head(ME, 4, IDLE), head(OTHER, 3, IDLE)] {
+            let mut lease = leading(3);
+            assert_eq!(lease.on_head(Some((&theirs, Cas(1))), IDLE, at(0)), Verdict::Deposed);
+            assert_eq!(lease.term(), None);
+        }
+    }
+
+    #[test]
+    fn an_owner_gives_way_only_to_a_vm_that_is_more_suitable() {
+        let theirs = head(OTHER, 7, BUSY);
+        let mut idle = Lease::new(ME);
+        assert_eq!(
+            idle.on_head(Some((&theirs, Cas(1))), IDLE, at(0)),
+            Verdict::Claim(Term(8), Vacancy::GivesWay)
+        );
+        let older = Rank { serving: false, born: 4 };
+        let theirs_idle = head(OTHER, 7, IDLE);
+        let mut first = Lease::new(ME);
+        assert_eq!(
+            first.on_head(Some((&theirs_idle, Cas(1))), older, at(0)),
+            Verdict::Claim(Term(8), Vacancy::GivesWay)
+        );
+        let mut equal = Lease::new(ME);
+        assert_eq!(equal.on_head(Some((&theirs_idle, Cas(1))), IDLE, at(0)), Verdict::Follow);
+        let mut busy = Lease::new(ME);
+        assert_eq!(busy.on_head(Some((&theirs, Cas(1))), BUSY, at(0)), Verdict::Follow);
+    }
+}

@@ -1,0 +1,174 @@
+//! Whom to wake: this VM's entry in the list of members, and the entries of the dead.
+
+use core::time::Duration;
+
+use hashbrown::HashMap;
+
+use crate::shared::key::VmId;
+use crate::shared::members::{Member, Members, QueueId};
+use crate::time::Time;
+
+/// How often the list is looked at.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Looks in a row at which a queue was not empty, until its owner counts as dead.
+const DEAD_AFTER: u8 = 3;
+
+/// This VM's part in the list of members.
+///
+/// A VM that dies leaves its entry behind, and there is no way to see that but by its
+/// queue: messages stay there. A fetcher looks into the queues once in a while and removes
+/// the entries of those who did not read for several looks, so that messages to the dead
+/// do not pile up. One who was only slow adds itself again.
+#[derive(Debug)]
+pub struct Membership {
+    me: VmId,
+    queue: Option<QueueId>,
+    next_look: Time,
+    silent: HashMap<VmId, u8>,
+    leaving: bool,
+}
+
+impl Membership {
+    /// Starts without a queue.
+    pub fn new(me: VmId) -> Self {
+        Self { me, queue: None, next_look: Time::ZERO, silent: HashMap::new(), leaving: false }
+    }
+
+    /// Whether this VM's queue is still to be registered.
+    pub const fn needs_queue(&self) -> bool {
+        self.queue.is_none()
+    }
+
+    /// Takes the queue that was registered.
+    pub const fn on_queue(&mut self, queue: QueueId) {
+        self.queue = Some(queue);
+    }
+
+    /// The queue, once it is registered.
+    pub const fn queue(&self) -> Option<QueueId> {
+        self.queue
+    }
+
+    /// Wants this VM's own entry removed at the next review.
+    pub const fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    /// Whether the list is to be looked at now; not again before an interval has passed.
+    pub fn poll_look(&mut self, now: Time) -> bool {
+        let due = self.queue.is_some() && now >= self.next_look;
+        if due {
+            self.next_look = now + INTERVAL;
+        }
+        due
+    }
+
+    /// Forgets the wait for the next look: the list was not written.
+    pub const fn look_soon(&mut self) {
+        self.next_look = Time::ZERO;
+    }
+
+    /// What the list should be instead of `members`, if anything: with this VM, without the dead.
+    pub fn review(&mut self, members: &Members) -> Option<Members> {
+        let queue = self.queue?;
+        let mut dead: Vec<VmId> = members
+            .iter()
+            .map(|member| member.vm)
+            .filter(|vm| self.silent.get(vm).is_some_and(|&looks| looks >= DEAD_AFTER))
+            .collect();
+        self.silent.retain(|vm, _| members.contains(*vm) && !dead.contains(vm));
+        if self.leaving {
+            dead.push(self.me);
+        }
+        if dead.is_empty() && members.contains(self.me) {
+            return None;
+        }
+        let mut better = members.clone();
+        better.remove(&dead);
+        if !self.leaving {
+            better.add(Member { vm: self.me, queue });
+        }
+        Some(better)
+    }
+
+    /// Everyone in the list but this VM.
+    pub fn others(&self, members: &Members) -> impl Iterator<Item = Member> {
+        let me = self.me;
+        members.iter().filter(move |member| member.vm != me).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Learns whether messages wait in a member's queue.
+    pub fn on_probed(&mut self, member: VmId, pending: bool) {
+        if pending {
+            let looks = self.silent.entry(member).or_insert(0);
+            *looks = looks.saturating_add(1);
+        } else {
+            self.silent.remove(&member);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const ME: VmId = VmId(1);
+    const OTHER: VmId = VmId(2);
+
+    fn with_queue() -> Membership {
+        let mut membership = Membership::new(ME);
+        membership.on_queue(QueueId(10));
+        membership
+    }
+
+    fn both() -> Members {
+        let mut members = Members::default();
+        members.add(Member { vm: ME, queue: QueueId(10) });
+        members.add(Member { vm: OTHER, queue: QueueId(20) });
+        members
+    }
+
+    #[test]
+    fn a_vm_adds_itself_once() {
+        let mut membership = with_queue();
+        let members = membership.review(&Members::default()).unwrap();
+        assert!(members.contains(ME));
+        assert_eq!(membership.review(&members), None);
+    }
+
+    #[test]
+    fn one_who_never_reads_is_removed_and_one_who_reads_once_is_not() {
+        let mut membership = with_queue();
+        for _ in 0..DEAD_AFTER {
+            assert_eq!(membership.review(&both()), None);
+            membership.on_probed(OTHER, true);
+        }
+        let members = membership.review(&both()).unwrap();
+        assert!(members.contains(ME) && !members.contains(OTHER));
+
+        for pending in [true, true, false, true, true] {
+            membership.on_probed(OTHER, pending);
+        }
+        assert_eq!(membership.review(&both()), None);
+    }
+
+    #[test]
+    fn one_who_leaves_takes_its_entry_along() {
+        let mut membership = with_queue();
+        membership.leave();
+        let members = membership.review(&both()).unwrap();
+        assert!(!members.contains(ME) && members.contains(OTHER));
+    }
+
+    #[test]
+    fn the_list_is_looked_at_once_in_an_interval() {
+        let mut membership = Membership::new(ME);
+        assert!(!membership.poll_look(Time::ZERO), "there is no queue to enter yet");
+        membership.on_queue(QueueId(10));
+        assert!(membership.poll_look(Time::ZERO));
+        assert!(!membership.poll_look(Time::ZERO + INTERVAL / 2));
+        assert!(membership.poll_look(Time::ZERO + INTERVAL));
+    }
+}

@@ -1,0 +1,95 @@
+//! What an operator may want to know: the source of log lines and metrics.
+
+use core::fmt;
+use core::time::Duration;
+
+use log::Level;
+
+use crate::consul::dropped::Dropped;
+use crate::consul::error::{ErrorKind, QueryError};
+use crate::model::snapshot::Change;
+use crate::shared::CodecError;
+use crate::shared::head::Term;
+
+/// Something about one service that is counted, shown or logged.
+///
+/// Those that are logged are transitions; none of them comes with every query.
+#[derive(Debug)]
+pub enum Notice {
+    /// This VM fetches from now on. Logged.
+    Elected(Term),
+    /// Another VM has taken the lease. Logged.
+    Deposed,
+    /// This VM fetches no longer, and waits for another one to begin. Shown.
+    Left,
+    /// A fetcher gave no sign of life for a lease period. Logged.
+    FetcherLost,
+    /// A call to Consul has ended. Counted.
+    Called(Result<(), ErrorKind>),
+    /// Consul has begun to fail, or fails in another way than before. Logged.
+    Failing(QueryError),
+    /// Consul answers again after so many errors. Logged.
+    Recovered(u32),
+    /// New endpoints are published. Counted, shown and logged.
+    Published {
+        /// What is different.
+        change: Change,
+        /// How many there are now.
+        endpoints: usize,
+    },
+    /// Other instances than before are left out of the answer. Logged.
+    Dropped(Dropped),
+    /// How long ago Consul last confirmed the endpoints, and how many there are. Shown.
+    Age {
+        /// Time since the last good answer.
+        age: Duration,
+        /// How many endpoints are published.
+        endpoints: usize,
+    },
+    /// Shared data holds something that this version cannot read. Logged.
+    Unreadable(CodecError),
+}
+
+impl Notice {
+    /// How loudly it is logged; `None` for what is only counted or shown.
+    pub const fn level(&self) -> Option<Level> {
+        match self {
+            Self::Called(_) | Self::Age { .. } | Self::Left => None,
+            Self::Elected(_) | Self::Deposed | Self::Recovered(_) | Self::Published { .. } => {
+                Some(Level::Info)
+            }
+            // An instance that is out of service is no reason to worry.
+            Self::Dropped(dropped) if dropped.total() == 0 => Some(Level::Info),
+            Self::FetcherLost | Self::Failing(_) | Self::Dropped(_) | Self::Unreadable(_) => {
+                Some(Level::Warn)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Elected(Term(term)) => write!(f, "this VM asks Consul from now on (term {term})"),
+            Self::Deposed => write!(f, "another VM asks Consul from now on"),
+            Self::Left => write!(f, "this VM asks Consul no longer"),
+            Self::FetcherLost => write!(f, "the VM that asked Consul is silent; taking over"),
+            Self::Called(Ok(())) => write!(f, "consul answered"),
+            Self::Called(Err(kind)) => write!(f, "consul did not answer ({})", kind.label()),
+            Self::Failing(error) => write!(f, "{error}; the endpoints stay as they are"),
+            Self::Recovered(errors) => {
+                write!(f, "consul answers again after {errors} failed attempts")
+            }
+            Self::Published { change, endpoints } => write!(
+                f,
+                "{endpoints} endpoints ({} added, {} removed, {} with another weight)",
+                change.added, change.removed, change.reweighted
+            ),
+            Self::Dropped(dropped) => write!(f, "left out of the answer: {dropped}"),
+            Self::Age { age, endpoints } => {
+                write!(f, "{endpoints} endpoints, confirmed {} ms ago", age.as_millis())
+            }
+            Self::Unreadable(error) => write!(f, "{error}; it is replaced"),
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! One service: its lease, its watch, and the snapshot that is published.
+//!
+//! What a tracker does follows from what stands in the service's head, which it loads at
+//! every tick. A follower loads the record that the head points to. The fetcher asks
+//! Consul, and publishes in three steps that another VM may interrupt anywhere: store the
+//! record, load the head to see that the lease is still ours, and store the head that
+//! points to the record, on condition that it has not changed since.
+
+use core::time::Duration;
+
+use crate::consul::dropped::Dropped;
+use crate::consul::error::ErrorKind;
+use crate::consul::query::Query;
+use crate::consul::response::{CallFailure, Response};
+use crate::discovery::event::{CallId, Command, Expect};
+use crate::discovery::lease::{Lease, Vacancy, Verdict};
+use crate::discovery::notice::Notice;
+use crate::discovery::publication::{Next, Publication, obsolete};
+use crate::discovery::scope::Scope;
+use crate::discovery::watch::{Outcome, QueryId, Watch};
+use crate::model::service::{QueryKey, ServiceId};
+use crate::model::snapshot::Snapshot;
+use crate::shared::head::{Head, Rank, Term};
+use crate::shared::key::{Cas, Key, VmId};
+use crate::shared::record::{Record, Version};
+use crate::time::Time;
+
+/// One service, as one VM sees it.
+#[derive(Debug)]
+pub struct Tracker {
+    service: ServiceId,
+    me: VmId,
+    query: Query,
+    lease: Lease,
+    watch: Watch,
+    /// Why the head was asked for.
+    look: Look,
+    /// Why the head was written.
+    write: Write,
+    installed: Option<Record>,
+    publication: Publication,
+    /// How old the published endpoints were at some moment.
+    contact: Option<(Duration, Time)>,
+    failing: Option<ErrorKind>,
+    dropped: Dropped,
+}
+
+/// One at a time: all that follows from an event is carried out before the next event.
+#[derive(Debug, Clone, Copy)]
+enum Look {
+    /// For a request that cannot be routed yet, or because this VM was woken.
+    Peek,
+    /// For the lease, too.
+    Check { rank: Rank },
+    /// To point it to the record that was just written.
+    Commit,
+    /// To give the lease away.
+    Leave,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Write {
+    Claim { vacancy: Vacancy },
+    Renewal,
+    Commit { before: Option<Version> },
+    Leave,
+}
+
+impl Tracker {
+    /// Starts with nothing known.
+    pub fn new(me: VmId, service: ServiceId, query: Query, wait: Duration) -> Self {
+        Self {
+            service,
+            me,
+            query,
+            lease: Lease::new(me),
+            watch: Watch::new(wait),
+            look: Look::Peek,
+            write: Write::Renewal,
+            installed: None,
+            publication: Publication::default(),
+            contact: None,
+            failing: None,
+            dropped: Dropped::default(),
+        }
+    }
+
+    /// The key of what it asks Consul.
+    pub fn key(&self) -> QueryKey {
+        self.query.key()
+    }
+
+    /// Whether it has endpoints, and knows who fetches them.
+    pub fn is_settled(&self) -> bool {
+        self.installed.is_some() && self.lease.is_settled()
+    }
+
+    /// Whether this VM fetches.
+    pub const fn is_fetcher(&self) -> bool {
+        self.lease.term().is_some()
+    }
+
+    /// The version and the snapshot that are installed here.
+    pub const fn installed(&self) -> Option<&Record> {
+        self.installed.as_ref()
+    }
+
+    /// Looks after the lease, the watch and the published snapshot.
+    pub fn on_tick(&mut self, rank: Rank, scope: &mut Scope<'_>) {
+        self.load_head(Look::Check { rank }, scope);
+    }
+
+    /// Looks for a newer snapshot, and does nothing else.
+    pub fn peek(&mut self, scope: &mut Scope<'_>) {
+        self.load_head(Look::Peek, scope);
+    }
+
+    /// Gives the lease away, if it is ours: this VM's configuration is in use no longer.
+    pub fn leave(&mut self, scope: &mut Scope<'_>) {
+        if self.is_fetcher() {
+            self.load_head(Look::Leave, scope);
+        }
+    }
+
+    /// Takes the head as it stands.
+    pub fn on_head(&mut self, value: Option<(&[u8], Cas)>, scope: &mut Scope<'_>) {
+        let cas = value.map(|(_, cas)| cas);
+        let head = match value.map(|(bytes, _)| Head::decode(bytes)) {
+            Some(Ok(head)) => Some(head),
+            Some(Err(error)) => {
+                self.notice(Notice::Unreadable(error), scope);
+                None
+            }
+            None => None,
+        };
+        let expect = cas.map_or(Expect::Absent, Expect::Unchanged);
+        match self.look {
+            Look::Peek => {}
+            Look::Check { rank } => self.check(head.as_ref(), cas, expect, rank, scope),
+            Look::Commit => return self.commit(head.as_ref(), expect, scope),
+            Look::Leave => return self.give_away(head.as_ref(), expect, scope),
+        }
+        // What an owner that has left published is nobody's to vouch for, and may be of any age.
+        let current = head.filter(|head| head.rank != Rank::LEAVING);
+        if let Some(version) = current.and_then(|head| head.published)
+            && self.installed.as_ref().is_none_or(|installed| installed.version < version)
+        {
+            scope.load(Key::Record(self.key(), version));
+        }
+    }
+
+    /// Takes a record. One that is not the one that was asked for has been replaced since;
+    /// the next look at the head leads to its successor.
+    pub fn on_record(&mut self, version: Version, bytes: Option<&[u8]>, scope: &mut Scope<'_>) {
+        let record = match bytes.filter(|bytes| !bytes.is_empty()).map(Record::decode) {
+            Some(Ok(record)) => record,
+            Some(Err(error)) => return self.notice(Notice::Unreadable(error), scope),
+            None => return,
+        };
+        let newer = self.installed.as_ref().is_none_or(|old| old.version < record.version);
+        if record.version == version && newer {
+            self.install(record, scope);
+        }
+    }
+
+    /// Learns whether the head was written.
+    pub fn on_head_stored(&mut self, written: bool, scope: &mut Scope<'_>) {
+        match self.write {
+            Write::Claim { vacancy } => {
+                self.lease.on_claimed(written, scope.now);
+                if let (true, Some(term)) = (written, self.lease.term()) {
+                    if vacancy == Vacancy::Expired {
+                        self.notice(Notice::FetcherLost, scope);
+                    }
+                    self.notice(Notice::Elected(term), scope);
+                    self.watch.start(scope.now);
+                    self.ask_if_due(scope);
+                }
+            }
+            Write::Renewal if written => self.ask_if_due(scope),
+            // Somebody has taken the lease between the load and the store.
+            Write::Renewal => self.depose(scope),
+            Write::Commit { before } => self.on_committed(written, before, scope),
+            Write::Leave => {}
+        }
+    }
+
+    /// Points the head to the record that was just written.
+    pub fn on_record_stored(&mut self, scope: &mut Scope<'_>) {
+        if self.publication.is_under_way() {
+            self.load_head(Look::Commit, scope);
+        }
+    }
+
+    /// Takes what Consul answered.
+    pub fn on_answer(
+        &mut self,
+        id: QueryId,
+        answer: Result<Response<'_>, CallFailure>,
+        scope: &mut Scope<'_>,
+    ) {
+        let Some(term) = self.lease.term() else {
+            return;
+        };
+        let answer = self.query.read(answer);
+        let dropped = answer.as_ref().ok().map(|answer| answer.decoded.dropped);
+        let failures = self.watch.failures();
+        let current = self.installed.as_ref().map(|installed| &installed.snapshot);
+        match self.watch.on_answer(id, answer, current, scope.now, scope.rng) {
+            Outcome::Late => return,
+            Outcome::Failed { error, .. } => {
+                let kind = error.kind();
+                self.notice(Notice::Called(Err(kind)), scope);
+                if self.failing.replace(kind) != Some(kind) {
+                    self.notice(Notice::Failing(error), scope);
+                }
+                return;
+            }
+            Outcome::Reread => {
+                self.notice(Notice::Called(Ok(())), scope);
+                return self.ask_if_due(scope);
+            }
+            Outcome::Unchanged => self.on_good_answer(failures, dropped, scope),
+            Outcome::Changed(snapshot) => {
+                self.on_good_answer(failures, dropped, scope);
+                self.publish(term, snapshot, scope);
+            }
+        }
+        self.ask_if_due(scope);
+    }
+
+    fn check(
+        &mut self,
+        head: Option<&Head>,
+        cas: Option<Cas>,
+        expect: Expect,
+        rank: Rank,
+        scope: &mut Scope<'_>,
+    ) {
+        let published = head.and_then(|head| head.published);
+        match self.lease.on_head(head.zip(cas), rank, scope.now) {
+            Verdict::Follow => {}
+            Verdict::Lead => self.ask_if_due(scope),
+            Verdict::Renew(term) => {
+                self.write = Write::Renewal;
+                if let (Some(age), Some(record)) = (self.age(scope.now), &self.installed) {
+                    let endpoints = record.snapshot.len();
+                    self.notice(Notice::Age { age, endpoints }, scope);
+                }
+                self.store_head(term, rank, published, expect, scope);
+            }
+            Verdict::Claim(term, vacancy) => {
+                let age = head.map_or(Duration::ZERO, |head| head.age);
+                // The term is new, so whatever is published next is newer all the same.
+                let is_stale =
+                    self.installed.is_none() && head.is_some_and(|head| head.rank == Rank::LEAVING);
+                let published = published.filter(|_| !is_stale);
+                self.write = Write::Claim { vacancy };
+                self.contact = published.map(|_| (age, scope.now));
+                self.store_head(term, rank, published, expect, scope);
+            }
+            Verdict::Deposed => self.depose(scope),
+        }
+    }
+
+    /// Writes the head again with a rank that everyone takes the lease from.
+    fn give_away(&mut self, head: Option<&Head>, expect: Expect, scope: &mut Scope<'_>) {
+        let term = self.lease.term();
+        if let Some(head) = head.filter(|head| term == Some(head.term) && head.owner == self.me) {
+            self.write = Write::Leave;
+            self.store_head(head.term, Rank::LEAVING, head.published, expect, scope);
+            self.notice(Notice::Left, scope);
+        }
+        self.stop_fetching();
+    }
+
+    fn publish(&mut self, term: Term, snapshot: Snapshot, scope: &mut Scope<'_>) {
+        let last = self.installed.as_ref().map(|installed| installed.version);
+        let record = self.publication.begin(term, last, snapshot);
+        let key = Key::Record(self.query.key(), record.version);
+        scope.store(key, record.encode(), Expect::Anything);
+    }
+
+    /// Writes the head that points to the new record, if the lease is still ours.
+    fn commit(&mut self, head: Option<&Head>, expect: Expect, scope: &mut Scope<'_>) {
+        let term = self.lease.term();
+        let ours = head.filter(|head| term == Some(head.term) && head.owner == self.me);
+        let Some(head) = ours else { return self.depose(scope) };
+        match self.publication.next(head.published) {
+            Some(Next::Store(record)) => {
+                let key = Key::Record(self.query.key(), record.version);
+                scope.store(key, record.encode(), Expect::Anything);
+            }
+            Some(Next::Point(version)) => {
+                self.write = Write::Commit { before: head.published };
+                self.store_head(head.term, head.rank, Some(version), expect, scope);
+            }
+            None => {}
+        }
+    }
+
+    fn on_committed(&mut self, written: bool, before: Option<Version>, scope: &mut Scope<'_>) {
+        let (true, Some(record)) = (written, self.publication.take()) else {
+            return self.depose(scope);
+        };
+        for version in obsolete(before, record.version.term) {
+            scope.store(Key::Record(self.key(), version), Vec::new(), Expect::Anything);
+        }
+        let old = self.installed.as_ref().map(|old| &old.snapshot);
+        let change = record.snapshot.since(old.unwrap_or(&Snapshot::default()));
+        let endpoints = record.snapshot.len();
+        self.install(record, scope);
+        self.watch.on_applied(scope.now);
+        self.notice(Notice::Published { change, endpoints }, scope);
+        scope.news.push(self.key());
+        scope.load(Key::Members);
+        self.ask_if_due(scope);
+    }
+
+    fn on_good_answer(&mut self, failures: u32, dropped: Option<Dropped>, scope: &mut Scope<'_>) {
+        self.contact = Some((Duration::ZERO, scope.now));
+        self.notice(Notice::Called(Ok(())), scope);
+        if self.failing.take().is_some() {
+            self.notice(Notice::Recovered(failures), scope);
+        }
+        if let Some(dropped) = dropped.filter(|dropped| *dropped != self.dropped) {
+            self.dropped = dropped;
+            self.notice(Notice::Dropped(dropped), scope);
+        }
+    }
+
+    fn install(&mut self, record: Record, scope: &mut Scope<'_>) {
+        let snapshot = record.snapshot.clone();
+        scope.out.push_back(Command::Install { service: self.service, snapshot });
+        self.installed = Some(record);
+    }
+
+    fn depose(&mut self, scope: &mut Scope<'_>) {
+        self.stop_fetching();
+        self.notice(Notice::Deposed, scope);
+    }
+
+    fn stop_fetching(&mut self) {
+        self.lease = Lease::new(self.me);
+        self.watch.stop();
+        self.publication = Publication::default();
+        self.failing = None;
+    }
+
+    fn ask_if_due(&mut self, scope: &mut Scope<'_>) {
+        if !self.is_fetcher() {
+            return;
+        }
+        if let Some(lost) = self.watch.poll_lost(scope.now) {
+            return self.on_answer(lost, Err(CallFailure::Lost), scope);
+        }
+        let query = &self.query;
+        if let Some(ask) = self.watch.poll_query(scope.now, |index| query.request(index).timeout) {
+            let call = CallId { service: self.service, query: ask.id };
+            let request = query.request(ask.index);
+            scope.out.push_back(Command::Call { call, request });
+        }
+    }
+
+    fn load_head(&mut self, look: Look, scope: &mut Scope<'_>) {
+        self.look = look;
+        scope.load(Key::Head(self.key()));
+    }
+
+    fn store_head(
+        &self,
+        term: Term,
+        rank: Rank,
+        published: Option<Version>,
+        expect: Expect,
+        scope: &mut Scope<'_>,
+    ) {
+        let age = self.age(scope.now).unwrap_or_default();
+        let head = Head { owner: self.me, term, rank, published, age };
+        scope.store(Key::Head(self.key()), head.encode(), expect);
+    }
+
+    fn age(&self, now: Time) -> Option<Duration> {
+        self.contact.map(|(age, then)| age.saturating_add(now.since(then)))
+    }
+
+    fn notice(&self, notice: Notice, scope: &mut Scope<'_>) {
+        scope.out.push_back(Command::Notice { service: self.service, notice });
+    }
+}

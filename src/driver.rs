@@ -1,0 +1,89 @@
+//! Carries out what discovery wants done.
+//!
+//! The same loop drives the agent in Envoy and in the simulation; what differs is the
+//! [`Host`].
+
+use core::time::Duration;
+
+use crate::consul::query::Request;
+use crate::consul::response::CallFailure;
+use crate::discovery::agent::Agent;
+use crate::discovery::event::{CallId, Command, Event, Expect};
+use crate::discovery::notice::Notice;
+use crate::model::service::ServiceId;
+use crate::router::Router;
+use crate::shared::key::{Cas, Key};
+use crate::shared::members::QueueId;
+use crate::time::Time;
+
+/// What a VM can do: Envoy, or a simulated one.
+pub trait Host {
+    /// The moment, on this VM's own clock.
+    fn now(&mut self) -> Time;
+    /// Registers a queue whose messages wake this VM.
+    fn register_queue(&mut self, name: &str) -> QueueId;
+    /// Reads a value of shared data; an emptied one has no bytes.
+    fn load(&mut self, key: &Key) -> Option<(Vec<u8>, Cas)>;
+    /// Writes a value; false when it was not as expected.
+    fn store(&mut self, key: &Key, value: &[u8], expect: Expect) -> bool;
+    /// Puts a message into a queue, if the queue still exists.
+    fn wake(&mut self, queue: QueueId, message: &[u8]);
+    /// Whether messages wait in a queue; they stay there.
+    fn probe(&mut self, queue: QueueId) -> bool;
+    /// Sends a query to Consul; its answer comes later as [`Event::Answered`].
+    fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure>;
+    /// Tells the operator.
+    fn notice(&mut self, service: ServiceId, notice: &Notice);
+    /// Changes the period of the timer.
+    fn set_tick_period(&mut self, period: Duration);
+}
+
+/// Takes an event and carries out all commands that follow from it.
+pub fn run(agent: &mut Agent, router: &mut Router, host: &mut impl Host, event: Event<'_>) {
+    let now = host.now();
+    agent.handle_event(event, now);
+    while step(agent, router, host) {}
+}
+
+/// Carries out one command; false when there is none.
+///
+/// Between two steps another VM may do whatever it likes.
+pub fn step(agent: &mut Agent, router: &mut Router, host: &mut impl Host) -> bool {
+    let Some(command) = agent.poll_command() else {
+        return false;
+    };
+    match command {
+        Command::RegisterQueue(name) => {
+            let queue = host.register_queue(&name);
+            answer(agent, host, Event::QueueRegistered(queue));
+        }
+        Command::Load(key) => {
+            let value = host.load(&key);
+            let value = value.as_ref().map(|(bytes, cas)| (bytes.as_slice(), *cas));
+            answer(agent, host, Event::Loaded { key, value });
+        }
+        Command::Store { key, value, expect } => {
+            let written = host.store(&key, &value, expect);
+            answer(agent, host, Event::Stored { key, written });
+        }
+        Command::Wake { queue, message } => host.wake(queue, &message),
+        Command::Probe(member) => {
+            let pending = host.probe(member.queue);
+            answer(agent, host, Event::Probed { member: member.vm, pending });
+        }
+        Command::Call { call, request } => {
+            if let Err(failure) = host.call(call, &request) {
+                answer(agent, host, Event::Answered { call, answer: Err(failure) });
+            }
+        }
+        Command::Install { service, snapshot } => router.install(service, &snapshot),
+        Command::Notice { service, notice } => host.notice(service, &notice),
+        Command::SetTickPeriod(period) => host.set_tick_period(period),
+    }
+    true
+}
+
+fn answer(agent: &mut Agent, host: &mut impl Host, event: Event<'_>) {
+    let now = host.now();
+    agent.handle_event(event, now);
+}

@@ -1,0 +1,210 @@
+//! Discovery's [`Host`], on Envoy's host calls.
+
+use core::time::Duration;
+use std::time::Instant;
+
+use hashbrown::HashMap;
+
+use crate::config::Config;
+use crate::consul::query::Request;
+use crate::consul::response::{
+    CallFailure, FILTERED_HEADER, INDEX_HEADER, Refusal, Response, UPSTREAM_HEADER,
+};
+use crate::discovery::event::{CallId, Expect};
+use crate::discovery::notice::Notice;
+use crate::driver::Host;
+use crate::model::service::ServiceId;
+use crate::proxy::host::{self, CalloutId, CalloutRefused, Headers};
+use crate::proxy::metrics::Metrics;
+use crate::shared::key::{Cas, Key};
+use crate::shared::members::QueueId;
+use crate::time::Time;
+
+/// How many messages of one queue are looked at when it is probed.
+const PROBED: usize = 1_024;
+
+/// What a root context can do.
+#[derive(Debug)]
+pub(super) struct ConsulHost {
+    start: Instant,
+    cluster: String,
+    authority: String,
+    token: Option<Token>,
+    /// The environment variable that was to hold the token and does not.
+    missing_token: Option<String>,
+    names: Vec<String>,
+    calls: HashMap<CalloutId, CallId>,
+    /// The timer's period that discovery wants.
+    period: Duration,
+    pub(super) metrics: Metrics,
+}
+
+/// The ACL token. It is written nowhere but into the request to Consul.
+struct Token(String);
+
+impl core::fmt::Debug for Token {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+impl Token {
+    /// Reads the environment variable that Envoy passed to the VM.
+    fn read(variable: &str) -> Option<Self> {
+        let value = std::env::var(variable).ok()?;
+        let value = value.trim();
+        let is_token = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
+        is_token.then(|| Self(value.to_owned()))
+    }
+}
+
+impl ConsulHost {
+    /// Defines the metrics, and reads the token.
+    pub(super) fn new(config: &Config, period: Duration) -> Self {
+        let token_env = config.consul.token_env.as_deref();
+        let token = token_env.and_then(Token::read);
+        let missing_token = token_env.filter(|_| token.is_none()).map(str::to_owned);
+        Self {
+            start: host::clock(),
+            cluster: config.consul.cluster.clone(),
+            authority: config.consul.authority.clone(),
+            token,
+            missing_token,
+            names: config.services.iter().map(|service| service.name.clone()).collect(),
+            calls: HashMap::new(),
+            period,
+            metrics: Metrics::define(config),
+        }
+    }
+
+    /// The timer's period that discovery wants.
+    pub(super) const fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// The call that a callout belongs to; only once.
+    pub(super) fn take_call(&mut self, callout: CalloutId) -> Option<CallId> {
+        self.calls.remove(&callout)
+    }
+}
+
+impl Host for ConsulHost {
+    fn now(&mut self) -> Time {
+        Time::from_start(host::clock().saturating_duration_since(self.start))
+    }
+
+    fn register_queue(&mut self, name: &str) -> QueueId {
+        host::register_queue(name)
+    }
+
+    fn load(&mut self, key: &Key) -> Option<(Vec<u8>, Cas)> {
+        host::load(&key.to_string())
+    }
+
+    fn store(&mut self, key: &Key, value: &[u8], expect: Expect) -> bool {
+        host::store(&key.to_string(), value, expect)
+    }
+
+    fn wake(&mut self, queue: QueueId, message: &[u8]) {
+        host::enqueue(queue, message);
+    }
+
+    fn probe(&mut self, queue: QueueId) -> bool {
+        let mut messages = Vec::new();
+        for _ in 0..PROBED {
+            match host::dequeue(queue) {
+                Some(message) if messages.contains(&message) => {}
+                Some(message) => messages.push(message),
+                None => break,
+            }
+        }
+        for message in &messages {
+            host::enqueue(queue, message);
+        }
+        !messages.is_empty()
+    }
+
+    fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure> {
+        let mut headers = vec![
+            (":method", "GET"),
+            (":path", request.path.as_str()),
+            (":authority", self.authority.as_str()),
+            ("accept", "application/json"),
+            ("user-agent", concat!("consul-resolver/", env!("CARGO_PKG_VERSION"))),
+        ];
+        if let Some(Token(token)) = &self.token {
+            headers.push(("x-consul-token", token));
+        }
+        let callout =
+            host::get(&self.cluster, headers, request.timeout).map_err(
+                |refused| match refused {
+                    CalloutRefused::NoCluster => CallFailure::Refused(Refusal::UnknownCluster),
+                    CalloutRefused::NoCapacity => CallFailure::Refused(Refusal::NoCapacity),
+                },
+            )?;
+        self.calls.insert(callout, call);
+        Ok(())
+    }
+
+    fn notice(&mut self, service: ServiceId, notice: &Notice) {
+        self.metrics.on_notice(service, notice);
+        if let (Notice::Elected(_), Some(variable)) = (notice, self.missing_token.take()) {
+            log::warn!(
+                "no ACL token: the environment variable {variable} is not set, or holds none; \
+                 asking Consul without. To use one, set it where Envoy starts and name it in \
+                 the vm_config's environment_variables.host_env_keys"
+            );
+        }
+        if let (Some(level), Some(name)) = (notice.level(), self.names.get(usize::from(service.0)))
+        {
+            log::log!(level, "service {name}: {notice}");
+        }
+    }
+
+    /// Only notes it: [`Core`](crate::proxy::core::Core) sets the timer, which waiting
+    /// requests want faster.
+    fn set_tick_period(&mut self, period: Duration) {
+        self.period = period;
+    }
+}
+
+/// What a callout has brought, owned, so that nothing is borrowed from the host.
+#[derive(Debug)]
+pub(super) struct CalloutAnswer {
+    status: u16,
+    from_envoy: bool,
+    index: Option<Vec<u8>>,
+    filtered_by_acls: bool,
+    body: Vec<u8>,
+}
+
+impl CalloutAnswer {
+    /// Reads the answer; without headers there is none. Legal in the callout's callback.
+    pub(super) fn read(headers: usize, body_size: usize) -> Option<Self> {
+        if headers == 0 {
+            return None;
+        }
+        let header = |name| host::header(Headers::CalloutAnswer, name);
+        let status =
+            header(":status").and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok());
+        Some(Self {
+            status: status.unwrap_or(0),
+            from_envoy: header(UPSTREAM_HEADER).is_none(),
+            index: header(INDEX_HEADER),
+            filtered_by_acls: header(FILTERED_HEADER)
+                .is_some_and(|value| value.eq_ignore_ascii_case(b"true")),
+            body: host::callout_body(body_size),
+        })
+    }
+
+    /// The answer as discovery reads it.
+    pub(super) fn response(&self) -> Response<'_> {
+        Response {
+            status: self.status,
+            from_envoy: self.from_envoy,
+            index: self.index.as_deref(),
+            filtered_by_acls: self.filtered_by_acls,
+            body: &self.body,
+        }
+    }
+}

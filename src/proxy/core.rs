@@ -1,0 +1,216 @@
+//! What a root context and its requests share.
+
+use core::time::Duration;
+use std::rc::Rc;
+
+use crate::balance::ticket::Ticket;
+use crate::config::{Config, Handoff};
+use crate::consul::query::Query;
+use crate::consul::response::CallFailure;
+use crate::discovery::agent::Agent;
+use crate::discovery::event::Event;
+use crate::driver::{self, Host};
+use crate::model::service::ServiceId;
+use crate::proxy::consul_host::{CalloutAnswer, ConsulHost};
+use crate::proxy::host::{self, CalloutId};
+use crate::proxy::stream::{self, EnvoyStream};
+use crate::proxy::waiting::{TicketSlot, Waiter, Waiting};
+use crate::request::{Manner, Verdict};
+use crate::rng::Rng;
+use crate::router::Router;
+use crate::router::reply::Reply;
+use crate::shared::head::Rank;
+use crate::shared::members::QueueId;
+
+/// How often deadlines are looked at while requests wait.
+const WAITING_TICK: Duration = Duration::from_millis(20);
+
+/// One configuration at work in one VM.
+pub(super) struct Core {
+    agent: Agent,
+    router: Router,
+    host: ConsulHost,
+    manner: Manner,
+    warmup_timeout: Duration,
+    waiting: Waiting,
+    /// The timer's period, as Envoy was told.
+    period: Duration,
+}
+
+/// What a request's own context has to do.
+pub(super) enum Step {
+    /// Let it go on; count it by the ticket, if there is one.
+    Continue(Option<Ticket>),
+    /// Leave it paused: it is answered, or waits for a ticket to come by the slot.
+    Stop(Option<TicketSlot>),
+}
+
+impl Core {
+    /// Starts with nothing resolved. Touches nothing that VMs share: the canary does this too.
+    pub(super) fn new(config: &Config) -> Self {
+        let mut rng = Rng::new(host::random());
+        let queries = config.services.iter().map(|s| Query::new(&config.consul, s)).collect();
+        let agent = Agent::new(queries, config.consul.wait, rng.split());
+        let host = ConsulHost::new(config, agent.tick_period());
+        Self {
+            router: Router::new(config, &mut rng),
+            manner: Manner {
+                route_metadata: config.route_metadata,
+                by_headers: matches!(config.handoff, Handoff::Headers { .. }),
+            },
+            warmup_timeout: config.warmup_timeout,
+            waiting: Waiting::default(),
+            period: agent.tick_period(),
+            agent,
+            host,
+        }
+    }
+
+    /// Starts the timer.
+    pub(super) fn start(&self) {
+        host::set_tick_period(self.period);
+    }
+
+    /// Handles the timer; `root` is the context that it belongs to.
+    pub(super) fn on_tick(&mut self, root: u32, rank: Rank) {
+        self.host.metrics.flush();
+        self.run(Event::Tick(rank));
+        self.release(root);
+    }
+
+    /// Gives away what the other VMs would wait for: this configuration is in use no longer.
+    pub(super) fn on_end(&mut self) {
+        self.host.metrics.flush();
+        self.run(Event::Leaving);
+        host::stop_ticking();
+    }
+
+    /// Handles a queue that has messages. A VM is also woken for the queue of its predecessor
+    /// with the same ids: those messages stay where they are, or nobody would ever see that
+    /// their reader is dead.
+    pub(super) fn on_queue(&mut self, root: u32, queue: QueueId) {
+        if self.agent.queue() != Some(queue) {
+            return;
+        }
+        while let Some(message) = host::dequeue(queue) {
+            self.run(Event::Woken(&message));
+        }
+        self.release(root);
+    }
+
+    /// Handles the end of a callout.
+    pub(super) fn on_callout(
+        &mut self,
+        root: u32,
+        callout: CalloutId,
+        answer: Option<&CalloutAnswer>,
+    ) {
+        if let Some(call) = self.host.take_call(callout) {
+            let answer = answer.map(CalloutAnswer::response).ok_or(CallFailure::NoAnswer);
+            self.run(Event::Answered { call, answer });
+            self.release(root);
+        }
+    }
+
+    /// Handles the headers of a request.
+    pub(super) fn on_request(&mut self, context: u32) -> Step {
+        let service = self.manner.find(&self.router, &mut EnvoyStream);
+        let mut verdict = self.manner.handle(&mut self.router, service, &mut EnvoyStream);
+        if let Verdict::Wait(service, _) = verdict {
+            // Another VM may have resolved it already, above all where this one has just
+            // been started anew by this very request.
+            self.run(Event::Missed(service));
+            verdict = self.manner.handle(&mut self.router, Some(service), &mut EnvoyStream);
+        }
+        match verdict {
+            Verdict::Pass => Step::Continue(None),
+            Verdict::Forward(ticket) => {
+                self.count_pick(service);
+                Step::Continue(Some(ticket))
+            }
+            Verdict::Reply(reply) => {
+                self.reply(&reply);
+                Step::Stop(None)
+            }
+            Verdict::Wait(service, reply) => self.wait(context, service, reply),
+        }
+    }
+
+    /// Forgets a request that ended while it waited.
+    pub(super) fn on_waiter_gone(&mut self, context: u32) {
+        self.waiting.remove(context);
+    }
+
+    fn run(&mut self, event: Event<'_>) {
+        driver::run(&mut self.agent, &mut self.router, &mut self.host, event);
+    }
+
+    fn wait(&mut self, context: u32, service: ServiceId, reply: Rc<Reply>) -> Step {
+        if self.warmup_timeout.is_zero() || !self.waiting.has_room() {
+            self.reply(&reply);
+            return Step::Stop(None);
+        }
+        let slot = TicketSlot::default();
+        let deadline = self.host.now() + self.warmup_timeout;
+        self.waiting.add(context, Waiter { service, deadline, reply, slot: Rc::clone(&slot) });
+        self.set_timer();
+        Step::Stop(Some(slot))
+    }
+
+    /// Lets the requests go on that have waited for what is there now, answers those that
+    /// have waited long enough, and sets the timer to what is wanted next.
+    fn release(&mut self, root: u32) {
+        if !self.waiting.is_empty() {
+            let now = self.host.now();
+            let router = &self.router;
+            let due = self
+                .waiting
+                .take_due(|waiter| router.is_resolved(waiter.service) || now >= waiter.deadline);
+            for (context, waiter) in due {
+                if host::enter(context) {
+                    self.release_one(waiter);
+                }
+            }
+            host::enter(root);
+        }
+        self.set_timer();
+    }
+
+    /// Tells Envoy the timer's period if it is to be another one. Setting it starts the period
+    /// anew: done at every request, the timer would never run.
+    fn set_timer(&mut self) {
+        let wanted = match self.waiting.is_empty() {
+            true => self.host.period(),
+            false => self.host.period().min(WAITING_TICK),
+        };
+        if wanted != self.period {
+            self.period = wanted;
+            host::set_tick_period(wanted);
+        }
+    }
+
+    fn release_one(&mut self, waiter: Waiter) {
+        let service = Some(waiter.service);
+        match self.manner.handle(&mut self.router, service, &mut EnvoyStream) {
+            Verdict::Forward(ticket) => {
+                self.count_pick(service);
+                waiter.slot.set(Some(ticket));
+                host::resume();
+            }
+            Verdict::Pass => host::resume(),
+            Verdict::Reply(reply) => self.reply(&reply),
+            Verdict::Wait(..) => self.reply(&waiter.reply),
+        }
+    }
+
+    fn count_pick(&self, service: Option<ServiceId>) {
+        if let Some(service) = service {
+            self.host.metrics.on_pick(service);
+        }
+    }
+
+    fn reply(&self, reply: &Reply) {
+        self.host.metrics.on_reply(reply.reason);
+        stream::send(reply);
+    }
+}

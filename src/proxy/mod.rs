@@ -1,0 +1,21 @@
+//! Envoy: the only floor that knows the proxy, and exists only in the module.
+//!
+//! Every VM starts here. A root context ([`root`]) drives discovery from its timer; an HTTP
+//! context ([`filter`]) routes one request. Host calls are made by [`host`] alone.
+
+mod consul_host;
+mod core;
+mod filter;
+mod host;
+mod metrics;
+mod root;
+mod stream;
+mod waiting;
+
+use proxy_wasm::types::LogLevel;
+
+proxy_wasm::main! {{
+    // Also installs the hook that logs panics. The configuration sets the real level.
+    proxy_wasm::set_log_level(LogLevel::Info);
+    proxy_wasm::set_root_context(|id| Box::new(root::Root::new(id)));
+}}

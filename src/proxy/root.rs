@@ -1,0 +1,111 @@
+//! The root context: one configuration in one VM, driven by its timer.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::ContextType;
+
+use crate::config::Config;
+use crate::proxy::consul_host::CalloutAnswer;
+use crate::proxy::core::Core;
+use crate::proxy::filter::{Filter, Unconfigured};
+use crate::proxy::host::{self, CalloutId};
+use crate::shared::head::Rank;
+use crate::shared::members::QueueId;
+
+thread_local! {
+    /// Whether this VM has ever served a request, by whatever configuration: the main
+    /// thread's never does, and is the one to fetch.
+    static SERVING: Cell<bool> = const { Cell::new(false) };
+    /// When this VM was made: by its first root context.
+    static BORN: u64 = host::wall_clock();
+}
+
+/// How suitable this VM is to fetch.
+fn rank() -> Rank {
+    Rank { serving: SERVING.get(), born: BORN.with(|born| *born) }
+}
+
+/// Notes that this VM serves requests.
+pub(super) fn note_serving() {
+    SERVING.set(true);
+}
+
+/// The root context.
+pub(super) struct Root {
+    id: u32,
+    core: Option<Rc<RefCell<Core>>>,
+}
+
+impl Root {
+    /// Starts without a configuration.
+    pub(super) const fn new(id: u32) -> Self {
+        Self { id, core: None }
+    }
+}
+
+impl Drop for Root {
+    /// Runs when Envoy deletes the context: after a listener's drain, or at the end. Metrics,
+    /// shared data and the timer may be touched; a callout or a message to a queue could not
+    /// be sent any more.
+    fn drop(&mut self) {
+        if let Some(mut core) = self.core.as_ref().and_then(|core| core.try_borrow_mut().ok()) {
+            core.on_end();
+        }
+    }
+}
+
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _: usize) {
+        let answer = CalloutAnswer::read(headers, body_size);
+        if let Some(core) = &self.core {
+            core.borrow_mut().on_callout(self.id, CalloutId(token), answer.as_ref());
+        }
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
+        let json = if size == 0 { None } else { self.get_plugin_configuration() };
+        match Config::parse(&json.unwrap_or_default()) {
+            Ok(config) => {
+                log::set_max_level(config.log_level);
+                let core = Core::new(&config);
+                core.start();
+                // From now on it is known when this VM was made.
+                rank();
+                self.core = Some(Rc::new(RefCell::new(core)));
+                true
+            }
+            Err(error) => {
+                log::error!("the configuration is refused: {error}");
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        if let Some(core) = &self.core {
+            core.borrow_mut().on_tick(self.id, rank());
+        }
+    }
+
+    fn on_queue_ready(&mut self, queue: u32) {
+        if let Some(core) = &self.core {
+            core.borrow_mut().on_queue(self.id, QueueId(queue));
+        }
+    }
+
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(match &self.core {
+            Some(core) => Box::new(Filter::new(id, Rc::clone(core))),
+            // Envoy does not route through a configuration that was refused.
+            None => Box::new(Unconfigured),
+        })
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}

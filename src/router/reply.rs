@@ -1,0 +1,147 @@
+//! What a client gets from the filter itself.
+
+use serde::Serialize;
+
+/// An answer of the filter itself: made once, when the configuration is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Why the request is not forwarded.
+    pub reason: ReplyReason,
+    /// The HTTP status.
+    pub status: u16,
+    /// What `%RESPONSE_CODE_DETAILS%` shows: `consul_resolver.` and the reason.
+    pub details: &'static str,
+    /// `{"error":"no_healthy_endpoints","service":"web"}`
+    pub body: String,
+    /// The headers beside `:status`.
+    pub headers: &'static [(&'static str, &'static str)],
+}
+
+/// Why the filter answers a request itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReplyReason {
+    /// Consul says that no instance of the service is healthy.
+    NoHealthyEndpoints,
+    /// The service has not been resolved within the warm-up.
+    NotResolvedYet,
+    /// The request is of no configured service, and such are rejected.
+    UnknownService,
+}
+
+const CONTENT_TYPE: (&str, &str) = ("content-type", "application/json");
+
+/// What a 503 says about trying again: after one second, the shortest that is not at once.
+///
+/// A longer time would be a guess. What ends the condition is a change in Consul, which
+/// reaches the workers within milliseconds; when it comes, nobody knows.
+const RETRY_AFTER: (&str, &str) = ("retry-after", "1");
+
+impl Reply {
+    /// The answer when no instance of `service` is healthy.
+    pub fn no_healthy_endpoints(service: &str) -> Self {
+        Self::new(ReplyReason::NoHealthyEndpoints, Some(service))
+    }
+
+    /// The answer when `service` has not been resolved within the warm-up.
+    pub fn not_resolved_yet(service: &str) -> Self {
+        Self::new(ReplyReason::NotResolvedYet, Some(service))
+    }
+
+    /// The answer to a request of no service. It does not repeat what the client has sent.
+    pub fn unknown_service() -> Self {
+        Self::new(ReplyReason::UnknownService, None)
+    }
+
+    fn new(reason: ReplyReason, service: Option<&str>) -> Self {
+        let body = Body { error: reason.label(), service };
+        Self {
+            reason,
+            status: reason.status(),
+            details: reason.details(),
+            // Two strings: there is nothing in it that JSON could not express.
+            body: serde_json::to_string(&body).unwrap_or_default(),
+            headers: match reason {
+                ReplyReason::UnknownService => &[CONTENT_TYPE],
+                ReplyReason::NoHealthyEndpoints | ReplyReason::NotResolvedYet => {
+                    &[CONTENT_TYPE, RETRY_AFTER]
+                }
+            },
+        }
+    }
+}
+
+impl ReplyReason {
+    /// All reasons, for a counter of each.
+    pub const ALL: [Self; 3] =
+        [Self::NoHealthyEndpoints, Self::NotResolvedYet, Self::UnknownService];
+
+    /// The reason's name in the body and in a counter.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::NoHealthyEndpoints => "no_healthy_endpoints",
+            Self::NotResolvedYet => "not_resolved_yet",
+            Self::UnknownService => "unknown_service",
+        }
+    }
+
+    const fn details(self) -> &'static str {
+        match self {
+            Self::NoHealthyEndpoints => "consul_resolver.no_healthy_endpoints",
+            Self::NotResolvedYet => "consul_resolver.not_resolved_yet",
+            Self::UnknownService => "consul_resolver.unknown_service",
+        }
+    }
+
+    const fn status(self) -> u16 {
+        match self {
+            Self::NoHealthyEndpoints | Self::NotResolvedYet => 503,
+            Self::UnknownService => 404,
+        }
+    }
+}
+
+/// The JSON of a reply.
+#[derive(Serialize)]
+struct Body<'a> {
+    error: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service: Option<&'a str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn bodies_are_exactly_as_documented() {
+        let body = Reply::no_healthy_endpoints("web").body;
+        assert_eq!(body, r#"{"error":"no_healthy_endpoints","service":"web"}"#);
+        let body = Reply::not_resolved_yet(r#"a"b"#).body;
+        assert_eq!(body, r#"{"error":"not_resolved_yet","service":"a\"b"}"#);
+        let body = Reply::unknown_service().body;
+        assert_eq!(body, r#"{"error":"unknown_service"}"#);
+    }
+
+    #[test]
+    fn only_a_503_says_when_to_try_again() {
+        for reply in [
+            Reply::no_healthy_endpoints("web"),
+            Reply::not_resolved_yet("web"),
+            Reply::unknown_service(),
+        ] {
+            assert_eq!(reply.headers.contains(&RETRY_AFTER), reply.status == 503);
+            assert!(reply.headers.contains(&CONTENT_TYPE));
+        }
+        assert_eq!(Reply::unknown_service().status, 404);
+    }
+
+    #[test]
+    fn details_are_the_label_under_the_name_of_the_filter() {
+        for reason in ReplyReason::ALL {
+            let details = format!("consul_resolver.{}", reason.label());
+            assert_eq!(reason.details(), details);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Refusals for the shape of a value, with their exact text.
+
+use serde_json::json;
+
+use crate::assert_refused;
+
+#[test]
+fn a_value_of_another_type_is_refused() {
+    assert_refused([
+        ("consul", json!("consul"), "consul: expected an object, found the string \"consul\""),
+        ("services", json!({}), "services: expected an array, found an object"),
+        ("services", json!(null), "services: expected an array, found null"),
+        ("services[0]", json!("web"), "services[0]: expected an object, found the string \"web\""),
+        ("services[0].name", json!(5), "services[0].name: expected a string, found the number 5"),
+        (
+            "services[0].tags",
+            json!("primary"),
+            "services[0].tags: expected an array, found the string \"primary\"",
+        ),
+        (
+            "services[0].tags",
+            json!(["primary", 1.5]),
+            "services[0].tags[1]: expected a string, found the number 1.5",
+        ),
+        ("services[0].filter", json!(false), "services[0].filter: expected a string, found false"),
+        (
+            "services[0].load_balancing",
+            json!([]),
+            "services[0].load_balancing: expected an object, found an array",
+        ),
+        (
+            "route_metadata",
+            json!("true"),
+            "route_metadata: expected true or false, found the string \"true\"",
+        ),
+        ("unmatched", json!(true), "unmatched: expected a string, found true"),
+        ("handoff", json!("headers"), "handoff: expected an object, found the string \"headers\""),
+    ]);
+}
+
+#[test]
+fn unknown_and_missing_fields_are_refused() {
+    assert_refused([
+        (
+            "servces",
+            json!([]),
+            "servces: unknown field; did you mean services? known here: consul, services, \
+             handoff, route_metadata, unmatched, warmup_timeout, log_level",
+        ),
+        (
+            "consul.token",
+            json!("secret"),
+            "consul.token: unknown field; did you mean token_env? known here: cluster, \
+             authority, datacenter, namespace, partition, consistency, wait, token_env",
+        ),
+        (
+            "consul",
+            json!({ "cluster": "consul", "a.b": 1 }),
+            "consul[\"a.b\"]: unknown field; known here: cluster, authority, datacenter, \
+             namespace, partition, consistency, wait, token_env",
+        ),
+        (
+            "services[0].datacenters",
+            json!(["dc1"]),
+            "services[0].datacenters: unknown field; known here: name, hosts, tags, filter, \
+             health, address, load_balancing",
+        ),
+        (
+            "services[0].loadBalancing",
+            json!({}),
+            "services[0].loadBalancing: unknown field; did you mean load_balancing? known here: \
+             name, hosts, tags, filter, health, address, load_balancing",
+        ),
+        (
+            "services[0].load_balancing.hash_on",
+            json!("path"),
+            "services[0].load_balancing.hash_on: unknown field; known here: policy",
+        ),
+        ("handoff.retries", json!(2), "handoff.retries: unknown field; known here: via, attempts"),
+        (
+            "consul",
+            json!({}),
+            "consul.cluster: missing; expected the name of Consul's cluster in Envoy",
+        ),
+        (
+            "services[0]",
+            json!({}),
+            "services[0].name: missing; expected the service's name in Consul",
+        ),
+        ("handoff", json!({}), "handoff.via: missing; expected filter_state or headers"),
+    ]);
+}
+
+#[test]
+fn a_name_that_is_not_on_its_list_is_refused() {
+    assert_refused([
+        (
+            "services[0].load_balancing.policy",
+            json!("fastest"),
+            "services[0].load_balancing.policy: unknown policy \"fastest\"; expected one of \
+             round_robin, random, least_request",
+        ),
+        (
+            "consul.consistency",
+            json!("Stale"),
+            "consul.consistency: unknown consistency \"Stale\"; expected one of default, stale, \
+             consistent, cached",
+        ),
+        (
+            "services[0].health",
+            json!("critical"),
+            "services[0].health: unknown health \"critical\"; expected one of passing, warning",
+        ),
+        (
+            "handoff.via",
+            json!("cookie"),
+            "handoff.via: unknown handoff \"cookie\"; expected one of filter_state, headers",
+        ),
+        (
+            "unmatched",
+            json!("drop"),
+            "unmatched: unknown reaction \"drop\"; expected one of pass, reject",
+        ),
+        (
+            "log_level",
+            json!("verbose"),
+            "log_level: unknown log level \"verbose\"; expected one of off, error, warn, info, \
+             debug, trace",
+        ),
+    ]);
+}
+
+#[test]
+fn a_duration_without_unit_or_beyond_its_limits_is_refused() {
+    assert_refused([
+        (
+            "consul.wait",
+            json!(55),
+            "consul.wait: expected a duration in quotes with its unit, such as \"250ms\", \"5s\" \
+             or \"1m\", found the number 55",
+        ),
+        (
+            "consul.wait",
+            json!(null),
+            "consul.wait: expected a duration in quotes with its unit, such as \"250ms\", \"5s\" \
+             or \"1m\", found null",
+        ),
+        (
+            "consul.wait",
+            json!("55"),
+            "consul.wait: \"55\" has no unit; add ms, s, m or h, such as \"250ms\", \"5s\" or \
+             \"1m\"",
+        ),
+        (
+            "consul.wait",
+            json!("soon"),
+            "consul.wait: \"soon\" is not a duration; expected a number and one of the units ms, \
+             s, m and h, such as \"250ms\", \"5s\" or \"1m\"",
+        ),
+        (
+            "consul.wait",
+            json!("1m30s"),
+            "consul.wait: \"1m30s\" is not a duration; expected a number and one of the units \
+             ms, s, m and h, such as \"250ms\", \"5s\" or \"1m\"",
+        ),
+        (
+            "consul.wait",
+            json!("-5s"),
+            "consul.wait: \"-5s\" is not a duration; expected a number and one of the units ms, \
+             s, m and h, such as \"250ms\", \"5s\" or \"1m\"",
+        ),
+        (
+            "consul.wait",
+            json!("1.0005s"),
+            "consul.wait: \"1.0005s\" is finer than a millisecond; expected whole milliseconds",
+        ),
+        ("consul.wait", json!("999ms"), "consul.wait: 999ms is out of range; expected 1s to 10m"),
+        ("consul.wait", json!("601s"), "consul.wait: 601s is out of range; expected 1s to 10m"),
+        ("warmup_timeout", json!("1h"), "warmup_timeout: 1h is out of range; expected 0s to 1m"),
+    ]);
+}

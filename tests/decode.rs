@@ -1,0 +1,238 @@
+//! Properties of the decoder of Consul's answers.
+//!
+//! The model is written against `serde_json::Value`, the slow and obvious way, and shares
+//! nothing with the decoder but the types of its result.
+
+#![cfg(not(target_family = "wasm"))]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+#[path = "decode/model.rs"]
+mod model;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use consul_resolver::config::{
+    self, AddressChoice, Consistency, HealthThreshold as Threshold, Policy,
+};
+use consul_resolver::consul::decode::{DecodeError, decode};
+use consul_resolver::consul::excerpt::Excerpt;
+use consul_resolver::consul::query::Query;
+use consul_resolver::consul::response::Response;
+use consul_resolver::consul::selection::Selection;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+fn selection() -> impl Strategy<Value = Selection> {
+    let health = prop_oneof![Just(Threshold::Passing), Just(Threshold::Warning)];
+    let tag = option::of(prop_oneof![Just("lan"), Just("WAN")]);
+    (health, tag).prop_map(|(health, tag)| {
+        let tagged = |tag: &str| AddressChoice::Tagged(tag.to_owned());
+        Selection { health, address: tag.map_or(AddressChoice::Service, tagged) }
+    })
+}
+
+/// Anything that JSON can hold and that Consul would not write here.
+fn odd() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        (-1e9..1e9).prop_map(Value::from),
+        any::<String>().prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::hash_map("[A-Za-z]{1,7}", inner, 0..4)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+/// Mostly what is expected, now and then something odd.
+fn mostly(usual: impl Strategy<Value = Value> + 'static) -> BoxedStrategy<Value> {
+    prop_oneof![9 => usual, 1 => odd()].boxed()
+}
+
+/// An object of which any field may be absent.
+fn object(fields: Vec<(&'static str, BoxedStrategy<Value>)>) -> BoxedStrategy<Value> {
+    let fields: Vec<_> = fields
+        .into_iter()
+        .map(|(name, value)| {
+            option::weighted(0.9, value).prop_map(move |value| Some((name.to_owned(), value?)))
+        })
+        .collect();
+    mostly(fields.prop_map(|fields| {
+        Value::Object(fields.into_iter().flatten().collect::<Map<String, Value>>())
+    }))
+}
+
+fn address() -> BoxedStrategy<Value> {
+    mostly(prop_oneof![
+        4 => (0_u8..4).prop_map(|n| json!(format!("10.0.0.{n}"))),
+        1 => any::<[u8; 16]>().prop_map(|ip| json!(IpAddr::from(ip).to_string())),
+        1 => any::<[u8; 16]>().prop_map(|ip| json!(format!("[{}]", IpAddr::from(ip)))),
+        1 => any::<[u8; 4]>().prop_map(|ip| json!(format!("::ffff:{}", IpAddr::from(ip)))),
+        2 => Just(json!("")),
+        1 => "[a-z]{1,5}\\.[a-z]{1,5}".prop_map(Value::from),
+    ])
+}
+
+fn port() -> BoxedStrategy<Value> {
+    mostly(prop_oneof![
+        6 => (8_000_u16..8_003).prop_map(Value::from),
+        1 => (-1_i64..70_000).prop_map(Value::from),
+        1 => Just(json!(0)),
+        1 => Just(json!(65_536)),
+    ])
+}
+
+fn weight() -> BoxedStrategy<Value> {
+    mostly(
+        prop_oneof![8 => (0_u32..20).prop_map(Value::from), 1 => (-9_i64..70_000).prop_map(Value::from)],
+    )
+}
+
+fn check() -> BoxedStrategy<Value> {
+    let ids = ["serfHealth", "service:web", "_node_maintenance", "_service_maintenance:web"];
+    let id =
+        prop_oneof![12 => Just(ids[0]), 12 => Just(ids[1]), 1 => Just(ids[2]), 1 => Just(ids[3])];
+    let statuses = ["passing", "warning", "critical", "maintenance"];
+    let status = prop_oneof![
+        20 => Just(statuses[0]), 4 => Just(statuses[1]), 2 => Just(statuses[2]), 1 => Just(statuses[3])
+    ];
+    object(vec![
+        ("CheckID", id.prop_map(Value::from).boxed()),
+        ("Status", status.prop_map(Value::from).boxed()),
+        ("Output", odd().boxed()),
+    ])
+}
+
+fn entry() -> BoxedStrategy<Value> {
+    let lower = object(vec![("address", address()), ("port", port())]);
+    let upper = object(vec![("Address", address()), ("Port", port())]);
+    let tagged = object(vec![("Lan", upper.clone()), ("wan", lower), ("virtual", upper)]);
+    let names = object(vec![("lan", address()), ("wan", address())]);
+    let node =
+        object(vec![("Address", address()), ("TaggedAddresses", names), ("Meta", odd().boxed())]);
+    let weights = object(vec![("Passing", weight()), ("Warning", weight())]);
+    let service = object(vec![
+        ("Address", address()),
+        ("Port", port()),
+        ("Weights", weights),
+        ("TaggedAddresses", tagged),
+        ("Meta", odd().boxed()),
+        ("Tags", odd().boxed()),
+    ]);
+    let checks = mostly(vec(check(), 0..4).prop_map(Value::from));
+    object(vec![("Node", node), ("Service", service), ("Checks", checks), ("More", odd().boxed())])
+}
+
+fn entries() -> impl Strategy<Value = Vec<Value>> {
+    vec(entry(), 0..12)
+}
+
+fn passing() -> Selection {
+    Selection { health: Threshold::Passing, address: AddressChoice::Service }
+}
+
+fn query() -> Query {
+    let consul = config::Consul {
+        cluster: "consul".into(),
+        authority: "consul".into(),
+        datacenter: None,
+        namespace: None,
+        partition: None,
+        consistency: Consistency::Default,
+        wait: Duration::from_secs(55),
+        token_env: None,
+    };
+    let service = config::Service {
+        name: "web".into(),
+        hosts: vec![],
+        tags: vec![],
+        filter: None,
+        health: Threshold::Passing,
+        address: AddressChoice::Service,
+        policy: Policy::RoundRobin,
+    };
+    Query::new(&consul, &service)
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_as_the_model_reads_it(
+        entries in entries(), selection in selection(), pretty: bool,
+    ) {
+        let body = Value::Array(entries);
+        let text = if pretty { serde_json::to_string_pretty(&body) } else { serde_json::to_string(&body) };
+        let decoded = decode(text.unwrap().as_bytes(), &selection);
+        prop_assert_eq!(decoded, Ok(model::decode(&body, &selection)));
+    }
+
+    #[test]
+    fn the_order_of_entries_makes_no_difference(
+        (entries, shuffled) in entries().prop_flat_map(|e| (Just(e.clone()), Just(e).prop_shuffle())),
+        selection in selection(),
+    ) {
+        let read = |entries| decode(Value::Array(entries).to_string().as_bytes(), &selection);
+        prop_assert_eq!(read(entries), read(shuffled));
+    }
+
+    #[test]
+    fn a_body_cut_anywhere_is_an_error_and_never_a_shorter_list(
+        entries in entries(), cut in any::<prop::sample::Index>(),
+    ) {
+        let body = Value::Array(entries).to_string();
+        let cut = cut.index(body.len());
+        let error = decode(&body.as_bytes()[..cut], &passing()).unwrap_err();
+        let expected = matches!(error, DecodeError::Truncated { .. } | DecodeError::NotJson { .. });
+        prop_assert!(expected, "cut at {} of {}: {}", cut, body.len(), error);
+    }
+
+    #[test]
+    fn bytes_changed_anywhere_never_panic(
+        entries in entries(),
+        changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        selection in selection(),
+    ) {
+        let mut body = Value::Array(entries).to_string().into_bytes();
+        for (place, byte) in changes {
+            let place = place.index(body.len());
+            body[place] = byte;
+        }
+        let _ = decode(&body, &selection);
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic(body in vec(any::<u8>(), 0..512), selection in selection()) {
+        let _ = decode(&body, &selection);
+    }
+
+    #[test]
+    fn arbitrary_json_never_panics(body in odd(), selection in selection()) {
+        let decoded = decode(body.to_string().as_bytes(), &selection);
+        prop_assert_eq!(decoded.is_ok(), body.is_array());
+    }
+
+    #[test]
+    fn arbitrary_responses_never_panic_and_their_errors_fit_a_log_line(
+        status in prop_oneof![Just(200), any::<u16>()],
+        from_envoy: bool,
+        filtered_by_acls: bool,
+        index in option::of(vec(any::<u8>(), 0..30)),
+        body in vec(any::<u8>(), 0..512),
+    ) {
+        let index = index.as_deref();
+        let response = Response { status, from_envoy, index, filtered_by_acls, body: &body };
+        if let Err(error) = query().read(Ok(response)) {
+            let text = error.to_string();
+            prop_assert!(text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '), "{}", text);
+            prop_assert!(text.len() < Excerpt::LIMIT + 200, "{}", text);
+        }
+    }
+}
