@@ -1,0 +1,353 @@
+//! What the agent knows, and the indexes Consul would give it.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::check::{CheckDefinition, CheckRow};
+use super::registration::Registration;
+use crate::service::Status;
+
+/// The index a fresh agent is at when its node is registered.
+const FIRST_INDEX: u64 = 7;
+
+/// A registered instance.
+#[derive(Debug, Clone)]
+pub struct ServiceRow {
+    pub registration: Registration,
+    /// Registered at this agent, not by the server itself (as `consul` is).
+    pub local: bool,
+    pub create_index: u64,
+    pub modify_index: u64,
+}
+
+/// The catalog of one node.
+///
+/// Indexes are per service, as Consul's are: a service's index moves when one of its instances or
+/// their checks change, or a check of the node. A service without instances has the index of the
+/// last service that lost its last instance, or the catalog's where none ever did.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    index: u64,
+    /// The last change of instances, which is what a list of services shows.
+    services_index: u64,
+    last_extinction: Option<u64>,
+    service_indexes: BTreeMap<String, u64>,
+    services: BTreeMap<String, ServiceRow>,
+    checks: BTreeMap<String, CheckRow>,
+}
+
+impl Catalog {
+    pub fn new(now: Instant) -> Self {
+        let mut catalog = Self {
+            index: FIRST_INDEX,
+            services_index: FIRST_INDEX,
+            last_extinction: None,
+            service_indexes: BTreeMap::new(),
+            services: BTreeMap::new(),
+            checks: BTreeMap::new(),
+        };
+        let serf =
+            CheckDefinition::node("serfHealth", "Serf Health Status", "Agent alive and reachable");
+        catalog.put_check(&serf, None, Status::Passing, FIRST_INDEX, now);
+        let consul = Registration::of_server();
+        catalog.put_service(consul, false, FIRST_INDEX);
+        catalog
+    }
+
+    /// The index of the last change of anything.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// The index of the last change of any instance.
+    pub fn services_index(&self) -> u64 {
+        self.services_index
+    }
+
+    /// A service's index.
+    pub fn service_index(&self, name: &str) -> u64 {
+        let own = self.service_indexes.get(&name.to_lowercase()).copied();
+        own.or(self.last_extinction).unwrap_or(self.index)
+    }
+
+    /// All instances, by id.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceRow> {
+        self.services.values()
+    }
+
+    /// The instances of a service, by id; the name in any case.
+    pub fn instances(&self, name: &str) -> impl Iterator<Item = &ServiceRow> {
+        let name = name.to_lowercase();
+        self.services().filter(move |row| row.registration.name.to_lowercase() == name)
+    }
+
+    /// One local instance.
+    pub fn local(&self, id: &str) -> Option<&ServiceRow> {
+        self.services.get(id).filter(|row| row.local)
+    }
+
+    /// The checks that tell an instance's health: the node's, then its own.
+    pub fn checks_of(&self, id: &str) -> impl Iterator<Item = &CheckRow> {
+        let of = move |wanted: Option<String>| {
+            self.checks
+                .values()
+                .filter(move |check| check.service.as_ref().map(|(id, ..)| id) == wanted.as_ref())
+        };
+        of(None).chain(of(Some(id.to_owned())))
+    }
+
+    pub fn check(&self, id: &str) -> Option<&CheckRow> {
+        self.checks.get(id)
+    }
+
+    /// Registers an instance; one that is there already keeps the state of its checks.
+    pub fn register(&mut self, registration: Registration, replace_checks: bool, now: Instant) {
+        let id = registration.id.clone();
+        let old = self.services.get(&id);
+        let same = old.is_some_and(|row| row.registration.same_service(&registration));
+        let wanted: Vec<String> =
+            registration.checks.iter().map(|check| check.id.clone()).collect();
+        let stale: Vec<String> = self
+            .own_checks(&id)
+            .filter(|check| replace_checks && !wanted.contains(check))
+            .collect();
+        let new_checks: Vec<&CheckDefinition> = registration
+            .checks
+            .iter()
+            .filter(|check| !self.checks.get(&check.id).is_some_and(|row| row.is_defined_by(check)))
+            .collect();
+        if same && stale.is_empty() && new_checks.is_empty() {
+            return;
+        }
+        // An id that now names another service is gone from the old one.
+        let renamed = old.is_some_and(|row| row.registration.name != registration.name);
+        let index = self.next_index();
+        if renamed {
+            self.remove_service(&id, index);
+        }
+        for check in stale {
+            self.checks.remove(&check);
+        }
+        let service = Some((id, registration.name.clone(), registration.tags.clone()));
+        for check in &registration.checks {
+            let status = self.checks.get(&check.id).map_or(check.status, |row| row.status);
+            self.put_check(check, service.clone(), status, index, now);
+        }
+        self.put_service(registration, true, index);
+    }
+
+    /// Removes a local instance with its checks; `false` if there is none.
+    pub fn deregister(&mut self, id: &str) -> bool {
+        if self.local(id).is_none() {
+            return false;
+        }
+        let index = self.next_index();
+        self.remove_service(id, index);
+        true
+    }
+
+    /// Sets a check's state; nothing moves when it is the same.
+    pub fn set_status(&mut self, check_id: &str, status: Status, output: &str, now: Instant) {
+        let Some(check) = self.checks.get_mut(check_id) else {
+            return;
+        };
+        output.clone_into(&mut check.output);
+        if check.status == status {
+            return;
+        }
+        check.status = status;
+        check.critical_since = (status == Status::Critical).then_some(now);
+        let service = check.service.clone();
+        let index = self.next_index();
+        if let Some(check) = self.checks.get_mut(check_id) {
+            check.modify_index = index;
+        }
+        self.touch(service.as_ref().map(|(_, name, _)| name.as_str()), index);
+    }
+
+    /// Adds or removes the maintenance check of a local instance (`Some`) or of the node.
+    pub fn set_maintenance(
+        &mut self,
+        instance: Option<&str>,
+        on: bool,
+        reason: &str,
+        now: Instant,
+    ) {
+        let service = instance.and_then(|id| self.local(id)).map(|row| &row.registration);
+        let service = service.map(|r| (r.id.clone(), r.name.clone(), r.tags.clone()));
+        let definition = CheckDefinition::maintenance(instance, reason);
+        if on == self.checks.contains_key(&definition.id) {
+            return;
+        }
+        let index = self.next_index();
+        if on {
+            self.put_check(&definition, service.clone(), Status::Critical, index, now);
+        } else {
+            self.checks.remove(&definition.id);
+        }
+        self.touch(service.as_ref().map(|(_, name, _)| name.as_str()), index);
+    }
+
+    /// Moves every index to `index`, as after a restart that lost the raft log.
+    pub fn renumber(&mut self, index: u64) {
+        self.index = index;
+        self.services_index = index;
+        self.last_extinction = self.last_extinction.map(|_| index);
+        self.service_indexes.values_mut().for_each(|own| *own = index);
+        for row in self.services.values_mut() {
+            (row.create_index, row.modify_index) = (index, index);
+        }
+        for row in self.checks.values_mut() {
+            (row.create_index, row.modify_index) = (index, index);
+        }
+    }
+
+    /// Puts off what is due for a check: a TTL's end, or the next probe.
+    pub fn put_off(&mut self, check_id: &str, due: Instant) {
+        if let Some(check) = self.checks.get_mut(check_id) {
+            check.due = Some(due);
+        }
+    }
+
+    /// The checks whose time has come.
+    pub fn due(&self, now: Instant) -> Vec<CheckRow> {
+        self.checks
+            .values()
+            .filter(|check| check.due.is_some_and(|due| due <= now))
+            .cloned()
+            .collect()
+    }
+
+    /// The instances that were critical for so long that they are to be removed.
+    pub fn expired(&self, now: Instant) -> Vec<String> {
+        let expired = |check: &&CheckRow| match (check.deregister_after, check.critical_since) {
+            (Some(after), Some(since)) => now.saturating_duration_since(since) >= after,
+            _ => false,
+        };
+        self.checks
+            .values()
+            .filter(expired)
+            .filter_map(|check| Some(check.service.clone()?.0))
+            .collect()
+    }
+
+    fn own_checks<'a>(&'a self, id: &'a str) -> impl Iterator<Item = String> + 'a {
+        let own =
+            move |check: &&CheckRow| check.service.as_ref().is_some_and(|(owner, ..)| owner == id);
+        self.checks.values().filter(own).map(|check| check.id.clone())
+    }
+
+    fn next_index(&mut self) -> u64 {
+        self.index += 1;
+        self.index
+    }
+
+    fn put_service(&mut self, registration: Registration, local: bool, index: u64) {
+        let old = self.services.get(&registration.id);
+        let same = old.filter(|row| row.registration.same_service(&registration));
+        let modify_index = same.map_or(index, |row| row.modify_index);
+        let create_index = old.map_or(index, |row| row.create_index);
+        self.service_indexes.insert(registration.name.to_lowercase(), index);
+        self.services_index = index;
+        let id = registration.id.clone();
+        self.services.insert(id, ServiceRow { registration, local, create_index, modify_index });
+    }
+
+    fn put_check(
+        &mut self,
+        check: &CheckDefinition,
+        service: Option<(String, String, Vec<String>)>,
+        status: Status,
+        index: u64,
+        now: Instant,
+    ) {
+        let old = self.checks.get(&check.id);
+        let row = CheckRow {
+            id: check.id.clone(),
+            name: check.name.clone(),
+            notes: check.notes.clone(),
+            output: old.map_or_else(|| check.output.clone(), |old| old.output.clone()),
+            status,
+            kind: check.kind.clone(),
+            service,
+            deregister_after: check.deregister_after,
+            due: check.kind.first_due(now),
+            critical_since: (status == Status::Critical).then_some(now),
+            create_index: old.map_or(index, |old| old.create_index),
+            modify_index: index,
+        };
+        self.checks.insert(row.id.clone(), row);
+    }
+
+    fn remove_service(&mut self, id: &str, index: u64) {
+        let Some(row) = self.services.remove(id) else {
+            return;
+        };
+        for check in self.own_checks(id).collect::<Vec<_>>() {
+            self.checks.remove(&check);
+        }
+        self.services_index = index;
+        let name = row.registration.name;
+        if self.instances(&name).next().is_some() {
+            self.touch(Some(&name), index);
+        } else {
+            self.service_indexes.remove(&name.to_lowercase());
+            self.last_extinction = Some(index);
+        }
+    }
+
+    /// Moves the index of one service, or of all where the node itself changed.
+    fn touch(&mut self, name: Option<&str>, index: u64) {
+        match name {
+            Some(name) => {
+                self.service_indexes.insert(name.to_lowercase(), index);
+            }
+            None => self.service_indexes.values_mut().for_each(|own| *own = index),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::Service;
+
+    fn catalog_with(services: &[Service]) -> Catalog {
+        let now = Instant::now();
+        let mut catalog = Catalog::new(now);
+        for service in services {
+            let registration = Registration::from_json(&service.to_json()).expect("valid");
+            catalog.register(registration, false, now);
+        }
+        catalog
+    }
+
+    #[test]
+    fn a_services_index_moves_with_its_own_changes_only() {
+        let mut catalog = catalog_with(&[Service::new("a", "a1"), Service::new("b", "b1")]);
+        let before = (catalog.service_index("a"), catalog.service_index("b"));
+        catalog.set_maintenance(Some("b1"), true, "", Instant::now());
+        assert_eq!(catalog.service_index("a"), before.0);
+        assert!(catalog.service_index("b") > before.1);
+        catalog.set_maintenance(None, true, "", Instant::now());
+        assert!(catalog.service_index("a") > before.0);
+    }
+
+    #[test]
+    fn registering_the_same_again_moves_no_index() {
+        let service = Service::new("a", "a1").with_status(Status::Passing);
+        let once = catalog_with(std::slice::from_ref(&service));
+        let twice = catalog_with(&[service.clone(), service]);
+        assert_eq!(once.index(), twice.index());
+    }
+
+    #[test]
+    fn an_unknown_service_has_the_index_of_the_last_extinction() {
+        let mut catalog = catalog_with(&[Service::new("a", "a1"), Service::new("b", "b1")]);
+        assert_eq!(catalog.service_index("nope"), catalog.index());
+        assert!(catalog.deregister("a1"));
+        let extinct = catalog.index();
+        catalog.set_maintenance(Some("b1"), true, "", Instant::now());
+        assert_eq!(catalog.service_index("nope"), extinct);
+    }
+}

@@ -1,0 +1,199 @@
+//! The body of `PUT /v1/agent/service/register`, as Consul reads it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::check::CheckDefinition;
+use crate::duration;
+
+/// Why a registration is refused; the texts are Consul's.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistrationError {
+    /// No name.
+    #[error("Missing service name")]
+    MissingName,
+    /// A weight of zero while passing.
+    #[error("Invalid Weights: Passing must be greater than 0")]
+    ZeroWeight,
+    /// A weight beyond 65535.
+    #[error("Invalid Weights: DNS Weight must be between 0 and 65535")]
+    WeightTooLarge,
+    /// An HTTP check that is never run.
+    #[error("Invalid check: Interval must be > 0 for Script, HTTP, or TCP checks")]
+    MissingInterval,
+    /// A check that neither reports nor is run.
+    #[error("Invalid check: TTL must be > 0 for TTL checks")]
+    MissingTtl,
+    /// A value of a wrong type or form.
+    #[error("Request decode failed: invalid {field}")]
+    Malformed {
+        /// The field's name.
+        field: &'static str,
+    },
+}
+
+/// An instance as it was registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    pub id: String,
+    pub name: String,
+    pub tags: Vec<String>,
+    pub address: String,
+    pub port: i64,
+    pub meta: BTreeMap<String, String>,
+    pub tagged_addresses: BTreeMap<String, (String, i64)>,
+    pub passing_weight: i64,
+    pub warning_weight: i64,
+    pub checks: Vec<CheckDefinition>,
+}
+
+impl Registration {
+    /// Reads a body; keys in any case, as Go reads them.
+    pub fn from_json(body: &Value) -> Result<Self, RegistrationError> {
+        let text = |key| string(body, key, "service");
+        let name = text("Name")?;
+        if name.is_empty() {
+            return Err(RegistrationError::MissingName);
+        }
+        let id = Some(text("ID")?).filter(|id| !id.is_empty()).unwrap_or_else(|| name.clone());
+        let (passing_weight, warning_weight) = weights(body)?;
+        let mut registration = Self {
+            tags: tags(body)?,
+            address: text("Address")?,
+            port: number(body, "Port")?.unwrap_or(0),
+            meta: meta(body)?,
+            tagged_addresses: tagged_addresses(body)?,
+            passing_weight,
+            warning_weight,
+            checks: checks(body, (&name, &id))?,
+            id,
+            name,
+        };
+        registration.add_own_tagged_addresses();
+        Ok(registration)
+    }
+
+    /// The service `consul`, which a server registers itself.
+    pub fn of_server() -> Self {
+        Self {
+            id: "consul".to_owned(),
+            name: "consul".to_owned(),
+            tags: Vec::new(),
+            address: String::new(),
+            port: 8300,
+            meta: BTreeMap::from([("raft_version".to_owned(), "3".to_owned())]),
+            tagged_addresses: BTreeMap::new(),
+            passing_weight: 1,
+            warning_weight: 1,
+            checks: Vec::new(),
+        }
+    }
+
+    /// Whether all but the checks is the same.
+    pub fn same_service(&self, other: &Self) -> bool {
+        let without_checks =
+            |registration: &Self| Self { checks: Vec::new(), ..registration.clone() };
+        without_checks(self) == without_checks(other)
+    }
+
+    /// Consul adds an IP address under `lan_ipv4` and `wan_ipv4` (or `…_ipv6`).
+    fn add_own_tagged_addresses(&mut self) {
+        let names = match self.address.parse::<IpAddr>() {
+            Ok(IpAddr::V4(_)) => ["lan_ipv4", "wan_ipv4"],
+            Ok(IpAddr::V6(_)) => ["lan_ipv6", "wan_ipv6"],
+            Err(_) => return,
+        };
+        for name in names {
+            let own = (self.address.clone(), self.port);
+            self.tagged_addresses.entry(name.to_owned()).or_insert(own);
+        }
+    }
+}
+
+fn checks(body: &Value, service: (&str, &str)) -> Result<Vec<CheckDefinition>, RegistrationError> {
+    let one = field(body, "Check").into_iter();
+    let many = field(body, "Checks").and_then(Value::as_array).into_iter().flatten();
+    let all: Vec<&Value> = one.chain(many).collect();
+    let id = |i: usize| match all.len() {
+        1 => format!("service:{}", service.1),
+        _ => format!("service:{}:{}", service.1, i + 1),
+    };
+    let read = all.iter().enumerate();
+    read.map(|(i, check)| CheckDefinition::from_json(check, service, id(i))).collect()
+}
+
+fn weights(body: &Value) -> Result<(i64, i64), RegistrationError> {
+    let Some(weights) = field(body, "Weights") else {
+        return Ok((1, 1));
+    };
+    let weight = |key| Ok(number(weights, key)?.unwrap_or(0));
+    let (passing, warning) = (weight("Passing")?, weight("Warning")?);
+    match (passing, warning) {
+        (..1, _) => Err(RegistrationError::ZeroWeight),
+        (65_536.., _) | (_, 65_536.. | ..0) => Err(RegistrationError::WeightTooLarge),
+        both => Ok(both),
+    }
+}
+
+fn tags(body: &Value) -> Result<Vec<String>, RegistrationError> {
+    let tags = field(body, "Tags").and_then(Value::as_array).into_iter().flatten();
+    tags.map(|tag| {
+        tag.as_str().map(str::to_owned).ok_or(RegistrationError::Malformed { field: "Tags" })
+    })
+    .collect()
+}
+
+fn meta(body: &Value) -> Result<BTreeMap<String, String>, RegistrationError> {
+    let pairs = field(body, "Meta").and_then(Value::as_object).into_iter().flatten();
+    pairs
+        .map(|(key, value)| {
+            let value = value.as_str().ok_or(RegistrationError::Malformed { field: "Meta" })?;
+            Ok((key.clone(), value.to_owned()))
+        })
+        .collect()
+}
+
+fn tagged_addresses(body: &Value) -> Result<BTreeMap<String, (String, i64)>, RegistrationError> {
+    let pairs = field(body, "TaggedAddresses").and_then(Value::as_object).into_iter().flatten();
+    pairs
+        .map(|(name, at)| {
+            let address = string(at, "Address", "TaggedAddresses")?;
+            Ok((name.clone(), (address, number(at, "Port")?.unwrap_or(0))))
+        })
+        .collect()
+}
+
+/// A field that is there and not null; the key in any case, underscores ignored.
+fn field<'a>(object: &'a Value, key: &str) -> Option<&'a Value> {
+    let same = |other: &str| other.replace('_', "").eq_ignore_ascii_case(key);
+    let (_, value) = object.as_object()?.iter().find(|(other, _)| same(other))?;
+    Some(value).filter(|value| !value.is_null())
+}
+
+/// A text; empty where it is absent or null.
+pub fn string(object: &Value, key: &str, of: &'static str) -> Result<String, RegistrationError> {
+    match field(object, key) {
+        None => Ok(String::new()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(_) => Err(RegistrationError::Malformed { field: of }),
+    }
+}
+
+fn number(object: &Value, key: &'static str) -> Result<Option<i64>, RegistrationError> {
+    let malformed = RegistrationError::Malformed { field: key };
+    field(object, key).map(|value| value.as_i64().ok_or(malformed)).transpose()
+}
+
+/// A duration as text, or as a number of nanoseconds.
+pub fn time(object: &Value, key: &'static str) -> Result<Option<Duration>, RegistrationError> {
+    let parsed = match field(object, key) {
+        None => return Ok(None),
+        Some(Value::String(text)) if text.is_empty() => return Ok(None),
+        Some(Value::String(text)) => duration::parse(text),
+        Some(value) => value.as_u64().map(Duration::from_nanos),
+    };
+    parsed.map(Some).ok_or(RegistrationError::Malformed { field: key })
+}

@@ -1,0 +1,232 @@
+//! Which request goes where.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use serde_json::{Value, json};
+
+use super::catalog::Catalog;
+use super::health::{Blocking, HealthQuery, Query};
+use super::journal::Record;
+use super::registration::Registration;
+use super::reply::{Payload, Reply};
+use super::server::Line;
+use super::{Core, shape};
+use crate::service::Status;
+
+/// Answers one request, with the faults that befall it.
+pub async fn handle(
+    request: Request<Incoming>,
+    core: &Arc<Core>,
+    line: &Line,
+) -> io::Result<Response<Payload>> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    let path =
+        percent_encoding::percent_decode_str(parts.uri.path()).decode_utf8_lossy().into_owned();
+    let query = parts.uri.query().unwrap_or_default();
+    let value = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    core.journal.record(Record {
+        at: Instant::now(),
+        method: parts.method.to_string(),
+        path: path.clone(),
+        query: query.to_owned(),
+        headers: parts
+            .headers
+            .iter()
+            .map(|(name, v)| (name.to_string(), value(v.as_bytes())))
+            .collect(),
+    });
+    core.thawed().await;
+    let call =
+        Call { core, method: parts.method.as_str(), path: &path, query: Query::parse(query), body };
+    let reply = call.reply().await.unwrap_or_else(|refusal| refusal);
+    core.thawed().await;
+    let faults = core.faults().take(&path);
+    reply.send(faults, line).await
+}
+
+struct Call<'a> {
+    core: &'a Arc<Core>,
+    method: &'a str,
+    path: &'a str,
+    query: Query,
+    body: Bytes,
+}
+
+impl Call<'_> {
+    async fn reply(&self) -> Result<Reply, Reply> {
+        let segments: Vec<&str> = self.path.trim_start_matches('/').splitn(5, '/').collect();
+        match segments.as_slice() {
+            ["v1", "health", "service", name] => self.only("GET")?.health(name).await,
+            ["v1", "catalog", "services"] => self.only("GET")?.catalog_services().await,
+            ["v1", "status", "leader"] => {
+                self.only("GET").map(|_| Reply::json(&json!("127.0.0.1:8300")))
+            }
+            ["v1", "agent", "self"] => self.only("GET").map(|_| Reply::json(&shape::agent_self())),
+            ["v1", "agent", "services"] => self.only("GET").map(Self::agent_services),
+            ["v1", "agent", "maintenance"] => self.only("PUT")?.maintenance(None),
+            ["v1", "agent", "service", "register"] => self.only("PUT")?.register(),
+            ["v1", "agent", "service", "deregister", id] => self.only("PUT")?.deregister(id),
+            ["v1", "agent", "service", "maintenance", id] => {
+                self.only("PUT")?.maintenance(Some(id))
+            }
+            ["v1", "agent", "service", id] => self.only("GET")?.agent_service(id),
+            ["v1", "agent", "check", "pass", id] => {
+                self.only("PUT")?.set_check(id, Status::Passing)
+            }
+            ["v1", "agent", "check", "warn", id] => {
+                self.only("PUT")?.set_check(id, Status::Warning)
+            }
+            ["v1", "agent", "check", "fail", id] => {
+                self.only("PUT")?.set_check(id, Status::Critical)
+            }
+            ["v1", "agent", "check", "update", id] => self.only("PUT")?.update_check(id),
+            _ => Err(Reply::text(404, "")),
+        }
+    }
+
+    fn only(&self, method: &str) -> Result<&Self, Reply> {
+        if self.method == method {
+            return Ok(self);
+        }
+        let text = format!("method {} not allowed", self.method);
+        Err(Reply::text(405, &text).with("Allow", format!("OPTIONS,{method}")))
+    }
+
+    async fn health(&self, name: &str) -> Result<Reply, Reply> {
+        let blocking = Blocking::from_query(&self.query)?;
+        let query = HealthQuery::new(name, &self.query)?;
+        let _outstanding = blocking.above.map(|_| self.core.journal.begin(name));
+        Ok(self.blocking(&blocking, |catalog| query.answer(catalog)).await)
+    }
+
+    async fn catalog_services(&self) -> Result<Reply, Reply> {
+        let blocking = Blocking::from_query(&self.query)?;
+        let answer =
+            |catalog: &Catalog| (catalog.services_index(), shape::catalog_services(catalog));
+        Ok(self.blocking(&blocking, answer).await)
+    }
+
+    /// Waits until the index is above the one asked for, the time is up, or a fault or a test
+    /// wants an answer at once.
+    async fn blocking(
+        &self,
+        blocking: &Blocking,
+        answer: impl Fn(&Catalog) -> (u64, Value),
+    ) -> Reply {
+        let mut changes = self.core.changes();
+        let woken = *changes.borrow_and_update();
+        let ready = async {
+            loop {
+                // First: a change after this moment is waited for, one before it is in the answer.
+                let interrupted = changes.borrow_and_update().wake_ups > woken.wake_ups;
+                let (index, value) = answer(&self.core.catalog());
+                let wanted = blocking.above.is_none_or(|above| index > above);
+                if wanted || interrupted || self.core.faults().answers_at_once(self.path) {
+                    return (index, value);
+                }
+                if changes.changed().await.is_err() {
+                    return (index, value);
+                }
+            }
+        };
+        let ready = tokio::time::timeout(blocking.wait, ready).await;
+        let (index, value) = ready.unwrap_or_else(|_| answer(&self.core.catalog()));
+        let reply = Reply::json(&value)
+            .with("X-Consul-Effective-Consistency", blocking.consistency)
+            .with("X-Consul-Index", index)
+            .with("X-Consul-Knownleader", true)
+            .with("X-Consul-Lastcontact", 0);
+        if !blocking.cached {
+            return reply;
+        }
+        // The first answer for a query is fetched, later ones are in the cache.
+        match self.core.remember_cached(self.path) {
+            false => reply.with("X-Cache", "MISS"),
+            true => reply.with("X-Cache", "HIT").with("Age", 0),
+        }
+    }
+
+    fn agent_services(&self) -> Reply {
+        let catalog = self.core.catalog();
+        let local = catalog.services().filter(|row| row.local).map(|row| &row.registration);
+        let all = local.map(|one| (one.id.clone(), shape::agent_service(one))).collect();
+        Reply::json(&Value::Object(all))
+    }
+
+    fn agent_service(&self, id: &str) -> Result<Reply, Reply> {
+        let catalog = self.core.catalog();
+        let unknown = || Reply::text(404, &format!("unknown service ID: {id}"));
+        let mut service =
+            shape::agent_service(&catalog.local(id).ok_or_else(unknown)?.registration);
+        let hash = shape::content_hash(&service);
+        service["ContentHash"] = json!(hash);
+        Ok(Reply::json(&service).with("X-Consul-ContentHash", hash))
+    }
+
+    fn register(&self) -> Result<Reply, Reply> {
+        let refused = |error: &dyn std::fmt::Display| Reply::text(400, &error.to_string());
+        let body: Value = serde_json::from_slice(&self.body)
+            .map_err(|error| Reply::text(400, &format!("Request decode failed: {error}")))?;
+        let registration = Registration::from_json(&body).map_err(|error| refused(&error))?;
+        let replace = self.query.has("replace-existing-checks");
+        self.core.change(|catalog, now| catalog.register(registration, replace, now));
+        Ok(Reply::done())
+    }
+
+    fn deregister(&self, id: &str) -> Result<Reply, Reply> {
+        if id.is_empty() {
+            return Err(Reply::text(500, "ServiceID missing"));
+        }
+        self.core.change(|catalog, _| catalog.deregister(id));
+        Ok(Reply::done())
+    }
+
+    fn maintenance(&self, id: Option<&str>) -> Result<Reply, Reply> {
+        let enable = self
+            .query
+            .filled("enable")
+            .ok_or_else(|| Reply::text(400, "Missing value for enable"))?;
+        let on = match enable {
+            "1" | "t" | "true" => true,
+            "0" | "f" | "false" => false,
+            _ => {
+                return Err(Reply::text(400, &format!("Invalid value for enable: {enable:?}")));
+            }
+        };
+        if let Some(id) = id.filter(|id| self.core.catalog().local(id).is_none()) {
+            return Err(Reply::text(404, &format!("No service registered with ID {id:?}")));
+        }
+        let reason = self.query.value("reason").unwrap_or_default().to_owned();
+        self.core.change(|catalog, now| catalog.set_maintenance(id, on, &reason, now));
+        Ok(Reply::done())
+    }
+
+    fn update_check(&self, id: &str) -> Result<Reply, Reply> {
+        let body: Value = serde_json::from_slice(&self.body)
+            .map_err(|error| Reply::text(400, &format!("Request decode failed: {error}")))?;
+        let word = body["Status"].as_str().unwrap_or_default();
+        let status = Status::from_word(word);
+        let status =
+            status.ok_or_else(|| Reply::text(400, &format!("Invalid check status: '{word}'")))?;
+        self.report(id, status, body["Output"].as_str().unwrap_or_default())
+    }
+
+    fn set_check(&self, id: &str, status: Status) -> Result<Reply, Reply> {
+        self.report(id, status, self.query.value("note").unwrap_or_default())
+    }
+
+    fn report(&self, id: &str, status: Status, output: &str) -> Result<Reply, Reply> {
+        if self.core.report(id, status, output) {
+            Ok(Reply::done())
+        } else {
+            Err(Reply::text(500, &format!("CheckID {id:?} does not have associated TTL")))
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The agent's listener and connections.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::{Core, routes};
+use crate::runtime;
+
+/// A second handle on a connection's socket, through which it can be made to end with a reset.
+#[derive(Debug, Clone)]
+pub struct Line(Option<Arc<std::net::TcpStream>>);
+
+impl Line {
+    fn of(stream: std::net::TcpStream) -> io::Result<(Self, TcpStream)> {
+        let other = stream.try_clone()?;
+        Ok((Self(Some(Arc::new(other))), TcpStream::from_std(stream)?))
+    }
+
+    /// Makes the connection's end a reset (RST) instead of an orderly one (FIN).
+    pub fn reset_on_close(&self) {
+        if let Some(stream) = &self.0 {
+            let _ = SockRef::from(&**stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+/// Starts to listen; ends when `running` turns false.
+pub fn start(
+    address: SocketAddr,
+    core: &Arc<Core>,
+    running: watch::Receiver<bool>,
+) -> io::Result<SocketAddr> {
+    let listener = crate::backend::listen(address)?;
+    let address = listener.local_addr()?;
+    let _runtime = runtime::handle().enter();
+    let listener = TcpListener::from_std(listener)?;
+    runtime::handle().spawn(accept(listener, Arc::clone(core), running));
+    Ok(address)
+}
+
+async fn accept(listener: TcpListener, core: Arc<Core>, mut running: watch::Receiver<bool>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = running.wait_for(|running| !running) => return,
+        };
+        let Ok((stream, _)) = accepted else { continue };
+        let _ = stream.set_nodelay(true);
+        // Consul closes connections beyond `http_max_conns_per_client`, without a word.
+        if core.connections.fetch_add(1, Ordering::SeqCst)
+            >= core.most_connections.load(Ordering::SeqCst)
+        {
+            core.connections.fetch_sub(1, Ordering::SeqCst);
+            continue;
+        }
+        let (core, mut running) = (Arc::clone(&core), running.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = serve(stream, &core) => {}
+                _ = running.wait_for(|running| !running) => {}
+            }
+            core.connections.fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+}
+
+async fn serve(stream: TcpStream, core: &Arc<Core>) -> io::Result<()> {
+    let (line, stream) = Line::of(stream.into_std()?)?;
+    let service = service_fn(|request| {
+        let (core, line) = (Arc::clone(core), line.clone());
+        async move { routes::handle(request, &core, &line).await }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(stream), service);
+    connection.await.map_err(io::Error::other)
+}

@@ -1,0 +1,42 @@
+//! Gets and runs the real parts around the filter: Envoy, Consul, an embedded agent, HTTP backends.
+//!
+//! ```text
+//! fetch      Envoy and Consul binaries, once, into target/stack
+//! process    one child process, ended by its own pid
+//! bootstrap  the project's Envoy configuration with other addresses in it
+//! envoy      a running Envoy: addresses, statistics, CPU time
+//! consul     a running Consul            ┐ both are a `Registry`:
+//! agent      Consul's API in memory,     │ the same scenario runs
+//!            able to misbehave           ┘ on either
+//! backend    an HTTP server that names itself
+//! service    what is registered; `client`, `port`: small parts
+//! ```
+//!
+//! The API blocks: tests are plain `#[test]` functions. Servers that live in this process run on
+//! one shared runtime. Nothing listens anywhere but on loopback.
+
+pub mod agent;
+pub mod backend;
+pub mod bootstrap;
+pub mod client;
+pub mod consul;
+pub mod duration;
+pub mod envoy;
+pub mod fetch;
+pub mod port;
+pub mod process;
+pub mod program;
+pub mod registry;
+mod runtime;
+pub mod service;
+mod wait;
+
+pub use agent::Agent;
+pub use backend::{Backend, BackendProcess};
+pub use bootstrap::Bootstrap;
+pub use consul::Consul;
+pub use envoy::Envoy;
+pub use process::Process;
+pub use registry::Registry;
+pub use service::{Check, Service, Status};
+pub use wait::{eventually, wait_until};
