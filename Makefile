@@ -1,0 +1,62 @@
+# `make help` lists what there is. Everything that is fetched or built goes to target/;
+# nothing is installed system-wide but rustup's WebAssembly targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+MODULE := target/wasm32-wasip1/release/consul_resolver.wasm
+STACK := target/debug/stack
+TOOLS := target/tools
+WASM_BINDGEN_VERSION := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
+RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindgen-test-runner
+
+# `test` sets up, then tests: in this order also under `make -j`.
+.NOTPARALLEL:
+.PHONY: help demo test build check bench setup test-native test-wasm clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build $(STACK) ## Start Consul, three instances of a service and Envoy on localhost:10000
+	@$(STACK) demo --module $(MODULE) --config envoy/envoy.yaml
+
+test: setup test-native test-wasm ## Set up everything and run all tests (REQUIRE_CONSUL=1: fail where Consul cannot be had)
+
+build: ## Build the module that Envoy loads
+	@./tools/targets wasm32-wasip1
+	cargo build --release --lib --target wasm32-wasip1
+
+check: ## Formatting and lints, for this machine and for WebAssembly
+	@./tools/targets wasm32-wasip1 wasm32-unknown-unknown
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --lib --package consul-resolver --package empty-filter --target wasm32-wasip1 -- -D warnings
+	cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
+
+bench: build ## Measure, side by side, and write docs/benchmarks.md (BENCH="--help" shows more)
+	cargo build --release --package empty-filter --target wasm32-wasip1
+	@mkdir -p docs
+	cargo bench --bench proxy -- --module $(MODULE) --write docs/benchmarks.md $(BENCH)
+
+setup: build $(STACK) ## Get all that the tests need
+	@$(STACK) fetch
+
+test-native:
+	cargo test --workspace
+
+test-wasm: $(RUNNER)
+	@./tools/targets wasm32-unknown-unknown
+	node=$$(./tools/node) && PATH="$$node:$$PATH" \
+	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$(CURDIR)/$(RUNNER)" \
+	cargo test --lib --target wasm32-unknown-unknown
+
+$(STACK): FORCE
+	cargo build --package stack
+
+$(RUNNER):
+	cargo install --debug wasm-bindgen-cli --version $(WASM_BINDGEN_VERSION) --root $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)
+
+clean: ## Remove all that was built or fetched
+	cargo clean
+
+FORCE:

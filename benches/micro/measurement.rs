@@ -1,0 +1,209 @@
+//! Measures picks, decisions and installs natively, for 10, 1,000 and 10,000 endpoints.
+
+use std::hint::black_box;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
+use std::time::Instant;
+
+use consul_resolver::balance::pool::Pool;
+use consul_resolver::balance::ticket::Ticket;
+use consul_resolver::config::{Config, ConfigError, Handoff, Policy};
+use consul_resolver::model::endpoint::Endpoint;
+use consul_resolver::model::service::ServiceId;
+use consul_resolver::model::snapshot::Snapshot;
+use consul_resolver::rng::Rng;
+use consul_resolver::router::Router;
+use consul_resolver::router::decision::Decision;
+use consul_resolver::router::handoff::Preparation;
+
+const SIZES: [u32; 3] = [10, 1_000, 10_000];
+/// Requests in flight while picks are measured, so that the loads of endpoints differ.
+const IN_FLIGHT: usize = 64;
+/// How often each of them is replaced by another one in a round.
+const REPLACEMENTS: u32 = 800;
+const PICKS_PER_ROUND: u32 = IN_FLIGHT as u32 * REPLACEMENTS;
+
+const POLICIES: [(Policy, &str); 3] = [
+    (Policy::RoundRobin, "round_robin"),
+    (Policy::Random, "random"),
+    (Policy::LeastRequest, "least_request"),
+];
+
+/// The median of rounds of one thing that the filter does.
+#[derive(Debug, Clone, Copy)]
+pub struct Measurement {
+    /// `pick`, `install`, `update` or `decide`.
+    pub what: &'static str,
+    /// The policy, or the handoff.
+    pub how: &'static str,
+    pub weights: Weights,
+    pub endpoints: u32,
+    pub median_ns: f64,
+}
+
+impl Measurement {
+    /// How many rounds it is the median of.
+    pub const ROUNDS: usize = 21;
+
+    /// What of, but for the number of endpoints.
+    pub const fn name(&self) -> (&'static str, &'static str, &'static str) {
+        (self.what, self.how, self.weights.label())
+    }
+}
+
+/// Measures everything; takes a few seconds.
+pub fn all(mut on_measured: impl FnMut(Measurement)) -> Result<(), ConfigError> {
+    for (policy, how) in POLICIES {
+        for weights in [Weights::Equal, Weights::Mixed] {
+            for endpoints in SIZES {
+                let mut measured = |what, median_ns| {
+                    on_measured(Measurement { what, how, weights, endpoints, median_ns });
+                };
+                measured("pick", pick(policy, weights, endpoints));
+                measured("install", install(policy, weights, endpoints));
+                measured("update", update(policy, weights, endpoints));
+            }
+        }
+    }
+    for (handoff, how) in [
+        (r#"{ "via": "filter_state" }"#, "filter_state"),
+        (r#"{ "via": "headers", "attempts": 2 }"#, "headers of 2"),
+    ] {
+        let json = format!(
+            r#"{{ "consul": {{ "cluster": "consul" }}, "handoff": {handoff},
+                  "services": [{{ "name": "web", "hosts": ["web.test"] }}] }}"#
+        );
+        let config = Config::parse(json.as_bytes())?;
+        for endpoints in SIZES {
+            on_measured(Measurement {
+                what: "decide",
+                how,
+                weights: Weights::Mixed,
+                endpoints,
+                median_ns: decide(&config, endpoints),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// How the weights of a measured service are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weights {
+    /// All 1.
+    Equal,
+    /// From 1 to 100.
+    Mixed,
+}
+
+impl Weights {
+    /// `equal` or `mixed`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Equal => "equal",
+            Self::Mixed => "mixed",
+        }
+    }
+
+    fn snapshot(self, size: u32) -> Snapshot {
+        let mut rng = Rng::new(size.into());
+        let endpoints = (0..size).map(|n| {
+            let ip = Ipv4Addr::from_bits(0x0a00_0000 + n);
+            let extra = match self {
+                Self::Equal => 0,
+                Self::Mixed => rng.below(100) as u16,
+            };
+            Endpoint {
+                address: SocketAddr::from((ip, 8_080)),
+                weight: NonZeroU16::MIN.saturating_add(extra),
+            }
+        });
+        Snapshot::new(endpoints.collect())
+    }
+}
+
+/// A pick and the end of an older request.
+fn pick(policy: Policy, weights: Weights, size: u32) -> f64 {
+    let mut pool = Pool::new(policy, Rng::new(1));
+    put(&mut pool, &weights.snapshot(size));
+    let mut flying = [const { None }; IN_FLIGHT];
+    median(PICKS_PER_ROUND, || {
+        for _ in 0..REPLACEMENTS {
+            for place in &mut flying {
+                *place = black_box(pool.pick());
+            }
+        }
+    })
+}
+
+/// The first snapshot of a service.
+fn install(policy: Policy, weights: Weights, size: u32) -> f64 {
+    let snapshot = weights.snapshot(size);
+    median(1, || {
+        let mut pool = Pool::new(policy, Rng::new(1));
+        put(&mut pool, black_box(&snapshot));
+        black_box(pool)
+    })
+}
+
+/// A snapshot in which one endpoint has gone or come back.
+fn update(policy: Policy, weights: Weights, size: u32) -> f64 {
+    let all = weights.snapshot(size);
+    let without_first = Snapshot::new(all.endpoints().iter().skip(1).copied().collect());
+    let mut pool = Pool::new(policy, Rng::new(1));
+    put(&mut pool, &all);
+    median(2, || {
+        put(&mut pool, black_box(&without_first));
+        put(&mut pool, black_box(&all));
+    })
+}
+
+/// A request's whole way through the router: by its host, with the handoff of every attempt.
+fn decide(config: &Config, size: u32) -> f64 {
+    let mut router = Router::new(config, &mut Rng::new(1));
+    router.install(ServiceId(0), &Weights::Mixed.snapshot(size));
+    let mut flying = [const { None }; IN_FLIGHT];
+    median(PICKS_PER_ROUND, || {
+        for _ in 0..REPLACEMENTS {
+            for place in &mut flying {
+                *place = forward(&mut router);
+            }
+        }
+    })
+}
+
+fn forward(router: &mut Router) -> Option<Ticket> {
+    let service = router.service_by_host(black_box(Some(b"Web.test:10000")));
+    let Decision::Forward(forward) = router.decide(service) else {
+        return None;
+    };
+    for handoff in forward.handoffs() {
+        black_box(handoff);
+    }
+    Some(forward.into_ticket())
+}
+
+/// Installs as the filter does that ships: with headers.
+fn put(pool: &mut Pool, snapshot: &Snapshot) {
+    let preparation = Preparation::new(&Handoff::Headers { attempts: 2 });
+    pool.install(snapshot, &mut |endpoint| preparation.of(endpoint.address));
+}
+
+/// The median time of one of the `count` steps that a round does, after a round that is not
+/// counted.
+#[expect(clippy::disallowed_methods, reason = "a benchmark is what reads the clock")]
+fn median<T>(count: u32, mut round: impl FnMut() -> T) -> f64 {
+    drop(round());
+    let mut times: Vec<_> = (0..Measurement::ROUNDS)
+        .map(|_| {
+            let start = Instant::now();
+            let result = black_box(round());
+            let time = start.elapsed();
+            drop(result);
+            time
+        })
+        .collect();
+    times.sort_unstable();
+    let middle = times.get(Measurement::ROUNDS / 2).copied().unwrap_or_default();
+    middle.as_secs_f64() * 1e9 / f64::from(count)
+}

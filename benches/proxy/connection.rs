@@ -1,0 +1,57 @@
+//! One HTTP/1.1 connection that is kept.
+
+use std::net::SocketAddr;
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{HeaderMap, Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use crate::Failure;
+
+/// A keep-alive connection; belongs to the tokio runtime that it was opened in.
+#[derive(Debug)]
+pub struct Connection(SendRequest<Empty<Bytes>>);
+
+/// A whole answer with status 200.
+#[derive(Debug)]
+pub struct Answer {
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Connection {
+    /// The host of every request; the measured configurations of the filter serve it.
+    pub const HOST: &str = "web.test";
+
+    /// Connects.
+    pub async fn open(address: SocketAddr) -> Result<Self, Failure> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        Ok(Self(sender))
+    }
+
+    /// Sends a GET and reads the answer to its end. Any status but 200 is an error.
+    pub async fn get(&mut self, path: &str) -> Result<Answer, Failure> {
+        self.0.ready().await?;
+        let request = Request::get(path).header(header::HOST, Self::HOST).body(Empty::new())?;
+        let (parts, body) = self.0.send_request(request).await?.into_parts();
+        let body = body.collect().await?.to_bytes();
+        if parts.status != StatusCode::OK {
+            let text = String::from_utf8_lossy(&body);
+            return Err(format!("{path}: {} {text}", parts.status).into());
+        }
+        Ok(Answer { headers: parts.headers, body })
+    }
+}
+
+impl Answer {
+    /// A header's value, where it is there and text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}

@@ -1,0 +1,163 @@
+//! Measures the filter in a real Envoy, with a real Consul: `make bench`.
+//!
+//! ```text
+//! cpu           CPU time per request of every `variant`, by rounds of `load`
+//! propagation   a change in Consul → the first request on every `worker`, beside a bare `watch`
+//! measurement   picks and installs without Envoy: the code of the bench `micro`
+//! report        tables, and which `target`s are met
+//! ```
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a benchmark reads the clock, and ends where something is not as it should be"
+)]
+
+mod config;
+mod connection;
+mod cpu;
+mod load;
+mod machine;
+#[path = "../micro/measurement.rs"]
+mod measurement;
+mod propagation;
+mod report;
+mod sample;
+mod target;
+mod variant;
+mod watch;
+mod worker;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, ValueEnum};
+use stack::{Backend, Consul, Registry, Service};
+
+use cpu::{Amount, CpuTimes};
+use machine::Machine;
+use propagation::Propagation;
+use report::Report;
+use variant::{Places, Variant};
+
+/// Whatever ended a measurement.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Measures the filter in a real Envoy, with a real Consul.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The filter.
+    #[arg(long, default_value = "target/wasm32-wasip1/release/consul_resolver.wasm")]
+    module: PathBuf,
+    /// The filter that does nothing.
+    #[arg(long, default_value = "target/wasm32-wasip1/release/empty_filter.wasm")]
+    empty_filter: PathBuf,
+    /// Rounds of the CPU measurement: many and short, so that a noisy machine disturbs few.
+    #[arg(long, default_value_t = 49, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Requests of a variant in a round.
+    #[arg(long, default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(1..))]
+    requests: u32,
+    /// Connections that the requests come on.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
+    /// Changes in Consul.
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..))]
+    changes: u32,
+    /// Measure only this part; may be given several times.
+    #[arg(long, value_name = "PART")]
+    only: Vec<Part>,
+    /// What to compare, in that order.
+    #[arg(long, value_delimiter = ',', default_values_t = Variant::ALL)]
+    variants: Vec<Variant>,
+    /// The file to write the report to, too.
+    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    write: Option<PathBuf>,
+    /// What cargo says to every benchmark.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A part of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Cpu,
+    Propagation,
+    Micro,
+}
+
+impl Arguments {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+}
+
+fn main() -> Result<(), Failure> {
+    let arguments = Arguments::parse();
+    // All that is downloaded comes before all that is measured.
+    stack::fetch::envoy()?;
+    stack::fetch::consul()?;
+    let report = measure(&arguments)?;
+    let text = report.to_markdown();
+    println!("\n{text}");
+    if let Some(file) = &arguments.write {
+        std::fs::write(file, &text)?;
+        eprintln!("written to {}", file.display());
+    }
+    Ok(())
+}
+
+fn measure(arguments: &Arguments) -> Result<Report, Failure> {
+    let sizes = [size(&arguments.module)?, size(&arguments.empty_filter)?];
+    let micro = arguments.wants(Part::Micro).then(|| {
+        eprintln!("Picks and installs …");
+        let mut all = Vec::new();
+        measurement::all(|measured| all.push(measured))?;
+        Ok::<_, Failure>(all)
+    });
+    let propagation = arguments.wants(Part::Propagation).then(|| {
+        let changes = arguments.changes;
+        eprintln!("From a change in Consul to requests: {changes} changes …");
+        Propagation::measure(&arguments.module, changes)
+    });
+    let consul = Consul::start()?;
+    let cpu = arguments.wants(Part::Cpu).then(|| {
+        eprintln!("CPU per request: {} rounds …", arguments.rounds);
+        cpu_times(arguments, &consul)
+    });
+    Ok(Report {
+        machine: Machine::find(&consul)?,
+        cpu: cpu.transpose()?,
+        propagation: propagation.transpose()?,
+        micro: micro.transpose()?,
+        sizes,
+    })
+}
+
+fn cpu_times(arguments: &Arguments, consul: &Consul) -> Result<CpuTimes, Failure> {
+    let backends = ["web-1", "web-2", "web-3"].map(Backend::start);
+    let backends = backends.into_iter().collect::<Result<Vec<_>, _>>()?;
+    for backend in &backends {
+        consul.register(&Service::new("web", backend.name()).at(backend.address()))?;
+    }
+    let addresses: Vec<_> = backends.iter().map(Backend::address).collect();
+    let places = Places {
+        module: &arguments.module,
+        empty_filter: &arguments.empty_filter,
+        consul: consul.address(),
+        backends: &addresses,
+    };
+    let amount = Amount {
+        rounds: arguments.rounds,
+        requests: arguments.requests,
+        connections: arguments.connections,
+    };
+    CpuTimes::measure(&arguments.variants, &places, amount)
+}
+
+fn size(module: &Path) -> Result<u64, Failure> {
+    let file = std::fs::metadata(module);
+    Ok(file.map_err(|error| format!("{}: {error}", module.display()))?.len())
+}

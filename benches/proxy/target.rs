@@ -1,0 +1,78 @@
+//! What was aimed at, and whether it was met.
+
+use crate::cpu::CpuTimes;
+use crate::measurement::Measurement;
+use crate::propagation::Propagation;
+use crate::variant::Variant;
+
+/// A number that must not be larger than another.
+#[derive(Debug)]
+pub struct Target {
+    pub aim: String,
+    pub measured: String,
+    pub is_met: bool,
+}
+
+impl Target {
+    /// CPU per request: no more than an empty filter takes.
+    ///
+    /// None where not both were measured.
+    pub fn cpu(times: &CpuTimes) -> Option<Self> {
+        const MOST: f64 = 1.0;
+        let ratio = times.ratio(Variant::FilterState, Variant::Empty)?.median();
+        Some(Self {
+            aim: format!("CPU per request: (c) at most {MOST:.2} × (b)"),
+            measured: format!("{ratio:.2} ×"),
+            is_met: ratio <= MOST,
+        })
+    }
+
+    /// Picks take the same time for any number of endpoints: nothing but the processor's
+    /// caches may tell 10 from 10,000.
+    pub fn picks(measurements: &[Measurement]) -> Self {
+        const MOST: f64 = 3.0;
+        let of = |how, weights, endpoints| {
+            let mut found = measurements.iter().filter(|m| {
+                (m.what, m.how, m.weights, m.endpoints) == ("pick", how, weights, endpoints)
+            });
+            found.next().map(|m| m.median_ns)
+        };
+        let ratios = measurements.iter().filter_map(|m| {
+            let few = of(m.how, m.weights, 10)?;
+            Some(of(m.how, m.weights, 10_000)? / few)
+        });
+        let worst = ratios.fold(0.0, f64::max);
+        Self {
+            aim: format!("pick among 10,000 endpoints: at most {MOST} × as long as among 10"),
+            measured: format!("{worst:.2} × (the worst policy)"),
+            is_met: worst <= MOST,
+        }
+    }
+
+    /// What the filter adds to the way of a change.
+    pub fn propagation(propagation: &Propagation) -> Self {
+        const MOST_MS: f64 = 5.0;
+        let added = propagation.difference.median();
+        Self {
+            aim: format!("a change on all workers: at most {MOST_MS} ms after a bare query"),
+            measured: format!("{added:.1} ms (median)"),
+            is_met: added <= MOST_MS,
+        }
+    }
+
+    /// What Envoy has to compile when it starts.
+    pub fn size(bytes: u64) -> Self {
+        const MOST_KIB: f64 = 400.0;
+        let kib = kib(bytes);
+        Self {
+            aim: format!("module: at most {MOST_KIB} KiB"),
+            measured: format!("{kib:.0} KiB"),
+            is_met: kib <= MOST_KIB,
+        }
+    }
+}
+
+/// Kibibytes.
+pub fn kib(bytes: u64) -> f64 {
+    bytes as f64 / 1024.0
+}

@@ -1,0 +1,168 @@
+//! What is compared.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use clap::ValueEnum;
+
+use crate::config::EnvoyConfig;
+
+/// One way to route a request to one of the backends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Variant {
+    /// (a) Envoy's own `ROUND_ROBIN` over a static cluster.
+    Native,
+    /// (b) The same behind a filter that does nothing.
+    Empty,
+    /// (b') The same, restricted to the capabilities that ours is restricted to.
+    EmptyRestricted,
+    /// (c) `envoy/minimal.yaml`, with the restriction, and the service found by its host.
+    FilterState,
+    /// (d) `envoy/envoy.yaml`.
+    Headers,
+    /// (u) This filter, for a host that no service has: what its mere presence takes.
+    Unmatched,
+    /// (h) As (c), but for every host: the difference is reading and finding the host.
+    AnyHost,
+    /// (s) No filter of ours; Envoy's `set_filter_state` names one backend to the cluster of (c).
+    NativeFilterState,
+    /// (m) No filter of ours; Envoy's `header_mutation` sets the headers of (d), to one backend.
+    NativeHeaders,
+}
+
+/// What the configurations name.
+#[derive(Debug, Clone, Copy)]
+pub struct Places<'a> {
+    /// The filter.
+    pub module: &'a Path,
+    /// The filter that does nothing.
+    pub empty_filter: &'a Path,
+    pub consul: SocketAddr,
+    /// The instances of `web`.
+    pub backends: &'a [SocketAddr],
+}
+
+/// As on the command line.
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value().expect("none is skipped");
+        f.write_str(value.get_name())
+    }
+}
+
+impl Variant {
+    /// All, in the order of a round.
+    pub const ALL: [Self; 9] = [
+        Self::Native,
+        Self::Empty,
+        Self::EmptyRestricted,
+        Self::FilterState,
+        Self::Headers,
+        Self::Unmatched,
+        Self::AnyHost,
+        Self::NativeFilterState,
+        Self::NativeHeaders,
+    ];
+
+    /// Whether it is there to tell where the time of others goes.
+    pub const fn is_part(self) -> bool {
+        match self {
+            Self::Native
+            | Self::Empty
+            | Self::EmptyRestricted
+            | Self::FilterState
+            | Self::Headers => false,
+            Self::Unmatched | Self::AnyHost | Self::NativeFilterState | Self::NativeHeaders => true,
+        }
+    }
+
+    /// The letter that the tables use.
+    pub const fn letter(self) -> &'static str {
+        match self {
+            Self::Native => "a",
+            Self::Empty => "b",
+            Self::EmptyRestricted => "b'",
+            Self::FilterState => "c",
+            Self::Headers => "d",
+            Self::Unmatched => "u",
+            Self::AnyHost => "h",
+            Self::NativeFilterState => "s",
+            Self::NativeHeaders => "m",
+        }
+    }
+
+    /// What it is, in the tables.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Native => "no filter: static cluster, `ROUND_ROBIN`",
+            Self::Empty => "empty filter, stock SDK; static cluster",
+            Self::EmptyRestricted => "the same with our capability restriction",
+            Self::FilterState => "this filter, `filter_state`, by host",
+            Self::Headers => "this filter, `headers`, as in `envoy/envoy.yaml`",
+            Self::Unmatched => "this filter, no service matches; static cluster",
+            Self::AnyHost => "this filter, `filter_state`, any host",
+            Self::NativeFilterState => "no wasm: `set_filter_state`, `ORIGINAL_DST`",
+            Self::NativeHeaders => "no wasm: `header_mutation`, then as (d)",
+        }
+    }
+
+    /// Its configuration.
+    pub fn config(self, places: &Places<'_>) -> EnvoyConfig {
+        let mut config = EnvoyConfig::minimal();
+        match self {
+            Self::Native => {
+                config.unplug();
+                config.balance_natively(places.backends);
+            }
+            Self::Empty | Self::EmptyRestricted => {
+                let plugin = config.plugin().as_mapping_mut().expect("it is a mapping");
+                plugin.remove("configuration");
+                config.load(places.empty_filter);
+                config.balance_natively(places.backends);
+                if self == Self::EmptyRestricted {
+                    config.restrict();
+                }
+            }
+            Self::FilterState | Self::AnyHost | Self::Unmatched => {
+                config.load(places.module);
+                config.restrict();
+                let service = &mut config.filter()["services"][0];
+                if self == Self::FilterState {
+                    service["hosts"] = vec!["web.test"].into();
+                } else if self == Self::Unmatched {
+                    service["hosts"] = vec!["other.test"].into();
+                    config.balance_natively(places.backends);
+                }
+            }
+            Self::NativeFilterState => config.replace_plugin(&format!(
+                "name: envoy.filters.http.set_filter_state
+typed_config:
+  '@type': type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config
+  on_request_headers:
+    - object_key: envoy.network.transport_socket.original_dst_address
+      format_string: {{ text_format_source: {{ inline_string: '{}' }} }}",
+                places.backends[0]
+            )),
+            Self::NativeHeaders => {
+                config = EnvoyConfig::recommended();
+                config.replace_plugin(&format!(
+                    "name: envoy.filters.http.header_mutation
+typed_config:
+  '@type': type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
+  mutations:
+    request_mutations:
+      - append: {{ header: {{ key: x-consul-endpoint-0, value: '{0}' }} }}
+      - append: {{ header: {{ key: x-consul-endpoint-1, value: '{0}' }} }}",
+                    places.backends[0]
+                ));
+            }
+            Self::Headers => {
+                config = EnvoyConfig::recommended();
+                config.load(places.module);
+            }
+        }
+        config.ask(places.consul);
+        config
+    }
+}

@@ -1,0 +1,177 @@
+//! Consul answers with errors and nonsense: each costs a log line, and no endpoint.
+
+use std::time::Duration;
+
+use stack::agent::{Fault, Scope, Times};
+use stack::{Agent, Registry, wait_until};
+
+use crate::load::Load;
+use crate::log::LogMark;
+use crate::testbed::{Setup, Testbed, instances};
+
+/// A way to fail.
+struct Trouble {
+    fault: Fault,
+    /// The counter that moves.
+    kind: &'static str,
+    /// A part of the log line.
+    says: &'static str,
+}
+
+fn trouble(fault: Fault, kind: &'static str, says: &'static str) -> Trouble {
+    Trouble { fault, kind, says }
+}
+
+fn status(code: u16, body: &str) -> Fault {
+    Fault::Status(code, body.to_owned())
+}
+
+fn body(text: impl Into<Vec<u8>>) -> Fault {
+    Fault::Body(text.into())
+}
+
+fn header(name: &str, value: &str) -> Fault {
+    Fault::Header(name.to_owned(), value.to_owned())
+}
+
+/// A whole array of that many bytes, over the limit of Envoy and of the filter.
+fn padded(bytes: usize) -> Vec<u8> {
+    let mut body = vec![b' '; bytes];
+    body[0] = b'[';
+    body[bytes - 1] = b']';
+    body
+}
+
+/// What an operator is told when Consul begins to fail, and when it has ended.
+const FAILING: &str = "the endpoints stay as they are";
+const RECOVERED: &str = "consul answers again";
+
+fn misbehave(agent: &Agent, fault: &Fault) {
+    agent.misbehave(Scope::Service("web".into()), fault.clone(), Times::Always);
+    // A query that is out already is to be befallen too.
+    agent.wake();
+}
+
+/// Starts Envoy, and waits until it is done with starting: one blocking query is out.
+fn start(agent: &Agent) -> Testbed {
+    let bed = Setup::recommended(agent.address()).start();
+    bed.await_routed("any", &["web-1", "web-2"]);
+    let watched = wait_until(Duration::from_secs(10), || agent.outstanding("web") == 1);
+    assert!(watched, "no blocking query is out");
+    bed
+}
+
+/// Lets it fail at least twice, and then end, without any help for the filter.
+fn go_through(bed: &Testbed, agent: &Agent, trouble: &Trouble) {
+    let Trouble { fault, kind, says } = trouble;
+    let what = format!("{fault:.60?} ({kind})");
+    let counter = format!("consul_calls.{kind}");
+    let (mark, before) = (LogMark::now(&bed.envoy), bed.stat(&counter));
+    misbehave(agent, fault);
+    let failed = wait_until(Duration::from_secs(10), || bed.stat(&counter) >= before + 2);
+    assert!(failed, "{what}: {} was {before}", bed.stat(&counter));
+    bed.await_routed("any", &["web-1", "web-2"]);
+    agent.behave();
+    mark.await_line(&bed.envoy, RECOVERED);
+    let failing = mark.lines(&bed.envoy, FAILING);
+    assert!(
+        matches!(failing.as_slice(), [one] if one.contains(says)),
+        "{what}: not one line with {says:?}: {failing:#?}"
+    );
+    let recovered = mark.lines(&bed.envoy, RECOVERED);
+    assert_eq!(recovered.len(), 1, "{what}: {recovered:#?}");
+    assert_watched(bed, agent);
+}
+
+/// A change is seen, so Consul is asked again as ever.
+fn assert_watched(bed: &Testbed, agent: &Agent) {
+    agent.maintenance("web-2", true).expect("maintenance");
+    bed.await_routed("any", &["web-1"]);
+    agent.maintenance("web-2", false).expect("maintenance");
+    bed.await_routed("any", &["web-1", "web-2"]);
+}
+
+#[test]
+fn no_failure_removes_an_endpoint_and_each_is_told_once_and_ends_by_itself() {
+    let agent = Agent::start().expect("an agent");
+    let _backends = instances(&agent, "web", &["web-1", "web-2"]);
+    let bed = start(&agent);
+    let filtered = header("X-Consul-Results-Filtered-By-ACLs", "true");
+    let troubles = [
+        trouble(status(500, "No cluster leader"), "server_error", "500 No cluster leader"),
+        trouble(status(503, ""), "server_error", "503"),
+        trouble(status(429, "rate limit exceeded"), "rate_limited", "429 rate limit"),
+        trouble(status(403, "Permission denied"), "denied", "CONSUL_HTTP_TOKEN"),
+        trouble(status(301, ""), "client_error", "301"),
+        trouble(filtered, "filtered", "CONSUL_HTTP_TOKEN"),
+        trouble(Fault::NoIndex, "bad_index", "no x-consul-index"),
+        trouble(header("X-Consul-Index", "many"), "bad_index", "index"),
+        trouble(body("<html>Welcome"), "bad_body", "not JSON at line 1"),
+        trouble(body(r#"{"errors": []}"#), "bad_body", "not an array"),
+        trouble(body(r#"[{"Service": {"Addr"#), "bad_body", "truncated at line 1"),
+        trouble(body(""), "bad_body", "truncated"),
+        trouble(body("[] []"), "bad_body", "more follows"),
+        trouble(body(padded(40 << 20)), "no_answer", "over 32 MiB"),
+        trouble(Fault::Truncate, "no_answer", "broke off"),
+        trouble(Fault::ResetBeforeHeaders, "unreachable", "could not reach consul"),
+        trouble(Fault::ResetAfterHeaders, "no_answer", "broke off"),
+        trouble(Fault::ResetMidBody, "no_answer", "broke off"),
+    ];
+    let load = Load::light(bed.ingress, "any");
+    for trouble in &troubles {
+        go_through(&bed, &agent, trouble);
+    }
+    load.end_without_failure(&["web-1", "web-2"]);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn a_failure_that_becomes_another_is_told_again_and_calls_become_rare() {
+    let agent = Agent::start().expect("an agent");
+    let _backends = instances(&agent, "web", &["web-1", "web-2"]);
+    let bed = start(&agent);
+    let mark = LogMark::now(&bed.envoy);
+    agent.forget_requests();
+    misbehave(&agent, &status(500, "No cluster leader"));
+    std::thread::sleep(Duration::from_secs(4));
+    let calls = agent.request_count();
+    // After 200 ms, and then after twice as long each time, give or take half.
+    assert!((3..=8).contains(&calls), "{calls} calls in 4 s");
+    assert_eq!(mark.lines(&bed.envoy, FAILING).len(), 1);
+
+    agent.behave();
+    misbehave(&agent, &status(403, "ACL not found"));
+    mark.await_line(&bed.envoy, "403 ACL not found");
+    assert_eq!(mark.lines(&bed.envoy, FAILING).len(), 2);
+    agent.behave();
+    mark.await_line(&bed.envoy, RECOVERED);
+    assert_watched(&bed, &agent);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn an_index_that_goes_back_or_is_zero_is_no_failure_and_makes_no_hot_loop() {
+    let agent = Agent::start().expect("an agent");
+    let _backends = instances(&agent, "web", &["web-1", "web-2"]);
+    agent.renumber(5_000);
+    let bed = start(&agent);
+    let mark = LogMark::now(&bed.envoy);
+    let load = Load::light(bed.ingress, "any");
+    for index in [4_000, 0] {
+        agent.forget_requests();
+        misbehave(&agent, &Fault::Index(index));
+        std::thread::sleep(Duration::from_secs(3));
+        let calls = agent.request_count();
+        assert!((2..=14).contains(&calls), "index {index}: {calls} calls");
+        // Changes are seen even so.
+        assert_watched(&bed, &agent);
+        agent.behave();
+    }
+    // As after a restart that lost the log: blocked queries stay blocked until there is a change.
+    agent.renumber(100);
+    assert_watched(&bed, &agent);
+    load.end_without_failure(&["web-1", "web-2"]);
+    let failing = mark.lines(&bed.envoy, FAILING);
+    assert!(failing.is_empty(), "{failing:#?}");
+    bed.assert_no_crash();
+}

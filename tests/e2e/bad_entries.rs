@@ -1,0 +1,144 @@
+//! Consul lists instances that cannot be: each costs that instance only.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stack::agent::{Fault, Scope, Times};
+use stack::{Agent, Backend, Registry, wait_until};
+
+use crate::load::Load;
+use crate::log::LogMark;
+use crate::testbed::{Setup, instances};
+
+/// An address at which nobody answers: a request that was sent there would fail.
+const NOBODY: &str = "127.0.0.254";
+
+fn at(address: &str, port: Value) -> Value {
+    json!({"Node": {"Address": NOBODY}, "Service": {"Address": address, "Port": port}})
+}
+
+fn with_check(status: Value) -> Value {
+    let mut entry = at(NOBODY, json!(1));
+    entry["Checks"] = json!([{"CheckID": "c", "Status": status}]);
+    entry
+}
+
+fn good(backend: &Backend) -> Value {
+    let address = backend.address();
+    at(&address.ip().to_string(), json!(address.port()))
+}
+
+/// Entries of which none may ever be picked.
+fn nonsense() -> Vec<Value> {
+    let nulls = json!({
+        "Node": null,
+        "Service": {
+            "ID": null, "Service": null, "Address": null, "Port": null, "Tags": null,
+            "Meta": null, "Weights": null, "TaggedAddresses": null,
+        },
+        "Checks": null,
+    });
+    vec![
+        json!(null),
+        json!(7),
+        json!([]),
+        json!({}),
+        json!({"Service": null}),
+        json!({"Service": "web"}),
+        at("db.internal", json!(80)),
+        at("[::1", json!(80)),
+        at(NOBODY, json!(0)),
+        at(NOBODY, json!(-1)),
+        at(NOBODY, json!(70_000)),
+        at(NOBODY, json!(8e3)),
+        at(NOBODY, json!("80")),
+        at(NOBODY, json!(null)),
+        with_check(json!("haywire")),
+        with_check(json!(null)),
+        with_check(json!({})),
+        nulls,
+    ]
+}
+
+fn answer(agent: &Agent, entries: &[Value]) {
+    let body = Fault::Body(json!(entries).to_string().into_bytes());
+    agent.misbehave(Scope::Service("web".into()), body, Times::Always);
+    agent.wake();
+}
+
+#[test]
+fn an_entry_that_makes_no_sense_costs_that_entry_only() {
+    let agent = Agent::start().expect("an agent");
+    let backends = instances(&agent, "web", &["web-1", "web-2"]);
+    let bed = Setup::recommended(agent.address()).start();
+    bed.await_routed("any", &["web-1", "web-2"]);
+    let mark = LogMark::now(&bed.envoy);
+    let load = Load::light(bed.ingress, "any");
+
+    let third = Backend::start("web-3").expect("a backend");
+    let mut entries = nonsense();
+    // Twice the same address is one endpoint.
+    entries.extend(backends.iter().chain(&backends).chain([&third]).map(good));
+    agent.forget_requests();
+    answer(&agent, &entries);
+    mark.await_line(&bed.envoy, "left out of the answer: ");
+    bed.await_routed("any", &["web-1", "web-2", "web-3"]);
+    assert_eq!(bed.stat("service.web.endpoints"), 3);
+    assert_eq!(bed.stat("service.web.faulty_instances"), 15);
+    std::thread::sleep(Duration::from_secs(2));
+    let calls = agent.request_count();
+    assert!(calls <= 14, "{calls} calls for the same answer");
+    let left_out = mark.lines(&bed.envoy, "left out of the answer: ");
+    assert_eq!(left_out.len(), 1, "{left_out:#?}");
+
+    agent.behave();
+    let mended = wait_until(Duration::from_secs(10), || {
+        agent.wake();
+        let none = mark.lines(&bed.envoy, "left out of the answer: none");
+        !none.is_empty()
+    });
+    assert!(mended, "nobody says that all is well again");
+    assert_eq!(bed.stat("service.web.faulty_instances"), 0);
+    bed.await_routed("any", &["web-1", "web-2"]);
+    load.end_without_failure(&["web-1", "web-2", "web-3"]);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn an_answer_of_nothing_but_nonsense_keeps_the_endpoints() {
+    let agent = Agent::start().expect("an agent");
+    let _backends = instances(&agent, "web", &["web-1", "web-2"]);
+    let bed = Setup::recommended(agent.address()).start();
+    bed.await_routed("any", &["web-1", "web-2"]);
+    let load = Load::light(bed.ingress, "any");
+    for entry in [
+        json!({"Service": null}),
+        at("db.internal", json!(80)),
+        at(NOBODY, json!(0)),
+        at(NOBODY, json!(70_000)),
+        json!(null),
+    ] {
+        let (mark, before) = (LogMark::now(&bed.envoy), bed.stat("consul_calls.bad_body"));
+        answer(&agent, std::slice::from_ref(&entry));
+        let failed =
+            wait_until(Duration::from_secs(10), || bed.stat("consul_calls.bad_body") >= before + 2);
+        assert!(failed, "{entry} is taken for an answer");
+        agent.behave();
+        mark.await_line(&bed.envoy, "consul answers again");
+        let failing = mark.lines(&bed.envoy, "the endpoints stay as they are");
+        assert_eq!(failing.len(), 1, "{failing:#?}");
+    }
+    load.end_without_failure(&["web-1", "web-2", "web-3"]);
+
+    // Consul itself says that there is nobody, or nobody healthy: that is no nonsense.
+    let mark = LogMark::now(&bed.envoy);
+    let mut sick = at(NOBODY, json!(80));
+    sick["Checks"] = json!([{"CheckID": "c", "Status": "critical"}]);
+    answer(&agent, &[sick, json!({"Service": null})]);
+    bed.await_reply("any", "no_healthy_endpoints");
+    assert!(mark.lines(&bed.envoy, "stay as they are").is_empty());
+    agent.behave();
+    agent.deregister("web-2").expect("deregistered");
+    bed.await_routed("any", &["web-1"]);
+    bed.assert_no_crash();
+}

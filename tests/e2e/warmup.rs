@@ -1,0 +1,175 @@
+//! Requests that come before Consul has answered for the first time.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use stack::{Consul, wait_until};
+
+use crate::testbed::{SOON, Setup, instances, who};
+use crate::wire::Connection;
+
+/// An address that refuses connections until it is opened, and then leads to Consul.
+struct Gate {
+    address: SocketAddr,
+}
+
+impl Gate {
+    fn closed() -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], stack::port::free()));
+        Self { address }
+    }
+
+    /// Opens it for the rest of the test's process.
+    fn open(&self, to: SocketAddr) {
+        let listener = TcpListener::bind(self.address).expect("the gate's port");
+        thread::spawn(move || {
+            for inner in listener.incoming().flatten() {
+                let Ok(outer) = TcpStream::connect(to) else {
+                    continue;
+                };
+                for (mut from, mut to) in [twins(&inner, &outer), twins(&outer, &inner)] {
+                    thread::spawn(move || std::io::copy(&mut from, &mut to));
+                }
+            }
+        });
+    }
+}
+
+fn twins(from: &TcpStream, to: &TcpStream) -> (TcpStream, TcpStream) {
+    let twin = |stream: &TcpStream| stream.try_clone().expect("a socket");
+    (twin(from), twin(to))
+}
+
+/// The first half of a `POST /echo`; its second half is [`REST`].
+fn half(length: usize) -> Vec<u8> {
+    let head = format!("POST /echo HTTP/1.1\r\nhost: any\r\ncontent-length: {length}\r\n\r\n");
+    [head.into_bytes(), vec![b'1'; length / 2]].concat()
+}
+
+const LENGTH: usize = 200_000;
+static REST: [u8; LENGTH / 2] = [b'2'; LENGTH / 2];
+
+#[test]
+fn a_request_waits_for_the_first_answer_and_is_refused_when_none_comes() {
+    let gate = Gate::closed();
+    let timeout = Duration::from_secs(1);
+    for setup in [Setup::recommended, Setup::minimal] {
+        let bed = setup(gate.address)
+            .set("warmup_timeout", json!("1s"))
+            .access_log("%REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%")
+            .start();
+        let clients = (0..8).map(|_| {
+            let ingress = bed.ingress;
+            thread::spawn(move || {
+                let asked = Instant::now();
+                let mut connection = Connection::open(ingress).expect("a connection");
+                let answer = connection.get("/early", "any").expect("an answer");
+                let waited = asked.elapsed();
+                // The same connection serves the next request.
+                let next = connection.get("/next", "any").expect("an answer");
+                (answer, next, waited)
+            })
+        });
+        let clients: Vec<_> = clients.collect();
+        for client in clients {
+            let (answer, next, waited) = client.join().expect("a client");
+            let body = r#"503 {"error":"not_resolved_yet","service":"web"}"#;
+            assert_eq!((answer.who().as_str(), next.who().as_str()), (body, body));
+            assert_eq!(answer.header("content-type"), Some("application/json"));
+            assert_eq!(answer.header("retry-after"), Some("1"));
+            assert!(waited >= timeout, "answered after {waited:?}");
+            assert!(waited < timeout * 3, "answered after {waited:?}");
+        }
+        let mut posting = Connection::open(bed.ingress).expect("a connection");
+        posting.send(&half(LENGTH)).expect("sent");
+        let answer = posting.answer().expect("an answer");
+        assert_eq!(answer.status, 503, "{}", answer.head);
+        bed.await_logged("/early 503 consul_resolver.not_resolved_yet");
+        assert!(bed.stat("local_replies.not_resolved_yet") >= 17);
+        bed.assert_no_crash();
+    }
+}
+
+#[test]
+fn requests_that_wait_go_on_with_their_bodies_once_consul_can_be_reached() {
+    let Some(consul) = Consul::start_or_skip("warm-up, an unreachable Consul") else {
+        return;
+    };
+    let web = instances(&consul, "web", &["web-1"]);
+    let gate = Gate::closed();
+    let bed = Setup::recommended(gate.address).set("warmup_timeout", json!("20s")).start();
+    let open = || Connection::open(bed.ingress).expect("a connection");
+    let mut posting: Vec<Connection> = (0..6).map(|_| open()).collect();
+    for connection in &mut posting {
+        connection.send(&half(LENGTH)).expect("sent");
+    }
+    let mut reading: Vec<Connection> = (0..6).map(|_| open()).collect();
+    for connection in &mut reading {
+        let request = "GET /get HTTP/1.1\r\nhost: any\r\n\r\n";
+        connection.send(request.as_bytes()).expect("sent");
+    }
+    // These do not wait for their answers.
+    for request in [half(LENGTH), half(100)] {
+        for _ in 0..10 {
+            open().send(&request).expect("sent");
+        }
+    }
+    let waiting = "http.ingress.downstream_rq_active";
+    let all_wait = wait_until(SOON, || bed.envoy.stat(waiting).expect("stats") == 12);
+    assert!(all_wait, "not all of 12 requests wait");
+    assert_eq!((web[0].requests(), web[0].connections()), (0, 0));
+
+    gate.open(consul_address(&consul));
+    for connection in &mut reading {
+        assert_eq!(connection.answer().expect("an answer").who(), "web-1");
+    }
+    for connection in &mut posting {
+        connection.send(&REST).expect("sent");
+        let answer = connection.answer().expect("an answer");
+        assert_eq!(answer.status, 200, "{}", answer.head);
+        let whole = [vec![b'1'; LENGTH / 2], REST.to_vec()].concat();
+        assert!(answer.body == whole, "{} bytes", answer.body.len());
+        assert_eq!(answer.header("x-instance"), Some("web-1"));
+    }
+    assert_eq!(web[0].requests(), 12, "one of those that went away was sent");
+    assert_eq!(bed.stat("local_replies.not_resolved_yet"), 0);
+    bed.await_routed("any", &["web-1"]);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn requests_that_wait_go_on_at_once_when_consul_answers() {
+    let Some(consul) = Consul::start_or_skip("warm-up, a frozen Consul") else {
+        return;
+    };
+    let _web = instances(&consul, "web", &["web-1"]);
+    for setup in [Setup::recommended, Setup::minimal] {
+        consul.stop();
+        let bed = setup(consul_address(&consul)).set("warmup_timeout", json!("20s")).start();
+        let ingress = bed.ingress;
+        let mut waiting: Vec<Connection> =
+            (0..8).map(|_| Connection::open(ingress).expect("a connection")).collect();
+        for connection in &mut waiting {
+            let request = "GET / HTTP/1.1\r\nhost: any\r\n\r\n";
+            connection.send(request.as_bytes()).expect("sent");
+        }
+        let active = "http.ingress.downstream_rq_active";
+        let all_wait = wait_until(SOON, || bed.envoy.stat(active).expect("stats") == 8);
+        assert!(all_wait, "not all of 8 requests wait");
+        consul.cont();
+        let answered = Instant::now();
+        for connection in &mut waiting {
+            assert_eq!(connection.answer().expect("an answer").who(), "web-1");
+        }
+        let took = answered.elapsed();
+        assert!(took < Duration::from_secs(2), "it took {took:?}");
+        assert_eq!(who(&bed.get("/", "any")), "web-1");
+        bed.assert_no_crash();
+    }
+}
+
+fn consul_address(consul: &Consul) -> SocketAddr {
+    stack::Registry::address(consul)
+}
