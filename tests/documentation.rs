@@ -1,0 +1,118 @@
+//! The documentation is executed: every configuration in it is read, and every metric and
+//! error that it names exists.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use consul_resolver::config::Config;
+use consul_resolver::consul::error::ErrorKind;
+use consul_resolver::router::reply::ReplyReason;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Our own Markdown files.
+fn documents() -> Vec<PathBuf> {
+    let docs = fs::read_dir(root().join("docs")).expect("docs");
+    let docs = docs.map(|entry| entry.expect("an entry").path());
+    let is_markdown = |path: &PathBuf| path.extension().is_some_and(|ext| ext == "md");
+    let top = ["README.md", "CHANGELOG.md"].map(|name| root().join(name));
+    top.into_iter().chain(docs.filter(is_markdown)).collect()
+}
+
+/// The code blocks of a language.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.trim() == format!("```{language}") {
+            found.push(
+                lines.by_ref().take_while(|l| l.trim() != "```").collect::<Vec<_>>().join("\n"),
+            );
+        }
+    }
+    found
+}
+
+/// Reads a YAML configuration of the filter the way Envoy hands it over.
+fn parse(yaml: &str) -> Config {
+    let value: serde_json::Value = serde_yaml_ng::from_str(yaml).expect("YAML");
+    let json = serde_json::to_vec(&value).expect("JSON");
+    Config::parse(&json).unwrap_or_else(|error| panic!("{error}\n{yaml}"))
+}
+
+#[test]
+fn every_configuration_in_the_documentation_is_accepted() {
+    let mut configurations = 0;
+    for document in documents() {
+        for block in blocks(&read(&document), "yaml") {
+            parse(&block);
+            configurations += 1;
+        }
+        for block in blocks(&read(&document), "json") {
+            Config::parse(block.as_bytes()).expect("a configuration");
+            configurations += 1;
+        }
+    }
+    assert!(configurations > 0, "no configuration was found");
+}
+
+#[test]
+fn the_configuration_reference_names_every_field() {
+    let readme = read("README.md");
+    let reference = &blocks(&readme, "yaml")[0];
+    let fields = Config::FIELDS
+        .iter()
+        .chain(consul_resolver::config::Consul::FIELDS)
+        .chain(consul_resolver::config::Service::FIELDS);
+    for field in fields {
+        assert!(reference.contains(&format!("{field}:")), "{field} is not in the reference");
+    }
+}
+
+#[test]
+fn every_metric_that_the_filter_defines_is_in_the_readme() {
+    let readme = read("README.md");
+    let source = read("src/proxy/metrics.rs");
+    for kind in ErrorKind::ALL {
+        assert!(readme.contains(&format!("`{}`", kind.label())), "{}", kind.label());
+    }
+    for reason in ReplyReason::ALL {
+        assert!(readme.contains(&format!("`{}`", reason.label())), "{}", reason.label());
+    }
+    let names: Vec<&str> =
+        source.split("(&name(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    assert!(names.len() >= 5, "{names:?}");
+    for name in names {
+        let row = format!("| `service.<name>.{name}` |");
+        assert!(readme.contains(&row), "the table has no row {row}");
+    }
+}
+
+#[test]
+fn links_within_the_repository_lead_somewhere() {
+    for document in documents() {
+        let text = read(&document);
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") || link.starts_with('#') {
+                continue;
+            }
+            let target = document.parent().expect("a folder").join(link);
+            assert!(target.exists(), "{}: {link}", document.display());
+        }
+    }
+}
