@@ -28,6 +28,8 @@ build: ## Build the module that Envoy loads
 
 check: ## Formatting and lints, for this machine and for WebAssembly
 	@./tools/targets wasm32-wasip1 wasm32-unknown-unknown
+	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --lib --package consul-resolver --package empty-filter --target wasm32-wasip1 -- -D warnings
