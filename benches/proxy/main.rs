@@ -54,6 +54,10 @@ struct Arguments {
     /// The filter that does nothing.
     #[arg(long, default_value = "target/wasm32-wasip1/release/empty_filter.wasm")]
     empty_filter: PathBuf,
+
+    /// The filter that makes two host calls and nothing else.
+    #[arg(long, default_value = "target/wasm32-wasip1/release/bare_handoff.wasm")]
+    bare_handoff: PathBuf,
     /// Rounds of the CPU measurement: many and short, so that a noisy machine disturbs few.
     #[arg(long, default_value_t = 49, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -146,6 +150,7 @@ fn cpu_times(arguments: &Arguments, consul: &Consul) -> Result<CpuTimes, Failure
     let places = Places {
         module: &arguments.module,
         empty_filter: &arguments.empty_filter,
+        bare_handoff: &arguments.bare_handoff,
         consul: consul.address(),
         backends: &addresses,
     };

@@ -89,8 +89,13 @@ impl Propagation {
 /// The recommended configuration, but for the policy: by `random`, the weights alone say
 /// where a request goes.
 fn start(module: &std::path::Path, consul: SocketAddr, workers: u32) -> Result<Envoy, Failure> {
-    let mut config =
-        Variant::Headers.config(&Places { module, empty_filter: module, consul, backends: &[] });
+    let mut config = Variant::Headers.config(&Places {
+        module,
+        empty_filter: module,
+        bare_handoff: module,
+        consul,
+        backends: &[],
+    });
     config.filter()["services"][0]["load_balancing"]["policy"] = "random".into();
     Ok(Envoy::builder(config.to_yaml()).concurrency(workers).start()?)
 }

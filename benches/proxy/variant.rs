@@ -25,6 +25,8 @@ pub enum Variant {
     Unmatched,
     /// (h) As (c), but for every host: the difference is reading and finding the host.
     AnyHost,
+    /// (f) The floor of (c): an otherwise empty filter that makes the same two host calls.
+    BareHandoff,
     /// (s) No filter of ours; Envoy's `set_filter_state` names one backend to the cluster of (c).
     NativeFilterState,
     /// (m) No filter of ours; Envoy's `header_mutation` sets the headers of (d), to one backend.
@@ -38,6 +40,8 @@ pub struct Places<'a> {
     pub module: &'a Path,
     /// The filter that does nothing.
     pub empty_filter: &'a Path,
+    /// The filter that makes two host calls and nothing else.
+    pub bare_handoff: &'a Path,
     pub consul: SocketAddr,
     /// The instances of `web`.
     pub backends: &'a [SocketAddr],
@@ -53,7 +57,7 @@ impl fmt::Display for Variant {
 
 impl Variant {
     /// All, in the order of a round.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Native,
         Self::Empty,
         Self::EmptyRestricted,
@@ -61,6 +65,7 @@ impl Variant {
         Self::Headers,
         Self::Unmatched,
         Self::AnyHost,
+        Self::BareHandoff,
         Self::NativeFilterState,
         Self::NativeHeaders,
     ];
@@ -73,7 +78,11 @@ impl Variant {
             | Self::EmptyRestricted
             | Self::FilterState
             | Self::Headers => false,
-            Self::Unmatched | Self::AnyHost | Self::NativeFilterState | Self::NativeHeaders => true,
+            Self::Unmatched
+            | Self::AnyHost
+            | Self::BareHandoff
+            | Self::NativeFilterState
+            | Self::NativeHeaders => true,
         }
     }
 
@@ -87,6 +96,7 @@ impl Variant {
             Self::Headers => "d",
             Self::Unmatched => "u",
             Self::AnyHost => "h",
+            Self::BareHandoff => "f",
             Self::NativeFilterState => "s",
             Self::NativeHeaders => "m",
         }
@@ -102,6 +112,7 @@ impl Variant {
             Self::Headers => "this filter, `headers`, as in `envoy/envoy.yaml`",
             Self::Unmatched => "this filter, no service matches; static cluster",
             Self::AnyHost => "this filter, `filter_state`, any host",
+            Self::BareHandoff => "the two host calls of (c) in an else empty filter",
             Self::NativeFilterState => "no wasm: `set_filter_state`, `ORIGINAL_DST`",
             Self::NativeHeaders => "no wasm: `header_mutation`, then as (d)",
         }
@@ -134,6 +145,17 @@ impl Variant {
                     service["hosts"] = vec!["other.test"].into();
                     config.balance_natively(places.backends);
                 }
+            }
+            Self::BareHandoff => {
+                let plugin = config.plugin().as_mapping_mut().expect("it is a mapping");
+                let address = format!(
+                    "{{'@type': type.googleapis.com/google.protobuf.StringValue, value: '{}'}}",
+                    places.backends[0]
+                );
+                let address = serde_yaml_ng::from_str(&address).expect("it is YAML");
+                plugin.insert("configuration".into(), address);
+                config.load(places.bare_handoff);
+                config.restrict();
             }
             Self::NativeFilterState => config.replace_plugin(&format!(
                 "name: envoy.filters.http.set_filter_state
