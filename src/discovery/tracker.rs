@@ -208,7 +208,7 @@ impl Tracker {
         let current = self.installed.as_ref().map(|installed| &installed.snapshot);
         match self.watch.on_answer(id, answer, current, scope.now, scope.rng) {
             Outcome::Late => return,
-            Outcome::Failed { error, .. } => {
+            Outcome::Failed(error) => {
                 let kind = error.kind();
                 self.notice(Notice::Called(Err(kind)), scope);
                 if self.failing.replace(kind) != Some(kind) {
@@ -345,6 +345,8 @@ impl Tracker {
         self.watch.stop();
         self.publication = Publication::default();
         self.failing = None;
+        // Whoever fetches next begins with nothing left out, this VM too.
+        self.dropped = Dropped::default();
     }
 
     fn ask_if_due(&mut self, scope: &mut Scope<'_>) {

@@ -75,12 +75,7 @@ pub enum Outcome {
     /// These are the endpoints; publish them, then call [`Watch::on_applied`].
     Changed(Snapshot),
     /// The endpoints stay as they are.
-    Failed {
-        /// Why.
-        error: QueryError,
-        /// How many errors there were in a row, with this one.
-        in_a_row: u32,
-    },
+    Failed(QueryError),
 }
 
 impl Watch {
@@ -166,7 +161,7 @@ impl Watch {
                 self.index = None;
                 let due = now + self.retry.on_failure(rng);
                 self.state = State::Idle { due };
-                return Outcome::Failed { error, in_a_row: self.retry.failures() };
+                return Outcome::Failed(error);
             }
         };
         self.retry.on_success();
@@ -295,7 +290,8 @@ mod tests {
         let mut bench = Bench::started();
         bench.round(at(0), answer(7, &[1]));
         let (_, outcome) = bench.round(at(1_000), Err(QueryError::MissingIndex));
-        assert!(matches!(outcome, Outcome::Failed { in_a_row: 1, .. }));
+        assert!(matches!(outcome, Outcome::Failed(_)));
+        assert_eq!(bench.watch.failures(), 1);
         assert_eq!(bench.ask(at(1_099)), None);
         let (ask, _) = bench.round(at(1_200), Err(QueryError::MissingIndex));
         assert_eq!(ask.index, None);

@@ -1,0 +1,90 @@
+//! A VM that fetches a second time tells again what it had told the first time: the metrics
+//! began anew with it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use consul_resolver::config::{Consul, Service};
+use consul_resolver::consul::query::Query;
+use consul_resolver::consul::response::Response;
+use consul_resolver::discovery::event::{CallId, Command};
+use consul_resolver::discovery::lease;
+use consul_resolver::discovery::notice::Notice;
+use consul_resolver::discovery::scope::Scope;
+use consul_resolver::discovery::tracker::Tracker;
+use consul_resolver::model::service::ServiceId;
+use consul_resolver::rng::Rng;
+use consul_resolver::shared::head::{Head, Rank, Term};
+use consul_resolver::shared::key::{Cas, VmId};
+use consul_resolver::time::Time;
+
+const RANK: Rank = Rank { serving: false, born: 5 };
+/// One instance that can be reached, and one whose port is none.
+const BODY: &[u8] = br#"[
+    {"Node": {"Address": "10.0.0.1"}, "Service": {"Port": 80}},
+    {"Node": {"Address": "10.0.0.2"}, "Service": {"Port": 0}}
+]"#;
+
+/// Does something with a tracker, and gives the commands that follow.
+fn after(now: Duration, act: impl FnOnce(&mut Scope<'_>)) -> Vec<Command> {
+    let (mut rng, mut out, mut news) = (Rng::new(1), VecDeque::new(), Vec::new());
+    let now = Time::from_start(now);
+    act(&mut Scope { now, rng: &mut rng, out: &mut out, news: &mut news });
+    out.into()
+}
+
+/// Shows the tracker this head at a tick.
+fn tick(tracker: &mut Tracker, head: Option<(&[u8], Cas)>, now: Duration) {
+    after(now, |scope| tracker.on_tick(RANK, scope));
+    after(now, |scope| tracker.on_head(head, scope));
+}
+
+/// Lets the tracker win its claim, and answers its first query; tells whether it says that an
+/// instance is left out.
+fn fetches_and_tells(tracker: &mut Tracker, now: Duration) -> bool {
+    let elected = after(now, |scope| tracker.on_head_stored(true, scope));
+    let call: CallId = elected
+        .iter()
+        .find_map(|command| match command {
+            Command::Call { call, .. } => Some(*call),
+            _ => None,
+        })
+        .expect("it asks at once");
+    let response = Response {
+        status: 200,
+        from_envoy: false,
+        index: Some(b"7"),
+        filtered_by_acls: false,
+        body: BODY,
+    };
+    let told = after(now, |scope| tracker.on_answer(call.query, Ok(response), scope));
+    let is_dropped =
+        |command: &Command| matches!(command, Command::Notice { notice: Notice::Dropped(_), .. });
+    told.iter().any(is_dropped)
+}
+
+#[test]
+fn a_fetcher_that_comes_back_tells_again_what_is_left_out() {
+    let query = Query::new(&Consul::new("consul"), &Service::new("web"));
+    let mut tracker = Tracker::new(VmId(1), ServiceId(0), query, Duration::from_secs(55));
+    tick(&mut tracker, None, Duration::ZERO);
+    assert!(fetches_and_tells(&mut tracker, Duration::ZERO));
+
+    let other = Head {
+        owner: VmId(2),
+        term: Term(9),
+        rank: Rank { serving: false, born: 1 },
+        published: None,
+        age: Duration::ZERO,
+    }
+    .encode();
+    let theirs = Some((other.as_slice(), Cas(4)));
+    tick(&mut tracker, theirs, Duration::from_secs(1));
+    assert!(!tracker.is_fetcher());
+
+    tick(&mut tracker, theirs, Duration::from_secs(2));
+    tick(&mut tracker, theirs, Duration::from_secs(2) + lease::PERIOD);
+    assert!(fetches_and_tells(&mut tracker, Duration::from_secs(2) + lease::PERIOD));
+}
