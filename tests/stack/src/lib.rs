@@ -1,4 +1,4 @@
-//! Gets and runs the real parts around the filter: Envoy, Consul, an embedded agent, HTTP backends.
+//! Gets and runs the real parts around the filter: Envoy, Consul, an embedded agent, backends.
 //!
 //! ```text
 //! fetch      Envoy and Consul binaries, once, into target/stack
@@ -8,8 +8,9 @@
 //! consul     a running Consul            ┐ both are a `Registry`:
 //! agent      Consul's API in memory,     │ the same scenario runs
 //!            able to misbehave           ┘ on either
-//! backend    an HTTP server that names itself
-//! service    what is registered; `client`, `port`: small parts
+//! backend    HTTP, gRPC and WebSocket servers that name themselves
+//! client     plain HTTP, gRPC, WebSocket
+//! service    what is registered; `port`: a small part
 //! ```
 //!
 //! The API blocks: tests are plain `#[test]` functions. Servers that live in this process run on
@@ -32,11 +33,13 @@ pub mod service;
 mod wait;
 
 pub use agent::Agent;
-pub use backend::{Backend, BackendProcess};
+pub use backend::{Backend, BackendProcess, Conduct, GrpcBackend, Trouble, WebSocketBackend};
 pub use bootstrap::Bootstrap;
+pub use client::{GrpcClient, WebSocketClient};
 pub use consul::Consul;
 pub use envoy::Envoy;
 pub use process::Process;
 pub use registry::Registry;
-pub use service::{Check, Service, Status};
+pub use service::{Check, Node, Service, Status};
+pub use tonic::Code;
 pub use wait::{eventually, wait_until};

@@ -72,8 +72,12 @@ pub trait Registry: Send + Sync {
     /// # Errors
     /// No answer, or a refusal.
     fn register(&self, service: &Service) -> Result<(), RegistryError> {
-        let body = service.to_json().to_string();
-        self.put("/v1/agent/service/register", &body)
+        match &service.node {
+            None => self.put("/v1/agent/service/register", &service.to_json().to_string()),
+            Some(node) => {
+                self.put("/v1/catalog/register", &service.to_catalog_json(node).to_string())
+            }
+        }
     }
 
     /// Removes an instance.
@@ -82,6 +86,15 @@ pub trait Registry: Send + Sync {
     /// No answer, or a refusal.
     fn deregister(&self, id: &str) -> Result<(), RegistryError> {
         self.put(&format!("/v1/agent/service/deregister/{}", client::encode(id)), "")
+    }
+
+    /// Removes an instance from a node without an agent.
+    ///
+    /// # Errors
+    /// No answer, or a refusal.
+    fn deregister_at(&self, node: &str, id: &str) -> Result<(), RegistryError> {
+        let body = serde_json::json!({"Node": node, "ServiceID": id}).to_string();
+        self.put("/v1/catalog/deregister", &body)
     }
 
     /// Reports the state of a TTL check (see [`Service::check_id`]).

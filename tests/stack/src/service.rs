@@ -121,6 +121,36 @@ impl Check {
     }
 }
 
+/// A node that has no agent: only the catalog is told of it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Metadata.
+    pub meta: BTreeMap<String, String>,
+    /// Region and zone; Consul before 1.17 drops them.
+    pub locality: Option<(String, String)>,
+}
+
+impl Node {
+    /// A node without metadata.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// Adds metadata.
+    pub fn meta(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.meta.insert(key.into(), value.into());
+        self
+    }
+
+    /// Sets region and zone.
+    pub fn locality(mut self, region: impl Into<String>, zone: impl Into<String>) -> Self {
+        self.locality = Some((region.into(), zone.into()));
+        self
+    }
+}
+
 /// One instance of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
@@ -142,6 +172,10 @@ pub struct Service {
     pub tagged_addresses: BTreeMap<String, (String, u32)>,
     /// Checks; without any, the instance is passing as long as its node is.
     pub checks: Vec<Check>,
+    /// Region and zone; Consul before 1.17 drops them.
+    pub locality: Option<(String, String)>,
+    /// The node it is on, where that is not the agent's own.
+    pub node: Option<Node>,
 }
 
 impl Service {
@@ -157,6 +191,8 @@ impl Service {
             weights: None,
             tagged_addresses: BTreeMap::new(),
             checks: Vec::new(),
+            locality: None,
+            node: None,
         }
     }
 
@@ -200,6 +236,19 @@ impl Service {
     /// Adds a further address.
     pub fn tagged_address(mut self, name: impl Into<String>, address: IpAddr, port: u16) -> Self {
         self.tagged_addresses.insert(name.into(), (address.to_string(), u32::from(port)));
+        self
+    }
+
+    /// Sets region and zone.
+    pub fn locality(mut self, region: impl Into<String>, zone: impl Into<String>) -> Self {
+        self.locality = Some((region.into(), zone.into()));
+        self
+    }
+
+    /// Puts it on a node without an agent: its checks stay as they are registered, and it is
+    /// removed by [`Registry::deregister_at`](crate::Registry::deregister_at).
+    pub fn on(mut self, node: Node) -> Self {
+        self.node = Some(node);
         self
     }
 
@@ -260,6 +309,37 @@ impl Service {
         if !self.checks.is_empty() {
             set("Checks", self.checks.iter().map(Check::to_json).collect());
         }
+        if let Some(locality) = &self.locality {
+            set("Locality", region_and_zone(locality));
+        }
         body
     }
+
+    /// The body of `PUT /v1/catalog/register`, for an instance on that node.
+    pub fn to_catalog_json(&self, node: &Node) -> Value {
+        let mut service = self.to_json();
+        service["Service"] = json!(self.name);
+        let checks = self.ttl_reports().into_iter().map(|(id, status)| {
+            json!({"CheckID": id, "Name": id, "ServiceID": self.id, "Status": status.as_str()})
+        });
+        let mut body = json!({
+            "Node": node.name,
+            "Address": "127.0.0.1",
+            "NodeMeta": node.meta,
+            "Checks": checks.collect::<Vec<_>>(),
+        });
+        if let Value::Object(service) = &mut service {
+            service.remove("Name");
+            service.remove("Checks");
+        }
+        body["Service"] = service;
+        if let Some(locality) = &node.locality {
+            body["Locality"] = region_and_zone(locality);
+        }
+        body
+    }
+}
+
+fn region_and_zone((region, zone): &(String, String)) -> Value {
+    json!({"Region": region, "Zone": zone})
 }

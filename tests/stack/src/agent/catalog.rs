@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::check::{CheckDefinition, CheckRow};
+use super::node::Node;
 use super::registration::Registration;
 use crate::service::Status;
 
@@ -27,6 +28,7 @@ pub struct ServiceRow {
 /// last service that lost its last instance, or the catalog's where none ever did.
 #[derive(Debug, Clone)]
 pub struct Catalog {
+    node: Node,
     index: u64,
     /// The last change of instances, which is what a list of services shows.
     services_index: u64,
@@ -37,8 +39,9 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    pub fn new(now: Instant) -> Self {
+    pub fn new(node: Node, now: Instant) -> Self {
         let mut catalog = Self {
+            node,
             index: FIRST_INDEX,
             services_index: FIRST_INDEX,
             last_extinction: None,
@@ -52,6 +55,11 @@ impl Catalog {
         let consul = Registration::of_server();
         catalog.put_service(consul, false, FIRST_INDEX);
         catalog
+    }
+
+    /// The agent's own node.
+    pub fn node(&self) -> &Node {
+        &self.node
     }
 
     /// The index of the last change of anything.
@@ -86,14 +94,17 @@ impl Catalog {
         self.services.get(id).filter(|row| row.local)
     }
 
-    /// The checks that tell an instance's health: the node's, then its own.
-    pub fn checks_of(&self, id: &str) -> impl Iterator<Item = &CheckRow> {
+    /// The checks that tell an instance's health: its node's, then its own. Nobody checks a node
+    /// without an agent.
+    pub fn checks_of(&self, row: &ServiceRow) -> impl Iterator<Item = &CheckRow> {
         let of = move |wanted: Option<String>| {
             self.checks
                 .values()
                 .filter(move |check| check.service.as_ref().map(|(id, ..)| id) == wanted.as_ref())
         };
-        of(None).chain(of(Some(id.to_owned())))
+        let has_agent = row.registration.node.is_none();
+        let of_node = has_agent.then(|| of(None)).into_iter().flatten();
+        of_node.chain(of(Some(row.registration.id.clone())))
     }
 
     pub fn check(&self, id: &str) -> Option<&CheckRow> {
@@ -103,6 +114,7 @@ impl Catalog {
     /// Registers an instance; one that is there already keeps the state of its checks.
     pub fn register(&mut self, registration: Registration, replace_checks: bool, now: Instant) {
         let id = registration.id.clone();
+        let local = registration.node.is_none();
         let old = self.services.get(&id);
         let same = old.is_some_and(|row| row.registration.same_service(&registration));
         let wanted: Vec<String> =
@@ -114,7 +126,12 @@ impl Catalog {
         let new_checks: Vec<&CheckDefinition> = registration
             .checks
             .iter()
-            .filter(|check| !self.checks.get(&check.id).is_some_and(|row| row.is_defined_by(check)))
+            .filter(|check| {
+                let row = self.checks.get(&check.id);
+                // Without an agent the state, too, is only what was registered.
+                let has_state = |row: &CheckRow| local || row.status == check.status;
+                !row.is_some_and(|row| row.is_defined_by(check) && has_state(row))
+            })
             .collect();
         if same && stale.is_empty() && new_checks.is_empty() {
             return;
@@ -130,15 +147,28 @@ impl Catalog {
         }
         let service = Some((id, registration.name.clone(), registration.tags.clone()));
         for check in &registration.checks {
-            let status = self.checks.get(&check.id).map_or(check.status, |row| row.status);
+            let kept = self.checks.get(&check.id).filter(|_| local);
+            let status = kept.map_or(check.status, |row| row.status);
             self.put_check(check, service.clone(), status, index, now);
         }
-        self.put_service(registration, true, index);
+        self.put_service(registration, local, index);
     }
 
     /// Removes a local instance with its checks; `false` if there is none.
     pub fn deregister(&mut self, id: &str) -> bool {
         if self.local(id).is_none() {
+            return false;
+        }
+        let index = self.next_index();
+        self.remove_service(id, index);
+        true
+    }
+
+    /// Removes an instance from a node without an agent; `false` if there is none.
+    pub fn deregister_at(&mut self, node: &str, id: &str) -> bool {
+        let is_it =
+            |row: &ServiceRow| row.registration.node.as_ref().is_some_and(|n| n.name == node);
+        if !self.services.get(id).is_some_and(is_it) {
             return false;
         }
         let index = self.next_index();
@@ -314,7 +344,7 @@ mod tests {
 
     fn catalog_with(services: &[Service]) -> Catalog {
         let now = Instant::now();
-        let mut catalog = Catalog::new(now);
+        let mut catalog = Catalog::new(Node::own("dc1", BTreeMap::new()), now);
         for service in services {
             let registration = Registration::from_json(&service.to_json()).expect("valid");
             catalog.register(registration, false, now);

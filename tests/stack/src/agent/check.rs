@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::registration::{RegistrationError, string, time};
+use super::registration::{self, RegistrationError, time};
 use crate::service::Status;
 
 /// How a check is run.
@@ -87,6 +87,17 @@ impl CheckDefinition {
         }
     }
 
+    /// Reads one element of `Checks` of `PUT /v1/catalog/register`: a state that nobody probes.
+    pub fn from_catalog_json(value: &Value) -> Result<Self, RegistrationError> {
+        let text = |key| registration::text(value, key, "check");
+        let (id, name, status) = (text("CheckID")?, text("Name")?, text("Status")?);
+        Ok(Self {
+            status: Status::from_word(&status).unwrap_or(Status::Critical),
+            notes: text("Notes")?,
+            ..Self::node(&id, &name, &text("Output")?)
+        })
+    }
+
     /// Reads one element of `Checks` of a service (its name and id); `id` is the check's where it
     /// is given none.
     pub fn from_json(
@@ -94,7 +105,7 @@ impl CheckDefinition {
         service: (&str, &str),
         id: String,
     ) -> Result<Self, RegistrationError> {
-        let text = |key| string(value, key, "check");
+        let text = |key| registration::text(value, key, "check");
         let time = |key| time(value, key);
         let (given_id, url) = (text("CheckID")?, text("HTTP")?);
         let kind = if url.is_empty() {

@@ -133,7 +133,7 @@ impl HealthQuery {
             self.tags.iter().all(|tag| own.contains(tag))
         };
         let is_passing = |row: &&super::catalog::ServiceRow| {
-            let mut checks = catalog.checks_of(&row.registration.id);
+            let mut checks = catalog.checks_of(row);
             !self.passing || checks.all(|check| check.status == crate::Status::Passing)
         };
         let rows = catalog.instances(&self.service).filter(has_tags).filter(is_passing);

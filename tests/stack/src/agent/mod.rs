@@ -10,6 +10,7 @@ mod fault;
 mod filter;
 mod health;
 mod journal;
+mod node;
 mod probe;
 mod registration;
 mod reply;
@@ -20,11 +21,11 @@ mod shape;
 pub use fault::{Fault, Scope, Times};
 pub use journal::Record;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -36,6 +37,7 @@ use catalog::Catalog;
 use check::CheckKind;
 use fault::Faults;
 use journal::Journal;
+use node::Node;
 use registration::Registration;
 
 /// What blocked queries are told of.
@@ -50,7 +52,10 @@ struct Changes {
 /// What the connections share.
 #[derive(Debug)]
 struct Core {
+    datacenter: String,
     catalog: Mutex<Catalog>,
+    /// The agents of other datacenters, by those.
+    others: Mutex<BTreeMap<String, Weak<Core>>>,
     faults: Mutex<Faults>,
     journal: Journal,
     changes: watch::Sender<Changes>,
@@ -73,6 +78,20 @@ impl Core {
 
     fn changes(&self) -> watch::Receiver<Changes> {
         self.changes.subscribe()
+    }
+
+    /// The agent that knows a datacenter: this one, or one it was federated with and that runs.
+    fn of_datacenter(self: &Arc<Self>, name: &str) -> Option<Arc<Self>> {
+        if name == self.datacenter {
+            return Some(Arc::clone(self));
+        }
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.get(name)?.upgrade().filter(|other| other.running.load(Ordering::SeqCst))
+    }
+
+    fn federate(&self, other: &Arc<Self>) {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        others.insert(other.datacenter.clone(), Arc::downgrade(other));
     }
 
     /// Changes the catalog and tells blocked queries.
@@ -140,8 +159,28 @@ impl Agent {
     /// # Errors
     /// The address is taken or not this machine's.
     pub fn start_on(address: SocketAddr) -> io::Result<Self> {
+        Self::start_with(address, "dc1", BTreeMap::new())
+    }
+
+    /// Starts one in a datacenter, with metadata of its node; see [`federate`](Self::federate).
+    ///
+    /// # Errors
+    /// No socket can be had.
+    pub fn start_in(datacenter: &str, node_meta: &[(&str, &str)]) -> io::Result<Self> {
+        let meta = node_meta.iter().map(|&(key, value)| (key.to_owned(), value.to_owned()));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port::free()));
+        Self::start_with(address, datacenter, meta.collect())
+    }
+
+    fn start_with(
+        address: SocketAddr,
+        datacenter: &str,
+        node_meta: BTreeMap<String, String>,
+    ) -> io::Result<Self> {
         let core = Arc::new(Core {
-            catalog: Mutex::new(Catalog::new(Instant::now())),
+            datacenter: datacenter.to_owned(),
+            catalog: Mutex::new(Catalog::new(Node::own(datacenter, node_meta), Instant::now())),
+            others: Mutex::default(),
             faults: Mutex::default(),
             journal: Journal::default(),
             changes: watch::Sender::new(Changes::default()),
@@ -174,13 +213,21 @@ impl Agent {
     pub fn restart(&self, fresh: bool) -> io::Result<()> {
         self.stop();
         if fresh {
-            *self.core.catalog() = Catalog::new(Instant::now());
+            let mut catalog = self.core.catalog();
+            *catalog = Catalog::new(catalog.node().clone(), Instant::now());
         }
         self.core.frozen.send_replace(false);
         self.running.send_replace(true);
         server::start(self.address, &self.core, self.running.subscribe())?;
         self.core.running.store(true, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Lets this agent and the other one answer for each other's datacenters (`?dc=`), as long as
+    /// the other one runs.
+    pub fn federate(&self, other: &Self) {
+        self.core.federate(&other.core);
+        other.core.federate(&self.core);
     }
 
     /// Accepts connections and requests, and answers none until [`thaw`](Self::thaw).
@@ -272,7 +319,13 @@ impl Registry for Agent {
     }
 
     fn register(&self, service: &Service) -> Result<(), RegistryError> {
-        let registration = Registration::from_json(&service.to_json());
+        let registration = match &service.node {
+            None => Registration::from_json(&service.to_json()),
+            Some(node) => {
+                let body = service.to_catalog_json(node);
+                Registration::from_catalog_json(&body, &self.core.datacenter)
+            }
+        };
         let registration =
             registration.map_err(|error| refused("register", 400, error.to_string()))?;
         self.core.change(|catalog, now| catalog.register(registration, false, now));
@@ -281,6 +334,11 @@ impl Registry for Agent {
 
     fn deregister(&self, id: &str) -> Result<(), RegistryError> {
         self.core.change(|catalog, _| catalog.deregister(id));
+        Ok(())
+    }
+
+    fn deregister_at(&self, node: &str, id: &str) -> Result<(), RegistryError> {
+        self.core.change(|catalog, _| catalog.deregister_at(node, id));
         Ok(())
     }
 

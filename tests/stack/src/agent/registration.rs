@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::check::CheckDefinition;
+use super::node::Node;
 use crate::duration;
 
 /// Why a registration is refused; the texts are Consul's.
@@ -27,6 +28,9 @@ pub enum RegistrationError {
     /// A check that neither reports nor is run.
     #[error("Invalid check: TTL must be > 0 for TTL checks")]
     MissingTtl,
+    /// A node without name or address.
+    #[error("Must provide node and address")]
+    MissingNode,
     /// A value of a wrong type or form.
     #[error("Request decode failed: invalid {field}")]
     Malformed {
@@ -48,12 +52,16 @@ pub struct Registration {
     pub passing_weight: i64,
     pub warning_weight: i64,
     pub checks: Vec<CheckDefinition>,
+    /// Region and zone (Consul 1.17).
+    pub locality: Option<(String, String)>,
+    /// The node it is on, where that is not the agent's own.
+    pub node: Option<Node>,
 }
 
 impl Registration {
     /// Reads a body; keys in any case, as Go reads them.
     pub fn from_json(body: &Value) -> Result<Self, RegistrationError> {
-        let text = |key| string(body, key, "service");
+        let text = |key| text(body, key, "service");
         let name = text("Name")?;
         if name.is_empty() {
             return Err(RegistrationError::MissingName);
@@ -64,16 +72,35 @@ impl Registration {
             tags: tags(body)?,
             address: text("Address")?,
             port: number(body, "Port")?.unwrap_or(0),
-            meta: meta(body)?,
+            meta: strings(body, "Meta")?,
             tagged_addresses: tagged_addresses(body)?,
             passing_weight,
             warning_weight,
             checks: checks(body, (&name, &id))?,
+            locality: locality(body)?,
+            node: None,
             id,
             name,
         };
         registration.add_own_tagged_addresses();
         Ok(registration)
+    }
+
+    /// Reads the body of `PUT /v1/catalog/register`: an instance on a node that has no agent, and
+    /// so nobody to run its checks.
+    pub fn from_catalog_json(body: &Value, datacenter: &str) -> Result<Self, RegistrationError> {
+        let missing = RegistrationError::Malformed { field: "Service" };
+        let mut service = field(body, "Service").cloned().ok_or(missing)?;
+        let name = text(&service, "Service", "Service")?;
+        service["Name"] = Value::from(name);
+        let checks = field(body, "Checks").and_then(Value::as_array).into_iter().flatten();
+        Ok(Self {
+            checks: checks.map(CheckDefinition::from_catalog_json).collect::<Result<_, _>>()?,
+            node: Some(Node::from_json(body, datacenter)?),
+            // It is an agent that adds an instance's own address to these.
+            tagged_addresses: tagged_addresses(&service)?,
+            ..Self::from_json(&service)?
+        })
     }
 
     /// The service `consul`, which a server registers itself.
@@ -89,6 +116,8 @@ impl Registration {
             passing_weight: 1,
             warning_weight: 1,
             checks: Vec::new(),
+            locality: None,
+            node: None,
         }
     }
 
@@ -146,21 +175,34 @@ fn tags(body: &Value) -> Result<Vec<String>, RegistrationError> {
     .collect()
 }
 
-fn meta(body: &Value) -> Result<BTreeMap<String, String>, RegistrationError> {
-    let pairs = field(body, "Meta").and_then(Value::as_object).into_iter().flatten();
+/// An object of texts; empty where it is absent or null.
+pub fn strings(
+    body: &Value,
+    name: &'static str,
+) -> Result<BTreeMap<String, String>, RegistrationError> {
+    let pairs = field(body, name).and_then(Value::as_object).into_iter().flatten();
     pairs
         .map(|(key, value)| {
-            let value = value.as_str().ok_or(RegistrationError::Malformed { field: "Meta" })?;
+            let value = value.as_str().ok_or(RegistrationError::Malformed { field: name })?;
             Ok((key.clone(), value.to_owned()))
         })
         .collect()
+}
+
+/// Region and zone, where either is given.
+pub fn locality(body: &Value) -> Result<Option<(String, String)>, RegistrationError> {
+    let Some(locality) = field(body, "Locality") else {
+        return Ok(None);
+    };
+    let part = |key| text(locality, key, "Locality");
+    Ok(Some((part("Region")?, part("Zone")?)).filter(|both| *both != Default::default()))
 }
 
 fn tagged_addresses(body: &Value) -> Result<BTreeMap<String, (String, i64)>, RegistrationError> {
     let pairs = field(body, "TaggedAddresses").and_then(Value::as_object).into_iter().flatten();
     pairs
         .map(|(name, at)| {
-            let address = string(at, "Address", "TaggedAddresses")?;
+            let address = text(at, "Address", "TaggedAddresses")?;
             Ok((name.clone(), (address, number(at, "Port")?.unwrap_or(0))))
         })
         .collect()
@@ -174,7 +216,7 @@ fn field<'a>(object: &'a Value, key: &str) -> Option<&'a Value> {
 }
 
 /// A text; empty where it is absent or null.
-pub fn string(object: &Value, key: &str, of: &'static str) -> Result<String, RegistrationError> {
+pub fn text(object: &Value, key: &str, of: &'static str) -> Result<String, RegistrationError> {
     match field(object, key) {
         None => Ok(String::new()),
         Some(Value::String(text)) => Ok(text.clone()),

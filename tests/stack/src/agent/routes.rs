@@ -68,7 +68,11 @@ impl Call<'_> {
             ["v1", "status", "leader"] => {
                 self.only("GET").map(|_| Reply::json(&json!("127.0.0.1:8300")))
             }
-            ["v1", "agent", "self"] => self.only("GET").map(|_| Reply::json(&shape::agent_self())),
+            ["v1", "catalog", "register"] => self.only("PUT")?.register_on_node(),
+            ["v1", "catalog", "deregister"] => self.only("PUT")?.deregister_from_node(),
+            ["v1", "agent", "self"] => {
+                self.only("GET").map(|_| Reply::json(&shape::agent_self(&self.core.catalog())))
+            }
             ["v1", "agent", "services"] => self.only("GET").map(Self::agent_services),
             ["v1", "agent", "maintenance"] => self.only("PUT")?.maintenance(None),
             ["v1", "agent", "service", "register"] => self.only("PUT")?.register(),
@@ -103,14 +107,14 @@ impl Call<'_> {
         let blocking = Blocking::from_query(&self.query)?;
         let query = HealthQuery::new(name, &self.query)?;
         let _outstanding = blocking.above.map(|_| self.core.journal.begin(name));
-        Ok(self.blocking(&blocking, |catalog| query.answer(catalog)).await)
+        self.blocking(&blocking, |catalog| query.answer(catalog)).await
     }
 
     async fn catalog_services(&self) -> Result<Reply, Reply> {
         let blocking = Blocking::from_query(&self.query)?;
         let answer =
             |catalog: &Catalog| (catalog.services_index(), shape::catalog_services(catalog));
-        Ok(self.blocking(&blocking, answer).await)
+        self.blocking(&blocking, answer).await
     }
 
     /// Waits until the index is above the one asked for, the time is up, or a fault or a test
@@ -119,38 +123,51 @@ impl Call<'_> {
         &self,
         blocking: &Blocking,
         answer: impl Fn(&Catalog) -> (u64, Value),
-    ) -> Reply {
-        let mut changes = self.core.changes();
+    ) -> Result<Reply, Reply> {
+        let datacenter = self.query.filled("dc").unwrap_or(&self.core.datacenter);
+        let asked = self.core.of_datacenter(datacenter);
+        let asked = asked.ok_or_else(|| {
+            Reply::text(500, "No path to datacenter")
+                .with("X-Consul-Index", 1)
+                .with("X-Consul-Knownleader", false)
+                .with("X-Consul-Lastcontact", 0)
+        })?;
+        let (mut changes, mut changes_there) = (self.core.changes(), asked.changes());
         let woken = *changes.borrow_and_update();
         let ready = async {
             loop {
                 // First: a change after this moment is waited for, one before it is in the answer.
                 let interrupted = changes.borrow_and_update().wake_ups > woken.wake_ups;
-                let (index, value) = answer(&self.core.catalog());
+                changes_there.borrow_and_update();
+                let (index, value) = answer(&asked.catalog());
                 let wanted = blocking.above.is_none_or(|above| index > above);
                 if wanted || interrupted || self.core.faults().answers_at_once(self.path) {
                     return (index, value);
                 }
-                if changes.changed().await.is_err() {
+                let changed = tokio::select! {
+                    changed = changes.changed() => changed,
+                    changed = changes_there.changed() => changed,
+                };
+                if changed.is_err() {
                     return (index, value);
                 }
             }
         };
         let ready = tokio::time::timeout(blocking.wait, ready).await;
-        let (index, value) = ready.unwrap_or_else(|_| answer(&self.core.catalog()));
+        let (index, value) = ready.unwrap_or_else(|_| answer(&asked.catalog()));
         let reply = Reply::json(&value)
             .with("X-Consul-Effective-Consistency", blocking.consistency)
             .with("X-Consul-Index", index)
             .with("X-Consul-Knownleader", true)
             .with("X-Consul-Lastcontact", 0);
         if !blocking.cached {
-            return reply;
+            return Ok(reply);
         }
         // The first answer for a query is fetched, later ones are in the cache.
-        match self.core.remember_cached(self.path) {
+        Ok(match self.core.remember_cached(self.path) {
             false => reply.with("X-Cache", "MISS"),
             true => reply.with("X-Cache", "HIT").with("Age", 0),
-        }
+        })
     }
 
     fn agent_services(&self) -> Reply {
@@ -172,12 +189,32 @@ impl Call<'_> {
 
     fn register(&self) -> Result<Reply, Reply> {
         let refused = |error: &dyn std::fmt::Display| Reply::text(400, &error.to_string());
-        let body: Value = serde_json::from_slice(&self.body)
-            .map_err(|error| Reply::text(400, &format!("Request decode failed: {error}")))?;
+        let body = self.body()?;
         let registration = Registration::from_json(&body).map_err(|error| refused(&error))?;
         let replace = self.query.has("replace-existing-checks");
         self.core.change(|catalog, now| catalog.register(registration, replace, now));
         Ok(Reply::done())
+    }
+
+    fn register_on_node(&self) -> Result<Reply, Reply> {
+        let registration = Registration::from_catalog_json(&self.body()?, &self.core.datacenter);
+        let registration = registration.map_err(|error| Reply::text(400, &error.to_string()))?;
+        self.core.change(|catalog, now| catalog.register(registration, true, now));
+        Ok(Reply::json(&Value::Bool(true)))
+    }
+
+    fn deregister_from_node(&self) -> Result<Reply, Reply> {
+        let body = self.body()?;
+        let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
+        let (node, id) = (text("Node"), text("ServiceID"));
+        self.core.change(|catalog, _| catalog.deregister_at(&node, &id));
+        Ok(Reply::json(&Value::Bool(true)))
+    }
+
+    /// The body as JSON.
+    fn body(&self) -> Result<Value, Reply> {
+        let refused = |error| Reply::text(400, &format!("Request decode failed: {error}"));
+        serde_json::from_slice(&self.body).map_err(refused)
     }
 
     fn deregister(&self, id: &str) -> Result<Reply, Reply> {
@@ -209,8 +246,7 @@ impl Call<'_> {
     }
 
     fn update_check(&self, id: &str) -> Result<Reply, Reply> {
-        let body: Value = serde_json::from_slice(&self.body)
-            .map_err(|error| Reply::text(400, &format!("Request decode failed: {error}")))?;
+        let body = self.body()?;
         let word = body["Status"].as_str().unwrap_or_default();
         let status = Status::from_word(word);
         let status =

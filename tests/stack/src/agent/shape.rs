@@ -6,12 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::catalog::{Catalog, ServiceRow};
 use super::check::CheckRow;
+use super::node::{NODE, Node, add_locality};
 use super::registration::Registration;
-
-/// The name of the agent's node.
-pub const NODE: &str = crate::consul::NODE;
-
-const NODE_ID: &str = "5e0f4a3c-7d1b-4a86-9d39-2f6c1b8e7a40";
 
 /// One entry of `/v1/health/service/<name>`.
 pub fn service_entry(catalog: &Catalog, row: &ServiceRow) -> Value {
@@ -31,8 +27,10 @@ pub fn service_entry(catalog: &Catalog, row: &ServiceRow) -> Value {
         "ModifyIndex": row.modify_index,
     });
     add_tagged_addresses(&mut service, &row.registration);
-    let checks: Vec<Value> = catalog.checks_of(id).map(check).collect();
-    json!({"Node": node(), "Service": service, "Checks": checks})
+    add_locality(&mut service, row.registration.locality.as_ref());
+    let node = row.registration.node.as_ref().unwrap_or(catalog.node());
+    let checks: Vec<Value> = catalog.checks_of(row).map(|row| check(row, node)).collect();
+    json!({"Node": node.to_json(), "Service": service, "Checks": checks})
 }
 
 /// One value of `/v1/agent/services`.
@@ -48,6 +46,7 @@ pub fn agent_service(registration: &Registration) -> Value {
         "EnableTagOverride": false,
     });
     add_tagged_addresses(&mut service, registration);
+    add_locality(&mut service, registration.locality.as_ref());
     service
 }
 
@@ -59,14 +58,15 @@ pub fn content_hash(service: &Value) -> String {
 }
 
 /// The body of `/v1/agent/self`, as far as clients look at it.
-pub fn agent_self() -> Value {
+pub fn agent_self(catalog: &Catalog) -> Value {
+    let node = catalog.node().to_json();
     json!({
         "Config": {
-            "Datacenter": "dc1", "NodeName": NODE, "NodeID": NODE_ID,
+            "Datacenter": node["Datacenter"], "NodeName": NODE, "NodeID": node["ID"],
             "Revision": "", "Server": true, "Version": "1.8.7",
         },
         "Member": {"Name": NODE, "Addr": "127.0.0.1", "Status": 1},
-        "Meta": {"consul-network-segment": ""},
+        "Meta": node["Meta"],
     })
 }
 
@@ -85,26 +85,11 @@ pub fn catalog_services(catalog: &Catalog) -> Value {
     Value::Object(all)
 }
 
-fn node() -> Value {
-    json!({
-        "ID": NODE_ID,
-        "Node": NODE,
-        "Address": "127.0.0.1",
-        "Datacenter": "dc1",
-        "TaggedAddresses": {
-            "lan": "127.0.0.1", "lan_ipv4": "127.0.0.1", "wan": "127.0.0.1", "wan_ipv4": "127.0.0.1",
-        },
-        "Meta": {"consul-network-segment": ""},
-        "CreateIndex": 5,
-        "ModifyIndex": 7,
-    })
-}
-
-fn check(row: &CheckRow) -> Value {
+fn check(row: &CheckRow, node: &Node) -> Value {
     let empty = (String::new(), String::new(), Vec::new());
     let (id, name, tags) = row.service.as_ref().unwrap_or(&empty);
     json!({
-        "Node": NODE,
+        "Node": node.name,
         "CheckID": row.id,
         "Name": row.name,
         "Status": row.status.as_str(),

@@ -1,32 +1,39 @@
-//! HTTP servers that name themselves in every answer.
+//! Servers that name themselves in every answer: HTTP, gRPC, WebSocket.
 
+mod grpc;
+mod listener;
 mod process;
 mod reply;
+mod trouble;
+mod web_socket;
 
+pub use grpc::{Conduct, GrpcBackend};
+pub(crate) use listener::listen;
 pub use process::BackendProcess;
+pub use trouble::Trouble;
+pub use web_socket::WebSocketBackend;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::net::{Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{Domain, Socket, Type};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::net::TcpStream;
 
-use crate::{port, runtime};
+use crate::port;
+use listener::Listener;
 
 /// What a backend's connections share.
 #[derive(Debug)]
 struct Shared {
     name: String,
     healthy: AtomicBool,
-    status: AtomicU16,
+    trouble: Mutex<Trouble>,
     delay_ms: AtomicU64,
     requests: AtomicU64,
     health_checks: AtomicU64,
@@ -51,8 +58,7 @@ struct Shared {
 #[derive(Debug)]
 pub struct Backend {
     shared: Arc<Shared>,
-    address: SocketAddr,
-    running: watch::Sender<bool>,
+    listener: Listener,
 }
 
 impl Backend {
@@ -61,7 +67,7 @@ impl Backend {
     /// # Errors
     /// No socket can be had.
     pub fn start(name: impl Into<String>) -> io::Result<Self> {
-        Self::start_on(name, SocketAddr::from((Ipv4Addr::LOCALHOST, port::free())))
+        Self::start_on(name, Listener::loopback())
     }
 
     /// Starts one on a free port of `[::1]`.
@@ -77,28 +83,25 @@ impl Backend {
     /// # Errors
     /// The address is taken or not this machine's.
     pub fn start_on(name: impl Into<String>, address: SocketAddr) -> io::Result<Self> {
-        let listener = listen(address)?;
-        let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             name: name.into(),
             healthy: AtomicBool::new(true),
-            status: AtomicU16::new(200),
+            trouble: Mutex::new(Trouble::none()),
             delay_ms: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             health_checks: AtomicU64::new(0),
             connections: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
         });
-        let (running, stopped) = watch::channel(true);
-        let _runtime = runtime::handle().enter();
-        let listener = TcpListener::from_std(listener)?;
-        runtime::handle().spawn(accept(listener, Arc::clone(&shared), stopped));
-        Ok(Self { shared, address, running })
+        let of_connections = Arc::clone(&shared);
+        let serve = move |stream| serve(stream, Arc::clone(&of_connections));
+        let listener = Listener::start(address, serve)?;
+        Ok(Self { shared, listener })
     }
 
     /// Its address.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listener.address()
     }
 
     /// Its name.
@@ -139,7 +142,12 @@ impl Backend {
 
     /// Makes every request but those for `/health` be answered with this status.
     pub fn set_status(&self, status: u16) {
-        self.shared.status.store(status, Ordering::Relaxed);
+        self.set_trouble(Trouble::always(status));
+    }
+
+    /// Makes some requests, or all, be answered with a status of trouble; `/health` has none.
+    pub fn set_trouble(&self, trouble: Trouble) {
+        *self.shared.trouble() = trouble;
     }
 
     /// Delays every answer but those for `/health`, to the millisecond.
@@ -150,53 +158,26 @@ impl Backend {
 
     /// Closes the listener and all connections; unanswered requests are cut off.
     pub fn stop(&self) {
-        self.running.send_replace(false);
-        // The listener is closed by its task, which the runtime polls at once.
-        crate::wait_until(Duration::from_secs(5), || {
-            std::net::TcpStream::connect(self.address).is_err()
-        });
+        self.listener.stop();
     }
 }
 
-impl Drop for Backend {
-    fn drop(&mut self) {
-        self.running.send_replace(false);
+impl Shared {
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Listens with a long queue, non-blocking, reusing an address in `TIME_WAIT`.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(1_024)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopped.wait_for(|running| !running) => return,
-        };
-        let Ok((stream, _)) = stream else { continue };
-        let _ = stream.set_nodelay(true);
-        shared.connections.fetch_add(1, Ordering::Relaxed);
-        let (shared, mut stopped) = (Arc::clone(&shared), stopped.clone());
-        tokio::spawn(async move {
-            let service = service_fn(|request| {
-                let shared = Arc::clone(&shared);
-                async move { Ok::<_, Infallible>(reply::reply(request, &shared).await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .max_buf_size(256 << 10)
-                .serve_connection(TokioIo::new(stream), service);
-            tokio::select! {
-                _ = connection => {}
-                _ = stopped.wait_for(|running| !running) => {}
-            }
-        });
-    }
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    shared.connections.fetch_add(1, Ordering::Relaxed);
+    let service = service_fn(|request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(reply::reply(request, &shared).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .max_buf_size(256 << 10)
+        .serve_connection(TokioIo::new(stream), service);
+    // A client that goes away is no error of the backend's.
+    let _ = connection.await;
 }

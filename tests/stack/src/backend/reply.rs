@@ -41,7 +41,7 @@ pub(super) async fn reply<B: Body>(request: Request<B>, shared: &Shared) -> Resp
     let _in_flight = InFlight::begin(shared);
     let query = request.uri().query().unwrap_or_default();
     let mut delay = shared.delay_ms.load(Ordering::Relaxed);
-    let mut status = shared.status.load(Ordering::Relaxed);
+    let mut status = shared.trouble().next_status().unwrap_or(200);
     match path {
         "/slow" => delay = number(query, "ms").unwrap_or(delay),
         "/status" => {

@@ -112,7 +112,8 @@ impl EnvoyBuilder {
         });
         match (exited(&process), ready) {
             (Some(status), _) => Err(EnvoyError::Exited { status, log: process.log_tail(60) }),
-            (None, Some(admin)) if is_live(admin) => Ok(Envoy { dir, admin, process }),
+            // It was live; its main thread may be busy again.
+            (None, Some(admin)) => Ok(Envoy { dir, admin, process }),
             (None, _) => {
                 Err(EnvoyError::NotReady { within: self.ready_within, log: process.log_tail(60) })
             }

@@ -5,11 +5,12 @@
 //! the same.
 
 mod blocking;
+mod datacenters;
 mod entries;
 mod refusals;
 mod transcript;
 
-use stack::{Agent, Consul};
+use stack::{Agent, Consul, Registry};
 use transcript::Transcript;
 
 /// Runs a scenario on the embedded agent and on real Consul, where that can be had.
@@ -22,6 +23,25 @@ fn on_both(test: &str, scenario: impl Fn(&mut Transcript<'_>)) {
     };
     let mut real = Transcript::new(&consul);
     scenario(&mut real);
+    compare(&embedded, &real);
+}
+
+/// Runs a scenario on a federation of two embedded agents and of two real Consuls, in `dc1` and
+/// `dc2`; what is written down is what each one of `dc1` answers.
+fn on_both_federations(test: &str, scenario: impl Fn(&mut Transcript<'_>, &dyn Registry)) {
+    let agents = ["dc1", "dc2"].map(|dc| Agent::start_in(dc, &[("zone", dc)]).expect("an agent"));
+    agents[0].federate(&agents[1]);
+    let mut embedded = Transcript::new(&agents[0]);
+    scenario(&mut embedded, &agents[1]);
+    let Some(consuls) = Consul::federation_or_skip(test, ["dc1", "dc2"]) else {
+        return;
+    };
+    let mut real = Transcript::new(&consuls[0]);
+    scenario(&mut real, &consuls[1]);
+    compare(&embedded, &real);
+}
+
+fn compare(embedded: &Transcript<'_>, real: &Transcript<'_>) {
     for (embedded, real) in embedded.lines().iter().zip(real.lines()) {
         assert_eq!(embedded, real, "left: the embedded agent, right: real Consul");
     }

@@ -11,7 +11,7 @@ use crate::cli::{Failure, chain};
 const HTTP_PORT: u16 = 8500;
 
 pub enum DemoRegistry {
-    Real(Consul),
+    Real(Box<Consul>),
     Embedded(Agent),
 }
 
@@ -29,12 +29,12 @@ impl DemoRegistry {
             return Ok(Self::Embedded(Agent::start_on(address)?));
         }
         anstream::eprintln!("{DIM}starting Consul …{RESET}");
-        Ok(Self::Real(Consul::start_on(port)?))
+        Ok(Self::Real(Box::new(Consul::start_on(port)?)))
     }
 
     pub fn as_dyn(&self) -> &dyn Registry {
         match self {
-            Self::Real(consul) => consul,
+            Self::Real(consul) => consul.as_ref(),
             Self::Embedded(agent) => agent,
         }
     }

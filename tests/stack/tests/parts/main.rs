@@ -1,11 +1,15 @@
 //! The parts by themselves: that they start, misbehave, come back and end as they say.
 
+mod backends;
+
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use stack::agent::{Fault, Scope, Times};
 use stack::client::{Request, Session, get, raw};
-use stack::{Agent, Backend, BackendProcess, Consul, Envoy, Registry, Service, Status, wait_until};
+use stack::{
+    Agent, Backend, BackendProcess, Consul, Envoy, Node, Registry, Service, Status, wait_until,
+};
 
 /// An Envoy that answers by itself and forwards `/web` to one address.
 fn envoy_yaml(upstream: std::net::SocketAddr) -> String {
@@ -313,4 +317,18 @@ fn the_agent_misses_no_change_that_comes_at_the_same_moment_as_a_query() {
         });
     }
     assert!(begin.elapsed() < Duration::from_secs(55), "a query waited");
+}
+
+#[test]
+fn newer_consuls_locality_is_in_the_agents_answers() {
+    let agent = Agent::start().expect("agent");
+    let own = Service::new("web", "own").locality("eu", "eu-1a");
+    let other = Service::new("web", "other").on(Node::new("node-b").locality("eu", "eu-1b"));
+    agent.register(&own).expect("registered");
+    agent.register(&other).expect("registered");
+    let health = agent.health("web", "").expect("health");
+    let zone = |id: &str, of: &str| health.entry(id).expect(id)[of]["Locality"]["Zone"].clone();
+    assert_eq!(zone("own", "Service"), "eu-1a");
+    assert_eq!(zone("other", "Node"), "eu-1b");
+    assert!(zone("own", "Node").is_null() && zone("other", "Service").is_null());
 }

@@ -1,4 +1,10 @@
-//! Plain HTTP requests for tests and for the registries' own calls.
+//! Clients for tests: plain HTTP, which the registries use too, gRPC and WebSocket.
+
+mod grpc;
+mod web_socket;
+
+pub use grpc::{GrpcAnswer, GrpcClient, GrpcError};
+pub use web_socket::{WebSocketClient, WebSocketError};
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
