@@ -33,12 +33,14 @@ check: ## Formatting and lints, for this machine and for WebAssembly
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --lib --package consul-resolver --package empty-filter --package bare-handoff --target wasm32-wasip1 -- -D warnings
+	cargo clippy --package picks --target wasm32-wasip1 -- -D warnings
 	cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
 
 bench: build ## Measure, side by side, and write docs/benchmarks.md (BENCH="--help" shows more)
 	cargo build --release --package empty-filter --package bare-handoff --target wasm32-wasip1
+	cargo build --release --package picks --target wasm32-wasip1
 	@mkdir -p docs
-	cargo bench --bench proxy -- --module $(MODULE) --write docs/benchmarks.md $(BENCH)
+	cargo bench --bench proxy -- --module $(MODULE) $(if $(findstring --only,$(BENCH)),,--write docs/benchmarks.md) --plot docs/load.svg $(BENCH)
 
 setup: build $(STACK) ## Get all that the tests need
 	@$(STACK) fetch

@@ -10,7 +10,7 @@ use crate::consul::response::CallFailure;
 use crate::discovery::agent::Agent;
 use crate::discovery::event::{CallId, Command, Event, Expect};
 use crate::discovery::notice::Notice;
-use crate::model::service::ServiceId;
+use crate::model::service::SourceId;
 use crate::router::Router;
 use crate::shared::key::{Cas, Key};
 use crate::shared::members::QueueId;
@@ -33,7 +33,7 @@ pub trait Host {
     /// Sends a query to Consul; its answer comes later as [`Event::Answered`].
     fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure>;
     /// Tells the operator.
-    fn notice(&mut self, service: ServiceId, notice: &Notice);
+    fn notice(&mut self, source: SourceId, notice: &Notice);
     /// Changes the period of the timer.
     fn set_tick_period(&mut self, period: Duration);
 }
@@ -76,8 +76,11 @@ pub fn step(agent: &mut Agent, router: &mut Router, host: &mut impl Host) -> boo
                 answer(agent, host, Event::Answered { call, answer: Err(failure) });
             }
         }
-        Command::Install { service, snapshot } => router.install(service, &snapshot),
-        Command::Notice { service, notice } => host.notice(service, &notice),
+        Command::Install { source, snapshot } => {
+            let now = host.now();
+            router.install(source, &snapshot, now);
+        }
+        Command::Notice { source, notice } => host.notice(source, &notice),
         Command::SetTickPeriod(period) => host.set_tick_period(period),
     }
     true

@@ -9,7 +9,7 @@
 //!
 //! | floor | modules | what they are |
 //! |---|---|---|
-//! | F0 | [`time`], [`rng`], [`backoff`], [`token_bucket`] | small parts: time and randomness are arguments |
+//! | F0 | [`time`], [`rng`], [`ewma`], [`hash`], [`backoff`], [`token_bucket`] | small parts: time and randomness are arguments |
 //! | F1 | [`model`] | service, endpoint, snapshot: nouns, no behaviour |
 //! | F2 | [`config`], [`consul`], [`shared`] | what comes from outside, parsed once |
 //! | F3 | [`balance`], [`discovery`] | state machines: events in, commands out |
@@ -23,8 +23,10 @@ pub mod config;
 pub mod consul;
 pub mod discovery;
 pub mod driver;
+pub mod ewma;
+pub mod hash;
 pub mod model;
-#[cfg(target_os = "wasi")]
+#[cfg(all(target_os = "wasi", feature = "filter"))]
 mod proxy;
 pub mod request;
 pub mod rng;
@@ -32,3 +34,4 @@ pub mod router;
 pub mod shared;
 pub mod time;
 pub mod token_bucket;
+pub mod version;

@@ -10,10 +10,9 @@
 mod model;
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use consul_resolver::config::{
-    self, AddressChoice, Consistency, HealthThreshold as Threshold, Policy,
+    AddressChoice, AddressPolicy, Cidr, Config, HealthThreshold as Threshold, VersionKey,
 };
 use consul_resolver::consul::decode::{DecodeError, decode};
 use consul_resolver::consul::excerpt::Excerpt;
@@ -28,10 +27,39 @@ use serde_json::{Map, Value, json};
 fn selection() -> impl Strategy<Value = Selection> {
     let health = prop_oneof![Just(Threshold::Passing), Just(Threshold::Warning)];
     let tag = option::of(prop_oneof![Just("lan"), Just("WAN")]);
-    (health, tag).prop_map(|(health, tag)| {
-        let tagged = |tag: &str| AddressChoice::Tagged(tag.to_owned());
-        Selection { health, address: tag.map_or(AddressChoice::Service, tagged) }
-    })
+    let address = tag.prop_map(|tag| {
+        tag.map_or(AddressChoice::Service, |tag| AddressChoice::Tagged(tag.to_owned()))
+    });
+    let version = option::of(prop_oneof![
+        prop_oneof![Just("version"), Just("zone")].prop_map(|key| VersionKey::Meta(key.into())),
+        Just(VersionKey::TagPrefix("v=".into())),
+    ]);
+    let zone_key = option::of(Just("zone".to_owned()));
+    (health, address, any::<bool>(), policy(), version, zone_key, any::<bool>()).prop_map(
+        |(health, address, resolve_names, policy, version, zone_key, counts_registered)| {
+            Selection {
+                health,
+                address,
+                resolve_names,
+                policy,
+                version,
+                zone_key,
+                counts_registered,
+            }
+        },
+    )
+}
+
+/// Ranges that hold some of the addresses of [`address`].
+fn policy() -> impl Strategy<Value = AddressPolicy> {
+    let range = prop_oneof![
+        (24_u8..33).prop_map(|prefix| Cidr { first: [10, 0, 0, 0].into(), prefix }),
+        (0_u8..4).prop_map(|n| Cidr { first: [10, 0, 0, n].into(), prefix: 32 }),
+        Just(Cidr { first: IpAddr::from([0_u8; 16]), prefix: 1 }),
+        Just(Cidr { first: [169, 254, 0, 0].into(), prefix: 16 }),
+    ];
+    (vec(range.clone(), 0..3), vec(range, 0..2))
+        .prop_map(|(allow, deny)| AddressPolicy { allow, deny })
 }
 
 /// Anything that JSON can hold and that Consul would not write here.
@@ -77,8 +105,10 @@ fn address() -> BoxedStrategy<Value> {
         1 => any::<[u8; 16]>().prop_map(|ip| json!(IpAddr::from(ip).to_string())),
         1 => any::<[u8; 16]>().prop_map(|ip| json!(format!("[{}]", IpAddr::from(ip)))),
         1 => any::<[u8; 4]>().prop_map(|ip| json!(format!("::ffff:{}", IpAddr::from(ip)))),
+        1 => (0_u8..3).prop_map(|n| json!(format!("169.254.0.{n}"))),
         2 => Just(json!("")),
-        1 => "[a-z]{1,5}\\.[a-z]{1,5}".prop_map(Value::from),
+        2 => "[a-zA-Z]{1,5}\\.[a-z]{1,5}\\.?".prop_map(Value::from),
+        1 => "[-_.a-z0-9]{1,9}".prop_map(Value::from),
     ])
 }
 
@@ -112,21 +142,45 @@ fn check() -> BoxedStrategy<Value> {
     ])
 }
 
+/// Metadata with a zone and a version, which may be too long.
+fn meta() -> BoxedStrategy<Value> {
+    let text = mostly(prop_oneof![
+        8 => "[ab]?".prop_map(Value::from),
+        1 => (250_usize..260).prop_map(|length| json!("a".repeat(length))),
+    ]);
+    object(vec![("zone", text.clone()), ("version", text.clone()), ("Zone", text)])
+}
+
+fn tags() -> BoxedStrategy<Value> {
+    let tag =
+        mostly(prop_oneof![Just("v="), Just("v=1"), Just("v=2"), Just("x")].prop_map(Value::from));
+    mostly(vec(tag, 0..4).prop_map(Value::from))
+}
+
+fn locality() -> BoxedStrategy<Value> {
+    object(vec![("Zone", mostly("[ab]?".prop_map(Value::from))), ("Region", odd().boxed())])
+}
+
 fn entry() -> BoxedStrategy<Value> {
     let lower = object(vec![("address", address()), ("port", port())]);
     let upper = object(vec![("Address", address()), ("Port", port())]);
     let tagged = object(vec![("Lan", upper.clone()), ("wan", lower), ("virtual", upper)]);
     let names = object(vec![("lan", address()), ("wan", address())]);
-    let node =
-        object(vec![("Address", address()), ("TaggedAddresses", names), ("Meta", odd().boxed())]);
+    let node = object(vec![
+        ("Address", address()),
+        ("TaggedAddresses", names),
+        ("Meta", meta()),
+        ("Locality", locality()),
+    ]);
     let weights = object(vec![("Passing", weight()), ("Warning", weight())]);
     let service = object(vec![
         ("Address", address()),
         ("Port", port()),
         ("Weights", weights),
         ("TaggedAddresses", tagged),
-        ("Meta", odd().boxed()),
-        ("Tags", odd().boxed()),
+        ("Meta", meta()),
+        ("Tags", tags()),
+        ("Locality", locality()),
     ]);
     let checks = mostly(vec(check(), 0..4).prop_map(Value::from));
     object(vec![("Node", node), ("Service", service), ("Checks", checks), ("More", odd().boxed())])
@@ -137,30 +191,21 @@ fn entries() -> impl Strategy<Value = Vec<Value>> {
 }
 
 fn passing() -> Selection {
-    Selection { health: Threshold::Passing, address: AddressChoice::Service }
+    Selection {
+        health: Threshold::Passing,
+        address: AddressChoice::Service,
+        resolve_names: false,
+        policy: AddressPolicy::default(),
+        version: None,
+        zone_key: None,
+        counts_registered: false,
+    }
 }
 
 fn query() -> Query {
-    let consul = config::Consul {
-        cluster: "consul".into(),
-        authority: "consul".into(),
-        datacenter: None,
-        namespace: None,
-        partition: None,
-        consistency: Consistency::Default,
-        wait: Duration::from_secs(55),
-        token_env: None,
-    };
-    let service = config::Service {
-        name: "web".into(),
-        hosts: vec![],
-        tags: vec![],
-        filter: None,
-        health: Threshold::Passing,
-        address: AddressChoice::Service,
-        policy: Policy::RoundRobin,
-    };
-    Query::new(&consul, &service)
+    let json = br#"{"consul": {"cluster": "consul"}, "services": [{"name": "web"}]}"#;
+    let config = Config::parse(json).unwrap();
+    Query::new(&config, &config.services[0], None)
 }
 
 proptest! {

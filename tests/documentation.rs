@@ -12,7 +12,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use consul_resolver::config::Config;
+use consul_resolver::config::{
+    AddressPolicy, Config, Consul, Handoff, LoadBalancing, Locality, OutlierDetection, RetryBudget,
+    Service, SlowStart, Sticky, Versions,
+};
 use consul_resolver::consul::error::ErrorKind;
 use consul_resolver::router::reply::ReplyReason;
 
@@ -75,13 +78,29 @@ fn every_configuration_in_the_documentation_is_accepted() {
 fn the_configuration_reference_names_every_field() {
     let readme = read("README.md");
     let reference = &blocks(&readme, "yaml")[0];
-    let fields = Config::FIELDS
-        .iter()
-        .chain(consul_resolver::config::Consul::FIELDS)
-        .chain(consul_resolver::config::Service::FIELDS);
-    for field in fields {
+    let fields = [
+        Config::FIELDS,
+        Consul::FIELDS,
+        Service::FIELDS,
+        LoadBalancing::FIELDS,
+        SlowStart::FIELDS,
+        OutlierDetection::FIELDS,
+        Sticky::FIELDS,
+        Versions::FIELDS,
+        RetryBudget::FIELDS,
+        Locality::FIELDS,
+        AddressPolicy::FIELDS,
+        Handoff::FIELDS,
+    ];
+    for field in fields.into_iter().flatten() {
         assert!(reference.contains(&format!("{field}:")), "{field} is not in the reference");
     }
+}
+
+#[test]
+fn the_configuration_reference_has_the_defaults_of_outlier_detection() {
+    let reference = parse(&blocks(&read("README.md"), "yaml")[0]);
+    assert_eq!(reference.services[0].outlier_detection, Some(OutlierDetection::default()));
 }
 
 #[test]
@@ -111,7 +130,8 @@ fn links_within_the_repository_lead_somewhere() {
             if link.contains("://") || link.starts_with('#') {
                 continue;
             }
-            let target = document.parent().expect("a folder").join(link);
+            let file = link.split('#').next().expect("a first part");
+            let target = document.parent().expect("a folder").join(file);
             assert!(target.exists(), "{}: {link}", document.display());
         }
     }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// The floors, lowest first: each is a list of modules of the crate's root.
 const FLOORS: [&[&str]; 7] = [
-    &["time", "rng", "backoff", "token_bucket"],
+    &["time", "rng", "ewma", "hash", "backoff", "token_bucket", "version"],
     &["model"],
     &["config", "consul", "shared"],
     &["balance", "discovery"],

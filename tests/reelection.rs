@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use consul_resolver::config::{Consul, Service};
+use consul_resolver::config::Config;
 use consul_resolver::consul::query::Query;
 use consul_resolver::consul::response::Response;
 use consul_resolver::discovery::event::{CallId, Command};
@@ -14,7 +14,7 @@ use consul_resolver::discovery::lease;
 use consul_resolver::discovery::notice::Notice;
 use consul_resolver::discovery::scope::Scope;
 use consul_resolver::discovery::tracker::Tracker;
-use consul_resolver::model::service::ServiceId;
+use consul_resolver::model::service::SourceId;
 use consul_resolver::rng::Rng;
 use consul_resolver::shared::head::{Head, Rank, Term};
 use consul_resolver::shared::key::{Cas, VmId};
@@ -29,9 +29,9 @@ const BODY: &[u8] = br#"[
 
 /// Does something with a tracker, and gives the commands that follow.
 fn after(now: Duration, act: impl FnOnce(&mut Scope<'_>)) -> Vec<Command> {
-    let (mut rng, mut out, mut news) = (Rng::new(1), VecDeque::new(), Vec::new());
+    let (mut rng, mut out, mut post) = (Rng::new(1), VecDeque::new(), Vec::new());
     let now = Time::from_start(now);
-    act(&mut Scope { now, rng: &mut rng, out: &mut out, news: &mut news });
+    act(&mut Scope { now, rng: &mut rng, out: &mut out, post: &mut post });
     out.into()
 }
 
@@ -67,8 +67,10 @@ fn fetches_and_tells(tracker: &mut Tracker, now: Duration) -> bool {
 
 #[test]
 fn a_fetcher_that_comes_back_tells_again_what_is_left_out() {
-    let query = Query::new(&Consul::new("consul"), &Service::new("web"));
-    let mut tracker = Tracker::new(VmId(1), ServiceId(0), query, Duration::from_secs(55));
+    let json = br#"{"consul": {"cluster": "consul"}, "services": [{"name": "web"}]}"#;
+    let config = Config::parse(json).unwrap();
+    let query = Query::new(&config, &config.services[0], None);
+    let mut tracker = Tracker::new(VmId(1), SourceId(0), query, Duration::from_secs(55));
     tick(&mut tracker, None, Duration::ZERO);
     assert!(fetches_and_tells(&mut tracker, Duration::ZERO));
 

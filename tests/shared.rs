@@ -10,36 +10,70 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
+use std::rc::Rc;
 use std::time::Duration;
 
-use consul_resolver::model::endpoint::Endpoint;
-use consul_resolver::model::snapshot::Snapshot;
+use consul_resolver::model::endpoint::{Address, Endpoint};
+use consul_resolver::model::service::QueryKey;
+use consul_resolver::model::snapshot::{Change, Snapshot};
 use consul_resolver::shared::head::{Head, Rank, Term};
 use consul_resolver::shared::key::VmId;
 use consul_resolver::shared::members::{Member, Members, QueueId};
+use consul_resolver::shared::message::Message;
 use consul_resolver::shared::record::{Record, Version};
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 
 fn version() -> impl Strategy<Value = Version> {
     any::<(u64, u64)>().prop_map(|(term, generation)| Version { term: Term(term), generation })
 }
 
+/// An address by IP, and now and then by name.
+fn address() -> impl Strategy<Value = Address> {
+    prop_oneof![
+        4 => any::<(IpAddr, NonZeroU16)>()
+            .prop_map(|(ip, port)| Address::Ip(SocketAddr::new(ip, port.get()))),
+        1 => ("[a-z]{1,3}\\.[a-z]{1,3}", any::<NonZeroU16>())
+            .prop_map(|(name, port)| Address::Name(name.into(), port.get())),
+    ]
+}
+
+/// One of few texts, or any, or none.
+fn label() -> impl Strategy<Value = Option<Rc<str>>> {
+    let text = prop_oneof![4 => "[a-c]", 1 => any::<String>()];
+    option::of(text.prop_map(|text| text.into()))
+}
+
 fn endpoint() -> impl Strategy<Value = Endpoint> {
-    any::<(IpAddr, NonZeroU16, NonZeroU16)>().prop_map(|(ip, port, weight)| Endpoint {
-        address: SocketAddr::new(ip, port.get()),
-        weight,
+    (address(), any::<NonZeroU16>(), label(), label())
+        .prop_map(|(address, weight, zone, version)| Endpoint { address, weight, zone, version })
+}
+
+fn snapshot(most: usize) -> impl Strategy<Value = Snapshot> {
+    (vec(endpoint(), 0..most), option::of(any::<u32>())).prop_map(|(endpoints, registered)| {
+        let snapshot = Snapshot::new(endpoints);
+        match registered {
+            Some(registered) => snapshot.registering(registered),
+            None => snapshot,
+        }
     })
 }
 
 fn record() -> impl Strategy<Value = Record> {
-    (version(), vec(endpoint(), 0..50))
-        .prop_map(|(version, endpoints)| Record { version, snapshot: Snapshot::new(endpoints) })
+    (version(), snapshot(50)).prop_map(|(version, snapshot)| Record { version, snapshot })
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    any::<(bool, u128)>().prop_map(|(is_news, key)| match is_news {
+        true => Message::News(QueryKey(key)),
+        false => Message::Suspicion(QueryKey(key)),
+    })
 }
 
 fn head() -> impl Strategy<Value = Head> {
     let rank = any::<(bool, u64)>().prop_map(|(serving, born)| Rank { serving, born });
-    let published = proptest::option::of(version());
+    let published = option::of(version());
     (any::<(u64, u64, u64)>(), rank, published).prop_map(|((owner, term, age), rank, published)| {
         let age = Duration::from_millis(age);
         Head { owner: VmId(owner), term: Term(term), rank, published, age }
@@ -58,15 +92,19 @@ fn members() -> impl Strategy<Value = Members> {
 
 proptest! {
     #[test]
-    fn what_is_written_reads_back(record in record(), head in head(), members in members()) {
+    fn what_is_written_reads_back(
+        record in record(), head in head(), members in members(), message in message(),
+    ) {
         prop_assert_eq!(Record::decode(&record.encode()), Ok(record));
         prop_assert_eq!(Head::decode(&head.encode()), Ok(head));
         prop_assert_eq!(Members::decode(&members.encode()), Ok(members));
+        prop_assert_eq!(Message::decode(&message.encode()), Ok(message));
     }
 
     #[test]
     fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..200)) {
-        let _ = (Record::decode(&bytes), Head::decode(&bytes), Members::decode(&bytes));
+        let _ = (Record::decode(&bytes), Head::decode(&bytes));
+        let _ = (Members::decode(&bytes), Message::decode(&bytes));
     }
 
     #[test]
@@ -86,13 +124,33 @@ proptest! {
     }
 
     #[test]
-    fn a_change_between_snapshots_adds_up(
-        old in vec(endpoint(), 0..30),
-        new in vec(endpoint(), 0..30),
+    fn a_record_of_addresses_alone_takes_9_or_21_bytes_for_each(
+        version in version(), places in vec(any::<(IpAddr, NonZeroU16)>(), 0..50),
     ) {
-        let (old, new) = (Snapshot::new(old), Snapshot::new(new));
+        let addresses = places.into_iter().map(|(ip, port)| SocketAddr::new(ip, port.get()));
+        let snapshot = Snapshot::new(addresses.map(Endpoint::new).collect());
+        let is_v4 = |e: &&Endpoint| matches!(e.address, Address::Ip(SocketAddr::V4(_)));
+        let v4 = snapshot.endpoints().iter().filter(is_v4).count();
+        let expected = 21 + 9 * v4 + 21 * (snapshot.len() - v4);
+        prop_assert_eq!(Record { version, snapshot }.encode().len(), expected);
+    }
+
+    #[test]
+    fn a_change_between_snapshots_adds_up(old in snapshot(30), new in snapshot(30)) {
         let change = new.since(&old);
         prop_assert_eq!(old.len() + change.added, new.len() + change.removed);
-        prop_assert_eq!(old == new, change == Default::default());
+        prop_assert_eq!(old == new, change == Change::default());
+    }
+
+    #[test]
+    fn every_difference_is_a_change(old in snapshot(5), weight: NonZeroU16, zone in label()) {
+        let mut endpoints = old.endpoints().to_vec();
+        let Some(first) = endpoints.first_mut() else { return Ok(()) };
+        let (is_heavier, is_elsewhere) = (first.weight != weight, first.zone != zone);
+        *first = Endpoint { weight, zone, ..first.clone() };
+        let change = Snapshot::new(endpoints).since(&old);
+        prop_assert_eq!(change.reweighted, usize::from(is_heavier));
+        prop_assert_eq!(change.relabelled, usize::from(is_elsewhere));
+        prop_assert_eq!(change.is_recounted, old.registered().is_some());
     }
 }

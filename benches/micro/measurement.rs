@@ -3,18 +3,20 @@
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use consul_resolver::balance::pool::Pool;
-use consul_resolver::balance::ticket::Ticket;
-use consul_resolver::config::{Config, ConfigError, Handoff, Policy};
+use consul_resolver::balance::hints::Hints;
+use consul_resolver::balance::outlier::outcome::Outcome;
+use consul_resolver::balance::pool::{Pool, Report};
+use consul_resolver::config::{Config, ConfigError, Handoff, Service};
 use consul_resolver::model::endpoint::Endpoint;
-use consul_resolver::model::service::ServiceId;
+use consul_resolver::model::service::SourceId;
 use consul_resolver::model::snapshot::Snapshot;
 use consul_resolver::rng::Rng;
 use consul_resolver::router::Router;
-use consul_resolver::router::decision::Decision;
+use consul_resolver::router::decision::{Decision, Forward};
 use consul_resolver::router::handoff::Preparation;
+use consul_resolver::time::Time;
 
 const SIZES: [u32; 3] = [10, 1_000, 10_000];
 /// Requests in flight while picks are measured, so that the loads of endpoints differ.
@@ -23,10 +25,22 @@ const IN_FLIGHT: usize = 64;
 const REPLACEMENTS: u32 = 800;
 const PICKS_PER_ROUND: u32 = IN_FLIGHT as u32 * REPLACEMENTS;
 
-const POLICIES: [(Policy, &str); 3] = [
-    (Policy::RoundRobin, "round_robin"),
-    (Policy::Random, "random"),
-    (Policy::LeastRequest, "least_request"),
+/// What is measured of picks: a name, and the `load_balancing` of the service.
+const POLICIES: [(&str, &str); 8] = [
+    ("round_robin", r#"{ "policy": "round_robin" }"#),
+    ("random", r#"{ "policy": "random" }"#),
+    ("least_request", r#"{ "policy": "least_request" }"#),
+    ("peak_ewma", r#"{ "policy": "peak_ewma" }"#),
+    ("ring_hash", r#"{ "policy": "ring_hash", "hash_on": { "path": true } }"#),
+    (
+        "ring_hash, bounded",
+        r#"{ "policy": "ring_hash", "hash_on": { "path": true }, "hash_balance_factor": 150 }"#,
+    ),
+    ("maglev", r#"{ "policy": "maglev", "hash_on": { "path": true } }"#),
+    (
+        "maglev, bounded",
+        r#"{ "policy": "maglev", "hash_on": { "path": true }, "hash_balance_factor": 150 }"#,
+    ),
 ];
 
 /// The median of rounds of one thing that the filter does.
@@ -43,7 +57,9 @@ pub struct Measurement {
 
 impl Measurement {
     /// How many rounds it is the median of.
-    pub const ROUNDS: usize = 21;
+    pub const ROUNDS: usize = if cfg!(target_os = "wasi") { Self::ROUNDS_IN_MODULE } else { 21 };
+    /// The same in the module, where all takes longer.
+    pub const ROUNDS_IN_MODULE: usize = 7;
 
     /// What of, but for the number of endpoints.
     pub const fn name(&self) -> (&'static str, &'static str, &'static str) {
@@ -51,17 +67,20 @@ impl Measurement {
     }
 }
 
-/// Measures everything; takes a few seconds.
+/// Measures everything; takes half a minute.
 pub fn all(mut on_measured: impl FnMut(Measurement)) -> Result<(), ConfigError> {
-    for (policy, how) in POLICIES {
-        for weights in [Weights::Equal, Weights::Mixed] {
-            for endpoints in SIZES {
-                let mut measured = |what, median_ns| {
-                    on_measured(Measurement { what, how, weights, endpoints, median_ns });
-                };
-                measured("pick", pick(policy, weights, endpoints));
-                measured("install", install(policy, weights, endpoints));
-                measured("update", update(policy, weights, endpoints));
+    for (how, load_balancing) in POLICIES {
+        let config = config(load_balancing, r#"{ "via": "headers", "attempts": 2 }"#)?;
+        for service in &config.services {
+            for weights in [Weights::Equal, Weights::Mixed] {
+                for endpoints in SIZES {
+                    let mut measured = |what, median_ns| {
+                        on_measured(Measurement { what, how, weights, endpoints, median_ns });
+                    };
+                    measured("pick", pick(service, weights, endpoints));
+                    measured("install", install(service, weights, endpoints));
+                    measured("update", update(service, weights, endpoints));
+                }
             }
         }
     }
@@ -69,11 +88,7 @@ pub fn all(mut on_measured: impl FnMut(Measurement)) -> Result<(), ConfigError> 
         (r#"{ "via": "filter_state" }"#, "filter_state"),
         (r#"{ "via": "headers", "attempts": 2 }"#, "headers of 2"),
     ] {
-        let json = format!(
-            r#"{{ "consul": {{ "cluster": "consul" }}, "handoff": {handoff},
-                  "services": [{{ "name": "web", "hosts": ["web.test"] }}] }}"#
-        );
-        let config = Config::parse(json.as_bytes())?;
+        let config = config("{}", handoff)?;
         for endpoints in SIZES {
             on_measured(Measurement {
                 what: "decide",
@@ -85,6 +100,15 @@ pub fn all(mut on_measured: impl FnMut(Measurement)) -> Result<(), ConfigError> 
         }
     }
     Ok(())
+}
+
+fn config(load_balancing: &str, handoff: &str) -> Result<Config, ConfigError> {
+    let json = format!(
+        r#"{{ "consul": {{ "cluster": "consul" }}, "handoff": {handoff},
+              "services": [{{ "name": "web", "hosts": ["web.test"],
+                              "load_balancing": {load_balancing} }}] }}"#
+    );
+    Config::parse(json.as_bytes())
 }
 
 /// How the weights of a measured service are.
@@ -113,44 +137,52 @@ impl Weights {
                 Self::Equal => 0,
                 Self::Mixed => rng.below(100) as u16,
             };
-            Endpoint {
-                address: SocketAddr::from((ip, 8_080)),
-                weight: NonZeroU16::MIN.saturating_add(extra),
-            }
+            Endpoint::new(SocketAddr::from((ip, 8_080)))
+                .weighing(NonZeroU16::MIN.saturating_add(extra))
         });
         Snapshot::new(endpoints.collect())
     }
 }
 
-/// A pick and the end of an older request.
-fn pick(policy: Policy, weights: Weights, size: u32) -> f64 {
-    let mut pool = Pool::new(policy, Rng::new(1));
+/// A pick and the end of an older request. All endpoints have answered once, after different
+/// times, and every request has a hash of its own.
+fn pick(service: &Service, weights: Weights, size: u32) -> f64 {
+    let mut pool = Pool::new(service, None, Rng::new(1));
     put(&mut pool, &weights.snapshot(size));
+    let mut rng = Rng::new(2);
+    for target in pool.targets().cloned().collect::<Vec<_>>() {
+        let latency = Some(Duration::from_micros(u64::from(1_000 + rng.below(1_000))));
+        let admission = target.monitor().begin_request();
+        target.monitor().end_request(admission);
+        let report = Report { admission, outcome: Outcome::Success, latency };
+        pool.on_outcome(&target, report, Time::ZERO);
+    }
     let mut flying = [const { None }; IN_FLIGHT];
     median(PICKS_PER_ROUND, || {
         for _ in 0..REPLACEMENTS {
             for place in &mut flying {
-                *place = black_box(pool.pick());
+                let hints = Hints { hash: Some(rng.next_u64()), ..Hints::default() };
+                *place = black_box(pool.pick(black_box(&hints), &mut []));
             }
         }
     })
 }
 
 /// The first snapshot of a service.
-fn install(policy: Policy, weights: Weights, size: u32) -> f64 {
+fn install(service: &Service, weights: Weights, size: u32) -> f64 {
     let snapshot = weights.snapshot(size);
     median(1, || {
-        let mut pool = Pool::new(policy, Rng::new(1));
+        let mut pool = Pool::new(service, None, Rng::new(1));
         put(&mut pool, black_box(&snapshot));
         black_box(pool)
     })
 }
 
 /// A snapshot in which one endpoint has gone or come back.
-fn update(policy: Policy, weights: Weights, size: u32) -> f64 {
+fn update(service: &Service, weights: Weights, size: u32) -> f64 {
     let all = weights.snapshot(size);
-    let without_first = Snapshot::new(all.endpoints().iter().skip(1).copied().collect());
-    let mut pool = Pool::new(policy, Rng::new(1));
+    let without_first = Snapshot::new(all.endpoints().iter().skip(1).cloned().collect());
+    let mut pool = Pool::new(service, None, Rng::new(1));
     put(&mut pool, &all);
     median(2, || {
         put(&mut pool, black_box(&without_first));
@@ -161,7 +193,7 @@ fn update(policy: Policy, weights: Weights, size: u32) -> f64 {
 /// A request's whole way through the router: by its host, with the handoff of every attempt.
 fn decide(config: &Config, size: u32) -> f64 {
     let mut router = Router::new(config, &mut Rng::new(1));
-    router.install(ServiceId(0), &Weights::Mixed.snapshot(size));
+    router.install(SourceId(0), &Weights::Mixed.snapshot(size), Time::ZERO);
     let mut flying = [const { None }; IN_FLIGHT];
     median(PICKS_PER_ROUND, || {
         for _ in 0..REPLACEMENTS {
@@ -172,21 +204,22 @@ fn decide(config: &Config, size: u32) -> f64 {
     })
 }
 
-fn forward(router: &mut Router) -> Option<Ticket> {
+fn forward(router: &mut Router) -> Option<Forward> {
     let service = router.service_by_host(black_box(Some(b"Web.test:10000")));
-    let Decision::Forward(forward) = router.decide(service) else {
+    let Decision::Forward(forward) = router.decide(service, &Hints::default()) else {
         return None;
     };
     for handoff in forward.handoffs() {
         black_box(handoff);
     }
-    Some(forward.into_ticket())
+    Some(forward)
 }
 
 /// Installs as the filter does that ships: with headers.
 fn put(pool: &mut Pool, snapshot: &Snapshot) {
     let preparation = Preparation::new(&Handoff::Headers { attempts: 2 });
-    pool.install(snapshot, &mut |endpoint| preparation.of(endpoint.address));
+    let mut prepare = |endpoint: &Endpoint| preparation.of(&endpoint.address);
+    pool.install(0, snapshot, Time::ZERO, &mut prepare);
 }
 
 /// The median time of one of the `count` steps that a round does, after a round that is not

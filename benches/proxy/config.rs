@@ -60,12 +60,44 @@ impl EnvoyConfig {
         self.plugin()["vm_config"]["code"]["local"]["filename"] = path.into();
     }
 
-    /// Restricts the module to the capabilities of the recommended configuration.
+    /// Restricts the module to the capabilities of the recommended configuration, but for those
+    /// of a service that learns from answers.
     pub fn restrict(&mut self) {
         const RESTRICTION: &str = "capability_restriction_config";
-        let restriction = Self::recommended().plugin()["vm_config"][RESTRICTION].clone();
-        assert!(restriction.is_mapping(), "envoy.yaml restricts the module");
+        const LEARNING: [&str; 2] = ["proxy_on_response_headers", "proxy_on_response_trailers"];
+        let mut restriction = Self::recommended().plugin()["vm_config"][RESTRICTION].clone();
+        let allowed = restriction["allowed_capabilities"].as_mapping_mut();
+        let allowed = allowed.expect("envoy.yaml restricts the module");
+        for capability in LEARNING {
+            allowed.remove(capability).expect("it learns from answers");
+        }
         self.plugin()["vm_config"][RESTRICTION] = restriction;
+    }
+
+    /// Lets a request be tried so often, each time elsewhere, where there are two already: with a
+    /// header, a rule that moves it and a cluster that looks there for each further attempt.
+    pub fn attempt(&mut self, attempts: u8) {
+        self.filter()["handoff"]["attempts"] = attempts.into();
+        self.retry_policy()["num_retries"] = (attempts - 1).into();
+        for number in 2..attempts {
+            let rename = |value: &Value| renumber(value, "1", &number.to_string());
+            let rules = &mut self.http_filters()[1]["typed_config"]["request_rules"];
+            let rules = rules.as_sequence_mut().expect("a rule for each attempt");
+            rules.push(rename(&rules[1]));
+            let cluster = rename(self.cluster("endpoint_1"));
+            let parts = &mut self.cluster("consul_resolver")["cluster_type"]["typed_config"];
+            let parts = parts["clusters"].as_sequence_mut().expect("a cluster for each attempt");
+            parts.push(rename(&parts[1]));
+            let clusters = self.0["static_resources"]["clusters"].as_sequence_mut();
+            clusters.expect("there are clusters").push(cluster);
+        }
+    }
+
+    /// The retry policy of requests that are safe to repeat.
+    pub fn retry_policy(&mut self) -> &mut Value {
+        let listener = &mut self.0["static_resources"]["listeners"][0];
+        let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
+        &mut manager["route_config"]["virtual_hosts"][0]["routes"][0]["route"]["retry_policy"]
     }
 
     /// Removes the WebAssembly filter.
@@ -96,6 +128,25 @@ impl EnvoyConfig {
         cluster["load_assignment"] = assignment;
     }
 
+    /// Removes both filters of the recommended configuration, and makes its cluster a static one
+    /// that Envoy balances.
+    pub fn hand_over_natively(
+        &mut self,
+        policy: &str,
+        backends: &[SocketAddr],
+        outlier_detection: Value,
+    ) {
+        let router = self.http_filters().split_off(2);
+        *self.http_filters() = router;
+        let cluster = self.cluster("consul_resolver");
+        cluster.as_mapping_mut().expect("it is a mapping").remove("cluster_type");
+        cluster["type"] = "STATIC".into();
+        cluster["lb_policy"] = policy.into();
+        cluster["outlier_detection"] = outlier_detection;
+        cluster["load_assignment"]["cluster_name"] = "consul_resolver".into();
+        cluster["load_assignment"]["endpoints"] = endpoints(backends);
+    }
+
     fn cluster(&mut self, name: &str) -> &mut Value {
         let clusters = self.0["static_resources"]["clusters"].as_sequence_mut();
         let mut clusters = clusters.into_iter().flatten();
@@ -106,6 +157,22 @@ impl EnvoyConfig {
     /// The text for Envoy.
     pub fn to_yaml(&self) -> String {
         serde_yaml_ng::to_string(&self.0).expect("YAML can be written")
+    }
+}
+
+/// The same with the number that every text ends in replaced, where it ends in that.
+fn renumber(value: &Value, from: &str, to: &str) -> Value {
+    match value {
+        Value::Mapping(map) => {
+            let pairs = map.iter().map(|(key, value)| (key.clone(), renumber(value, from, to)));
+            Value::Mapping(pairs.collect())
+        }
+        Value::Sequence(items) => items.iter().map(|item| renumber(item, from, to)).collect(),
+        Value::String(text) => match text.strip_suffix(from) {
+            Some(stem) if stem.ends_with(['-', '_']) => format!("{stem}{to}").into(),
+            _ => value.clone(),
+        },
+        _ => value.clone(),
     }
 }
 

@@ -15,9 +15,10 @@ use crate::Failure;
 #[derive(Debug)]
 pub struct Connection(SendRequest<Empty<Bytes>>);
 
-/// A whole answer with status 200.
+/// A whole answer.
 #[derive(Debug)]
 pub struct Answer {
+    pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
 }
@@ -37,15 +38,21 @@ impl Connection {
 
     /// Sends a GET and reads the answer to its end. Any status but 200 is an error.
     pub async fn get(&mut self, path: &str) -> Result<Answer, Failure> {
+        let answer = self.ask(path).await?;
+        if answer.status != StatusCode::OK {
+            let text = String::from_utf8_lossy(&answer.body);
+            return Err(format!("{path}: {} {text}", answer.status).into());
+        }
+        Ok(answer)
+    }
+
+    /// Sends a GET and reads the answer to its end, whatever its status.
+    pub async fn ask(&mut self, path: &str) -> Result<Answer, Failure> {
         self.0.ready().await?;
         let request = Request::get(path).header(header::HOST, Self::HOST).body(Empty::new())?;
         let (parts, body) = self.0.send_request(request).await?.into_parts();
         let body = body.collect().await?.to_bytes();
-        if parts.status != StatusCode::OK {
-            let text = String::from_utf8_lossy(&body);
-            return Err(format!("{path}: {} {text}", parts.status).into());
-        }
-        Ok(Answer { headers: parts.headers, body })
+        Ok(Answer { status: parts.status, headers: parts.headers, body })
     }
 }
 

@@ -1,9 +1,11 @@
 //! Measures the filter in a real Envoy, with a real Consul: `make bench`.
 //!
 //! ```text
+//! contest       what clients see while backends are in trouble, beside Envoy's own balancing
 //! cpu           CPU time per request of every `variant`, by rounds of `load`
 //! propagation   a change in Consul → the first request on every `worker`, beside a bare `watch`
 //! measurement   picks and installs without Envoy: the code of the bench `micro`
+//! in_module     the same code in Envoy's own engine
 //! report        tables, and which `target`s are met
 //! ```
 #![allow(
@@ -17,7 +19,9 @@
 
 mod config;
 mod connection;
+mod contest;
 mod cpu;
+mod in_module;
 mod load;
 mod machine;
 #[path = "../micro/measurement.rs"]
@@ -36,7 +40,9 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, ValueEnum};
 use stack::{Backend, Consul, Registry, Service};
 
+use contest::Contest;
 use cpu::{Amount, CpuTimes};
+use in_module::InModule;
 use machine::Machine;
 use propagation::Propagation;
 use report::Report;
@@ -58,6 +64,9 @@ struct Arguments {
     /// The filter that makes two host calls and nothing else.
     #[arg(long, default_value = "target/wasm32-wasip1/release/bare_handoff.wasm")]
     bare_handoff: PathBuf,
+    /// The module that measures picks.
+    #[arg(long, default_value = "target/wasm32-wasip1/release/picks.wasm")]
+    picks: PathBuf,
     /// Rounds of the CPU measurement: many and short, so that a noisy machine disturbs few.
     #[arg(long, default_value_t = 49, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
@@ -67,6 +76,12 @@ struct Arguments {
     /// Connections that the requests come on.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
+    /// Rounds of the contest under load.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    load_rounds: u32,
+    /// Requests a second of its open loop.
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
+    load_rate: u32,
     /// Changes in Consul.
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..))]
     changes: u32,
@@ -79,6 +94,9 @@ struct Arguments {
     /// The file to write the report to, too.
     #[arg(long, value_name = "FILE", conflicts_with = "only")]
     write: Option<PathBuf>,
+    /// The file to draw the contest under load to.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// What cargo says to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -88,6 +106,7 @@ struct Arguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
     Cpu,
+    Load,
     Propagation,
     Micro,
 }
@@ -106,6 +125,10 @@ fn main() -> Result<(), Failure> {
     let report = measure(&arguments)?;
     let text = report.to_markdown();
     println!("\n{text}");
+    if let (Some(file), Some(contest)) = (&arguments.plot, &report.contest) {
+        contest::plot(contest, file)?;
+        eprintln!("drawn to {}", file.display());
+    }
     if let Some(file) = &arguments.write {
         std::fs::write(file, &text)?;
         eprintln!("written to {}", file.display());
@@ -117,14 +140,20 @@ fn measure(arguments: &Arguments) -> Result<Report, Failure> {
     let sizes = [size(&arguments.module)?, size(&arguments.empty_filter)?];
     let micro = arguments.wants(Part::Micro).then(|| {
         eprintln!("Picks and installs …");
-        let mut all = Vec::new();
-        measurement::all(|measured| all.push(measured))?;
-        Ok::<_, Failure>(all)
+        let mut native = Vec::new();
+        measurement::all(|measured| native.push(measured))?;
+        eprintln!("The same in the module …");
+        Ok::<_, Failure>((native, InModule::measure(&arguments.picks)?))
     });
     let propagation = arguments.wants(Part::Propagation).then(|| {
         let changes = arguments.changes;
         eprintln!("From a change in Consul to requests: {changes} changes …");
         Propagation::measure(&arguments.module, changes)
+    });
+    let contest = arguments.wants(Part::Load).then(|| {
+        let (rounds, rate) = (arguments.load_rounds, arguments.load_rate);
+        eprintln!("Backends in trouble: {rounds} rounds …");
+        Contest::run(&arguments.module, rounds, rate)
     });
     let consul = Consul::start()?;
     let cpu = arguments.wants(Part::Cpu).then(|| {
@@ -133,6 +162,7 @@ fn measure(arguments: &Arguments) -> Result<Report, Failure> {
     });
     Ok(Report {
         machine: Machine::find(&consul)?,
+        contest: contest.transpose()?,
         cpu: cpu.transpose()?,
         propagation: propagation.transpose()?,
         micro: micro.transpose()?,

@@ -3,7 +3,9 @@
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 
+use crate::contest::{Contender, Contest, Outcome, Race, Scene, Traffic};
 use crate::cpu::{Amount, CpuTimes};
+use crate::in_module::InModule;
 use crate::machine::Machine;
 use crate::measurement::Measurement;
 use crate::propagation::Propagation;
@@ -14,9 +16,11 @@ use crate::variant::Variant;
 #[derive(Debug)]
 pub struct Report {
     pub machine: Machine,
+    pub contest: Option<Contest>,
     pub cpu: Option<CpuTimes>,
     pub propagation: Option<Propagation>,
-    pub micro: Option<Vec<Measurement>>,
+    /// Natively, and in the module.
+    pub micro: Option<(Vec<Measurement>, InModule)>,
     /// Of the module and of the empty filter, in bytes.
     pub sizes: [u64; 2],
 }
@@ -32,9 +36,10 @@ impl Report {
                  Load, backends and Envoy share the machine: look at ratios more than at times."
             )),
             Some(format!("## Targets\n\n{}", self.targets())),
+            self.contest.as_ref().map(contest_section),
             self.cpu.as_ref().map(cpu_section),
             self.propagation.as_ref().map(propagation_section),
-            self.micro.as_deref().map(micro_section),
+            self.micro.as_ref().map(|(native, in_module)| micro_section(native, in_module)),
             Some(format!("## Size of the module\n\n{}", size_table(self.sizes))),
         ];
         let sections: Vec<_> = sections.into_iter().flatten().collect();
@@ -43,18 +48,70 @@ impl Report {
 
     fn targets(&self) -> Table {
         let mut table = table(&["target", "measured", ""], 1);
+        let races = self.contest.iter().flat_map(|contest| &contest.races);
+        let races = races.flat_map(|race| [Target::tail(race), Target::no_failure(race)]);
         let targets = [
             self.cpu.as_ref().and_then(Target::cpu),
-            self.micro.as_deref().map(Target::picks),
+            self.micro.as_ref().map(|(native, _)| Target::picks(native)),
+            self.micro.as_ref().map(|(native, _)| Target::slowest_pick(native)),
             self.propagation.as_ref().map(Target::propagation),
             Some(Target::size(self.sizes[0])),
         ];
-        for target in targets.into_iter().flatten() {
+        for target in races.chain(targets).flatten() {
             let verdict = if target.is_met { "met" } else { "**not met**" };
             table.add_row([target.aim, target.measured, verdict.to_owned()]);
         }
         table
     }
+}
+
+fn contest_section(contest: &Contest) -> String {
+    let Contest { rounds, races } = contest;
+    let races: Vec<_> = races.iter().map(race_section).collect();
+    let slowness = Scene::SLOWNESS.as_millis();
+    let (failures, retries) = (Scene::FAILURE_PERCENT, Contender::ATTEMPTS - 1);
+    let ejected = Contender::MAX_EJECTION_PERCENT;
+    format!(
+        "## Backends in trouble\n\n\
+         Five backends: two good ones, one that takes {slowness} ms, one that answers {failures} % \
+         of its requests with 503, and one that is killed in the middle. Consul lists all five to \
+         the end, as Envoy's static cluster does. Both sides have Envoy's defaults of outlier \
+         detection but for `max_ejection_percent: {ejected}`, and {retries} retries of a GET on \
+         `connect-failure`, `refused-stream`, `reset` and `gateway-error`: with this filter each \
+         on an endpoint that it has named, without it on another host by `previous_hosts`. Each \
+         run has a new Envoy with one worker, so finding out who is in trouble is part of it; \
+         {rounds} rounds, interleaved. Latencies are those of answers with 200; all others are \
+         *failed*, though there was always an instance that could have answered. *slow*: the \
+         share of answers that came from the slow backend. \
+         [docs/load-balancing.md](load-balancing.md) says what the policies do.\n\n\
+         ![latency over quantile](load.svg)\n\n{}",
+        races.join("\n\n")
+    )
+}
+
+fn race_section(race: &Race) -> String {
+    let kind = match race.traffic {
+        Traffic::Closed { connections, .. } => {
+            format!("Closed loop: {connections} connections, each with one request at a time.")
+        }
+        Traffic::Open { per_second, .. } => format!(
+            "Open loop: {per_second} requests a second, whatever becomes of them; a latency counts \
+             from when its request was due."
+        ),
+    };
+    let header = ["", "p50 ms", "p99 ms", "p99.9 ms", "per second", "slow", "requests", "failed"];
+    let mut table = table(&header, 1);
+    for (contender, outcome) in &race.outcomes {
+        let quantiles = [0.5, 0.99, 0.999].map(|part| format!("{:.2}", outcome.quantile(part)));
+        let Outcome { latencies, failed, .. } = outcome;
+        table.add_row([contender.name()].into_iter().chain(quantiles).chain([
+            thousands(outcome.throughput()),
+            format!("{:.1} %", outcome.slow_percent()),
+            (latencies.len() + failed).to_string(),
+            failed.to_string(),
+        ]));
+    }
+    format!("{kind}\n\n{table}")
 }
 
 fn cpu_section(cpu: &CpuTimes) -> String {
@@ -120,24 +177,25 @@ fn propagation_section(propagation: &Propagation) -> String {
     )
 }
 
-fn micro_section(micro: &[Measurement]) -> String {
-    let header = ["", "", "weights", "10", "1,000", "10,000 endpoints"];
+fn micro_section(native: &[Measurement], in_module: &InModule) -> String {
+    let header = ["", "", "weights", "10", "1,000", "10,000", "in V8: 10", "1,000", "10,000"];
     let mut table = table(&header, 3);
-    let mut names: Vec<_> = micro.iter().map(Measurement::name).collect();
+    let mut names: Vec<_> = native.iter().map(Measurement::name).collect();
     names.sort_unstable();
     names.dedup();
     for name in names {
         let (what, how, weights) = name;
         let mut row = vec![what.to_owned(), how.to_owned(), weights.to_owned()];
-        let of_it = micro.iter().filter(|m| m.name() == name);
-        row.extend(of_it.map(|m| thousands(m.median_ns)));
+        let of_it = native.iter().filter(|m| m.name() == name);
+        row.extend(of_it.clone().map(|m| thousands(m.median_ns)));
+        row.extend(of_it.map(|m| in_module.of(m).map_or_else(String::new, thousands)));
         table.add_row(row);
     }
-    let rounds = Measurement::ROUNDS;
+    let (rounds, fewer) = (Measurement::ROUNDS, Measurement::ROUNDS_IN_MODULE);
     format!(
         "## Picks and installs\n\n\
-         Natively, one thread; nanoseconds, median of {rounds} rounds. *pick*: choose an endpoint \
-         and end an older request, 64 in flight. *decide*: a request's whole way from its host to \
+         For 10, 1,000 and 10,000 endpoints, natively and in the module by Envoy's own engine; one \
+         thread; nanoseconds, median of {rounds} rounds natively and {fewer} in the module. *pick*: choose an endpoint and end an older request, 64 in flight. *decide*: a request's whole way from its host to \
          the handoff. *install*: the first snapshot of a service. *update*: a snapshot in which \
          one endpoint has gone or come back.\n\n{table}"
     )

@@ -1,5 +1,6 @@
 //! What was aimed at, and whether it was met.
 
+use crate::contest::{Contender, Outcome, Race};
 use crate::cpu::CpuTimes;
 use crate::measurement::Measurement;
 use crate::propagation::Propagation;
@@ -14,6 +15,33 @@ pub struct Target {
 }
 
 impl Target {
+    /// The slow end of the latencies while backends are in trouble.
+    ///
+    /// None where not both were measured.
+    pub fn tail(race: &Race) -> Option<Self> {
+        const MOST: f64 = 0.5;
+        let p99 = |outcome: &Outcome| outcome.quantile(0.99);
+        let ours = p99(race.of(Contender::CHAMPION)?);
+        let best = race.best_native(p99)?;
+        Some(Self {
+            aim: format!("p99 in trouble, {}: at most {MOST} × Envoy's best", race.traffic.name()),
+            measured: format!("{ours:.1} ms, {best:.1} ms"),
+            is_met: ours <= MOST * best,
+        })
+    }
+
+    /// Nobody is failed whom some instance could have served.
+    ///
+    /// None where it was not measured.
+    pub fn no_failure(race: &Race) -> Option<Self> {
+        let failed = race.of(Contender::CHAMPION)?.failed;
+        Some(Self {
+            aim: format!("failed requests in trouble, {}: none", race.traffic.name()),
+            measured: failed.to_string(),
+            is_met: failed == 0,
+        })
+    }
+
     /// CPU per request: no more than an empty filter takes.
     ///
     /// None where not both were measured.
@@ -46,6 +74,18 @@ impl Target {
             aim: format!("pick among 10,000 endpoints: at most {MOST} × as long as among 10"),
             measured: format!("{worst:.2} × (the worst policy)"),
             is_met: worst <= MOST,
+        }
+    }
+
+    /// No pick of any policy takes long.
+    pub fn slowest_pick(measurements: &[Measurement]) -> Self {
+        const MOST_NS: f64 = 200.0;
+        let picks = measurements.iter().filter(|m| m.what == "pick");
+        let slowest = picks.map(|m| m.median_ns).fold(0.0, f64::max);
+        Self {
+            aim: format!("pick natively: at most {MOST_NS} ns"),
+            measured: format!("{slowest:.0} ns (the worst policy and size)"),
+            is_met: slowest <= MOST_NS,
         }
     }
 

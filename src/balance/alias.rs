@@ -1,7 +1,7 @@
 //! Drawing at random by weight, in constant time.
 
 use core::hint;
-use core::num::NonZeroU16;
+use core::num::NonZeroU32;
 
 use crate::rng::Rng;
 
@@ -38,7 +38,7 @@ impl AliasTable {
     const DRAWS: u8 = 8;
 
     /// Builds the table; of at most 2³² weights.
-    pub(super) fn new(weights: &[NonZeroU16]) -> Self {
+    pub(super) fn new(weights: &[NonZeroU32]) -> Self {
         // All is counted in units of 1 / weights.len(): then a column is as tall as the
         // sum of the weights, and everything is a whole number.
         let count = weights.len() as u64;
@@ -131,8 +131,8 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn weights(of: &[u16]) -> Vec<NonZeroU16> {
-        of.iter().map(|&w| NonZeroU16::new(w).unwrap()).collect()
+    fn weights(of: &[u16]) -> Vec<NonZeroU32> {
+        of.iter().map(|&w| NonZeroU32::new(w.into()).unwrap()).collect()
     }
 
     /// What each index has of all columns, in columns.

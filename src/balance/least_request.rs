@@ -1,76 +1,81 @@
 //! The less loaded of two.
 
-use std::rc::Rc;
-
-use crate::balance::alias::AliasTable;
 use crate::balance::target::Target;
-use crate::rng::Rng;
 
-/// Draws two different targets by weight and chooses the one that has fewer requests in
-/// flight for its weight; none of no targets.
+/// Whether `this` is better to have another request than `that`: by Envoy's
+/// `weight / (active + 1)^bias`, the greater the better (Envoy documentation, *Weighted least
+/// request*). A bias of 0 leaves the requests out of account.
 ///
-/// Two random choices are exponentially better than one, and a third adds little
-/// (Mitzenmacher, *The Power of Two Choices in Randomized Load Balancing*, 2001). Looking
-/// for the least loaded of all would cost more with each endpoint, and would send the
-/// requests of all workers to the same one.
+/// The two were drawn at random by weight: two random choices are exponentially better than one,
+/// and a third adds little (Mitzenmacher, *The Power of Two Choices in Randomized Load
+/// Balancing*, 2001). Looking for the least loaded of all would cost more with each endpoint,
+/// and would send the requests of all workers to the same one.
 ///
-/// Of two that are equally loaded the first drawn is chosen. So a pool that is idle sends
-/// exactly by weight: preferring the heavier one there would count its weight twice, once
-/// in the draw and once in the choice.
-pub(super) fn choose(table: &AliasTable, targets: &[Rc<Target>], rng: &mut Rng) -> Option<usize> {
-    let first = table.draw(rng)?;
-    let Some(second) = table.draw_unless(rng, |index| index == first) else {
-        return Some(first);
-    };
-    let (one, two) = (targets.get(first)?, targets.get(second)?);
-    Some(if is_less_loaded(two, one) { second } else { first })
+/// Of two idle ones neither is better, so the one that was drawn first is taken and a pool that
+/// is idle sends exactly by weight: preferring the heavier one there would count its weight
+/// twice, once in the draw and once in the choice.
+pub(super) fn is_better(this: &Target, that: &Target, bias: f64) -> bool {
+    if bias == 0.0 || (this.active() == 0 && that.active() == 0) {
+        return false;
+    }
+    let score = |target: &Target| f64::from(target.share().get()) / load(target.active(), bias);
+    score(this) > score(that)
 }
 
-/// Compares requests per weight, multiplied crosswise instead of divided.
-fn is_less_loaded(this: &Target, that: &Target) -> bool {
-    let load = |of: &Target, by: &Target| u64::from(of.active()) * u64::from(by.weight().get());
-    load(this, that) < load(that, this)
+fn load(active: u32, bias: f64) -> f64 {
+    let load = f64::from(active) + 1.0;
+    // Nearly always, and a power costs as much as the rest of the pick.
+    if bias == 1.0 { load } else { load.powf(bias) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::balance::target::Prepared;
     use crate::balance::ticket::Ticket;
     use crate::model::endpoint::Endpoint;
+    use core::net::SocketAddr;
     use core::num::NonZeroU16;
+    use std::rc::Rc;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn target(weight: u16) -> Rc<Target> {
-        let endpoint = Endpoint {
-            address: "10.0.0.1:80".parse().unwrap(),
-            weight: NonZeroU16::new(weight).unwrap(),
-        };
-        Rc::new(Target::new(&endpoint, Box::default()))
+        let endpoint = Endpoint::new("10.0.0.1:80".parse::<SocketAddr>().unwrap())
+            .weighing(NonZeroU16::new(weight).unwrap());
+        Rc::new(Target::new(&endpoint, Prepared::default()))
+    }
+
+    fn load_with(target: &Rc<Target>, requests: usize) -> Vec<Ticket> {
+        (0..requests).map(|_| Ticket::new(target)).collect()
     }
 
     #[test]
     fn load_is_requests_for_the_weight() {
         let (light, heavy) = (target(1), target(3));
-        assert!(!is_less_loaded(&light, &heavy));
-        assert!(!is_less_loaded(&heavy, &light));
-        let _one = Ticket::new(&light);
-        let _two = [Ticket::new(&heavy), Ticket::new(&heavy)];
-        assert!(is_less_loaded(&heavy, &light));
-        let _three = Ticket::new(&heavy);
-        assert!(!is_less_loaded(&heavy, &light));
-        assert!(!is_less_loaded(&light, &heavy));
+        let _one = load_with(&light, 1);
+        let two = load_with(&heavy, 4);
+        assert!(is_better(&heavy, &light, 1.0), "3 / 5 is more than 1 / 2");
+        assert!(!is_better(&light, &heavy, 1.0));
+        let _three = load_with(&heavy, 1);
+        assert!(!is_better(&heavy, &light, 1.0), "3 / 6 is not more than 1 / 2");
+        drop(two);
+        assert!(is_better(&heavy, &light, 1.0));
     }
 
     #[test]
-    fn two_are_never_the_same_one() {
-        let targets = [target(1), target(1)];
-        let weights: Vec<_> = targets.iter().map(|t| t.weight()).collect();
-        let table = AliasTable::new(&weights);
-        let _busy = Ticket::new(&targets[0]);
-        let mut rng = Rng::new(2);
-        for _ in 0..1_000 {
-            assert_eq!(choose(&table, &targets, &mut rng), Some(1));
-        }
+    fn of_two_idle_ones_neither_is_better() {
+        assert!(!is_better(&target(3), &target(1), 1.0));
+        assert!(!is_better(&target(1), &target(3), 1.0));
+    }
+
+    #[test]
+    fn the_bias_tells_how_much_requests_count() {
+        let (light, heavy) = (target(1), target(8));
+        let _load = load_with(&heavy, 3);
+        // 8 / 4 and 8 / 16 beside 1.
+        assert!(is_better(&heavy, &light, 1.0));
+        assert!(is_better(&light, &heavy, 2.0));
+        assert!(!is_better(&light, &heavy, 0.0) && !is_better(&heavy, &light, 0.0));
     }
 }

@@ -1,13 +1,33 @@
 //! Choosing an endpoint for a request, in one worker's own memory.
 //!
-//! A [`pool::Pool`] is the worker's live view of a snapshot. It keeps one
+//! A [`pool::Pool`] is the worker's live view of a service. It keeps one
 //! [`target::Target`] for each endpoint, picks by its policy, and hands out a
 //! [`ticket::Ticket`] for each request in flight. A pick takes the same time whatever the
 //! number of endpoints, and allocates nothing; all that costs is done at install.
+//!
+//! A pick narrows down: the datacenter (a *level*, by `priority`), the versions that the
+//! request wants (a *slice* of it, by `subsets`), the zone (a *group* of the slice, by
+//! `locality`), and of the group an endpoint by the policy. What answers teach goes to the
+//! endpoint's monitor (`outlier`) and latency.
 
 mod alias;
+mod group;
+mod hash_table;
+pub mod hints;
 mod least_request;
+mod level;
+pub mod locality;
+pub mod maglev;
+pub mod outlier;
+mod peak_ewma;
 pub mod pool;
+pub mod priority;
+pub mod retry_budget;
+pub mod ring_hash;
 mod round_robin;
+mod settings;
+mod slice;
+pub mod slow_start;
+mod subsets;
 pub mod target;
 pub mod ticket;

@@ -1,318 +1,373 @@
 //! A worker's live view of one service.
 
+use core::time::Duration;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use core::mem;
-use core::net::SocketAddr;
+use hashbrown::HashMap;
 
-use crate::balance::alias::AliasTable;
-use crate::balance::least_request;
-use crate::balance::round_robin::RoundRobin;
-use crate::balance::target::Target;
+use crate::balance::group::Occasion;
+use crate::balance::hints::{Hints, Pin};
+use crate::balance::level::Level;
+use crate::balance::outlier::detector::Detector;
+use crate::balance::outlier::monitor::{Admission, Monitor};
+use crate::balance::outlier::outcome::Outcome;
+use crate::balance::outlier::transition::Transition;
+use crate::balance::priority::Loads;
+use crate::balance::settings::Settings;
+use crate::balance::slice;
+use crate::balance::subsets::{SliceId, Subsets, Wanted};
+use crate::balance::target::{Prepared, Target};
 use crate::balance::ticket::Ticket;
-use crate::config::Policy;
-use crate::model::endpoint::Endpoint;
+use crate::config::{Locality, Policy, Service};
+use crate::model::endpoint::{Address, Endpoint};
 use crate::model::snapshot::Snapshot;
 use crate::rng::Rng;
+use crate::time::Time;
 
-/// A worker's live view of one service: the endpoints of the latest snapshot with what the
+/// A worker's live view of one service: the endpoints of the latest snapshots with what the
 /// worker knows of them, and the policy that picks among them.
 ///
-/// Everything that grows with the number of endpoints is done by [`Pool::install`]; a pick
-/// takes the same time with 10 and with 10,000, and allocates nothing.
+/// Everything that grows with the number of endpoints is done by [`Pool::install`], and by
+/// [`Pool::on_tick`] after endpoints were ejected, came back, or became warmer; a pick takes
+/// the same time with 10 and with 10,000, and allocates nothing.
 #[derive(Debug)]
 pub struct Pool {
-    /// Sorted by address, as the snapshot is.
-    targets: Vec<Rc<Target>>,
-    table: AliasTable,
-    picker: Picker,
+    settings: Settings,
+    /// One for each datacenter, in order of preference.
+    levels: Vec<Level>,
+    /// How requests are spread over the levels, by [`SliceId`].
+    loads: Vec<Loads>,
+    subsets: Subsets,
+    /// How many versions a header cannot name, because there are too many.
+    unnamed_versions: usize,
+    /// By which clients stay with their endpoint; none where they do not.
+    pins: Option<HashMap<Pin, Rc<Target>>>,
+    detector: Option<Detector>,
+    /// The mean latency of the endpoints that have answered, in seconds; none while none has.
+    usual_latency: Option<f64>,
+    /// Whether the levels are to be rebuilt.
+    stale: bool,
+    /// When they were.
+    rebuilt_at: Time,
+    events: Vec<PoolEvent>,
     rng: Rng,
 }
 
-/// A policy with what it remembers from pick to pick.
-#[derive(Debug)]
-enum Picker {
-    RoundRobin(RoundRobin),
-    Random,
-    LeastRequest,
+/// How a request to an endpoint ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// How the endpoint took the request.
+    pub admission: Admission,
+    /// How it did.
+    pub outcome: Outcome,
+    /// How soon it answered, where that is known.
+    pub latency: Option<Duration>,
+}
+
+/// What has happened to an endpoint, or to all of them, that an operator wants to know.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PoolEvent {
+    /// An endpoint was ejected or has returned.
+    Endpoint(Address, Transition),
+    /// So few endpoints are left in one datacenter that ejected ones are used; or no more so.
+    Panic(bool),
+    /// There are more versions than a header can name; those that few endpoints have cannot be.
+    TooManyVersions {
+        /// How many there are.
+        found: usize,
+    },
 }
 
 impl Pool {
     /// An empty pool. Each needs a generator of its own: with the same one, all workers
     /// would pick alike.
-    pub fn new(policy: Policy, mut rng: Rng) -> Self {
-        let picker = match policy {
-            Policy::RoundRobin => Picker::RoundRobin(RoundRobin::new(&[], 0, &mut rng)),
-            Policy::Random => Picker::Random,
-            Policy::LeastRequest => Picker::LeastRequest,
-        };
-        Self { targets: Vec::new(), table: AliasTable::default(), picker, rng }
+    pub fn new(service: &Service, locality: Option<&Locality>, rng: Rng) -> Self {
+        let levels = service.datacenters.len().max(1);
+        let settings = Settings::new(&service.load_balancing, locality);
+        let subsets = Subsets::new(service.versions.as_ref(), &settings);
+        Self {
+            settings,
+            levels: (0..levels).map(|_| Level::default()).collect(),
+            loads: Vec::new(),
+            subsets,
+            unnamed_versions: 0,
+            pins: service.sticky.as_ref().map(|_| HashMap::new()),
+            detector: service.outlier_detection.map(Detector::new),
+            usual_latency: None,
+            stale: false,
+            rebuilt_at: Time::ZERO,
+            events: Vec::new(),
+            rng,
+        }
     }
 
-    /// Replaces the endpoints by those of `snapshot`.
+    /// Replaces the endpoints of a datacenter, by its place in the order of preference.
     ///
-    /// An endpoint whose address stays keeps its [`Target`], and with it its statistics,
-    /// and has its weight updated; for each new one `prepare` makes the handoff. Tickets of
-    /// removed endpoints stay valid. A round robin goes on with the endpoint that was
-    /// next (or the one after it by address), so a service that changes all the time does
-    /// not send everything to its first endpoints.
+    /// An endpoint whose address stays keeps its [`Target`], and with it its statistics and its
+    /// ejection; for each new one `prepare` makes the handoff. Tickets of removed endpoints stay
+    /// valid.
     pub fn install(
         &mut self,
+        preference: usize,
         snapshot: &Snapshot,
-        prepare: &mut dyn FnMut(&Endpoint) -> Box<[u8]>,
+        now: Time,
+        prepare: &mut dyn FnMut(&Endpoint) -> Prepared,
     ) {
-        let next = self.next_in_turn();
-        let mut old = mem::take(&mut self.targets).into_iter().peekable();
-        let mut place = |endpoint: &Endpoint| {
-            while old.next_if(|t| t.address() < endpoint.address).is_some() {}
-            if let Some(kept) = old.next_if(|t| t.address() == endpoint.address) {
-                kept.set_weight(endpoint.weight);
-                return kept;
-            }
-            Rc::new(Target::new(endpoint, prepare(endpoint)))
+        let Some(level) = self.levels.get_mut(preference) else {
+            return;
         };
-        self.targets = snapshot.endpoints().iter().map(&mut place).collect();
-
-        let weights: Vec<_> = snapshot.endpoints().iter().map(|e| e.weight).collect();
-        self.table = AliasTable::new(&weights);
-        if let Picker::RoundRobin(turns) = &mut self.picker {
-            let first = match next {
-                Some(next) => self.targets.partition_point(|t| t.address() < next),
-                None => self.rng.below(weights.len() as u32) as usize,
-            };
-            *turns = RoundRobin::new(&weights, first, &mut self.rng);
+        level.install(snapshot, now, prepare);
+        let mut versions = BTreeMap::new();
+        for version in self.levels.iter().flat_map(Level::versions) {
+            *versions.entry(Rc::clone(version)).or_default() += 1;
         }
+        let unnamed = self.subsets.learn(&versions);
+        if unnamed > 0 && self.unnamed_versions == 0 {
+            self.events.push(PoolEvent::TooManyVersions { found: versions.len() });
+        }
+        self.unnamed_versions = unnamed;
+        for level in &mut self.levels {
+            level.slice(&self.subsets, &self.settings);
+        }
+        if let Some(pins) = &mut self.pins {
+            // Of an address in several datacenters the first one comes last, and stays.
+            let targets = self.levels.iter().rev().flat_map(Level::targets);
+            *pins = targets.map(|target| (target.pin(), Rc::clone(target))).collect();
+        }
+        let ejected = self.targets().filter(|target| target.monitor().is_ejected()).count();
+        if let Some(detector) = &mut self.detector {
+            detector.on_endpoints(ejected);
+        }
+        self.rebuild(now);
     }
 
-    /// Picks an endpoint for a request by the policy; none when there is none.
-    pub fn pick(&mut self) -> Option<Ticket> {
-        let index = match &mut self.picker {
-            Picker::RoundRobin(turns) => turns.take(),
-            Picker::Random => self.table.draw(&mut self.rng),
-            Picker::LeastRequest => {
-                least_request::choose(&self.table, &self.targets, &mut self.rng)
-            }
-        }?;
-        self.targets.get(index).map(Ticket::new)
-    }
-
-    /// Fills `others` with different endpoints that are not that of `first`, for its
-    /// retries. Where there are too few, the last places are none.
+    /// Picks an endpoint for a request, and fills `others` with different ones for its
+    /// retries; where there are too few, the last places are none. None where no endpoint
+    /// takes the request.
     ///
-    /// They are drawn by weight whatever the policy: most are never used, so they neither
-    /// take a turn of the round robin nor count as in flight. Takes time in proportion to
-    /// the square of the number of `others`, not to that of the endpoints.
-    pub fn alternatives(&mut self, first: &Ticket, others: &mut [Option<Rc<Target>>]) {
+    /// The others are drawn by weight whatever the policy (but for those that hash): most are
+    /// never used, so they neither take a turn of the round robin nor count as in flight.
+    pub fn pick(&mut self, hints: &Hints, others: &mut [Option<Rc<Target>>]) -> Option<Ticket> {
         others.fill(None);
-        for place in 0..others.len() {
-            let drawn = self.table.draw_unless(&mut self.rng, |index| {
-                self.targets.get(index).is_none_or(|target| {
-                    let is_target = |other: &Rc<Target>| Rc::ptr_eq(other, target);
-                    first.goes_to(target) || others.iter().flatten().any(is_target)
-                })
-            });
-            let target = drawn.and_then(|index| self.targets.get(index));
-            let (Some(target), Some(other)) = (target, others.get_mut(place)) else {
-                return;
-            };
-            *other = Some(Rc::clone(target));
+        let slice = self.slice_for(hints)?;
+        let first = self.loads.get(slice.0).and_then(|loads| loads.choose(&mut self.rng));
+        if let Some(ticket) = self.pinned(hints, slice) {
+            self.fill(others, ticket.target(), hints, slice, first);
+            return Some(ticket);
+        }
+        let mut picked = self.pick_from(hints, slice, first);
+        if picked.is_none() && self.stale {
+            // All that were left have been ejected since the last tick.
+            self.rebuild(hints.now);
+            picked = self.pick_from(hints, slice, first);
+        }
+        let ticket = picked?;
+        self.fill(others, ticket.target(), hints, slice, first);
+        Some(ticket)
+    }
+
+    /// Learns how an endpoint has answered, and how soon where that is known.
+    pub fn on_outcome(&mut self, target: &Rc<Target>, report: Report, now: Time) {
+        let Report { admission, outcome, latency } = report;
+        if let Policy::PeakEwma { decay, .. } = self.settings.policy {
+            match (outcome, latency) {
+                (Outcome::Success, Some(latency)) => {
+                    target.observe(latency, now, decay);
+                    // The others have not answered yet, and are not to look slower or faster for it.
+                    self.usual_latency.get_or_insert(latency.as_secs_f64());
+                }
+                (Outcome::Success, None) => {}
+                // An endpoint that is avoided for its failures has too few requests to be ejected
+                // ever, and as long as it is there a slow one is the better of the two.
+                _ if self.detector.is_some() => {}
+                _ => target.set_failed(Some(now)),
+            }
+        }
+        let endpoints = self.len();
+        if let Some(detector) = &mut self.detector {
+            let transition = detector.on_outcome(
+                target.monitor(),
+                admission,
+                outcome,
+                endpoints,
+                now,
+                &mut self.rng,
+            );
+            if let Some(transition) = transition {
+                self.stale = true;
+                if transition == Transition::Returned {
+                    target.set_failed(None);
+                    target.set_warming(self.settings.slow_start.map(|_| now));
+                }
+                self.events.push(PoolEvent::Endpoint(target.address().clone(), transition));
+            }
         }
     }
 
-    /// The endpoints, sorted by address.
-    pub fn targets(&self) -> &[Rc<Target>] {
-        &self.targets
+    /// Ends ejections whose time is over, judges success rates, and takes into account what has
+    /// changed since the last tick.
+    pub fn on_tick(&mut self, now: Time) {
+        if let Some(detector) = &mut self.detector {
+            let targets = self.levels.iter().flat_map(Level::targets).map(Rc::as_ref);
+            let events = &mut self.events;
+            self.stale |= detector.on_tick(targets, now, &mut self.rng, |target, transition| {
+                events.push(PoolEvent::Endpoint(target.address().clone(), transition));
+            });
+        }
+        if let Policy::PeakEwma { decay, .. } = self.settings.policy {
+            self.measure(now, decay);
+        }
+        let is_warming = || self.levels.iter().any(Level::is_warming);
+        if self.stale || now.since(self.rebuilt_at) >= self.settings.warming_step() && is_warming()
+        {
+            self.rebuild(now);
+        }
+    }
+
+    /// What has happened since the last call.
+    pub fn take_events(&mut self) -> Vec<PoolEvent> {
+        core::mem::take(&mut self.events)
+    }
+
+    /// Whether requests can be decided: an endpoint is known, or that there is none anywhere.
+    pub fn is_resolved(&self) -> bool {
+        self.levels.iter().all(Level::is_resolved) || !self.is_empty()
+    }
+
+    /// The endpoints, sorted by address within each datacenter.
+    pub fn targets(&self) -> impl Iterator<Item = &Rc<Target>> + Clone {
+        self.levels.iter().flat_map(Level::targets)
     }
 
     /// How many endpoints there are.
     pub fn len(&self) -> usize {
-        self.targets.len()
+        self.levels.iter().map(Level::len).sum()
     }
 
     /// Whether there is no endpoint.
     pub fn is_empty(&self) -> bool {
-        self.targets.is_empty()
+        self.len() == 0
     }
 
     /// The requests in flight to all endpoints; those to removed ones are not counted.
     pub fn in_flight(&self) -> u64 {
-        self.targets.iter().map(|t| u64::from(t.active())).sum()
+        self.targets().map(|t| u64::from(t.active())).sum()
     }
 
-    /// The endpoint that the round robin visits next.
-    fn next_in_turn(&self) -> Option<SocketAddr> {
-        let Picker::RoundRobin(turns) = &self.picker else {
-            return None;
-        };
-        let target = turns.next().and_then(|index| self.targets.get(index))?;
-        Some(target.address())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use core::num::NonZeroU16;
-    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    const ALL: [Policy; 3] = [Policy::RoundRobin, Policy::Random, Policy::LeastRequest];
-
-    /// Endpoints on ports 1, 2, 3 … with these weights; weight 0 leaves a port out.
-    fn snapshot(weights: &[u16]) -> Snapshot {
-        let endpoints = weights.iter().zip(1..).filter_map(|(&weight, port)| {
-            Some(Endpoint {
-                address: SocketAddr::from(([10, 0, 0, 1], port)),
-                weight: NonZeroU16::new(weight)?,
-            })
-        });
-        Snapshot::new(endpoints.collect())
+    /// The slice that a request goes to: the one that it wants, unless that is empty everywhere
+    /// and any other will do.
+    fn slice_for(&mut self, hints: &Hints) -> Option<SliceId> {
+        let wanted = self.subsets.choose(hints, &mut self.rng);
+        let is_there =
+            |id| self.levels.iter().any(|l| l.get(id).is_some_and(|slice| !slice.is_empty()));
+        match wanted {
+            Wanted::Slice(id) if id == SliceId::ALL || is_there(id) => Some(id),
+            _ if self.subsets.falls_back() => Some(SliceId::ALL),
+            _ => None,
+        }
     }
 
-    fn install(pool: &mut Pool, weights: &[u16]) {
-        pool.install(&snapshot(weights), &mut |e| e.address.to_string().into_bytes().into());
+    /// The endpoint that the client stays with, if it is there and takes requests. One of another
+    /// version than the client has asked for is none.
+    fn pinned(&self, hints: &Hints, slice: SliceId) -> Option<Ticket> {
+        let target = self.pins.as_ref()?.get(&hints.pin?)?;
+        let wanted = if hints.version.is_some() { slice } else { SliceId::ALL };
+        let levels = self.levels.iter().filter_map(|level| level.get(wanted));
+        let slice = levels.into_iter().find(|slice| slice.contains(target))?;
+        let takes = slice.is_in_panic() || target.monitor().admits();
+        takes.then(|| Ticket::new(target))
     }
 
-    fn pool(policy: Policy, seed: u64, weights: &[u16]) -> Pool {
-        let mut pool = Pool::new(policy, Rng::new(seed));
-        install(&mut pool, weights);
-        pool
-    }
-
-    fn port(ticket: &Ticket) -> u16 {
-        ticket.target().address().port()
-    }
-
-    #[test]
-    fn an_idle_pool_sends_by_weight() {
-        const SEED: u64 = 99;
-        const PICKS: u32 = 100_000;
-        let weights = [1, 2, 3, 4, 10];
-        for policy in ALL {
-            let mut pool = pool(policy, SEED, &weights);
-            let mut seen = [0_u32; 5];
-            for _ in 0..PICKS {
-                seen[usize::from(port(&pool.pick().unwrap())) - 1] += 1;
+    /// Picks from the datacenter of this preference, or from the next one that has an endpoint
+    /// to pick.
+    fn pick_from(&mut self, hints: &Hints, slice: SliceId, first: Option<usize>) -> Option<Ticket> {
+        let occasion = Occasion::new(&self.settings.policy, hints.now, self.usual_latency);
+        for index in slice::from(first, self.levels.len()) {
+            let slice = self.levels.get_mut(index).and_then(|level| level.get_mut(slice));
+            if let Some(slice) = slice
+                && let Some(target) = slice.pick(occasion, hints.hash, &mut self.rng)
+            {
+                return Some(Ticket::new(&target));
             }
-            let chi_square: f64 = weights
-                .iter()
-                .zip(seen)
-                .map(|(&weight, seen)| {
-                    let want = f64::from(PICKS) * f64::from(weight) / 20.0;
-                    (f64::from(seen) - want).powi(2) / want
-                })
-                .sum();
-            // 18.47: one in a thousand for 4 degrees of freedom.
-            assert!(chi_square < 18.47, "{policy:?}, seed {SEED}: {chi_square} of {seen:?}");
         }
+        None
     }
 
-    #[test]
-    fn least_request_avoids_a_loaded_endpoint() {
-        let mut pool = pool(Policy::LeastRequest, 1, &[1, 1, 1]);
-        let loaded = Rc::clone(&pool.targets()[1]);
-        let _load: Vec<_> = (0..10).map(|_| Ticket::new(&loaded)).collect();
-        for _ in 0..1_000 {
-            assert_ne!(port(&pool.pick().unwrap()), 2);
-        }
-    }
-
-    #[test]
-    fn least_request_loads_endpoints_by_their_weight() {
-        let mut pool = pool(Policy::LeastRequest, 1, &[1, 1, 2, 4]);
-        let _load: Vec<_> = (0..800).map(|_| pool.pick().unwrap()).collect();
-        let active: Vec<_> = pool.targets().iter().map(|t| t.active()).collect();
-        for (active, want) in active.iter().zip([100_u32, 100, 200, 400]) {
-            assert!(active.abs_diff(want) <= want / 20, "{active} for {want}");
-        }
-    }
-
-    #[test]
-    fn an_endpoint_that_stays_keeps_its_statistics_and_takes_its_new_weight() {
-        for policy in ALL {
-            let mut pool = pool(policy, 7, &[1, 1, 1]);
-            let tickets: Vec<_> = (0..6).map(|_| pool.pick().unwrap()).collect();
-            let before: Vec<_> = pool.targets().iter().map(Rc::clone).collect();
-            install(&mut pool, &[0, 5, 1, 1]);
-            assert!(Rc::ptr_eq(&before[1], &pool.targets()[0]));
-            assert!(Rc::ptr_eq(&before[2], &pool.targets()[1]));
-            assert_eq!(pool.targets()[0].weight().get(), 5);
-            assert_eq!(pool.targets()[2].active(), 0);
-            let stayed = before[1].active() + before[2].active();
-            assert_eq!(pool.in_flight(), u64::from(stayed));
-            drop(tickets);
-            assert_eq!(pool.in_flight(), 0);
-        }
-    }
-
-    #[test]
-    fn tickets_of_a_removed_endpoint_return_to_zero() {
-        let mut pool = pool(Policy::Random, 7, &[1]);
-        let tickets = [pool.pick().unwrap(), pool.pick().unwrap()];
-        let removed = Rc::clone(&pool.targets()[0]);
-        install(&mut pool, &[]);
-        install(&mut pool, &[1]);
-        assert_eq!(removed.active(), 2);
-        assert_eq!(pool.in_flight(), 0, "it came back as another");
-        drop(tickets);
-        assert_eq!(removed.active(), 0);
-    }
-
-    #[test]
-    fn a_round_robin_goes_on_where_it_was_when_endpoints_change() {
-        let mut pool = pool(Policy::RoundRobin, 5, &[1, 1, 1, 1, 1]);
-        while port(&pool.pick().unwrap()) != 2 {}
-        install(&mut pool, &[1, 1, 1, 1, 1, 1]);
-        assert_eq!(port(&pool.pick().unwrap()), 3);
-        install(&mut pool, &[1, 1, 1, 0, 1, 1]);
-        assert_eq!(port(&pool.pick().unwrap()), 5);
-        install(&mut pool, &[1, 1]);
-        assert_eq!(port(&pool.pick().unwrap()), 1);
-    }
-
-    #[test]
-    fn a_round_robin_starts_at_another_place_in_every_worker() {
-        let mut seen = [false; 4];
-        for seed in 0..40 {
-            let mut pool = pool(Policy::RoundRobin, seed, &[1, 1, 1, 1]);
-            seen[usize::from(port(&pool.pick().unwrap())) - 1] = true;
-        }
-        assert_eq!(seen, [true; 4]);
-    }
-
-    #[test]
-    fn an_empty_pool_picks_nothing_and_a_single_endpoint_is_always_picked() {
-        for policy in ALL {
-            let mut pool = Pool::new(policy, Rng::new(1));
-            assert!(pool.is_empty() && pool.pick().is_none());
-            install(&mut pool, &[1]);
-            assert_eq!(pool.len(), 1);
-            for _ in 0..10 {
-                let ticket = pool.pick().unwrap();
-                let mut others = [None, None];
-                pool.alternatives(&ticket, &mut others);
-                assert!(others.iter().all(Option::is_none));
+    /// Fills `others` with endpoints that differ from `picked` and from each other.
+    fn fill(
+        &mut self,
+        others: &mut [Option<Rc<Target>>],
+        picked: &Rc<Target>,
+        hints: &Hints,
+        slice: SliceId,
+        first: Option<usize>,
+    ) {
+        let occasion = Occasion::new(&self.settings.policy, hints.now, self.usual_latency);
+        let (levels, rng) = (&self.levels, &mut self.rng);
+        let mut slices = slice::from(first, levels.len())
+            .filter_map(|index| levels.get(index)?.get(slice))
+            .peekable();
+        let mut place = 0;
+        while let (Some(slice), true) = (slices.peek(), place < others.len()) {
+            let is_new = |target: &Rc<Target>| {
+                !Rc::ptr_eq(target, picked)
+                    && !others.iter().flatten().any(|other| Rc::ptr_eq(other, target))
+            };
+            match slice.alternative(occasion, hints.hash, rng, is_new).map(Rc::clone) {
+                found @ Some(_) => {
+                    if let Some(other) = others.get_mut(place) {
+                        *other = found;
+                    }
+                    place += 1;
+                }
+                None => {
+                    slices.next();
+                }
             }
-            install(&mut pool, &[]);
-            assert!(pool.pick().is_none());
         }
     }
 
-    #[test]
-    fn alternatives_are_distinct_and_take_no_turn() {
-        let weights = [1, 500, 1, 1];
-        let mut pool = pool(Policy::RoundRobin, 3, &weights);
-        let mut undisturbed = self::pool(Policy::RoundRobin, 3, &weights);
-        for _ in 0..200 {
-            let ticket = pool.pick().unwrap();
-            assert_eq!(port(&ticket), port(&undisturbed.pick().unwrap()));
-            let mut others = [None, None, None];
-            pool.alternatives(&ticket, &mut others);
-            let others = others.iter().flatten().map(|t| t.address().port());
-            let mut ports: Vec<_> = others.chain([port(&ticket)]).collect();
-            ports.sort_unstable();
-            assert_eq!(ports, [1, 2, 3, 4]);
+    /// Builds what picks need from the state of the endpoints as it is.
+    fn rebuild(&mut self, now: Time) {
+        let was_in_panic = self.is_in_panic();
+        for level in &self.levels {
+            level.warm(&self.settings, now);
         }
-        assert_eq!(pool.in_flight(), 0);
+        self.loads.clear();
+        for id in (0..self.subsets.len()).map(SliceId) {
+            let loads = |is: fn(&Monitor) -> bool| {
+                let healths = self.levels.iter().map(|level| level.health(id, is));
+                Loads::new(&healths.collect::<Vec<_>>())
+            };
+            let may_panic = !loads(Monitor::is_active).is_enough();
+            // An endpoint that waits for its probe has to be reached by it: a datacenter in
+            // which all do would never return.
+            self.loads.push(loads(|monitor| !monitor.is_barred()));
+            for slice in self.levels.iter_mut().filter_map(|level| level.get_mut(id)) {
+                slice.rebuild(&self.settings, may_panic, &mut self.rng);
+            }
+        }
+        self.stale = false;
+        self.rebuilt_at = now;
+        if self.is_in_panic() != was_in_panic {
+            self.events.push(PoolEvent::Panic(!was_in_panic));
+        }
+    }
+
+    fn is_in_panic(&self) -> bool {
+        let all = self.levels.iter().filter_map(|level| level.get(SliceId::ALL));
+        all.into_iter().any(|slice| slice.is_in_panic())
+    }
+
+    /// Takes the mean of the latencies, at which endpoints start that have not answered yet: at
+    /// none they would be flooded, and at a great one never tried.
+    fn measure(&mut self, now: Time, decay: Duration) {
+        let latencies = self.targets().filter_map(|target| target.latency());
+        let (sum, count) = latencies
+            .fold((0.0, 0.0), |(sum, count), one| (sum + one.value(now, decay), count + 1.0));
+        if count > 0.0 {
+            self.usual_latency = Some(sum / count);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Taking turns by weight.
 
-use core::num::NonZeroU16;
+use core::num::NonZeroU32;
 
 use crate::rng::Rng;
 
@@ -31,15 +31,15 @@ pub(super) struct RoundRobin {
     /// The slot that is visited next.
     at: usize,
     /// The credit at which a slot has its turn; the weight of the heaviest slot.
-    full: u16,
+    full: u32,
 }
 
 /// A place on the ring.
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     index: u32,
-    weight: u16,
-    credit: u16,
+    weight: u32,
+    credit: u32,
 }
 
 /// The golden ratio's fraction in units of 2⁻³²: its multiples spread evenly however many
@@ -50,22 +50,22 @@ impl RoundRobin {
     /// The slots that one pick looks at, at most.
     const MOST_LOOKS: u32 = 256;
 
-    /// A ring for these weights, of at most 2³², whose first turn is that of `first` or
+    /// A ring for these weights, each below 2³¹, whose first turn is that of `first` or
     /// shortly after.
     ///
     /// How much credit each slot starts with is random. So neither do several workers walk
     /// in step, nor does it favour anyone if rings are replaced long before a period is over.
-    pub(super) fn new(weights: &[NonZeroU16], first: usize, rng: &mut Rng) -> Self {
+    pub(super) fn new(weights: &[NonZeroU32], first: usize, rng: &mut Rng) -> Self {
         let common = weights
             .iter()
             .fold(0, |divisor, weight| greatest_common_divisor(divisor, weight.get().into()));
-        let reduced = |weight: &NonZeroU16| u64::from(weight.get()) / common.max(1);
+        let reduced = |weight: &NonZeroU32| u64::from(weight.get()) / common.max(1);
         let total: u64 = weights.iter().map(reduced).sum();
-        let full = total.div_ceil(weights.len().max(1) as u64) as u16;
+        let full = total.div_ceil(weights.len().max(1) as u64) as u32;
 
         let mut slots = Vec::with_capacity(weights.len());
         for (index, weight) in weights.iter().enumerate() {
-            let mut left = reduced(weight) as u16;
+            let mut left = reduced(weight) as u32;
             while left > 0 {
                 let weight = left.min(full);
                 left -= weight;
@@ -77,7 +77,7 @@ impl RoundRobin {
         }
         let mut phase = rng.next_u64() as u32;
         for slot in &mut slots {
-            slot.credit = ((u64::from(phase) * u64::from(full)) >> 32) as u16;
+            slot.credit = ((u64::from(phase) * u64::from(full)) >> 32) as u32;
             phase = phase.wrapping_add(GOLDEN);
         }
         let at = slots.iter().position(|slot| slot.index as usize == first);
@@ -93,10 +93,10 @@ impl RoundRobin {
             let slot = self.slots.get_mut(self.at)?;
             self.at = if is_last { 0 } else { after };
             looks += 1;
-            // Both are below 2¹⁶, so the sum is below 2¹⁷.
-            let credit = u32::from(slot.credit) + u32::from(slot.weight);
-            let left = credit.checked_sub(u32::from(self.full));
-            slot.credit = left.unwrap_or(credit) as u16;
+            // Neither is above what is full, and that is below 2³¹.
+            let credit = slot.credit + slot.weight;
+            let left = credit.checked_sub(self.full);
+            slot.credit = left.unwrap_or(credit);
             if left.is_some() || looks == Self::MOST_LOOKS {
                 return Some(slot.index as usize);
             }
@@ -137,7 +137,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn ring(of: &[u16], seed: u64) -> RoundRobin {
-        let weights: Vec<_> = of.iter().map(|&w| NonZeroU16::new(w).unwrap()).collect();
+        let weights: Vec<_> = of.iter().map(|&w| NonZeroU32::new(w.into()).unwrap()).collect();
         RoundRobin::new(&weights, 0, &mut Rng::new(seed))
     }
 

@@ -1,43 +1,97 @@
 //! What a pool keeps for each endpoint.
 
-use core::cell::Cell;
-use core::net::SocketAddr;
-use core::num::NonZeroU16;
+use core::cell::{Cell, OnceCell, RefCell};
+use core::num::{NonZeroU16, NonZeroU32};
+use core::time::Duration;
+use std::rc::Rc;
 
-use crate::model::endpoint::Endpoint;
+use crate::balance::hints::Pin;
+use crate::balance::outlier::monitor::{Admission, Monitor};
+use crate::ewma::PeakEwma;
+use crate::model::endpoint::{Address, Endpoint};
+use crate::time::Time;
 
-/// An endpoint as one worker sees it: where it is, and how much it has to do.
+/// An endpoint as one worker sees it: where it is, how much it has to do, and how it answers.
 ///
 /// Shared by `Rc` between the pool and the tickets of its requests, so it outlives its
 /// place in the pool: a request that began before the endpoint was removed still ends
 /// well. It lives as long as its address stays in the snapshots; its weight may change.
+///
+/// In this order in memory: what a choice among many endpoints looks at comes first, so that it
+/// costs one look into the memory for each of them.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Target {
-    address: SocketAddr,
-    weight: Cell<NonZeroU16>,
     active: Cell<u32>,
-    handoff: Box<[u8]>,
+    share: Cell<NonZeroU32>,
+    monitor: Monitor,
+    latency: Cell<Option<PeakEwma>>,
+    failed_at: Cell<Option<Time>>,
+    handoff: Prepared,
+    counted_in: RefCell<Vec<InFlight>>,
+    weight: Cell<NonZeroU16>,
+    warming_since: Cell<Option<Time>>,
+    pin: OnceCell<Pin>,
+    address: Address,
+}
+
+/// The requests in flight to several endpoints, each of which counts its own there.
+#[derive(Debug, Clone, Default)]
+pub(super) struct InFlight(Rc<Cell<u32>>);
+
+impl InFlight {
+    /// How many there are.
+    pub(super) fn count(&self) -> u32 {
+        self.0.get()
+    }
+}
+
+/// What tells Envoy's router to go to an endpoint, prepared when it was installed.
+#[derive(Debug, Default)]
+pub struct Prepared {
+    /// The address, or the host of a name.
+    pub first: Box<[u8]>,
+    /// The port of a name; else nothing.
+    pub second: Box<[u8]>,
 }
 
 impl Target {
     /// An idle target. `handoff` is what tells Envoy's router to go there.
-    pub(super) const fn new(endpoint: &Endpoint, handoff: Box<[u8]>) -> Self {
+    pub(super) fn new(endpoint: &Endpoint, handoff: Prepared) -> Self {
         Self {
-            address: endpoint.address,
+            address: endpoint.address.clone(),
+            pin: OnceCell::new(),
             weight: Cell::new(endpoint.weight),
+            share: Cell::new(endpoint.weight.into()),
             active: Cell::new(0),
+            counted_in: RefCell::default(),
             handoff,
+            monitor: Monitor::default(),
+            latency: Cell::new(None),
+            failed_at: Cell::new(None),
+            warming_since: Cell::new(None),
         }
     }
 
     /// Where it listens.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
+    pub const fn address(&self) -> &Address {
+        &self.address
     }
 
-    /// Its share of the traffic relative to the others.
+    /// Its opaque name; made at install for the services whose clients are told it.
+    pub fn pin(&self) -> Pin {
+        *self.pin.get_or_init(|| Pin::of(&self.address))
+    }
+
+    /// Its share of the traffic relative to the others, as Consul has it.
     pub const fn weight(&self) -> NonZeroU16 {
         self.weight.get()
+    }
+
+    /// Its share of the traffic relative to the others at this moment, a slow start included;
+    /// comparable within one pool only.
+    pub const fn share(&self) -> NonZeroU32 {
+        self.share.get()
     }
 
     /// The requests in flight to it from this worker.
@@ -46,8 +100,28 @@ impl Target {
     }
 
     /// The bytes that tell Envoy's router to go there, prepared when it was installed.
-    pub const fn handoff(&self) -> &[u8] {
+    pub const fn handoff(&self) -> &Prepared {
         &self.handoff
+    }
+
+    /// How its answers are judged.
+    pub const fn monitor(&self) -> &Monitor {
+        &self.monitor
+    }
+
+    /// Its moving latency, once it has answered.
+    pub const fn latency(&self) -> Option<PeakEwma> {
+        self.latency.get()
+    }
+
+    /// When it has failed last, since it returned.
+    pub(super) const fn failed_at(&self) -> Option<Time> {
+        self.failed_at.get()
+    }
+
+    /// Since when it comes to its full share slowly; none: it has it.
+    pub(super) const fn warming_since(&self) -> Option<Time> {
+        self.warming_since.get()
     }
 
     /// Takes over the weight of a newer snapshot.
@@ -55,13 +129,60 @@ impl Target {
         self.weight.set(weight);
     }
 
+    /// Takes over its share at this moment.
+    pub(super) fn set_share(&self, share: NonZeroU32) {
+        self.share.set(share);
+    }
+
+    /// Begins or ends a slow start.
+    pub(super) fn set_warming(&self, since: Option<Time>) {
+        self.warming_since.set(since);
+    }
+
+    /// Takes a latency into account; the first one counts as it is.
+    pub(super) fn observe(&self, latency: Duration, now: Time, decay: Duration) {
+        let mut moving = self.latency.get().unwrap_or_else(|| PeakEwma::new(latency, now));
+        moving.observe(latency, now, decay);
+        self.latency.set(Some(moving));
+    }
+
+    /// Notes when it has failed last; none: that is forgiven.
+    pub(super) fn set_failed(&self, at: Option<Time>) {
+        self.failed_at.set(at);
+    }
+
+    /// Counts its requests in `total` too, those in flight included.
+    pub(super) fn count_in(&self, InFlight(total): &InFlight) {
+        total.set(total.get().saturating_add(self.active()));
+        self.counted_in.borrow_mut().push(InFlight(Rc::clone(total)));
+    }
+
+    /// Counts its requests nowhere but for itself any more.
+    pub(super) fn count_alone(&self) {
+        self.counted_in.borrow_mut().clear();
+    }
+
     /// Counts a request that begins.
-    pub(super) fn begin(&self) {
+    pub(super) fn begin(&self) -> Admission {
         self.active.set(self.active.get().saturating_add(1));
+        for InFlight(total) in self.counted_in.borrow().iter() {
+            total.set(total.get().saturating_add(1));
+        }
+        self.monitor.begin_request()
     }
 
     /// Counts a request that ends.
-    pub(super) fn end(&self) {
+    pub(super) fn end(&self, admission: Admission) {
         self.active.set(self.active.get().saturating_sub(1));
+        for InFlight(total) in self.counted_in.borrow().iter() {
+            total.set(total.get().saturating_sub(1));
+        }
+        self.monitor.end_request(admission);
+    }
+}
+
+impl AsRef<Monitor> for Target {
+    fn as_ref(&self) -> &Monitor {
+        &self.monitor
     }
 }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::balance::outlier::monitor::Admission;
 use crate::balance::target::Target;
 
 /// A pick in flight: counts one request at its target for as long as it lives.
@@ -12,21 +13,26 @@ use crate::balance::target::Target;
 #[must_use = "a ticket that is dropped at once counts no request"]
 pub struct Ticket {
     target: Rc<Target>,
+    admission: Admission,
 }
 
 impl Ticket {
-    /// Begins a request at `target`.
+    /// Counts a request that begins.
     pub(super) fn new(target: &Rc<Target>) -> Self {
-        target.begin();
-        Self { target: Rc::clone(target) }
+        Self { target: Rc::clone(target), admission: target.begin() }
     }
 
     /// Where the request goes.
-    pub fn target(&self) -> &Target {
+    pub const fn target(&self) -> &Rc<Target> {
         &self.target
     }
 
-    /// Whether the request goes to this very target. A target that was removed and has
+    /// How its endpoint took it.
+    pub const fn admission(&self) -> Admission {
+        self.admission
+    }
+
+    /// Whether the request goes to this target. One whose address was removed and has
     /// come back is another one.
     pub fn goes_to(&self, target: &Rc<Target>) -> bool {
         Rc::ptr_eq(&self.target, target)
@@ -35,21 +41,23 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.target.end();
+        self.target.end(self.admission);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::balance::target::Prepared;
     use crate::model::endpoint::Endpoint;
+    use core::net::SocketAddr;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn a_ticket_counts_while_it_lives() {
-        let endpoint = Endpoint::new("10.0.0.1:80".parse().unwrap());
-        let target = Rc::new(Target::new(&endpoint, Box::default()));
+        let endpoint = Endpoint::new("10.0.0.1:80".parse::<SocketAddr>().unwrap());
+        let target = Rc::new(Target::new(&endpoint, Prepared::default()));
         let one = Ticket::new(&target);
         let two = Ticket::new(&target);
         assert_eq!(target.active(), 2);

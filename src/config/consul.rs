@@ -138,7 +138,7 @@ fn is_host_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=%:[]".contains(c)
 }
 
-fn scope(node: &Node<'_>) -> Result<String, ConfigError> {
+pub(super) fn scope(node: &Node<'_>) -> Result<String, ConfigError> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     node.text(Consul::MAX_SCOPE_BYTES, is_allowed, "only ASCII letters, digits, \"-\" and \"_\"")
         .map(str::to_owned)

@@ -40,8 +40,17 @@ pub enum ConfigError {
         /// Where.
         place: Place,
         /// What, and what would be right.
-        problem: Problem,
+        problem: Box<Problem>,
     },
+}
+
+impl ConfigError {
+    /// Refuses what stands at a place. The problem is boxed: it is large, and every reader
+    /// returns it by way of every other.
+    #[cold]
+    pub(super) fn refused(place: Place, problem: Problem) -> Self {
+        Self::Refused { place, problem: Box::new(problem) }
+    }
 }
 
 impl fmt::Display for ConfigError {

@@ -20,6 +20,8 @@ pub enum Handoff {
 }
 
 impl Handoff {
+    /// What the names of the headers begin with, one for each attempt.
+    pub const HEADER_PREFIX: &str = "x-consul-endpoint-";
     /// The most attempts: each is a header to write and a cluster to configure.
     pub const MAX_ATTEMPTS: u8 = 4;
     /// The attempts where none are given: one retry, which reaches another instance.
@@ -32,12 +34,20 @@ impl Handoff {
         ("headers", Self::Headers { attempts: Self::DEFAULT_ATTEMPTS }),
     ];
 
+    /// How many endpoints a request is given at most.
+    pub const fn attempts(self) -> u8 {
+        match self {
+            Self::FilterState => 1,
+            Self::Headers { attempts } => attempts,
+        }
+    }
+
     pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         let via = object.required("via", "filter_state or headers", |node| {
             node.choice("handoff", Self::CHOICES)
         })?;
-        let attempts = object.optional("attempts", |node| node.integer(1..=Self::MAX_ATTEMPTS))?;
+        let attempts = object.optional("attempts", |node| node.byte(1..=Self::MAX_ATTEMPTS))?;
         match (via, attempts) {
             (Self::Headers { .. }, Some(attempts)) => Ok(Self::Headers { attempts }),
             (Self::FilterState, Some(_)) => {

@@ -11,16 +11,27 @@
 
 mod consul;
 mod duration;
+mod endpoints;
 mod error;
 mod excerpt;
 mod handoff;
+mod hash_on;
 mod host_pattern;
+mod load_balancing;
+mod locality;
 mod node;
+mod outlier_detection;
 mod place;
+mod policy;
 mod problem;
 mod protobuf;
+mod retry_budget;
 mod service;
+mod slow_start;
+mod source;
+mod sticky;
 mod suggestion;
+mod versions;
 
 use core::ops::RangeInclusive;
 use core::time::Duration;
@@ -30,25 +41,41 @@ use log::LevelFilter;
 
 pub use self::consul::{Consistency, Consul};
 pub use self::duration::DurationError;
+pub use self::endpoints::{AddressPolicy, Cidr, CidrError};
 pub use self::error::ConfigError;
 pub use self::excerpt::Excerpt;
 pub use self::handoff::Handoff;
+pub use self::hash_on::HashOn;
 pub use self::host_pattern::{HostPattern, HostPatternError};
+pub use self::load_balancing::LoadBalancing;
+pub use self::locality::Locality;
+pub use self::outlier_detection::OutlierDetection;
 pub use self::place::Place;
+pub use self::policy::{Hashing, Policy, PolicyKind};
 pub use self::problem::Problem;
 pub use self::protobuf::StructError;
-pub use self::service::{AddressChoice, HealthThreshold, Policy, Service};
+pub use self::retry_budget::RetryBudget;
+pub use self::service::{AddressChoice, HealthThreshold, Protocol, Service};
+pub use self::slow_start::SlowStart;
+pub use self::source::Source;
+pub use self::sticky::Sticky;
+pub use self::versions::{Fallback, Share, VersionKey, Versions};
 
 use self::node::Node;
+use self::source::check_sources_fit;
 
 /// The filter's configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Where Consul is and how it is asked.
     pub consul: Consul,
     /// The services to discover, at least one and at most [`Config::MAX_SERVICES`]. No two
     /// have the same name (in any case: Consul does not tell it apart) or a host in common.
     pub services: Vec<Service>,
+    /// Where this proxy is; none: zones make no difference.
+    pub locality: Option<Locality>,
+    /// Which addresses may be endpoints.
+    pub endpoints: AddressPolicy,
     /// How a pick reaches Envoy's router.
     pub handoff: Handoff,
     /// Whether the Envoy route's metadata may name a request's service.
@@ -75,6 +102,8 @@ impl Config {
     pub const FIELDS: &[&str] = &[
         "consul",
         "services",
+        "locality",
+        "endpoints",
         "handoff",
         "route_metadata",
         "unmatched",
@@ -136,6 +165,8 @@ impl Config {
                 "an array such as [{\"name\": \"web\"}]",
                 services,
             )?,
+            locality: object.optional("locality", Locality::read)?,
+            endpoints: object.optional("endpoints", AddressPolicy::read)?.unwrap_or_default(),
             handoff: object.optional("handoff", Handoff::read)?.unwrap_or_default(),
             route_metadata: object.optional("route_metadata", Node::boolean)?.unwrap_or(false),
             unmatched: object
@@ -149,6 +180,7 @@ impl Config {
                 .unwrap_or(LevelFilter::Info),
         };
         config.check_hosts_given()?;
+        config.check_retries_possible()?;
         Ok(config)
     }
 
@@ -158,10 +190,24 @@ impl Config {
             return Ok(());
         }
         match self.services.iter().position(|service| service.hosts.is_empty()) {
-            Some(index) => Err(ConfigError::Refused {
-                place: service_place(index).field("hosts"),
-                problem: Problem::HostsNeeded,
-            }),
+            Some(index) => {
+                Err(ConfigError::refused(service_place(index).field("hosts"), Problem::HostsNeeded))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a budget for retries that the handoff leaves no endpoint for: that of names has one.
+    fn check_retries_possible(&self) -> Result<(), ConfigError> {
+        let has_one_endpoint =
+            |service: &Service| self.handoff.attempts() < 2 || service.resolve_names;
+        let is_idle =
+            |service: &Service| service.retry_budget.is_some() && has_one_endpoint(service);
+        match self.services.iter().position(is_idle) {
+            Some(index) => Err(ConfigError::refused(
+                service_place(index).field("retry_budget"),
+                Problem::NothingRetried,
+            )),
             None => Ok(()),
         }
     }
@@ -187,6 +233,7 @@ fn services(node: &Node<'_>) -> Result<Vec<Service>, ConfigError> {
     if services.is_empty() {
         return Err(node.refused(Problem::Empty { expected: "at least one service" }));
     }
+    check_sources_fit(&services, node.place().clone())?;
     check_names_differ(&services)?;
     check_hosts_differ(&services)?;
     Ok(services)
@@ -199,7 +246,7 @@ fn check_names_differ(services: &[Service]) -> Result<(), ConfigError> {
         if let Some(first) = seen.insert(service.name.to_ascii_lowercase(), index) {
             let text = Excerpt::of(&service.name);
             let problem = Problem::Repeated { text, first: place(first) };
-            return Err(ConfigError::Refused { place: place(index), problem });
+            return Err(ConfigError::refused(place(index), problem));
         }
     }
     Ok(())
@@ -213,7 +260,7 @@ fn check_hosts_differ(services: &[Service]) -> Result<(), ConfigError> {
             if let Some(first) = seen.insert(pattern, (index, host)) {
                 let text = Excerpt::of(&pattern.to_string());
                 let problem = Problem::Repeated { text, first: place(first) };
-                return Err(ConfigError::Refused { place: place((index, host)), problem });
+                return Err(ConfigError::refused(place((index, host)), problem));
             }
         }
     }

@@ -25,9 +25,14 @@ impl<'a> Node<'a> {
         Self { place: Place::root(), value }
     }
 
+    /// Where it stands.
+    pub(super) const fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Refuses what stands here.
     pub(super) fn refused(&self, problem: Problem) -> ConfigError {
-        ConfigError::Refused { place: self.place.clone(), problem }
+        ConfigError::refused(self.place.clone(), problem)
     }
 
     /// Reads an object that has none but the known fields.
@@ -36,10 +41,10 @@ impl<'a> Node<'a> {
             return Err(self.wrong_type("an object"));
         };
         match fields.keys().find(|name| !known.contains(&name.as_str())) {
-            Some(name) => Err(ConfigError::Refused {
-                place: self.place.field(name),
-                problem: Problem::UnknownField { known, suggestion: suggestion(name, known) },
-            }),
+            Some(name) => Err(ConfigError::refused(
+                self.place.field(name),
+                Problem::UnknownField { known, suggestion: suggestion(name, known) },
+            )),
             None => Ok(Object { place: self.place.clone(), fields }),
         }
     }
@@ -58,6 +63,27 @@ impl<'a> Node<'a> {
         }
         let node = |(index, value)| Self { place: self.place.item(index), value };
         items.iter().enumerate().map(|item| read(&node(item))).collect()
+    }
+
+    /// Reads an object of at most `most` fields with any names, each by `read`.
+    pub(super) fn entries<T>(
+        &self,
+        most: usize,
+        read: impl Fn(&'a str, &Node<'a>) -> Result<T, ConfigError>,
+    ) -> Result<Vec<T>, ConfigError> {
+        let Value::Object(fields) = self.value else {
+            return Err(self.wrong_type("an object"));
+        };
+        if fields.len() > most {
+            return Err(self.refused(Problem::TooMany { limit: most, found: fields.len() }));
+        }
+        let node = |name, value| Self { place: self.place.field(name), value };
+        fields.iter().map(|(name, value)| read(name, &node(name, value))).collect()
+    }
+
+    /// Whether a string stands here.
+    pub(super) fn is_string(&self) -> bool {
+        self.value.is_string()
     }
 
     /// Reads a string of any content.
@@ -91,20 +117,56 @@ impl<'a> Node<'a> {
         self.text(most, |c| !c.is_control(), "no control characters")
     }
 
+    /// Reads a token of HTTP (RFC 9110, section 5.6.2), as names of headers and of cookies
+    /// (RFC 6265, section 4.1.1) are.
+    pub(super) fn token(&self, most: usize) -> Result<&'a str, ConfigError> {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+        self.text(most, is_allowed, "only ASCII letters, digits and !#$%&'*+-.^_`|~")
+    }
+
     /// Reads `true` or `false`.
     pub(super) fn boolean(&self) -> Result<bool, ConfigError> {
         self.value.as_bool().ok_or_else(|| self.wrong_type("true or false"))
     }
 
+    /// Reads `true`, where `false` would mean nothing.
+    pub(super) fn truth(&self) -> Result<(), ConfigError> {
+        match self.value {
+            Value::Bool(true) => Ok(()),
+            _ => Err(self.wrong_type("true")),
+        }
+    }
+
+    /// Reads a number within limits, which need not be whole.
+    pub(super) fn number(&self, limits: RangeInclusive<u32>) -> Result<f64, ConfigError> {
+        let number = self.value.as_f64().ok_or_else(|| self.wrong_type("a number"))?;
+        let (least, most) = limits.into_inner();
+        if (f64::from(least)..=f64::from(most)).contains(&number) {
+            return Ok(number);
+        }
+        let found = self.value.to_string();
+        Err(self.refused(Problem::NumberOutOfRange { found, least, most }))
+    }
+
     /// Reads a whole number within limits. It may be written `2.0`: a number of a protobuf
     /// `Struct` is a double.
-    pub(super) fn integer(&self, limits: RangeInclusive<u8>) -> Result<u8, ConfigError> {
-        let number = self.value.as_f64().filter(|number| number.fract() == 0.0);
-        let number = number.ok_or_else(|| self.wrong_type("a whole number"))?;
+    pub(super) fn integer(&self, limits: RangeInclusive<u32>) -> Result<u32, ConfigError> {
+        if self.value.as_f64().is_none_or(|number| number.fract() != 0.0) {
+            return Err(self.wrong_type("a whole number"));
+        }
+        // Between the limits, and whole, the double is that number exactly.
+        self.number(limits).map(|number| number as u32)
+    }
+
+    /// Reads a whole number within limits that one byte can hold.
+    pub(super) fn byte(&self, limits: RangeInclusive<u8>) -> Result<u8, ConfigError> {
         let (least, most) = limits.into_inner();
-        (least..=most).find(|candidate| f64::from(*candidate) == number).ok_or_else(|| {
-            self.refused(Problem::NumberOutOfRange { found: self.value.to_string(), least, most })
-        })
+        self.integer(least.into()..=most.into()).map(|number| number as u8)
+    }
+
+    /// Reads a whole number of percent, up to 100.
+    pub(super) fn percent(&self) -> Result<u8, ConfigError> {
+        self.byte(0..=100)
     }
 
     /// Reads a duration within limits; see [`parse_duration`] for its form.
@@ -162,8 +224,30 @@ impl<'a> Object<'a> {
         name: &str,
         read: impl FnOnce(&Node<'a>) -> Result<T, ConfigError>,
     ) -> Result<Option<T>, ConfigError> {
-        let node = |value| Node { place: self.place.field(name), value };
-        self.fields.get(name).map(|value| read(&node(value))).transpose()
+        self.field(name).map(|node| read(&node)).transpose()
+    }
+
+    fn field(&self, name: &str) -> Option<Node<'a>> {
+        let value = self.fields.get(name)?;
+        Some(Node { place: self.place.field(name), value })
+    }
+
+    /// Reads a field that may be absent; then `slot` keeps what it has.
+    pub(super) fn set<T>(
+        &self,
+        name: &str,
+        slot: &mut T,
+        read: impl FnOnce(&Node<'a>) -> Result<T, ConfigError>,
+    ) -> Result<(), ConfigError> {
+        if let Some(value) = self.optional(name, read)? {
+            *slot = value;
+        }
+        Ok(())
+    }
+
+    /// Whether a field is there.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.fields.contains_key(name)
     }
 
     /// Reads a field that must be there; `expected` says what belongs there.
@@ -178,7 +262,7 @@ impl<'a> Object<'a> {
 
     /// Refuses a field, or its absence.
     pub(super) fn refused(&self, name: &str, problem: Problem) -> ConfigError {
-        ConfigError::Refused { place: self.place.field(name), problem }
+        ConfigError::refused(self.place.field(name), problem)
     }
 }
 
@@ -197,6 +281,10 @@ mod tests {
         for value in [json!(0), json!(-1), json!(5), json!(2.5), json!(1e300), json!("2")] {
             assert!(Node::root(&value).integer(1..=4).is_err(), "{value}");
         }
+        let most = json!(u32::MAX);
+        assert_eq!(Node::root(&most).integer(0..=u32::MAX).unwrap(), u32::MAX);
+        let beyond = json!(u64::from(u32::MAX) + 1);
+        assert!(Node::root(&beyond).integer(0..=u32::MAX).is_err());
     }
 
     #[test]

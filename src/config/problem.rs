@@ -4,9 +4,11 @@ use core::fmt;
 use core::time::Duration;
 
 use super::duration::{DurationError, Spelled};
+use super::endpoints::CidrError;
 use super::excerpt::Excerpt;
 use super::host_pattern::HostPatternError;
 use super::place::Place;
+use crate::version::VersionRangeError;
 
 /// Says what is wrong at one place of the configuration, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +46,9 @@ pub enum Problem {
         /// The number that stands there.
         found: String,
         /// The least.
-        least: u8,
+        least: u32,
         /// The most.
-        most: u8,
+        most: u32,
     },
     /// A text that is no duration.
     Duration(DurationError),
@@ -98,6 +100,83 @@ pub enum Problem {
         pattern: Excerpt,
         /// Why it is none.
         cause: HostPatternError,
+    },
+    /// A text that is no range of addresses.
+    Range {
+        /// What stands there.
+        text: Excerpt,
+        /// Why it is none.
+        cause: CidrError,
+    },
+    /// A text that is no version and no range of them.
+    Version {
+        /// What stands there.
+        text: Excerpt,
+        /// Why it is none.
+        cause: VersionRangeError,
+    },
+    /// A number, or a sum of numbers, that must be above 0.
+    Zero {
+        /// What it is.
+        noun: &'static str,
+    },
+    /// A number that must be a prime.
+    NotPrime {
+        /// The number that stands there.
+        found: u32,
+        /// The next one that is.
+        next: u32,
+    },
+    /// A least value above the most, or the like.
+    Above {
+        /// The value, with its unit.
+        found: String,
+        /// The field that it must not be above.
+        other: &'static str,
+        /// That field's value, with its unit.
+        most: String,
+    },
+    /// Not one of several fields, but none or more.
+    NotOne {
+        /// The fields.
+        fields: &'static [&'static str],
+        /// How many are given.
+        found: usize,
+    },
+    /// A field beside another one that takes its place.
+    Beside {
+        /// The other one.
+        other: &'static str,
+    },
+    /// A field of other policies.
+    OtherPolicy {
+        /// The policy that is given.
+        policy: &'static str,
+        /// The policies that use the field.
+        users: Vec<&'static str>,
+    },
+    /// A header that cannot be read, since the handoff is made by it.
+    HandoffHeader {
+        /// The header.
+        name: Excerpt,
+    },
+    /// A header that only exists under another name.
+    HostHeader,
+    /// Something to stay with a share where there are no shares.
+    NothingSplit,
+    /// A cookie beside a policy that keeps a client on its instance already.
+    StickyHash {
+        /// The policy.
+        policy: &'static str,
+    },
+    /// A budget of retries where each request has a single endpoint.
+    NothingRetried,
+    /// More pairs of service and datacenter than there are ids.
+    TooManySources {
+        /// The most.
+        limit: usize,
+        /// How many there are.
+        found: usize,
     },
     /// A service by whose hosts no request could be found, beside other services.
     HostsNeeded,
@@ -155,6 +234,48 @@ impl fmt::Display for Problem {
             }
             Self::Repeated { text, first } => write!(f, "{text} is already given at {first}"),
             Self::Host { pattern, cause } => write!(f, "{pattern} is no host pattern: {cause}"),
+            Self::Range { text, cause } => write!(f, "{text} is no range of addresses: {cause}"),
+            Self::Version { text, cause } => {
+                write!(f, "{text} is neither a version nor a range of them: {cause}")
+            }
+            Self::Zero { noun } => write!(f, "{noun} is 0; expected more"),
+            Self::NotPrime { found, next } => {
+                write!(f, "{found} is no prime; the next one is {next}")
+            }
+            Self::Above { found, other, most } => {
+                write!(f, "{found} is above {other}, which is {most}; lower it, or raise that one")
+            }
+            Self::NotOne { fields, found } => {
+                write!(f, "expected exactly one of {}, found {found}", fields.join(", "))
+            }
+            Self::Beside { other } => write!(f, "{other} is given too; leave one of them out"),
+            Self::OtherPolicy { policy, users } => {
+                write!(f, "{policy} does not use it, only {}; leave it out", users.join(" and "))
+            }
+            Self::HandoffHeader { name } => {
+                write!(f, "{name} is what the handoff is made by; expected another header")
+            }
+            Self::HostHeader => f.write_str(
+                "Envoy knows the host as :authority, by which the service was found; expected \
+                 another header",
+            ),
+            Self::NothingSplit => {
+                f.write_str("it makes a client stay with its share; give split, or leave it out")
+            }
+            Self::StickyHash { policy } => write!(
+                f,
+                "{policy} already decides by the request where it goes; leave sticky out or \
+                 choose another policy"
+            ),
+            Self::NothingRetried => f.write_str(
+                "each request is handed over with a single endpoint, so there is nothing to \
+                 retry; leave it out, or set handoff to headers with at least 2 attempts and \
+                 resolve_names to false",
+            ),
+            Self::TooManySources { limit, found } => write!(
+                f,
+                "{found} pairs of a service and a datacenter; at most {limit} are allowed"
+            ),
             Self::HostsNeeded => f.write_str(
                 "missing; of several services each needs its hosts, unless route_metadata is \
                  true and the route names the service",

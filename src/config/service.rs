@@ -1,13 +1,19 @@
 //! A service to discover.
 
+use super::consul::scope;
 use super::error::ConfigError;
 use super::excerpt::Excerpt;
 use super::host_pattern::HostPattern;
+use super::load_balancing::LoadBalancing;
 use super::node::Node;
+use super::outlier_detection::OutlierDetection;
 use super::problem::Problem;
+use super::retry_budget::RetryBudget;
+use super::sticky::Sticky;
+use super::versions::Versions;
 
 /// A service to discover: what is asked of Consul, and how an instance is picked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Service {
     /// Its name in Consul.
     pub name: String,
@@ -22,8 +28,22 @@ pub struct Service {
     pub health: HealthThreshold,
     /// Which of an instance's addresses is used.
     pub address: AddressChoice,
-    /// How an instance is picked.
-    pub policy: Policy,
+    /// The datacenters that have it, in order of preference; empty: that of `consul`.
+    pub datacenters: Vec<String>,
+    /// Whether instances may be reached by a name, which Envoy's dynamic forward proxy resolves.
+    pub resolve_names: bool,
+    /// What its instances speak.
+    pub protocol: Protocol,
+    /// How an endpoint is picked.
+    pub load_balancing: LoadBalancing,
+    /// When an endpoint is ejected for what it answers; none: never.
+    pub outlier_detection: Option<OutlierDetection>,
+    /// How a client stays with its endpoint; none: it does not.
+    pub sticky: Option<Sticky>,
+    /// Which version a request goes to; none: any.
+    pub versions: Option<Versions>,
+    /// How many requests may be retried; none: all.
+    pub retry_budget: Option<RetryBudget>,
 }
 
 impl Service {
@@ -37,11 +57,25 @@ impl Service {
     pub const MAX_TAG_BYTES: usize = 255;
     /// The most bytes of a filter: it travels in the query's URL.
     pub const MAX_FILTER_BYTES: usize = 4096;
+    /// The most datacenters.
+    pub const MAX_DATACENTERS: usize = 16;
     /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] =
-        &["name", "hosts", "tags", "filter", "health", "address", "load_balancing"];
-    /// The fields of `load_balancing` that the configuration knows.
-    pub const LOAD_BALANCING_FIELDS: &[&str] = &["policy"];
+    pub const FIELDS: &[&str] = &[
+        "name",
+        "hosts",
+        "tags",
+        "filter",
+        "health",
+        "address",
+        "datacenters",
+        "resolve_names",
+        "protocol",
+        "load_balancing",
+        "outlier_detection",
+        "sticky",
+        "versions",
+        "retry_budget",
+    ];
 
     /// Names a service and leaves all else at its default.
     pub fn new(name: impl Into<String>) -> Self {
@@ -52,23 +86,46 @@ impl Service {
             filter: None,
             health: HealthThreshold::default(),
             address: AddressChoice::default(),
-            policy: Policy::default(),
+            datacenters: Vec::new(),
+            resolve_names: false,
+            protocol: Protocol::default(),
+            load_balancing: LoadBalancing::default(),
+            outlier_detection: None,
+            sticky: None,
+            versions: None,
+            retry_budget: None,
         }
     }
 
     pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         let defaults = Self::new(object.required("name", "the service's name in Consul", name)?);
+        let load_balancing =
+            object.optional("load_balancing", LoadBalancing::read)?.unwrap_or_default();
+        let sticky = object.optional("sticky", Sticky::read)?;
+        if sticky.is_some() && load_balancing.policy.hashing().is_some() {
+            let policy = load_balancing.policy.kind().name();
+            return Err(object.refused("sticky", Problem::StickyHash { policy }));
+        }
         Ok(Self {
-            name: defaults.name,
-            hosts: object.optional("hosts", hosts)?.unwrap_or(defaults.hosts),
-            tags: object.optional("tags", tags)?.unwrap_or(defaults.tags),
+            hosts: object.optional("hosts", hosts)?.unwrap_or_default(),
+            tags: object.optional("tags", tags)?.unwrap_or_default(),
             filter: object.optional("filter", filter)?,
             health: object
                 .optional("health", |node| node.choice("health", HealthThreshold::CHOICES))?
-                .unwrap_or(defaults.health),
-            address: object.optional("address", AddressChoice::read)?.unwrap_or(defaults.address),
-            policy: object.optional("load_balancing", Policy::read)?.unwrap_or(defaults.policy),
+                .unwrap_or_default(),
+            address: object.optional("address", AddressChoice::read)?.unwrap_or_default(),
+            datacenters: object.optional("datacenters", datacenters)?.unwrap_or_default(),
+            resolve_names: object.optional("resolve_names", Node::boolean)?.unwrap_or(false),
+            protocol: object
+                .optional("protocol", |node| node.choice("protocol", Protocol::CHOICES))?
+                .unwrap_or_default(),
+            load_balancing,
+            outlier_detection: object.optional("outlier_detection", OutlierDetection::read)?,
+            sticky,
+            versions: object.optional("versions", Versions::read)?,
+            retry_budget: object.optional("retry_budget", RetryBudget::read)?,
+            ..defaults
         })
     }
 }
@@ -110,32 +167,19 @@ impl AddressChoice {
     }
 }
 
-/// How an instance is picked for a request.
+/// What an endpoint speaks, as far as its answers are judged by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Policy {
-    /// In turn, by weight.
+pub enum Protocol {
+    /// An answer is judged by its status.
     #[default]
-    RoundRobin,
-    /// At random, by weight.
-    Random,
-    /// The less busy of two at random, by weight.
-    LeastRequest,
+    Http,
+    /// An answer is judged by its `grpc-status`, in the headers or the trailers.
+    Grpc,
 }
 
-impl Policy {
-    /// The policies, as the configuration calls them.
-    pub const CHOICES: &[(&str, Self)] = &[
-        ("round_robin", Self::RoundRobin),
-        ("random", Self::Random),
-        ("least_request", Self::LeastRequest),
-    ];
-
-    fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
-        let policy = node
-            .object(Service::LOAD_BALANCING_FIELDS)?
-            .optional("policy", |node| node.choice("policy", Self::CHOICES))?;
-        Ok(policy.unwrap_or_default())
-    }
+impl Protocol {
+    /// The protocols, as the configuration calls them.
+    pub const CHOICES: &[(&str, Self)] = &[("http", Self::Http), ("grpc", Self::Grpc)];
 }
 
 /// Reads a name that can stand as one segment of a URL's path: `/` would begin another,
@@ -167,6 +211,24 @@ fn hosts(node: &Node<'_>) -> Result<Vec<HostPattern>, ConfigError> {
 fn tags(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
     let tags = node.array(Service::MAX_TAGS, |node| node.line(Service::MAX_TAG_BYTES))?;
     Ok(tags.into_iter().map(str::to_owned).collect())
+}
+
+/// Reads datacenters in their order, each once (in any case: Consul has them in lower case).
+fn datacenters(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
+    let names = node.array(Service::MAX_DATACENTERS, scope)?;
+    if names.is_empty() {
+        let expected = "a datacenter, or no datacenters field at all";
+        return Err(node.refused(Problem::Empty { expected }));
+    }
+    for (index, name) in names.iter().enumerate() {
+        let first = names.iter().position(|other| other.eq_ignore_ascii_case(name));
+        if let Some(first) = first.filter(|first| *first < index) {
+            let (text, first) = (Excerpt::of(name), node.place().item(first));
+            let problem = Problem::Repeated { text, first };
+            return Err(ConfigError::refused(node.place().item(index), problem));
+        }
+    }
+    Ok(names)
 }
 
 /// Consul itself checks the expression; it may span lines.

@@ -5,7 +5,8 @@ use core::fmt;
 use serde::de::{DeserializeSeed, Error as _, SeqAccess};
 use serde_json::error::Category;
 
-use crate::consul::dropped::Dropped;
+use crate::consul::dropped::{Dropped, Reason};
+use crate::consul::labels::Labels;
 use crate::consul::lenient::{Fill, Target};
 use crate::consul::selection::Selection;
 use crate::consul::wire::Entry;
@@ -16,7 +17,8 @@ use crate::model::snapshot::Snapshot;
 /// (`http.async_response_buffer_limit`), some 25,000 instances of the usual 1.3 KB.
 pub const MAX_BODY: usize = 32 << 20;
 
-/// The most endpoints that one service may have, those with the same address counted each.
+/// The most endpoints that one service may have, those with the same address counted each,
+/// and with them the unhealthy ones where these are counted at all.
 /// A service beyond it is more likely a mistake than a service, and a snapshot of it would
 /// be copied to every VM.
 pub const MAX_ENDPOINTS: usize = 65_536;
@@ -40,8 +42,7 @@ pub fn decode(body: &[u8], selection: &Selection) -> Result<Decoded, DecodeError
     if body.len() > MAX_BODY {
         return Err(DecodeError::TooLarge { limit: MAX_BODY, found: body.len() });
     }
-    let mut reading =
-        Reading { selection, endpoints: Vec::new(), dropped: Dropped::default(), refused: None };
+    let mut reading = Reading::new(selection);
     let mut json = serde_json::Deserializer::from_slice(body);
     let read = Fill(&mut reading).deserialize(&mut json);
     if let Some(error) = reading.refused {
@@ -49,33 +50,71 @@ pub fn decode(body: &[u8], selection: &Selection) -> Result<Decoded, DecodeError
     }
     read.map_err(|error| DecodeError::malformed(&error))?;
     json.end().map_err(|error| DecodeError::trailing(&error))?;
-    Ok(Decoded { snapshot: Snapshot::new(reading.endpoints), dropped: reading.dropped })
+    Ok(reading.into_decoded())
 }
 
 struct Reading<'s> {
     selection: &'s Selection,
+    labels: Labels,
     endpoints: Vec<Endpoint>,
     dropped: Dropped,
+    /// What unhealthy instances would be, if that is wanted.
+    unhealthy: Vec<Endpoint>,
     /// Set where the body is refused although it may be JSON.
     refused: Option<DecodeError>,
+}
+
+impl<'s> Reading<'s> {
+    fn new(selection: &'s Selection) -> Self {
+        Self {
+            selection,
+            labels: Labels::default(),
+            endpoints: Vec::new(),
+            dropped: Dropped::default(),
+            unhealthy: Vec::new(),
+            refused: None,
+        }
+    }
+
+    fn take(&mut self, entry: &Entry<'_, '_>) -> Result<(), DecodeError> {
+        match self.selection.endpoint(entry, &mut self.labels) {
+            Ok(endpoint) => self.endpoints.push(endpoint),
+            Err(reason) => {
+                self.dropped.count(reason);
+                if self.selection.counts_registered && matches!(reason, Reason::Unhealthy(_)) {
+                    let address = self.selection.address_when_healthy(entry);
+                    self.unhealthy.extend(address.map(Endpoint::new));
+                }
+            }
+        }
+        if self.endpoints.len() + self.unhealthy.len() > MAX_ENDPOINTS {
+            return Err(DecodeError::TooManyEndpoints { limit: MAX_ENDPOINTS });
+        }
+        Ok(())
+    }
+
+    fn into_decoded(self) -> Decoded {
+        let (dropped, mut snapshot) = (self.dropped, Snapshot::new(self.endpoints));
+        if self.selection.counts_registered {
+            let missing = Snapshot::new(self.unhealthy).since(&snapshot).added;
+            let registered = snapshot.len() + missing;
+            snapshot = snapshot.registering(u32::try_from(registered).unwrap_or(u32::MAX));
+        }
+        Decoded { snapshot, dropped }
+    }
 }
 
 impl<'de> Target<'de> for Reading<'_> {
     fn on_array<A: SeqAccess<'de>>(&mut self, mut entries: A) -> Result<(), A::Error> {
         loop {
-            let mut entry = Entry::new(self.selection.tag());
+            let mut entry = Entry::new(self.selection.wanted());
             if entries.next_element_seed(Fill(&mut entry))?.is_none() {
                 return Ok(());
             }
-            match self.selection.endpoint(&entry) {
-                Ok(_) if self.endpoints.len() >= MAX_ENDPOINTS => {
-                    let error = DecodeError::TooManyEndpoints { limit: MAX_ENDPOINTS };
-                    let stop = A::Error::custom(&error);
-                    self.refused = Some(error);
-                    return Err(stop);
-                }
-                Ok(endpoint) => self.endpoints.push(endpoint),
-                Err(reason) => self.dropped.count(reason),
+            if let Err(error) = self.take(&entry) {
+                let stop = A::Error::custom(&error);
+                self.refused = Some(error);
+                return Err(stop);
             }
         }
     }
@@ -169,7 +208,7 @@ impl core::error::Error for DecodeError {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{AddressChoice, HealthThreshold};
+    use crate::config::{AddressChoice, AddressPolicy, HealthThreshold};
     use crate::consul::dropped::Unhealthy;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -183,7 +222,15 @@ mod tests {
             Some(tag) => AddressChoice::Tagged(tag.to_owned()),
             None => AddressChoice::Service,
         };
-        Selection { health, address }
+        Selection {
+            health,
+            address,
+            resolve_names: false,
+            policy: AddressPolicy::default(),
+            version: None,
+            zone_key: None,
+            counts_registered: false,
+        }
     }
 
     fn passing(body: &str) -> Result<Decoded, DecodeError> {
@@ -257,6 +304,34 @@ mod tests {
         let decoded = passing(&format!("[{}, {}, {}]", entry(2), entry(9), entry(4))).unwrap();
         assert_eq!(endpoints(&decoded), ["10.0.0.1:80*9"]);
         assert_eq!(decoded.dropped, Dropped::default());
+    }
+
+    #[test]
+    fn registered_addresses_are_counted_where_that_is_wanted_and_each_one_once() {
+        let entry = |ip: &str, weight: u8, status: &str| {
+            format!(
+                r#"{{"Service": {{"Address": "{ip}", "Port": 80, "Weights": {{"Passing": {weight}}}}},
+                    "Checks": [{{"Status": "{status}"}}]}}"#
+            )
+        };
+        let body = [
+            entry("10.0.0.1", 1, "passing"),
+            entry("10.0.0.1", 1, "critical"),
+            entry("10.0.0.2", 1, "critical"),
+            entry("10.0.0.2", 1, "warning"),
+            entry("10.0.0.3", 0, "critical"),
+            entry("169.254.0.1", 1, "critical"),
+            entry("web.internal", 1, "passing"),
+        ];
+        let body = format!("[{}]", body.join(","));
+        let plain = selection(HealthThreshold::Passing, None);
+        let counting = Selection { counts_registered: true, ..plain.clone() };
+        let registered = |selection| {
+            let snapshot = decode(body.as_bytes(), selection).unwrap().snapshot;
+            (snapshot.len(), snapshot.registered())
+        };
+        assert_eq!(registered(&plain), (1, None));
+        assert_eq!(registered(&counting), (1, Some(2)));
     }
 
     #[test]

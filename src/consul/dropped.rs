@@ -1,6 +1,7 @@
 //! What was listed and takes no traffic.
 
 use core::fmt;
+use core::net::IpAddr;
 
 use crate::consul::health::Health;
 
@@ -17,30 +18,37 @@ pub struct Dropped {
     pub weightless: usize,
     /// Neither the instance nor its node has an address.
     pub no_address: usize,
-    /// The address is a name. Envoy is handed addresses only, and looking up names here
-    /// would be a second discovery with its own failures.
+    /// The address is no IP address, and the configuration does not say that names are
+    /// resolved: looking them up here would be a second discovery with its own failures.
     pub hostname: usize,
+    /// Names are resolved, and the address is neither an IP address nor a name.
+    pub bad_name: usize,
     /// The port is missing, no integer, 0, negative or above 65535. There is no default:
     /// a silent 80 has sent traffic to strangers elsewhere.
     pub bad_port: usize,
+    /// The address policy does not admit the address.
+    pub denied: Denied,
 }
 
 impl Dropped {
     /// The faulty entries: those that somebody should mend in Consul. Unhealthy and
-    /// weightless ones are as they are meant to be, and are not among them.
+    /// weightless ones are as they are meant to be, and are not among them; nor are denied
+    /// ones, for it may as well be the policy that is to be mended.
     pub const fn total(&self) -> usize {
-        self.no_service + self.no_address + self.hostname + self.bad_port
+        self.no_service + self.no_address + self.hostname + self.bad_name + self.bad_port
     }
 
     /// Whether nothing of what was dropped makes sense: no entry is out of service on
-    /// purpose or by a check that is understood, and there is at least one.
+    /// purpose, by a check that is understood or by the address policy, and there is at least
+    /// one.
     pub const fn is_nonsense(&self) -> bool {
         let Unhealthy { maintenance, critical, warning, unknown } = self.unhealthy;
-        maintenance + critical + warning + self.weightless == 0 && self.total() + unknown > 0
+        let understood = maintenance + critical + warning + self.weightless + self.denied.count;
+        understood == 0 && self.total() + unknown > 0
     }
 
     /// Counts one entry.
-    pub(super) const fn count(&mut self, reason: Reason) {
+    pub(super) fn count(&mut self, reason: Reason) {
         let counter = match reason {
             Reason::NoService => &mut self.no_service,
             Reason::Unhealthy(Health::Maintenance) => &mut self.unhealthy.maintenance,
@@ -50,10 +58,26 @@ impl Dropped {
             Reason::Weightless => &mut self.weightless,
             Reason::NoAddress => &mut self.no_address,
             Reason::Hostname => &mut self.hostname,
+            Reason::BadName => &mut self.bad_name,
             Reason::BadPort => &mut self.bad_port,
+            Reason::Denied(ip) => {
+                let least = self.denied.least.map_or(ip, |least| least.min(ip));
+                self.denied.least = Some(least);
+                &mut self.denied.count
+            }
         };
         *counter += 1;
     }
+}
+
+/// How many addresses the policy did not admit, with one of them: an operator who reads only
+/// how many would have to search for which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Denied {
+    /// How many entries.
+    pub count: usize,
+    /// The least of their addresses, the same one whatever the order of the entries.
+    pub least: Option<IpAddr>,
 }
 
 /// How many entries were not healthy enough, by their health.
@@ -86,7 +110,8 @@ impl fmt::Display for Dropped {
             (self.weightless, "of weight 0"),
             (self.no_service, "without a service"),
             (self.no_address, "without an address"),
-            (self.hostname, "with a name instead of an IP address"),
+            (self.hostname, "with a name instead of an IP address, without resolve_names"),
+            (self.bad_name, "with an address that is neither an IP address nor a name"),
             (self.bad_port, "with a port that is not from 1 to 65535"),
         ];
         let mut separator = "";
@@ -94,7 +119,13 @@ impl fmt::Display for Dropped {
             write!(f, "{separator}{count} {what}")?;
             separator = ", ";
         }
-        if separator.is_empty() { f.write_str("none") } else { Ok(()) }
+        match self.denied {
+            Denied { count, least: Some(least) } => {
+                write!(f, "{separator}{count} denied by the address policy, such as {least}")
+            }
+            Denied { .. } if separator.is_empty() => f.write_str("none"),
+            Denied { .. } => Ok(()),
+        }
     }
 }
 
@@ -106,7 +137,9 @@ pub(super) enum Reason {
     Weightless,
     NoAddress,
     Hostname,
+    BadName,
     BadPort,
+    Denied(IpAddr),
 }
 
 #[cfg(test)]
@@ -114,6 +147,10 @@ mod tests {
     use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn denied(ip: &str) -> Reason {
+        Reason::Denied(ip.parse().unwrap())
+    }
 
     #[test]
     fn the_total_counts_what_is_faulty_and_not_what_is_out_of_service() {
@@ -123,11 +160,33 @@ mod tests {
         }
         dropped.count(Reason::Weightless);
         assert_eq!((dropped.total(), dropped.unhealthy.total()), (0, 4));
-        for reason in [Reason::NoService, Reason::NoAddress, Reason::Hostname, Reason::BadPort] {
+        dropped.count(denied("169.254.0.1"));
+        assert_eq!((dropped.total(), dropped.unhealthy.total()), (0, 4));
+        for reason in [
+            Reason::NoService,
+            Reason::NoAddress,
+            Reason::Hostname,
+            Reason::BadName,
+            Reason::BadPort,
+        ] {
             dropped.count(reason);
         }
-        assert_eq!((dropped.total(), dropped.unhealthy.total()), (4, 4));
-        assert_eq!(dropped.weightless, 1);
+        assert_eq!((dropped.total(), dropped.unhealthy.total()), (5, 4));
+        assert_eq!((dropped.weightless, dropped.denied.count), (1, 1));
+    }
+
+    #[test]
+    fn what_is_denied_is_told_with_the_same_example_whatever_the_order() {
+        for order in [["169.254.169.254", "10.0.0.9"], ["10.0.0.9", "169.254.169.254"]] {
+            let mut dropped = Dropped::default();
+            assert_eq!(dropped.to_string(), "none");
+            order.iter().for_each(|ip| dropped.count(denied(ip)));
+            let text = "2 denied by the address policy, such as 10.0.0.9";
+            assert_eq!(dropped.to_string(), text);
+            dropped.count(Reason::BadPort);
+            let both = format!("1 with a port that is not from 1 to 65535, {text}");
+            assert_eq!(dropped.to_string(), both);
+        }
     }
 
     #[test]
@@ -145,6 +204,7 @@ mod tests {
             Reason::Unhealthy(Health::Maintenance),
             Reason::Unhealthy(Health::Warning),
             Reason::Weightless,
+            denied("169.254.0.1"),
         ] {
             assert!(!of(&[Reason::NoService, understood]));
         }

@@ -2,7 +2,12 @@
 
 use core::time::Duration;
 
-use crate::config::{AddressChoice, Consistency, Consul, HealthThreshold, Policy, Service};
+use crate::config::{Config, Consistency, Consul, Service};
+
+pub(super) fn config() -> Config {
+    let json = br#"{"consul": {"cluster": "consul"}, "services": [{"name": "web"}]}"#;
+    Config { consul: consul(), ..Config::parse(json).unwrap() }
+}
 
 pub(super) fn consul() -> Consul {
     Consul {
@@ -18,13 +23,5 @@ pub(super) fn consul() -> Consul {
 }
 
 pub(super) fn service(name: &str) -> Service {
-    Service {
-        name: name.into(),
-        hosts: vec![],
-        tags: vec![],
-        filter: None,
-        health: HealthThreshold::Passing,
-        address: AddressChoice::Service,
-        policy: Policy::RoundRobin,
-    }
+    Service::new(name)
 }

@@ -1,7 +1,7 @@
 //! What is asked of Consul and what its answers mean; no I/O.
 //!
 //! ```text
-//! config::{Consul, Service} ─► Query ─► Request ─► (the host sends it)
+//! config::{Config, Service} ─► Query ─► Request ─► (the host sends it)
 //!                                │
 //!      Answer or QueryError ◄─ read ◄─ Response or CallFailure
 //!                                └─► decode ─► wire ─► lenient
@@ -12,7 +12,11 @@
 
 #[cfg(test)]
 mod fixtures;
+mod host;
+mod labels;
 mod lenient;
+mod metadata;
+mod path;
 mod wire;
 
 pub mod decode;

@@ -1,10 +1,10 @@
 //! What is asked of Consul for one service.
 
-use core::fmt::Write as _;
 use core::time::Duration;
 
-use crate::config::{self, Consistency, HealthThreshold};
+use crate::config::{self, Cidr, HealthThreshold, VersionKey};
 use crate::consul::index::ConsulIndex;
+use crate::consul::path::path;
 use crate::consul::selection::Selection;
 use crate::model::service::QueryKey;
 
@@ -15,7 +15,7 @@ const PLAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// network, a busy server, a body of some MiB.
 const BLOCKING_MARGIN: Duration = Duration::from_secs(5);
 
-/// One service's question to Consul and the way to read the answer; built once, at
+/// One source's question to Consul and the way to read the answer; built once, at
 /// configuration.
 ///
 /// It asks for all instances, healthy or not (no `passing=1`): health is judged here, by
@@ -35,22 +35,25 @@ pub struct Query {
 }
 
 impl Query {
-    /// Builds the question for one service.
-    pub fn new(consul: &config::Consul, service: &config::Service) -> Self {
-        let path = path(consul, service);
-        let health = match service.health {
-            HealthThreshold::Passing => "passing",
-            HealthThreshold::Warning => "warning",
+    /// Builds the question for a service in a datacenter; none is the agent's own.
+    pub fn new(
+        config: &config::Config,
+        service: &config::Service,
+        datacenter: Option<&str>,
+    ) -> Self {
+        let consul = &config.consul;
+        let path = path(consul, service, datacenter);
+        let selection = Selection {
+            health: service.health,
+            address: service.address.clone(),
+            resolve_names: service.resolve_names,
+            policy: config.endpoints.clone(),
+            version: service.versions.as_ref().map(|versions| versions.key.clone()),
+            zone_key: config.locality.as_ref().map(|locality| locality.key.clone()),
+            // What share of them is healthy decides whether the next datacenter helps out.
+            counts_registered: service.datacenters.len() > 1,
         };
-        let selection = Selection { health: service.health, address: service.address.clone() };
-        // Tagged addresses are told apart in no case; each optional part says whether it is there.
-        let tag = selection.tag().map(str::to_ascii_lowercase);
-        let key = QueryKey::of(
-            [consul.cluster.as_str(), &consul.authority, &path, health]
-                .into_iter()
-                .chain(optional(tag.as_deref()))
-                .chain(optional(consul.token_env.as_deref())),
-        );
+        let key = key(consul, &path, &selection);
         Self {
             service: service.name.clone(),
             cluster: consul.cluster.clone(),
@@ -129,80 +132,80 @@ impl core::fmt::Display for Wait {
     }
 }
 
+/// Hashes all that decides Consul's answer or its reading. Each optional part says whether it
+/// is there, so that no two selections run into each other.
+fn key(consul: &config::Consul, path: &str, selection: &Selection) -> QueryKey {
+    let health = match selection.health {
+        HealthThreshold::Passing => "passing",
+        HealthThreshold::Warning => "warning",
+    };
+    // Tagged addresses are told apart in no case.
+    let tag = selection.tag().map(str::to_ascii_lowercase);
+    let names = if selection.resolve_names { "names" } else { "addresses" };
+    let registered = if selection.counts_registered { "registered" } else { "endpoints" };
+    let (version, version_text) = match &selection.version {
+        Some(VersionKey::Meta(key)) => ("meta", key.as_str()),
+        Some(VersionKey::TagPrefix(prefix)) => ("tag", prefix.as_str()),
+        None => ("none", ""),
+    };
+    let (allow, deny) = (ranges(&selection.policy.allow), ranges(&selection.policy.deny));
+    QueryKey::of(
+        [consul.cluster.as_str(), &consul.authority, path, health, names, registered]
+            .into_iter()
+            .chain([version, version_text])
+            .chain(optional(selection.zone_key.as_deref()))
+            .chain([allow.as_str(), deny.as_str()])
+            .chain(optional(tag.as_deref()))
+            .chain(optional(consul.token_env.as_deref())),
+    )
+}
+
 /// The parts that say whether there is a text, and which.
 fn optional(text: Option<&str>) -> impl Iterator<Item = &str> {
     [if text.is_some() { "some" } else { "none" }, text.unwrap_or_default()].into_iter()
 }
 
-/// Writes the path with all parameters but index and wait. Tags are sorted and written
-/// once each, since an instance must have all of them and their order means nothing.
-fn path(consul: &config::Consul, service: &config::Service) -> String {
-    let mut tags: Vec<&str> = service.tags.iter().map(String::as_str).collect();
-    tags.sort_unstable();
-    tags.dedup();
-    let parameters = [
-        ("dc", consul.datacenter.as_deref()),
-        ("ns", consul.namespace.as_deref()),
-        ("partition", consul.partition.as_deref()),
-        ("filter", service.filter.as_deref()),
-    ];
-    let given = parameters.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    let mut path = String::from("/v1/health/service/");
-    push_encoded(&mut path, &service.name);
-    let mut separator = '?';
-    for (name, value) in given.chain(tags.into_iter().map(|tag| ("tag", tag))) {
-        path.push(separator);
-        separator = '&';
-        path.push_str(name);
-        path.push('=');
-        push_encoded(&mut path, value);
-    }
-    let mode = match consul.consistency {
-        Consistency::Default => return path,
-        Consistency::Stale => "stale",
-        Consistency::Consistent => "consistent",
-        Consistency::Cached => "cached",
-    };
-    path.push(separator);
-    path.push_str(mode);
-    path
-}
-
-/// Percent-encodes all but the unreserved characters of RFC 3986, section 2.3.
-fn push_encoded(to: &mut String, text: &str) {
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            to.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(to, "%{byte:02X}");
-        }
-    }
+/// Writes ranges in one way, whatever their order, since that means nothing.
+fn ranges(ranges: &[Cidr]) -> String {
+    let texts: Vec<String> =
+        ranges.iter().map(|range| format!("{}/{}", range.first, range.prefix)).collect();
+    let mut texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    texts.sort_unstable();
+    texts.dedup();
+    texts.join(",")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{AddressChoice, HostPattern, Policy};
-    use crate::consul::fixtures::{consul, service};
+    use crate::config::{
+        AddressChoice, AddressPolicy, Consistency, HostPattern, LoadBalancing, Locality, Policy,
+        Versions,
+    };
+    use crate::consul::fixtures::{config, consul, service};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn plain(consul: &config::Consul, service: &config::Service) -> String {
-        Query::new(consul, service).request(None).path
+    fn query(consul: config::Consul, service: &config::Service) -> Query {
+        let datacenter = consul.datacenter.clone();
+        Query::new(&config::Config { consul, ..config() }, service, datacenter.as_deref())
+    }
+
+    fn plain(consul: config::Consul, service: &config::Service) -> String {
+        query(consul, service).request(None).path
     }
 
     #[test]
     fn a_first_request_has_no_index_and_does_not_wait() {
-        let request = Query::new(&consul(), &service("web")).request(None);
+        let request = query(consul(), &service("web")).request(None);
         assert_eq!(request.path, "/v1/health/service/web");
         assert_eq!(request.timeout, Duration::from_secs(10));
     }
 
     #[test]
     fn a_blocking_request_outlasts_the_wait_and_consuls_jitter() {
-        let query = Query::new(&consul(), &service("web"));
-        let request = query.request(Some(ConsulIndex::new(42)));
+        let built = query(consul(), &service("web"));
+        let request = built.request(Some(ConsulIndex::new(42)));
         assert_eq!(request.path, "/v1/health/service/web?index=42&wait=55s");
         assert_eq!(
             request.timeout,
@@ -233,28 +236,46 @@ mod tests {
             filter: Some(r#"Service.Meta.env == "prod""#.into()),
             ..service("web/é?")
         };
-        let query = Query::new(&consul, &service);
+        let built = query(consul, &service);
         let expected = "/v1/health/service/web%2F%C3%A9%3F?dc=dc%201&ns=team&partition=p\
                         &filter=Service.Meta.env%20%3D%3D%20%22prod%22&tag=a%26b&tag=v2&stale";
-        assert_eq!(query.request(None).path, expected);
-        let blocking = query.request(Some(ConsulIndex::ONE)).path;
+        assert_eq!(built.request(None).path, expected);
+        let blocking = built.request(Some(ConsulIndex::ONE)).path;
         assert_eq!(blocking, format!("{expected}&index=1&wait=55s"));
-        assert_eq!(query.service(), "web/é?");
+        assert_eq!(built.service(), "web/é?");
     }
 
     #[test]
     fn each_consistency_is_one_parameter() {
-        let with =
-            |consistency| plain(&config::Consul { consistency, ..consul() }, &service("web"));
+        let with = |consistency| plain(config::Consul { consistency, ..consul() }, &service("web"));
         assert_eq!(with(Consistency::Default), "/v1/health/service/web");
         assert_eq!(with(Consistency::Stale), "/v1/health/service/web?stale");
         assert_eq!(with(Consistency::Consistent), "/v1/health/service/web?consistent");
         assert_eq!(with(Consistency::Cached), "/v1/health/service/web?cached");
     }
 
+    fn versioned(key: VersionKey) -> config::Service {
+        let versions = Versions {
+            key,
+            header: None,
+            split: Vec::new(),
+            hash_on: None,
+            fallback: config::Fallback::Any,
+        };
+        config::Service { versions: Some(versions), ..service("web") }
+    }
+
+    fn locality(key: &str) -> Locality {
+        Locality { zone: None, key: key.into(), min_cluster_size: 6 }
+    }
+
+    fn admitting(allow: Vec<Cidr>, deny: Vec<Cidr>) -> config::Config {
+        config::Config { endpoints: AddressPolicy { allow, deny }, ..config() }
+    }
+
     #[test]
     fn all_that_decides_the_answer_or_its_reading_decides_the_key() {
-        let mut keys = vec![Query::new(&consul(), &service("web")).key()];
+        let mut keys = vec![query(consul(), &service("web")).key()];
         let some = || Some("x".to_owned());
         for consul in [
             config::Consul { cluster: "x".into(), ..consul() },
@@ -266,7 +287,7 @@ mod tests {
             config::Consul { token_env: some(), ..consul() },
             config::Consul { token_env: Some(String::new()), ..consul() },
         ] {
-            keys.push(Query::new(&consul, &service("web")).key());
+            keys.push(query(consul, &service("web")).key());
         }
         for service in [
             service("api"),
@@ -275,8 +296,24 @@ mod tests {
             config::Service { health: HealthThreshold::Warning, ..service("web") },
             config::Service { address: AddressChoice::Tagged("x".into()), ..service("web") },
             config::Service { address: AddressChoice::Tagged("y".into()), ..service("web") },
+            config::Service { resolve_names: true, ..service("web") },
+            config::Service { datacenters: vec!["a".into(), "b".into()], ..service("web") },
+            versioned(VersionKey::Meta("x".into())),
+            versioned(VersionKey::Meta("y".into())),
+            versioned(VersionKey::TagPrefix("x".into())),
         ] {
-            keys.push(Query::new(&consul(), &service).key());
+            keys.push(query(consul(), &service).key());
+        }
+        let range = |prefix| vec![Cidr { first: [10, 0, 0, 0].into(), prefix }];
+        for config in [
+            config::Config { locality: Some(locality("x")), ..config() },
+            config::Config { locality: Some(locality("y")), ..config() },
+            admitting(range(8), Vec::new()),
+            admitting(range(9), Vec::new()),
+            admitting(Vec::new(), range(8)),
+            admitting(range(8), range(8)),
+        ] {
+            keys.push(Query::new(&config, &service("web"), None).key());
         }
         let all = keys.len();
         keys.sort_unstable();
@@ -297,10 +334,38 @@ mod tests {
             tags: tags(["b", "a", "b"]),
             address: tagged("WAN"),
             hosts: vec![HostPattern::Exact("web.test".into())],
-            policy: Policy::LeastRequest,
+            load_balancing: LoadBalancing { policy: Policy::Random, ..LoadBalancing::default() },
             ..service("web")
         };
         let patient = config::Consul { wait: Duration::from_secs(600), ..consul() };
-        assert_eq!(Query::new(&consul(), &one).key(), Query::new(&patient, &two).key());
+        assert_eq!(query(consul(), &one).key(), query(patient, &two).key());
+
+        let ten = Cidr { first: [10, 0, 0, 0].into(), prefix: 8 };
+        let eleven = Cidr { first: [11, 0, 0, 0].into(), prefix: 8 };
+        let key = |deny| Query::new(&admitting(Vec::new(), deny), &service("web"), None).key();
+        assert_eq!(key(vec![ten, eleven]), key(vec![eleven, ten, ten]));
+
+        let mut here = config::Config { locality: Some(locality("zone")), ..config() };
+        let key = |config: &config::Config| Query::new(config, &service("web"), None).key();
+        let before = key(&here);
+        here.locality = Some(Locality { zone: Some("a".into()), ..locality("zone") });
+        assert_eq!(key(&here), before, "where this proxy is makes no difference to the answer");
+    }
+
+    #[test]
+    fn each_datacenter_of_a_service_is_asked_for_apart() {
+        let web =
+            config::Service { datacenters: vec!["dc1".into(), "dc2".into()], ..service("web") };
+        let consul = config::Consul { datacenter: Some("dc0".into()), ..consul() };
+        let services = vec![service("api"), web];
+        let config = config::Config { consul, services, ..config() };
+        let queries: Vec<_> = config
+            .sources()
+            .map(|source| Query::new(&config, source.service, source.datacenter))
+            .collect();
+        let paths: Vec<_> = queries.iter().map(|query| query.request(None).path).collect();
+        let expected = ["api?dc=dc0", "web?dc=dc1", "web?dc=dc2"];
+        assert_eq!(paths, expected.map(|end| format!("/v1/health/service/{end}")));
+        assert_ne!(queries[1].key(), queries[2].key());
     }
 }

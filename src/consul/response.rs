@@ -147,7 +147,8 @@ mod tests {
     fn query(token_env: Option<&str>) -> Query {
         let consul =
             config::Consul { token_env: token_env.map(str::to_owned), ..fixtures::consul() };
-        Query::new(&consul, &fixtures::service("web"))
+        let config = config::Config { consul, ..fixtures::config() };
+        Query::new(&config, &fixtures::service("web"), None)
     }
 
     fn response(status: u16, body: &[u8]) -> Response<'_> {

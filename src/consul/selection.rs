@@ -1,13 +1,16 @@
 //! Which instances become endpoints, and under which address.
 
-use core::net::{IpAddr, Ipv6Addr, SocketAddr};
+use core::net::SocketAddr;
 use core::num::NonZeroU16;
+use std::rc::Rc;
 
-use crate::config::{AddressChoice, HealthThreshold};
+use crate::config::{AddressChoice, AddressPolicy, HealthThreshold, VersionKey};
 use crate::consul::dropped::Reason;
 use crate::consul::health::Health;
-use crate::consul::wire::{Entry, Service};
-use crate::model::endpoint::Endpoint;
+use crate::consul::host::Host;
+use crate::consul::labels::Labels;
+use crate::consul::wire::{Entry, Service, Wanted};
+use crate::model::endpoint::{Address, Endpoint};
 
 /// How the entries of an answer are judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,22 +19,40 @@ pub struct Selection {
     pub health: HealthThreshold,
     /// Which of an instance's addresses to use.
     pub address: AddressChoice,
+    /// Whether an instance may be reached by a name.
+    pub resolve_names: bool,
+    /// Which IP addresses may be endpoints.
+    pub policy: AddressPolicy,
+    /// Where an instance says its version; none: nobody wants to know.
+    pub version: Option<VersionKey>,
+    /// The key of metadata that says a zone, where Consul itself does not; none: nobody wants
+    /// to know the zone.
+    pub zone_key: Option<String>,
+    /// Whether the registered addresses are counted, too.
+    pub counts_registered: bool,
 }
 
 impl Selection {
-    /// The name of the tagged address that is wanted, if any.
-    pub(super) fn tag(&self) -> Option<&str> {
-        match &self.address {
-            AddressChoice::Service => None,
-            AddressChoice::Tagged(name) => Some(name),
-        }
+    /// What is to be read of an entry.
+    pub(super) fn wanted(&self) -> Wanted<'_> {
+        let (version_key, version_prefix) = match &self.version {
+            Some(VersionKey::Meta(key)) => (Some(key.as_str()), None),
+            Some(VersionKey::TagPrefix(prefix)) => (None, Some(prefix.as_str())),
+            None => (None, None),
+        };
+        let zone_key = self.zone_key.as_deref();
+        Wanted { address: self.tag(), version_key, version_prefix, zone_key }
     }
 
-    /// Makes an endpoint of an entry that was read with [`Selection::tag`].
+    /// Makes an endpoint of an entry of which was read what is wanted.
     ///
     /// What is out of service is not looked at further, so only entries that would take
     /// traffic are counted as faulty.
-    pub(super) fn endpoint(&self, entry: &Entry<'_, '_>) -> Result<Endpoint, Reason> {
+    pub(super) fn endpoint(
+        &self,
+        entry: &Entry<'_, '_>,
+        labels: &mut Labels,
+    ) -> Result<Endpoint, Reason> {
         let (service, health) = (&entry.service, entry.checks.worst);
         if !service.present {
             return Err(Reason::NoService);
@@ -40,12 +61,53 @@ impl Selection {
             return Err(Reason::Unhealthy(health));
         }
         let weight = weight(service, health).ok_or(Reason::Weightless)?;
-        let (host, port) = place(entry).ok_or(Reason::NoAddress)?;
-        let ip = parse_ip(host).ok_or(Reason::Hostname)?;
-        let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
-        let address = SocketAddr::new(ip, port.ok_or(Reason::BadPort)?);
-        Ok(Endpoint { address, weight })
+        let address = self.address(entry)?;
+        let zone = self.zone_key.is_some().then(|| zone(entry, labels)).flatten();
+        let version = match self.version {
+            Some(VersionKey::Meta(_)) => labels.of(&service.meta.version),
+            Some(VersionKey::TagPrefix(_)) => labels.of(service.tags.rest()),
+            None => None,
+        };
+        Ok(Endpoint { address, weight, zone, version })
     }
+
+    /// The address at which an entry that is not healthy enough would take traffic if all of
+    /// its checks passed.
+    pub(super) fn address_when_healthy(&self, entry: &Entry<'_, '_>) -> Option<Address> {
+        weight(&entry.service, Health::Passing).and_then(|_| self.address(entry).ok())
+    }
+
+    /// The name of the tagged address that is wanted, if any.
+    pub(super) fn tag(&self) -> Option<&str> {
+        match &self.address {
+            AddressChoice::Service => None,
+            AddressChoice::Tagged(name) => Some(name),
+        }
+    }
+
+    fn address(&self, entry: &Entry<'_, '_>) -> Result<Address, Reason> {
+        let (host, port) = place(entry).ok_or(Reason::NoAddress)?;
+        let host = match Host::parse(host) {
+            Some(Host::Name(_)) | None if !self.resolve_names => return Err(Reason::Hostname),
+            host => host.ok_or(Reason::BadName)?,
+        };
+        let port = port.and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
+        let port = port.ok_or(Reason::BadPort)?;
+        match host {
+            Host::Ip(ip) if self.policy.admits(ip) => Ok(SocketAddr::new(ip, port).into()),
+            Host::Ip(ip) => Err(Reason::Denied(ip)),
+            Host::Name(name) => Ok(Address::Name(name, port)),
+        }
+    }
+}
+
+/// The zone: what Consul itself knows of the instance or else of its node (`Locality`, Consul
+/// 1.17), else what the metadata of either says.
+fn zone(entry: &Entry<'_, '_>, labels: &mut Labels) -> Option<Rc<str>> {
+    let (service, node) = (&entry.service, &entry.node);
+    [&service.locality.zone, &node.locality.zone, &service.meta.zone, &node.meta.zone]
+        .into_iter()
+        .find_map(|zone| labels.of(zone))
 }
 
 /// The weight for this health; `None` where it is 0.
@@ -82,18 +144,6 @@ fn place<'e>(entry: &'e Entry<'_, '_>) -> Option<(&'e str, Option<i64>)> {
     .map(|(host, port)| (host.as_ref(), port))
 }
 
-/// Parses an IPv4 address, or an IPv6 address with or without brackets; no zone.
-///
-/// An IPv4 address written as an IPv6 one (`::ffff:10.0.0.1`) becomes what it is: one place
-/// has one address, whoever compares it. Unspecified and multicast addresses are passed on.
-fn parse_ip(host: &str) -> Option<IpAddr> {
-    let ip = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(inner) => IpAddr::V6(inner.parse::<Ipv6Addr>().ok()?),
-        None => host.parse::<IpAddr>().ok()?,
-    };
-    Some(ip.to_canonical())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,12 +160,27 @@ mod tests {
         choice: AddressChoice,
         json: &Value,
     ) -> Result<String, Reason> {
-        let selection = Selection { health, address: choice };
-        let text = json.to_string();
-        let mut entry = Entry::new(selection.tag());
-        Fill(&mut entry).deserialize(&mut serde_json::Deserializer::from_str(&text)).unwrap();
-        let endpoint = selection.endpoint(&entry)?;
+        let endpoint = judge_by(&Selection { health, address: choice, ..plain() }, json)?;
         Ok(format!("{}*{}", endpoint.address, endpoint.weight))
+    }
+
+    fn judge_by(selection: &Selection, json: &Value) -> Result<Endpoint, Reason> {
+        let text = json.to_string();
+        let mut entry = Entry::new(selection.wanted());
+        Fill(&mut entry).deserialize(&mut serde_json::Deserializer::from_str(&text)).unwrap();
+        selection.endpoint(&entry, &mut Labels::default())
+    }
+
+    fn plain() -> Selection {
+        Selection {
+            health: HealthThreshold::Passing,
+            address: SERVICE,
+            resolve_names: false,
+            policy: AddressPolicy::default(),
+            version: None,
+            zone_key: None,
+            counts_registered: false,
+        }
     }
 
     fn passing(json: &Value) -> Result<String, Reason> {
@@ -167,11 +232,74 @@ mod tests {
     }
 
     #[test]
-    fn ipv6_is_read_with_and_without_brackets_and_mapped_ipv4_is_ipv4() {
-        assert_eq!(passing(&at("2001:db8::1", &json!(80))).unwrap(), "[2001:db8::1]:80*1");
-        assert_eq!(passing(&at("[2001:db8::1]", &json!(80))).unwrap(), "[2001:db8::1]:80*1");
-        assert_eq!(passing(&at("::ffff:10.0.0.9", &json!(80))).unwrap(), "10.0.0.9:80*1");
-        assert_eq!(passing(&at("0.0.0.0", &json!(80))).unwrap(), "0.0.0.0:80*1");
+    fn an_address_that_the_policy_does_not_admit_is_denied_and_a_name_never_is() {
+        for ip in ["0.0.0.0", "169.254.169.254", "[fe80::1]", "::ffff:169.254.0.1"] {
+            let denied = passing(&at(ip, &json!(80)));
+            assert!(matches!(denied, Err(Reason::Denied(_))), "{ip}: {denied:?}");
+        }
+        assert_eq!(passing(&at("169.254.0.1", &json!(0))), Err(Reason::BadPort));
+        let first = core::net::IpAddr::from([10, 0, 0, 0]);
+        let allow = vec![crate::config::Cidr { first, prefix: 8 }];
+        let selection = Selection {
+            policy: AddressPolicy { allow, deny: Vec::new() },
+            resolve_names: true,
+            ..plain()
+        };
+        let address = |host| judge_by(&selection, &at(host, &json!(80))).map(|e| e.address);
+        assert!(address("10.1.2.3").is_ok());
+        assert_eq!(address("11.0.0.1"), Err(Reason::Denied([11, 0, 0, 1].into())));
+        assert_eq!(address("Web.Internal."), Ok(Address::Name("web.internal".into(), 80)));
+        assert_eq!(address("web internal"), Err(Reason::BadName));
+        assert_eq!(address("127.1"), Err(Reason::BadName));
+    }
+
+    #[test]
+    fn a_zone_is_what_consul_knows_or_else_what_the_metadata_says() {
+        let selection = Selection { zone_key: Some("zone".into()), ..plain() };
+        let own = json!({"Locality": {"Zone": "s"}, "Meta": {"zone": "sm"}});
+        let of_node = json!({"Locality": {"Zone": "n"}, "Meta": {"zone": "nm"}});
+        let zone = |selection: &Selection, forgotten: &[&str]| {
+            let mut service = json!({"Address": "10.0.0.1", "Port": 80});
+            let mut node = json!({});
+            for (to, from) in [(&mut service, &own), (&mut node, &of_node)] {
+                to["Locality"] = from["Locality"].clone();
+                to["Meta"] = from["Meta"].clone();
+            }
+            for path in forgotten {
+                let side = if path.starts_with('s') { &mut service } else { &mut node };
+                *side.pointer_mut(&path[1..]).unwrap() = json!("");
+            }
+            let entry = json!({"Service": service, "Node": node});
+            judge_by(selection, &entry).unwrap().zone.map(|zone| zone.to_string())
+        };
+        let order = ["s/Locality/Zone", "n/Locality/Zone", "s/Meta/zone", "n/Meta/zone"];
+        for (n, expected) in ["s", "n", "sm", "nm"].into_iter().enumerate() {
+            assert_eq!(zone(&selection, &order[..n]).as_deref(), Some(expected));
+        }
+        assert_eq!(zone(&selection, &order), None);
+        assert_eq!(zone(&plain(), &[]), None, "nobody wants to know");
+    }
+
+    #[test]
+    fn a_version_is_a_value_of_metadata_or_the_rest_of_a_tag() {
+        let version = |key: Option<VersionKey>, service: Value| {
+            let selection = Selection { version: key, ..plain() };
+            let mut entry = json!({"Service": service});
+            entry["Service"]["Address"] = json!("10.0.0.1");
+            entry["Service"]["Port"] = json!(80);
+            judge_by(&selection, &entry).unwrap().version.map(|version| version.to_string())
+        };
+        let labelled = json!({"Meta": {"version": "1.2.3"}, "Tags": ["a", "v=2", "v=3"]});
+        let meta = || Some(VersionKey::default());
+        let tag = || Some(VersionKey::TagPrefix("v=".into()));
+        assert_eq!(version(meta(), labelled.clone()).as_deref(), Some("1.2.3"));
+        assert_eq!(version(tag(), labelled.clone()).as_deref(), Some("2"));
+        assert_eq!(version(None, labelled), None);
+        for none in [json!({}), json!({"Meta": {"version": ""}, "Tags": ["v="]})] {
+            assert_eq!((version(meta(), none.clone()), version(tag(), none)), (None, None));
+        }
+        let long = json!({"Meta": {"version": "1".repeat(256)}});
+        assert_eq!(version(meta(), long), None);
     }
 
     #[test]

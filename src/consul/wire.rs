@@ -10,6 +10,7 @@ use serde::de::{MapAccess, SeqAccess};
 
 use crate::consul::health::Health;
 use crate::consul::lenient::{Fill, Target, next_name, skip};
+use crate::consul::metadata::{Fields, Tags};
 
 /// One instance of a service: what is known of it, not yet what to make of it.
 #[derive(Debug, Default)]
@@ -19,13 +20,33 @@ pub(super) struct Entry<'de, 's> {
     pub(super) checks: Checks,
 }
 
+/// What is kept of an entry beside what everyone needs; all else is passed over.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Wanted<'s> {
+    /// The name of a tagged address; in any case, since configurations and versions of Consul
+    /// differ in it.
+    pub(super) address: Option<&'s str>,
+    /// The key of metadata that says a version.
+    pub(super) version_key: Option<&'s str>,
+    /// The beginning of a tag that says a version.
+    pub(super) version_prefix: Option<&'s str>,
+    /// The key of metadata that says a zone, where Consul itself does not; none: no zone.
+    pub(super) zone_key: Option<&'s str>,
+}
+
 impl<'s> Entry<'_, 's> {
-    /// An empty entry that will keep the tagged address of this name, if any; in any case,
-    /// since configurations and versions of Consul differ in it.
-    pub(super) fn new(tag: Option<&'s str>) -> Self {
+    /// An empty entry that will keep what is wanted.
+    pub(super) fn new(wanted: Wanted<'s>) -> Self {
         let mut entry = Self::default();
-        entry.node.tagged.name = tag;
-        entry.service.tagged.name = tag;
+        entry.node.tagged.name = wanted.address;
+        // What Consul itself calls it.
+        let zone_field = wanted.zone_key.map(|_| "Zone");
+        entry.node.locality = Fields::new(None, zone_field);
+        entry.node.meta = Fields::new(None, wanted.zone_key);
+        entry.service.tagged.name = wanted.address;
+        entry.service.locality = Fields::new(None, zone_field);
+        entry.service.meta = Fields::new(wanted.version_key, wanted.zone_key);
+        entry.service.tags = Tags::new(wanted.version_prefix);
         entry
     }
 }
@@ -51,6 +72,9 @@ pub(super) struct Node<'de, 's> {
     pub(super) address: Cow<'de, str>,
     /// A node's tagged addresses are plain strings; empty where there is none.
     pub(super) tagged: Tagged<'s, Cow<'de, str>>,
+    /// Where Consul knows it to be (1.17 and later).
+    pub(super) locality: Fields<'de, 's>,
+    pub(super) meta: Fields<'de, 's>,
 }
 
 impl<'de> Target<'de> for Node<'de, '_> {
@@ -59,6 +83,10 @@ impl<'de> Target<'de> for Node<'de, '_> {
             match name.as_ref() {
                 "Address" => fields.next_value_seed(Fill(&mut self.address))?,
                 "TaggedAddresses" => fields.next_value_seed(Fill(&mut self.tagged))?,
+                "Locality" if self.locality.is_wanted() => {
+                    fields.next_value_seed(Fill(&mut self.locality))?;
+                }
+                "Meta" if self.meta.is_wanted() => fields.next_value_seed(Fill(&mut self.meta))?,
                 _ => skip(&mut fields)?,
             }
         }
@@ -76,6 +104,10 @@ pub(super) struct Service<'de, 's> {
     pub(super) port: Option<i64>,
     pub(super) weights: Weights,
     pub(super) tagged: Tagged<'s, ServiceAddress<'de>>,
+    /// Where Consul knows it to be (1.17 and later); empty where its node's counts.
+    pub(super) locality: Fields<'de, 's>,
+    pub(super) meta: Fields<'de, 's>,
+    pub(super) tags: Tags<'de, 's>,
 }
 
 impl<'de> Target<'de> for Service<'de, '_> {
@@ -87,6 +119,11 @@ impl<'de> Target<'de> for Service<'de, '_> {
                 "Port" => fields.next_value_seed(Fill(&mut self.port))?,
                 "Weights" => fields.next_value_seed(Fill(&mut self.weights))?,
                 "TaggedAddresses" => fields.next_value_seed(Fill(&mut self.tagged))?,
+                "Locality" if self.locality.is_wanted() => {
+                    fields.next_value_seed(Fill(&mut self.locality))?;
+                }
+                "Meta" if self.meta.is_wanted() => fields.next_value_seed(Fill(&mut self.meta))?,
+                "Tags" if self.tags.is_wanted() => fields.next_value_seed(Fill(&mut self.tags))?,
                 _ => skip(&mut fields)?,
             }
         }
@@ -213,7 +250,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn read<'de, 's>(json: &'de str, tag: Option<&'s str>) -> Entry<'de, 's> {
-        let mut entry = Entry::new(tag);
+        let mut entry = Entry::new(Wanted { address: tag, ..Wanted::default() });
         Fill(&mut entry).deserialize(&mut serde_json::Deserializer::from_str(json)).unwrap();
         entry
     }

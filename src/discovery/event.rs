@@ -6,7 +6,7 @@ use crate::consul::query::Request;
 use crate::consul::response::{CallFailure, Response};
 use crate::discovery::notice::Notice;
 use crate::discovery::watch::QueryId;
-use crate::model::service::ServiceId;
+use crate::model::service::SourceId;
 use crate::model::snapshot::Snapshot;
 use crate::shared::head::Rank;
 use crate::shared::key::{Cas, Key, VmId};
@@ -15,8 +15,8 @@ use crate::shared::members::{Member, QueueId};
 /// A callout: whose, and which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId {
-    /// The service that is asked for.
-    pub service: ServiceId,
+    /// The source that is asked for.
+    pub source: SourceId,
     /// The number of the query.
     pub query: QueryId,
 }
@@ -26,12 +26,17 @@ pub struct CallId {
 pub enum Event<'a> {
     /// The timer; how suitable this VM is to fetch now.
     Tick(Rank),
-    /// This VM's queue had this message: something was published.
+    /// This VM's queue had this message.
     Woken(&'a [u8]),
-    /// A request needs this service, and it is not resolved here: look whether another VM
+    /// A request needs this source, and it is not resolved here: look whether another VM
     /// has published it. Leads to loads and an install, never to a callout or a claim, so
     /// that it may be handled while a request is.
-    Missed(ServiceId),
+    Missed(SourceId),
+    /// A request could not reach an endpoint of this source: let Consul be asked once more,
+    /// for it is likely to know. Rate-limited, so every such request may say so. Leads to a
+    /// load and a message at most, never to a callout, so that it may be handled while a
+    /// request is.
+    Suspected(SourceId),
     /// This VM's configuration is in use no longer. Leads to loads and stores only.
     Leaving,
     /// The queue exists now.
@@ -110,17 +115,17 @@ pub enum Command {
         /// What to ask.
         request: Request,
     },
-    /// Route requests of the service by this snapshot from now on.
+    /// Route requests by this snapshot of the source from now on.
     Install {
-        /// The service.
-        service: ServiceId,
+        /// The source.
+        source: SourceId,
         /// Its endpoints.
         snapshot: Snapshot,
     },
     /// Tell the operator.
     Notice {
-        /// The service that it is about.
-        service: ServiceId,
+        /// The source that it is about.
+        source: SourceId,
         /// What has happened.
         notice: Notice,
     },

@@ -11,7 +11,7 @@ use crate::model::snapshot::Change;
 use crate::shared::CodecError;
 use crate::shared::head::Term;
 
-/// Something about one service that is counted, shown or logged.
+/// Something about one source that is counted, shown or logged.
 ///
 /// Those that are logged are transitions; none of them comes with every query.
 #[derive(Debug)]
@@ -59,7 +59,9 @@ impl Notice {
                 Some(Level::Info)
             }
             // An instance that is out of service is no reason to worry.
-            Self::Dropped(dropped) if dropped.total() == 0 => Some(Level::Info),
+            Self::Dropped(dropped) if dropped.total() + dropped.denied.count == 0 => {
+                Some(Level::Info)
+            }
             Self::FetcherLost | Self::Failing(_) | Self::Dropped(_) | Self::Unreadable(_) => {
                 Some(Level::Warn)
             }
@@ -80,11 +82,18 @@ impl fmt::Display for Notice {
             Self::Recovered(errors) => {
                 write!(f, "consul answers again after {errors} failed attempts")
             }
-            Self::Published { change, endpoints } => write!(
-                f,
-                "{endpoints} endpoints ({} added, {} removed, {} with another weight)",
-                change.added, change.removed, change.reweighted
-            ),
+            Self::Published { change, endpoints } => {
+                let Change { added, removed, reweighted, relabelled, is_recounted } = change;
+                write!(f, "{endpoints} endpoints ({added} added, {removed} removed")?;
+                write!(f, ", {reweighted} with another weight")?;
+                if *relabelled > 0 {
+                    write!(f, ", {relabelled} with another zone or version")?;
+                }
+                if *is_recounted {
+                    f.write_str(", another number of them registered")?;
+                }
+                f.write_str(")")
+            }
             Self::Dropped(dropped) => write!(f, "left out of the answer: {dropped}"),
             Self::Age { age, endpoints } => {
                 write!(f, "{endpoints} endpoints, confirmed {} ms ago", age.as_millis())

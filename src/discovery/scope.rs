@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::discovery::event::{Command, Expect};
-use crate::model::service::QueryKey;
+use crate::discovery::letter::Letter;
 use crate::rng::Rng;
 use crate::shared::key::Key;
 use crate::time::Time;
@@ -16,14 +16,20 @@ pub struct Scope<'a> {
     pub rng: &'a mut Rng,
     /// What is to be done.
     pub out: &'a mut VecDeque<Command>,
-    /// The queries whose new snapshot the other VMs are to be told of.
-    pub news: &'a mut Vec<QueryKey>,
+    /// What other VMs are to be told.
+    pub post: &'a mut Vec<Letter>,
 }
 
 impl Scope<'_> {
     /// Asks for a value of shared data.
     pub(super) fn load(&mut self, key: Key) {
         self.out.push_back(Command::Load(key));
+    }
+
+    /// Sends a letter, by way of the list of members.
+    pub(super) fn send(&mut self, letter: Letter) {
+        self.post.push(letter);
+        self.load(Key::Members);
     }
 
     /// Wants a value written to shared data.

@@ -1,6 +1,6 @@
-//! One service: its lease, its watch, and the snapshot that is published.
+//! One source: its lease, its watch, and the snapshot that is published.
 //!
-//! What a tracker does follows from what stands in the service's head, which it loads at
+//! What a tracker does follows from what stands in the source's head, which it loads at
 //! every tick. A follower loads the record that the head points to. The fetcher asks
 //! Consul, and publishes in three steps that another VM may interrupt anywhere: store the
 //! record, load the head to see that the lease is still ours, and store the head that
@@ -9,26 +9,29 @@
 use core::time::Duration;
 
 use crate::consul::dropped::Dropped;
-use crate::consul::error::ErrorKind;
 use crate::consul::query::Query;
 use crate::consul::response::{CallFailure, Response};
+use crate::discovery::contact::Contact;
 use crate::discovery::event::{CallId, Command, Expect};
 use crate::discovery::lease::{Lease, Vacancy, Verdict};
+use crate::discovery::letter::{Letter, Recipient};
 use crate::discovery::notice::Notice;
+use crate::discovery::outcome::Outcome;
 use crate::discovery::publication::{Next, Publication, obsolete};
 use crate::discovery::scope::Scope;
-use crate::discovery::watch::{Outcome, QueryId, Watch};
-use crate::model::service::{QueryKey, ServiceId};
+use crate::discovery::suspicion::Suspicion;
+use crate::discovery::watch::{QueryId, Watch};
+use crate::model::service::{QueryKey, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::shared::head::{Head, Rank, Term};
 use crate::shared::key::{Cas, Key, VmId};
+use crate::shared::message::Message;
 use crate::shared::record::{Record, Version};
-use crate::time::Time;
 
-/// One service, as one VM sees it.
+/// One source, as one VM sees it.
 #[derive(Debug)]
 pub struct Tracker {
-    service: ServiceId,
+    source: SourceId,
     me: VmId,
     query: Query,
     lease: Lease,
@@ -39,10 +42,8 @@ pub struct Tracker {
     write: Write,
     installed: Option<Record>,
     publication: Publication,
-    /// How old the published endpoints were at some moment.
-    contact: Option<(Duration, Time)>,
-    failing: Option<ErrorKind>,
-    dropped: Dropped,
+    contact: Contact,
+    suspicion: Suspicion,
 }
 
 /// One at a time: all that follows from an event is carried out before the next event.
@@ -68,9 +69,9 @@ enum Write {
 
 impl Tracker {
     /// Starts with nothing known.
-    pub fn new(me: VmId, service: ServiceId, query: Query, wait: Duration) -> Self {
+    pub fn new(me: VmId, source: SourceId, query: Query, wait: Duration) -> Self {
         Self {
-            service,
+            source,
             me,
             query,
             lease: Lease::new(me),
@@ -79,9 +80,8 @@ impl Tracker {
             write: Write::Renewal,
             installed: None,
             publication: Publication::default(),
-            contact: None,
-            failing: None,
-            dropped: Dropped::default(),
+            contact: Contact::default(),
+            suspicion: Suspicion::new(me),
         }
     }
 
@@ -115,6 +115,22 @@ impl Tracker {
         self.load_head(Look::Peek, scope);
     }
 
+    /// Takes a suspicion of this VM's own. A fetcher asks at its next tick: the request that
+    /// raised it may be gone before an answer comes, and the answer with it.
+    pub fn on_suspected(&mut self, scope: &mut Scope<'_>) {
+        if self.is_fetcher() {
+            self.watch.on_suspicion(scope.now);
+        } else if let Some(letter) = self.suspicion.poll_letter(self.key(), scope.now) {
+            scope.send(letter);
+        }
+    }
+
+    /// Takes another VM's suspicion; one that fetches no longer is the wrong one to tell.
+    pub fn on_told_of_suspicion(&mut self, scope: &mut Scope<'_>) {
+        self.watch.on_suspicion(scope.now);
+        self.ask_if_due(scope);
+    }
+
     /// Gives the lease away, if it is ours: this VM's configuration is in use no longer.
     pub fn leave(&mut self, scope: &mut Scope<'_>) {
         if self.is_fetcher() {
@@ -133,6 +149,7 @@ impl Tracker {
             }
             None => None,
         };
+        self.suspicion.on_head(head.as_ref());
         let expect = cas.map_or(Expect::Absent, Expect::Unchanged);
         match self.look {
             Look::Peek => {}
@@ -209,20 +226,14 @@ impl Tracker {
         match self.watch.on_answer(id, answer, current, scope.now, scope.rng) {
             Outcome::Late => return,
             Outcome::Failed(error) => {
-                let kind = error.kind();
-                self.notice(Notice::Called(Err(kind)), scope);
-                if self.failing.replace(kind) != Some(kind) {
-                    self.notice(Notice::Failing(error), scope);
-                }
-                return;
+                let told = self.contact.on_error(error);
+                return told.for_each(|notice| self.notice(notice, scope));
             }
-            Outcome::Reread => {
-                self.notice(Notice::Called(Ok(())), scope);
-                return self.ask_if_due(scope);
-            }
-            Outcome::Unchanged => self.on_good_answer(failures, dropped, scope),
+            Outcome::Wasted(kind) => return self.notice(Notice::Called(Err(kind)), scope),
+            Outcome::Older | Outcome::Reread => self.notice(Notice::Called(Ok(())), scope),
+            Outcome::Unchanged => self.on_good_answer(dropped, failures, scope),
             Outcome::Changed(snapshot) => {
-                self.on_good_answer(failures, dropped, scope);
+                self.on_good_answer(dropped, failures, scope);
                 self.publish(term, snapshot, scope);
             }
         }
@@ -243,7 +254,7 @@ impl Tracker {
             Verdict::Lead => self.ask_if_due(scope),
             Verdict::Renew(term) => {
                 self.write = Write::Renewal;
-                if let (Some(age), Some(record)) = (self.age(scope.now), &self.installed) {
+                if let (Some(age), Some(record)) = (self.contact.age(scope.now), &self.installed) {
                     let endpoints = record.snapshot.len();
                     self.notice(Notice::Age { age, endpoints }, scope);
                 }
@@ -256,7 +267,7 @@ impl Tracker {
                     self.installed.is_none() && head.is_some_and(|head| head.rank == Rank::LEAVING);
                 let published = published.filter(|_| !is_stale);
                 self.write = Write::Claim { vacancy };
-                self.contact = published.map(|_| (age, scope.now));
+                self.contact.begin(published.map(|_| age), scope.now);
                 self.store_head(term, rank, published, expect, scope);
             }
             Verdict::Deposed => self.depose(scope),
@@ -312,26 +323,19 @@ impl Tracker {
         self.install(record, scope);
         self.watch.on_applied(scope.now);
         self.notice(Notice::Published { change, endpoints }, scope);
-        scope.news.push(self.key());
-        scope.load(Key::Members);
+        let message = Message::News(self.key());
+        scope.send(Letter { to: Recipient::Everyone, message });
         self.ask_if_due(scope);
     }
 
-    fn on_good_answer(&mut self, failures: u32, dropped: Option<Dropped>, scope: &mut Scope<'_>) {
-        self.contact = Some((Duration::ZERO, scope.now));
-        self.notice(Notice::Called(Ok(())), scope);
-        if self.failing.take().is_some() {
-            self.notice(Notice::Recovered(failures), scope);
-        }
-        if let Some(dropped) = dropped.filter(|dropped| *dropped != self.dropped) {
-            self.dropped = dropped;
-            self.notice(Notice::Dropped(dropped), scope);
-        }
+    fn on_good_answer(&mut self, dropped: Option<Dropped>, failures: u32, scope: &mut Scope<'_>) {
+        let told = self.contact.on_answer(dropped.unwrap_or_default(), failures, scope.now);
+        told.for_each(|notice| self.notice(notice, scope));
     }
 
     fn install(&mut self, record: Record, scope: &mut Scope<'_>) {
         let snapshot = record.snapshot.clone();
-        scope.out.push_back(Command::Install { service: self.service, snapshot });
+        scope.out.push_back(Command::Install { source: self.source, snapshot });
         self.installed = Some(record);
     }
 
@@ -344,9 +348,7 @@ impl Tracker {
         self.lease = Lease::new(self.me);
         self.watch.stop();
         self.publication = Publication::default();
-        self.failing = None;
-        // Whoever fetches next begins with nothing left out, this VM too.
-        self.dropped = Dropped::default();
+        self.contact.end();
     }
 
     fn ask_if_due(&mut self, scope: &mut Scope<'_>) {
@@ -358,7 +360,7 @@ impl Tracker {
         }
         let query = &self.query;
         if let Some(ask) = self.watch.poll_query(scope.now, |index| query.request(index).timeout) {
-            let call = CallId { service: self.service, query: ask.id };
+            let call = CallId { source: self.source, query: ask.id };
             let request = query.request(ask.index);
             scope.out.push_back(Command::Call { call, request });
         }
@@ -377,16 +379,12 @@ impl Tracker {
         expect: Expect,
         scope: &mut Scope<'_>,
     ) {
-        let age = self.age(scope.now).unwrap_or_default();
+        let age = self.contact.age(scope.now).unwrap_or_default();
         let head = Head { owner: self.me, term, rank, published, age };
         scope.store(Key::Head(self.key()), head.encode(), expect);
     }
 
-    fn age(&self, now: Time) -> Option<Duration> {
-        self.contact.map(|(age, then)| age.saturating_add(now.since(then)))
-    }
-
     fn notice(&self, notice: Notice, scope: &mut Scope<'_>) {
-        scope.out.push_back(Command::Notice { service: self.service, notice });
+        scope.out.push_back(Command::Notice { source: self.source, notice });
     }
 }

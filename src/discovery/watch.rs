@@ -1,9 +1,16 @@
-//! One service's blocking queries, one after the other.
+//! One source's blocking queries, one after the other.
 //!
 //! The rules are Consul's (<https://developer.hashicorp.com/consul/api-docs/features/blocking>):
 //! the first query carries no index; an index that went back is dropped and the service
 //! read again before anything is applied; an error drops the index; an answer is no proof of
 //! a change; and the index moves on only after its answer was applied.
+//!
+//! Beside a query that blocks there may be an extra one that does not, when an endpoint is
+//! suspected to be gone ([`Watch::on_suspicion`]). It never disturbs the one that blocks. Its
+//! answer counts only if its index is higher than that of what was applied last: a lower one
+//! comes from a server that lags behind, or from a Consul that was restored, which the
+//! blocking query finds out by the rules above. And once it was applied, an answer to the
+//! blocking query is old news up to that index.
 
 use core::time::Duration;
 
@@ -11,7 +18,9 @@ use crate::backoff::Backoff;
 use crate::consul::error::QueryError;
 use crate::consul::index::ConsulIndex;
 use crate::consul::response::Answer;
+use crate::discovery::outcome::Outcome;
 use crate::discovery::pace::Pace;
+use crate::discovery::reread::Reread;
 use crate::model::snapshot::Snapshot;
 use crate::rng::Rng;
 use crate::time::Time;
@@ -37,6 +46,7 @@ pub struct Watch {
     index: Option<ConsulIndex>,
     retry: Backoff,
     pace: Pace,
+    reread: Reread,
     held: Duration,
     /// From when on queries may block.
     settled: Time,
@@ -48,7 +58,8 @@ enum State {
     Stopped,
     /// The next query is due then.
     Idle { due: Time },
-    /// A query is out.
+    /// A query is out. Its answer must not be older than `index`, on which it blocks unless an
+    /// extra query has moved it on.
     Asking { id: QueryId, index: Option<ConsulIndex>, asked: Time, lost: Time },
     /// An answer waits to be published.
     Applying { index: ConsulIndex },
@@ -63,21 +74,6 @@ pub struct Ask {
     pub index: Option<ConsulIndex>,
 }
 
-/// What an answer has led to.
-#[derive(Debug)]
-pub enum Outcome {
-    /// Nothing: no query waits for this answer any more.
-    Late,
-    /// Nothing to apply: Consul's index went back, and the service is read again.
-    Reread,
-    /// The endpoints are those that are known already.
-    Unchanged,
-    /// These are the endpoints; publish them, then call [`Watch::on_applied`].
-    Changed(Snapshot),
-    /// The endpoints stay as they are.
-    Failed(QueryError),
-}
-
 impl Watch {
     /// Starts stopped. `wait` is how long Consul may hold a query.
     pub fn new(wait: Duration) -> Self {
@@ -87,6 +83,7 @@ impl Watch {
             index: None,
             retry: Backoff::new(FIRST_RETRY, LONGEST_RETRY),
             pace: Pace::new(),
+            reread: Reread::new(),
             held: wait / 2,
             settled: Time::ZERO,
         }
@@ -103,6 +100,15 @@ impl Watch {
     /// Stops watching. A query that is out cannot be called back; its answer will be late.
     pub const fn stop(&mut self) {
         self.state = State::Stopped;
+        self.reread.stop();
+    }
+
+    /// Wants an extra query beside the one that blocks. Where none blocks, the next answer is
+    /// as good: it was asked for by now, or is asked for as soon as Consul's errors allow.
+    pub fn on_suspicion(&mut self, now: Time) {
+        if let State::Asking { index: Some(_), .. } = self.state {
+            self.reread.want(now);
+        }
     }
 
     /// Errors in a row until now.
@@ -119,24 +125,29 @@ impl Watch {
         now: Time,
         timeout: impl FnOnce(Option<ConsulIndex>) -> Duration,
     ) -> Option<Ask> {
-        let State::Idle { due } = self.state else {
-            return None;
+        let index = match self.state {
+            State::Idle { due } if now >= due => self.index,
+            State::Asking { index: Some(_), .. } if self.reread.is_due(now) => None,
+            _ => return None,
         };
-        if now < due || self.index.is_some() && now < self.settled {
+        if index.is_some() && now < self.settled {
             return None;
         }
         self.last = QueryId(self.last.0.wrapping_add(1));
-        let (id, index) = (self.last, self.index);
+        let id = self.last;
         let lost = now + timeout(index) + GIVE_UP;
-        self.state = State::Asking { id, index, asked: now, lost };
+        match self.state {
+            State::Asking { .. } => self.reread.on_sent(id, lost),
+            _ => self.state = State::Asking { id, index, asked: now, lost },
+        }
         Some(Ask { id, index })
     }
 
-    /// The query that is out, when its callout has neither returned nor failed in time.
+    /// A query that is out, when its callout has neither returned nor failed in time.
     pub fn poll_lost(&self, now: Time) -> Option<QueryId> {
         match self.state {
             State::Asking { id, lost, .. } if now >= lost => Some(id),
-            _ => None,
+            _ => self.reread.lost(now),
         }
     }
 
@@ -149,12 +160,16 @@ impl Watch {
         now: Time,
         rng: &mut Rng,
     ) -> Outcome {
+        if self.reread.take(id) {
+            return self.on_reread(answer, current);
+        }
         let State::Asking { id: expected, index: sent, asked, .. } = self.state else {
             return Outcome::Late;
         };
         if id != expected {
             return Outcome::Late;
         }
+        self.reread.settle();
         let answer = match answer.and_then(|answer| answer.instead_of(current)) {
             Ok(answer) => answer,
             Err(error) => {
@@ -196,6 +211,36 @@ impl Watch {
             self.state = State::Idle { due: self.pace.on_change(now) };
         }
     }
+
+    /// Takes the answer to an extra query. Without an index to compare it with, a plain query
+    /// is out or due, and that one is believed. The index moves on before the answer is
+    /// applied: should that fail, another VM has the lease, and this watch stops.
+    fn on_reread(
+        &mut self,
+        answer: Result<Answer, QueryError>,
+        current: Option<&Snapshot>,
+    ) -> Outcome {
+        let answer = match answer.and_then(|answer| answer.instead_of(current)) {
+            Ok(answer) => answer,
+            Err(error) => return Outcome::Wasted(error.kind()),
+        };
+        let known = match (&mut self.state, &mut self.index) {
+            (State::Asking { index: Some(index), .. }, _) | (State::Idle { .. }, Some(index)) => {
+                index
+            }
+            _ => return Outcome::Older,
+        };
+        if answer.index < *known {
+            return Outcome::Older;
+        }
+        let snapshot = answer.decoded.snapshot;
+        let is_known = answer.index == *known || current == Some(&snapshot);
+        *known = answer.index;
+        if is_known {
+            return Outcome::Unchanged;
+        }
+        Outcome::Changed(snapshot)
+    }
 }
 
 #[cfg(test)]
@@ -214,7 +259,7 @@ mod tests {
     }
 
     fn answer(n: u64, ports: &[u16]) -> Result<Answer, QueryError> {
-        let endpoint = |&port| Endpoint::new(([10, 0, 0, 1], port).into());
+        let endpoint = |&port| Endpoint::new(core::net::SocketAddr::from(([10, 0, 0, 1], port)));
         let snapshot = Snapshot::new(ports.iter().map(endpoint).collect());
         Ok(Answer { index: index(n), decoded: Decoded { snapshot, dropped: Dropped::default() } })
     }

@@ -1,10 +1,18 @@
-//! What identifies a service.
+//! What identifies a service, and the places where it is looked for.
 
 use core::fmt;
 
 /// The position of a service in the configuration's list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId(pub u16);
+
+/// The position of a source: a service in one of its datacenters.
+///
+/// Sources stand in the order of the services and, within one, in that of its datacenters;
+/// a service that names none is one source. Discovery knows sources only: each has a query,
+/// a lease and a snapshot of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceId(pub u16);
 
 /// A 128-bit hash of all that decides what Consul answers for a service and how the
 /// answer is read. Two configurations that ask for the same thing have the same key, and

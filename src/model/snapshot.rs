@@ -8,19 +8,35 @@ use crate::model::endpoint::Endpoint;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
     endpoints: Vec<Endpoint>,
+    registered: Option<u32>,
 }
 
 impl Snapshot {
     /// Sorts the endpoints; of those that share an address the heaviest stays.
     pub fn new(mut endpoints: Vec<Endpoint>) -> Self {
-        endpoints.sort_unstable_by_key(|e| (e.address, core::cmp::Reverse(e.weight)));
-        endpoints.dedup_by_key(|e| e.address);
-        Self { endpoints }
+        endpoints.sort_unstable_by(|a, b| {
+            (&a.address, b.weight, &a.version, &a.zone)
+                .cmp(&(&b.address, a.weight, &b.version, &b.zone))
+        });
+        endpoints.dedup_by(|later, earlier| later.address == earlier.address);
+        Self { endpoints, registered: None }
+    }
+
+    /// The same, of so many addresses that are registered, healthy or not.
+    pub fn registering(self, registered: u32) -> Self {
+        Self { registered: Some(registered), ..self }
     }
 
     /// The endpoints, sorted by address.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
+    }
+
+    /// How many addresses would take traffic if all of their instances were healthy: what
+    /// the endpoints are a share of. Told only where that share decides something, so that
+    /// no one else is told of every instance that falls ill.
+    pub const fn registered(&self) -> Option<u32> {
+        self.registered
     }
 
     /// How many there are.
@@ -37,12 +53,15 @@ impl Snapshot {
     pub fn since(&self, earlier: &Self) -> Change {
         let (mut old, mut new) =
             (earlier.endpoints.iter().peekable(), self.endpoints.iter().peekable());
-        let mut change = Change::default();
+        let is_recounted = earlier.registered != self.registered;
+        let mut change = Change { is_recounted, ..Change::default() };
         loop {
             match (old.peek(), new.peek()) {
                 (None, None) => return change,
                 (Some(a), Some(b)) if a.address == b.address => {
                     change.reweighted += usize::from(a.weight != b.weight);
+                    let is_relabelled = (&a.zone, &a.version) != (&b.zone, &b.version);
+                    change.relabelled += usize::from(is_relabelled);
                     old.next();
                     new.next();
                 }
@@ -72,18 +91,23 @@ pub struct Change {
     pub removed: usize,
     /// In both, with another weight.
     pub reweighted: usize,
+    /// In both, with another zone or another version.
+    pub relabelled: usize,
+    /// Whether another number of addresses is registered.
+    pub is_recounted: bool,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::net::SocketAddr;
     use core::num::NonZeroU16;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn endpoint(port: u16, weight: u16) -> Endpoint {
-        let address = format!("10.0.0.1:{port}").parse().unwrap();
-        Endpoint { address, weight: NonZeroU16::new(weight).unwrap() }
+        let address = format!("10.0.0.1:{port}").parse::<SocketAddr>().unwrap();
+        Endpoint::new(address).weighing(NonZeroU16::new(weight).unwrap())
     }
 
     #[test]
@@ -99,8 +123,27 @@ mod tests {
         let old = Snapshot::new(vec![endpoint(1, 1), endpoint(2, 1), endpoint(3, 1)]);
         let new =
             Snapshot::new(vec![endpoint(2, 5), endpoint(3, 1), endpoint(4, 1), endpoint(5, 1)]);
-        assert_eq!(new.since(&old), Change { added: 2, removed: 1, reweighted: 1 });
-        assert_eq!(old.since(&Snapshot::default()), Change { added: 3, removed: 0, reweighted: 0 });
+        let came = Change { added: 2, removed: 1, reweighted: 1, ..Change::default() };
+        assert_eq!(new.since(&old), came);
+        let all = Change { added: 3, ..Change::default() };
+        assert_eq!(old.since(&Snapshot::default()), all);
         assert_eq!(old.since(&old), Change::default());
+    }
+
+    #[test]
+    fn a_zone_a_version_and_the_number_of_the_registered_are_changes_too() {
+        let labelled = |zone: Option<&str>, version: Option<&str>| {
+            let (zone, version) = (zone.map(Into::into), version.map(Into::into));
+            Snapshot::new(vec![Endpoint { zone, version, ..endpoint(1, 1) }])
+        };
+        let old = labelled(Some("a"), Some("1.0"));
+        let relabelled = Change { relabelled: 1, ..Change::default() };
+        for new in [labelled(Some("b"), Some("1.0")), labelled(Some("a"), None)] {
+            assert_eq!(new.since(&old), relabelled);
+        }
+        let recounted = Change { is_recounted: true, ..Change::default() };
+        assert_eq!(old.clone().registering(2).since(&old), recounted);
+        let more = old.clone().registering(3);
+        assert_eq!(more.since(&old.registering(2)), recounted);
     }
 }

@@ -1,11 +1,12 @@
 //! Discovery's [`Host`], on Envoy's host calls.
 
 use core::time::Duration;
-use std::time::Instant;
 
 use hashbrown::HashMap;
 
-use crate::config::Config;
+use crate::balance::outlier::transition::Transition;
+use crate::balance::pool::PoolEvent;
+use crate::config::{Config, Source};
 use crate::consul::query::Request;
 use crate::consul::response::{
     CallFailure, FILTERED_HEADER, INDEX_HEADER, Refusal, Response, UPSTREAM_HEADER,
@@ -13,7 +14,8 @@ use crate::consul::response::{
 use crate::discovery::event::{CallId, Expect};
 use crate::discovery::notice::Notice;
 use crate::driver::Host;
-use crate::model::service::ServiceId;
+use crate::model::service::{ServiceId, SourceId};
+use crate::proxy::clock::Start;
 use crate::proxy::host::{self, CalloutId, CalloutRefused, Headers};
 use crate::proxy::metrics::Metrics;
 use crate::shared::key::{Cas, Key};
@@ -26,12 +28,13 @@ const PROBED: usize = 1_024;
 /// What a root context can do.
 #[derive(Debug)]
 pub(super) struct ConsulHost {
-    start: Instant,
+    pub(super) start: Start,
     cluster: String,
     authority: String,
     token: Option<Token>,
     /// The environment variable that was to hold the token and does not.
     missing_token: Option<String>,
+    /// What log lines call each source.
     names: Vec<String>,
     calls: HashMap<CalloutId, CallId>,
     /// The timer's period that discovery wants.
@@ -65,12 +68,12 @@ impl ConsulHost {
         let token = token_env.and_then(Token::read);
         let missing_token = token_env.filter(|_| token.is_none()).map(str::to_owned);
         Self {
-            start: host::clock(),
+            start: Start::now(),
             cluster: config.consul.cluster.clone(),
             authority: config.consul.authority.clone(),
             token,
             missing_token,
-            names: config.services.iter().map(|service| service.name.clone()).collect(),
+            names: config.sources().map(name).collect(),
             calls: HashMap::new(),
             period,
             metrics: Metrics::define(config),
@@ -82,15 +85,50 @@ impl ConsulHost {
         self.period
     }
 
+    /// Tells the operator what has happened to endpoints.
+    pub(super) fn on_pool_event(&self, service: ServiceId, event: &PoolEvent) {
+        self.metrics.on_pool_event(service, event);
+        let Some(name) = self.names.get(usize::from(service.0)) else {
+            return;
+        };
+        match event {
+            PoolEvent::Endpoint(address, Transition::Ejected(cause)) => {
+                log::warn!("service {name}: this worker has ejected {address}: {}", cause.name());
+            }
+            PoolEvent::Endpoint(address, Transition::Returned) => {
+                log::info!("service {name}: {address} has answered, and takes its share again");
+            }
+            PoolEvent::Panic(true) => log::warn!(
+                "service {name}: too few endpoints are left; this worker uses the ejected ones too"
+            ),
+            PoolEvent::TooManyVersions { found } => log::warn!(
+                "service {name}: {found} versions are more than a header can name; those that few \
+                 instances have go by the fallback"
+            ),
+            PoolEvent::Panic(false) => {
+                log::info!("service {name}: enough endpoints are left without the ejected ones");
+            }
+        }
+    }
+
     /// The call that a callout belongs to; only once.
     pub(super) fn take_call(&mut self, callout: CalloutId) -> Option<CallId> {
         self.calls.remove(&callout)
     }
 }
 
+/// The service's name, with the datacenter where it has several.
+fn name(source: Source<'_>) -> String {
+    let name = &source.service.name;
+    match source.datacenter.filter(|_| source.service.datacenters.len() > 1) {
+        Some(datacenter) => format!("{name} in {datacenter}"),
+        None => name.clone(),
+    }
+}
+
 impl Host for ConsulHost {
     fn now(&mut self) -> Time {
-        Time::from_start(host::clock().saturating_duration_since(self.start))
+        self.start.time()
     }
 
     fn register_queue(&mut self, name: &str) -> QueueId {
@@ -146,8 +184,8 @@ impl Host for ConsulHost {
         Ok(())
     }
 
-    fn notice(&mut self, service: ServiceId, notice: &Notice) {
-        self.metrics.on_notice(service, notice);
+    fn notice(&mut self, source: SourceId, notice: &Notice) {
+        self.metrics.on_notice(source, notice);
         if let (Notice::Elected(_), Some(variable)) = (notice, self.missing_token.take()) {
             log::warn!(
                 "no ACL token: the environment variable {variable} is not set, or holds none; \
@@ -155,8 +193,7 @@ impl Host for ConsulHost {
                  the vm_config's environment_variables.host_env_keys"
             );
         }
-        if let (Some(level), Some(name)) = (notice.level(), self.names.get(usize::from(service.0)))
-        {
+        if let (Some(level), Some(name)) = (notice.level(), self.names.get(usize::from(source.0))) {
             log::log!(level, "service {name}: {notice}");
         }
     }

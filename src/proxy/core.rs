@@ -3,22 +3,26 @@
 use core::time::Duration;
 use std::rc::Rc;
 
-use crate::balance::ticket::Ticket;
 use crate::config::{Config, Handoff};
 use crate::consul::query::Query;
 use crate::consul::response::CallFailure;
 use crate::discovery::agent::Agent;
 use crate::discovery::event::Event;
 use crate::driver::{self, Host};
-use crate::model::service::ServiceId;
+use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::consul_host::{CalloutAnswer, ConsulHost};
 use crate::proxy::host::{self, CalloutId};
 use crate::proxy::stream::{self, EnvoyStream};
-use crate::proxy::waiting::{TicketSlot, Waiter, Waiting};
+use crate::proxy::unseen::Unseen;
+use crate::proxy::waiting::{ForwardSlot, Waiter, Waiting};
+use crate::request::answer::{self, Next};
 use crate::request::{Manner, Verdict};
 use crate::rng::Rng;
 use crate::router::Router;
+use crate::router::answer::{Attempt, Lesson};
+use crate::router::decision::Forward;
 use crate::router::reply::Reply;
+use crate::router::wants::Wants;
 use crate::shared::head::Rank;
 use crate::shared::members::QueueId;
 
@@ -33,23 +37,25 @@ pub(super) struct Core {
     manner: Manner,
     warmup_timeout: Duration,
     waiting: Waiting,
+    unseen: Unseen,
     /// The timer's period, as Envoy was told.
     period: Duration,
 }
 
 /// What a request's own context has to do.
 pub(super) enum Step {
-    /// Let it go on; count it by the ticket, if there is one.
-    Continue(Option<Ticket>),
-    /// Leave it paused: it is answered, or waits for a ticket to come by the slot.
-    Stop(Option<TicketSlot>),
+    /// Let it go on; it counts at its endpoint, if it goes to one.
+    Continue(Option<Forward>),
+    /// Leave it paused: it is answered, or waits for its way to come by the slot.
+    Stop(Option<ForwardSlot>),
 }
 
 impl Core {
     /// Starts with nothing resolved. Touches nothing that VMs share: the canary does this too.
     pub(super) fn new(config: &Config) -> Self {
         let mut rng = Rng::new(host::random());
-        let queries = config.services.iter().map(|s| Query::new(&config.consul, s)).collect();
+        let queries =
+            config.sources().map(|s| Query::new(config, s.service, s.datacenter)).collect();
         let agent = Agent::new(queries, config.consul.wait, rng.split());
         let host = ConsulHost::new(config, agent.tick_period());
         Self {
@@ -60,6 +66,7 @@ impl Core {
             },
             warmup_timeout: config.warmup_timeout,
             waiting: Waiting::default(),
+            unseen: Unseen::default(),
             period: agent.tick_period(),
             agent,
             host,
@@ -75,6 +82,9 @@ impl Core {
     pub(super) fn on_tick(&mut self, root: u32, rank: Rank) {
         self.host.metrics.flush();
         self.run(Event::Tick(rank));
+        let now = self.host.now();
+        let host = &self.host;
+        self.router.on_tick(now, |service, event| host.on_pool_event(service, &event));
         self.release(root);
     }
 
@@ -114,19 +124,20 @@ impl Core {
 
     /// Handles the headers of a request.
     pub(super) fn on_request(&mut self, context: u32) -> Step {
-        let service = self.manner.find(&self.router, &mut EnvoyStream);
-        let mut verdict = self.manner.handle(&mut self.router, service, &mut EnvoyStream);
+        let mut stream = self.stream();
+        let service = self.manner.find(&self.router, &mut stream);
+        let mut verdict = self.manner.handle(&mut self.router, service, &mut stream);
         if let Verdict::Wait(service, _) = verdict {
             // Another VM may have resolved it already, above all where this one has just
             // been started anew by this very request.
-            self.run(Event::Missed(service));
-            verdict = self.manner.handle(&mut self.router, Some(service), &mut EnvoyStream);
+            self.tell(service, Event::Missed);
+            verdict = self.manner.handle(&mut self.router, Some(service), &mut stream);
         }
         match verdict {
             Verdict::Pass => Step::Continue(None),
-            Verdict::Forward(ticket) => {
-                self.count_pick(service);
-                Step::Continue(Some(ticket))
+            Verdict::Forward(forward) => {
+                self.host.metrics.on_forward(&forward);
+                Step::Continue(Some(forward))
             }
             Verdict::Reply(reply) => {
                 self.reply(&reply);
@@ -136,13 +147,66 @@ impl Core {
         }
     }
 
+    /// Handles the headers of an answer; `ended` says that nothing follows.
+    pub(super) fn on_answer(&mut self, forward: &mut Forward, ended: bool) -> Next {
+        let mut stream = self.stream();
+        let (lesson, next) = answer::on_headers(&mut self.router, forward, ended, &mut stream);
+        self.unseen.on_answer();
+        self.take(forward.service(), lesson);
+        next
+    }
+
+    /// Handles the trailers of an answer.
+    pub(super) fn on_trailers(
+        &mut self,
+        forward: &Forward,
+        attempt: Attempt,
+        latency: Option<Duration>,
+    ) {
+        let mut stream = self.stream();
+        let lesson = answer::on_trailers(&mut self.router, forward, attempt, latency, &mut stream);
+        self.take(forward.service(), lesson);
+    }
+
+    /// Handles the end of a request that was never answered, as far as this filter was shown.
+    pub(super) fn on_unanswered(&mut self, forward: &Forward) {
+        let wants = self.router.wants(forward.service());
+        if wants.is_some_and(Wants::answers) && self.unseen.on_unanswered() {
+            log::warn!(
+                "outlier_detection, peak_ewma, sticky and retry_budget learn nothing: Envoy shows \
+                 no answers; add proxy_on_response_headers and proxy_on_response_trailers to the \
+                 vm_config's allowed_capabilities"
+            );
+        }
+    }
+
     /// Forgets a request that ended while it waited.
     pub(super) fn on_waiter_gone(&mut self, context: u32) {
         self.waiting.remove(context);
     }
 
+    /// Lets discovery hear of something about each source of a service.
+    fn tell(&mut self, service: ServiceId, event: impl Fn(SourceId) -> Event<'static>) {
+        for source in self.router.sources(service) {
+            self.run(event(source));
+        }
+    }
+
     fn run(&mut self, event: Event<'_>) {
         driver::run(&mut self.agent, &mut self.router, &mut self.host, event);
+    }
+
+    /// Counts what an answer has taught, and lets Consul be asked about what could not be
+    /// reached.
+    fn take(&mut self, service: ServiceId, lesson: Lesson) {
+        self.host.metrics.on_failures(service, lesson.failures);
+        if lesson.suspects {
+            self.tell(service, Event::Suspected);
+        }
+    }
+
+    fn stream(&self) -> EnvoyStream {
+        EnvoyStream { start: self.host.start }
     }
 
     fn wait(&mut self, context: u32, service: ServiceId, reply: Rc<Reply>) -> Step {
@@ -150,7 +214,7 @@ impl Core {
             self.reply(&reply);
             return Step::Stop(None);
         }
-        let slot = TicketSlot::default();
+        let slot = ForwardSlot::default();
         let deadline = self.host.now() + self.warmup_timeout;
         self.waiting.add(context, Waiter { service, deadline, reply, slot: Rc::clone(&slot) });
         self.set_timer();
@@ -191,21 +255,16 @@ impl Core {
 
     fn release_one(&mut self, waiter: Waiter) {
         let service = Some(waiter.service);
-        match self.manner.handle(&mut self.router, service, &mut EnvoyStream) {
-            Verdict::Forward(ticket) => {
-                self.count_pick(service);
-                waiter.slot.set(Some(ticket));
+        let mut stream = self.stream();
+        match self.manner.handle(&mut self.router, service, &mut stream) {
+            Verdict::Forward(forward) => {
+                self.host.metrics.on_forward(&forward);
+                waiter.slot.set(Some(forward));
                 host::resume();
             }
             Verdict::Pass => host::resume(),
             Verdict::Reply(reply) => self.reply(&reply),
             Verdict::Wait(..) => self.reply(&waiter.reply),
-        }
-    }
-
-    fn count_pick(&self, service: Option<ServiceId>) {
-        if let Some(service) = service {
-            self.host.metrics.on_pick(service);
         }
     }
 

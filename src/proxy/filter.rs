@@ -1,16 +1,20 @@
 //! The HTTP context: one request.
 
+use core::mem;
+use core::time::Duration;
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use crate::balance::ticket::Ticket;
 use crate::proxy::core::{Core, Step};
 use crate::proxy::host;
 use crate::proxy::root::note_serving;
-use crate::proxy::waiting::TicketSlot;
+use crate::proxy::waiting::ForwardSlot;
+use crate::request::answer::Next;
+use crate::router::answer::Attempt;
+use crate::router::decision::Forward;
 
 /// One request. It is counted at its endpoint until Envoy deletes this context, however the
 /// request ends: there is no other callback to miss.
@@ -23,11 +27,15 @@ pub(super) struct Filter {
 enum State {
     /// Its headers were not seen yet, or it belongs to no endpoint.
     Idle,
-    /// It is at an endpoint.
+    /// It is paused; where it goes comes by the slot.
+    Waiting(ForwardSlot),
+    /// It is at an endpoint, which has not answered yet.
+    InFlight(Forward),
+    /// It is at an endpoint that has answered; what that has done is known from the trailers.
+    Answering { forward: Forward, attempt: Attempt, latency: Option<Duration> },
+    /// It is at an endpoint that has answered.
     #[expect(dead_code, reason = "held to be dropped with the request")]
-    InFlight(Ticket),
-    /// It is paused; its ticket comes by the slot.
-    Waiting(TicketSlot),
+    Answered(Forward),
 }
 
 impl Filter {
@@ -45,21 +53,58 @@ impl HttpContext for Filter {
         let step = self.core.borrow_mut().on_request(self.id);
         let (state, action) = match step {
             Step::Continue(None) => (State::Idle, Action::Continue),
-            Step::Continue(Some(ticket)) => (State::InFlight(ticket), Action::Continue),
+            Step::Continue(Some(forward)) => (State::InFlight(forward), Action::Continue),
             Step::Stop(None) => (State::Idle, Action::Pause),
             Step::Stop(Some(slot)) => (State::Waiting(slot), Action::Pause),
         };
         self.state = state;
         action
     }
+
+    fn on_http_response_headers(&mut self, _: usize, ended: bool) -> Action {
+        let forward = match mem::replace(&mut self.state, State::Idle) {
+            State::InFlight(forward) => Some(forward),
+            State::Waiting(slot) => {
+                let forward = slot.take();
+                if forward.is_none() {
+                    // Envoy has answered while it waited.
+                    self.core.borrow_mut().on_waiter_gone(self.id);
+                }
+                forward
+            }
+            // Answered by this filter or another one.
+            State::Idle | State::Answering { .. } | State::Answered(_) => None,
+        };
+        if let Some(mut forward) = forward {
+            let next = self.core.borrow_mut().on_answer(&mut forward, ended);
+            self.state = match next {
+                Next::Nothing => State::Answered(forward),
+                Next::Trailers { attempt, latency } => {
+                    State::Answering { forward, attempt, latency }
+                }
+            };
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        if let State::Answering { forward, attempt, latency } = &self.state {
+            self.core.borrow_mut().on_trailers(forward, *attempt, *latency);
+        }
+        Action::Continue
+    }
 }
 
 impl Drop for Filter {
     fn drop(&mut self) {
-        if let State::Waiting(slot) = &self.state
-            && slot.take().is_none()
-        {
-            self.core.borrow_mut().on_waiter_gone(self.id);
+        match mem::replace(&mut self.state, State::Idle) {
+            State::Waiting(slot) => {
+                if slot.take().is_none() {
+                    self.core.borrow_mut().on_waiter_gone(self.id);
+                }
+            }
+            State::InFlight(forward) => self.core.borrow_mut().on_unanswered(&forward),
+            State::Idle | State::Answering { .. } | State::Answered(_) => {}
         }
     }
 }

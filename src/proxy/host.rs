@@ -34,13 +34,17 @@ pub(super) enum CalloutRefused {
     NoCapacity,
 }
 
-/// A request's header maps and those of a callout's answer.
+/// The header maps of a request, of its answer, and of a callout's answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Headers {
     /// Of the request: in its header phase, or while it is paused in it.
     Request,
     /// Of the answer to a callout: in its callback, where it has headers at all.
     CalloutAnswer,
+    /// Of the answer to a request: in its header phase.
+    Answer,
+    /// The trailers of the answer to a request: in their phase.
+    AnswerTrailers,
 }
 
 impl Headers {
@@ -48,6 +52,8 @@ impl Headers {
         match self {
             Self::Request => MapType::HttpRequestHeaders,
             Self::CalloutAnswer => MapType::HttpCallResponseHeaders,
+            Self::Answer => MapType::HttpResponseHeaders,
+            Self::AnswerTrailers => MapType::HttpResponseTrailers,
         }
     }
 }
@@ -87,6 +93,44 @@ pub(super) fn remove_request_header(name: &str) {
 /// refused the value. Legal in the request's header phase.
 pub(super) fn set_filter_state(argument: &[u8]) -> bool {
     hostcalls::call_foreign_function(FILTER_STATE_FUNCTION, Some(argument)).is_ok()
+}
+
+/// Adds a header to the answer to a request. Legal in its header phase.
+pub(super) fn add_answer_header(name: &str, value: &str) {
+    let _ = hostcalls::add_map_value_bytes(MapType::HttpResponseHeaders, name, value.as_bytes());
+}
+
+/// Reads the address that the request came from, `10.0.0.7:8080` or `[::1]:8080`. Legal in the
+/// request's header phase.
+pub(super) fn source_address() -> Option<Vec<u8>> {
+    hostcalls::get_property(vec!["source", "address"]).ok().flatten()
+}
+
+/// Reads which attempt was answered; the first is 1. Legal in the answer's phases.
+pub(super) fn attempt_count() -> Option<u64> {
+    number(vec!["upstream", "request_attempt_count"])
+}
+
+/// Reads the address of the host that Envoy's router has chosen last; none where the request went
+/// nowhere. Legal in the answer's phases.
+pub(super) fn upstream_address() -> Option<Vec<u8>> {
+    hostcalls::get_property(vec!["upstream", "address"]).ok().flatten()
+}
+
+/// Reads Envoy's response flags. Legal in the answer's phases.
+pub(super) fn response_flags() -> Option<u64> {
+    number(vec!["response", "flags"])
+}
+
+/// Reads the zone of Envoy's node. Legal everywhere; every thread reads the same.
+pub(super) fn node_zone() -> Option<Vec<u8>> {
+    hostcalls::get_property(vec!["xds", "node", "locality", "zone"]).ok().flatten()
+}
+
+/// Reads a whole number: 8 bytes, the least significant first.
+fn number(path: Vec<&str>) -> Option<u64> {
+    let bytes = hostcalls::get_property(path).ok().flatten()?;
+    bytes.try_into().ok().map(u64::from_le_bytes)
 }
 
 /// Reads the service's name from the route's metadata. Legal in the request's header phase.

@@ -7,11 +7,15 @@
 use core::cell::Cell;
 use core::time::Duration;
 
-use crate::config::Config;
+use crate::balance::outlier::transition::Transition;
+use crate::balance::pool::PoolEvent;
+use crate::config::{Config, Source};
+use crate::consul::dropped::Dropped;
 use crate::consul::error::ErrorKind;
 use crate::discovery::notice::Notice;
-use crate::model::service::ServiceId;
+use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::host::{self, MetricId};
+use crate::router::decision::Forward;
 use crate::router::reply::ReplyReason;
 
 /// The metrics of one VM.
@@ -21,18 +25,51 @@ pub(super) struct Metrics {
     calls_failed: Vec<(ErrorKind, Option<MetricId>)>,
     replies: Vec<(ReplyReason, Option<MetricId>)>,
     services: Vec<ServiceMetrics>,
+    sources: Vec<SourceMetrics>,
 }
 
+/// A counter of what happens at requests. It counts in the VM's own memory, and adds that to
+/// Envoy's at every tick: one host call a tick is cheaper than one a request.
+#[derive(Debug)]
+struct Tally {
+    metric: Option<MetricId>,
+    uncounted: Cell<u64>,
+}
+
+impl Tally {
+    fn define(name: &str) -> Self {
+        Self { metric: host::define_counter(name), uncounted: Cell::new(0) }
+    }
+
+    fn count(&self, more: u64) {
+        self.uncounted.set(self.uncounted.get().saturating_add(more));
+    }
+
+    fn flush(&self) {
+        host::add(self.metric, self.uncounted.take());
+    }
+}
+
+/// What happens to the requests of one service, over all of its datacenters.
 #[derive(Debug)]
 struct ServiceMetrics {
-    picks: Option<MetricId>,
-    /// Picks that are not counted in Envoy yet: one host call a tick is cheaper than one a
-    /// request.
-    new_picks: Cell<u64>,
+    picks: Tally,
+    failures: Tally,
+    withheld_retries: Tally,
+    ejections: Option<MetricId>,
+    returns: Option<MetricId>,
+    panics: Option<MetricId>,
+}
+
+/// What discovery tells of one source.
+#[derive(Debug)]
+struct SourceMetrics {
     updates: Option<MetricId>,
     endpoints: Option<MetricId>,
     /// Instances of the last answer whose registrations somebody should mend.
     faulty: Option<MetricId>,
+    /// Instances of the last answer whose addresses the policy does not admit.
+    denied: Option<MetricId>,
     age: Option<MetricId>,
     fetchers: Option<MetricId>,
 }
@@ -51,13 +88,34 @@ impl Metrics {
             calls_failed: ErrorKind::ALL.iter().map(|&kind| (kind, call(kind.label()))).collect(),
             replies: ReplyReason::ALL.iter().map(|&reason| reply(reason)).collect(),
             services: config.services.iter().map(|s| ServiceMetrics::define(&s.name)).collect(),
+            sources: config.sources().map(SourceMetrics::define).collect(),
         }
     }
 
     /// Counts a request that was sent to an endpoint; shown after the next [`Self::flush`].
-    pub(super) fn on_pick(&self, service: ServiceId) {
-        if let Some(metrics) = self.service(service) {
-            metrics.new_picks.set(metrics.new_picks.get().saturating_add(1));
+    pub(super) fn on_forward(&self, forward: &Forward) {
+        if let Some(metrics) = self.services.get(usize::from(forward.service().0)) {
+            metrics.picks.count(1);
+            metrics.withheld_retries.count(forward.most_retries().is_some().into());
+        }
+    }
+
+    /// Counts requests that an endpoint has failed at.
+    pub(super) fn on_failures(&self, service: ServiceId, failures: u32) {
+        if let Some(metrics) = self.services.get(usize::from(service.0)) {
+            metrics.failures.count(failures.into());
+        }
+    }
+
+    /// Counts an ejection, a return or a panic.
+    pub(super) fn on_pool_event(&self, service: ServiceId, event: &PoolEvent) {
+        if let Some(metrics) = self.services.get(usize::from(service.0)) {
+            match event {
+                PoolEvent::Endpoint(_, Transition::Ejected(_)) => host::add(metrics.ejections, 1),
+                PoolEvent::Endpoint(_, Transition::Returned) => host::add(metrics.returns, 1),
+                PoolEvent::Panic(true) => host::add(metrics.panics, 1),
+                PoolEvent::Panic(false) | PoolEvent::TooManyVersions { .. } => {}
+            }
         }
     }
 
@@ -68,15 +126,15 @@ impl Metrics {
     }
 
     /// Counts and shows what discovery tells.
-    pub(super) fn on_notice(&self, service: ServiceId, notice: &Notice) {
-        let Some(metrics) = self.service(service) else {
+    pub(super) fn on_notice(&self, source: SourceId, notice: &Notice) {
+        let Some(metrics) = self.sources.get(usize::from(source.0)) else {
             return;
         };
         match notice {
             Notice::Elected(_) => {
                 host::record(metrics.fetchers, 1);
                 // It reads the service at once, and then tells of those that there are.
-                metrics.record_faulty(0);
+                metrics.record_left_out(Dropped::default());
             }
             Notice::Left => host::record(metrics.fetchers, 0),
             Notice::Called(Ok(())) => host::add(self.calls_ok, 1),
@@ -88,7 +146,7 @@ impl Metrics {
                 host::add(metrics.updates, 1);
                 metrics.show(Duration::ZERO, *endpoints);
             }
-            Notice::Dropped(dropped) => metrics.record_faulty(dropped.total()),
+            Notice::Dropped(dropped) => metrics.record_left_out(*dropped),
             Notice::Age { age, endpoints } => {
                 host::record(metrics.fetchers, 1);
                 metrics.show(*age, *endpoints);
@@ -104,12 +162,10 @@ impl Metrics {
     /// Adds to Envoy's counters what was counted here.
     pub(super) fn flush(&self) {
         for metrics in &self.services {
-            host::add(metrics.picks, metrics.new_picks.take());
+            for tally in [&metrics.picks, &metrics.failures, &metrics.withheld_retries] {
+                tally.flush();
+            }
         }
-    }
-
-    fn service(&self, service: ServiceId) -> Option<&ServiceMetrics> {
-        self.services.get(usize::from(service.0))
     }
 }
 
@@ -117,11 +173,29 @@ impl ServiceMetrics {
     fn define(service: &str) -> Self {
         let name = |what: &str| format!("consul_resolver.service.{service}.{what}");
         Self {
-            picks: host::define_counter(&name("picks")),
-            new_picks: Cell::new(0),
+            picks: Tally::define(&name("picks")),
+            failures: Tally::define(&name("failures")),
+            withheld_retries: Tally::define(&name("withheld_retries")),
+            ejections: host::define_counter(&name("ejections")),
+            returns: host::define_counter(&name("returns")),
+            panics: host::define_counter(&name("panics")),
+        }
+    }
+}
+
+impl SourceMetrics {
+    /// Defines them under the service's name and, where it has several datacenters, that of
+    /// the datacenter.
+    fn define(source: Source<'_>) -> Self {
+        let service = &source.service.name;
+        let datacenter = source.datacenter.filter(|_| source.service.datacenters.len() > 1);
+        let place = datacenter.map_or_else(String::new, |dc| format!("datacenter.{dc}."));
+        let name = |what: &str| format!("consul_resolver.service.{service}.{place}{what}");
+        Self {
             updates: host::define_counter(&name("updates")),
             endpoints: host::define_gauge(&name("endpoints")),
             faulty: host::define_gauge(&name("faulty_instances")),
+            denied: host::define_gauge(&name("denied_instances")),
             age: host::define_gauge(&name("snapshot_age_ms")),
             fetchers: host::define_gauge(&name("fetchers")),
         }
@@ -132,7 +206,8 @@ impl ServiceMetrics {
         host::record(self.endpoints, u64::try_from(endpoints).unwrap_or(u64::MAX));
     }
 
-    fn record_faulty(&self, instances: usize) {
-        host::record(self.faulty, u64::try_from(instances).unwrap_or(u64::MAX));
+    fn record_left_out(&self, dropped: Dropped) {
+        host::record(self.faulty, u64::try_from(dropped.total()).unwrap_or(u64::MAX));
+        host::record(self.denied, u64::try_from(dropped.denied.count).unwrap_or(u64::MAX));
     }
 }

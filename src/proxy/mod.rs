@@ -3,6 +3,7 @@
 //! Every VM starts here. A root context ([`root`]) drives discovery from its timer; an HTTP
 //! context ([`filter`]) routes one request. Host calls are made by [`host`] alone.
 
+mod clock;
 mod consul_host;
 mod core;
 mod filter;
@@ -10,6 +11,7 @@ mod host;
 mod metrics;
 mod root;
 mod stream;
+mod unseen;
 mod waiting;
 
 use proxy_wasm::types::LogLevel;

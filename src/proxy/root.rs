@@ -6,7 +6,7 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
-use crate::config::Config;
+use crate::config::{Config, Locality};
 use crate::proxy::consul_host::CalloutAnswer;
 use crate::proxy::core::Core;
 use crate::proxy::filter::{Filter, Unconfigured};
@@ -25,6 +25,20 @@ thread_local! {
 /// How suitable this VM is to fetch.
 fn rank() -> Rank {
     Rank { serving: SERVING.get(), born: BORN.with(|born| *born) }
+}
+
+/// Completes the configuration by what Envoy's node says of its zone.
+fn locate(locality: &mut Locality) {
+    if locality.zone.is_none() {
+        let zone = host::node_zone().and_then(|zone| String::from_utf8(zone).ok());
+        locality.zone = zone.filter(|zone| !zone.is_empty());
+    }
+    if locality.zone.is_none() {
+        log::warn!(
+            "locality: this proxy's zone is not known, so zones make no difference; set \
+             locality.zone, or the locality.zone of Envoy's node"
+        );
+    }
 }
 
 /// Notes that this VM serves requests.
@@ -69,8 +83,11 @@ impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
         let json = if size == 0 { None } else { self.get_plugin_configuration() };
         match Config::parse(&json.unwrap_or_default()) {
-            Ok(config) => {
+            Ok(mut config) => {
                 log::set_max_level(config.log_level);
+                if let Some(locality) = &mut config.locality {
+                    locate(locality);
+                }
                 let core = Core::new(&config);
                 core.start();
                 // From now on it is known when this VM was made.

@@ -1,12 +1,20 @@
-//! A request as [`request`](crate::request) sees it, on Envoy's host calls.
+//! A request and its answer as [`request`](crate::request) sees them, on Envoy's host calls.
 
+use core::str::{self, FromStr};
+
+use crate::proxy::clock::Start;
 use crate::proxy::host::{self, Headers};
 use crate::request::Stream;
+use crate::request::answer::{AnswerStream, Part, ResponseFlags};
+use crate::router::answer::Attempt;
 use crate::router::reply::Reply;
+use crate::time::Time;
 
-/// The request of the effective context, in its header phase.
+/// The request of the effective context in its header phase, or its answer in its phases.
 #[derive(Debug)]
-pub(super) struct EnvoyStream;
+pub(super) struct EnvoyStream {
+    pub(super) start: Start,
+}
 
 impl Stream for EnvoyStream {
     fn authority(&mut self) -> Option<Vec<u8>> {
@@ -15,6 +23,18 @@ impl Stream for EnvoyStream {
 
     fn route_service(&mut self) -> Option<Vec<u8>> {
         host::route_service()
+    }
+
+    fn header(&mut self, name: &str) -> Option<Vec<u8>> {
+        host::header(Headers::Request, name)
+    }
+
+    fn source_address(&mut self) -> Option<Vec<u8>> {
+        host::source_address()
+    }
+
+    fn now(&mut self) -> Time {
+        self.start.time()
     }
 
     fn has_header(&mut self, name: &str) -> bool {
@@ -32,6 +52,45 @@ impl Stream for EnvoyStream {
     fn set_filter_state(&mut self, argument: &[u8]) -> bool {
         host::set_filter_state(argument)
     }
+}
+
+impl AnswerStream for EnvoyStream {
+    fn status(&mut self) -> Option<u16> {
+        parse(&host::header(Headers::Answer, ":status")?)
+    }
+
+    fn grpc_status(&mut self, part: Part) -> Option<u32> {
+        let headers = match part {
+            Part::Headers => Headers::Answer,
+            Part::Trailers => Headers::AnswerTrailers,
+        };
+        parse(&host::header(headers, "grpc-status")?)
+    }
+
+    fn attempt(&mut self) -> Attempt {
+        host::attempt_count().map_or(Attempt::FIRST, Attempt::new)
+    }
+
+    fn upstream(&mut self) -> Option<Vec<u8>> {
+        host::upstream_address()
+    }
+
+    fn flags(&mut self) -> ResponseFlags {
+        ResponseFlags(host::response_flags().unwrap_or(0))
+    }
+
+    fn add_header(&mut self, name: &str, value: &str) {
+        host::add_answer_header(name, value);
+    }
+
+    fn now(&mut self) -> Time {
+        self.start.time()
+    }
+}
+
+/// Reads a number that an endpoint has sent, and that may be anything.
+fn parse<T: FromStr>(value: &[u8]) -> Option<T> {
+    str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// Answers the request of the effective context.

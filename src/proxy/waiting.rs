@@ -5,16 +5,16 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use crate::balance::ticket::Ticket;
 use crate::model::service::ServiceId;
+use crate::router::decision::Forward;
 use crate::router::reply::Reply;
 use crate::time::Time;
 
 /// How many requests may wait in one VM; beyond that, they are answered at once.
 const MOST: usize = 4_096;
 
-/// Where the ticket of a request that waited is put: its own context holds the other end.
-pub(super) type TicketSlot = Rc<Cell<Option<Ticket>>>;
+/// Where the way of a request that waited is put: its own context holds the other end.
+pub(super) type ForwardSlot = Rc<Cell<Option<Forward>>>;
 
 /// A paused request.
 pub(super) struct Waiter {
@@ -24,8 +24,8 @@ pub(super) struct Waiter {
     pub(super) deadline: Time,
     /// What it is answered then.
     pub(super) reply: Rc<Reply>,
-    /// Where its ticket goes.
-    pub(super) slot: TicketSlot,
+    /// Where its way is put.
+    pub(super) slot: ForwardSlot,
 }
 
 /// All paused requests of one root context, by the HTTP context that is paused.

@@ -3,11 +3,15 @@
 use core::iter;
 use std::rc::Rc;
 
-use crate::balance::pool::Pool;
-use crate::balance::target::Target;
+use crate::balance::hints::Pin;
+use crate::balance::target::{Prepared, Target};
 use crate::balance::ticket::Ticket;
 use crate::config::Handoff;
+use crate::model::service::ServiceId;
+use crate::router::handoff::Preparation;
 use crate::router::reply::Reply;
+use crate::router::reservation::Reservation;
+use crate::time::Time;
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -24,37 +28,50 @@ pub enum Decision {
     Forward(Forward),
 }
 
-/// Where a request goes, and where its retries go.
+/// A request on its way: where it goes, where its retries go, and what its answer will teach.
 #[derive(Debug)]
 #[must_use = "a forward that is dropped at once counts no request"]
 pub struct Forward {
-    ticket: Ticket,
+    pub(super) service: ServiceId,
+    pub(super) ticket: Ticket,
     /// For the retries; none from the place on at which the endpoints ran out.
-    others: [Option<Rc<Target>>; Handoff::MAX_ATTEMPTS as usize - 1],
-    attempts: u8,
+    pub(super) others: Others,
+    pub(super) preparation: Preparation,
+    /// When it was sent; the start of time where that is not wanted.
+    pub(super) sent: Time,
+    /// The endpoint that the client was to stay with, if it named one.
+    pub(super) pin: Option<Pin>,
+    /// Its part of the retry budget; none where the service has none.
+    pub(super) reservation: Option<Reservation>,
 }
 
-impl Forward {
-    /// Picks an endpoint and prepares `attempts` attempts, from 1 to [`Handoff::MAX_ATTEMPTS`];
-    /// none where the pool is empty.
-    pub(super) fn pick(pool: &mut Pool, attempts: u8) -> Option<Self> {
-        let ticket = pool.pick()?;
-        let mut others = [const { None }; Handoff::MAX_ATTEMPTS as usize - 1];
-        let retries = usize::from(attempts.saturating_sub(1));
-        if let Some(wanted) = others.get_mut(..retries) {
-            pool.alternatives(&ticket, wanted);
-        }
-        Some(Self { ticket, others, attempts })
-    }
+/// The endpoints of the retries.
+pub(super) type Others = [Option<Rc<Target>>; Handoff::MAX_ATTEMPTS as usize - 1];
 
+impl Forward {
     /// The request in flight.
     pub const fn ticket(&self) -> &Ticket {
         &self.ticket
     }
 
-    /// The ticket alone, to be kept until the request is over.
-    pub fn into_ticket(self) -> Ticket {
-        self.ticket
+    /// The service that it is of.
+    pub const fn service(&self) -> ServiceId {
+        self.service
+    }
+
+    /// How its endpoints were prepared for the handoff.
+    pub const fn preparation(&self) -> Preparation {
+        self.preparation
+    }
+
+    /// The most retries that Envoy may make, where that is fewer than the handoff has endpoints
+    /// for: the budget has no more. As the text of a header.
+    pub fn most_retries(&self) -> Option<&'static str> {
+        /// By their number; as many as there can be are never too few.
+        const TEXTS: [&str; Handoff::MAX_ATTEMPTS as usize - 1] = ["0", "1", "2"];
+        let granted = self.reservation.as_ref()?.granted();
+        let is_less = granted < u32::from(self.preparation.attempts()) - 1;
+        TEXTS.get(granted as usize).copied().filter(|_| is_less)
     }
 
     /// The handoff of each attempt, in their order.
@@ -62,12 +79,15 @@ impl Forward {
     /// There is always one for every attempt: where there are fewer endpoints, they come
     /// again from the first on. Envoy's composite cluster would replace the real answer of
     /// an endpoint by a 503 of its own if a retry had nowhere to go.
-    pub fn handoffs(&self) -> impl Iterator<Item = &[u8]> {
-        let others = self.others.iter().flatten().map(Rc::as_ref);
+    pub fn handoffs(&self) -> impl Iterator<Item = &Prepared> {
+        self.endpoints().map(|target| target.handoff())
+    }
+
+    /// The endpoint of each attempt, in their order.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Rc<Target>> {
         iter::once(self.ticket.target())
-            .chain(others)
-            .map(Target::handoff)
+            .chain(self.others.iter().flatten())
             .cycle()
-            .take(usize::from(self.attempts))
+            .take(usize::from(self.preparation.attempts()))
     }
 }

@@ -2,7 +2,9 @@
 
 use core::net::SocketAddr;
 
+use crate::balance::target::Prepared;
 use crate::config::Handoff;
+use crate::model::endpoint::Address;
 
 /// The request headers that carry the endpoints of the first attempt and its retries.
 ///
@@ -11,8 +13,16 @@ use crate::config::Handoff;
 pub const HANDOFF_HEADERS: [&str; Handoff::MAX_ATTEMPTS as usize] =
     ["x-consul-endpoint-0", "x-consul-endpoint-1", "x-consul-endpoint-2", "x-consul-endpoint-3"];
 
+/// The request header by which Envoy's router is told how often to retry, whatever the route
+/// says; it takes it off.
+pub const MOST_RETRIES: &str = "x-envoy-max-retries";
+
 /// The key under which an `ORIGINAL_DST` cluster finds its address in the filter state.
 pub const FILTER_STATE_KEY: &str = "envoy.network.transport_socket.original_dst_address";
+
+/// The keys under which Envoy's dynamic forward proxy finds a host and its port there.
+const DYNAMIC_HOST_KEY: &str = "envoy.upstream.dynamic_host";
+const DYNAMIC_PORT_KEY: &str = "envoy.upstream.dynamic_port";
 
 /// Envoy's foreign function that sets it; its argument is the prepared handoff.
 pub const FILTER_STATE_FUNCTION: &str = "set_envoy_filter_state";
@@ -28,6 +38,9 @@ pub enum Preparation {
         /// How many of them a request needs.
         attempts: u8,
     },
+    /// As two arguments of [`FILTER_STATE_FUNCTION`], for Envoy's dynamic forward proxy: host and
+    /// port, as it resolves names itself.
+    DynamicHost,
 }
 
 impl Preparation {
@@ -45,29 +58,42 @@ impl Preparation {
     /// How many attempts need a handoff.
     pub const fn attempts(self) -> u8 {
         match self {
-            Self::FilterState => 1,
+            Self::FilterState | Self::DynamicHost => 1,
             Self::Headers { attempts } => attempts,
         }
     }
 
-    /// Prepares an address: `10.0.0.7:8080` or `[::1]:8080`, as bytes or as an argument.
-    pub fn of(self, address: SocketAddr) -> Box<[u8]> {
-        let text = address.to_string();
+    /// Prepares an address: `10.0.0.7:8080` or `[::1]:8080`, as bytes or as an argument; a name
+    /// or an IP and its port as two.
+    pub fn of(self, address: &Address) -> Prepared {
+        let one = |first: Vec<u8>| Prepared { first: first.into(), second: Box::default() };
         match self {
-            Self::FilterState => filter_state_argument(&text).into(),
-            Self::Headers { .. } => text.into_bytes().into(),
+            Self::FilterState => one(filter_state_argument(FILTER_STATE_KEY, &address.to_string())),
+            Self::Headers { .. } => one(address.to_string().into_bytes()),
+            Self::DynamicHost => {
+                let host = match address {
+                    Address::Ip(SocketAddr::V4(address)) => address.ip().to_string(),
+                    Address::Ip(SocketAddr::V6(address)) => format!("[{}]", address.ip()),
+                    Address::Name(name, _) => name.to_string(),
+                };
+                let port = address.port().to_string();
+                Prepared {
+                    first: filter_state_argument(DYNAMIC_HOST_KEY, &host).into(),
+                    second: filter_state_argument(DYNAMIC_PORT_KEY, &port).into(),
+                }
+            }
         }
     }
 }
 
 /// Encodes Envoy's `SetEnvoyFilterStateArguments { string path = 1; string value = 2;
 /// LifeSpan span = 3; }` (source/extensions/common/wasm/ext/set_envoy_filter_state.proto).
-fn filter_state_argument(address: &str) -> Vec<u8> {
+fn filter_state_argument(key: &str, value: &str) -> Vec<u8> {
     /// `LifeSpan::DownstreamRequest`: the whole request, internal redirects included.
     const DOWNSTREAM_REQUEST: u8 = 1;
     let mut argument = Vec::new();
-    put_string(&mut argument, 1, FILTER_STATE_KEY);
-    put_string(&mut argument, 2, address);
+    put_string(&mut argument, 1, key);
+    put_string(&mut argument, 2, value);
     argument.extend([tag(3, WIRE_VARINT), DOWNSTREAM_REQUEST]);
     argument
 }
@@ -98,11 +124,15 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
+    fn address(text: &str) -> Address {
+        text.parse::<core::net::SocketAddr>().unwrap().into()
+    }
+
     #[test]
     fn a_header_carries_the_address_as_text() {
         let preparation = Preparation::new(&Handoff::Headers { attempts: 2 });
         for text in ["10.0.0.7:8080", "[::1]:80", "[2001:db8::1]:65535"] {
-            assert_eq!(*preparation.of(text.parse().unwrap()), *text.as_bytes());
+            assert_eq!(*preparation.of(&address(text)).first, *text.as_bytes());
         }
         assert_eq!(preparation.attempts(), 2);
     }
@@ -115,7 +145,9 @@ mod tests {
         want.extend([0x12, 13]);
         want.extend(b"10.0.0.7:8080");
         want.extend([0x18, 1]);
-        assert_eq!(*preparation.of("10.0.0.7:8080".parse().unwrap()), *want);
+        let prepared = preparation.of(&address("10.0.0.7:8080"));
+        assert_eq!((*prepared.first).to_vec(), want);
+        assert!(prepared.second.is_empty());
         assert_eq!(preparation.attempts(), 1);
     }
 

@@ -90,6 +90,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A text after its length in four bytes, as [`push_text`] writes it; it stays where it
+    /// is, so a length that the bytes cannot hold allocates nothing.
+    pub(super) fn text(&mut self, field: &'static str) -> Result<&'a str, CodecError> {
+        let (at, length) = (self.at, self.u32()? as usize);
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let bytes = rest.get(..length).ok_or(CodecError::Truncated { at })?;
+        self.at = self.at.saturating_add(length);
+        core::str::from_utf8(bytes).map_err(|_| CodecError::Invalid { field })
+    }
+
     /// How many bytes are left.
     pub(super) const fn left(&self) -> usize {
         self.bytes.len().saturating_sub(self.at)
@@ -102,4 +112,11 @@ impl<'a> Reader<'a> {
             bytes => Err(CodecError::Trailing { bytes }),
         }
     }
+}
+
+/// Writes a text that [`Reader::text`] reads. One of 4 GiB, which no VM of 32 bits can hold,
+/// would not read back.
+pub(super) fn push_text(out: &mut Vec<u8>, text: &str) {
+    out.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+    out.extend(text.as_bytes());
 }

@@ -7,7 +7,9 @@
 mod bytes;
 pub mod head;
 pub mod key;
+mod labels;
 pub mod members;
+pub mod message;
 pub mod record;
 
 pub use bytes::CodecError;

@@ -3,10 +3,11 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::num::NonZeroU16;
 
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Address, Endpoint};
 use crate::model::snapshot::Snapshot;
-use crate::shared::bytes::{CodecError, Reader};
+use crate::shared::bytes::{CodecError, Reader, push_text};
 use crate::shared::head::Term;
+use crate::shared::labels::{LabelReader, LabelWriter};
 
 /// Which snapshot of a service: later ones are greater.
 ///
@@ -21,8 +22,11 @@ pub struct Version {
 
 /// A snapshot with its version.
 ///
-/// An IPv4 endpoint takes 9 bytes, an IPv6 endpoint 21. Endpoints are stored in their
-/// order, and a record that is out of order is refused: what is read is a snapshot already.
+/// An IPv4 endpoint takes 9 bytes and an IPv6 endpoint 21; one with a name takes 9 and the
+/// name. A zone and a version take 2 bytes each, and the text where it stands first. Endpoints
+/// are stored in their order, and a record that is out of order is refused: what is read is a
+/// snapshot already. There is one form for every record, so what reads well is what was
+/// written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Which one it is.
@@ -33,29 +37,35 @@ pub struct Record {
 
 const V4: u8 = 4;
 const V6: u8 = 6;
+const NAME: u8 = 1;
+/// Beside the family: a zone, a version follows.
+const ZONE: u8 = 0x40;
+const VERSION: u8 = 0x80;
 const SMALLEST_ENDPOINT: usize = 9;
 
 impl Record {
     /// Writes the record.
     pub fn encode(&self) -> Vec<u8> {
         let endpoints = self.snapshot.endpoints();
-        let mut out = Vec::with_capacity(20 + endpoints.len() * SMALLEST_ENDPOINT);
+        let mut out = Vec::with_capacity(21 + endpoints.len() * SMALLEST_ENDPOINT);
         out.extend(self.version.term.0.to_le_bytes());
         out.extend(self.version.generation.to_le_bytes());
+        out.push(u8::from(self.snapshot.registered().is_some()));
+        if let Some(registered) = self.snapshot.registered() {
+            out.extend(registered.to_le_bytes());
+        }
         out.extend(u32::try_from(endpoints.len()).unwrap_or(u32::MAX).to_le_bytes());
+        let (mut zones, mut versions) = (LabelWriter::default(), LabelWriter::default());
         for endpoint in endpoints {
-            match endpoint.address.ip() {
-                IpAddr::V4(ip) => {
-                    out.push(V4);
-                    out.extend(ip.octets());
-                }
-                IpAddr::V6(ip) => {
-                    out.push(V6);
-                    out.extend(ip.octets());
-                }
-            }
-            out.extend(endpoint.address.port().to_le_bytes());
+            let zone = endpoint.zone.as_deref().and_then(|zone| zones.form_of(zone));
+            let version = endpoint.version.as_deref().and_then(|text| versions.form_of(text));
+            let has_zone = if zone.is_some() { ZONE } else { 0 };
+            let has_version = if version.is_some() { VERSION } else { 0 };
+            push_address(&mut out, has_zone | has_version, &endpoint.address);
             out.extend(endpoint.weight.get().to_le_bytes());
+            for label in [zone, version].into_iter().flatten() {
+                label.push(&mut out);
+            }
         }
         out
     }
@@ -64,38 +74,80 @@ impl Record {
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes)?;
         let version = Version { term: Term(reader.u64()?), generation: reader.u64()? };
+        let registered = if reader.flag("record.registered")? { Some(reader.u32()?) } else { None };
         let count = reader.u32()? as usize;
         if count > reader.left() / SMALLEST_ENDPOINT {
             return Err(CodecError::Invalid { field: "record.count" });
         }
         let mut endpoints: Vec<Endpoint> = Vec::with_capacity(count);
+        let (mut zones, mut versions) = (LabelReader::default(), LabelReader::default());
         for _ in 0..count {
-            let endpoint = decode_endpoint(&mut reader)?;
+            let endpoint = decode_endpoint(&mut reader, &mut zones, &mut versions)?;
             if endpoints.last().is_some_and(|last| last.address >= endpoint.address) {
                 return Err(CodecError::Invalid { field: "record.order" });
             }
             endpoints.push(endpoint);
         }
         reader.finish()?;
-        Ok(Self { version, snapshot: Snapshot::new(endpoints) })
+        let snapshot = Snapshot::new(endpoints);
+        let snapshot = match registered {
+            Some(registered) => snapshot.registering(registered),
+            None => snapshot,
+        };
+        Ok(Self { version, snapshot })
     }
 }
 
-fn decode_endpoint(reader: &mut Reader<'_>) -> Result<Endpoint, CodecError> {
-    let ip: IpAddr = match reader.u8()? {
-        V4 => Ipv4Addr::from(reader.array::<4>()?).into(),
-        V6 => Ipv6Addr::from(reader.array::<16>()?).into(),
-        _ => {
-            return Err(CodecError::Invalid { field: "endpoint.family" });
+fn push_address(out: &mut Vec<u8>, labels: u8, address: &Address) {
+    match address {
+        Address::Ip(address) => match address.ip() {
+            IpAddr::V4(ip) => {
+                out.push(V4 | labels);
+                out.extend(ip.octets());
+            }
+            IpAddr::V6(ip) => {
+                out.push(V6 | labels);
+                out.extend(ip.octets());
+            }
+        },
+        Address::Name(name, _) => {
+            out.push(NAME | labels);
+            push_text(out, name);
         }
-    };
-    let port = reader.u16()?;
-    if port == 0 {
-        return Err(CodecError::Invalid { field: "endpoint.port" });
     }
+    out.extend(address.port().to_le_bytes());
+}
+
+fn decode_endpoint(
+    reader: &mut Reader<'_>,
+    zones: &mut LabelReader,
+    versions: &mut LabelReader,
+) -> Result<Endpoint, CodecError> {
+    let head = reader.u8()?;
+    let address = match head & !(ZONE | VERSION) {
+        V4 => {
+            let ip = Ipv4Addr::from(reader.array::<4>()?).into();
+            Address::Ip(SocketAddr::new(ip, port(reader)?))
+        }
+        V6 => {
+            let ip = Ipv6Addr::from(reader.array::<16>()?).into();
+            Address::Ip(SocketAddr::new(ip, port(reader)?))
+        }
+        NAME => Address::Name(reader.text("endpoint.name")?.into(), port(reader)?),
+        _ => return Err(CodecError::Invalid { field: "endpoint.family" }),
+    };
     let weight =
         NonZeroU16::new(reader.u16()?).ok_or(CodecError::Invalid { field: "endpoint.weight" })?;
-    Ok(Endpoint { address: SocketAddr::new(ip, port), weight })
+    let zone = if head & ZONE == 0 { None } else { Some(zones.read(reader)?) };
+    let version = if head & VERSION == 0 { None } else { Some(versions.read(reader)?) };
+    Ok(Endpoint { address, weight, zone, version })
+}
+
+fn port(reader: &mut Reader<'_>) -> Result<u16, CodecError> {
+    match reader.u16()? {
+        0 => Err(CodecError::Invalid { field: "endpoint.port" }),
+        port => Ok(port),
+    }
 }
 
 #[cfg(test)]
@@ -105,9 +157,9 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn record() -> Record {
-        let endpoint = |text: &str, weight| Endpoint {
-            address: text.parse().unwrap(),
-            weight: NonZeroU16::new(weight).unwrap(),
+        let endpoint = |text: &str, weight| {
+            Endpoint::new(text.parse::<SocketAddr>().unwrap())
+                .weighing(NonZeroU16::new(weight).unwrap())
         };
         Record {
             version: Version { term: Term(3), generation: 12 },
@@ -119,32 +171,63 @@ mod tests {
         }
     }
 
+    /// Two zones and one version among three endpoints, of which one has a name.
+    fn labelled() -> Record {
+        let endpoint = |address: Address, zone: Option<&str>, version: Option<&str>| Endpoint {
+            zone: zone.map(Into::into),
+            version: version.map(Into::into),
+            ..Endpoint::new(address)
+        };
+        let ip = |n| Address::Ip(SocketAddr::from(([10, 0, 0, n], 80)));
+        let name = Address::Name("web.internal".into(), 80);
+        let endpoints = vec![
+            endpoint(ip(1), Some("a"), Some("1.0")),
+            endpoint(ip(2), None, Some("1.0")),
+            endpoint(ip(3), Some("b"), None),
+            endpoint(name, Some("a"), Some("1.0")),
+        ];
+        Record { snapshot: Snapshot::new(endpoints).registering(9), ..record() }
+    }
+
     #[test]
     fn a_record_reads_back_as_written() {
-        assert_eq!(Record::decode(&record().encode()), Ok(record()));
+        for record in [record(), labelled()] {
+            assert_eq!(Record::decode(&record.encode()), Ok(record));
+        }
+    }
+
+    #[test]
+    fn an_endpoint_takes_9_bytes_and_a_label_2_where_it_is_known() {
+        let length = |record: Record| record.encode().len();
+        let none = Record { snapshot: Snapshot::default(), ..record() };
+        assert_eq!(length(record()) - length(none), 9 + 9 + 21);
+        let four = length(labelled()) - (21 + 4);
+        let (zones, versions, texts) = (3 * 2, 3 * 2, (4 + 1) + (4 + 1) + (4 + 3));
+        assert_eq!(four, 3 * 9 + (9 + "web.internal".len()) + zones + versions + texts);
     }
 
     #[test]
     fn every_shorter_form_is_refused() {
-        let bytes = record().encode();
-        for length in 0..bytes.len() {
-            assert!(Record::decode(&bytes[..length]).is_err(), "{length} bytes were read");
+        for bytes in [record().encode(), labelled().encode()] {
+            for length in 0..bytes.len() {
+                assert!(Record::decode(&bytes[..length]).is_err(), "{length} bytes were read");
+            }
         }
     }
 
     #[test]
     fn a_count_that_the_bytes_cannot_hold_allocates_nothing() {
         let mut bytes = record().encode();
-        bytes[16..20].copy_from_slice(&u32::MAX.to_le_bytes());
+        bytes[17..21].copy_from_slice(&u32::MAX.to_le_bytes());
         assert_eq!(Record::decode(&bytes), Err(CodecError::Invalid { field: "record.count" }));
     }
 
     #[test]
     fn endpoints_out_of_order_are_refused() {
         let mut bytes = record().encode();
-        let (first, second) = (bytes[20..29].to_vec(), bytes[29..38].to_vec());
-        bytes[20..29].copy_from_slice(&second);
-        bytes[29..38].copy_from_slice(&first);
+        let (first, second) = (bytes[21..30].to_vec(), bytes[30..39].to_vec());
+        bytes[21..30].copy_from_slice(&second);
+        bytes[30..39].copy_from_slice(&first);
         assert_eq!(Record::decode(&bytes), Err(CodecError::Invalid { field: "record.order" }));
     }
 }

@@ -9,6 +9,7 @@
     reason = "the helpers of tests may fail them"
 )]
 
+mod choosing;
 mod content;
 mod input;
 mod properties;
@@ -19,9 +20,11 @@ use core::error::Error as _;
 use core::time::Duration;
 
 use consul_resolver::config::{
-    AddressChoice, Config, ConfigError, Consistency, Consul, Handoff, HealthThreshold, HostPattern,
-    Policy, Service, Unmatched,
+    AddressChoice, AddressPolicy, Config, ConfigError, Consistency, Consul, Fallback, Handoff,
+    HashOn, HealthThreshold, HostPattern, LoadBalancing, Locality, OutlierDetection, Policy,
+    Protocol, RetryBudget, Service, Share, SlowStart, Sticky, Unmatched, VersionKey, Versions,
 };
+use consul_resolver::version::VersionRange;
 use log::LevelFilter;
 use serde_json::{Value, json};
 
@@ -84,8 +87,10 @@ fn the_least_configuration_has_the_documented_defaults() {
             filter: None,
             health: HealthThreshold::Passing,
             address: AddressChoice::Service,
-            policy: Policy::RoundRobin,
+            ..Service::new("web")
         }],
+        locality: None,
+        endpoints: AddressPolicy::default(),
         handoff: Handoff::FilterState,
         route_metadata: false,
         unmatched: Unmatched::Pass,
@@ -122,7 +127,7 @@ fn the_example_of_the_reference_is_read() {
         "unmatched": "pass",
         "warmup_timeout": "2s"
     }));
-    assert_eq!(config.unwrap().services[0].policy, Policy::LeastRequest);
+    assert_eq!(config.unwrap().services[0].load_balancing, least_request());
 }
 
 #[test]
@@ -150,14 +155,52 @@ fn a_configuration_that_sets_every_field_is_read() {
                 filter: Some(r#"Service.Meta.env == "prod""#.into()),
                 health: HealthThreshold::Warning,
                 address: AddressChoice::Tagged("wan".into()),
-                policy: Policy::LeastRequest,
+                datacenters: vec!["dc1".into(), "dc2".into()],
+                resolve_names: false,
+                protocol: Protocol::Grpc,
+                load_balancing: LoadBalancing {
+                    policy: Policy::LeastRequest { choice_count: 3, active_request_bias: 0.5 },
+                    slow_start: Some(SlowStart {
+                        window: Duration::from_secs(30),
+                        aggression: 1.5,
+                        min_weight_percent: 20,
+                    }),
+                    panic_threshold: 0,
+                },
+                outlier_detection: Some(OutlierDetection {
+                    consecutive_5xx: 3,
+                    max_ejection_percent: 50,
+                    ..OutlierDetection::default()
+                }),
+                sticky: Some(Sticky { cookie: "pin".into(), ttl: Duration::ZERO }),
+                versions: Some(Versions {
+                    key: VersionKey::TagPrefix("v=".into()),
+                    header: Some("x-version".into()),
+                    split: vec![share("1.x", 95), share("2.x", 5), share("blue", 0)],
+                    hash_on: Some(HashOn::Cookie("Session".into())),
+                    fallback: Fallback::None,
+                }),
+                retry_budget: Some(RetryBudget { percent: 10, min_per_second: 0 }),
             },
             Service {
                 hosts: vec![HostPattern::Exact("[::1]".into())],
-                policy: Policy::Random,
+                load_balancing: LoadBalancing {
+                    policy: Policy::Random,
+                    ..LoadBalancing::default()
+                },
+                resolve_names: true,
                 ..Service::new("api")
             },
         ],
+        locality: Some(Locality {
+            zone: Some("eu-1a".into()),
+            key: "rack".into(),
+            min_cluster_size: 3,
+        }),
+        endpoints: AddressPolicy {
+            allow: vec!["10.0.0.0/8".parse().unwrap()],
+            deny: vec!["10.1.0.0/16".parse().unwrap(), "::1".parse().unwrap()],
+        },
         handoff: Handoff::Headers { attempts: 3 },
         route_metadata: true,
         unmatched: Unmatched::Reject,
@@ -187,10 +230,35 @@ fn full() -> Value {
                 "filter": "Service.Meta.env == \"prod\"",
                 "health": "warning",
                 "address": "wan",
-                "load_balancing": { "policy": "least_request" }
+                "datacenters": ["dc1", "dc2"],
+                "protocol": "grpc",
+                "load_balancing": {
+                    "policy": "least_request",
+                    "choice_count": 3,
+                    "active_request_bias": 0.5,
+                    "slow_start": { "window": "30s", "aggression": 1.5, "min_weight_percent": 20 },
+                    "panic_threshold": 0
+                },
+                "outlier_detection": { "consecutive_5xx": 3, "max_ejection_percent": 50.0 },
+                "sticky": { "cookie": "pin", "ttl": "0s" },
+                "versions": {
+                    "tag_prefix": "v=",
+                    "header": "X-Version",
+                    "split": { "2.x": 5, "blue": 0, "1.x": 95 },
+                    "hash_on": { "cookie": "Session" },
+                    "fallback": "none"
+                },
+                "retry_budget": { "percent": 10, "min_per_second": 0 }
             },
-            { "name": "api", "hosts": ["[::1]"], "load_balancing": { "policy": "random" } }
+            {
+                "name": "api",
+                "hosts": ["[::1]"],
+                "resolve_names": true,
+                "load_balancing": { "policy": "random" }
+            }
         ],
+        "locality": { "zone": "eu-1a", "key": "rack", "min_cluster_size": 3 },
+        "endpoints": { "allow": ["10.0.0.0/8"], "deny": ["10.1.0.0/16", "::1"] },
         "handoff": { "via": "headers", "attempts": 3 },
         "route_metadata": true,
         "unmatched": "reject",
@@ -215,6 +283,35 @@ fn values_at_the_edge_of_what_is_allowed_are_accepted() {
         ("services[0].hosts", json!(hosts(1024))),
         ("services[0].load_balancing", json!({})),
         ("services[0].address", json!("service")),
+        ("services[0].datacenters", json!((0..16).map(|n| format!("dc{n}")).collect::<Vec<_>>())),
+        ("services[0].load_balancing.panic_threshold", json!(100.0)),
+        ("services[0].load_balancing.slow_start", json!("100ms")),
+        ("services[0].load_balancing.slow_start", json!({ "window": "1h", "aggression": 0.01 })),
+        ("services[0].load_balancing", json!({ "policy": "least_request", "choice_count": 16 })),
+        (
+            "services[0].load_balancing",
+            json!({ "policy": "least_request", "active_request_bias": 0 }),
+        ),
+        ("services[0].load_balancing", json!({ "policy": "peak_ewma", "decay": "100ms" })),
+        (
+            "services[0].load_balancing",
+            json!({ "policy": "maglev", "hash_on": { "path": true }, "table_size": 5_000_011 }),
+        ),
+        (
+            "services[0].load_balancing",
+            json!({
+                "policy": "ring_hash",
+                "hash_on": { "path": true },
+                "hash_balance_factor": 100,
+                "minimum_ring_size": 8_388_608
+            }),
+        ),
+        ("services[0].outlier_detection", json!({})),
+        ("services[0].sticky", json!({ "ttl": "9600h" })),
+        ("services[0].versions", json!({ "header": "x-version" })),
+        ("services[0].versions", json!({ "split": { "*": 1_000_000 } })),
+        ("locality", json!({})),
+        ("endpoints", json!({ "allow": ["0.0.0.0/0", "::/0"], "deny": [] })),
         ("handoff", json!({ "via": "filter_state" })),
         ("handoff", json!({ "via": "headers", "attempts": 1 })),
         ("handoff", json!({ "via": "headers", "attempts": 4.0 })),
@@ -234,4 +331,16 @@ fn several_services_without_hosts_are_accepted_where_routes_name_them() {
     assert!(parse(&config).is_err());
     config["route_metadata"] = json!(true);
     assert!(parse(&config).is_ok());
+}
+
+fn share(name: &str, weight: u32) -> Share {
+    Share { name: name.into(), range: VersionRange::parse(name).unwrap(), weight }
+}
+
+fn least_request() -> LoadBalancing {
+    let policy = Policy::LeastRequest {
+        choice_count: Policy::DEFAULT_CHOICE_COUNT,
+        active_request_bias: Policy::DEFAULT_ACTIVE_REQUEST_BIAS,
+    };
+    LoadBalancing { policy, ..LoadBalancing::default() }
 }

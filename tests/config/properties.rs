@@ -1,8 +1,13 @@
 //! What holds for any input. A failing one is printed by proptest, with its seed.
 
+use core::net::{IpAddr, Ipv4Addr};
 use std::collections::HashSet;
 
-use consul_resolver::config::{Config, ConfigError, Consul, Handoff};
+use consul_resolver::config::{
+    AddressPolicy, Cidr, CidrError, Config, ConfigError, Consul, Handoff, Hashing,
+    OutlierDetection, Policy, Service,
+};
+use consul_resolver::version::VersionRange;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -59,7 +64,53 @@ fn service() -> impl Strategy<Value = Value> {
         ("tags", prop::collection::vec(one_of(&["x", "y"]), 0..3).prop_map(Value::from).boxed()),
         ("health", one_of(&["passing", "warning"])),
         ("address", one_of(&["service", "lan"])),
+        (
+            "datacenters",
+            prop::collection::vec(one_of(&["dc1", "dc2", "dc3", "dc4"]), 1..3)
+                .prop_map(Value::from)
+                .boxed(),
+        ),
+        ("load_balancing", load_balancing().boxed()),
+        (
+            "outlier_detection",
+            object(vec![
+                ("consecutive_5xx", (1..9).prop_map(Value::from).boxed()),
+                ("base_ejection_time", duration(60).boxed()),
+                ("max_ejection_time", duration(300).boxed()),
+            ])
+            .boxed(),
+        ),
+        (
+            "versions",
+            (0..3_u8, 0..3_u8)
+                .prop_map(|(one, two)| json!({ "split": { "1.x": one, "2.x": two } }))
+                .boxed(),
+        ),
     ])
+}
+
+/// Mostly fields of the policy that is given.
+fn load_balancing() -> impl Strategy<Value = Value> {
+    let hash = || ("hash_on", Just(json!({ "path": true })).boxed());
+    let factor = || ("hash_balance_factor", (90..200).prop_map(Value::from).boxed());
+    let choices = || ("choice_count", (1..18).prop_map(Value::from).boxed());
+    let size = || (0..100_u32).prop_map(Value::from).boxed();
+    let named = |policy: &'static str, fields| {
+        object(fields).prop_map(move |mut object| {
+            object["policy"] = json!(policy);
+            object
+        })
+    };
+    prop_oneof![
+        named("least_request", vec![choices()]),
+        named("peak_ewma", vec![choices(), ("decay", duration(100).boxed())]),
+        named(
+            "ring_hash",
+            vec![hash(), factor(), ("minimum_ring_size", size()), ("maximum_ring_size", size())]
+        ),
+        named("maglev", vec![hash(), factor(), ("table_size", size())]),
+        named("random", vec![hash(), choices()]),
+    ]
 }
 
 /// What resembles a configuration, so that a good part of it is accepted.
@@ -118,12 +169,98 @@ fn assert_within_limits(config: &Config) {
             assert_eq!(host.to_string(), host.to_string().to_ascii_lowercase());
             assert_eq!(host.to_string().parse().as_ref(), Ok(host));
         }
+        assert_policy_within_limits(&service.load_balancing.policy);
+        if let Some(outliers) = service.outlier_detection {
+            assert!(outliers.consecutive_5xx >= 1);
+            assert!(OutlierDetection::TIMES.contains(&outliers.base_ejection_time));
+            assert!(outliers.base_ejection_time <= outliers.max_ejection_time);
+        }
+        for share in service.versions.iter().flat_map(|versions| &versions.split) {
+            assert_eq!(VersionRange::parse(&share.name).as_ref(), Ok(&share.range));
+        }
+        let datacenters: HashSet<_> = service.datacenters.iter().collect();
+        assert_eq!(datacenters.len(), service.datacenters.len());
+        assert!(datacenters.len() <= Service::MAX_DATACENTERS);
         let is_found = !service.hosts.is_empty() || config.route_metadata;
         assert!(is_found || config.services.len() == 1);
     }
 }
 
+fn assert_policy_within_limits(policy: &Policy) {
+    if let Some(factor) = policy.hashing().and_then(|hashing| hashing.balance_factor) {
+        assert!(Hashing::BALANCE_FACTOR.contains(&factor));
+    }
+    match *policy {
+        Policy::RoundRobin | Policy::Random => {}
+        Policy::LeastRequest { choice_count, .. } | Policy::PeakEwma { choice_count, .. } => {
+            assert!((2..=Policy::MAX_CHOICE_COUNT).contains(&choice_count));
+        }
+        Policy::RingHash { minimum_ring_size, maximum_ring_size, .. } => {
+            assert!(1 <= minimum_ring_size && minimum_ring_size <= maximum_ring_size);
+        }
+        Policy::Maglev { table_size, .. } => {
+            assert!((2..table_size).all(|divisor| table_size % divisor != 0));
+        }
+    }
+}
+
+/// Any IP address, in either form.
+fn any_ip() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        any::<u32>().prop_map(|bits| IpAddr::V4(bits.into())),
+        any::<u32>().prop_map(|bits| IpAddr::V6(Ipv4Addr::from(bits).to_ipv6_mapped())),
+        any::<u128>().prop_map(|bits| IpAddr::V6(bits.into())),
+    ]
+}
+
 proptest! {
+    #[test]
+    fn any_address_is_in_the_range_that_is_made_of_it(ip in any_ip(), prefix in 0..=128_u8) {
+        let range = match format!("{ip}/{prefix}").parse::<Cidr>() {
+            Ok(range) | Err(CidrError::HostBits { network: range }) => range,
+            Err(error) => {
+                prop_assert!(ip.is_ipv4() && prefix > 32, "{}", error);
+                return Ok(());
+            }
+        };
+        // An IPv6 range that is wider than all of IPv4 has no address of that.
+        let is_wider = ip.is_ipv6() && ip.to_canonical().is_ipv4() && prefix < 96;
+        prop_assert_eq!(range.contains(ip), !is_wider);
+        prop_assert_eq!(range.to_string().parse(), Ok(range));
+        let policy = AddressPolicy { allow: vec![range], deny: vec![range] };
+        prop_assert!(!policy.admits(ip));
+    }
+
+    #[test]
+    fn any_text_is_a_range_or_refused_and_any_version_is_in_it_or_not(
+        range in "[0-9.x*^~<>= v-]{0,12}|.{0,12}",
+        version in "[0-9.va-b+-]{0,12}|.{0,12}",
+    ) {
+        if let Ok(range) = VersionRange::parse(&range) {
+            let _ = range.contains(&version);
+        }
+    }
+
+    #[test]
+    fn a_version_is_in_the_ranges_that_are_made_of_it(numbers in any::<[u16; 3]>()) {
+        let [major, minor, patch] = numbers;
+        let version = format!("{major}.{minor}.{patch}");
+        let next = format!("{}.0.0", u32::from(major) + 1);
+        prop_assert!(VersionRange::parse("*").unwrap().contains(&version));
+        for range in [
+            format!("{major}"),
+            format!("{major}.{minor}.x"),
+            format!("^{version}"),
+            format!("~{version}"),
+            format!(">={version} <={version}"),
+            format!(">{version}-0 <{major}.{minor}.{}", u32::from(patch) + 1),
+        ] {
+            let range = VersionRange::parse(&range).expect("a range");
+            prop_assert!(range.contains(&version), "{:?}", range);
+            prop_assert!(!range.contains(&next), "{:?}", range);
+        }
+    }
+
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         if let Err(error) = Config::parse(&bytes) {
@@ -143,6 +280,9 @@ proptest! {
         place in prop::sample::select(&[
             "consul", "consul.cluster", "consul.wait", "services", "services[0]",
             "services[0].name", "services[0].hosts", "services[0].load_balancing", "handoff",
+            "services[0].load_balancing.slow_start", "services[0].outlier_detection",
+            "services[0].sticky", "services[0].versions", "services[0].versions.split",
+            "services[0].datacenters", "services[0].retry_budget", "locality", "endpoints",
             "warmup_timeout",
         ][..]),
         value in any_json(),

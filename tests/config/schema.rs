@@ -3,8 +3,11 @@
 use std::collections::HashSet;
 
 use consul_resolver::config::{
-    Config, Consistency, Consul, Handoff, HealthThreshold, HostPattern, Policy, Service, Unmatched,
+    AddressPolicy, Config, Consistency, Consul, Fallback, Handoff, HashOn, Hashing,
+    HealthThreshold, HostPattern, LoadBalancing, Locality, OutlierDetection, Policy, PolicyKind,
+    Protocol, RetryBudget, Service, SlowStart, Sticky, Unmatched, Versions,
 };
+use consul_resolver::version::VersionRange;
 use serde_json::{Value, json};
 
 use crate::{parse, with};
@@ -16,7 +19,15 @@ fn the_schema_has_the_fields_that_are_read() {
         ("", Config::FIELDS),
         ("/$defs/consul", Consul::FIELDS),
         ("/$defs/service", Service::FIELDS),
-        ("/$defs/load_balancing", Service::LOAD_BALANCING_FIELDS),
+        ("/$defs/load_balancing", LoadBalancing::FIELDS),
+        ("/$defs/hash_on", HashOn::FIELDS),
+        ("/$defs/slow_start/oneOf/1", SlowStart::FIELDS),
+        ("/$defs/outlier_detection", OutlierDetection::FIELDS),
+        ("/$defs/sticky", Sticky::FIELDS),
+        ("/$defs/versions", Versions::FIELDS),
+        ("/$defs/retry_budget", RetryBudget::FIELDS),
+        ("/$defs/locality", Locality::FIELDS),
+        ("/$defs/endpoints", AddressPolicy::FIELDS),
         ("/$defs/handoff", Handoff::FIELDS),
     ] {
         let object = schema.pointer(pointer).unwrap();
@@ -51,7 +62,9 @@ fn the_schema_has_the_choices_that_are_read() {
         ("/properties/log_level", names(Config::LOG_LEVELS)),
         ("/$defs/consul/properties/consistency", names(Consistency::CHOICES)),
         ("/$defs/service/properties/health", names(HealthThreshold::CHOICES)),
-        ("/$defs/load_balancing/properties/policy", names(Policy::CHOICES)),
+        ("/$defs/service/properties/protocol", names(Protocol::CHOICES)),
+        ("/$defs/load_balancing/properties/policy", names(PolicyKind::CHOICES)),
+        ("/$defs/versions/properties/fallback", names(Fallback::CHOICES)),
         ("/$defs/handoff/properties/via", names(Handoff::CHOICES)),
     ] {
         assert_eq!(schema.pointer(pointer).unwrap()["enum"], choices, "{pointer}");
@@ -74,10 +87,66 @@ fn the_schema_has_the_limits_that_are_read() {
         ("/$defs/service/properties/tags/maxItems", Service::MAX_TAGS),
         ("/$defs/service/properties/tags/items/maxLength", Service::MAX_TAG_BYTES),
         ("/$defs/service/properties/filter/maxLength", Service::MAX_FILTER_BYTES),
+        ("/$defs/service/properties/datacenters/maxItems", Service::MAX_DATACENTERS),
+        ("/$defs/token/maxLength", HashOn::MAX_NAME_BYTES),
+        ("/$defs/hash_on/properties/query/maxLength", HashOn::MAX_NAME_BYTES),
+        ("/$defs/name/maxLength", Versions::MAX_KEY_BYTES),
+        ("/$defs/name/maxLength", Locality::MAX_NAME_BYTES),
+        ("/$defs/versions/properties/split/maxProperties", Versions::MAX_SHARES),
+        ("/$defs/versions/properties/split/propertyNames/maxLength", VersionRange::MAX_BYTES),
+        ("/$defs/ranges/maxItems", AddressPolicy::MAX_RANGES),
         ("/$defs/handoff/properties/attempts/maximum", usize::from(Handoff::MAX_ATTEMPTS)),
         ("/$defs/handoff/properties/attempts/default", usize::from(Handoff::DEFAULT_ATTEMPTS)),
     ] {
         assert_eq!(schema.pointer(pointer), Some(&json!(limit)), "{pointer}");
+    }
+}
+
+#[test]
+fn the_schema_has_the_ranges_of_numbers_that_are_read() {
+    let schema = schema();
+    let percent = 0..=100;
+    let counts = 1..=OutlierDetection::MAX_COUNT;
+    let rings = 1..=Policy::DEFAULT_MAXIMUM_RING_SIZE;
+    let balancing = "/$defs/load_balancing/properties";
+    for (pointer, limits) in [
+        (format!("{balancing}/hash_balance_factor"), Hashing::BALANCE_FACTOR),
+        (format!("{balancing}/choice_count"), 2..=Policy::MAX_CHOICE_COUNT.into()),
+        (format!("{balancing}/active_request_bias"), 0..=Policy::MAX_ACTIVE_REQUEST_BIAS),
+        (format!("{balancing}/minimum_ring_size"), rings.clone()),
+        (format!("{balancing}/maximum_ring_size"), rings),
+        (format!("{balancing}/table_size"), 2..=Policy::MAX_TABLE_SIZE),
+        ("/$defs/slow_start/oneOf/1/properties/min_weight_percent".into(), 1..=100),
+        ("/$defs/percent".into(), percent),
+        ("/$defs/count".into(), counts),
+        ("/$defs/versions/properties/split/additionalProperties".into(), 0..=Versions::MAX_WEIGHT),
+        (
+            "/$defs/retry_budget/properties/min_per_second".into(),
+            0..=RetryBudget::MAX_MIN_PER_SECOND,
+        ),
+        ("/$defs/locality/properties/min_cluster_size".into(), 1..=Locality::MAX_MIN_CLUSTER_SIZE),
+    ] {
+        let described = schema.pointer(&pointer).unwrap();
+        assert_eq!(described["minimum"], json!(limits.start()), "{pointer}");
+        assert_eq!(described["maximum"], json!(limits.end()), "{pointer}");
+    }
+    let aggression = schema.pointer("/$defs/slow_start/oneOf/1/properties/aggression").unwrap();
+    assert_eq!(aggression["maximum"], json!(SlowStart::MAX_AGGRESSION));
+}
+
+#[test]
+fn the_schema_says_which_policies_use_a_field() {
+    let schema = schema();
+    let users = |field: &str| {
+        let user = &schema["$defs"]["load_balancing"]["dependentSchemas"][field];
+        let user = user["$ref"].as_str().map_or(user, |r| schema.pointer(&r[1..]).unwrap());
+        assert_eq!(user["required"], json!(["policy"]), "{field}");
+        let policy = &user["properties"]["policy"];
+        policy.get("enum").cloned().unwrap_or_else(|| json!([policy["const"]]))
+    };
+    for (field, kinds) in PolicyKind::FIELDS {
+        let kinds: Value = kinds.iter().map(|kind| kind.name()).collect();
+        assert_eq!(users(field), kinds, "{field}");
     }
 }
 
@@ -91,6 +160,7 @@ fn spelling_out_the_defaults_of_the_schema_changes_nothing() {
         ("/$defs/consul", "consul."),
         ("/$defs/service", "services[0]."),
         ("/$defs/load_balancing", "services[0].load_balancing."),
+        ("/$defs/endpoints", "endpoints."),
     ] {
         let properties = &schema.pointer(pointer).unwrap()["properties"];
         for (name, property) in properties.as_object().unwrap() {
@@ -101,6 +171,38 @@ fn spelling_out_the_defaults_of_the_schema_changes_nothing() {
                 assert_eq!(parse(&config).unwrap(), expected, "{place}{name}");
             }
         }
+    }
+}
+
+#[test]
+fn spelling_out_the_defaults_of_a_section_is_the_same_as_leaving_them_out() {
+    let schema = schema();
+    for (pointer, place, least) in [
+        ("/$defs/outlier_detection", "services[0].outlier_detection", json!({})),
+        ("/$defs/sticky", "services[0].sticky", json!({})),
+        ("/$defs/versions", "services[0].versions", json!({ "header": "x-version" })),
+        ("/$defs/locality", "locality", json!({})),
+        ("/$defs/retry_budget", "services[0].retry_budget", json!({})),
+        (
+            "/$defs/slow_start/oneOf/1",
+            "services[0].load_balancing.slow_start",
+            json!({ "window": "30s" }),
+        ),
+    ] {
+        let mut spelled = least.clone();
+        for (name, property) in schema.pointer(pointer).unwrap()["properties"].as_object().unwrap()
+        {
+            if let Some(default) = property.get("default") {
+                spelled[name] = default.clone();
+            }
+        }
+        assert_ne!(spelled, least, "{place} has defaults");
+        let [least, spelled] = [least, spelled].map(|section| {
+            let mut config = with(place, section);
+            config["handoff"] = json!({ "via": "headers" });
+            parse(&config).unwrap()
+        });
+        assert_eq!(spelled, least, "{place}");
     }
 }
 

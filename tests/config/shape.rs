@@ -45,7 +45,7 @@ fn unknown_and_missing_fields_are_refused() {
             "servces",
             json!([]),
             "servces: unknown field; did you mean services? known here: consul, services, \
-             handoff, route_metadata, unmatched, warmup_timeout, log_level",
+             locality, endpoints, handoff, route_metadata, unmatched, warmup_timeout, log_level",
         ),
         (
             "consul.token",
@@ -60,21 +60,25 @@ fn unknown_and_missing_fields_are_refused() {
              namespace, partition, consistency, wait, token_env",
         ),
         (
-            "services[0].datacenters",
-            json!(["dc1"]),
-            "services[0].datacenters: unknown field; known here: name, hosts, tags, filter, \
-             health, address, load_balancing",
+            "services[0].weight",
+            json!(1),
+            "services[0].weight: unknown field; known here: name, hosts, tags, filter, health, \
+             address, datacenters, resolve_names, protocol, load_balancing, outlier_detection, \
+             sticky, versions, retry_budget",
         ),
         (
             "services[0].loadBalancing",
             json!({}),
             "services[0].loadBalancing: unknown field; did you mean load_balancing? known here: \
-             name, hosts, tags, filter, health, address, load_balancing",
+             name, hosts, tags, filter, health, address, datacenters, resolve_names, protocol, \
+             load_balancing, outlier_detection, sticky, versions, retry_budget",
         ),
         (
-            "services[0].load_balancing.hash_on",
-            json!("path"),
-            "services[0].load_balancing.hash_on: unknown field; known here: policy",
+            "services[0].load_balancing",
+            json!({ "weights": {} }),
+            "services[0].load_balancing.weights: unknown field; known here: policy, hash_on, \
+             hash_balance_factor, choice_count, active_request_bias, decay, minimum_ring_size, \
+             maximum_ring_size, table_size, slow_start, panic_threshold",
         ),
         ("handoff.retries", json!(2), "handoff.retries: unknown field; known here: via, attempts"),
         (
@@ -98,7 +102,7 @@ fn a_name_that_is_not_on_its_list_is_refused() {
             "services[0].load_balancing.policy",
             json!("fastest"),
             "services[0].load_balancing.policy: unknown policy \"fastest\"; expected one of \
-             round_robin, random, least_request",
+             round_robin, random, least_request, peak_ewma, ring_hash, maglev",
         ),
         (
             "consul.consistency",

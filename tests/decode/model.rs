@@ -1,41 +1,63 @@
 //! Reads a body as the decoder should, one entry after the other, by the rules as written.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 
-use consul_resolver::config::{AddressChoice, HealthThreshold as Threshold};
+use consul_resolver::config::{
+    AddressChoice, AddressPolicy, Cidr, HealthThreshold as Threshold, VersionKey,
+};
 use consul_resolver::consul::decode::Decoded;
 use consul_resolver::consul::dropped::Dropped;
 use consul_resolver::consul::selection::Selection;
-use consul_resolver::model::endpoint::Endpoint;
+use consul_resolver::model::endpoint::{Address, Endpoint};
 use consul_resolver::model::snapshot::Snapshot;
 use serde_json::Value;
 
 pub fn decode(body: &Value, selection: &Selection) -> Decoded {
-    let mut heaviest = BTreeMap::<SocketAddr, u16>::new();
+    let mut endpoints = BTreeMap::<Address, Vec<Endpoint>>::new();
+    let mut registered = BTreeMap::<Address, ()>::new();
     let mut dropped = Dropped::default();
     for entry in body.as_array().unwrap() {
-        if let Some((address, weight)) = read(entry, selection, &mut dropped) {
-            let known = heaviest.entry(address).or_default();
-            *known = weight.max(*known);
+        if let Some(endpoint) = read(entry, selection, &mut dropped) {
+            registered.insert(endpoint.address.clone(), ());
+            endpoints.entry(endpoint.address.clone()).or_default().push(endpoint);
+        } else if is_unhealthy(entry, selection) {
+            // As it would be if it had no checks at all.
+            let mut healthy = entry.clone();
+            healthy["Checks"] = Value::Null;
+            let endpoint = read(&healthy, selection, &mut Dropped::default());
+            registered.extend(endpoint.map(|endpoint| (endpoint.address, ())));
         }
     }
-    let endpoint =
-        |(address, weight)| Endpoint { address, weight: NonZeroU16::new(weight).unwrap() };
-    let snapshot = Snapshot::new(heaviest.into_iter().map(endpoint).collect());
+    let best = |of: Vec<Endpoint>| {
+        let order = |e: &Endpoint| (Reverse(e.weight), e.version.clone(), e.zone.clone());
+        of.into_iter().min_by_key(order).unwrap()
+    };
+    let snapshot = Snapshot::new(endpoints.into_values().map(best).collect());
+    let snapshot = if selection.counts_registered {
+        snapshot.registering(u32::try_from(registered.len()).unwrap())
+    } else {
+        snapshot
+    };
     Decoded { snapshot, dropped }
 }
 
-fn read(entry: &Value, selection: &Selection, dropped: &mut Dropped) -> Option<(SocketAddr, u16)> {
+fn is_unhealthy(entry: &Value, selection: &Selection) -> bool {
+    let health = health(&entry["Checks"]);
+    let warned = health == "warning" && selection.health == Threshold::Warning;
+    entry["Service"].is_object() && health != "passing" && !warned
+}
+
+fn read(entry: &Value, selection: &Selection, dropped: &mut Dropped) -> Option<Endpoint> {
     let (node, service) = (&entry["Node"], &entry["Service"]);
     if !service.is_object() {
         dropped.no_service += 1;
         return None;
     }
     let health = health(&entry["Checks"]);
-    let warned = health == "warning" && selection.health == Threshold::Warning;
-    if health != "passing" && !warned {
+    if is_unhealthy(entry, selection) {
         *match health {
             "maintenance" => &mut dropped.unhealthy.maintenance,
             "critical" => &mut dropped.unhealthy.critical,
@@ -44,7 +66,7 @@ fn read(entry: &Value, selection: &Selection, dropped: &mut Dropped) -> Option<(
         } += 1;
         return None;
     }
-    let weight = &service["Weights"][if warned { "Warning" } else { "Passing" }];
+    let weight = &service["Weights"][if health == "warning" { "Warning" } else { "Passing" }];
     let weight = match weight.as_u64() {
         Some(0) => {
             dropped.weightless += 1;
@@ -60,18 +82,95 @@ fn read(entry: &Value, selection: &Selection, dropped: &mut Dropped) -> Option<(
     };
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let ip = match (host.parse::<IpAddr>(), bare.map(str::parse::<IpAddr>)) {
-        (Ok(ip), _) => ip,
-        (_, Some(Ok(ip))) if ip.is_ipv6() => ip,
-        _ => {
-            dropped.hostname += 1;
-            return None;
-        }
+        (Ok(ip), _) => Some(ip.to_canonical()),
+        (_, Some(Ok(ip))) if ip.is_ipv6() => Some(ip.to_canonical()),
+        _ => None,
     };
+    let name = if selection.resolve_names { name(host) } else { None };
+    if ip.is_none() && name.is_none() {
+        *if selection.resolve_names { &mut dropped.bad_name } else { &mut dropped.hostname } += 1;
+        return None;
+    }
     let Some(port @ 1..=65_535) = port.as_u64() else {
         dropped.bad_port += 1;
         return None;
     };
-    Some((SocketAddr::new(ip.to_canonical(), u16::try_from(port).unwrap()), weight))
+    let port = u16::try_from(port).unwrap();
+    if let Some(ip) = ip.filter(|ip| !is_admitted(*ip, &selection.policy)) {
+        dropped.denied.count += 1;
+        dropped.denied.least = dropped.denied.least.into_iter().chain([ip]).min();
+        return None;
+    }
+    let address = match ip {
+        Some(ip) => Address::Ip(SocketAddr::new(ip, port)),
+        None => Address::Name(name.unwrap().into(), port),
+    };
+    let zone = selection.zone_key.as_ref().and_then(|key| {
+        [&service["Locality"]["Zone"], &node["Locality"]["Zone"]]
+            .into_iter()
+            .chain([&service["Meta"][key], &node["Meta"][key]])
+            .find_map(label)
+    });
+    let version = match &selection.version {
+        None => None,
+        Some(VersionKey::Meta(key)) => label(&service["Meta"][key]),
+        Some(VersionKey::TagPrefix(prefix)) => {
+            let tags = service["Tags"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let rest = tags.filter_map(|tag| tag.strip_prefix(prefix.as_str())).next();
+            rest.and_then(|rest| label(&Value::from(rest)))
+        }
+    };
+    let weight = NonZeroU16::new(weight).unwrap();
+    let (zone, version) = (zone.map(Into::into), version.map(Into::into));
+    Some(Endpoint { address, weight, zone, version })
+}
+
+fn label(value: &Value) -> Option<String> {
+    value.as_str().filter(|text| (1..=255).contains(&text.len())).map(str::to_owned)
+}
+
+fn name(host: &str) -> Option<String> {
+    let name = host.strip_suffix('.').unwrap_or(host).to_lowercase();
+    let labels: Vec<&str> = name.split('.').collect();
+    let is_label = |label: &&str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let edges = [label.chars().next(), label.chars().last()];
+        label.len() <= 63
+            && label.chars().all(allowed)
+            && edges.iter().all(|c| c.is_some_and(|c| c != '-'))
+    };
+    let last = labels.last().unwrap();
+    let is_decimal = last.chars().all(|c| c.is_ascii_digit());
+    let is_hexadecimal = last.starts_with("0x") && last[2..].chars().all(|c| c.is_ascii_hexdigit());
+    let is_name = name.len() <= 253 && host.is_ascii() && labels.iter().all(is_label);
+    (is_name && !is_decimal && !is_hexadecimal).then_some(name)
+}
+
+fn is_admitted(ip: IpAddr, policy: &AddressPolicy) -> bool {
+    let covers = |range: &&Cidr| {
+        range.first.is_ipv4() == ip.is_ipv4()
+            && bits(range.first)[..usize::from(range.prefix)]
+                == bits(ip)[..usize::from(range.prefix)]
+    };
+    let is_local = |bits: &str| {
+        bits.starts_with("1010100111111110") && ip.is_ipv4()
+            || bits.starts_with("1111111010") && ip.is_ipv6()
+    };
+    let allowing: Vec<&Cidr> = policy.allow.iter().filter(covers).collect();
+    if ip.is_unspecified() || ip.is_multicast() || policy.deny.iter().any(|range| covers(&range)) {
+        return false;
+    }
+    if is_local(&bits(ip)) {
+        return allowing.iter().any(|r| is_local(&bits(r.first)[..usize::from(r.prefix)]));
+    }
+    policy.allow.is_empty() || !allowing.is_empty()
+}
+
+fn bits(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => format!("{:032b}", u32::from(ip)),
+        IpAddr::V6(ip) => format!("{:0128b}", u128::from(ip)),
+    }
 }
 
 fn health(checks: &Value) -> &'static str {

@@ -1,5 +1,6 @@
 //! What Envoy logs from some moment on.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use stack::{Envoy, wait_until};
@@ -36,4 +37,12 @@ impl LogMark {
 pub fn thread_of(line: &str) -> Option<u32> {
     let second = line.split('[').nth(2)?;
     second.split(']').next()?.parse().ok()
+}
+
+/// Fails where not every VM that has told this has told it once. While the lease settles more
+/// than one of them may have read the service.
+pub fn assert_told_once(envoy: &Envoy, text: &str) {
+    let lines = LogMark::START.lines(envoy, text);
+    let threads: BTreeSet<_> = lines.iter().map(|line| thread_of(line)).collect();
+    assert!(!lines.is_empty() && lines.len() == threads.len(), "{text}: {}", envoy.log());
 }

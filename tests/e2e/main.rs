@@ -13,26 +13,40 @@
     reason = "tests fail by panicking, and real processes live on the wall clock"
 )]
 
+mod address_policy;
 mod addresses;
+mod affinity;
 mod bad_answers;
 mod bad_entries;
+mod budget;
 mod compose;
 mod configuration;
+mod datacenters;
 mod dynamic;
+mod early_read;
 mod failover;
+mod grpc;
 mod hostile;
 mod hosts;
+mod latency;
 mod listeners;
 mod load;
+mod locality;
 mod log;
 mod membership;
 mod metrics;
+mod names;
 mod one_fetcher;
 mod outage;
+mod outliers;
 mod plugin;
 mod refused_calls;
+mod share;
+mod slow_start;
 #[allow(dead_code, reason = "each file takes what it needs")]
 mod testbed;
+mod versions;
 mod warmup;
+mod web_socket;
 mod weights;
 mod wire;

@@ -34,6 +34,11 @@ impl Setup {
         Self::read("minimal.yaml", consul)
     }
 
+    /// `envoy/dynamic-forward-proxy.yaml`: hands over names too.
+    pub fn dynamic_forward_proxy(consul: SocketAddr) -> Self {
+        Self::read("dynamic-forward-proxy.yaml", consul)
+    }
+
     fn read(name: &str, consul: SocketAddr) -> Self {
         let path = root().join("envoy").join(name);
         let yaml = std::fs::read_to_string(&path).expect("the project's configuration");
@@ -216,16 +221,25 @@ impl Testbed {
     }
 }
 
+/// Starts a backend and registers it as a passing instance of `service` under its name, with
+/// what is told of it beside.
+pub fn instance(
+    consul: &dyn Registry,
+    service: &str,
+    name: &str,
+    tell: impl FnOnce(Service) -> Service,
+) -> Backend {
+    let backend = Backend::start(name).expect("a backend");
+    let instance = Service::new(service, name).at(backend.address());
+    let instance = tell(instance.with_status(Status::Passing));
+    consul.register(&instance).expect("registered");
+    backend
+}
+
 /// Starts a backend for each name, registers it as a passing instance of `service` under its
 /// name, and waits until Consul shows them.
 pub fn instances(consul: &dyn Registry, service: &str, names: &[&str]) -> Vec<Backend> {
-    let start = |&name: &&str| {
-        let backend = Backend::start(name).expect("a backend");
-        let instance = Service::new(service, name).at(backend.address());
-        let instance = instance.with_status(Status::Passing);
-        consul.register(&instance).expect("registered");
-        backend
-    };
+    let start = |name: &&str| instance(consul, service, name, |service| service);
     let backends = names.iter().map(start).collect();
     let passing = wait_until(SOON, || {
         let health = consul.health(service, "passing").expect("health");

@@ -12,8 +12,8 @@ pub struct Held {
     pub vm: (usize, u32),
     /// Which of its calls it is.
     pub call: CallId,
-    /// The service's name.
-    pub service: String,
+    /// The service's name, with `@` and the datacenter if one is asked for.
+    pub source: String,
     /// The index that it waits on.
     pub index: Option<u64>,
     /// When it is answered at the latest, in milliseconds.
@@ -34,30 +34,42 @@ pub struct Reply {
 
 /// The agent.
 pub struct Consul {
-    /// The ports of each service's instances, all at 10.0.0.1.
-    services: BTreeMap<String, BTreeSet<u16>>,
-    /// Every port that a service has ever had.
+    /// The ports of each source's instances, all at 10.0.0.1.
+    sources: BTreeMap<String, BTreeSet<u16>>,
+    /// Every port that a source has ever had.
     ever: BTreeMap<String, BTreeSet<u16>>,
     index: u64,
     held: Vec<Held>,
+    /// How many queries without an index there were, for each source.
+    plain: BTreeMap<String, usize>,
     /// Whether every query fails.
     pub failing: bool,
+    /// Whether queries that block are left alone whatever changes.
+    pub deaf: bool,
 }
 
 impl Consul {
-    /// An agent that knows these services, none of which has an instance.
-    pub fn new(services: &[&str]) -> Self {
-        let none = || services.iter().map(|name| (String::from(*name), BTreeSet::new())).collect();
-        Self { services: none(), ever: none(), index: 1_000, held: Vec::new(), failing: false }
+    /// An agent that knows these sources, none of which has an instance.
+    pub fn new(sources: &[&str]) -> Self {
+        let none = || sources.iter().map(|name| (String::from(*name), BTreeSet::new())).collect();
+        Self {
+            sources: none(),
+            ever: none(),
+            index: 1_000,
+            held: Vec::new(),
+            plain: BTreeMap::new(),
+            failing: false,
+            deaf: false,
+        }
     }
 
     /// Registers an instance, or deregisters it if it is there.
-    pub fn toggle(&mut self, service: &str, port: u16) {
-        let ports = self.services.get_mut(service).expect("the service is known");
+    pub fn toggle(&mut self, source: &str, port: u16) {
+        let ports = self.sources.get_mut(source).expect("the source is known");
         if !ports.remove(&port) {
             ports.insert(port);
         }
-        self.ever.get_mut(service).expect("the service is known").insert(port);
+        self.ever.get_mut(source).expect("the source is known").insert(port);
         self.index += 1;
     }
 
@@ -72,12 +84,17 @@ impl Consul {
     pub fn ask(&mut self, vm: (usize, u32), call: CallId, path: &str, now: u64) {
         let (route, parameters) = path.split_once('?').unwrap_or((path, ""));
         let service = route.strip_prefix("/v1/health/service/").expect("a health query");
-        let index = parameters
-            .split('&')
-            .find_map(|parameter| parameter.strip_prefix("index="))
-            .map(|index| index.parse().expect("a number"));
+        let parameter = |name: &str| parameters.split('&').find_map(|p| p.strip_prefix(name));
+        let index = parameter("index=").map(|index| index.parse().expect("a number"));
+        let source = match parameter("dc=") {
+            Some(datacenter) => format!("{service}@{datacenter}"),
+            None => service.to_owned(),
+        };
+        if index.is_none() {
+            *self.plain.entry(source.clone()).or_default() += 1;
+        }
         let until = if index.is_some() { now + 55_000 } else { now };
-        self.held.push(Held { vm, call, service: service.to_owned(), index, until });
+        self.held.push(Held { vm, call, source, index, until });
     }
 
     /// Forgets the queries of a VM that has died: Envoy cancels its callouts.
@@ -85,29 +102,36 @@ impl Consul {
         self.held.retain(|held| held.vm != vm);
     }
 
-    /// How many queries block on a service.
-    pub fn blocking(&self, service: &str) -> usize {
-        self.held.iter().filter(|held| held.service == service && held.index.is_some()).count()
+    /// How many queries block on a source.
+    pub fn blocking(&self, source: &str) -> usize {
+        self.held.iter().filter(|held| held.source == source && held.index.is_some()).count()
+    }
+
+    /// How many queries for a source there were that did not block.
+    pub fn plain(&self, source: &str) -> usize {
+        self.plain.get(source).copied().unwrap_or(0)
     }
 
     /// Takes out the answers that are ready.
     pub fn poll_replies(&mut self, now: u64) -> Vec<Reply> {
-        let (index, failing) = (self.index, self.failing);
+        let (index, failing, deaf) = (self.index, self.failing, self.deaf);
         let is_ready = |held: &mut Held| {
-            failing || held.until <= now || held.index.is_none_or(|asked| asked != index)
+            let is_woken = held.index.is_none_or(|asked| asked != index && !deaf);
+            failing || held.until <= now || is_woken
         };
         let ready: Vec<Held> = self.held.extract_if(.., is_ready).collect();
         ready.into_iter().map(|held| self.reply(held)).collect()
     }
 
-    /// The ports of a service's instances.
-    pub fn ports(&self, service: &str) -> &BTreeSet<u16> {
-        &self.services[service]
+    /// The ports of a source's instances.
+    pub fn ports(&self, source: &str) -> &BTreeSet<u16> {
+        &self.sources[source]
     }
 
-    /// Whether a service ever had an instance at that port.
+    /// Whether a service ever had an instance at that port, in any datacenter.
     pub fn ever_had(&self, service: &str, port: u16) -> bool {
-        self.ever[service].contains(&port)
+        let of_service = |source: &str| source.split('@').next() == Some(service);
+        self.ever.iter().any(|(source, ports)| of_service(source) && ports.contains(&port))
     }
 
     fn reply(&self, to: Held) -> Reply {
@@ -122,7 +146,7 @@ impl Consul {
                 "Checks": [],
             })
         };
-        let body: Vec<_> = self.services[&to.service].iter().map(instance).collect();
+        let body: Vec<_> = self.sources[&to.source].iter().map(instance).collect();
         let body = serde_json::to_vec(&body).expect("JSON");
         Reply { to, status: 200, index: Some(self.index), body }
     }

@@ -75,7 +75,7 @@ fn a_change_reaches_every_vm_within_a_second_when_nothing_is_wrong() {
         world.run(5_000, Faults::None, false);
         // Also right after the start: no query of a VM that fetched for a moment is left behind.
         world.check_settled();
-        world.consul.toggle(world::SERVICES[0], 7);
+        world.consul.toggle(world::SOURCES[0], 7);
         world.run(1_000, Faults::None, false);
         world.check_converged();
     });
@@ -85,17 +85,74 @@ fn a_change_reaches_every_vm_within_a_second_when_nothing_is_wrong() {
 fn what_nobody_has_watched_for_a_while_is_read_anew_before_it_is_used() {
     for_seeds(|seed| {
         let mut world = World::new(seed, vms(seed));
-        world.consul.toggle(world::SERVICES[0], 7);
+        world.consul.toggle(world::SOURCES[0], 7);
         world.run(5_000, Faults::None, false);
         world.check_converged();
         world.everyone_leaves();
-        world.consul.toggle(world::SERVICES[0], 7);
+        world.consul.toggle(world::SOURCES[0], 7);
         world.consul.failing = true;
         world.everyone_comes_back();
         world.run(10_000, Faults::None, false);
         world.check_nothing_is_installed();
         world.heal();
         world.run(40_000, Faults::None, false);
+        world.check_converged();
+        world.check_settled();
+    });
+}
+
+#[test]
+fn a_followers_suspicion_leads_to_one_extra_query_of_the_fetcher() {
+    for_seeds(|seed| {
+        let mut world = World::new(seed, vms(seed));
+        world.run(5_000, Faults::None, false);
+        let plain = |world: &World| world::SOURCES.map(|source| world.consul.plain(source));
+        let before = plain(&world);
+        world.suspect(1, 1);
+        world.run(1_000, Faults::None, false);
+        assert_eq!(plain(&world), [before[0], before[1] + 1, before[2]]);
+        world.suspect(0, 2);
+        world.run(1_000, Faults::None, false);
+        assert_eq!(plain(&world), [before[0], before[1] + 1, before[2] + 1]);
+        world.check_settled();
+    });
+}
+
+#[test]
+fn a_storm_of_suspicions_leads_to_few_queries_and_few_messages() {
+    for_seeds(|seed| {
+        let count = vms(seed);
+        let mut world = World::new(seed, count);
+        world.run(5_000, Faults::None, false);
+        let before = world.consul.plain(world::SOURCES[0]);
+        for _ in 0..1_000 {
+            (0..count).for_each(|vm| world.suspect(vm, 0));
+            world.run(20, Faults::None, false);
+            assert!(world.longest_queue() <= 2 * count, "{} messages", world.longest_queue());
+        }
+        // One at once, and one every five seconds.
+        let extra = world.consul.plain(world::SOURCES[0]) - before;
+        assert!((4..=5).contains(&extra), "{extra} extra queries in 20 s");
+        world.check_settled();
+    });
+}
+
+#[test]
+fn a_suspicion_finds_what_the_query_that_blocks_was_not_told() {
+    for_seeds(|seed| {
+        let mut world = World::new(seed, vms(seed));
+        world.consul.toggle(world::SOURCES[0], 7);
+        world.run(5_000, Faults::None, false);
+        world.consul.deaf = true;
+        world.consul.toggle(world::SOURCES[0], 7);
+        world.consul.toggle(world::SOURCES[0], 8);
+        world.run(1_000, Faults::None, false);
+        world.suspect(1, 0);
+        world.run(1_000, Faults::None, false);
+        world.check_converged();
+        world.check_settled();
+        world.consul.deaf = false;
+        world.run(1_000, Faults::None, false);
         world.check_converged();
         world.check_settled();
     });

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use consul_resolver::balance::ticket::Ticket;
 use consul_resolver::config::Config;
 use consul_resolver::consul::query::{Query, Request};
 use consul_resolver::consul::response::CallFailure;
@@ -11,9 +10,10 @@ use consul_resolver::discovery::agent::Agent;
 use consul_resolver::discovery::event::{CallId, Expect};
 use consul_resolver::discovery::notice::Notice;
 use consul_resolver::driver::Host;
-use consul_resolver::model::service::ServiceId;
+use consul_resolver::model::service::SourceId;
 use consul_resolver::rng::Rng;
 use consul_resolver::router::Router;
+use consul_resolver::router::decision::Forward;
 use consul_resolver::shared::head::{Head, Rank};
 use consul_resolver::shared::key::{Cas, Key};
 use consul_resolver::shared::members::QueueId;
@@ -41,7 +41,7 @@ pub struct Vm {
     /// What waits to be handled.
     pub inbox: VecDeque<Mail>,
     /// Its requests in flight.
-    pub tickets: Vec<Ticket>,
+    pub flying: Vec<Forward>,
     /// Its own clock is this far ahead.
     pub clock_offset: u64,
 }
@@ -58,7 +58,8 @@ impl Vm {
     /// A VM that has just been made.
     pub fn new(id: (usize, u32), config: &Config, born: u64, rng: &mut Rng) -> Self {
         let mut own = rng.split();
-        let queries = config.services.iter().map(|s| Query::new(&config.consul, s)).collect();
+        let queries =
+            config.sources().map(|s| Query::new(config, s.service, s.datacenter)).collect();
         let agent = Agent::new(queries, config.consul.wait, own.split());
         Self {
             id,
@@ -69,7 +70,7 @@ impl Vm {
             alive: true,
             next_tick: born + u64::from(rng.below(30)),
             inbox: VecDeque::new(),
-            tickets: Vec::new(),
+            flying: Vec::new(),
             clock_offset: rng.next_u64() % 1_000_000,
         }
     }
@@ -131,7 +132,7 @@ impl Host for SimHost<'_> {
         Ok(())
     }
 
-    fn notice(&mut self, _: ServiceId, notice: &Notice) {
+    fn notice(&mut self, _: SourceId, notice: &Notice) {
         // Whatever is noticed can be told.
         assert!(!notice.to_string().is_empty());
     }

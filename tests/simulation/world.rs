@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use consul_resolver::balance::hints::Hints;
 use consul_resolver::config::Config;
 use consul_resolver::consul::response::{CallFailure, Response};
 use consul_resolver::discovery::event::Event;
 use consul_resolver::driver;
-use consul_resolver::model::service::ServiceId;
+use consul_resolver::model::service::{ServiceId, SourceId};
 use consul_resolver::rng::Rng;
 use consul_resolver::router::decision::Decision;
 use consul_resolver::shared::head::{Head, Term};
@@ -19,7 +20,9 @@ use crate::shared::Shared;
 use crate::vm::{Mail, SimHost, Vm};
 
 /// The services of the simulation.
-pub const SERVICES: [&str; 2] = ["web", "api"];
+const SERVICES: [&str; 2] = ["web", "api"];
+/// Its sources, in their order: one service is looked for in two datacenters.
+pub const SOURCES: [&str; 3] = ["web@dc1", "web@dc2", "api"];
 
 /// What may go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +55,8 @@ impl World {
             .map(|name| format!(r#"{{"name":"{name}","hosts":["{name}.test"]}}"#))
             .collect();
         let json = format!(r#"{{"consul":{{"cluster":"c"}},"services":[{}]}}"#, services.join(","));
-        let config = Config::parse(json.as_bytes()).expect("a configuration");
+        let mut config = Config::parse(json.as_bytes()).expect("a configuration");
+        config.services[0].datacenters = vec!["dc1".into(), "dc2".into()];
         let mut rng = Rng::new(seed);
         let vms = (0..vms).map(|n| Vm::new((n, 0), &config, n as u64, &mut rng)).collect();
         Self {
@@ -60,7 +64,7 @@ impl World {
             rng,
             now: 0,
             shared: Shared::default(),
-            consul: Consul::new(&SERVICES),
+            consul: Consul::new(&SOURCES),
             vms,
             owners: HashMap::new(),
             installed: HashMap::new(),
@@ -98,8 +102,20 @@ impl World {
     /// All requests end.
     pub fn end_requests(&mut self) {
         for vm in &mut self.vms {
-            vm.tickets.clear();
+            vm.flying.clear();
         }
+    }
+
+    /// A request of a VM could not reach an endpoint of a source.
+    pub fn suspect(&mut self, n: usize, of: usize) {
+        self.finish(n);
+        let clock = self.now + self.vms[n].clock_offset;
+        self.vms[n].agent.handle_event(Event::Suspected(source(of)), time(clock));
+    }
+
+    /// The longest queue of any VM.
+    pub fn longest_queue(&self) -> usize {
+        self.shared.longest_queue()
     }
 
     /// Every VM's configuration ends.
@@ -125,11 +141,11 @@ impl World {
 
     /// Checks what must hold whenever nothing has gone wrong for a while.
     pub fn check_settled(&self) {
-        for (n, service) in SERVICES.iter().enumerate() {
-            let blocking = self.consul.blocking(service);
-            assert_eq!(blocking, 1, "{blocking} queries block on {service}");
+        for (n, source) in SOURCES.iter().enumerate() {
+            let blocking = self.consul.blocking(source);
+            assert_eq!(blocking, 1, "{blocking} queries block on {source}");
             let fetchers = self.vms.iter().filter(|vm| vm.agent.trackers()[n].is_fetcher());
-            assert_eq!(fetchers.count(), 1, "fetchers of {service}");
+            assert_eq!(fetchers.count(), 1, "fetchers of {source}");
             assert!(self.vms[0].agent.trackers()[n].is_fetcher(), "the main thread's VM fetches");
         }
         let longest = self.shared.longest_queue();
@@ -139,12 +155,12 @@ impl World {
     /// Checks that every VM has what Consul has.
     pub fn check_converged(&self) {
         for vm in &self.vms {
-            for (n, service) in SERVICES.iter().enumerate() {
+            for (n, source) in SOURCES.iter().enumerate() {
                 let record = vm.agent.trackers()[n].installed().expect("a snapshot");
                 let endpoints = record.snapshot.endpoints();
                 let ports: Vec<u16> = endpoints.iter().map(|e| e.address.port()).collect();
-                let expected: Vec<u16> = self.consul.ports(service).iter().copied().collect();
-                assert_eq!(ports, expected, "VM {:?}, {service}", vm.id);
+                let expected: Vec<u16> = self.consul.ports(source).iter().copied().collect();
+                assert_eq!(ports, expected, "VM {:?}, {source}", vm.id);
             }
         }
     }
@@ -159,9 +175,9 @@ impl World {
     }
 
     fn change_consul(&mut self) {
-        let service = SERVICES[self.rng.below(2) as usize];
+        let source = SOURCES[self.rng.below(3) as usize];
         let port = 1 + self.rng.below(12) as u16;
-        self.consul.toggle(service, port);
+        self.consul.toggle(source, port);
     }
 
     fn go_wrong(&mut self) {
@@ -238,7 +254,7 @@ impl World {
             let clock = *now + vm.clock_offset;
             vm.agent.handle_event(Event::Tick(vm.rank), time(clock));
         } else if n > 0 {
-            self.serve(n);
+            self.serve(n, faults);
         }
     }
 
@@ -279,25 +295,32 @@ impl World {
     }
 
     /// A request comes, or one ends.
-    fn serve(&mut self, n: usize) {
+    fn serve(&mut self, n: usize, faults: Faults) {
         let vm = &mut self.vms[n];
         if self.rng.below(50) > 0 {
             return;
         }
         vm.rank.serving = true;
-        if vm.tickets.len() > 8 {
-            drop(vm.tickets.swap_remove(self.rng.below(8) as usize));
+        if vm.flying.len() > 8 {
+            drop(vm.flying.swap_remove(self.rng.below(8) as usize));
         }
         let id = self.rng.below(2) as usize;
-        match vm.router.decide(Some(service(id))) {
+        match vm.router.decide(Some(service(id)), &Hints::default()) {
             Decision::Forward(forward) => {
                 let port = forward.ticket().target().address().port();
                 assert!(self.consul.ever_had(SERVICES[id], port), "nobody listed {port}");
-                vm.tickets.push(forward.into_ticket());
+                vm.flying.push(forward);
+                if faults == Faults::All && self.rng.below(5) == 0 {
+                    let of = self.rng.below(3) as usize;
+                    self.suspect(n, of);
+                }
             }
             Decision::Wait(_) => {
                 let clock = self.now + vm.clock_offset;
-                vm.agent.handle_event(Event::Missed(service(id)), time(clock));
+                let of_service = |name: &&str| name.split('@').next() == Some(SERVICES[id]);
+                for n in (0..SOURCES.len()).filter(|n| of_service(&SOURCES[*n])) {
+                    vm.agent.handle_event(Event::Missed(source(n)), time(clock));
+                }
             }
             Decision::Reply(_) => {}
             Decision::Pass => panic!("a request for a service does not pass"),
@@ -350,6 +373,10 @@ fn handle(vm: &mut Vm, mail: Mail, now: u64, shared: &mut Shared) {
 
 fn service(n: usize) -> ServiceId {
     ServiceId(u16::try_from(n).expect("few services"))
+}
+
+fn source(n: usize) -> SourceId {
+    SourceId(u16::try_from(n).expect("few sources"))
 }
 
 fn time(milliseconds: u64) -> consul_resolver::time::Time {

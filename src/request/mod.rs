@@ -6,12 +6,16 @@
 
 use std::rc::Rc;
 
-use crate::balance::ticket::Ticket;
 use crate::model::service::ServiceId;
 use crate::router::Router;
 use crate::router::decision::{Decision, Forward};
-use crate::router::handoff::HANDOFF_HEADERS;
+use crate::router::handoff::{HANDOFF_HEADERS, MOST_RETRIES, Preparation};
 use crate::router::reply::Reply;
+use crate::time::Time;
+
+pub mod answer;
+mod hints;
+mod values;
 
 /// A request in its header phase, or paused in it.
 pub trait Stream {
@@ -19,6 +23,12 @@ pub trait Stream {
     fn authority(&mut self) -> Option<Vec<u8>>;
     /// Reads the service's name from the route's metadata.
     fn route_service(&mut self) -> Option<Vec<u8>>;
+    /// Reads a header's first value.
+    fn header(&mut self, name: &str) -> Option<Vec<u8>>;
+    /// Reads the address and port that the request came from.
+    fn source_address(&mut self) -> Option<Vec<u8>>;
+    /// Reads the clock.
+    fn now(&mut self) -> Time;
     /// Whether the request has a header of that name.
     fn has_header(&mut self, name: &str) -> bool;
     /// Sets a header, whatever values it had.
@@ -43,8 +53,8 @@ pub struct Manner {
 pub enum Verdict {
     /// It goes on as it is: it belongs to no service.
     Pass,
-    /// It goes on to an endpoint; the ticket counts it there until it is dropped.
-    Forward(Ticket),
+    /// It goes on to an endpoint, and counts there until it is dropped.
+    Forward(Forward),
     /// It is answered here.
     Reply(Rc<Reply>),
     /// It waits until the service is resolved, and is answered like this if that takes too
@@ -74,7 +84,9 @@ impl Manner {
         service: Option<ServiceId>,
         stream: &mut impl Stream,
     ) -> Verdict {
-        match (router.decide(service), service) {
+        let wants = service.and_then(|id| router.wants(id));
+        let hints = wants.map(|wants| hints::read(wants, router.now(), stream));
+        match (router.decide(service, &hints.unwrap_or_default()), service) {
             (Decision::Forward(forward), _) => self.hand_over(forward, stream),
             // It is answered here, or will be handled again: no header of it goes anywhere.
             (Decision::Reply(reply), _) => Verdict::Reply(reply),
@@ -87,18 +99,30 @@ impl Manner {
     }
 
     fn hand_over(self, forward: Forward, stream: &mut impl Stream) -> Verdict {
-        if self.by_headers {
-            let mut handoffs = forward.handoffs();
-            for name in HANDOFF_HEADERS {
-                match handoffs.next() {
-                    Some(address) => stream.set_header(name, address),
-                    None => stream.remove_header(name),
+        let mut handoffs = forward.handoffs();
+        match forward.preparation() {
+            Preparation::Headers { .. } => {
+                for name in HANDOFF_HEADERS {
+                    match handoffs.next() {
+                        Some(address) => stream.set_header(name, &address.first),
+                        None => stream.remove_header(name),
+                    }
                 }
             }
-        } else if let Some(argument) = forward.handoffs().next() {
-            stream.set_filter_state(argument);
+            Preparation::FilterState | Preparation::DynamicHost => {
+                self.cleanse(stream);
+                for argument in handoffs.next().into_iter().flat_map(|h| [&h.first, &h.second]) {
+                    if !argument.is_empty() {
+                        stream.set_filter_state(argument);
+                    }
+                }
+            }
         }
-        Verdict::Forward(forward.into_ticket())
+        drop(handoffs);
+        if let Some(retries) = forward.most_retries() {
+            stream.set_header(MOST_RETRIES, retries.as_bytes());
+        }
+        Verdict::Forward(forward)
     }
 
     /// Removes the handoff's headers where there are any: a removal clears Envoy's route
@@ -115,74 +139,19 @@ impl Manner {
 }
 
 #[cfg(test)]
+mod counted;
+
+#[cfg(test)]
 mod tests {
+    use super::counted::Counted;
     use super::*;
     use crate::config::Config;
     use crate::model::endpoint::Endpoint;
+    use crate::model::service::SourceId;
     use crate::model::snapshot::Snapshot;
     use crate::rng::Rng;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    /// A request that counts the calls to the host.
-    #[derive(Default)]
-    struct Counted {
-        headers: Vec<(String, Vec<u8>)>,
-        route_service: Option<&'static str>,
-        filter_state: Option<Vec<u8>>,
-        calls: usize,
-    }
-
-    impl Counted {
-        fn to(authority: &str) -> Self {
-            let mut stream = Self::default();
-            stream.headers.push((":authority".to_owned(), authority.as_bytes().to_vec()));
-            stream
-        }
-
-        fn with(mut self, name: &str, value: &str) -> Self {
-            self.headers.push((name.to_owned(), value.as_bytes().to_vec()));
-            self
-        }
-
-        fn value(&self, name: &str) -> Option<&str> {
-            let header = self.headers.iter().find(|(known, _)| known == name);
-            header.map(|(_, value)| std::str::from_utf8(value).unwrap())
-        }
-    }
-
-    impl Stream for Counted {
-        fn authority(&mut self) -> Option<Vec<u8>> {
-            self.calls += 1;
-            self.value(":authority").map(|value| value.as_bytes().to_vec())
-        }
-
-        fn route_service(&mut self) -> Option<Vec<u8>> {
-            self.calls += 1;
-            self.route_service.map(|name| name.as_bytes().to_vec())
-        }
-
-        fn has_header(&mut self, name: &str) -> bool {
-            self.calls += 1;
-            self.value(name).is_some()
-        }
-
-        fn set_header(&mut self, name: &str, value: &[u8]) {
-            self.remove_header(name);
-            self.headers.push((name.to_owned(), value.to_vec()));
-        }
-
-        fn remove_header(&mut self, name: &str) {
-            self.calls += 1;
-            self.headers.retain(|(known, _)| known != name);
-        }
-
-        fn set_filter_state(&mut self, argument: &[u8]) -> bool {
-            self.calls += 1;
-            self.filter_state = Some(argument.to_vec());
-            true
-        }
-    }
 
     struct Bench {
         router: Router,
@@ -210,9 +179,10 @@ mod tests {
         }
 
         fn with_endpoints(mut self, ports: &[u16]) -> Self {
-            let endpoint = |&port| Endpoint::new(([10, 0, 0, 1], port).into());
+            let endpoint =
+                |&port| Endpoint::new(core::net::SocketAddr::from(([10, 0, 0, 1], port)));
             let snapshot = Snapshot::new(ports.iter().map(endpoint).collect());
-            self.router.install(ServiceId(0), &snapshot);
+            self.router.install(SourceId(0), &snapshot, Time::ZERO);
             self
         }
 
@@ -228,7 +198,7 @@ mod tests {
         let verdict = Bench::filter_state().with_endpoints(&[80]).handle(&mut stream);
         assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
         assert_eq!(stream.calls, 2);
-        assert!(stream.filter_state.is_some());
+        assert_eq!(stream.filter_states.len(), 1);
     }
 
     #[test]
@@ -297,5 +267,88 @@ mod tests {
         assert_eq!(find(Some("api"), "web.test"), Some(ServiceId(1)));
         assert_eq!(find(None, "web.test"), Some(ServiceId(0)));
         assert_eq!(find(Some("unknown"), "web.test"), None);
+    }
+
+    /// A service that is configured so beside its name, with these attempts.
+    fn of(service: &str, attempts: u8) -> Bench {
+        let services = format!(r#"[{{"name":"web"{service}}}]"#);
+        let handoff = format!(r#","handoff":{{"via":"headers","attempts":{attempts}}}"#);
+        let by_headers = attempts > 1;
+        let rest = if by_headers { &handoff } else { "" };
+        Bench::new(&services, rest, by_headers, false).with_endpoints(&[80, 81, 82, 83])
+    }
+
+    #[test]
+    fn each_feature_costs_its_host_calls_and_no_other() {
+        let hash = |on: &str| {
+            format!(r#","load_balancing":{{"policy":"maglev","table_size":11,"hash_on":{on}}}"#)
+        };
+        for (service, calls) in [
+            (String::new(), 0),
+            (r#","load_balancing":{"policy":"least_request","slow_start":"1s"}"#.into(), 0),
+            (r#","outlier_detection":{}"#.into(), 0),
+            // The clock.
+            (r#","load_balancing":{"policy":"peak_ewma"}"#.into(), 1),
+            (hash(r#"{"header":"x-user"}"#), 1),
+            (hash(r#"{"cookie":"c"}"#), 1),
+            (hash(r#"{"query":"q"}"#), 1),
+            (hash(r#"{"path":true}"#), 1),
+            (hash(r#"{"source_address":true}"#), 1),
+            (r#","sticky":{}"#.into(), 1),
+            (r#","versions":{"header":"x-version"}"#.into(), 1),
+            (r#","versions":{"split":{"1.x":1}}"#.into(), 0),
+            (r#","versions":{"split":{"1.x":1},"hash_on":{"path":true}}"#.into(), 1),
+            (
+                r#","versions":{"header":"x-version","split":{"1.x":1},"hash_on":{"path":true}}"#
+                    .into(),
+                2,
+            ),
+        ] {
+            let mut stream = Counted::default();
+            assert!(matches!(of(&service, 1).handle(&mut stream), Verdict::Forward(_)));
+            // One more sets the filter state.
+            assert_eq!(stream.calls, calls + 1, "{service}");
+        }
+    }
+
+    #[test]
+    fn a_request_without_retries_left_says_so_to_envoys_router() {
+        let budget = r#","retry_budget":{"percent":0,"min_per_second":0}"#;
+        let mut stream = Counted::default().with(MOST_RETRIES, "9");
+        let verdict = of(budget, 3).handle(&mut stream);
+        assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+        assert_eq!(stream.value(MOST_RETRIES), Some("0"));
+        let first = stream.value(HANDOFF_HEADERS[0]).unwrap();
+        assert!((1..3).all(|n| stream.value(HANDOFF_HEADERS[n]) == Some(first)));
+        // The four handoff headers, and the one that says so.
+        assert_eq!(stream.calls, 5);
+
+        let mut stream = Counted::default();
+        let _forward = of(r#","retry_budget":{}"#, 3).handle(&mut stream);
+        assert_eq!((stream.value(MOST_RETRIES), stream.calls), (None, 4));
+    }
+
+    #[test]
+    fn a_name_is_handed_to_the_dynamic_forward_proxy_as_host_and_port() {
+        let mut bench = of(r#","resolve_names":true"#, 1);
+        let mut stream = Counted::default();
+        let verdict = bench.handle(&mut stream);
+        assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+        assert_eq!((stream.calls, stream.filter_states.len()), (2, 2));
+        let holds =
+            |state: &[u8], text: &str| state.windows(text.len()).any(|w| w == text.as_bytes());
+        assert!(holds(&stream.filter_states[0], "envoy.upstream.dynamic_host"));
+        assert!(holds(&stream.filter_states[0], "10.0.0.1"));
+        assert!(holds(&stream.filter_states[1], "envoy.upstream.dynamic_port"));
+
+        // What a client has put into the headers of the others' handoff is removed here too.
+        let mut bench = of(r#","resolve_names":true"#, 2);
+        let mut stream = HANDOFF_HEADERS
+            .iter()
+            .fold(Counted::default(), |stream, name| stream.with(name, "trap"));
+        let verdict = bench.handle(&mut stream);
+        assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+        assert!(stream.headers.is_empty());
+        assert_eq!(stream.filter_states.len(), 2);
     }
 }

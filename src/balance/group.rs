@@ -1,0 +1,175 @@
+//! Endpoints among which a policy picks freely.
+
+use std::rc::Rc;
+
+use crate::balance::alias::AliasTable;
+use crate::balance::round_robin::RoundRobin;
+use crate::balance::target::Target;
+use crate::balance::{least_request, peak_ewma};
+use crate::config::Policy;
+use crate::model::endpoint::Address;
+use crate::rng::Rng;
+use crate::time::Time;
+
+/// How often a round robin whose turn is at an endpoint that takes nothing goes on to the next
+/// one before it draws instead.
+const TURNS: u8 = 8;
+
+/// Endpoints of one zone, or of all, with what their policy remembers from pick to pick.
+#[derive(Debug)]
+pub(super) struct Group {
+    zone: Option<Rc<str>>,
+    /// Sorted by address.
+    members: Vec<Rc<Target>>,
+    table: AliasTable,
+    /// Only where the policy takes turns.
+    turns: Option<RoundRobin>,
+    /// The mean of the members' shares.
+    mean_share: f64,
+}
+
+/// What a pick goes by beside the group itself.
+#[derive(Clone, Copy)]
+pub(super) struct Occasion<'a> {
+    policy: &'a Policy,
+    now: Time,
+    /// The latency of an endpoint that has not answered yet, in seconds.
+    usual_latency: f64,
+    /// Whether endpoints are used although they are ejected.
+    panic: bool,
+}
+
+impl<'a> Occasion<'a> {
+    /// One on which ejected endpoints are not used.
+    pub(super) fn new(policy: &'a Policy, now: Time, usual_latency: Option<f64>) -> Self {
+        // While no endpoint has answered any will do: it is the same for all.
+        let usual_latency = usual_latency.unwrap_or(1.0);
+        Self { policy, now, usual_latency, panic: false }
+    }
+
+    /// The same, on which ejected endpoints are used where that is true.
+    pub(super) const fn in_panic(self, panic: bool) -> Self {
+        Self { panic, ..self }
+    }
+
+    /// Whether a target may be picked.
+    pub(super) fn admits(&self, target: &Target) -> bool {
+        self.panic || target.monitor().admits()
+    }
+}
+
+impl Group {
+    /// A group of these members, sorted by address. Where it takes turns, it goes on with the
+    /// member that was next `before` (or the one after it by address), so a group that changes
+    /// all the time does not send everything to its first members.
+    pub(super) fn new(
+        zone: Option<Rc<str>>,
+        members: Vec<Rc<Target>>,
+        policy: &Policy,
+        before: Option<&Self>,
+        rng: &mut Rng,
+    ) -> Self {
+        let shares: Vec<_> = members.iter().map(|target| target.share()).collect();
+        let turns = matches!(policy, Policy::RoundRobin).then(|| {
+            let first = match before.and_then(Self::next_in_turn) {
+                Some(next) => members.partition_point(|target| target.address() < next),
+                None => rng.below(members.len() as u32) as usize,
+            };
+            RoundRobin::new(&shares, first, rng)
+        });
+        let total: f64 = shares.iter().map(|share| f64::from(share.get())).sum();
+        let mean_share = total / shares.len().max(1) as f64;
+        Self { zone, table: AliasTable::new(&shares), turns, mean_share, members }
+    }
+
+    /// The zone that its members have in common, if that is what makes it a group.
+    pub(super) const fn zone(&self) -> Option<&Rc<str>> {
+        self.zone.as_ref()
+    }
+
+    /// The sum of its members' weights.
+    pub(super) fn capacity(&self) -> u64 {
+        self.members.iter().map(|target| u64::from(target.weight().get())).sum()
+    }
+
+    /// Picks by the policy; none where no member takes a request.
+    pub(super) fn pick(&mut self, occasion: Occasion<'_>, rng: &mut Rng) -> Option<&Rc<Target>> {
+        if let Some(turns) = &mut self.turns {
+            for _ in 0..TURNS {
+                let index = turns.take()?;
+                if self.members.get(index).is_some_and(|target| occasion.admits(target)) {
+                    return self.members.get(index);
+                }
+            }
+        }
+        self.choose(occasion, rng, |target| occasion.admits(target))
+    }
+
+    /// Chooses a member that `allows` it by the policy, but takes no turn; none where none does.
+    pub(super) fn choose(
+        &self,
+        occasion: Occasion<'_>,
+        rng: &mut Rng,
+        allows: impl Fn(&Rc<Target>) -> bool,
+    ) -> Option<&Rc<Target>> {
+        match *occasion.policy {
+            Policy::LeastRequest { choice_count, active_request_bias: bias } => {
+                self.best_of(choice_count, rng, allows, |this, that| {
+                    least_request::is_better(this, that, bias)
+                })
+            }
+            Policy::PeakEwma { choice_count, decay } => {
+                let Occasion { now, usual_latency, .. } = occasion;
+                let cost = |target: &Target| {
+                    let latency = peak_ewma::expected(target, usual_latency, now, decay);
+                    peak_ewma::cost(latency, target, self.mean_share)
+                };
+                self.best_of(choice_count, rng, allows, |this, that| cost(this) < cost(that))
+            }
+            Policy::RoundRobin
+            | Policy::Random
+            | Policy::RingHash { .. }
+            | Policy::Maglev { .. } => self.draw(rng, allows),
+        }
+    }
+
+    /// Draws a member by its share; none where none is allowed.
+    pub(super) fn draw(
+        &self,
+        rng: &mut Rng,
+        allows: impl Fn(&Rc<Target>) -> bool,
+    ) -> Option<&Rc<Target>> {
+        let refuses = |index| self.members.get(index).is_none_or(|target| !allows(target));
+        self.members.get(self.table.draw_unless(rng, refuses)?)
+    }
+
+    /// Draws some different members by their share, and takes the best; of equally good ones
+    /// that which was drawn first. If that one waits for its probe, it is taken whatever it
+    /// would cost: by its failures it may seem worse than the others for long.
+    fn best_of(
+        &self,
+        count: u8,
+        rng: &mut Rng,
+        allows: impl Fn(&Rc<Target>) -> bool,
+        is_better: impl Fn(&Target, &Target) -> bool,
+    ) -> Option<&Rc<Target>> {
+        let mut best = self.draw(rng, &allows)?;
+        for _ in 1..count {
+            if best.monitor().awaits_probe() {
+                break;
+            }
+            match self.draw(rng, |target| !Rc::ptr_eq(target, best) && allows(target)) {
+                Some(other) if is_better(other, best) => best = other,
+                Some(_) => {}
+                None => break,
+            }
+        }
+        Some(best)
+    }
+
+    /// The member that the round robin visits next.
+    fn next_in_turn(&self) -> Option<&Address> {
+        let index = self.turns.as_ref()?.next()?;
+        self.members.get(index).map(|target| target.address())
+    }
+}

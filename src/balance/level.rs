@@ -1,0 +1,198 @@
+//! The endpoints of one datacenter.
+
+use core::num::NonZeroU32;
+use std::rc::Rc;
+
+use hashbrown::HashMap;
+
+use crate::balance::outlier::monitor::Monitor;
+use crate::balance::priority::Health;
+use crate::balance::settings::Settings;
+use crate::balance::slice::Slice;
+use crate::balance::slow_start;
+use crate::balance::subsets::{SliceId, Subsets};
+use crate::balance::target::{Prepared, Target};
+use crate::model::endpoint::Endpoint;
+use crate::model::snapshot::Snapshot;
+use crate::time::Time;
+
+/// The most removed endpoints whose ejections are remembered.
+const MOST_REMEMBERED: usize = 1_024;
+
+/// The endpoints of one datacenter, as the latest snapshot has them, in slices by version.
+#[derive(Debug, Default)]
+pub(super) struct Level {
+    /// None until the first snapshot.
+    installed: Option<Installed>,
+    /// By [`SliceId`].
+    slices: Vec<Slice>,
+    /// Removed while they were ejected: should they come back in that time, they still are.
+    remembered: Vec<Rc<Target>>,
+}
+
+#[derive(Debug, Default)]
+struct Installed {
+    /// Sorted by address, as the snapshot is.
+    members: Vec<Member>,
+    /// How many instances Consul lists, healthy or not.
+    registered: usize,
+}
+
+/// An endpoint with what Consul says of it.
+#[derive(Debug)]
+struct Member {
+    target: Rc<Target>,
+    zone: Option<Rc<str>>,
+    version: Option<Rc<str>>,
+}
+
+impl Level {
+    /// Replaces the endpoints by those of `snapshot`. [`Level::slice`] and [`Level::rebuild`]
+    /// must follow.
+    ///
+    /// An endpoint whose address stays keeps its [`Target`], and with it its statistics and its
+    /// ejection, and has its weight updated; for each new one `prepare` makes the handoff.
+    /// Tickets of removed endpoints stay valid.
+    pub(super) fn install(
+        &mut self,
+        snapshot: &Snapshot,
+        now: Time,
+        prepare: &mut dyn FnMut(&Endpoint) -> Prepared,
+    ) {
+        let is_first = self.installed.is_none();
+        let before = self.installed.take().unwrap_or_default();
+        let mut before = before.members.into_iter().peekable();
+        let mut removed = Vec::new();
+        let mut place = |endpoint: &Endpoint| {
+            while let Some(gone) = before.next_if(|m| *m.target.address() < endpoint.address) {
+                removed.push(gone.target);
+            }
+            let kept = before.next_if(|m| *m.target.address() == endpoint.address);
+            let target = kept.map(|member| member.target).or_else(|| self.recall(endpoint));
+            let target = target.unwrap_or_else(|| {
+                let target = Target::new(endpoint, prepare(endpoint));
+                target.set_warming(Some(now).filter(|_| !is_first));
+                Rc::new(target)
+            });
+            target.set_weight(endpoint.weight);
+            let (zone, version) = (endpoint.zone.clone(), endpoint.version.clone());
+            Member { target, zone, version }
+        };
+        let members: Vec<_> = snapshot.endpoints().iter().map(&mut place).collect();
+        removed.extend(before.map(|member| member.target));
+        self.remember(removed, now);
+        let registered = snapshot.registered().map_or(0, |count| count as usize).max(members.len());
+        self.installed = Some(Installed { members, registered });
+    }
+
+    /// Cuts the endpoints into the slices that there are now.
+    pub(super) fn slice(&mut self, subsets: &Subsets, settings: &Settings) {
+        let members = self.installed.as_ref().map_or(&[][..], |installed| &installed.members);
+        let mut inside = vec![Vec::new(); subsets.len()];
+        // There are many endpoints, and few versions.
+        let mut known = HashMap::new();
+        for Member { target, zone, version } in members {
+            target.count_alone();
+            let version = version.as_deref();
+            let ids = known.entry(version).or_insert_with(|| subsets.holding(version));
+            for id in ids {
+                if let Some(inside) = inside.get_mut(id.0) {
+                    inside.push((Rc::clone(target), zone.clone()));
+                }
+            }
+        }
+        self.slices.resize_with(subsets.len(), Slice::default);
+        for (slice, inside) in self.slices.iter_mut().zip(inside) {
+            slice.set(inside, settings);
+        }
+    }
+
+    /// Brings the shares of the endpoints up to this moment.
+    pub(super) fn warm(&self, settings: &Settings, now: Time) {
+        for target in self.targets() {
+            target.set_share(share(target, settings, now));
+        }
+    }
+
+    /// The endpoints of a slice.
+    pub(super) fn get(&self, id: SliceId) -> Option<&Slice> {
+        self.slices.get(id.0)
+    }
+
+    /// The endpoints of a slice, to pick from.
+    pub(super) fn get_mut(&mut self, id: SliceId) -> Option<&mut Slice> {
+        self.slices.get_mut(id.0)
+    }
+
+    /// Whether a snapshot has ever been installed.
+    pub(super) const fn is_resolved(&self) -> bool {
+        self.installed.is_some()
+    }
+
+    /// The endpoints, sorted by address.
+    pub(super) fn targets(&self) -> impl Iterator<Item = &Rc<Target>> + Clone {
+        self.installed.iter().flat_map(|installed| &installed.members).map(|m| &m.target)
+    }
+
+    /// The versions that its endpoints have.
+    pub(super) fn versions(&self) -> impl Iterator<Item = &Rc<str>> {
+        let members = self.installed.iter().flat_map(|installed| &installed.members);
+        members.filter_map(|member| member.version.as_ref())
+    }
+
+    /// How many endpoints there are.
+    pub(super) fn len(&self) -> usize {
+        self.installed.as_ref().map_or(0, |installed| installed.members.len())
+    }
+
+    /// How much of what is registered of a slice can be used, that is, `is` so. Which versions the instances have
+    /// that Consul does not call healthy is not known: they are taken to be as many of each as
+    /// of the others.
+    pub(super) fn health(&self, id: SliceId, is: fn(&Monitor) -> bool) -> Health {
+        let slice = self.get(id);
+        let (all, usable) = slice.map_or((0, 0), |slice| (slice.len(), slice.count(is)));
+        let registered = self.installed.as_ref().map_or(0, |installed| installed.registered);
+        let registered = (registered * all).div_ceil(self.len().max(1));
+        let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+        Health { usable: number(usable), registered: number(registered) }
+    }
+
+    /// Whether an endpoint has not come to its full share yet.
+    pub(super) fn is_warming(&self) -> bool {
+        self.targets().any(|target| target.warming_since().is_some())
+    }
+
+    /// The target of an address that was removed while it was ejected.
+    fn recall(&mut self, endpoint: &Endpoint) -> Option<Rc<Target>> {
+        let index = self.remembered.iter().position(|t| *t.address() == endpoint.address)?;
+        Some(self.remembered.swap_remove(index))
+    }
+
+    fn remember(&mut self, removed: Vec<Rc<Target>>, now: Time) {
+        self.remembered.extend(removed);
+        self.remembered.retain(|target| {
+            let stays = target.monitor().is_barred_after(now);
+            if !stays {
+                // What its last requests tell is not to be counted.
+                target.monitor().forget();
+            }
+            stays
+        });
+        let excess = self.remembered.len().saturating_sub(MOST_REMEMBERED);
+        self.remembered.drain(..excess);
+    }
+}
+
+/// A target's weight in thousandths, less while it starts slowly.
+fn share(target: &Target, settings: &Settings, now: Time) -> NonZeroU32 {
+    const FULL: u16 = 1_000;
+    let permille = match (&settings.slow_start, target.warming_since()) {
+        (Some(settings), Some(since)) => slow_start::factor(settings, now.since(since)),
+        _ => FULL,
+    };
+    if permille >= FULL {
+        target.set_warming(None);
+    }
+    let weight = NonZeroU32::from(target.weight());
+    NonZeroU32::new(u32::from(permille)).map_or(weight, |permille| weight.saturating_mul(permille))
+}

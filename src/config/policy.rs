@@ -1,0 +1,272 @@
+//! Which endpoint is picked.
+
+use core::ops::RangeInclusive;
+use core::time::Duration;
+
+use super::error::ConfigError;
+use super::hash_on::HashOn;
+use super::node::{Node, Object};
+use super::problem::Problem;
+
+/// Which endpoint is picked.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Policy {
+    /// In turn, by weight.
+    #[default]
+    RoundRobin,
+    /// At random, by weight.
+    Random,
+    /// Of some at random by weight, the one with the fewest requests in flight.
+    LeastRequest {
+        /// How many are drawn.
+        choice_count: u8,
+        /// The exponent of Envoy's `weight / (active + 1)^bias`.
+        active_request_bias: f64,
+    },
+    /// Of some at random by weight, the one with the least latency × (requests in flight + 1).
+    PeakEwma {
+        /// How many are drawn.
+        choice_count: u8,
+        /// The time in which the weight of an old latency falls to 1/e.
+        decay: Duration,
+    },
+    /// By the hash of something in the request, on a ring.
+    RingHash {
+        /// What is hashed, and how far an endpoint may be above the mean.
+        hash: Hashing,
+        /// The least entries of the ring.
+        minimum_ring_size: u32,
+        /// The most entries of the ring.
+        maximum_ring_size: u32,
+    },
+    /// By the hash of something in the request, in a table.
+    Maglev {
+        /// What is hashed, and how far an endpoint may be above the mean.
+        hash: Hashing,
+        /// The entries of the table, a prime.
+        table_size: u32,
+    },
+}
+
+impl Policy {
+    /// Envoy's default of `choice_count`.
+    pub const DEFAULT_CHOICE_COUNT: u8 = 2;
+    /// Envoy's default of `active_request_bias`.
+    pub const DEFAULT_ACTIVE_REQUEST_BIAS: f64 = 1.0;
+    /// linkerd2-proxy's decay of its latencies.
+    pub const DEFAULT_DECAY: Duration = Duration::from_secs(10);
+    /// Envoy's default of `minimum_ring_size`.
+    pub const DEFAULT_MINIMUM_RING_SIZE: u32 = 1024;
+    /// Envoy's default of `maximum_ring_size`, and the most that it takes.
+    pub const DEFAULT_MAXIMUM_RING_SIZE: u32 = 8 << 20;
+    /// Envoy's default of Maglev's `table_size`.
+    pub const DEFAULT_TABLE_SIZE: u32 = 65_537;
+    /// The most `choice_count`: each one drawn is one more to look at.
+    pub const MAX_CHOICE_COUNT: u8 = 16;
+    /// The most `active_request_bias`.
+    pub const MAX_ACTIVE_REQUEST_BIAS: u32 = 10;
+    /// The shortest and the longest `decay`.
+    pub const DECAY: RangeInclusive<Duration> =
+        Duration::from_millis(100)..=Duration::from_secs(600);
+    /// The most entries of Maglev's table, as in Envoy; a prime.
+    pub const MAX_TABLE_SIZE: u32 = 5_000_011;
+
+    /// Reads the fields that belong to a policy out of an object that may have others, too.
+    pub(super) fn read(object: &Object<'_>) -> Result<Self, ConfigError> {
+        let kind = object.optional("policy", |node| node.choice("policy", PolicyKind::CHOICES))?;
+        let kind = kind.unwrap_or_default();
+        for (field, users) in PolicyKind::FIELDS {
+            if object.has(field) && !users.contains(&kind) {
+                let users = users.iter().map(|user| user.name()).collect();
+                let problem = Problem::OtherPolicy { policy: kind.name(), users };
+                return Err(object.refused(field, problem));
+            }
+        }
+        Ok(match kind {
+            PolicyKind::RoundRobin => Self::RoundRobin,
+            PolicyKind::Random => Self::Random,
+            PolicyKind::LeastRequest => Self::LeastRequest {
+                choice_count: choice_count(object)?,
+                active_request_bias: object
+                    .optional("active_request_bias", |node| {
+                        node.number(0..=Self::MAX_ACTIVE_REQUEST_BIAS)
+                    })?
+                    .unwrap_or(Self::DEFAULT_ACTIVE_REQUEST_BIAS),
+            },
+            PolicyKind::PeakEwma => Self::PeakEwma {
+                choice_count: choice_count(object)?,
+                decay: object
+                    .optional("decay", |node| node.duration(Self::DECAY))?
+                    .unwrap_or(Self::DEFAULT_DECAY),
+            },
+            PolicyKind::RingHash => {
+                let (minimum_ring_size, maximum_ring_size) = ring_sizes(object)?;
+                let hash = Hashing::read(object)?;
+                Self::RingHash { hash, minimum_ring_size, maximum_ring_size }
+            }
+            PolicyKind::Maglev => Self::Maglev {
+                hash: Hashing::read(object)?,
+                table_size: object
+                    .optional("table_size", table_size)?
+                    .unwrap_or(Self::DEFAULT_TABLE_SIZE),
+            },
+        })
+    }
+
+    /// Its name.
+    pub const fn kind(&self) -> PolicyKind {
+        match self {
+            Self::RoundRobin => PolicyKind::RoundRobin,
+            Self::Random => PolicyKind::Random,
+            Self::LeastRequest { .. } => PolicyKind::LeastRequest,
+            Self::PeakEwma { .. } => PolicyKind::PeakEwma,
+            Self::RingHash { .. } => PolicyKind::RingHash,
+            Self::Maglev { .. } => PolicyKind::Maglev,
+        }
+    }
+
+    /// What the request is hashed by, where it is.
+    pub const fn hashing(&self) -> Option<&Hashing> {
+        match self {
+            Self::RingHash { hash, .. } | Self::Maglev { hash, .. } => Some(hash),
+            _ => None,
+        }
+    }
+}
+
+/// A policy's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum PolicyKind {
+    /// [`Policy::RoundRobin`].
+    #[default]
+    RoundRobin,
+    /// [`Policy::Random`].
+    Random,
+    /// [`Policy::LeastRequest`].
+    LeastRequest,
+    /// [`Policy::PeakEwma`].
+    PeakEwma,
+    /// [`Policy::RingHash`].
+    RingHash,
+    /// [`Policy::Maglev`].
+    Maglev,
+}
+
+impl PolicyKind {
+    /// The policies, as the configuration calls them.
+    pub const CHOICES: &[(&str, Self)] = &[
+        ("round_robin", Self::RoundRobin),
+        ("random", Self::Random),
+        ("least_request", Self::LeastRequest),
+        ("peak_ewma", Self::PeakEwma),
+        ("ring_hash", Self::RingHash),
+        ("maglev", Self::Maglev),
+    ];
+
+    /// The fields of the configuration that not every policy uses, with those that do.
+    pub const FIELDS: &[(&str, &[Self])] = &[
+        ("hash_on", &[Self::RingHash, Self::Maglev]),
+        ("hash_balance_factor", &[Self::RingHash, Self::Maglev]),
+        ("choice_count", &[Self::LeastRequest, Self::PeakEwma]),
+        ("active_request_bias", &[Self::LeastRequest]),
+        ("decay", &[Self::PeakEwma]),
+        ("minimum_ring_size", &[Self::RingHash]),
+        ("maximum_ring_size", &[Self::RingHash]),
+        ("table_size", &[Self::Maglev]),
+    ];
+
+    /// What the configuration calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round_robin",
+            Self::Random => "random",
+            Self::LeastRequest => "least_request",
+            Self::PeakEwma => "peak_ewma",
+            Self::RingHash => "ring_hash",
+            Self::Maglev => "maglev",
+        }
+    }
+}
+
+/// What a hash policy goes by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hashing {
+    /// What is hashed. A request that does not have it goes to any endpoint.
+    pub on: HashOn,
+    /// In percent of the mean: an endpoint with more requests in flight is passed over. None:
+    /// never.
+    pub balance_factor: Option<u32>,
+}
+
+impl Hashing {
+    /// The least and the most `hash_balance_factor`; with the least, which is also Envoy's,
+    /// all endpoints are equally busy.
+    pub const BALANCE_FACTOR: RangeInclusive<u32> = 100..=10_000;
+
+    fn read(object: &Object<'_>) -> Result<Self, ConfigError> {
+        let expected = "what the policy hashes, such as {\"header\": \"x-user\"}";
+        Ok(Self {
+            on: object.required("hash_on", expected, HashOn::read)?,
+            balance_factor: object
+                .optional("hash_balance_factor", |node| node.integer(Self::BALANCE_FACTOR))?,
+        })
+    }
+}
+
+fn choice_count(object: &Object<'_>) -> Result<u8, ConfigError> {
+    let count = object.optional("choice_count", |node| node.byte(2..=Policy::MAX_CHOICE_COUNT))?;
+    Ok(count.unwrap_or(Policy::DEFAULT_CHOICE_COUNT))
+}
+
+fn ring_sizes(object: &Object<'_>) -> Result<(u32, u32), ConfigError> {
+    let size = |node: &Node<'_>| node.integer(1..=Policy::DEFAULT_MAXIMUM_RING_SIZE);
+    let (mut least, mut most) =
+        (Policy::DEFAULT_MINIMUM_RING_SIZE, Policy::DEFAULT_MAXIMUM_RING_SIZE);
+    object.set("minimum_ring_size", &mut least, size)?;
+    object.set("maximum_ring_size", &mut most, size)?;
+    if least > most {
+        let (found, most) = (least.to_string(), most.to_string());
+        let problem = Problem::Above { found, other: "maximum_ring_size", most };
+        return Err(object.refused("minimum_ring_size", problem));
+    }
+    Ok((least, most))
+}
+
+/// Reads a prime: only then each endpoint's steps through the table reach all of it.
+fn table_size(node: &Node<'_>) -> Result<u32, ConfigError> {
+    let found = node.integer(2..=Policy::MAX_TABLE_SIZE)?;
+    match (found..=Policy::MAX_TABLE_SIZE).find(|candidate| is_prime(*candidate)) {
+        Some(next) if next != found => Err(node.refused(Problem::NotPrime { found, next })),
+        _ => Ok(found),
+    }
+}
+
+fn is_prime(number: u32) -> bool {
+    number >= 2
+        && (2..)
+            .take_while(|divisor| divisor * divisor <= number)
+            .all(|d| !number.is_multiple_of(d))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn each_policy_has_the_name_that_chooses_it() {
+        for (name, kind) in PolicyKind::CHOICES {
+            assert_eq!(kind.name(), *name);
+        }
+    }
+
+    #[test]
+    fn primes_are_told_from_products() {
+        let primes: Vec<u32> = (0..50).filter(|number| is_prime(*number)).collect();
+        assert_eq!(primes, [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47]);
+        for prime in [Policy::DEFAULT_TABLE_SIZE, Policy::MAX_TABLE_SIZE] {
+            assert!(is_prime(prime) && !is_prime(prime - 2), "{prime}");
+        }
+    }
+}

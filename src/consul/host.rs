@@ -1,0 +1,136 @@
+//! What may stand for the place of an instance: an IP address or a name.
+
+use core::net::{IpAddr, Ipv6Addr};
+use std::rc::Rc;
+
+/// The longest name (RFC 1035, section 3.1, without its root) and the longest of its labels.
+const MAX_NAME_BYTES: usize = 253;
+const MAX_LABEL_BYTES: usize = 63;
+
+/// The place of an instance, without its port.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Host {
+    /// An IP address.
+    Ip(IpAddr),
+    /// A DNS name.
+    Name(Rc<str>),
+}
+
+impl Host {
+    /// Reads an address, or else a name; `None` where it is neither.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        parse_ip(text).map(Self::Ip).or_else(|| parse_name(text).map(Self::Name))
+    }
+}
+
+/// Parses an IPv4 address, or an IPv6 address with or without brackets; no zone.
+///
+/// An IPv4 address written as an IPv6 one (`::ffff:10.0.0.1`) becomes what it is: one place
+/// has one address, whoever compares it and whichever policy judges it.
+fn parse_ip(host: &str) -> Option<IpAddr> {
+    let ip = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inner) => IpAddr::V6(inner.parse::<Ipv6Addr>().ok()?),
+        None => host.parse::<IpAddr>().ok()?,
+    };
+    Some(ip.to_canonical())
+}
+
+/// Reads a DNS name, in lower case and without a dot at its end; `None` where it is none.
+///
+/// Labels have letters, digits, `-` and `_` (which machines do use) and neither begin nor end
+/// with `-`. A name whose last label is a number, decimal or hexadecimal, is none: resolvers
+/// take `10.1`, `0x7f.1` and `2130706433` for IPv4 addresses, as `inet_aton` does, and an
+/// address that the policy denies must not come by that way (the *ends in a number* checker of
+/// the WHATWG's URL standard).
+fn parse_name(text: &str) -> Option<Rc<str>> {
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let is_name = name.len() <= MAX_NAME_BYTES
+        && name.split('.').all(is_label)
+        && name.rsplit('.').next().is_some_and(|last| !is_number(last));
+    is_name.then(|| name.to_ascii_lowercase().into())
+}
+
+fn is_label(label: &str) -> bool {
+    (1..=MAX_LABEL_BYTES).contains(&label.len())
+        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
+fn is_number(label: &str) -> bool {
+    let hexadecimal = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
+    match hexadecimal {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => label.bytes().all(|byte| byte.is_ascii_digit()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn ipv6_is_read_with_and_without_brackets_and_mapped_ipv4_is_ipv4() {
+        for (text, ip) in [
+            ("10.0.0.1", "10.0.0.1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("::ffff:10.0.0.9", "10.0.0.9"),
+        ] {
+            assert_eq!(Host::parse(text), Some(Host::Ip(ip.parse().unwrap())), "{text}");
+        }
+        for text in ["[10.0.0.1]", "[::1", "::1]", "[]", "10.0.0.1:80"] {
+            assert_eq!(Host::parse(text), None, "{text}");
+        }
+        assert_eq!(Host::parse("web"), Some(Host::Name("web".into())));
+    }
+
+    #[test]
+    fn a_name_is_read_in_lower_case_and_without_its_last_dot() {
+        for (text, name) in [
+            ("web", "web"),
+            ("Web.Internal.", "web.internal"),
+            ("my_host-1.example", "my_host-1.example"),
+            ("3com.example", "3com.example"),
+            ("10.0.0.x1", "10.0.0.x1"),
+        ] {
+            assert_eq!(parse_name(text).as_deref(), Some(name), "{text}");
+        }
+        let longest = ["a".repeat(63), "b".repeat(63), "c".repeat(63), "d".repeat(61)].join(".");
+        assert_eq!(parse_name(&longest).as_deref(), Some(longest.as_str()));
+        assert_eq!(parse_name(&format!("{longest}e")), None);
+        assert_eq!(parse_name(&"a".repeat(64)), None);
+    }
+
+    #[test]
+    fn what_a_resolver_would_take_for_an_address_is_no_name() {
+        for text in ["2130706433", "127.1", "0x7f.1", "0x7f000001", "a.0X", "010.0.0.1", "web.1."] {
+            assert_eq!(parse_name(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_no_name() {
+        for text in [
+            "",
+            ".",
+            "..",
+            "a..b",
+            ".a",
+            "-a",
+            "a-",
+            "a b",
+            "a:80",
+            "[::1",
+            "/run/web.sock",
+            "é",
+            "a\u{0}",
+            "*.a",
+            "fe80::1%eth0",
+        ] {
+            assert_eq!(parse_name(text), None, "{text}");
+        }
+    }
+}

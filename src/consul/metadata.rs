@@ -1,0 +1,173 @@
+//! Where an entry of Consul's answer says the zone and the version of an instance.
+//!
+//! As in [`wire`](super::wire), everything may be null, absent or of the wrong kind.
+
+use std::borrow::Cow;
+
+use serde::de::{MapAccess, SeqAccess};
+
+use crate::consul::lenient::{Fill, Target, next_name, skip};
+
+/// Of an object the texts under the wanted keys: `Meta`, whose keys count in their exact case
+/// as in Consul's own filters, and `Locality`, which is read in the same way. Both keys may be
+/// the same one.
+#[derive(Debug, Default)]
+pub(super) struct Fields<'de, 's> {
+    version_key: Option<&'s str>,
+    zone_key: Option<&'s str>,
+    /// Empty where there is none.
+    pub(super) version: Cow<'de, str>,
+    /// Empty where there is none.
+    pub(super) zone: Cow<'de, str>,
+}
+
+impl<'s> Fields<'_, 's> {
+    /// Nothing yet of what stands under these keys.
+    pub(super) fn new(version_key: Option<&'s str>, zone_key: Option<&'s str>) -> Self {
+        Self { version_key, zone_key, ..Self::default() }
+    }
+
+    /// Whether anything is wanted; if not, the object need not be read.
+    pub(super) const fn is_wanted(&self) -> bool {
+        self.version_key.is_some() || self.zone_key.is_some()
+    }
+}
+
+impl<'de> Target<'de> for Fields<'de, '_> {
+    fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(name) = next_name(&mut fields)? {
+            let is_version = self.version_key == Some(&name);
+            let is_zone = self.zone_key == Some(&name);
+            if !is_version && !is_zone {
+                skip(&mut fields)?;
+                continue;
+            }
+            let mut value = Cow::Borrowed("");
+            fields.next_value_seed(Fill(&mut value))?;
+            if is_version {
+                self.version = value.clone();
+            }
+            if is_zone {
+                self.zone = value;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Of a list of tags the rest of the first one that begins as is wanted.
+#[derive(Debug, Default)]
+pub(super) struct Tags<'de, 's> {
+    prefix: Option<&'s str>,
+    first: Option<Cow<'de, str>>,
+}
+
+impl<'s> Tags<'_, 's> {
+    /// Nothing yet of what begins so.
+    pub(super) const fn new(prefix: Option<&'s str>) -> Self {
+        Self { prefix, first: None }
+    }
+
+    /// Whether any is wanted; if not, the list need not be read.
+    pub(super) const fn is_wanted(&self) -> bool {
+        self.prefix.is_some()
+    }
+
+    /// What follows the prefix; empty where no tag has it.
+    pub(super) fn rest(&self) -> &str {
+        let (tag, prefix) = (self.first.as_deref(), self.prefix);
+        tag.zip(prefix).and_then(|(tag, prefix)| tag.strip_prefix(prefix)).unwrap_or_default()
+    }
+}
+
+impl<'de> Target<'de> for Tags<'de, '_> {
+    fn on_array<A: SeqAccess<'de>>(&mut self, mut items: A) -> Result<(), A::Error> {
+        self.first = None;
+        loop {
+            let mut tag = Cow::Borrowed("");
+            if items.next_element_seed(Fill(&mut tag))?.is_none() {
+                return Ok(());
+            }
+            let is_wanted = self.prefix.is_some_and(|prefix| tag.starts_with(prefix));
+            if self.first.is_none() && is_wanted {
+                self.first = Some(tag);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consul::wire::{Entry, Wanted};
+    use serde::de::DeserializeSeed;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn keep<'de, 's>(json: &'de str, wanted: Wanted<'s>) -> Entry<'de, 's> {
+        let mut entry = Entry::new(wanted);
+        Fill(&mut entry).deserialize(&mut serde_json::Deserializer::from_str(json)).unwrap();
+        entry
+    }
+
+    /// An instance that says all that may be wanted of it.
+    const LABELLED: &str = r#"{
+        "Node": {"Locality": {"Region": "eu", "Zone": "n"}, "Meta": {"zone": "nm", "v": "no"}},
+        "Service": {"Locality": {"Region": "eu", "Zone": "s"}, "Meta": {"zone": "sm", "v": "1.2"},
+                    "Tags": ["a", null, "version-", "v=3", ["v=4"], "v=5"]}}"#;
+
+    #[test]
+    fn only_the_wanted_metadata_and_tags_are_kept() {
+        let entry = keep(LABELLED, Wanted::default());
+        assert_eq!((entry.service.meta.version.as_ref(), entry.service.tags.rest()), ("", ""));
+        assert_eq!((entry.service.meta.zone.as_ref(), entry.node.meta.zone.as_ref()), ("", ""));
+        assert_eq!(entry.service.locality.zone, "");
+
+        let wanted = Wanted {
+            version_key: Some("v"),
+            version_prefix: Some("v="),
+            zone_key: Some("zone"),
+            ..Wanted::default()
+        };
+        let entry = keep(LABELLED, wanted);
+        assert!(matches!(entry.service.meta.version, Cow::Borrowed("1.2")));
+        assert_eq!(entry.service.tags.rest(), "3");
+        assert_eq!((entry.service.meta.zone.as_ref(), entry.node.meta.zone.as_ref()), ("sm", "nm"));
+        assert_eq!(entry.node.meta.version, "", "a node has no version");
+        assert_eq!(entry.service.locality.zone, "s");
+        assert_eq!(entry.node.locality.zone, "n");
+    }
+
+    #[test]
+    fn a_key_counts_in_its_exact_case_and_may_be_wanted_twice() {
+        let both =
+            |key| Wanted { version_key: Some(key), zone_key: Some(key), ..Wanted::default() };
+        let entry = keep(LABELLED, both("v"));
+        assert_eq!(
+            (entry.service.meta.version, entry.service.meta.zone),
+            ("1.2".into(), "1.2".into())
+        );
+        let entry = keep(LABELLED, both("V"));
+        assert_eq!((entry.service.meta.version, entry.service.meta.zone), ("".into(), "".into()));
+    }
+
+    #[test]
+    fn labels_of_the_wrong_kind_are_as_if_absent() {
+        let wanted = Wanted {
+            version_key: Some("v"),
+            version_prefix: Some("v="),
+            zone_key: Some("v"),
+            ..Wanted::default()
+        };
+        for value in ["null", "1", "true", r#""text""#, "[1]", r#"{"v": 1, "Zone": []}"#] {
+            let json = format!(
+                r#"{{"Node": {{"Locality": {value}, "Meta": {value}}}, "Service": {{
+                    "Locality": {value}, "Meta": {value}, "Tags": {value}}}}}"#
+            );
+            let Entry { node, service, .. } = keep(&json, wanted);
+            assert_eq!((node.locality.zone, node.meta.zone), ("".into(), "".into()), "{json}");
+            assert_eq!((service.tags.rest(), service.meta.version), ("", "".into()), "{json}");
+            assert_eq!(service.locality.zone, "", "{json}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! How a fetcher stands with Consul, as far as an operator is told of it.
+
+use core::time::Duration;
+
+use crate::consul::dropped::Dropped;
+use crate::consul::error::{ErrorKind, QueryError};
+use crate::discovery::notice::Notice;
+use crate::time::Time;
+
+/// Turns answers into what an operator is told: transitions, not every answer.
+#[derive(Debug, Default)]
+pub(super) struct Contact {
+    /// How old the published endpoints were at some moment.
+    confirmed: Option<(Duration, Time)>,
+    failing: Option<ErrorKind>,
+    dropped: Dropped,
+}
+
+impl Contact {
+    /// How long ago Consul last confirmed the endpoints; `None` where it never did.
+    pub(super) fn age(&self, now: Time) -> Option<Duration> {
+        self.confirmed.map(|(age, then)| age.saturating_add(now.since(then)))
+    }
+
+    /// Begins with endpoints of that age, or with none.
+    pub(super) fn begin(&mut self, age: Option<Duration>, now: Time) {
+        self.confirmed = age.map(|age| (age, now));
+    }
+
+    /// Takes a good answer that came after so many errors.
+    pub(super) fn on_answer(
+        &mut self,
+        dropped: Dropped,
+        failures: u32,
+        now: Time,
+    ) -> impl Iterator<Item = Notice> + use<> {
+        self.confirmed = Some((Duration::ZERO, now));
+        let recovered = self.failing.take().map(|_| Notice::Recovered(failures));
+        let is_other = core::mem::replace(&mut self.dropped, dropped) != dropped;
+        let left_out = is_other.then_some(Notice::Dropped(dropped));
+        [Some(Notice::Called(Ok(()))), recovered, left_out].into_iter().flatten()
+    }
+
+    /// Takes an error.
+    pub(super) fn on_error(&mut self, error: QueryError) -> impl Iterator<Item = Notice> + use<> {
+        let kind = error.kind();
+        let is_other = self.failing.replace(kind) != Some(kind);
+        let failing = is_other.then_some(Notice::Failing(error));
+        [Some(Notice::Called(Err(kind))), failing].into_iter().flatten()
+    }
+
+    /// Forgets what the operator was told: whoever fetches next begins with nothing wrong and
+    /// nothing left out, this VM too.
+    pub(super) fn end(&mut self) {
+        self.failing = None;
+        self.dropped = Dropped::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn at(seconds: u64) -> Time {
+        Time::from_start(Duration::from_secs(seconds))
+    }
+
+    fn texts(notices: impl Iterator<Item = Notice>) -> Vec<String> {
+        notices.map(|notice| notice.to_string()).collect()
+    }
+
+    #[test]
+    fn an_error_and_its_end_are_told_once() {
+        let mut contact = Contact::default();
+        let answered = "consul answered";
+        assert_eq!(texts(contact.on_answer(Dropped::default(), 0, at(0))), [answered]);
+        assert_eq!(texts(contact.on_error(QueryError::NoAnswer)).len(), 2);
+        assert_eq!(texts(contact.on_error(QueryError::NoAnswer)).len(), 1);
+        assert_eq!(texts(contact.on_error(QueryError::MissingIndex)).len(), 2, "another error");
+        let recovered = Notice::Recovered(3).to_string();
+        assert_eq!(texts(contact.on_answer(Dropped::default(), 3, at(1))), [answered, &recovered]);
+        assert_eq!(texts(contact.on_answer(Dropped::default(), 0, at(2))), [answered]);
+    }
+
+    #[test]
+    fn what_is_left_out_is_told_when_it_changes_and_anew_after_the_end() {
+        let mut contact = Contact::default();
+        let dropped = Dropped { bad_port: 1, ..Dropped::default() };
+        let told = |contact: &mut Contact| texts(contact.on_answer(dropped, 0, at(0))).len() == 2;
+        assert!(told(&mut contact));
+        assert!(!told(&mut contact));
+        contact.end();
+        assert!(told(&mut contact));
+    }
+
+    #[test]
+    fn the_age_grows_from_the_last_answer_or_from_what_was_taken_over() {
+        let mut contact = Contact::default();
+        assert_eq!(contact.age(at(9)), None);
+        contact.begin(Some(Duration::from_secs(5)), at(10));
+        assert_eq!(contact.age(at(12)), Some(Duration::from_secs(7)));
+        assert_eq!(contact.on_answer(Dropped::default(), 0, at(20)).count(), 1);
+        assert_eq!(contact.age(at(21)), Some(Duration::from_secs(1)));
+    }
+}

@@ -1,0 +1,34 @@
+//! A message on its way to other VMs.
+
+use crate::shared::key::VmId;
+use crate::shared::members::Member;
+use crate::shared::message::Message;
+
+/// A message and whom it is for; sent once the list of members is loaded, which tells their
+/// queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Letter {
+    /// Whom it is for.
+    pub to: Recipient,
+    /// What it says.
+    pub message: Message,
+}
+
+/// Whom a letter is for; never the VM that writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recipient {
+    /// All other VMs.
+    Everyone,
+    /// One of them.
+    One(VmId),
+}
+
+impl Letter {
+    /// Whether it is for this member.
+    pub(super) fn is_for(&self, member: Member) -> bool {
+        match self.to {
+            Recipient::Everyone => true,
+            Recipient::One(vm) => vm == member.vm,
+        }
+    }
+}

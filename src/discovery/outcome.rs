@@ -1,0 +1,23 @@
+//! What an answer of Consul has led to.
+
+use crate::consul::error::{ErrorKind, QueryError};
+use crate::model::snapshot::Snapshot;
+
+/// What an answer has led to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Nothing: no query waits for this answer any more.
+    Late,
+    /// Nothing to apply: Consul's index went back, and the service is read again.
+    Reread,
+    /// Nothing to apply: an extra query was answered from an older state.
+    Older,
+    /// Nothing to apply: an extra query failed, which says nothing about the one that blocks.
+    Wasted(ErrorKind),
+    /// The endpoints are those that are known already.
+    Unchanged,
+    /// These are the endpoints; publish them, then call [`Watch::on_applied`](super::watch::Watch::on_applied).
+    Changed(Snapshot),
+    /// The endpoints stay as they are.
+    Failed(QueryError),
+}

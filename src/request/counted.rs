@@ -1,0 +1,148 @@
+//! A request and an answer for tests that count the calls to the host.
+
+use crate::request::Stream;
+use crate::request::answer::{AnswerStream, Part, ResponseFlags};
+use crate::router::answer::Attempt;
+use crate::time::Time;
+
+/// A request that counts the calls to the host.
+#[derive(Default)]
+pub(super) struct Counted {
+    pub(super) headers: Vec<(String, Vec<u8>)>,
+    pub(super) source_address: Option<&'static str>,
+    pub(super) route_service: Option<&'static str>,
+    pub(super) filter_states: Vec<Vec<u8>>,
+    pub(super) calls: usize,
+}
+
+impl Counted {
+    pub(super) fn to(authority: &str) -> Self {
+        let mut stream = Self::default();
+        stream.headers.push((":authority".to_owned(), authority.as_bytes().to_vec()));
+        stream
+    }
+
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.as_bytes().to_vec()));
+        self
+    }
+
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        let header = self.headers.iter().find(|(known, _)| known == name);
+        header.map(|(_, value)| std::str::from_utf8(value).unwrap())
+    }
+}
+
+impl Stream for Counted {
+    fn authority(&mut self) -> Option<Vec<u8>> {
+        self.calls += 1;
+        self.value(":authority").map(|value| value.as_bytes().to_vec())
+    }
+
+    fn route_service(&mut self) -> Option<Vec<u8>> {
+        self.calls += 1;
+        self.route_service.map(|name| name.as_bytes().to_vec())
+    }
+
+    fn header(&mut self, name: &str) -> Option<Vec<u8>> {
+        self.calls += 1;
+        self.value(name).map(|value| value.as_bytes().to_vec())
+    }
+
+    fn source_address(&mut self) -> Option<Vec<u8>> {
+        self.calls += 1;
+        self.source_address.map(|address| address.as_bytes().to_vec())
+    }
+
+    fn now(&mut self) -> Time {
+        self.calls += 1;
+        Time::ZERO
+    }
+
+    fn has_header(&mut self, name: &str) -> bool {
+        self.calls += 1;
+        self.value(name).is_some()
+    }
+
+    fn set_header(&mut self, name: &str, value: &[u8]) {
+        self.remove_header(name);
+        self.headers.push((name.to_owned(), value.to_vec()));
+    }
+
+    fn remove_header(&mut self, name: &str) {
+        self.calls += 1;
+        self.headers.retain(|(known, _)| known != name);
+    }
+
+    fn set_filter_state(&mut self, argument: &[u8]) -> bool {
+        self.calls += 1;
+        self.filter_states.push(argument.to_vec());
+        true
+    }
+}
+
+/// An answer that counts the calls to the host.
+pub(super) struct CountedAnswer {
+    pub(super) status: u16,
+    pub(super) grpc_status: Option<u32>,
+    pub(super) attempt: u64,
+    pub(super) upstream: Option<&'static str>,
+    pub(super) flags: u64,
+    pub(super) now: Time,
+    pub(super) cookies: Vec<String>,
+    pub(super) calls: usize,
+}
+
+impl CountedAnswer {
+    /// The first attempt's answer, from that address.
+    pub(super) fn from(upstream: &'static str, status: u16) -> Self {
+        Self {
+            status,
+            grpc_status: None,
+            attempt: 1,
+            upstream: Some(upstream),
+            flags: 0,
+            now: Time::ZERO,
+            cookies: Vec::new(),
+            calls: 0,
+        }
+    }
+}
+
+impl AnswerStream for CountedAnswer {
+    fn status(&mut self) -> Option<u16> {
+        self.calls += 1;
+        Some(self.status)
+    }
+
+    fn grpc_status(&mut self, _: Part) -> Option<u32> {
+        self.calls += 1;
+        self.grpc_status
+    }
+
+    fn attempt(&mut self) -> Attempt {
+        self.calls += 1;
+        Attempt::new(self.attempt)
+    }
+
+    fn upstream(&mut self) -> Option<Vec<u8>> {
+        self.calls += 1;
+        self.upstream.map(|address| address.as_bytes().to_vec())
+    }
+
+    fn flags(&mut self) -> ResponseFlags {
+        self.calls += 1;
+        ResponseFlags(self.flags)
+    }
+
+    fn add_header(&mut self, name: &str, value: &str) {
+        self.calls += 1;
+        assert_eq!(name, "set-cookie");
+        self.cookies.push(value.to_owned());
+    }
+
+    fn now(&mut self) -> Time {
+        self.calls += 1;
+        self.now
+    }
+}

@@ -1,0 +1,142 @@
+//! Reads from a request what its service wants to know of it.
+
+use crate::balance::hints::{Hints, Pin};
+use crate::config::HashOn;
+use crate::hash::xxh64;
+use crate::request::Stream;
+use crate::request::values::{cookie, path, query};
+use crate::router::wants::Wants;
+use crate::time::Time;
+
+/// Reads what the service wants to know, and nothing else. `now` stands for the moment where it
+/// need not be exact.
+pub(super) fn read(wants: &Wants, now: Time, stream: &mut impl Stream) -> Hints {
+    let version = wants.version_header.as_deref().and_then(|name| stream.header(name));
+    let split = match &version {
+        // It names its version, and is not split.
+        Some(_) => None,
+        None => wants.split_on.as_ref().and_then(|on| hash(on, stream)),
+    };
+    Hints {
+        now: if wants.latency { stream.now() } else { now },
+        hash: wants.hash_on.as_ref().and_then(|on| hash(on, stream)),
+        version,
+        split,
+        pin: wants.sticky.as_ref().and_then(|sticky| {
+            let cookies = stream.header("cookie")?;
+            Pin::parse(cookie(&cookies, &sticky.cookie)?)
+        }),
+    }
+}
+
+/// The hash of what is hashed; none where the request does not have it.
+fn hash(on: &HashOn, stream: &mut impl Stream) -> Option<u64> {
+    let of = |value: &[u8]| xxh64(value, 0);
+    match on {
+        HashOn::Header(name) => stream.header(name).map(|value| of(&value)),
+        HashOn::Cookie(name) => of_part(stream.header("cookie"), |all| cookie(all, name)),
+        HashOn::Query(name) => of_part(stream.header(":path"), |all| query(all, name)),
+        HashOn::Path => of_part(stream.header(":path"), |all| Some(path(all))),
+        HashOn::SourceAddress => of_part(stream.source_address(), |all| Some(without_port(all))),
+    }
+}
+
+fn of_part(value: Option<Vec<u8>>, part: impl Fn(&[u8]) -> Option<&[u8]>) -> Option<u64> {
+    value.as_deref().and_then(part).map(|part| xxh64(part, 0))
+}
+
+/// The address of `10.0.0.7:8080` or `[::1]:8080`.
+fn without_port(address: &[u8]) -> &[u8] {
+    let colon = address.iter().rposition(|byte| *byte == b':').unwrap_or(address.len());
+    address.get(..colon).unwrap_or(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sticky;
+    use crate::request::counted::Counted;
+    use core::time::Duration;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn hash_on(on: HashOn) -> Wants {
+        Wants { hash_on: Some(on), ..Wants::default() }
+    }
+
+    fn hashed(on: HashOn, stream: Counted) -> Option<u64> {
+        read(&hash_on(on), Time::ZERO, &mut { stream }).hash
+    }
+
+    #[test]
+    fn equal_values_have_equal_hashes_and_others_have_others() {
+        let of = |name: &str, value: &str| {
+            hashed(HashOn::Header("x-user".into()), Counted::default().with(name, value))
+        };
+        assert!(of("x-user", "7").is_some());
+        assert_eq!(of("x-user", "7"), of("x-user", "7"));
+        assert_ne!(of("x-user", "7"), of("x-user", "8"));
+        assert_eq!(of("x-other", "7"), None);
+    }
+
+    #[test]
+    fn the_part_that_is_named_is_hashed_and_nothing_else() {
+        let cookie = |value: &str| {
+            hashed(HashOn::Cookie("id".into()), Counted::default().with("cookie", value))
+        };
+        assert_eq!(cookie("a=1; id=7"), cookie("id=7; b=2"));
+        assert_eq!(cookie("a=1; ids=7"), None);
+
+        let path =
+            |on: &HashOn, value: &str| hashed(on.clone(), Counted::default().with(":path", value));
+        let query = HashOn::Query("id".into());
+        assert_eq!(path(&query, "/a?id=7"), path(&query, "/b?x=1&id=7#end"));
+        assert_eq!(path(&query, "/id=7"), None);
+        assert_eq!(path(&HashOn::Path, "/a?id=7"), path(&HashOn::Path, "/a"));
+        assert_ne!(path(&HashOn::Path, "/a"), path(&HashOn::Path, "/b"));
+    }
+
+    #[test]
+    fn a_source_address_counts_without_its_port() {
+        let from = |address| {
+            let stream = Counted { source_address: Some(address), ..Counted::default() };
+            hashed(HashOn::SourceAddress, stream)
+        };
+        assert_eq!(from("10.0.0.7:1"), from("10.0.0.7:2"));
+        assert_eq!(from("[::1]:1"), from("[::1]:2"));
+        assert_ne!(from("10.0.0.7:1"), from("10.0.0.8:1"));
+    }
+
+    #[test]
+    fn a_request_that_names_its_version_is_not_split() {
+        let wants = Wants {
+            version_header: Some("x-version".into()),
+            split_on: Some(HashOn::Header("x-user".into())),
+            ..Wants::default()
+        };
+        let user = Counted::default().with("x-user", "7");
+        assert!(read(&wants, Time::ZERO, &mut { user }).split.is_some());
+        let mut named = Counted::default().with("x-user", "7").with("x-version", "2.x");
+        let hints = read(&wants, Time::ZERO, &mut named);
+        assert_eq!((hints.version.as_deref(), hints.split), (Some(&b"2.x"[..]), None));
+        assert_eq!(named.calls, 1);
+    }
+
+    #[test]
+    fn a_client_stays_by_a_cookie_that_is_one_of_ours() {
+        let sticky = Sticky { cookie: "at".into(), ttl: Duration::ZERO };
+        let wants = Wants { sticky: Some(sticky), ..Wants::default() };
+        let pin = |value: &str| {
+            read(&wants, Time::ZERO, &mut Counted::default().with("cookie", value)).pin
+        };
+        assert_eq!(pin("at=00000000000000ff"), Some(Pin(255)));
+        assert_eq!(pin("at=10.0.0.7:8080"), None);
+    }
+
+    #[test]
+    fn what_is_not_wanted_is_not_read() {
+        let mut stream = Counted::default().with("cookie", "a=1").with(":path", "/");
+        read(&Wants::default(), Time::ZERO, &mut stream);
+        assert_eq!(stream.calls, 0);
+    }
+}

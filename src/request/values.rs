@@ -1,0 +1,74 @@
+//! Parts of header values, as bytes: a client may send anything.
+
+/// A cookie's value in a `cookie` header (RFC 6265, 4.2): the first of that name, as it stands,
+/// but for the quotes that may be round it.
+pub(super) fn cookie<'a>(header: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let value = header.split(|byte| *byte == b';').find_map(|pair| {
+        let (key, value) = split_once(pair.trim_ascii(), b'=')?;
+        (key == name.as_bytes()).then_some(value)
+    })?;
+    let inner = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    Some(inner.unwrap_or(value))
+}
+
+/// The first query parameter of that name in a `:path`, as it stands: not decoded, and empty where
+/// it has no `=`.
+pub(super) fn query<'a>(path: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let (_, query) = split_once(without_fragment(path), b'?')?;
+    query.split(|byte| *byte == b'&').find_map(|pair| {
+        let (key, value) = split_once(pair, b'=').unwrap_or((pair, b""));
+        (key == name.as_bytes()).then_some(value)
+    })
+}
+
+/// A `:path` without its query and fragment.
+pub(super) fn path(path: &[u8]) -> &[u8] {
+    let path = without_fragment(path);
+    split_once(path, b'?').map_or(path, |(path, _)| path)
+}
+
+fn without_fragment(path: &[u8]) -> &[u8] {
+    split_once(path, b'#').map_or(path, |(path, _)| path)
+}
+
+fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let position = bytes.iter().position(|byte| *byte == at)?;
+    Some((bytes.get(..position)?, bytes.get(position + 1..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn a_cookie_is_found_by_its_whole_name() {
+        let of = |header: &'static str| cookie(header.as_bytes(), "id");
+        assert_eq!(of("id=7"), Some(&b"7"[..]));
+        assert_eq!(of("a=id=7;  id=\"8\" ; id=9"), Some(&b"8"[..]));
+        assert_eq!(of("id=a=b"), Some(&b"a=b"[..]));
+        assert_eq!(of("id="), Some(&b""[..]));
+        for none in ["", ";", "id", "xid=7", "id =7", "ID=7"] {
+            assert_eq!(of(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_query_parameter_is_found_by_its_whole_name() {
+        let of = |path: &'static str| query(path.as_bytes(), "id");
+        assert_eq!(of("/?id=7&id=8"), Some(&b"7"[..]));
+        assert_eq!(of("/a?b&id#id=9"), Some(&b""[..]));
+        for none in ["/id=7", "/?ids=7", "/#?id=7", "", "?"] {
+            assert_eq!(of(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_path_ends_at_its_query_or_fragment() {
+        assert_eq!(path(b"/a?b#c"), b"/a");
+        assert_eq!(path(b"/a#b?c"), b"/a");
+        assert_eq!(path(b"/a"), b"/a");
+        assert_eq!(path(b""), b"");
+    }
+}

@@ -1,0 +1,150 @@
+//! What an answer teaches.
+
+use core::net::SocketAddr;
+use core::num::NonZeroU32;
+use core::str;
+use core::time::Duration;
+use std::rc::Rc;
+
+use crate::balance::hints::Pin;
+use crate::balance::outlier::monitor::Admission;
+use crate::balance::outlier::outcome::Outcome;
+use crate::balance::pool::Report;
+use crate::balance::target::Target;
+use crate::model::endpoint::Address;
+use crate::router::Router;
+use crate::router::decision::Forward;
+use crate::time::Time;
+
+/// What is to be told about an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lesson {
+    /// How many endpoints have failed.
+    pub failures: u32,
+    /// Whether one of them could perhaps not be reached.
+    pub suspects: bool,
+}
+
+impl Router {
+    /// Learns which attempt of a request was answered: the endpoints of the earlier ones have
+    /// failed.
+    pub fn on_attempt(&mut self, forward: &mut Forward, attempt: Attempt, now: Time) -> Lesson {
+        if let Some(reservation) = &mut forward.reservation {
+            reservation.on_retried(attempt.retries(), now);
+        }
+        let mut lesson = Lesson { failures: 0, suspects: attempt.retries() > 0 };
+        if let Some(route) = self.route_mut(forward.service) {
+            for target in forward.endpoints().take(attempt.retries() as usize) {
+                // Why it was retried is not known any more; whatever it was, Envoy's router took
+                // it for a failure of the endpoint.
+                lesson.failures += 1;
+                let outcome = Outcome::GatewayFailure;
+                let admission = forward.admission(target);
+                route.pool.on_outcome(target, Report { admission, outcome, latency: None }, now);
+            }
+        }
+        lesson
+    }
+
+    /// Learns how the endpoint that has answered did; how soon, where that is known.
+    pub fn on_outcome(
+        &mut self,
+        forward: &Forward,
+        attempt: Attempt,
+        outcome: Outcome,
+        latency: Option<Duration>,
+        now: Time,
+    ) -> Lesson {
+        // Envoy may make more attempts than it was given endpoints for.
+        let Some(target) = forward.endpoint(attempt) else {
+            return Lesson::default();
+        };
+        if let Some(route) = self.route_mut(forward.service) {
+            let admission = forward.admission(target);
+            route.pool.on_outcome(target, Report { admission, outcome, latency }, now);
+        }
+        Lesson {
+            failures: u32::from(outcome != Outcome::Success),
+            suspects: outcome == Outcome::LocalOrigin,
+        }
+    }
+}
+
+impl Lesson {
+    /// Both of what two have taught.
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            failures: self.failures.saturating_add(other.failures),
+            suspects: self.suspects || other.suspects,
+        }
+    }
+}
+
+impl Forward {
+    /// The endpoint that the client is to be told to stay with: the one that has answered, if
+    /// that is another one than it named.
+    pub fn new_pin(&self, attempt: Attempt) -> Option<Pin> {
+        let target = self.endpoint(attempt)?;
+        Some(target.pin()).filter(|pin| self.pin != Some(*pin))
+    }
+
+    /// How long it has been under way, where only one attempt was made: how the time is shared
+    /// between several is not known.
+    pub fn latency(&self, attempt: Attempt, now: Time) -> Option<Duration> {
+        (attempt.retries() == 0).then(|| now.since(self.sent))
+    }
+
+    /// Whether its answer decides if the endpoint takes its share again.
+    pub const fn is_probe(&self) -> bool {
+        self.ticket.admission().is_probe()
+    }
+
+    /// Whether Envoy's router has sent it to one of its endpoints, by the address that it was sent
+    /// to. A route may lead to another cluster. Where a name leads is not known here: to any address.
+    pub fn went_to(&self, upstream: &[u8]) -> bool {
+        let upstream = str::from_utf8(upstream).ok().and_then(|text| text.parse().ok());
+        upstream.is_some_and(|upstream: SocketAddr| {
+            self.endpoints().any(|target| match target.address() {
+                Address::Ip(address) => *address == upstream,
+                Address::Name(..) => true,
+            })
+        })
+    }
+
+    /// Whether its endpoint has a name, which Envoy's dynamic forward proxy resolves.
+    pub fn goes_by_name(&self) -> bool {
+        matches!(self.ticket.target().address(), Address::Name(..))
+    }
+
+    fn endpoint(&self, attempt: Attempt) -> Option<&Rc<Target>> {
+        self.endpoints().nth(attempt.retries() as usize)
+    }
+
+    /// How an endpoint took the request; a retry takes no part in probing.
+    fn admission(&self, target: &Rc<Target>) -> Admission {
+        match self.ticket.goes_to(target) {
+            true => self.ticket.admission(),
+            false => target.monitor().passing(),
+        }
+    }
+}
+
+/// Which attempt of a request was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt(NonZeroU32);
+
+impl Attempt {
+    /// The first one, which is no retry.
+    pub const FIRST: Self = Self(NonZeroU32::MIN);
+
+    /// The attempt of this number, as Envoy counts: the first is 1.
+    pub fn new(number: u64) -> Self {
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        Self(NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN))
+    }
+
+    /// How many were made before it.
+    pub const fn retries(self) -> u32 {
+        self.0.get() - 1
+    }
+}

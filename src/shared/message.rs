@@ -1,0 +1,69 @@
+//! What one VM tells another through its queue.
+
+use crate::model::service::QueryKey;
+use crate::shared::bytes::{CodecError, Reader};
+
+/// A message; what it is about is said by the key of the query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message {
+    /// To everyone: a new snapshot is published.
+    News(QueryKey),
+    /// To the fetcher: a request could not reach an endpoint, so Consul may know better by now.
+    Suspicion(QueryKey),
+}
+
+const NEWS: u8 = 1;
+const SUSPICION: u8 = 2;
+
+impl Message {
+    /// Writes the message: 17 bytes.
+    pub fn encode(self) -> Vec<u8> {
+        let (kind, QueryKey(key)) = match self {
+            Self::News(key) => (NEWS, key),
+            Self::Suspicion(key) => (SUSPICION, key),
+        };
+        let mut out = Vec::with_capacity(17);
+        out.push(kind);
+        out.extend(key.to_le_bytes());
+        out
+    }
+
+    /// Reads a message.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut reader = Reader::new(bytes)?;
+        let kind = reader.u8()?;
+        let key = QueryKey(u128::from_le_bytes(reader.array()?));
+        reader.finish()?;
+        match kind {
+            NEWS => Ok(Self::News(key)),
+            SUSPICION => Ok(Self::Suspicion(key)),
+            _ => Err(CodecError::Invalid { field: "message.kind" }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn a_message_reads_back_as_written() {
+        for message in [Message::News(QueryKey(7)), Message::Suspicion(QueryKey(u128::MAX))] {
+            assert_eq!(Message::decode(&message.encode()), Ok(message));
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_message_are_told_apart() {
+        let bytes = Message::News(QueryKey(7)).encode();
+        assert_eq!(Message::decode(&[]), Err(CodecError::Empty));
+        assert_eq!(Message::decode(&bytes[..16]), Err(CodecError::Truncated { at: 1 }));
+        let longer = [bytes.as_slice(), &[0]].concat();
+        assert_eq!(Message::decode(&longer), Err(CodecError::Trailing { bytes: 1 }));
+        let mut odd = bytes;
+        odd[0] = 3;
+        assert_eq!(Message::decode(&odd), Err(CodecError::Invalid { field: "message.kind" }));
+    }
+}

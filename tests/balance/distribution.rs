@@ -1,0 +1,141 @@
+//! How often each endpoint is picked: chi-square at a fixed seed for every policy, and for
+//! whatever else divides requests.
+
+use std::time::Duration;
+
+use consul_resolver::balance::hints::Hints;
+use consul_resolver::balance::outlier::outcome::Outcome;
+use consul_resolver::model::endpoint::Endpoint;
+use consul_resolver::model::snapshot::Snapshot;
+use consul_resolver::rng::Rng;
+
+use crate::fleet::{Fleet, POLICIES, SEED, at, hashed, in_zone, of_version, policy, weighing};
+use crate::statistics::assert_follows;
+
+const REQUESTS: u32 = 100_000;
+const WEIGHTS: [u16; 5] = [1, 2, 3, 4, 10];
+
+fn shares() -> Vec<f64> {
+    WEIGHTS.iter().map(|&weight| f64::from(weight)).collect()
+}
+
+#[test]
+fn an_idle_pool_sends_by_weight_whatever_the_policy() {
+    // The two that hash do so with requests that have no key.
+    for name in POLICIES {
+        let mut fleet = Fleet::new(&policy(name)).of(weighing(&WEIGHTS));
+        let seen = fleet.count(REQUESTS, WEIGHTS.len());
+        assert_follows(&seen, &shares(), &format!("{name}, seed {SEED}"));
+    }
+}
+
+#[test]
+fn endpoints_of_equal_latency_are_sent_to_by_weight() {
+    let mut fleet = Fleet::new(&policy("peak_ewma")).of(weighing(&WEIGHTS));
+    let mut seen = vec![0; WEIGHTS.len()];
+    for _ in 0..REQUESTS {
+        let ticket = fleet.pick().unwrap();
+        seen[usize::from(crate::fleet::port(&ticket)) - 1] += 1;
+        fleet.end_after(ticket, Outcome::Success, Some(Duration::from_millis(5)));
+    }
+    assert_follows(&seen, &shares(), &format!("seed {SEED}"));
+}
+
+#[test]
+fn random_hashes_go_by_weight() {
+    // A ring is only as even as it is large: with 16,384 entries for a weight of 1 a share is
+    // wrong by 1 % at most, which is within the noise of so many requests.
+    for load_balancing in [
+        r#""load_balancing": { "policy": "ring_hash", "hash_on": { "path": true },
+                               "minimum_ring_size": 16384 }"#,
+        r#""load_balancing": { "policy": "maglev", "hash_on": { "path": true } }"#,
+    ] {
+        let mut fleet = Fleet::new(load_balancing).of(weighing(&WEIGHTS));
+        let mut rng = Rng::new(SEED);
+        let seen = fleet.count_for(20_000, WEIGHTS.len(), |_| hashed(rng.next_u64()));
+        assert_follows(&seen, &shares(), &format!("{load_balancing}, seed {SEED}"));
+    }
+}
+
+#[test]
+fn a_split_goes_by_its_weights_and_within_a_share_by_those_of_the_endpoints() {
+    let versions = r#""load_balancing": { "policy": "random" },
+        "versions": { "split": { "1.x": 95, "2.x": 5, "3.x": 0 } }"#;
+    let mut endpoints = weighing(&[1, 3, 1, 1, 1]);
+    for (endpoint, version) in
+        endpoints.iter_mut().zip(["1.0.0", "1.4.2", "2.0.0", "2.1.0", "3.0.0"])
+    {
+        endpoint.version = Some(version.into());
+    }
+    let wanted = [95.0 / 4.0, 95.0 * 3.0 / 4.0, 2.5, 2.5, 0.0];
+    for sticks in [false, true] {
+        let mut fleet = Fleet::new(versions).of(endpoints.clone());
+        let mut rng = Rng::new(SEED);
+        let seen = fleet.count_for(REQUESTS, 5, |_| Hints {
+            split: Some(rng.next_u64()).filter(|_| sticks),
+            ..Hints::default()
+        });
+        assert_follows(&seen, &wanted, &format!("sticks: {sticks}, seed {SEED}"));
+    }
+}
+
+#[test]
+fn zones_have_their_shares_of_the_requests() {
+    // 20, 40 and 40 % of the endpoints, for a third of the proxies each: 60 % stay.
+    let zones = ["a", "b", "b", "c", "c"];
+    let endpoints: Vec<Endpoint> =
+        zones.iter().zip(1..).map(|(zone, port)| in_zone(port, zone)).collect();
+    for name in ["round_robin", "random", "least_request", "peak_ewma"] {
+        let locality = r#"{ "zone": "a", "min_cluster_size": 5 }"#;
+        let mut fleet = Fleet::located(&policy(name), locality).of(endpoints.clone());
+        let seen = fleet.count(REQUESTS, 5);
+        assert_follows(&seen, &[60.0, 10.0, 10.0, 10.0, 10.0], &format!("{name}, seed {SEED}"));
+    }
+}
+
+#[test]
+fn datacenters_have_their_loads() {
+    for name in ["round_robin", "random", "least_request", "peak_ewma"] {
+        let service = format!(r#""datacenters": ["dc1", "dc2", "dc3"], {}"#, policy(name));
+        let mut fleet = Fleet::new(&service);
+        // 1 of 2, 1 of 4, 1 of 1: they can take 70 %, 35 % and all.
+        fleet.install_in(0, Snapshot::new(vec![at(1)]).registering(2));
+        fleet.install_in(1, Snapshot::new(vec![at(2)]).registering(4));
+        fleet.install_in(2, Snapshot::new(vec![at(3)]));
+        let seen = fleet.count(REQUESTS, 3);
+        assert_follows(&seen, &[70.0, 30.0, 0.0], &format!("{name}, seed {SEED}"));
+    }
+}
+
+#[test]
+fn a_version_has_loads_of_its_own() {
+    let service = r#""datacenters": ["dc1", "dc2"], "versions": { "header": "x-version" }"#;
+    let mut fleet = Fleet::new(service);
+    let in_first = (1..=8).map(|port| of_version(port, if port == 8 { "2.0.0" } else { "1.0.0" }));
+    // Half of what is registered is ill: of each version, as far as anybody knows.
+    fleet.install_in(0, Snapshot::new(in_first.collect()).registering(16));
+    fleet.install_in(1, Snapshot::new(vec![of_version(9, "2.0.0")]));
+    let named = |name: &str| Hints { version: Some(name.into()), ..Hints::default() };
+    let seen = fleet.count_for(REQUESTS, 9, |_| named("2.x"));
+    assert_follows(&seen, &[0., 0., 0., 0., 0., 0., 0., 70.0, 30.0], &format!("seed {SEED}"));
+    let seen = fleet.count_for(1_000, 9, |_| named("1.x"));
+    assert_eq!((seen[7], seen[8]), (0, 0), "nobody else has it");
+}
+
+#[test]
+fn an_endpoint_that_starts_slowly_has_its_factor_of_the_requests() {
+    let half = Duration::from_secs(30);
+    for name in ["round_robin", "random", "least_request", "peak_ewma"] {
+        let service = policy(name).replace(" }", r#", "slow_start": "60s" }"#);
+        for (wait, factor) in
+            [(Duration::ZERO, 0.1), (half / 10, 0.1), (half, 0.5), (half * 2, 1.0)]
+        {
+            let mut fleet = Fleet::new(&service).of(weighing(&[1, 2]));
+            fleet.install(weighing(&[1, 2, 2]));
+            fleet.wait(wait);
+            let seen = fleet.count(REQUESTS, 3);
+            let what = format!("{name}, {factor}, seed {SEED}");
+            assert_follows(&seen, &[1.0, 2.0, 2.0 * factor], &what);
+        }
+    }
+}

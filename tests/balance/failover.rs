@@ -1,0 +1,151 @@
+//! Several datacenters.
+
+use std::time::Duration;
+
+use consul_resolver::balance::hints::Hints;
+use consul_resolver::balance::outlier::outcome::Outcome;
+use consul_resolver::model::snapshot::Snapshot;
+
+use crate::fleet::{DETECTS, Fleet, any, at, policy, port};
+
+/// Datacenters on ports 1 to 4, and 5 to 8.
+fn fleet(service: &str) -> Fleet {
+    let comma = if service.is_empty() { "" } else { "," };
+    let mut fleet = Fleet::new(&format!(r#""datacenters": ["dc1", "dc2"]{comma} {service}"#));
+    fleet.install((1..=4).map(at).collect());
+    fleet.install_in(1, Snapshot::new((5..=8).map(at).collect()));
+    fleet
+}
+
+fn empty() -> Snapshot {
+    Snapshot::new(Vec::new())
+}
+
+#[test]
+fn the_first_datacenter_has_all_as_long_as_it_can() {
+    assert_eq!(fleet("").count(1_000, 8)[4..], [0, 0, 0, 0]);
+}
+
+#[test]
+fn a_datacenter_that_is_not_resolved_is_none_to_wait_for_if_another_is() {
+    let mut fleet = Fleet::new(r#""datacenters": ["dc1", "dc2", "dc3"]"#);
+    fleet.install_in(1, empty());
+    assert!(!fleet.pool.is_resolved(), "the others may have endpoints");
+    fleet.install_in(2, Snapshot::new(vec![at(7)]));
+    assert!(fleet.pool.is_resolved());
+    assert_eq!(fleet.port_for(&Hints::default()), Some(7));
+    fleet.install_in(0, Snapshot::new(vec![at(1)]));
+    assert_eq!(fleet.count(100, 7)[0], 100);
+}
+
+#[test]
+fn a_service_without_endpoints_anywhere_is_resolved_when_all_have_said_so() {
+    let mut fleet = Fleet::new(r#""datacenters": ["dc1", "dc2"]"#);
+    for preference in [1, 0] {
+        assert!(!fleet.pool.is_resolved());
+        fleet.install_in(preference, empty());
+        assert!(fleet.pick().is_none());
+    }
+    assert!(fleet.pool.is_resolved());
+}
+
+#[test]
+fn an_empty_datacenter_leaves_all_to_the_next_and_takes_it_back() {
+    let mut fleet = fleet("");
+    fleet.install_in(0, empty());
+    assert_eq!(fleet.count(400, 8)[..4], [0, 0, 0, 0]);
+    fleet.install((1..=4).map(at).collect());
+    assert_eq!(fleet.count(400, 8)[4..], [0, 0, 0, 0]);
+}
+
+#[test]
+fn a_datacenter_beyond_the_configured_ones_is_ignored() {
+    let mut fleet = fleet("");
+    fleet.install_in(2, Snapshot::new(vec![at(9)]));
+    assert_eq!(fleet.pool.len(), 8);
+}
+
+#[test]
+fn what_ejections_take_from_one_the_next_takes_over_without_a_panic() {
+    let mut fleet = fleet(DETECTS);
+    fleet.eject(&[1, 2, 3]);
+    fleet.tick();
+    // One of four can take 35 %, and the other datacenter has enough for the rest.
+    let seen = fleet.count(10_000, 8);
+    assert_eq!(seen[..3], [0, 0, 0]);
+    assert!((3_300..3_700).contains(&seen[3]), "{seen:?}");
+    assert!(fleet.panics().is_empty());
+}
+
+#[test]
+fn datacenters_that_together_have_too_little_panic() {
+    let mut fleet = fleet(DETECTS);
+    fleet.eject(&[1, 2, 3, 4]);
+    fleet.tick();
+    assert!(fleet.panics().is_empty());
+    fleet.eject(&[5, 6, 7]);
+    fleet.tick();
+    assert_eq!(fleet.panics(), [true]);
+    let seen = fleet.count(4_000, 8);
+    assert!(seen[4..].iter().all(|&seen| seen > 800), "the second has all of its four: {seen:?}");
+}
+
+#[test]
+fn before_the_next_tick_the_next_datacenter_takes_over_at_once() {
+    let mut fleet = fleet(DETECTS);
+    fleet.eject(&[1, 2, 3, 4]);
+    assert_eq!(fleet.count(1_000, 8)[..4], [0, 0, 0, 0]);
+}
+
+#[test]
+fn a_datacenter_all_of_which_was_ejected_is_probed_and_returns() {
+    let mut fleet = fleet(DETECTS);
+    fleet.eject(&[1, 2, 3, 4]);
+    fleet.wait(Duration::from_secs(29));
+    assert_eq!(fleet.count(100, 8)[..4], [0, 0, 0, 0]);
+    fleet.wait(Duration::from_secs(1));
+    let mut tickets: Vec<_> = (0..100).map(|_| fleet.pick().unwrap()).collect();
+    // One probe for each; the others go where they went before.
+    let probes: Vec<_> = tickets.extract_if(.., |ticket| port(ticket) <= 4).collect();
+    assert_eq!((probes.len(), tickets.len()), (4, 96));
+    for probe in probes {
+        fleet.end(probe, Outcome::Success);
+    }
+    fleet.tick();
+    assert_eq!(fleet.count(100, 8)[4..], [0, 0, 0, 0]);
+}
+
+#[test]
+fn retries_go_on_to_the_next_datacenter_where_one_has_too_few() {
+    let mut fleet = fleet("");
+    fleet.install(vec![at(1), at(2)]);
+    for _ in 0..20 {
+        let attempts = fleet.attempts_for(&Hints::default(), 3);
+        let mut first = attempts[..2].to_vec();
+        first.sort_unstable();
+        assert_eq!(first, [1, 2]);
+        assert!(attempts[2] > 4 && attempts[3] > 4 && attempts[2] != attempts[3], "{attempts:?}");
+    }
+}
+
+#[test]
+fn a_key_that_fails_over_has_an_owner_there_too() {
+    for name in ["ring_hash", "maglev"] {
+        let mut fleet = fleet(&policy(name));
+        fleet.install_in(0, empty());
+        for key in 0..50 {
+            let hints = any(key);
+            let owner = fleet.port_for(&hints);
+            assert!((0..5).all(|_| fleet.port_for(&hints) == owner), "{name}");
+        }
+    }
+}
+
+#[test]
+fn answers_from_any_datacenter_are_judged() {
+    let mut fleet = fleet(DETECTS);
+    fleet.install_in(0, empty());
+    fleet.answer(6, Outcome::GatewayFailure, 5);
+    assert!(fleet.target(6).monitor().is_ejected());
+    assert_eq!(fleet.count(300, 8)[5], 0);
+}

@@ -1,0 +1,257 @@
+//! A pool with its clock, and the endpoints that it has.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::rc::Rc;
+use std::time::Duration;
+
+use consul_resolver::balance::hints::Hints;
+use consul_resolver::balance::outlier::outcome::Outcome;
+use consul_resolver::balance::pool::{Pool, PoolEvent, Report};
+use consul_resolver::balance::target::{Prepared, Target};
+use consul_resolver::balance::ticket::Ticket;
+use consul_resolver::config::Config;
+use consul_resolver::model::endpoint::Endpoint;
+use consul_resolver::model::snapshot::Snapshot;
+use consul_resolver::rng::Rng;
+use consul_resolver::time::Time;
+
+/// The seed of every fleet, unless a test says otherwise.
+pub(crate) const SEED: u64 = 99;
+
+/// A pool with its clock.
+pub(crate) struct Fleet {
+    pub(crate) pool: Pool,
+    pub(crate) now: Time,
+}
+
+impl Fleet {
+    /// An empty pool of a service that is configured so, beside its name.
+    pub(crate) fn new(service: &str) -> Self {
+        Self::seeded(service, SEED)
+    }
+
+    /// The same with a seed.
+    pub(crate) fn seeded(service: &str, seed: u64) -> Self {
+        Self::configured(service, "{}", seed)
+    }
+
+    /// The same of a proxy with this locality.
+    pub(crate) fn located(service: &str, locality: &str) -> Self {
+        Self::configured(service, locality, SEED)
+    }
+
+    fn configured(service: &str, locality: &str, seed: u64) -> Self {
+        let comma = if service.is_empty() { "" } else { "," };
+        let json = format!(
+            r#"{{ "consul": {{ "cluster": "consul" }}, "locality": {locality},
+                  "services": [{{ "name": "web"{comma} {service} }}] }}"#
+        );
+        let config = Config::parse(json.as_bytes()).unwrap();
+        let locality = config.locality.as_ref();
+        Self {
+            pool: Pool::new(&config.services[0], locality, Rng::new(seed)),
+            now: Time::from_start(Duration::from_secs(1_000)),
+        }
+    }
+
+    /// The same with these endpoints in its first datacenter.
+    pub(crate) fn of(mut self, endpoints: Vec<Endpoint>) -> Self {
+        self.install(endpoints);
+        self
+    }
+
+    /// Replaces the endpoints of the first datacenter.
+    pub(crate) fn install(&mut self, endpoints: Vec<Endpoint>) {
+        self.install_in(0, Snapshot::new(endpoints));
+    }
+
+    /// Replaces those of any.
+    pub(crate) fn install_in(&mut self, preference: usize, snapshot: Snapshot) {
+        self.pool.install(preference, &snapshot, self.now, &mut |endpoint| Prepared {
+            first: endpoint.address.to_string().into_bytes().into(),
+            second: Box::default(),
+        });
+    }
+
+    /// Picks for a request that says nothing.
+    pub(crate) fn pick(&mut self) -> Option<Ticket> {
+        self.pick_for(&Hints::default())
+    }
+
+    /// Picks for a request.
+    pub(crate) fn pick_for(&mut self, hints: &Hints) -> Option<Ticket> {
+        self.pool.pick(&Hints { now: self.now, ..hints.clone() }, &mut [])
+    }
+
+    /// The port that a request goes to which ends at once.
+    pub(crate) fn port_for(&mut self, hints: &Hints) -> Option<u16> {
+        self.pick_for(hints).map(|ticket| port(&ticket))
+    }
+
+    /// Sends requests that say nothing and end at once; tells how many each of the ports from 1
+    /// to `ports` had.
+    pub(crate) fn count(&mut self, requests: u32, ports: usize) -> Vec<u32> {
+        self.count_for(requests, ports, |_| Hints::default())
+    }
+
+    /// The same of requests that each say something.
+    pub(crate) fn count_for(
+        &mut self,
+        requests: u32,
+        ports: usize,
+        mut hints: impl FnMut(u32) -> Hints,
+    ) -> Vec<u32> {
+        let mut seen = vec![0; ports];
+        for n in 0..requests {
+            seen[usize::from(self.port_for(&hints(n)).unwrap()) - 1] += 1;
+        }
+        seen
+    }
+
+    /// The first port, and those of the retries, of a request.
+    pub(crate) fn attempts_for(&mut self, hints: &Hints, retries: usize) -> Vec<u16> {
+        let mut others = vec![None; retries];
+        let hints = Hints { now: self.now, ..hints.clone() };
+        let ticket = self.pool.pick(&hints, &mut others).unwrap();
+        let is_gap = |pair: &[Option<Rc<Target>>]| pair[0].is_none() && pair[1].is_some();
+        assert!(!others.windows(2).any(is_gap));
+        let others = others.iter().flatten().map(|target| target.address().port());
+        [port(&ticket)].into_iter().chain(others).collect()
+    }
+
+    /// Ends a request like that.
+    pub(crate) fn end(&mut self, ticket: Ticket, outcome: Outcome) {
+        self.end_after(ticket, outcome, None);
+    }
+
+    /// The same so soon, where that is known.
+    pub(crate) fn end_after(
+        &mut self,
+        ticket: Ticket,
+        outcome: Outcome,
+        latency: Option<Duration>,
+    ) {
+        let report = Report { admission: ticket.admission(), outcome, latency };
+        self.pool.on_outcome(ticket.target(), report, self.now);
+    }
+
+    /// Sends requests until so many went to this port, and ends those like that. The others are
+    /// in flight for so long: a policy that avoids what fails comes back to it when all are
+    /// busy.
+    pub(crate) fn answer(&mut self, at: u16, outcome: Outcome, count: u32) {
+        self.answer_for(at, outcome, count, any);
+    }
+
+    /// The same of requests that say something else than a key of their own.
+    pub(crate) fn answer_for(
+        &mut self,
+        at: u16,
+        outcome: Outcome,
+        count: u32,
+        hints: impl Fn(u64) -> Hints,
+    ) {
+        for _ in 0..count {
+            let mut busy = Vec::new();
+            let ticket = loop {
+                let ticket = self.pick_for(&hints(busy.len() as u64)).unwrap();
+                if port(&ticket) == at {
+                    break ticket;
+                }
+                busy.push(ticket);
+                assert!(busy.len() < 10_000, "port {at} is never picked");
+            };
+            self.end(ticket, outcome);
+        }
+    }
+
+    /// Ejects these ports by rows of failures.
+    pub(crate) fn eject(&mut self, ports: &[u16]) {
+        for &port in ports {
+            self.answer(port, Outcome::ServerError, 5);
+            assert!(self.target(port).monitor().is_ejected());
+        }
+    }
+
+    /// Lets time pass, in ticks of a quarter of a second.
+    pub(crate) fn wait(&mut self, time: Duration) {
+        const TICK: Duration = Duration::from_millis(250);
+        let end = self.now + time;
+        while self.now < end {
+            self.now = (self.now + TICK).min(end);
+            self.pool.on_tick(self.now);
+        }
+    }
+
+    /// Ticks while time stands still.
+    pub(crate) fn tick(&mut self) {
+        self.pool.on_tick(self.now);
+    }
+
+    /// Whether a panic has begun or ended since the events were taken last.
+    pub(crate) fn panics(&mut self) -> Vec<bool> {
+        let panic = |event| match event {
+            PoolEvent::Panic(begins) => Some(begins),
+            PoolEvent::Endpoint(..) | PoolEvent::TooManyVersions { .. } => None,
+        };
+        self.pool.take_events().into_iter().filter_map(panic).collect()
+    }
+
+    /// The endpoint at a port.
+    pub(crate) fn target(&self, port: u16) -> Rc<Target> {
+        let mut targets = self.pool.targets();
+        Rc::clone(targets.find(|target| target.address().port() == port).unwrap())
+    }
+}
+
+/// Where a request goes.
+pub(crate) fn port(ticket: &Ticket) -> u16 {
+    ticket.target().address().port()
+}
+
+/// An endpoint of weight 1.
+pub(crate) fn at(port: u16) -> Endpoint {
+    Endpoint::new(SocketAddr::from(([10, 0, 0, 1], port)))
+}
+
+/// Endpoints on ports 1, 2, 3 … with these weights; weight 0 leaves a port out.
+pub(crate) fn weighing(weights: &[u16]) -> Vec<Endpoint> {
+    let endpoint = |(&weight, port)| Some(at(port).weighing(NonZeroU16::new(weight)?));
+    weights.iter().zip(1..).filter_map(endpoint).collect()
+}
+
+/// An endpoint of a version.
+pub(crate) fn of_version(port: u16, version: &str) -> Endpoint {
+    Endpoint { version: Some(version.into()), ..at(port) }
+}
+
+/// An endpoint in a zone.
+pub(crate) fn in_zone(port: u16, zone: &str) -> Endpoint {
+    Endpoint { zone: Some(zone.into()), ..at(port) }
+}
+
+/// What the configuration says for a policy.
+pub(crate) fn policy(name: &str) -> String {
+    let hash_on = match name {
+        "ring_hash" | "maglev" => r#", "hash_on": { "path": true }"#,
+        _ => "",
+    };
+    format!(r#""load_balancing": {{ "policy": "{name}"{hash_on} }}"#)
+}
+
+/// All policies.
+pub(crate) const POLICIES: [&str; 6] =
+    ["round_robin", "random", "least_request", "peak_ewma", "ring_hash", "maglev"];
+
+/// Outlier detection as by default, but that all may be ejected.
+pub(crate) const DETECTS: &str = r#""outlier_detection": { "max_ejection_percent": 100 }"#;
+
+/// A request with this hash.
+pub(crate) fn hashed(hash: u64) -> Hints {
+    Hints { hash: Some(hash), ..Hints::default() }
+}
+
+/// A request with a key of its own: by enough of them every endpoint is reached.
+pub(crate) fn any(n: u64) -> Hints {
+    hashed(n.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}

@@ -1,0 +1,127 @@
+//! Pools whose endpoints are in trouble, in simulated time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use consul_resolver::balance::hints::Hints;
+use consul_resolver::balance::outlier::outcome::Outcome;
+use consul_resolver::balance::pool::{Pool, Report};
+use consul_resolver::balance::target::Prepared;
+use consul_resolver::balance::ticket::Ticket;
+use consul_resolver::config::Config;
+use consul_resolver::model::endpoint::Endpoint;
+use consul_resolver::model::snapshot::Snapshot;
+use consul_resolver::rng::Rng;
+use consul_resolver::time::Time;
+
+/// How an endpoint answers.
+type Answer = (Outcome, Duration);
+
+const GOOD: Duration = Duration::from_micros(500);
+const SLOW: Duration = Duration::from_millis(100);
+
+/// A pool of endpoints 0, 1, 2, …, and the requests that are under way.
+struct Scene {
+    pool: Pool,
+    flying: BTreeMap<(Time, usize), (Ticket, Answer)>,
+}
+
+impl Scene {
+    fn new(service: &str, endpoints: u8) -> Self {
+        let json = format!(
+            r#"{{ "consul": {{ "cluster": "consul" }}, "services": [{{ "name": "web", {service} }}] }}"#
+        );
+        let config = Config::parse(json.as_bytes()).expect("a configuration");
+        let mut pool = Pool::new(&config.services[0], None, Rng::new(7));
+        let address = |number| SocketAddr::from(([10, 0, 0, number], 80));
+        let snapshot = Snapshot::new((0..endpoints).map(|n| Endpoint::new(address(n))).collect());
+        pool.install(0, &snapshot, Time::ZERO, &mut |_| Prepared::default());
+        Self { pool, flying: BTreeMap::new() }
+    }
+
+    /// Sends 500 requests a second for that long, with a tick every 250 ms; gives how many each
+    /// endpoint was sent.
+    fn run(
+        &mut self,
+        time: Duration,
+        mut answer: impl FnMut(usize, Time) -> Answer,
+    ) -> BTreeMap<usize, usize> {
+        const PAUSE: Duration = Duration::from_millis(2);
+        const PER_TICK: usize = 125;
+        let mut sent = BTreeMap::new();
+        let requests = usize::try_from(time.as_millis() / PAUSE.as_millis()).expect("not so many");
+        for (number, now) in (0..requests).zip((1..).map(|n| Time::from_start(PAUSE * n))) {
+            self.end_until(now);
+            if number.is_multiple_of(PER_TICK) {
+                self.pool.on_tick(now);
+            }
+            let hints = Hints { now, ..Hints::default() };
+            let ticket = self.pool.pick(&hints, &mut []).expect("an endpoint");
+            let endpoint = self.endpoint(&ticket);
+            let answer = answer(endpoint, now);
+            *sent.entry(endpoint).or_default() += 1;
+            self.flying
+                .insert((Time::from_start(now.since_start() + answer.1), number), (ticket, answer));
+        }
+        sent
+    }
+
+    fn end_until(&mut self, now: Time) {
+        while let Some(first) = self.flying.first_entry().filter(|first| first.key().0 <= now) {
+            let ((end, _), (ticket, (outcome, latency))) = first.remove_entry();
+            let (target, admission) = (ticket.target().clone(), ticket.admission());
+            drop(ticket);
+            let latency = Some(latency).filter(|_| outcome != Outcome::LocalOrigin);
+            self.pool.on_outcome(&target, Report { admission, outcome, latency }, end);
+        }
+    }
+
+    fn endpoint(&self, ticket: &Ticket) -> usize {
+        let place = self.pool.targets().position(|target| ticket.goes_to(target));
+        place.expect("it is in the pool")
+    }
+}
+
+#[test]
+fn failing_endpoints_are_ejected_and_leave_no_traffic_to_a_slow_one() {
+    let service = r#""load_balancing": { "policy": "peak_ewma" },
+                     "outlier_detection": { "max_ejection_percent": 50 }"#;
+    let mut scene = Scene::new(service, 5);
+    let (mut rng, half) = (Rng::new(1), Time::from_start(Duration::from_secs(3)));
+    let sent = scene.run(Duration::from_secs(6), |endpoint, now| match endpoint {
+        2 => (Outcome::Success, SLOW),
+        3 if rng.below(2) == 0 => (Outcome::GatewayFailure, GOOD),
+        4 if now >= half => (Outcome::LocalOrigin, Duration::ZERO),
+        _ => (Outcome::Success, GOOD),
+    });
+    let ejected = scene.pool.targets().map(|target| target.monitor().is_ejected());
+    assert_eq!(ejected.collect::<Vec<_>>(), [false, false, false, true, true], "{sent:?}");
+    // A hundredth, so that it is not in the 99th percentile.
+    assert!(sent[&2] < 30, "{sent:?}");
+}
+
+#[test]
+fn without_ejections_an_endpoint_that_fails_at_once_does_not_look_fast() {
+    let mut scene = Scene::new(r#""load_balancing": { "policy": "peak_ewma" }"#, 3);
+    let sent = scene.run(Duration::from_secs(10), |endpoint, _| match endpoint {
+        2 => (Outcome::GatewayFailure, Duration::from_micros(10)),
+        _ => (Outcome::Success, GOOD),
+    });
+    assert!(sent[&2] < sent[&0] / 10, "{sent:?}");
+}
+
+#[test]
+fn endpoints_that_all_fail_for_long_are_all_still_asked() {
+    let mut scene = Scene::new(r#""load_balancing": { "policy": "peak_ewma" }"#, 3);
+    let sent = scene.run(Duration::from_secs(60), |_, _| (Outcome::GatewayFailure, GOOD));
+    assert!(sent.len() == 3 && sent.values().all(|&requests| requests > 5_000), "{sent:?}");
+}
