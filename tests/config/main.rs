@@ -9,12 +9,16 @@
     reason = "the helpers of tests may fail them"
 )]
 
-mod choosing;
 mod content;
+mod hashing;
 mod input;
+mod learning;
+mod places;
+mod policies;
 mod properties;
 mod schema;
 mod shape;
+mod versions;
 
 use core::error::Error as _;
 use core::time::Duration;
