@@ -146,8 +146,8 @@ impl Pool {
     /// retries; where there are too few, the last places are none. None where no endpoint
     /// takes the request.
     ///
-    /// The others are drawn by weight whatever the policy (but for those that hash): most are
-    /// never used, so they neither take a turn of the round robin nor count as in flight.
+    /// The others are chosen by the policy, too. Most are never used, so they neither take a turn
+    /// of a round robin, which draws them by weight, nor count as in flight.
     pub fn pick(&mut self, hints: &Hints, others: &mut [Option<Rc<Target>>]) -> Option<Ticket> {
         others.fill(None);
         let slice = self.slice_for(hints)?;
