@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use consul_resolver::balance::hints::Hints;
+
 use crate::fleet::{Fleet, POLICIES, of_version, policy, port, weighing};
 
 #[test]
@@ -54,6 +56,20 @@ fn least_request_avoids_a_loaded_endpoint() {
     assert_eq!(fleet.count(1_000, 3)[1], 0);
     drop(load);
     assert!(fleet.count(1_000, 3)[1] > 0);
+}
+
+#[test]
+fn a_retry_avoids_a_loaded_endpoint_as_the_first_attempt_does() {
+    for name in ["least_request", "peak_ewma"] {
+        let mut fleet = Fleet::new(&policy(name)).of(weighing(&[1]));
+        let _load: Vec<_> = (0..10).map(|_| fleet.pick().unwrap()).collect();
+        fleet.install(weighing(&[1, 1, 1, 1]));
+        for _ in 0..500 {
+            // Of the three that are left for the retry two are drawn, and the better one is taken.
+            let attempts = fleet.attempts_for(&Hints::default(), 1);
+            assert!(attempts.len() == 2 && !attempts.contains(&1), "{name}: {attempts:?}");
+        }
+    }
 }
 
 #[test]
