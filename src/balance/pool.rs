@@ -283,15 +283,10 @@ impl Pool {
     /// to pick.
     fn pick_from(&mut self, hints: &Hints, slice: SliceId, first: Option<usize>) -> Option<Ticket> {
         let occasion = Occasion::new(&self.settings.policy, hints.now, self.usual_latency);
-        for index in slice::from(first, self.levels.len()) {
-            let slice = self.levels.get_mut(index).and_then(|level| level.get_mut(slice));
-            if let Some(slice) = slice
-                && let Some(target) = slice.pick(occasion, hints.hash, &mut self.rng)
-            {
-                return Some(Ticket::new(&target));
-            }
-        }
-        None
+        let (levels, rng) = (&mut self.levels, &mut self.rng);
+        slice::from(first, levels.len()).find_map(|index| {
+            levels.get_mut(index)?.get_mut(slice)?.pick(occasion, hints.hash, rng)
+        })
     }
 
     /// Fills `others` with endpoints that differ from `picked` and from each other.

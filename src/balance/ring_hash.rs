@@ -21,25 +21,33 @@ use crate::hash::{mix, xxh64};
 /// is laid out anew.
 ///
 /// A lookup takes the same time whatever the size: hashes are spread evenly, so their top bits
-/// tell where to look, and about one entry is there.
+/// tell where to look, and a few entries are there, which lie side by side in memory.
 ///
 /// [ring hash]: https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/load_balancers#ring-hash
 #[derive(Debug, Clone, Default)]
 pub struct Ring {
-    /// Where the entries are, in order.
-    hashes: Vec<u64>,
-    /// Whose they are.
-    owners: Vec<u32>,
+    /// In order.
+    entries: Vec<Entry>,
     /// The first entry of each part of the ring; the parts are a power of two, and the last
     /// one is followed by the end.
     parts: Vec<u32>,
-    /// The bits of a hash that are not the number of its part.
-    shift: u32,
+    /// How many of the first bits of a hash are the number of its part.
+    bits: u32,
+}
+
+/// A place on the ring.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    /// Where it is within its part: the bits of the hash that come after the part's number.
+    hash: u32,
+    owner: u32,
 }
 
 impl Ring {
     /// How many times `minimum` the ring is before its endpoints have to share.
     pub const ROOM: u32 = 64;
+    /// How many entries there are in a part, as a power of two: as many as a line of a cache has.
+    const PART: u32 = 3;
 
     /// Builds a ring of endpoints by their keys and weights, with at least `minimum` and at
     /// most `maximum` entries.
@@ -67,29 +75,28 @@ impl Ring {
 
     /// The index of the endpoint to which a hash belongs; none when there is no endpoint.
     pub fn lookup(&self, hash: u64) -> Option<usize> {
-        let part = hash.checked_shr(self.shift).unwrap_or(0) as usize;
-        let first = *self.parts.get(part)? as usize;
-        let ahead = self.hashes.get(first..)?;
-        let found = ahead.iter().position(|&entry| entry >= hash).map_or(0, |n| first + n);
-        self.owners.get(found).map(|&owner| owner as usize)
+        let (part, hash) = split(hash, self.bits);
+        let (first, end) = (*self.parts.get(part)? as usize, *self.parts.get(part + 1)? as usize);
+        let ahead = self.entries.get(first..end)?.iter().take_while(|entry| entry.hash < hash);
+        let found = self.entries.get(first + ahead.count()).or_else(|| self.entries.first())?;
+        Some(found.owner as usize)
     }
 
     /// The number of entries.
     pub const fn len(&self) -> usize {
-        self.hashes.len()
+        self.entries.len()
     }
 
     /// Whether there is no endpoint.
     pub const fn is_empty(&self) -> bool {
-        self.hashes.is_empty()
+        self.entries.is_empty()
     }
 
     /// Puts entries in order: by their part, in one pass, and then within each part, where
-    /// there are one or two.
+    /// there are a few.
     fn of_entries(entries: &[(u64, u32)]) -> Self {
-        let bits = entries.len().next_power_of_two().trailing_zeros();
-        let shift = u64::BITS - bits;
-        let part_of = |hash: u64| hash.checked_shr(shift).unwrap_or(0) as usize;
+        let bits = entries.len().next_power_of_two().trailing_zeros().saturating_sub(Self::PART);
+        let part_of = |hash: u64| split(hash, bits).0;
 
         let mut ends = vec![0_u32; (1 << bits) + 1];
         for &(hash, _) in entries {
@@ -117,9 +124,18 @@ impl Ring {
                 part.sort_unstable();
             }
         }
-        let (hashes, owners) = sorted.into_iter().unzip();
-        Self { hashes, owners, parts: ends, shift }
+        let entry = |(hash, owner)| Entry { hash: split(hash, bits).1, owner };
+        Self { entries: sorted.into_iter().map(entry).collect(), parts: ends, bits }
     }
+}
+
+/// The part that a hash is in by its first bits, and where it is there by the next ones.
+const fn split(hash: u64, bits: u32) -> (usize, u32) {
+    let part = match hash.checked_shr(u64::BITS - bits) {
+        Some(part) => part as usize,
+        None => 0,
+    };
+    (part, ((hash << bits) >> u32::BITS) as u32)
 }
 
 /// The name of an entry, `<key>_<number>`, written again and again in one place.
@@ -175,9 +191,10 @@ mod tests {
         expected.sort_unstable();
         assert_eq!(ring.len(), expected.len());
         let mut previous = expected.last().unwrap().0;
+        let next = 1 << (32 - ring.bits);
         for &(hash, owner) in &expected {
             assert_eq!(ring.lookup(hash), Some(owner));
-            assert_eq!(ring.lookup(previous.wrapping_add(1)), Some(owner));
+            assert_eq!(ring.lookup(previous.wrapping_add(next)), Some(owner));
             previous = hash;
         }
         assert_eq!(ring.lookup(0), Some(expected[0].1));
@@ -199,8 +216,9 @@ mod tests {
         assert!((19_900..=20_100).contains(&ring.len()), "{}", ring.len());
         assert_eq!(Ring::new(&many, 1_024, 100).len(), 2_000);
         assert_eq!(Ring::new(&many, 0, 0).len(), 2_000);
-        let owners = Ring::new(&many, 1_024, 100).owners;
-        assert_eq!(owners.iter().collect::<std::collections::HashSet<_>>().len(), 2_000);
+        let entries = Ring::new(&many, 1_024, 100).entries;
+        let owners: std::collections::HashSet<_> = entries.iter().map(|e| e.owner).collect();
+        assert_eq!(owners.len(), 2_000);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::balance::locality::ZonePlan;
 use crate::balance::outlier::monitor::Monitor;
 use crate::balance::settings::Settings;
 use crate::balance::target::Target;
+use crate::balance::ticket::Ticket;
 use crate::rng::Rng;
 
 /// The endpoints of one datacenter that have a version that some requests want, or all of them;
@@ -79,22 +80,18 @@ impl Slice {
         occasion: Occasion<'_>,
         hash: Option<u64>,
         rng: &mut Rng,
-    ) -> Option<Rc<Target>> {
+    ) -> Option<Ticket> {
         let occasion = occasion.in_panic(self.panic);
         if let (Some(table), Some(hash)) = (&self.table, hash) {
             let takes = |target: &Rc<Target>| occasion.admits(target) && table.has_room(target);
             let found = table.sequence(hash, &self.targets).find(|target| takes(target));
             if let Some(target) = found.or_else(|| self.draw(rng, takes)) {
-                return Some(Rc::clone(target));
+                return Some(Ticket::new(target));
             }
         }
-        for index in from(self.plan.choose(rng), self.groups.len()) {
-            let picked = self.groups.get_mut(index).and_then(|group| group.pick(occasion, rng));
-            if let Some(target) = picked {
-                return Some(Rc::clone(target));
-            }
-        }
-        None
+        let groups = &mut self.groups;
+        from(self.plan.choose(rng), groups.len())
+            .find_map(|index| groups.get_mut(index)?.pick(occasion, rng).map(Ticket::new))
     }
 
     /// An endpoint for a retry that `allows` it, by the policy, or the next one for `hash`.
@@ -152,6 +149,10 @@ impl Slice {
 
 /// The positions below `count`: `first` where there is such a one, then the others in order.
 pub(super) fn from(first: Option<usize>, count: usize) -> impl Iterator<Item = usize> {
-    let first = first.filter(|&first| first < count);
-    first.into_iter().chain((0..count).filter(move |&other| Some(other) != first))
+    let first = first.filter(|&first| first < count).unwrap_or(0);
+    (0..count).map(move |turn| match turn {
+        0 => first,
+        _ if turn <= first => turn - 1,
+        _ => turn,
+    })
 }

@@ -35,6 +35,8 @@ pub(super) struct Subsets {
     ranges: Vec<VersionRange>,
     /// What a header may name.
     names: HashMap<Box<[u8]>, SliceId>,
+    /// The shares of the split: up to which draw each has the requests.
+    split: Vec<(u32, SliceId)>,
     /// The most versions that a header may name.
     most_named: usize,
 }
@@ -58,8 +60,8 @@ impl Subsets {
     pub(super) fn new(versions: Option<&Versions>, settings: &Settings) -> Self {
         let most_named =
             if settings.hashes() { Self::MOST_NAMED_IN_TABLES } else { Self::MOST_NAMED };
-        let (ranges, names) = (Vec::new(), HashMap::new());
-        let mut slices = Self { versions: versions.cloned(), ranges, names, most_named };
+        let (ranges, names, split) = (Vec::new(), HashMap::new(), Vec::new());
+        let mut slices = Self { versions: versions.cloned(), ranges, names, split, most_named };
         slices.learn(&BTreeMap::new());
         slices
     }
@@ -69,12 +71,16 @@ impl Subsets {
     pub(super) fn learn(&mut self, found: &BTreeMap<Rc<str>, usize>) -> usize {
         self.ranges.clear();
         self.names.clear();
+        self.split.clear();
         let Some(versions) = self.versions.take() else {
             return 0;
         };
         let mut unnamed = 0;
-        for Share { name, range, .. } in &versions.split {
-            self.add(name, || range.clone());
+        let mut upto = 0_u32;
+        for Share { name, range, weight } in &versions.split {
+            let id = self.add(name, || range.clone());
+            upto = upto.saturating_add(*weight);
+            self.split.push((upto, id));
         }
         if versions.header.is_some() {
             let mut common: Vec<_> =
@@ -84,11 +90,10 @@ impl Subsets {
             for (_, version) in common.into_iter().take(self.most_named) {
                 self.add(version, || VersionRange::exact(version));
                 for (prefix, range) in wider(version) {
-                    self.add(&range, || {
+                    let id = self.add(&range, || {
                         VersionRange::parse(&range).unwrap_or_else(|_| VersionRange::exact(&range))
                     });
-                    let id = self.names.get(range.as_bytes()).copied();
-                    self.names.extend(id.map(|id| (prefix.as_bytes().into(), id)));
+                    self.names.insert(prefix.into_bytes().into(), id);
                 }
             }
         }
@@ -121,30 +126,25 @@ impl Subsets {
             let found = self.names.get(name.trim_ascii());
             return found.map_or(Wanted::Unknown, |id| Wanted::Slice(*id));
         }
-        let split = self.versions.as_ref().map_or(&[][..], |versions| &versions.split);
-        let total: u32 = split.iter().fold(0, |sum, share| sum.saturating_add(share.weight));
-        if total == 0 {
+        let Some(&(total, _)) = self.split.last() else {
             return Wanted::Slice(SliceId::ALL);
-        }
+        };
         let drawn = match hints.split {
             Some(hash) => Rng::new(hash).below(total),
             None => rng.below(total),
         };
-        let mut upto = 0_u32;
-        let share = split.iter().find(|share| {
-            upto = upto.saturating_add(share.weight);
-            drawn < upto
-        });
-        let id = share.and_then(|share| self.names.get(share.name.as_bytes()));
-        Wanted::Slice(id.copied().unwrap_or(SliceId::ALL))
+        let share = self.split.iter().find(|(upto, _)| drawn < *upto);
+        Wanted::Slice(share.map_or(SliceId::ALL, |(_, id)| *id))
     }
 
-    /// Adds a slice under a name that is new.
-    fn add(&mut self, name: &str, range: impl FnOnce() -> VersionRange) {
-        if !self.names.contains_key(name.as_bytes()) {
+    /// The slice of a name; adds it where the name is new.
+    fn add(&mut self, name: &str, range: impl FnOnce() -> VersionRange) -> SliceId {
+        let after = SliceId(self.ranges.len() + 1);
+        let id = *self.names.entry_ref(name.as_bytes()).or_insert(after);
+        if id == after {
             self.ranges.push(range());
-            self.names.insert(name.as_bytes().into(), SliceId(self.ranges.len()));
         }
+        id
     }
 }
 

@@ -24,12 +24,12 @@ use crate::time::Time;
 pub struct Target {
     active: Cell<u32>,
     share: Cell<NonZeroU32>,
+    weight: Cell<NonZeroU16>,
+    counted_in: RefCell<CountedIn>,
     monitor: Monitor,
     latency: Cell<Option<PeakEwma>>,
     failed_at: Cell<Option<Time>>,
     handoff: Prepared,
-    counted_in: RefCell<Vec<InFlight>>,
-    weight: Cell<NonZeroU16>,
     warming_since: Cell<Option<Time>>,
     pin: OnceCell<Pin>,
     address: Address,
@@ -43,6 +43,37 @@ impl InFlight {
     /// How many there are.
     pub(super) fn count(&self) -> u32 {
         self.0.get()
+    }
+}
+
+/// Where else the requests in flight to an endpoint are counted.
+#[derive(Debug, Default)]
+enum CountedIn {
+    #[default]
+    Nothing,
+    /// As nearly always where it is counted at all; so it costs no further look into the memory.
+    One(InFlight),
+    Several(Vec<InFlight>),
+}
+
+impl CountedIn {
+    fn add(&mut self, total: InFlight) {
+        *self = match core::mem::take(self) {
+            Self::Nothing => Self::One(total),
+            Self::One(first) => Self::Several(vec![first, total]),
+            Self::Several(mut totals) => {
+                totals.push(total);
+                Self::Several(totals)
+            }
+        };
+    }
+
+    fn totals(&self) -> &[InFlight] {
+        match self {
+            Self::Nothing => &[],
+            Self::One(total) => core::slice::from_ref(total),
+            Self::Several(totals) => totals,
+        }
     }
 }
 
@@ -154,18 +185,18 @@ impl Target {
     /// Counts its requests in `total` too, those in flight included.
     pub(super) fn count_in(&self, InFlight(total): &InFlight) {
         total.set(total.get().saturating_add(self.active()));
-        self.counted_in.borrow_mut().push(InFlight(Rc::clone(total)));
+        self.counted_in.borrow_mut().add(InFlight(Rc::clone(total)));
     }
 
     /// Counts its requests nowhere but for itself any more.
     pub(super) fn count_alone(&self) {
-        self.counted_in.borrow_mut().clear();
+        self.counted_in.replace(CountedIn::Nothing);
     }
 
     /// Counts a request that begins.
     pub(super) fn begin(&self) -> Admission {
         self.active.set(self.active.get().saturating_add(1));
-        for InFlight(total) in self.counted_in.borrow().iter() {
+        for InFlight(total) in self.counted_in.borrow().totals() {
             total.set(total.get().saturating_add(1));
         }
         self.monitor.begin_request()
@@ -174,7 +205,7 @@ impl Target {
     /// Counts a request that ends.
     pub(super) fn end(&self, admission: Admission) {
         self.active.set(self.active.get().saturating_sub(1));
-        for InFlight(total) in self.counted_in.borrow().iter() {
+        for InFlight(total) in self.counted_in.borrow().totals() {
             total.set(total.get().saturating_sub(1));
         }
         self.monitor.end_request(admission);
