@@ -80,6 +80,10 @@ pub fn step(agent: &mut Agent, router: &mut Router, host: &mut impl Host) -> boo
             let now = host.now();
             router.install(source, &snapshot, now);
         }
+        Command::Confirm { source, age } => {
+            let now = host.now();
+            router.on_confirmed(source, age, now);
+        }
         Command::Notice { source, notice } => host.notice(source, &notice),
         Command::SetTickPeriod(period) => host.set_tick_period(period),
     }

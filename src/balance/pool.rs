@@ -142,6 +142,14 @@ impl Pool {
         self.rebuild(now);
     }
 
+    /// Forgets a datacenter as if it had never been installed, so that what is installed next is
+    /// its first snapshot. [`Pool::install`] must follow.
+    pub fn forget(&mut self, preference: usize) {
+        if let Some(level) = self.levels.get_mut(preference) {
+            *level = Level::default();
+        }
+    }
+
     /// Picks an endpoint for a request, and fills `others` with different ones for its
     /// retries; where there are too few, the last places are none. None where no endpoint
     /// takes the request.

@@ -29,10 +29,12 @@ mod retry_budget;
 mod service;
 mod slow_start;
 mod source;
+mod staleness;
 mod sticky;
 mod suggestion;
 mod versions;
 
+use core::net::SocketAddr;
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
@@ -58,6 +60,7 @@ pub use self::retry_budget::RetryBudget;
 pub use self::service::{AddressChoice, HealthThreshold, Protocol, Service};
 pub use self::slow_start::SlowStart;
 pub use self::source::Source;
+pub use self::staleness::{OnStale, Staleness};
 pub use self::sticky::Sticky;
 pub use self::versions::{Fallback, Share, VersionKey, Versions};
 
@@ -181,6 +184,8 @@ impl Config {
         };
         config.check_hosts_given()?;
         config.check_retries_possible()?;
+        config.check_ages_possible()?;
+        config.check_fallbacks_admitted()?;
         Ok(config)
     }
 
@@ -195,6 +200,32 @@ impl Config {
             }
             None => Ok(()),
         }
+    }
+
+    /// Refuses an age that the endpoints of a quiet service reach while all is well.
+    fn check_ages_possible(&self) -> Result<(), ConfigError> {
+        let least = Staleness::least_max_age(&self.consul);
+        let max_age = |service: &Service| service.staleness.map(|staleness| staleness.max_age);
+        let ages = self.services.iter().map(max_age).enumerate();
+        for (index, found) in ages.filter_map(|(index, age)| Some((index, age?))) {
+            if found < least {
+                let problem = Problem::BelowWait { found, least };
+                return Err(ConfigError::refused(service_place(index).field("max_age"), problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses addresses of a fallback that would not be used if Consul had them.
+    fn check_fallbacks_admitted(&self) -> Result<(), ConfigError> {
+        for (index, service) in self.services.iter().enumerate() {
+            let denied = |address: &SocketAddr| !self.endpoints.admits(address.ip());
+            if let Some(n) = service.fallback.iter().position(denied) {
+                let place = service_place(index).field("fallback").item(n);
+                return Err(ConfigError::refused(place, Problem::NotAdmitted));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses a budget for retries that the handoff leaves no endpoint for: that of names has one.

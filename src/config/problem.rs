@@ -171,6 +171,22 @@ pub enum Problem {
     },
     /// A budget of retries where each request has a single endpoint.
     NothingRetried,
+    /// A refusal of stale endpoints where none ever are.
+    NeverStale,
+    /// An age that is reached while Consul holds a query in which nothing changes.
+    BelowWait {
+        /// The age that stands there.
+        found: Duration,
+        /// The least that makes sense.
+        least: Duration,
+    },
+    /// A text that is no address with a port.
+    NoSocketAddress {
+        /// What stands there.
+        text: Excerpt,
+    },
+    /// An address that the ranges of `endpoints` do not admit.
+    NotAdmitted,
     /// More pairs of service and datacenter than there are ids.
     TooManySources {
         /// The most.
@@ -271,6 +287,25 @@ impl fmt::Display for Problem {
                 "each request is handed over with a single endpoint, so there is nothing to \
                  retry; leave it out, or set handoff to headers with at least 2 attempts and \
                  resolve_names to false",
+            ),
+            Self::NeverStale => {
+                f.write_str("without max_age nothing ever is stale; give max_age, or leave it out")
+            }
+            Self::BelowWait { found, least } => write!(
+                f,
+                "{} is too short: while nothing changes, consul.wait lets so long go by between \
+                 two answers; expected at least {}",
+                Spelled(*found),
+                Spelled(*least)
+            ),
+            Self::NoSocketAddress { text } => write!(
+                f,
+                "{text} is no IP address with a port; expected such as \"10.0.0.7:8080\" or \
+                 \"[2001:db8::7]:8080\""
+            ),
+            Self::NotAdmitted => f.write_str(
+                "endpoints does not admit this address; expected one that is in its ranges, and \
+                 neither link-local, multicast nor unspecified",
             ),
             Self::TooManySources { limit, found } => write!(
                 f,

@@ -1,5 +1,7 @@
 //! A service to discover.
 
+use core::net::SocketAddr;
+
 use super::consul::scope;
 use super::error::ConfigError;
 use super::excerpt::Excerpt;
@@ -9,6 +11,7 @@ use super::node::Node;
 use super::outlier_detection::OutlierDetection;
 use super::problem::Problem;
 use super::retry_budget::RetryBudget;
+use super::staleness::Staleness;
 use super::sticky::Sticky;
 use super::versions::Versions;
 
@@ -44,6 +47,10 @@ pub struct Service {
     pub versions: Option<Versions>,
     /// How many requests may be retried; none: all.
     pub retry_budget: Option<RetryBudget>,
+    /// When its endpoints are too old; none: never.
+    pub staleness: Option<Staleness>,
+    /// The endpoints that it has until Consul has answered for it once; empty: none.
+    pub fallback: Vec<SocketAddr>,
 }
 
 impl Service {
@@ -75,7 +82,12 @@ impl Service {
         "sticky",
         "versions",
         "retry_budget",
+        "max_age",
+        "on_stale",
+        "fallback",
     ];
+    /// The most endpoints of `fallback`.
+    pub const MAX_FALLBACK: usize = 64;
 
     /// Names a service and leaves all else at its default.
     pub fn new(name: impl Into<String>) -> Self {
@@ -94,6 +106,8 @@ impl Service {
             sticky: None,
             versions: None,
             retry_budget: None,
+            staleness: None,
+            fallback: Vec::new(),
         }
     }
 
@@ -125,6 +139,8 @@ impl Service {
             sticky,
             versions: object.optional("versions", Versions::read)?,
             retry_budget: object.optional("retry_budget", RetryBudget::read)?,
+            staleness: Staleness::read(&object)?,
+            fallback: object.optional("fallback", fallback)?.unwrap_or_default(),
             ..defaults
         })
     }
@@ -191,6 +207,20 @@ fn name(node: &Node<'_>) -> Result<String, ConfigError> {
         "." | ".." => Err(node.refused(Problem::PathSegment)),
         name => Ok(name.to_owned()),
     }
+}
+
+/// Reads addresses with their ports; an empty list is refused, for it means nothing.
+fn fallback(node: &Node<'_>) -> Result<Vec<SocketAddr>, ConfigError> {
+    let found = node.array(Service::MAX_FALLBACK, |node| {
+        let text = node.string()?;
+        let address = text.parse().ok().filter(|address: &SocketAddr| address.port() != 0);
+        address.ok_or_else(|| node.refused(Problem::NoSocketAddress { text: Excerpt::of(text) }))
+    })?;
+    if found.is_empty() {
+        let expected = "addresses such as \"10.0.0.7:8080\", or no fallback field at all";
+        return Err(node.refused(Problem::Empty { expected }));
+    }
+    Ok(found)
 }
 
 /// An empty list is refused: read literally it means no host, and by the rule for an

@@ -122,6 +122,13 @@ pub enum Command {
         /// Its endpoints.
         snapshot: Snapshot,
     },
+    /// Consul has confirmed the snapshot of the source so long ago.
+    Confirm {
+        /// The source.
+        source: SourceId,
+        /// How long ago.
+        age: Duration,
+    },
     /// Tell the operator.
     Notice {
         /// The source that it is about.

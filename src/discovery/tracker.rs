@@ -44,6 +44,8 @@ pub struct Tracker {
     publication: Publication,
     contact: Contact,
     suspicion: Suspicion,
+    /// The head whose age was told last.
+    told_age_of: Option<Cas>,
 }
 
 /// One at a time: all that follows from an event is carried out before the next event.
@@ -82,6 +84,7 @@ impl Tracker {
             publication: Publication::default(),
             contact: Contact::default(),
             suspicion: Suspicion::new(me),
+            told_age_of: None,
         }
     }
 
@@ -159,9 +162,13 @@ impl Tracker {
         }
         // What an owner that has left published is nobody's to vouch for, and may be of any age.
         let current = head.filter(|head| head.rank != Rank::LEAVING);
-        if let Some(version) = current.and_then(|head| head.published)
-            && self.installed.as_ref().is_none_or(|installed| installed.version < version)
-        {
+        let published = current.and_then(|head| head.published.map(|version| (version, head.age)));
+        let Some((version, age)) = published else { return };
+        // Each head once: its age is that of the moment at which it was written.
+        if cas.is_some() && core::mem::replace(&mut self.told_age_of, cas) != cas {
+            scope.out.push_back(Command::Confirm { source: self.source, age });
+        }
+        if self.installed.as_ref().is_none_or(|installed| installed.version < version) {
             scope.load(Key::Record(self.key(), version));
         }
     }
@@ -331,6 +338,7 @@ impl Tracker {
     fn on_good_answer(&mut self, dropped: Option<Dropped>, failures: u32, scope: &mut Scope<'_>) {
         let told = self.contact.on_answer(dropped.unwrap_or_default(), failures, scope.now);
         told.for_each(|notice| self.notice(notice, scope));
+        scope.out.push_back(Command::Confirm { source: self.source, age: Duration::ZERO });
     }
 
     fn install(&mut self, record: Record, scope: &mut Scope<'_>) {

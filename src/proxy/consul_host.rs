@@ -18,6 +18,7 @@ use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::clock::Start;
 use crate::proxy::host::{self, CalloutId, CalloutRefused, Headers};
 use crate::proxy::metrics::Metrics;
+use crate::router::event::RouteEvent;
 use crate::shared::key::{Cas, Key};
 use crate::shared::members::QueueId;
 use crate::time::Time;
@@ -86,28 +87,39 @@ impl ConsulHost {
     }
 
     /// Tells the operator what has happened to endpoints.
-    pub(super) fn on_pool_event(&self, service: ServiceId, event: &PoolEvent) {
-        self.metrics.on_pool_event(service, event);
+    pub(super) fn on_route_event(&self, service: ServiceId, event: &RouteEvent) {
+        self.metrics.on_route_event(service, event);
         let Some(name) = self.names.get(usize::from(service.0)) else {
             return;
         };
         match event {
-            PoolEvent::Endpoint(address, Transition::Ejected(cause)) => {
+            RouteEvent::Pool(PoolEvent::Endpoint(address, Transition::Ejected(cause))) => {
                 log::warn!("service {name}: this worker has ejected {address}: {}", cause.name());
             }
-            PoolEvent::Endpoint(address, Transition::Returned) => {
+            RouteEvent::Pool(PoolEvent::Endpoint(address, Transition::Returned)) => {
                 log::info!("service {name}: {address} has answered, and takes its share again");
             }
-            PoolEvent::Panic(true) => log::warn!(
+            RouteEvent::Pool(PoolEvent::Panic(true)) => log::warn!(
                 "service {name}: too few endpoints are left; this worker uses the ejected ones too"
             ),
-            PoolEvent::TooManyVersions { found } => log::warn!(
+            RouteEvent::Pool(PoolEvent::TooManyVersions { found }) => log::warn!(
                 "service {name}: {found} versions are more than a header can name; those that few \
                  instances have go by the fallback"
             ),
-            PoolEvent::Panic(false) => {
+            RouteEvent::Pool(PoolEvent::Panic(false)) => {
                 log::info!("service {name}: enough endpoints are left without the ejected ones");
             }
+            RouteEvent::Stale(true) => log::warn!(
+                "service {name}: consul has not confirmed the endpoints for max_age; check consul \
+                 and the way to it"
+            ),
+            RouteEvent::Stale(false) => {
+                log::info!("service {name}: consul has confirmed the endpoints again");
+            }
+            RouteEvent::FellBack => log::warn!(
+                "service {name}: consul has not answered for it within warmup_timeout; this \
+                 worker uses its fallback until then"
+            ),
         }
     }
 

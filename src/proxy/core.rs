@@ -84,7 +84,7 @@ impl Core {
         self.run(Event::Tick(rank));
         let now = self.host.now();
         let host = &self.host;
-        self.router.on_tick(now, |service, event| host.on_pool_event(service, &event));
+        self.router.on_tick(now, |service, event| host.on_route_event(service, &event));
         self.release(root);
     }
 

@@ -16,6 +16,7 @@ use crate::discovery::notice::Notice;
 use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::host::{self, MetricId};
 use crate::router::decision::Forward;
+use crate::router::event::RouteEvent;
 use crate::router::reply::ReplyReason;
 
 /// The metrics of one VM.
@@ -59,6 +60,10 @@ struct ServiceMetrics {
     ejections: Option<MetricId>,
     returns: Option<MetricId>,
     panics: Option<MetricId>,
+    /// How often a worker's endpoints became stale.
+    stale: Option<MetricId>,
+    /// How often a worker had to use the fallback.
+    fallbacks: Option<MetricId>,
 }
 
 /// What discovery tells of one source.
@@ -107,15 +112,21 @@ impl Metrics {
         }
     }
 
-    /// Counts an ejection, a return or a panic.
-    pub(super) fn on_pool_event(&self, service: ServiceId, event: &PoolEvent) {
+    /// Counts what has happened to a service in this worker.
+    pub(super) fn on_route_event(&self, service: ServiceId, event: &RouteEvent) {
         if let Some(metrics) = self.services.get(usize::from(service.0)) {
-            match event {
-                PoolEvent::Endpoint(_, Transition::Ejected(_)) => host::add(metrics.ejections, 1),
-                PoolEvent::Endpoint(_, Transition::Returned) => host::add(metrics.returns, 1),
-                PoolEvent::Panic(true) => host::add(metrics.panics, 1),
-                PoolEvent::Panic(false) | PoolEvent::TooManyVersions { .. } => {}
-            }
+            let metric = match event {
+                RouteEvent::Pool(PoolEvent::Endpoint(_, Transition::Ejected(_))) => {
+                    metrics.ejections
+                }
+                RouteEvent::Pool(PoolEvent::Endpoint(_, Transition::Returned)) => metrics.returns,
+                RouteEvent::Pool(PoolEvent::Panic(true)) => metrics.panics,
+                RouteEvent::Stale(true) => metrics.stale,
+                RouteEvent::FellBack => metrics.fallbacks,
+                RouteEvent::Pool(PoolEvent::Panic(false) | PoolEvent::TooManyVersions { .. })
+                | RouteEvent::Stale(false) => return,
+            };
+            host::add(metric, 1);
         }
     }
 
@@ -179,6 +190,8 @@ impl ServiceMetrics {
             ejections: host::define_counter(&name("ejections")),
             returns: host::define_counter(&name("returns")),
             panics: host::define_counter(&name("panics")),
+            stale: host::define_counter(&name("stale")),
+            fallbacks: host::define_counter(&name("fallbacks")),
         }
     }
 }

@@ -1,16 +1,18 @@
 //! From a request to the endpoint that it goes to, and back with what the answer teaches.
 
+use core::time::Duration;
 use std::rc::Rc;
 
 use hashbrown::HashMap;
 
 use crate::balance::hints::Hints;
-use crate::balance::pool::{Pool, PoolEvent};
+use crate::balance::pool::Pool;
 use crate::config::{Config, Unmatched};
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::rng::Rng;
 use crate::router::decision::Decision;
+use crate::router::event::RouteEvent;
 use crate::router::handoff::Preparation;
 use crate::router::hosts::Hosts;
 use crate::router::lower_case::LowerCase;
@@ -20,7 +22,10 @@ use crate::router::wants::Wants;
 use crate::time::Time;
 
 pub mod answer;
+mod confirmation;
 pub mod decision;
+pub mod event;
+mod fallback;
 pub mod handoff;
 mod host_name;
 mod hosts;
@@ -61,7 +66,8 @@ impl Router {
         });
         let preparation = Preparation::new(&config.handoff);
         let routes = config.services.iter().zip(ids).map(|(service, id)| {
-            Route::new(id, service, config.locality.as_ref(), preparation, rng.split())
+            let locality = config.locality.as_ref();
+            Route::new(id, service, locality, preparation, config.warmup_timeout, rng.split())
         });
         Self {
             hosts: Hosts::new(&config.services),
@@ -88,9 +94,18 @@ impl Router {
         }
     }
 
+    /// Learns that Consul has confirmed the endpoints of a source so long ago.
+    pub fn on_confirmed(&mut self, source: SourceId, age: Duration, now: Time) {
+        if let Some(&(service, _)) = self.sources.get(usize::from(source.0))
+            && let Some(route) = self.route_mut(service)
+        {
+            route.on_confirmed(age, now);
+        }
+    }
+
     /// Lets time pass: ejections end, endpoints warm up. Tells `on_event` what has happened to
     /// them since the last tick.
-    pub fn on_tick(&mut self, now: Time, mut on_event: impl FnMut(ServiceId, PoolEvent)) {
+    pub fn on_tick(&mut self, now: Time, mut on_event: impl FnMut(ServiceId, RouteEvent)) {
         self.now = now;
         for (route, id) in self.routes.iter_mut().zip((0..=u16::MAX).map(ServiceId)) {
             for event in route.on_tick(now) {

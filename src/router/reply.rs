@@ -24,6 +24,8 @@ pub enum ReplyReason {
     NoHealthyEndpoints,
     /// The service has not been resolved within the warm-up.
     NotResolvedYet,
+    /// Consul has not confirmed the service's endpoints for too long.
+    StaleEndpoints,
     /// The request is of no configured service, and such are rejected.
     UnknownService,
 }
@@ -47,6 +49,11 @@ impl Reply {
         Self::new(ReplyReason::NotResolvedYet, Some(service))
     }
 
+    /// The answer when Consul has not confirmed the endpoints of `service` for too long.
+    pub fn stale_endpoints(service: &str) -> Self {
+        Self::new(ReplyReason::StaleEndpoints, Some(service))
+    }
+
     /// The answer to a request of no service. It does not repeat what the client has sent.
     pub fn unknown_service() -> Self {
         Self::new(ReplyReason::UnknownService, None)
@@ -62,9 +69,9 @@ impl Reply {
             body: serde_json::to_string(&body).unwrap_or_default(),
             headers: match reason {
                 ReplyReason::UnknownService => &[CONTENT_TYPE],
-                ReplyReason::NoHealthyEndpoints | ReplyReason::NotResolvedYet => {
-                    &[CONTENT_TYPE, RETRY_AFTER]
-                }
+                ReplyReason::NoHealthyEndpoints
+                | ReplyReason::NotResolvedYet
+                | ReplyReason::StaleEndpoints => &[CONTENT_TYPE, RETRY_AFTER],
             },
         }
     }
@@ -72,14 +79,19 @@ impl Reply {
 
 impl ReplyReason {
     /// All reasons, for a counter of each.
-    pub const ALL: [Self; 3] =
-        [Self::NoHealthyEndpoints, Self::NotResolvedYet, Self::UnknownService];
+    pub const ALL: [Self; 4] = [
+        Self::NoHealthyEndpoints,
+        Self::NotResolvedYet,
+        Self::StaleEndpoints,
+        Self::UnknownService,
+    ];
 
     /// The reason's name in the body and in a counter.
     pub const fn label(self) -> &'static str {
         match self {
             Self::NoHealthyEndpoints => "no_healthy_endpoints",
             Self::NotResolvedYet => "not_resolved_yet",
+            Self::StaleEndpoints => "stale_endpoints",
             Self::UnknownService => "unknown_service",
         }
     }
@@ -88,13 +100,14 @@ impl ReplyReason {
         match self {
             Self::NoHealthyEndpoints => "consul_resolver.no_healthy_endpoints",
             Self::NotResolvedYet => "consul_resolver.not_resolved_yet",
+            Self::StaleEndpoints => "consul_resolver.stale_endpoints",
             Self::UnknownService => "consul_resolver.unknown_service",
         }
     }
 
     const fn status(self) -> u16 {
         match self {
-            Self::NoHealthyEndpoints | Self::NotResolvedYet => 503,
+            Self::NoHealthyEndpoints | Self::NotResolvedYet | Self::StaleEndpoints => 503,
             Self::UnknownService => 404,
         }
     }

@@ -1,15 +1,19 @@
 //! One service's place in the router.
 
+use core::time::Duration;
 use std::rc::Rc;
 
 use crate::balance::hints::Hints;
-use crate::balance::pool::{Pool, PoolEvent};
+use crate::balance::pool::Pool;
 use crate::balance::retry_budget::Budget;
 use crate::config::{Locality, Service};
 use crate::model::service::ServiceId;
 use crate::model::snapshot::Snapshot;
 use crate::rng::Rng;
+use crate::router::confirmation::Confirmation;
 use crate::router::decision::{Decision, Forward, Others};
+use crate::router::event::RouteEvent;
+use crate::router::fallback::Fallback;
 use crate::router::handoff::Preparation;
 use crate::router::reply::Reply;
 use crate::router::reservation::{Reservation, SharedBudget};
@@ -23,9 +27,12 @@ pub(super) struct Route {
     pub(super) pool: Pool,
     pub(super) wants: Wants,
     preparation: Preparation,
+    confirmation: Confirmation,
+    fallback: Fallback,
     budget: Option<SharedBudget>,
     no_healthy_endpoints: Rc<Reply>,
     not_resolved_yet: Rc<Reply>,
+    stale_endpoints: Rc<Reply>,
 }
 
 impl Route {
@@ -35,6 +42,7 @@ impl Route {
         service: &Service,
         locality: Option<&Locality>,
         preparation: Preparation,
+        warmup_timeout: Duration,
         rng: Rng,
     ) -> Self {
         Self {
@@ -42,29 +50,48 @@ impl Route {
             pool: Pool::new(service, locality, rng),
             wants: Wants::of(service),
             preparation: if service.resolve_names { Preparation::DynamicHost } else { preparation },
+            confirmation: Confirmation::new(service.staleness),
+            fallback: Fallback::new(&service.fallback, warmup_timeout),
             budget: service.retry_budget.map(Budget::new).map(SharedBudget::new),
             no_healthy_endpoints: Rc::new(Reply::no_healthy_endpoints(&service.name)),
             not_resolved_yet: Rc::new(Reply::not_resolved_yet(&service.name)),
+            stale_endpoints: Rc::new(Reply::stale_endpoints(&service.name)),
         }
     }
 
     /// Replaces the endpoints of one datacenter.
     pub(super) fn install(&mut self, preference: usize, snapshot: &Snapshot, now: Time) {
-        let preparation = self.preparation;
-        self.pool
-            .install(preference, snapshot, now, &mut |endpoint| preparation.of(&endpoint.address));
+        if self.fallback.on_resolved() {
+            self.pool.forget(Fallback::PREFERENCE);
+        }
+        self.put(preference, snapshot, now);
+    }
+
+    /// Learns that Consul has confirmed the endpoints of a datacenter so long ago.
+    pub(super) fn on_confirmed(&mut self, age: Duration, now: Time) {
+        self.confirmation.on_confirmed(age, now);
     }
 
     /// Lets time pass, and tells what has happened.
-    pub(super) fn on_tick(&mut self, now: Time) -> Vec<PoolEvent> {
+    pub(super) fn on_tick(&mut self, now: Time) -> impl Iterator<Item = RouteEvent> + use<> {
+        let fallback = self.fallback.poll_due(now);
+        if let Some(snapshot) = &fallback {
+            self.put(Fallback::PREFERENCE, snapshot, now);
+        }
         self.pool.on_tick(now);
-        self.pool.take_events()
+        let fell_back = fallback.map(|_| RouteEvent::FellBack);
+        let stale = self.confirmation.on_tick(now).map(RouteEvent::Stale);
+        let events = self.pool.take_events().into_iter().map(RouteEvent::Pool);
+        fell_back.into_iter().chain(stale).chain(events)
     }
 
     /// Decides what becomes of a request.
     pub(super) fn decide(&mut self, hints: &Hints) -> Decision {
         if !self.pool.is_resolved() {
             return Decision::Wait(Rc::clone(&self.not_resolved_yet));
+        }
+        if self.confirmation.fails() {
+            return Decision::Reply(Rc::clone(&self.stale_endpoints));
         }
         let mut others: Others = [const { None }; _];
         let wanted = u32::from(self.preparation.attempts()) - 1;
@@ -83,5 +110,103 @@ impl Route {
             pin: hints.pin,
             reservation,
         })
+    }
+    fn put(&mut self, preference: usize, snapshot: &Snapshot, now: Time) {
+        let preparation = self.preparation;
+        self.pool
+            .install(preference, snapshot, now, &mut |endpoint| preparation.of(&endpoint.address));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Handoff};
+    use crate::model::endpoint::Endpoint;
+    use crate::router::reply::ReplyReason;
+    use core::net::SocketAddr;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn at(milliseconds: u64) -> Time {
+        Time::from_start(Duration::from_millis(milliseconds))
+    }
+
+    /// The route of a service with these fields.
+    fn route(fields: &str) -> Route {
+        let json = format!(
+            r#"{{"consul": {{"cluster": "c", "wait": "1s"}}, "services": [{{"name": "web"{fields}}}]}}"#
+        );
+        let config = Config::parse(json.as_bytes()).unwrap();
+        let preparation = Preparation::new(&Handoff::FilterState);
+        let timeout = Duration::from_secs(2);
+        Route::new(ServiceId(0), &config.services[0], None, preparation, timeout, Rng::new(1))
+    }
+
+    fn snapshot(addresses: &[&str]) -> Snapshot {
+        let endpoint = |text: &&str| Endpoint::new(text.parse::<SocketAddr>().unwrap());
+        Snapshot::new(addresses.iter().map(endpoint).collect())
+    }
+
+    fn picked(route: &mut Route) -> String {
+        match route.decide(&Hints::default()) {
+            Decision::Forward(forward) => forward.endpoints().next().unwrap().address().to_string(),
+            Decision::Reply(reply) | Decision::Wait(reply) => reply.reason.label().to_owned(),
+            Decision::Pass => "pass".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_fallback_takes_requests_from_the_end_of_the_warm_up_until_consul_answers() {
+        let mut route = route(r#", "fallback": ["10.0.0.9:80"], "datacenters": ["dc1", "dc2"]"#);
+        assert_eq!(route.on_tick(at(0)).count(), 0);
+        assert_eq!(picked(&mut route), "not_resolved_yet");
+        let events: Vec<_> = route.on_tick(at(2_000)).collect();
+        assert_eq!(events, [RouteEvent::FellBack]);
+        assert_eq!(picked(&mut route), "10.0.0.9:80");
+        // What one datacenter answers ends it, though it stands for the other one.
+        route.install(1, &snapshot(&["10.0.0.1:80"]), at(3_000));
+        assert_eq!(picked(&mut route), "10.0.0.1:80");
+        route.install(1, &Snapshot::default(), at(4_000));
+        route.install(0, &Snapshot::default(), at(4_000));
+        assert_eq!(picked(&mut route), ReplyReason::NoHealthyEndpoints.label());
+        assert_eq!(route.on_tick(at(60_000)).count(), 0);
+        assert_eq!(picked(&mut route), ReplyReason::NoHealthyEndpoints.label());
+    }
+
+    #[test]
+    fn what_follows_a_fallback_is_a_first_snapshot_that_starts_at_full_weight() {
+        let mut route = route(
+            r#", "fallback": ["10.0.0.9:80"],
+               "load_balancing": {"policy": "random", "slow_start": "1h"}"#,
+        );
+        route.on_tick(at(0)).for_each(drop);
+        route.on_tick(at(2_000)).for_each(drop);
+        route.install(0, &snapshot(&["10.0.0.1:80", "10.0.0.9:80"]), at(3_000));
+        route.install(0, &snapshot(&["10.0.0.1:80", "10.0.0.9:80"]), at(4_000));
+        assert!(route.pool.targets().all(|target| target.share() == route_share()), "{route:?}");
+    }
+
+    /// The share of a target of weight 1 that is not warming up.
+    fn route_share() -> core::num::NonZeroU32 {
+        let mut whole = route(r#", "load_balancing": {"policy": "random", "slow_start": "1h"}"#);
+        whole.install(0, &snapshot(&["10.0.0.1:80"]), at(0));
+        whole.pool.targets().next().unwrap().share()
+    }
+
+    #[test]
+    fn stale_endpoints_are_told_of_and_fail_where_they_are_to() {
+        for (on_stale, expected) in [("serve", "10.0.0.1:80"), ("fail", "stale_endpoints")] {
+            let mut route = route(&format!(r#", "max_age": "10s", "on_stale": "{on_stale}""#));
+            route.install(0, &snapshot(&["10.0.0.1:80"]), at(0));
+            route.on_confirmed(Duration::from_secs(1), at(0));
+            assert_eq!(route.on_tick(at(8_999)).count(), 0);
+            assert_eq!(picked(&mut route), "10.0.0.1:80");
+            assert_eq!(route.on_tick(at(9_000)).collect::<Vec<_>>(), [RouteEvent::Stale(true)]);
+            assert_eq!(picked(&mut route), expected);
+            route.on_confirmed(Duration::ZERO, at(9_500));
+            assert_eq!(route.on_tick(at(9_500)).collect::<Vec<_>>(), [RouteEvent::Stale(false)]);
+            assert_eq!(picked(&mut route), "10.0.0.1:80");
+        }
     }
 }

@@ -18,6 +18,7 @@ mod policies;
 mod properties;
 mod schema;
 mod shape;
+mod staleness;
 mod versions;
 
 use core::error::Error as _;
@@ -25,8 +26,9 @@ use core::time::Duration;
 
 use consul_resolver::config::{
     AddressChoice, AddressPolicy, Config, ConfigError, Consistency, Consul, Fallback, Handoff,
-    HashOn, HealthThreshold, HostPattern, LoadBalancing, Locality, OutlierDetection, Policy,
-    Protocol, RetryBudget, Service, Share, SlowStart, Sticky, Unmatched, VersionKey, Versions,
+    HashOn, HealthThreshold, HostPattern, LoadBalancing, Locality, OnStale, OutlierDetection,
+    Policy, Protocol, RetryBudget, Service, Share, SlowStart, Staleness, Sticky, Unmatched,
+    VersionKey, Versions,
 };
 use consul_resolver::version::VersionRange;
 use log::LevelFilter;
@@ -185,6 +187,11 @@ fn a_configuration_that_sets_every_field_is_read() {
                     fallback: Fallback::None,
                 }),
                 retry_budget: Some(RetryBudget { percent: 10, min_per_second: 0 }),
+                staleness: Some(Staleness {
+                    max_age: Duration::from_secs(600),
+                    on_stale: OnStale::Fail,
+                }),
+                fallback: vec!["10.0.0.7:8080".parse().unwrap()],
             },
             Service {
                 hosts: vec![HostPattern::Exact("[::1]".into())],
@@ -252,7 +259,10 @@ fn full() -> Value {
                     "hash_on": { "cookie": "Session" },
                     "fallback": "none"
                 },
-                "retry_budget": { "percent": 10, "min_per_second": 0 }
+                "retry_budget": { "percent": 10, "min_per_second": 0 },
+                "max_age": "10m",
+                "on_stale": "fail",
+                "fallback": ["10.0.0.7:8080"]
             },
             {
                 "name": "api",

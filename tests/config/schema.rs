@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use consul_resolver::config::{
     AddressPolicy, Config, Consistency, Consul, Fallback, Handoff, HashOn, Hashing,
-    HealthThreshold, HostPattern, LoadBalancing, Locality, OutlierDetection, Policy, PolicyKind,
-    Protocol, RetryBudget, Service, SlowStart, Sticky, Unmatched, Versions,
+    HealthThreshold, HostPattern, LoadBalancing, Locality, OnStale, OutlierDetection, Policy,
+    PolicyKind, Protocol, RetryBudget, Service, SlowStart, Sticky, Unmatched, Versions,
 };
 use consul_resolver::version::VersionRange;
 use serde_json::{Value, json};
@@ -63,6 +63,7 @@ fn the_schema_has_the_choices_that_are_read() {
         ("/$defs/consul/properties/consistency", names(Consistency::CHOICES)),
         ("/$defs/service/properties/health", names(HealthThreshold::CHOICES)),
         ("/$defs/service/properties/protocol", names(Protocol::CHOICES)),
+        ("/$defs/service/properties/on_stale", names(OnStale::CHOICES)),
         ("/$defs/load_balancing/properties/policy", names(PolicyKind::CHOICES)),
         ("/$defs/versions/properties/fallback", names(Fallback::CHOICES)),
         ("/$defs/handoff/properties/via", names(Handoff::CHOICES)),
@@ -88,6 +89,7 @@ fn the_schema_has_the_limits_that_are_read() {
         ("/$defs/service/properties/tags/items/maxLength", Service::MAX_TAG_BYTES),
         ("/$defs/service/properties/filter/maxLength", Service::MAX_FILTER_BYTES),
         ("/$defs/service/properties/datacenters/maxItems", Service::MAX_DATACENTERS),
+        ("/$defs/service/properties/fallback/maxItems", Service::MAX_FALLBACK),
         ("/$defs/token/maxLength", HashOn::MAX_NAME_BYTES),
         ("/$defs/hash_on/properties/query/maxLength", HashOn::MAX_NAME_BYTES),
         ("/$defs/name/maxLength", Versions::MAX_KEY_BYTES),

@@ -64,14 +64,16 @@ fn unknown_and_missing_fields_are_refused() {
             json!(1),
             "services[0].weight: unknown field; known here: name, hosts, tags, filter, health, \
              address, datacenters, resolve_names, protocol, load_balancing, outlier_detection, \
-             sticky, versions, retry_budget",
+             sticky, versions, retry_budget, max_age, \
+             on_stale, fallback",
         ),
         (
             "services[0].loadBalancing",
             json!({}),
             "services[0].loadBalancing: unknown field; did you mean load_balancing? known here: \
              name, hosts, tags, filter, health, address, datacenters, resolve_names, protocol, \
-             load_balancing, outlier_detection, sticky, versions, retry_budget",
+             load_balancing, outlier_detection, sticky, versions, retry_budget, max_age, \
+             on_stale, fallback",
         ),
         (
             "services[0].load_balancing",

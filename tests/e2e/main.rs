@@ -43,6 +43,7 @@ mod plugin;
 mod refused_calls;
 mod share;
 mod slow_start;
+mod staleness;
 #[allow(dead_code, reason = "each file takes what it needs")]
 mod testbed;
 mod versions;

@@ -13,6 +13,7 @@ use crate::model::snapshot::Snapshot;
 use crate::request::counted::CountedAnswer;
 use crate::rng::Rng;
 use crate::router::decision::Decision;
+use crate::router::event::RouteEvent;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -56,11 +57,11 @@ impl Bench {
     }
 
     /// What has happened by that second.
-    fn events(&mut self, seconds: u64) -> Vec<PoolEvent> {
+    fn events(&mut self, seconds: u64) -> Vec<RouteEvent> {
         let mut events = Vec::new();
         let now = Time::from_start(Duration::from_secs(seconds));
         self.0.on_tick(now, |_, event| events.push(event));
-        events.retain(|event| matches!(event, PoolEvent::Endpoint(..)));
+        events.retain(|event| matches!(event, RouteEvent::Pool(PoolEvent::Endpoint(..))));
         events
     }
 }
@@ -163,7 +164,10 @@ fn only_an_answer_of_the_endpoint_ends_its_probe() {
     }
     bench.answer(true, &mut CountedAnswer::from(ONE, 200));
     let events = bench.events(2);
-    assert!(matches!(events[..], [PoolEvent::Endpoint(_, Transition::Returned)]), "{events:?}");
+    assert!(
+        matches!(events[..], [RouteEvent::Pool(PoolEvent::Endpoint(_, Transition::Returned))]),
+        "{events:?}"
+    );
 }
 
 #[test]
@@ -188,7 +192,10 @@ fn a_grpc_call_is_judged_by_its_trailers_but_a_probe_by_their_beginning() {
     let mut stream = bench.forward();
     on_headers(&mut bench.0, &mut stream, false, &mut CountedAnswer::from(ONE, 200));
     let events = bench.events(2);
-    assert!(matches!(events[..], [PoolEvent::Endpoint(_, Transition::Returned)]), "{events:?}");
+    assert!(
+        matches!(events[..], [RouteEvent::Pool(PoolEvent::Endpoint(_, Transition::Returned))]),
+        "{events:?}"
+    );
 }
 
 #[test]

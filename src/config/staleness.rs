@@ -1,0 +1,61 @@
+//! What becomes of endpoints that Consul has not confirmed for long.
+
+use core::ops::RangeInclusive;
+use core::time::Duration;
+
+use super::consul::Consul;
+use super::error::ConfigError;
+use super::node::Object;
+use super::problem::Problem;
+
+/// How old endpoints may become without contact to Consul, and what follows then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Staleness {
+    /// The age above which they are stale; below that nothing is.
+    pub max_age: Duration,
+    /// What happens to requests then.
+    pub on_stale: OnStale,
+}
+
+/// What happens to requests for a service whose endpoints are stale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum OnStale {
+    /// They go on to them: old news are better than none.
+    #[default]
+    Serve,
+    /// They are answered 503.
+    Fail,
+}
+
+impl OnStale {
+    /// The reactions, as the configuration calls them.
+    pub const CHOICES: &[(&str, Self)] = &[("serve", Self::Serve), ("fail", Self::Fail)];
+}
+
+impl Staleness {
+    /// The shortest and the longest `max_age`; see also [`Staleness::least_max_age`].
+    pub const MAX_AGE: RangeInclusive<Duration> =
+        Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
+
+    /// Reads `max_age` and `on_stale` of a service; none where nothing ever becomes stale.
+    pub(super) fn read(service: &Object<'_>) -> Result<Option<Self>, ConfigError> {
+        let max_age = service.optional("max_age", |node| node.duration(Self::MAX_AGE))?;
+        let on_stale =
+            service.optional("on_stale", |node| node.choice("reaction", OnStale::CHOICES))?;
+        match (max_age, on_stale) {
+            (Some(max_age), on_stale) => {
+                Ok(Some(Self { max_age, on_stale: on_stale.unwrap_or_default() }))
+            }
+            (None, Some(OnStale::Fail)) => Err(service.refused("on_stale", Problem::NeverStale)),
+            (None, Some(OnStale::Serve) | None) => Ok(None),
+        }
+    }
+
+    /// The shortest `max_age` that makes sense: Consul may hold a query in which nothing changes
+    /// for `wait` and a sixteenth of it longer, and an error may come between. In whole seconds.
+    pub fn least_max_age(consul: &Consul) -> Duration {
+        const MARGIN: Duration = Duration::from_secs(5);
+        let quiet = consul.wait.saturating_add(consul.wait / 16).saturating_add(MARGIN);
+        Duration::from_secs(quiet.as_secs() + u64::from(quiet.subsec_nanos() > 0))
+    }
+}

@@ -1,0 +1,89 @@
+//! The endpoints that a service has before Consul has answered for it.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use crate::model::endpoint::Endpoint;
+use crate::model::snapshot::Snapshot;
+use crate::time::Time;
+
+/// The endpoints that a service has from the end of its warm-up until Consul answers for it
+/// once, in whatever datacenter.
+#[derive(Debug)]
+pub(super) enum Fallback {
+    /// There is none, or Consul has answered.
+    Over,
+    /// Consul may still answer within the warm-up, which begins with the first tick.
+    Ready { snapshot: Snapshot, warmup_timeout: Duration, due: Option<Time> },
+    /// It is in use.
+    InUse,
+}
+
+impl Fallback {
+    /// The datacenter that its endpoints stand for, by its place in the order of preference.
+    pub(super) const PREFERENCE: usize = 0;
+
+    /// The fallback to these addresses; to none there is none.
+    pub(super) fn new(addresses: &[SocketAddr], warmup_timeout: Duration) -> Self {
+        if addresses.is_empty() {
+            return Self::Over;
+        }
+        let endpoints = addresses.iter().map(|address| Endpoint::new(*address)).collect();
+        Self::Ready { snapshot: Snapshot::new(endpoints), warmup_timeout, due: None }
+    }
+
+    /// Learns that Consul has answered; tells whether the fallback was in use until now.
+    pub(super) fn on_resolved(&mut self) -> bool {
+        matches!(core::mem::replace(self, Self::Over), Self::InUse)
+    }
+
+    /// The endpoints, once: at the end of the warm-up. They are in use from then on.
+    pub(super) fn poll_due(&mut self, now: Time) -> Option<Snapshot> {
+        let Self::Ready { snapshot, warmup_timeout, due } = self else {
+            return None;
+        };
+        if now < *due.get_or_insert(now + *warmup_timeout) {
+            return None;
+        }
+        let snapshot = core::mem::take(snapshot);
+        *self = Self::InUse;
+        Some(snapshot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn at(milliseconds: u64) -> Time {
+        Time::from_start(Duration::from_millis(milliseconds))
+    }
+
+    fn fallback(addresses: &[&str]) -> Fallback {
+        let addresses: Vec<_> = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        Fallback::new(&addresses, Duration::from_secs(2))
+    }
+
+    #[test]
+    fn it_is_due_once_at_the_end_of_the_warm_up() {
+        let mut fallback = fallback(&["10.0.0.2:80", "10.0.0.1:80"]);
+        assert_eq!(fallback.poll_due(at(500)), None);
+        assert_eq!(fallback.poll_due(at(2_499)), None);
+        assert_eq!(fallback.poll_due(at(2_500)).map(|snapshot| snapshot.len()), Some(2));
+        assert_eq!(fallback.poll_due(at(9_000)), None);
+        assert!(fallback.on_resolved(), "it was in use");
+        assert!(!fallback.on_resolved(), "it is no more");
+    }
+
+    #[test]
+    fn it_is_never_due_once_consul_has_answered_or_where_there_is_none() {
+        let mut answered = fallback(&["10.0.0.1:80"]);
+        assert_eq!(answered.poll_due(at(0)), None);
+        assert!(!answered.on_resolved());
+        for mut never in [answered, fallback(&[])] {
+            assert_eq!(never.poll_due(at(1 << 40)), None);
+        }
+    }
+}
