@@ -5,6 +5,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 MODULE := target/wasm32-wasip1/release/consul_resolver.wasm
+# A module that tests can make trap; built apart, so that the one that is shipped stays as it is.
+TRAP_TARGET := target/trap
 STACK := target/debug/stack
 TOOLS := target/tools
 WASM_BINDGEN_VERSION := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
@@ -33,6 +35,7 @@ check: ## Formatting and lints, for this machine and for WebAssembly
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo clippy --lib --package consul-resolver --package empty-filter --package bare-handoff --target wasm32-wasip1 -- -D warnings
+	cargo clippy --lib --features trap --target wasm32-wasip1 -- -D warnings
 	cargo clippy --package picks --target wasm32-wasip1 -- -D warnings
 	cargo clippy --lib --target wasm32-unknown-unknown -- -D warnings
 
@@ -43,6 +46,7 @@ bench: build ## Measure, side by side, and write docs/benchmarks.md (BENCH="--he
 	cargo bench --bench proxy -- --module $(MODULE) $(if $(findstring --only,$(BENCH)),,--write docs/benchmarks.md) --plot docs/load.svg $(BENCH)
 
 setup: build $(STACK) ## Get all that the tests need
+	cargo build --release --lib --features trap --target wasm32-wasip1 --target-dir $(TRAP_TARGET)
 	@$(STACK) fetch
 
 test-native:

@@ -86,6 +86,11 @@ impl Agent {
         self.period
     }
 
+    /// Whether this VM asks Consul for any of its sources.
+    pub fn is_fetcher(&self) -> bool {
+        self.trackers.iter().any(Tracker::is_fetcher)
+    }
+
     /// The trackers, in the order of the sources.
     pub fn trackers(&self) -> &[Tracker] {
         &self.trackers
@@ -203,7 +208,7 @@ impl Agent {
             let value = better.encode();
             self.out.push_back(Command::Store { key: Key::Members, value, expect });
         }
-        if self.trackers.iter().any(Tracker::is_fetcher) {
+        if self.is_fetcher() {
             self.out.extend(self.membership.others(members).map(Command::Probe));
         }
     }

@@ -80,6 +80,8 @@ impl Core {
 
     /// Handles the timer; `root` is the context that it belongs to.
     pub(super) fn on_tick(&mut self, root: u32, rank: Rank) {
+        #[cfg(feature = "trap")]
+        crate::proxy::trap::on_tick(self.agent.is_fetcher());
         self.host.metrics.flush();
         self.run(Event::Tick(rank));
         let now = self.host.now();
@@ -124,6 +126,8 @@ impl Core {
 
     /// Handles the headers of a request.
     pub(super) fn on_request(&mut self, context: u32) -> Step {
+        #[cfg(feature = "trap")]
+        crate::proxy::trap::on_request();
         let mut stream = self.stream();
         let service = self.manner.find(&self.router, &mut stream);
         let mut verdict = self.manner.handle(&mut self.router, service, &mut stream);

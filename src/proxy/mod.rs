@@ -11,6 +11,8 @@ mod host;
 mod metrics;
 mod root;
 mod stream;
+#[cfg(feature = "trap")]
+mod trap;
 mod unseen;
 mod waiting;
 

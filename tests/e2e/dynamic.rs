@@ -57,6 +57,12 @@ impl Kind {
         replaced.expect("the file is replaced");
     }
 
+    /// Empties the file under a running Envoy.
+    pub fn remove_all(self, bed: &Testbed) {
+        let replaced = bed.envoy.replace_file(&self.file(), "resources: []\n");
+        replaced.expect("the file is replaced");
+    }
+
     /// Starts Envoy with this kind of resource in a file; `make` is called twice.
     pub fn start(self, make: impl Fn() -> Setup) -> Testbed {
         let text = self.text(make());

@@ -156,3 +156,50 @@ fn a_bad_update_is_refused_and_the_old_configuration_serves_on() {
     // Envoy calls the refusal a failure of the VM; nothing worse may have happened.
     assert!(mark.lines(&bed.envoy, "panicked").is_empty());
 }
+
+#[test]
+fn the_last_listener_goes_and_comes_back_and_is_told_of_changes_again() {
+    let agent = Agent::start().expect("an agent");
+    let _web = instances(&agent, "web", &["web-1", "web-2"]);
+    let one = json!([service("web", "least_request")]);
+    let bed = LISTENERS.start(|| setup(&agent, &one));
+    bed.await_routed("web.test", &["web-1", "web-2"]);
+    LISTENERS.remove_all(&bed);
+    let gone = wait_until(Duration::from_secs(10), || {
+        let removed = bed.envoy.stat("listener_manager.listener_removed").expect("stats") == 1;
+        let active = bed.envoy.stat("listener_manager.total_listeners_active").expect("stats");
+        let draining = bed.envoy.stat("listener_manager.total_listeners_draining");
+        removed && active == 0 && draining.expect("stats") == 0
+    });
+    assert!(gone, "the listener is still there");
+    let released = wait_until(Duration::from_secs(10), || agent.outstanding("web") == 0);
+    assert!(released, "nobody is there who could need an answer");
+
+    // What has changed meanwhile is seen by those who come.
+    agent.deregister("web-1").expect("deregistered");
+    LISTENERS.update(&bed, setup(&agent, &one));
+    await_update(&bed, "total_listeners_active", 1);
+    let ingress = bed.envoy.listener("ingress").expect("the listener");
+    let bed = Testbed { ingress, ..bed };
+    bed.await_routed("web.test", &["web-2"]);
+    let _third = instances(&agent, "web", &["web-2", "web-3"]);
+    bed.await_routed("web.test", &["web-2", "web-3"]);
+    let watched = wait_until(Duration::from_secs(10), || agent.outstanding("web") == 1);
+    assert!(watched, "{} queries for `web`", agent.outstanding("web"));
+    bed.assert_no_crash();
+}
+
+#[test]
+fn a_graceful_drain_fails_no_request() {
+    let agent = Agent::start().expect("an agent");
+    let _web = instances(&agent, "web", &["web-1", "web-2"]);
+    let bed = LISTENERS.start(|| setup(&agent, &json!([service("web", "least_request")])));
+    bed.await_routed("web.test", &["web-1", "web-2"]);
+    let load = Load::light(bed.ingress, "web.test");
+    load.go_on(40);
+    bed.envoy.admin_post("/drain_listeners?graceful&skip_exit").expect("drained");
+    // For the time of the drain the listener takes connections and ends them one by one.
+    std::thread::sleep(Duration::from_secs(DRAIN_SECONDS) / 2);
+    load.end_without_failure(&["web-1", "web-2"]);
+    bed.assert_no_crash();
+}

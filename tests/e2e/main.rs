@@ -25,6 +25,7 @@ mod datacenters;
 mod dynamic;
 mod early_read;
 mod failover;
+mod faults;
 mod grpc;
 mod hostile;
 mod hosts;

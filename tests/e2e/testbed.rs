@@ -69,6 +69,12 @@ impl Setup {
         self
     }
 
+    /// Loads the module that traps where a request says so.
+    pub fn trapping(self) -> Self {
+        let module = file("target/trap/wasm32-wasip1/release/consul_resolver.wasm", "make setup");
+        self.edit(|bootstrap| bootstrap.set_module(&module).expect("a module"))
+    }
+
     /// Changes anything else.
     pub fn edit(mut self, edit: impl FnOnce(&mut Bootstrap)) -> Self {
         edit(&mut self.bootstrap);
@@ -199,6 +205,13 @@ impl Testbed {
         assert!(logged, "{line:?} is not in the access log:\n{text}");
     }
 
+    /// How often Envoy has made a VM anew.
+    pub fn reloads(&self) -> u64 {
+        let stats = self.envoy.stats("wasm.").expect("stats");
+        let reloads = stats.iter().filter(|(name, _)| name.ends_with(".vm_reload_success"));
+        reloads.map(|(_, count)| count).sum()
+    }
+
     /// Fails where a VM has died, been started anew, or a call into one has failed.
     pub fn assert_no_crash(&self) {
         let reloads: BTreeMap<String, u64> = self.envoy.stats("").expect("stats");
@@ -268,7 +281,12 @@ fn root() -> &'static Path {
 }
 
 fn module() -> PathBuf {
-    let module = root().join("target/wasm32-wasip1/release/consul_resolver.wasm");
-    assert!(module.is_file(), "{} is not there: run `make build`", module.display());
-    module
+    file("target/wasm32-wasip1/release/consul_resolver.wasm", "make build")
+}
+
+/// A file that this command makes.
+fn file(path: &str, command: &str) -> PathBuf {
+    let file = root().join(path);
+    assert!(file.is_file(), "{} is not there: run `{command}`", file.display());
+    file
 }

@@ -10,6 +10,7 @@
 //!            able to misbehave           ┘ on either
 //! backend    HTTP, gRPC and WebSocket servers that name themselves
 //! client     plain HTTP, gRPC, WebSocket
+//! relay      a way to a server that can be made bad
 //! service    what is registered; `port`: a small part
 //! ```
 //!
@@ -28,6 +29,7 @@ pub mod port;
 pub mod process;
 pub mod program;
 pub mod registry;
+pub mod relay;
 mod runtime;
 pub mod service;
 mod wait;
@@ -40,6 +42,7 @@ pub use consul::Consul;
 pub use envoy::Envoy;
 pub use process::Process;
 pub use registry::Registry;
+pub use relay::{Condition, Relay};
 pub use service::{Check, Node, Service, Status};
 pub use tonic::Code;
 pub use wait::{eventually, wait_until};

@@ -1,0 +1,157 @@
+//! What may go wrong between Envoy and Consul, and in Envoy, under load.
+
+use std::time::Duration;
+
+use serde_json::json;
+use stack::{Backend, Condition, Consul, Registry, Relay, Service, Status, wait_until};
+
+use crate::load::Load;
+use crate::log::LogMark;
+use crate::testbed::{SOON, Setup, Testbed, instances, who};
+
+/// The longest pause between two attempts to reach Consul, and what the attempt itself takes.
+const RECOVERY: Duration = Duration::from_secs(60);
+/// Two lease periods of three seconds, and the ticks between.
+const TWO_LEASES: Duration = Duration::from_secs(7);
+
+#[test]
+fn a_way_to_consul_that_is_cut_silent_or_slow_costs_no_request_and_is_used_again() {
+    let Some(consul) = Consul::start_or_skip("a bad way to consul") else {
+        return;
+    };
+    let names = ["web-1", "web-2", "web-3"];
+    let _backends = instances(&consul, "web", &names);
+    let relay = Relay::start(consul.address()).expect("a relay");
+    let bed = Setup::recommended(relay.address())
+        .set("consul", json!({ "cluster": "consul", "wait": "1s" }))
+        .start();
+    bed.await_routed("any", &names);
+    let load = Load::light(bed.ingress, "any");
+    for condition in [
+        Condition::Cut,
+        Condition::Silent,
+        Condition::Dripping(Duration::from_millis(20)),
+        Condition::Slow(Duration::from_secs(2)),
+    ] {
+        relay.set(condition);
+        load.go_on(400);
+        relay.set(Condition::Clear);
+        // What has changed meanwhile is seen, whatever was out when the way became good again.
+        consul.maintenance("web-3", true).expect("maintenance");
+        let seen = wait_until(RECOVERY, || bed.stat("service.web.endpoints") == 2);
+        assert!(seen, "after {condition:?}");
+        consul.maintenance("web-3", false).expect("maintenance");
+        let seen = wait_until(SOON, || bed.stat("service.web.endpoints") == 3);
+        assert!(seen, "after {condition:?}");
+    }
+    load.end_without_failure(&names);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn a_consul_that_is_restarted_with_its_data_costs_no_request() {
+    if Consul::start_or_skip("a restarted consul").is_none() {
+        return;
+    }
+    let consul = Consul::start_durable().expect("a consul that keeps its data");
+    let _backends = instances(&consul, "web", &["web-1", "web-2"]);
+    let bed = Setup::recommended(consul.address()).start();
+    bed.await_routed("any", &["web-1", "web-2"]);
+    let load = Load::light(bed.ingress, "any");
+    load.go_on(40);
+    consul.kill();
+    load.go_on(200);
+    consul.restart(false).expect("the same consul");
+    load.go_on(40);
+    let _third = instances(&consul, "web", &["web-1", "web-2", "web-3"]);
+    let seen = wait_until(RECOVERY, || bed.stat("service.web.endpoints") == 3);
+    assert!(seen, "what comes after the restart is seen");
+    load.end_without_failure(&["web-1", "web-2", "web-3"]);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn instances_that_come_and_go_by_the_hundred_cost_no_request() {
+    let Some(consul) = Consul::start_or_skip("instances that come and go") else {
+        return;
+    };
+    const CHANGES: usize = 1_000;
+    let backends: Vec<_> =
+        (0..100).map(|n| Backend::start(format!("web-{n}")).expect("a backend")).collect();
+    let register = |backend: &Backend| {
+        let service = Service::new("web", backend.name()).at(backend.address());
+        consul.register(&service.with_status(Status::Passing)).expect("registered");
+    };
+    // Some are there all the time, so that there is always one to go to.
+    backends.iter().take(10).for_each(register);
+    let bed = Setup::recommended(consul.address()).start();
+    let there = wait_until(SOON, || bed.stat("service.web.endpoints") == 10);
+    assert!(there, "the first ten");
+    let load = Load::light(bed.ingress, "any");
+    let mut registered = vec![false; backends.len()];
+    for change in 0..CHANGES {
+        // In steps that have no divisor in common with the number, so that all have their turn.
+        let n = 10 + change * 37 % 90;
+        match registered[n] {
+            true => consul.deregister(backends[n].name()).expect("deregistered"),
+            false => register(&backends[n]),
+        }
+        registered[n] = !registered[n];
+    }
+    let left = 10 + registered.iter().filter(|is| **is).count();
+    let seen = wait_until(RECOVERY, || {
+        bed.stat("service.web.endpoints") == u64::try_from(left).expect("a few")
+    });
+    assert!(seen, "{} endpoints, not {left}", bed.stat("service.web.endpoints"));
+    let names: Vec<_> = backends.iter().map(Backend::name).collect();
+    load.end_without_failure(&names);
+    bed.assert_no_crash();
+}
+
+/// Asks a VM to trap; only a module that was built for it does.
+fn trap(bed: &Testbed, whose: &str) -> String {
+    who(&bed.request("GET", "/", "any").header("x-trap", whose).send().expect("an answer"))
+}
+
+#[test]
+fn a_fetcher_that_traps_is_followed_by_a_worker_and_costs_no_request() {
+    let Some(consul) = Consul::start_or_skip("a fetcher that traps") else {
+        return;
+    };
+    let _backends = instances(&consul, "web", &["web-1", "web-2"]);
+    let bed = Setup::recommended(consul.address()).trapping().start();
+    bed.await_routed("any", &["web-1", "web-2"]);
+    let load = Load::light(bed.ingress, "any");
+    load.go_on(40);
+    let mark = LogMark::now(&bed.envoy);
+
+    trap(&bed, "fetcher");
+    let taken_over = wait_until(TWO_LEASES, || {
+        !mark.lines(&bed.envoy, "the VM that asked Consul is silent; taking over").is_empty()
+    });
+    assert!(taken_over, "{}", bed.envoy.log());
+    let _third = instances(&consul, "web", &["web-1", "web-2", "web-3"]);
+    bed.await_routed("any", &["web-1", "web-2", "web-3"]);
+    load.end_without_failure(&["web-1", "web-2", "web-3"]);
+}
+
+#[test]
+fn a_worker_that_traps_is_reloaded_and_routes_as_before() {
+    let Some(consul) = Consul::start_or_skip("a worker that traps") else {
+        return;
+    };
+    let _backends = instances(&consul, "web", &["web-1", "web-2"]);
+    let bed = Setup::recommended(consul.address()).trapping().start();
+    bed.await_routed("any", &["web-1", "web-2"]);
+    let answer = trap(&bed, "here");
+    assert!(answer.starts_with("503"), "the request that trapped: {answer}");
+    // The VM is made anew by the next request to its worker.
+    let reloaded = wait_until(SOON, || {
+        bed.get("/", "any");
+        bed.reloads() >= 1
+    });
+    assert!(reloaded, "{}", bed.envoy.log());
+    bed.await_routed("any", &["web-1", "web-2"]);
+    let _third = instances(&consul, "web", &["web-1", "web-2", "web-3"]);
+    bed.await_routed("any", &["web-1", "web-2", "web-3"]);
+}
