@@ -9,12 +9,14 @@ MODULE := target/wasm32-wasip1/release/consul_resolver.wasm
 TRAP_TARGET := target/trap
 STACK := target/debug/stack
 TOOLS := target/tools
+CARGO_FUZZ_VERSION := 0.13.2
 WASM_BINDGEN_VERSION := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
+CARGO_FUZZ := $(TOOLS)/cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
 RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindgen-test-runner
 
 # `test` sets up, then tests: in this order also under `make -j`.
 .NOTPARALLEL:
-.PHONY: help demo test build check bench setup test-native test-wasm clean
+.PHONY: help demo test build check bench fuzz setup test-native test-wasm clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +47,23 @@ bench: build ## Measure, side by side, and write docs/benchmarks.md (BENCH="--he
 	@mkdir -p docs
 	cargo bench --bench proxy -- --module $(MODULE) $(if $(findstring --only,$(BENCH)),,--write docs/benchmarks.md) --plot docs/load.svg $(BENCH)
 
+# How long each target runs. The code under test has no unsafe line, so a sanitizer would only
+# cost speed.
+SECONDS ?= 60
+FUZZ := $(notdir $(basename $(wildcard fuzz/targets/*.rs)))
+fuzz: $(CARGO_FUZZ) ## Look for inputs that break what reads them (SECONDS=60 for each target, FUZZ="health" only that one)
+	@rustup toolchain list | grep -q ^nightly || rustup toolchain install nightly --profile minimal
+	@for target in $(FUZZ); do \
+	  found=target/fuzz/found/$$target; kept=target/fuzz/corpus/$$target; mkdir -p $$found $$kept; \
+	  words=fuzz/dictionaries/$$target.dict; \
+	  PATH="$(CURDIR)/$(dir $(CARGO_FUZZ)):$$PATH" cargo +nightly fuzz run --sanitizer none \
+	    --target-dir target/fuzz $$target $$kept fuzz/corpus/$$target -- -max_total_time=$(SECONDS) \
+	    -max_len=4096 -timeout=5 -verbosity=0 -print_final_stats=1 -artifact_prefix=$$found/ \
+	    $$(test -e $$words && echo -dict=$$words) || { \
+	    echo "$$target: the input lies in $$found; put it into fuzz/corpus/$$target once it is mended"; \
+	    exit 1; }; \
+	done
+
 setup: build $(STACK) ## Get all that the tests need
 	cargo build --release --lib --features trap --target wasm32-wasip1 --target-dir $(TRAP_TARGET)
 	@$(STACK) fetch
@@ -63,6 +82,9 @@ $(STACK): FORCE
 
 $(RUNNER):
 	cargo install --debug wasm-bindgen-cli --version $(WASM_BINDGEN_VERSION) --root $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)
+
+$(CARGO_FUZZ):
+	cargo install --debug --locked cargo-fuzz --version $(CARGO_FUZZ_VERSION) --root $(TOOLS)/cargo-fuzz-$(CARGO_FUZZ_VERSION)
 
 clean: ## Remove all that was built or fetched
 	cargo clean

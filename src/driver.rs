@@ -8,6 +8,7 @@ use core::time::Duration;
 use crate::consul::query::Request;
 use crate::consul::response::CallFailure;
 use crate::discovery::agent::Agent;
+use crate::discovery::breaker::Position;
 use crate::discovery::event::{CallId, Command, Event, Expect};
 use crate::discovery::notice::Notice;
 use crate::model::service::SourceId;
@@ -34,6 +35,8 @@ pub trait Host {
     fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure>;
     /// Tells the operator.
     fn notice(&mut self, source: SourceId, notice: &Notice);
+    /// Tells the operator where the circuit breaker towards Consul stands, and stood before.
+    fn breaker(&mut self, position: Position, before: Option<Position>, datacenter: Option<&str>);
     /// Changes the period of the timer.
     fn set_tick_period(&mut self, period: Duration);
 }
@@ -85,6 +88,9 @@ pub fn step(agent: &mut Agent, router: &mut Router, host: &mut impl Host) -> boo
             router.on_confirmed(source, age, now);
         }
         Command::Notice { source, notice } => host.notice(source, &notice),
+        Command::Breaker { position, before, datacenter } => {
+            host.breaker(position, before, datacenter.as_deref());
+        }
         Command::SetTickPeriod(period) => host.set_tick_period(period),
     }
     true

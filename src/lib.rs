@@ -9,7 +9,7 @@
 //!
 //! | floor | modules | what they are |
 //! |---|---|---|
-//! | F0 | [`time`], [`rng`], [`ewma`], [`hash`], [`backoff`], [`token_bucket`] | small parts: time and randomness are arguments |
+//! | F0 | [`time`], [`rng`], [`ewma`], [`hash`], [`backoff`], [`token_bucket`], [`window`] | small parts: time and randomness are arguments |
 //! | F1 | [`model`] | service, endpoint, snapshot: nouns, no behaviour |
 //! | F2 | [`config`], [`consul`], [`shared`] | what comes from outside, parsed once |
 //! | F3 | [`balance`], [`discovery`] | state machines: events in, commands out |
@@ -35,3 +35,4 @@ pub mod shared;
 pub mod time;
 pub mod token_bucket;
 pub mod version;
+pub mod window;

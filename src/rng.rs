@@ -3,6 +3,8 @@
 //! Envoy's VMs are clones of each other: each must be given a seed of its own, or all
 //! workers would pick alike. The numbers are for spreading load, never for secrets.
 
+use core::time::Duration;
+
 /// A generator of 64-bit random numbers: `SplitMix64` of Steele, Lea and Flood, *Fast
 /// Splittable Pseudorandom Number Generators* (OOPSLA 2014). Every seed is a good one.
 #[derive(Debug, Clone)]
@@ -34,6 +36,11 @@ impl Rng {
     /// A number from 0 (included) to 1 (excluded).
     pub const fn unit(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// A duration up to a tenth shorter or longer: what was together does not stay together.
+    pub fn about(&mut self, duration: Duration) -> Duration {
+        duration.mul_f64(0.9 + self.unit() / 5.0)
     }
 
     /// An independent generator, for a part that draws at its own pace.

@@ -30,6 +30,20 @@ impl TokenBucket {
         self.full_at = self.full_at.max(now) + self.interval;
         now + wait
     }
+
+    /// Takes a token if there is one now; tells whether there was.
+    pub fn take_now(&mut self, now: Time) -> bool {
+        let is_there = self.has(now);
+        if is_there {
+            self.take(now);
+        }
+        is_there
+    }
+
+    /// Whether there is a token now.
+    pub fn has(&self, now: Time) -> bool {
+        self.full_at.since(now) <= self.depth
+    }
 }
 
 #[cfg(test)]
@@ -60,5 +74,15 @@ mod tests {
         assert_eq!(bucket.take(at(10_000)), at(10_000));
         assert_eq!(bucket.take(at(10_000)), at(10_000));
         assert_eq!(bucket.take(at(10_000)), at(10_015));
+    }
+
+    #[test]
+    fn a_token_that_is_not_there_is_not_taken() {
+        let mut bucket = TokenBucket::new(2, Duration::from_secs(15));
+        assert!(bucket.take_now(at(100)) && bucket.take_now(at(100)));
+        for second in 100..115 {
+            assert!(!bucket.has(at(second)) && !bucket.take_now(at(second)));
+        }
+        assert!(bucket.take_now(at(115)) && !bucket.take_now(at(115)));
     }
 }

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use consul_resolver::config::{
     AddressChoice, AddressPolicy, Cidr, Config, HealthThreshold as Threshold, VersionKey,
 };
-use consul_resolver::consul::decode::{DecodeError, decode};
+use consul_resolver::consul::decode::{DecodeError, decode, decode_executed};
 use consul_resolver::consul::excerpt::Excerpt;
 use consul_resolver::consul::query::Query;
 use consul_resolver::consul::response::Response;
@@ -251,6 +251,7 @@ proptest! {
             body[place] = byte;
         }
         let _ = decode(&body, &selection);
+        let _ = decode_executed(&body, &selection);
     }
 
     #[test]
@@ -259,9 +260,30 @@ proptest! {
     }
 
     #[test]
+    fn a_prepared_querys_answer_is_read_as_a_services_is(
+        entries in entries(), selection in selection(), more in odd(),
+    ) {
+        let body = json!({"Service": more.clone(), "Nodes": entries.clone(), "Zone": more});
+        let executed = decode_executed(body.to_string().as_bytes(), &selection);
+        prop_assert_eq!(executed, Ok(model::decode(&Value::Array(entries), &selection)));
+    }
+
+    #[test]
+    fn a_prepared_querys_answer_cut_anywhere_is_an_error(
+        entries in entries(), cut in any::<prop::sample::Index>(),
+    ) {
+        let body = json!({"Nodes": entries, "Failovers": 0}).to_string();
+        let cut = cut.index(body.len());
+        prop_assert!(decode_executed(&body.as_bytes()[..cut], &passing()).is_err());
+    }
+
+    #[test]
     fn arbitrary_json_never_panics(body in odd(), selection in selection()) {
         let decoded = decode(body.to_string().as_bytes(), &selection);
         prop_assert_eq!(decoded.is_ok(), body.is_array());
+        let executed = decode_executed(body.to_string().as_bytes(), &selection);
+        let nodes = body.get("Nodes");
+        prop_assert_eq!(executed.is_ok(), nodes.is_some_and(|n| n.is_array() || n.is_null()));
     }
 
     #[test]
@@ -270,11 +292,17 @@ proptest! {
         from_envoy: bool,
         filtered_by_acls: bool,
         index in option::of(vec(any::<u8>(), 0..30)),
+        last_contact in option::of(vec(any::<u8>(), 0..30)),
+        age in option::of("[0-9]{0,22}"),
         body in vec(any::<u8>(), 0..512),
     ) {
-        let index = index.as_deref();
-        let response = Response { status, from_envoy, index, filtered_by_acls, body: &body };
-        if let Err(error) = query().read(Ok(response)) {
+        let (index, last_contact) = (index.as_deref(), last_contact.as_deref());
+        let age = age.as_ref().map(String::as_bytes);
+        let response =
+            Response { status, from_envoy, index, filtered_by_acls, last_contact, age, body: &body };
+        let query = query();
+        let answer = query.read(Ok(response)).and_then(|answer| query.unfiltered(answer));
+        if let Err(error) = answer {
             let text = error.to_string();
             prop_assert!(text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '), "{}", text);
             prop_assert!(text.len() < Excerpt::LIMIT + 200, "{}", text);

@@ -13,8 +13,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use consul_resolver::config::{
-    AddressPolicy, Config, Consul, Handoff, LoadBalancing, Locality, OutlierDetection, RetryBudget,
-    Service, SlowStart, Sticky, Versions,
+    AddressPolicy, CacheAges, Config, Consul, Handoff, LoadBalancing, Locality, OutlierDetection,
+    RetryBudget, Service, SlowStart, Sticky, Versions,
 };
 use consul_resolver::consul::error::ErrorKind;
 use consul_resolver::router::reply::ReplyReason;
@@ -81,6 +81,7 @@ fn the_configuration_reference_names_every_field() {
     let fields = [
         Config::FIELDS,
         Consul::FIELDS,
+        CacheAges::FIELDS,
         Service::FIELDS,
         LoadBalancing::FIELDS,
         SlowStart::FIELDS,

@@ -6,11 +6,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use consul_resolver::config::ShrinkGuard;
 use consul_resolver::consul::decode::Decoded;
-use consul_resolver::consul::dropped::Dropped;
 use consul_resolver::consul::error::QueryError;
 use consul_resolver::consul::index::ConsulIndex;
 use consul_resolver::consul::response::Answer;
+use consul_resolver::discovery::gate::Pass;
 use consul_resolver::discovery::outcome::Outcome;
 use consul_resolver::discovery::watch::{Ask, Watch};
 use consul_resolver::model::endpoint::Endpoint;
@@ -21,14 +22,18 @@ use consul_resolver::time::Time;
 /// How long a query may take that blocks, and one that does not.
 const WAIT: Duration = Duration::from_secs(55);
 const PLAIN: Duration = Duration::from_secs(10);
+const RESYNC: Duration = Duration::from_secs(600);
 
 type Reply = Result<Answer, QueryError>;
 
 fn reply(index: u64, ports: &[u16]) -> Reply {
     let endpoint = |&port| Endpoint::new(SocketAddr::from(([10, 0, 0, 1], port)));
     let snapshot = Snapshot::new(ports.iter().map(endpoint).collect());
-    let decoded = Decoded { snapshot, dropped: Dropped::default() };
-    Ok(Answer { index: ConsulIndex::new(index), decoded })
+    let registered = u32::try_from(snapshot.len()).unwrap();
+    let decoded = Decoded { snapshot, registered, ..Decoded::default() };
+    let index = ConsulIndex::new(index);
+    let (filtered_by_acls, is_too_old) = (false, false);
+    Ok(Answer { index, decoded, filtered_by_acls, last_contact: None, age: None, is_too_old })
 }
 
 fn at(seconds: u64) -> Time {
@@ -45,7 +50,7 @@ struct Bench {
 impl Bench {
     /// A watch whose query blocks on index 10, since second 1, with port 1 published.
     fn blocking() -> (Self, Ask) {
-        let mut watch = Watch::new(WAIT);
+        let mut watch = Watch::new(WAIT, RESYNC, ShrinkGuard::default());
         watch.start(at(0));
         let mut bench = Self { watch, rng: Rng::new(1), current: None };
         let first = bench.ask(at(0)).expect("the first query");
@@ -56,7 +61,9 @@ impl Bench {
     }
 
     fn ask(&mut self, now: Time) -> Option<Ask> {
-        self.watch.poll_query(now, |index| if index.is_some() { WAIT } else { PLAIN })
+        let want = self.watch.wants(true, now)?;
+        let timeout = |ask: &Ask| if ask.index.is_some() { WAIT } else { PLAIN };
+        Some(self.watch.ask(want, Pass::AsWanted, now, timeout))
     }
 
     /// Suspects, and asks because of it.

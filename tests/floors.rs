@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// The floors, lowest first: each is a list of modules of the crate's root.
 const FLOORS: [&[&str]; 7] = [
-    &["time", "rng", "ewma", "hash", "backoff", "token_bucket", "version"],
+    &["time", "rng", "ewma", "hash", "backoff", "token_bucket", "version", "window"],
     &["model"],
     &["config", "consul", "shared"],
     &["balance", "discovery"],

@@ -6,13 +6,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use consul_resolver::config::Config;
-use consul_resolver::consul::query::Query;
+use consul_resolver::config::{Config, Consul};
 use consul_resolver::consul::response::Response;
 use consul_resolver::discovery::event::{CallId, Command};
+use consul_resolver::discovery::gate::Gate;
 use consul_resolver::discovery::lease;
 use consul_resolver::discovery::notice::Notice;
 use consul_resolver::discovery::scope::Scope;
+use consul_resolver::discovery::subject::Subject;
 use consul_resolver::discovery::tracker::Tracker;
 use consul_resolver::model::service::SourceId;
 use consul_resolver::rng::Rng;
@@ -31,7 +32,8 @@ const BODY: &[u8] = br#"[
 fn after(now: Duration, act: impl FnOnce(&mut Scope<'_>)) -> Vec<Command> {
     let (mut rng, mut out, mut post) = (Rng::new(1), VecDeque::new(), Vec::new());
     let now = Time::from_start(now);
-    act(&mut Scope { now, rng: &mut rng, out: &mut out, post: &mut post });
+    let mut gate = Gate::new(&Consul::new("consul"));
+    act(&mut Scope { now, gate: &mut gate, rng: &mut rng, out: &mut out, post: &mut post });
     out.into()
 }
 
@@ -57,6 +59,8 @@ fn fetches_and_tells(tracker: &mut Tracker, now: Duration) -> bool {
         from_envoy: false,
         index: Some(b"7"),
         filtered_by_acls: false,
+        last_contact: None,
+        age: None,
         body: BODY,
     };
     let told = after(now, |scope| tracker.on_answer(call.query, Ok(response), scope));
@@ -69,8 +73,8 @@ fn fetches_and_tells(tracker: &mut Tracker, now: Duration) -> bool {
 fn a_fetcher_that_comes_back_tells_again_what_is_left_out() {
     let json = br#"{"consul": {"cluster": "consul"}, "services": [{"name": "web"}]}"#;
     let config = Config::parse(json).unwrap();
-    let query = Query::new(&config, &config.services[0], None);
-    let mut tracker = Tracker::new(VmId(1), SourceId(0), query, Duration::from_secs(55));
+    let subject = Subject::new(&config, config.sources().next().unwrap());
+    let mut tracker = Tracker::new(VmId(1), SourceId::nth(0), subject, &config.consul);
     tick(&mut tracker, None, Duration::ZERO);
     assert!(fetches_and_tells(&mut tracker, Duration::ZERO));
 
@@ -80,6 +84,7 @@ fn a_fetcher_that_comes_back_tells_again_what_is_left_out() {
         rank: Rank { serving: false, born: 1 },
         published: None,
         age: Duration::ZERO,
+        listed: 0,
     }
     .encode();
     let theirs = Some((other.as_slice(), Cas(4)));

@@ -74,9 +74,10 @@ fn message() -> impl Strategy<Value = Message> {
 fn head() -> impl Strategy<Value = Head> {
     let rank = any::<(bool, u64)>().prop_map(|(serving, born)| Rank { serving, born });
     let published = option::of(version());
-    (any::<(u64, u64, u64)>(), rank, published).prop_map(|((owner, term, age), rank, published)| {
+    let fields = any::<(u64, u64, u64, u32)>();
+    (fields, rank, published).prop_map(|((owner, term, age, listed), rank, published)| {
         let age = Duration::from_millis(age);
-        Head { owner: VmId(owner), term: Term(term), rank, published, age }
+        Head { owner: VmId(owner), term: Term(term), rank, published, age, listed }
     })
 }
 
@@ -84,7 +85,7 @@ fn members() -> impl Strategy<Value = Members> {
     vec(any::<(u64, u32)>(), 0..20).prop_map(|entries| {
         let mut members = Members::default();
         for (vm, queue) in entries {
-            members.add(Member { vm: VmId(vm), queue: QueueId(queue) });
+            members.add(Member { vm: VmId(vm), queue: QueueId(queue), born: vm });
         }
         members
     })

@@ -38,7 +38,12 @@ impl Connection {
 
     /// Sends a GET and reads the answer to its end. Any status but 200 is an error.
     pub async fn get(&mut self, path: &str) -> Result<Answer, Failure> {
-        let answer = self.ask(path).await?;
+        self.get_from(Self::HOST, path).await
+    }
+
+    /// The same from another host.
+    pub async fn get_from(&mut self, host: &str, path: &str) -> Result<Answer, Failure> {
+        let answer = self.ask_from(host, path).await?;
         if answer.status != StatusCode::OK {
             let text = String::from_utf8_lossy(&answer.body);
             return Err(format!("{path}: {} {text}", answer.status).into());
@@ -48,8 +53,12 @@ impl Connection {
 
     /// Sends a GET and reads the answer to its end, whatever its status.
     pub async fn ask(&mut self, path: &str) -> Result<Answer, Failure> {
+        self.ask_from(Self::HOST, path).await
+    }
+
+    async fn ask_from(&mut self, host: &str, path: &str) -> Result<Answer, Failure> {
         self.0.ready().await?;
-        let request = Request::get(path).header(header::HOST, Self::HOST).body(Empty::new())?;
+        let request = Request::get(path).header(header::HOST, host).body(Empty::new())?;
         let (parts, body) = self.0.send_request(request).await?.into_parts();
         let body = body.collect().await?.to_bytes();
         Ok(Answer { status: parts.status, headers: parts.headers, body })

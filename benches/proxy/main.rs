@@ -4,6 +4,7 @@
 //! contest       what clients see while backends are in trouble, beside Envoy's own balancing
 //! cpu           CPU time per request of every `variant`, by rounds of `load`
 //! propagation   a change in Consul → the first request on every `worker`, beside a bare `watch`
+//! scale         10,000 instances and 1,000 services that change once a second
 //! measurement   picks and installs without Envoy: the code of the bench `micro`
 //! in_module     the same code in Envoy's own engine
 //! report        tables, and which `target`s are met
@@ -29,6 +30,7 @@ mod measurement;
 mod propagation;
 mod report;
 mod sample;
+mod scale;
 mod target;
 mod variant;
 mod watch;
@@ -46,6 +48,7 @@ use in_module::InModule;
 use machine::Machine;
 use propagation::Propagation;
 use report::Report;
+use scale::Scale;
 use variant::{Places, Variant};
 
 /// Whatever ended a measurement.
@@ -108,6 +111,7 @@ enum Part {
     Cpu,
     Load,
     Propagation,
+    Scale,
     Micro,
 }
 
@@ -155,6 +159,10 @@ fn measure(arguments: &Arguments) -> Result<Report, Failure> {
         eprintln!("Backends in trouble: {rounds} rounds …");
         Contest::run(&arguments.module, rounds, rate)
     });
+    let scale = arguments.wants(Part::Scale).then(|| {
+        eprintln!("Large catalogs that change …");
+        Scale::measure(&arguments.module)
+    });
     let consul = Consul::start()?;
     let cpu = arguments.wants(Part::Cpu).then(|| {
         eprintln!("CPU per request: {} rounds …", arguments.rounds);
@@ -165,6 +173,7 @@ fn measure(arguments: &Arguments) -> Result<Report, Failure> {
         contest: contest.transpose()?,
         cpu: cpu.transpose()?,
         propagation: propagation.transpose()?,
+        scale: scale.transpose()?,
         micro: micro.transpose()?,
         sizes,
     })

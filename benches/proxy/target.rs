@@ -4,6 +4,7 @@ use crate::contest::{Contender, Outcome, Race};
 use crate::cpu::CpuTimes;
 use crate::measurement::Measurement;
 use crate::propagation::Propagation;
+use crate::scale::Measured;
 use crate::variant::Variant;
 
 /// A number that must not be larger than another.
@@ -97,6 +98,20 @@ impl Target {
             aim: format!("a change on all workers: at most {MOST_MS} ms after a bare query"),
             measured: format!("{added:.1} ms (median)"),
             is_met: added <= MOST_MS,
+        }
+    }
+
+    /// Requests do not notice that a large catalog changes.
+    pub fn scale(measured: &Measured) -> Self {
+        const MOST: f64 = 1.1;
+        let ratio = measured.p99_ratio();
+        Self {
+            aim: format!(
+                "p99 with {}, a change a second: at most {MOST} × that without",
+                measured.case.name()
+            ),
+            measured: format!("{ratio:.2} ×"),
+            is_met: ratio <= MOST,
         }
     }
 

@@ -49,7 +49,12 @@ impl Worker {
 
     /// Sends a request; gives the name of the instance that answered it.
     pub fn get(&mut self) -> Result<String, Failure> {
-        let answer = self.runtime.block_on(self.connection.get("/"))?;
+        self.get_from(Connection::HOST)
+    }
+
+    /// Sends a request for a host; gives the name of the instance that answered it.
+    pub fn get_from(&mut self, host: &str) -> Result<String, Failure> {
+        let answer = self.runtime.block_on(self.connection.get_from(host, "/"))?;
         let name = answer.header("x-instance").ok_or("no backend answered")?;
         Ok(name.to_owned())
     }

@@ -2,6 +2,7 @@
 
 use crate::config::RetryBudget;
 use crate::time::Time;
+use crate::window::Window;
 
 /// A budget of retries: a share of the requests of the last ten seconds, and a few a second
 /// besides.
@@ -21,18 +22,9 @@ use crate::time::Time;
 #[derive(Debug, Clone)]
 pub struct Budget {
     settings: RetryBudget,
-    /// The last seconds, the one that runs first.
-    window: [Second; Budget::SECONDS],
-    /// The number of the one that runs, on the clock.
-    second: u64,
+    requests: Window<{ Budget::SECONDS }>,
+    retries: Window<{ Budget::SECONDS }>,
     reserved: u32,
-}
-
-/// What was in a second.
-#[derive(Debug, Clone, Copy, Default)]
-struct Second {
-    requests: u32,
-    retries: u32,
 }
 
 impl Budget {
@@ -40,8 +32,8 @@ impl Budget {
     pub const SECONDS: usize = 10;
 
     /// Starts with an empty window.
-    pub fn new(settings: RetryBudget) -> Self {
-        Self { settings, window: [Second::default(); Self::SECONDS], second: 0, reserved: 0 }
+    pub const fn new(settings: RetryBudget) -> Self {
+        Self { settings, requests: Window::new(), retries: Window::new(), reserved: 0 }
     }
 
     /// Counts a request that begins, and tells whether the retries that it may want are within
@@ -50,15 +42,10 @@ impl Budget {
     /// With them, the retries of the window and all that are reserved are at most `percent` of
     /// the window's requests and `min_per_second` for each of its seconds.
     pub fn admit(&mut self, wanted: u32, now: Time) -> u32 {
-        self.advance(now);
-        if let Some(second) = self.window.first_mut() {
-            second.requests = second.requests.saturating_add(1);
-        }
-        let sum =
-            |of: fn(&Second) -> u32| self.window.iter().map(|s| u64::from(of(s))).sum::<u64>();
-        let share = sum(|second| second.requests) * u64::from(self.settings.percent) / 100;
+        self.requests.add(1, now);
+        let share = self.requests.sum(now) * u64::from(self.settings.percent) / 100;
         let reserve = u64::from(self.settings.min_per_second) * Self::SECONDS as u64;
-        let spent = sum(|second| second.retries) + u64::from(self.reserved);
+        let spent = self.retries.sum(now) + u64::from(self.reserved);
         let left = (share + reserve).saturating_sub(spent).min(u64::from(u32::MAX - self.reserved));
         let granted = if u64::from(wanted) <= left { wanted } else { 0 };
         self.reserved += granted;
@@ -68,28 +55,13 @@ impl Budget {
     /// Settles a request that is answered: of the retries that it was `granted` it took so many,
     /// and the others are free again.
     pub fn settle(&mut self, granted: u32, taken: u32, now: Time) {
-        self.advance(now);
         self.release(granted);
-        if let Some(second) = self.window.first_mut() {
-            second.retries = second.retries.saturating_add(taken.min(granted));
-        }
+        self.retries.add(taken.min(granted), now);
     }
 
     /// Frees the retries that a request was `granted` which ended without an answer.
     pub const fn release(&mut self, granted: u32) {
         self.reserved = self.reserved.saturating_sub(granted);
-    }
-
-    /// Lets the seconds go that are out of the window. A clock that was set back goes on from
-    /// there, with the window as it is.
-    fn advance(&mut self, now: Time) {
-        let second = now.since_start().as_secs();
-        let passed = second.saturating_sub(self.second).min(Self::SECONDS as u64) as usize;
-        self.second = second;
-        self.window.rotate_right(passed);
-        for second in self.window.iter_mut().take(passed) {
-            *second = Second::default();
-        }
     }
 }
 

@@ -3,9 +3,12 @@
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
+use super::breaker::Breaker;
+use super::consistency::Consistency;
 use super::error::ConfigError;
 use super::node::Node;
 use super::problem::Problem;
+use super::retry_budget::RetryBudget;
 
 /// Where Consul is and how it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +29,14 @@ pub struct Consul {
     pub wait: Duration,
     /// The environment variable of the VM that holds the ACL token.
     pub token_env: Option<String>,
+    /// When Consul is left alone.
+    pub breaker: Breaker,
+    /// How many calls may follow a failure.
+    pub retry_budget: RetryBudget,
+    /// The most blocking queries that are out at once.
+    pub max_watches: u32,
+    /// How often each service is read afresh, whatever its blocking queries say; 0: never.
+    pub resync: Duration,
 }
 
 impl Consul {
@@ -38,6 +49,16 @@ impl Consul {
     pub const MAX_NAME_BYTES: usize = 255;
     /// The most bytes of `datacenter`, `namespace` and `partition`.
     pub const MAX_SCOPE_BYTES: usize = 64;
+    /// The most `max_watches`.
+    pub const MAX_WATCHES: u32 = 65_535;
+    /// The `max_watches` where none is given: Consul allows an address 200 connections
+    /// (`http_max_conns_per_client`), and an updated listener has two contexts for a while.
+    pub const DEFAULT_MAX_WATCHES: u32 = 100;
+    /// The shortest and the longest `resync` that is not 0.
+    pub const RESYNC: RangeInclusive<Duration> =
+        Duration::from_secs(10)..=Duration::from_secs(86_400);
+    /// The `resync` where none is given.
+    pub const DEFAULT_RESYNC: Duration = Duration::from_secs(600);
     /// The fields that the configuration knows.
     pub const FIELDS: &[&str] = &[
         "cluster",
@@ -46,8 +67,14 @@ impl Consul {
         "namespace",
         "partition",
         "consistency",
+        "max_stale",
+        "cached",
         "wait",
         "token_env",
+        "breaker",
+        "retry_budget",
+        "max_watches",
+        "resync",
     ];
 
     /// Asks through this Envoy cluster, and leaves all else at its default.
@@ -62,6 +89,10 @@ impl Consul {
             consistency: Consistency::default(),
             wait: Self::DEFAULT_WAIT,
             token_env: None,
+            breaker: Breaker::default(),
+            retry_budget: RetryBudget::OF_CALLS,
+            max_watches: Self::DEFAULT_MAX_WATCHES,
+            resync: Self::DEFAULT_RESYNC,
         }
     }
 
@@ -88,39 +119,23 @@ impl Consul {
             datacenter: object.optional("datacenter", scope)?,
             namespace: object.optional("namespace", scope)?,
             partition: object.optional("partition", scope)?,
-            consistency: object
-                .optional("consistency", |node| node.choice("consistency", Consistency::CHOICES))?
-                .unwrap_or(defaults.consistency),
+            consistency: Consistency::read(&object)?,
             wait: object
                 .optional("wait", |node| node.duration(Self::WAIT))?
                 .unwrap_or(defaults.wait),
             token_env: object.optional("token_env", variable)?,
+            breaker: object.optional("breaker", Breaker::read)?.unwrap_or(defaults.breaker),
+            retry_budget: object
+                .optional("retry_budget", RetryBudget::read_of_calls)?
+                .unwrap_or(defaults.retry_budget),
+            max_watches: object
+                .optional("max_watches", |node| node.integer(1..=Self::MAX_WATCHES))?
+                .unwrap_or(defaults.max_watches),
+            resync: object
+                .optional("resync", |node| node.duration_or_zero(Self::RESYNC))?
+                .unwrap_or(defaults.resync),
         })
     }
-}
-
-/// How fresh an answer of Consul must be; its consistency modes and its agents' cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Consistency {
-    /// The leader answers; in rare moments a deposed one.
-    #[default]
-    Default,
-    /// Any server answers, even without a leader.
-    Stale,
-    /// The leader answers after it has asked the others.
-    Consistent,
-    /// The agent answers from its cache, and asks the servers in the background.
-    Cached,
-}
-
-impl Consistency {
-    /// The modes, as the configuration calls them.
-    pub const CHOICES: &[(&str, Self)] = &[
-        ("default", Self::Default),
-        ("stale", Self::Stale),
-        ("consistent", Self::Consistent),
-        ("cached", Self::Cached),
-    ];
 }
 
 fn authority(node: &Node<'_>) -> Result<String, ConfigError> {

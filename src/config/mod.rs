@@ -9,6 +9,8 @@
 //! the constants of each type say. Of a field that one JSON object has twice the last
 //! counts, as everywhere in `serde_json`; a `Struct` cannot have one twice.
 
+mod breaker;
+mod consistency;
 mod consul;
 mod duration;
 mod endpoints;
@@ -23,10 +25,12 @@ mod node;
 mod outlier_detection;
 mod place;
 mod policy;
+mod prepared_query;
 mod problem;
 mod protobuf;
 mod retry_budget;
 mod service;
+mod shrink_guard;
 mod slow_start;
 mod source;
 mod staleness;
@@ -41,7 +45,9 @@ use core::time::Duration;
 use hashbrown::HashMap;
 use log::LevelFilter;
 
-pub use self::consul::{Consistency, Consul};
+pub use self::breaker::Breaker;
+pub use self::consistency::{CacheAges, Consistency};
+pub use self::consul::Consul;
 pub use self::duration::DurationError;
 pub use self::endpoints::{AddressPolicy, Cidr, CidrError};
 pub use self::error::ConfigError;
@@ -54,10 +60,12 @@ pub use self::locality::Locality;
 pub use self::outlier_detection::OutlierDetection;
 pub use self::place::Place;
 pub use self::policy::{Hashing, Policy, PolicyKind};
+pub use self::prepared_query::PreparedQuery;
 pub use self::problem::Problem;
 pub use self::protobuf::StructError;
 pub use self::retry_budget::RetryBudget;
 pub use self::service::{AddressChoice, HealthThreshold, Protocol, Service};
+pub use self::shrink_guard::ShrinkGuard;
 pub use self::slow_start::SlowStart;
 pub use self::source::Source;
 pub use self::staleness::{OnStale, Staleness};

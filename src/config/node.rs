@@ -185,6 +185,17 @@ impl<'a> Node<'a> {
         Err(self.refused(Problem::DurationOutOfRange { found, least, most }))
     }
 
+    /// Reads a duration within limits, or one of zero, which stands for never.
+    pub(super) fn duration_or_zero(
+        &self,
+        limits: RangeInclusive<Duration>,
+    ) -> Result<Duration, ConfigError> {
+        match self.duration(Duration::ZERO..=*limits.end())? {
+            Duration::ZERO => Ok(Duration::ZERO),
+            _ => self.duration(limits),
+        }
+    }
+
     /// Reads one of the names on a list; `noun` says what the list is of.
     pub(super) fn choice<T: Copy>(
         &self,

@@ -148,6 +148,16 @@ pub enum Problem {
         /// The other one.
         other: &'static str,
     },
+    /// A field that does nothing without another one.
+    Needs {
+        /// What it needs.
+        other: &'static str,
+    },
+    /// A duration that must be of whole seconds.
+    NotSeconds {
+        /// The duration that stands there.
+        found: Duration,
+    },
     /// A field of other policies.
     OtherPolicy {
         /// The policy that is given.
@@ -265,6 +275,12 @@ impl fmt::Display for Problem {
                 write!(f, "expected exactly one of {}, found {found}", fields.join(", "))
             }
             Self::Beside { other } => write!(f, "{other} is given too; leave one of them out"),
+            Self::Needs { other } => {
+                write!(f, "it does nothing without {other}; give that too, or leave it out")
+            }
+            Self::NotSeconds { found } => {
+                write!(f, "{} is not a number of seconds; expected whole seconds", Spelled(*found))
+            }
             Self::OtherPolicy { policy, users } => {
                 write!(f, "{policy} does not use it, only {}; leave it out", users.join(" and "))
             }

@@ -9,8 +9,10 @@ use super::host_pattern::HostPattern;
 use super::load_balancing::LoadBalancing;
 use super::node::Node;
 use super::outlier_detection::OutlierDetection;
+use super::prepared_query::PreparedQuery;
 use super::problem::Problem;
 use super::retry_budget::RetryBudget;
+use super::shrink_guard::ShrinkGuard;
 use super::staleness::Staleness;
 use super::sticky::Sticky;
 use super::versions::Versions;
@@ -18,15 +20,29 @@ use super::versions::Versions;
 /// A service to discover: what is asked of Consul, and how an instance is picked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
-    /// Its name in Consul.
+    /// Its name in Consul; with a prepared query only its name here.
     pub name: String,
     /// The hosts whose requests go to it. Empty in the only service: those of every host;
     /// beside others: none, and the route's metadata names the service.
     pub hosts: Vec<HostPattern>,
+    /// The prepared query that finds its instances; none: they are asked for by name.
+    pub query: Option<PreparedQuery>,
+    /// The namespace that it is in (Consul Enterprise); none: that of `consul`.
+    pub namespace: Option<String>,
+    /// The admin partition that it is in (Consul Enterprise); none: that of `consul`.
+    pub partition: Option<String>,
+    /// The cluster peer that has exported it; none: it is the cluster's own.
+    pub peer: Option<String>,
+    /// Whether it is reached by its sidecar proxies, or by itself where it is Connect-native.
+    pub connect: bool,
     /// The tags that an instance must have, all of them.
     pub tags: Vec<String>,
+    /// The metadata that an instance's node must have, sorted by key.
+    pub node_meta: Vec<(String, String)>,
     /// An expression in Consul's filter language that an instance must meet.
     pub filter: Option<String>,
+    /// Whether Consul merges its central configuration of the service into the instances.
+    pub merge_central_config: bool,
     /// The worst health that an instance may have.
     pub health: HealthThreshold,
     /// Which of an instance's addresses is used.
@@ -47,6 +63,8 @@ pub struct Service {
     pub versions: Option<Versions>,
     /// How many requests may be retried; none: all.
     pub retry_budget: Option<RetryBudget>,
+    /// When an answer of Consul is doubted.
+    pub shrink_guard: ShrinkGuard,
     /// When its endpoints are too old; none: never.
     pub staleness: Option<Staleness>,
     /// The endpoints that it has until Consul has answered for it once; empty: none.
@@ -62,6 +80,12 @@ impl Service {
     pub const MAX_TAGS: usize = 64;
     /// The most bytes of a tag.
     pub const MAX_TAG_BYTES: usize = 255;
+    /// The most pairs of `node_meta`.
+    pub const MAX_NODE_META: usize = 64;
+    /// The most bytes of one of its keys, as in Consul.
+    pub const MAX_NODE_META_KEY_BYTES: usize = 128;
+    /// The most bytes of one of its values, as in Consul.
+    pub const MAX_NODE_META_VALUE_BYTES: usize = 512;
     /// The most bytes of a filter: it travels in the query's URL.
     pub const MAX_FILTER_BYTES: usize = 4096;
     /// The most datacenters.
@@ -70,8 +94,17 @@ impl Service {
     pub const FIELDS: &[&str] = &[
         "name",
         "hosts",
+        "query",
+        "limit",
+        "near",
+        "namespace",
+        "partition",
+        "peer",
+        "connect",
         "tags",
+        "node_meta",
         "filter",
+        "merge_central_config",
         "health",
         "address",
         "datacenters",
@@ -82,6 +115,7 @@ impl Service {
         "sticky",
         "versions",
         "retry_budget",
+        "shrink_guard",
         "max_age",
         "on_stale",
         "fallback",
@@ -94,8 +128,15 @@ impl Service {
         Self {
             name: name.into(),
             hosts: Vec::new(),
+            query: None,
+            namespace: None,
+            partition: None,
+            peer: None,
+            connect: false,
             tags: Vec::new(),
+            node_meta: Vec::new(),
             filter: None,
+            merge_central_config: false,
             health: HealthThreshold::default(),
             address: AddressChoice::default(),
             datacenters: Vec::new(),
@@ -106,6 +147,7 @@ impl Service {
             sticky: None,
             versions: None,
             retry_budget: None,
+            shrink_guard: ShrinkGuard::default(),
             staleness: None,
             fallback: Vec::new(),
         }
@@ -123,8 +165,17 @@ impl Service {
         }
         Ok(Self {
             hosts: object.optional("hosts", hosts)?.unwrap_or_default(),
+            query: PreparedQuery::read(&object)?,
+            namespace: object.optional("namespace", scope)?,
+            partition: object.optional("partition", scope)?,
+            peer: object.optional("peer", scope)?,
+            connect: object.optional("connect", Node::boolean)?.unwrap_or(false),
             tags: object.optional("tags", tags)?.unwrap_or_default(),
+            node_meta: object.optional("node_meta", node_meta)?.unwrap_or_default(),
             filter: object.optional("filter", filter)?,
+            merge_central_config: object
+                .optional("merge_central_config", Node::boolean)?
+                .unwrap_or(false),
             health: object
                 .optional("health", |node| node.choice("health", HealthThreshold::CHOICES))?
                 .unwrap_or_default(),
@@ -139,6 +190,7 @@ impl Service {
             sticky,
             versions: object.optional("versions", Versions::read)?,
             retry_budget: object.optional("retry_budget", RetryBudget::read)?,
+            shrink_guard: object.optional("shrink_guard", ShrinkGuard::read)?.unwrap_or_default(),
             staleness: Staleness::read(&object)?,
             fallback: object.optional("fallback", fallback)?.unwrap_or_default(),
             ..defaults
@@ -200,7 +252,7 @@ impl Protocol {
 
 /// Reads a name that can stand as one segment of a URL's path: `/` would begin another,
 /// and `.` and `..` are taken away on the way.
-fn name(node: &Node<'_>) -> Result<String, ConfigError> {
+pub(super) fn name(node: &Node<'_>) -> Result<String, ConfigError> {
     let is_allowed = |c: char| !c.is_control() && c != '/';
     let expected = "no \"/\" and no control characters";
     match node.text(Service::MAX_NAME_BYTES, is_allowed, expected)? {
@@ -241,6 +293,27 @@ fn hosts(node: &Node<'_>) -> Result<Vec<HostPattern>, ConfigError> {
 fn tags(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
     let tags = node.array(Service::MAX_TAGS, |node| node.line(Service::MAX_TAG_BYTES))?;
     Ok(tags.into_iter().map(str::to_owned).collect())
+}
+
+/// Reads pairs of a key and a value; of a colon in it Consul would take the rest of a key for a
+/// value.
+fn node_meta(node: &Node<'_>) -> Result<Vec<(String, String)>, ConfigError> {
+    node.entries(Service::MAX_NODE_META, |key, node| {
+        let value = node.line(Service::MAX_NODE_META_VALUE_BYTES)?;
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if let Some(found) = key.chars().find(|c| !is_allowed(*c)) {
+            let expected = "only ASCII letters, digits, \"-\" and \"_\" in a key";
+            return Err(node.refused(Problem::Character { found, expected }));
+        }
+        match key.len() {
+            0 => Err(node.refused(Problem::Empty { expected: "a key" })),
+            1..=Service::MAX_NODE_META_KEY_BYTES => Ok((key.to_owned(), value.to_owned())),
+            found => {
+                let limit = Service::MAX_NODE_META_KEY_BYTES;
+                Err(node.refused(Problem::TooLong { limit, found }))
+            }
+        }
+    })
 }
 
 /// Reads datacenters in their order, each once (in any case: Consul has them in lower case).

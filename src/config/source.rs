@@ -30,7 +30,7 @@ impl Config {
             let listed = service.datacenters.iter().map(|name| Some(name.as_str()));
             default.into_iter().chain(listed).zip(0..=u8::MAX).map(
                 move |(datacenter, preference)| Source {
-                    id: ServiceId(id),
+                    id: ServiceId::nth(id),
                     service,
                     datacenter,
                     preference,

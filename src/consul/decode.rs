@@ -1,11 +1,10 @@
-//! Decodes a body of `/v1/health/service/<name>`.
-
-use core::fmt;
+//! Decodes the body of an answer: instances of a service.
 
 use serde::de::{DeserializeSeed, Error as _, SeqAccess};
-use serde_json::error::Category;
 
+pub use crate::consul::decode_error::DecodeError;
 use crate::consul::dropped::{Dropped, Reason};
+use crate::consul::executed::Executed;
 use crate::consul::labels::Labels;
 use crate::consul::lenient::{Fill, Target};
 use crate::consul::selection::Selection;
@@ -18,7 +17,7 @@ use crate::model::snapshot::Snapshot;
 pub const MAX_BODY: usize = 32 << 20;
 
 /// The most endpoints that one service may have, those with the same address counted each,
-/// and with them the unhealthy ones where these are counted at all.
+/// and with them the unhealthy ones.
 /// A service beyond it is more likely a mistake than a service, and a snapshot of it would
 /// be copied to every VM.
 pub const MAX_ENDPOINTS: usize = 65_536;
@@ -30,38 +29,60 @@ pub struct Decoded {
     pub snapshot: Snapshot,
     /// The others, by reason.
     pub dropped: Dropped,
+    /// How many addresses would take traffic if all of their instances were healthy; what is
+    /// left of them is the snapshot.
+    pub registered: u32,
 }
 
-/// Decodes a body into endpoints.
+/// Decodes a body of `/v1/health/service/<name>`, or of `/v1/health/connect/<name>`, into
+/// endpoints.
 ///
 /// The body is read in one pass; of each entry only the endpoint stays, so the memory used
 /// is that of the endpoints, whatever else Consul says about them. An entry that makes no
 /// sense costs that entry and is counted; a body that is no array of JSON, or not all of
 /// one, is an error as a whole, for it says nothing about what is missing from it.
 pub fn decode(body: &[u8], selection: &Selection) -> Result<Decoded, DecodeError> {
-    if body.len() > MAX_BODY {
-        return Err(DecodeError::TooLarge { limit: MAX_BODY, found: body.len() });
-    }
     let mut reading = Reading::new(selection);
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let read = Fill(&mut reading).deserialize(&mut json);
-    if let Some(error) = reading.refused {
-        return Err(error);
-    }
-    read.map_err(|error| DecodeError::malformed(&error))?;
-    json.end().map_err(|error| DecodeError::trailing(&error))?;
+    read(body, &mut reading, |reading| &mut reading.refused)?;
     Ok(reading.into_decoded())
 }
 
-struct Reading<'s> {
+/// Decodes a body of `/v1/query/<name>/execute` into endpoints: the same entries, within an
+/// object. Consul has left out those that are critical.
+pub fn decode_executed(body: &[u8], selection: &Selection) -> Result<Decoded, DecodeError> {
+    let mut executed = Executed::new(Reading::new(selection));
+    read(body, &mut executed, |executed| &mut executed.reading.refused)?;
+    executed.into_reading().map(Reading::into_decoded)
+}
+
+/// Reads all of a body into a target that may refuse it.
+fn read<'de, T: Target<'de>>(
+    body: &'de [u8],
+    target: &mut T,
+    refused: impl FnOnce(&mut T) -> &mut Option<DecodeError>,
+) -> Result<(), DecodeError> {
+    if body.len() > MAX_BODY {
+        return Err(DecodeError::TooLarge { limit: MAX_BODY, found: body.len() });
+    }
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = Fill(&mut *target).deserialize(&mut json);
+    if let Some(error) = refused(target).take() {
+        return Err(error);
+    }
+    read.map_err(|error| DecodeError::malformed(&error))?;
+    json.end().map_err(|error| DecodeError::trailing(&error))
+}
+
+/// What the entries of an array have been read into.
+pub(super) struct Reading<'s> {
     selection: &'s Selection,
     labels: Labels,
     endpoints: Vec<Endpoint>,
     dropped: Dropped,
-    /// What unhealthy instances would be, if that is wanted.
+    /// What unhealthy instances would be.
     unhealthy: Vec<Endpoint>,
     /// Set where the body is refused although it may be JSON.
-    refused: Option<DecodeError>,
+    pub(super) refused: Option<DecodeError>,
 }
 
 impl<'s> Reading<'s> {
@@ -76,12 +97,17 @@ impl<'s> Reading<'s> {
         }
     }
 
+    /// Forgets what was read.
+    pub(super) fn restart(&mut self) {
+        *self = Self::new(self.selection);
+    }
+
     fn take(&mut self, entry: &Entry<'_, '_>) -> Result<(), DecodeError> {
         match self.selection.endpoint(entry, &mut self.labels) {
             Ok(endpoint) => self.endpoints.push(endpoint),
             Err(reason) => {
                 self.dropped.count(reason);
-                if self.selection.counts_registered && matches!(reason, Reason::Unhealthy(_)) {
+                if matches!(reason, Reason::Unhealthy(_)) {
                     let address = self.selection.address_when_healthy(entry);
                     self.unhealthy.extend(address.map(Endpoint::new));
                 }
@@ -95,12 +121,12 @@ impl<'s> Reading<'s> {
 
     fn into_decoded(self) -> Decoded {
         let (dropped, mut snapshot) = (self.dropped, Snapshot::new(self.endpoints));
+        let missing = Snapshot::new(self.unhealthy).since(&snapshot).added;
+        let registered = u32::try_from(snapshot.len() + missing).unwrap_or(u32::MAX);
         if self.selection.counts_registered {
-            let missing = Snapshot::new(self.unhealthy).since(&snapshot).added;
-            let registered = snapshot.len() + missing;
-            snapshot = snapshot.registering(u32::try_from(registered).unwrap_or(u32::MAX));
+            snapshot = snapshot.registering(registered);
         }
-        Decoded { snapshot, dropped }
+        Decoded { snapshot, dropped, registered }
     }
 }
 
@@ -123,87 +149,6 @@ impl<'de> Target<'de> for Reading<'_> {
         self.refused = Some(DecodeError::NotAnArray);
     }
 }
-
-/// Why a body could not be decoded. It names places in the body and never repeats any of
-/// it, since instances may carry secrets in their metadata.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DecodeError {
-    /// The body is longer than [`MAX_BODY`].
-    TooLarge {
-        /// The most bytes that are read.
-        limit: usize,
-        /// The bytes that there were.
-        found: usize,
-    },
-    /// The body is not JSON, from here on, or ends within a number.
-    NotJson {
-        /// The line, from 1.
-        line: usize,
-        /// The byte in it, from 1.
-        column: usize,
-    },
-    /// The body ends in the middle; an empty one does so at once.
-    Truncated {
-        /// The last line.
-        line: usize,
-        /// Its last byte.
-        column: usize,
-    },
-    /// Something follows the array.
-    Trailing {
-        /// The line, from 1.
-        line: usize,
-        /// The byte in it, from 1.
-        column: usize,
-    },
-    /// The body is JSON, but no array.
-    NotAnArray,
-    /// More endpoints than [`MAX_ENDPOINTS`].
-    TooManyEndpoints {
-        /// The most endpoints of a service.
-        limit: usize,
-    },
-}
-
-impl DecodeError {
-    fn malformed(error: &serde_json::Error) -> Self {
-        let (line, column) = (error.line(), error.column());
-        match error.classify() {
-            Category::Eof => Self::Truncated { line, column },
-            Category::Io | Category::Syntax | Category::Data => Self::NotJson { line, column },
-        }
-    }
-
-    fn trailing(error: &serde_json::Error) -> Self {
-        Self::Trailing { line: error.line(), column: error.column() }
-    }
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("could not decode consul's answer: ")?;
-        match self {
-            Self::TooLarge { limit, found } => {
-                write!(f, "{found} bytes; at most {limit} are read, a filter may narrow it down")
-            }
-            Self::NotJson { line, column } => {
-                write!(f, "not JSON at line {line} column {column}; is it Consul that answers?")
-            }
-            Self::Truncated { line, column } => {
-                write!(f, "truncated at line {line} column {column}")
-            }
-            Self::Trailing { line, column } => {
-                write!(f, "more follows the array at line {line} column {column}")
-            }
-            Self::NotAnArray => f.write_str("not an array of service entries"),
-            Self::TooManyEndpoints { limit } => {
-                write!(f, "more than {limit} endpoints; tags or a filter may narrow it down")
-            }
-        }
-    }
-}
-
-impl core::error::Error for DecodeError {}
 
 #[cfg(test)]
 mod tests {
@@ -307,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn registered_addresses_are_counted_where_that_is_wanted_and_each_one_once() {
+    fn registered_addresses_are_counted_each_one_once_and_published_where_that_is_wanted() {
         let entry = |ip: &str, weight: u8, status: &str| {
             format!(
                 r#"{{"Service": {{"Address": "{ip}", "Port": 80, "Weights": {{"Passing": {weight}}}}},
@@ -327,11 +272,11 @@ mod tests {
         let plain = selection(HealthThreshold::Passing, None);
         let counting = Selection { counts_registered: true, ..plain.clone() };
         let registered = |selection| {
-            let snapshot = decode(body.as_bytes(), selection).unwrap().snapshot;
-            (snapshot.len(), snapshot.registered())
+            let Decoded { snapshot, registered, .. } = decode(body.as_bytes(), selection).unwrap();
+            (snapshot.len(), snapshot.registered(), registered)
         };
-        assert_eq!(registered(&plain), (1, None));
-        assert_eq!(registered(&counting), (1, Some(2)));
+        assert_eq!(registered(&plain), (1, None, 2));
+        assert_eq!(registered(&counting), (1, Some(2), 2));
     }
 
     #[test]

@@ -48,6 +48,11 @@ pub enum QueryError {
         /// What Consul says about it.
         excerpt: Excerpt,
     },
+    /// Consul has no such prepared query, nor a template for its name.
+    UnknownQuery {
+        /// Its name or id.
+        query: String,
+    },
     /// The token may not see all instances.
     FilteredByAcls {
         /// The variable that holds the token; `None` where the configuration names none.
@@ -74,7 +79,7 @@ impl QueryError {
             Self::Denied { .. } => ErrorKind::Denied,
             Self::Status { code: 429, .. } => ErrorKind::RateLimited,
             Self::Status { code: 500.., .. } => ErrorKind::ServerError,
-            Self::Status { .. } => ErrorKind::ClientError,
+            Self::Status { .. } | Self::UnknownQuery { .. } => ErrorKind::ClientError,
             Self::FilteredByAcls { .. } => ErrorKind::Filtered,
             Self::MissingIndex | Self::BadIndex(_) => ErrorKind::BadIndex,
             Self::Decode(_) | Self::Nonsense(_) => ErrorKind::BadBody,
@@ -125,6 +130,11 @@ impl fmt::Display for QueryError {
                 let status = Status(*code, excerpt);
                 write!(f, "consul could not answer ({status}): {}", advice(*code))
             }
+            Self::UnknownQuery { query } => write!(
+                f,
+                "consul has no prepared query {query:?} (404): create it, or mend the service's \
+                 query"
+            ),
             Self::FilteredByAcls { token_env } => write!(
                 f,
                 "consul hid instances from the read: {} needs service:read and node:read for \

@@ -1,8 +1,6 @@
 //! A plain configuration for the tests of this floor.
 
-use core::time::Duration;
-
-use crate::config::{Config, Consistency, Consul, Service};
+use crate::config::{Config, Consul, Service};
 
 pub(super) fn config() -> Config {
     let json = br#"{"consul": {"cluster": "consul"}, "services": [{"name": "web"}]}"#;
@@ -10,16 +8,7 @@ pub(super) fn config() -> Config {
 }
 
 pub(super) fn consul() -> Consul {
-    Consul {
-        cluster: "consul".into(),
-        authority: "consul.internal".into(),
-        datacenter: None,
-        namespace: None,
-        partition: None,
-        consistency: Consistency::Default,
-        wait: Duration::from_secs(55),
-        token_env: None,
-    }
+    Consul { authority: "consul.internal".into(), ..Consul::new("consul") }
 }
 
 pub(super) fn service(name: &str) -> Service {

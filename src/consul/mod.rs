@@ -4,21 +4,25 @@
 //! config::{Config, Service} ─► Query ─► Request ─► (the host sends it)
 //!                                │
 //!      Answer or QueryError ◄─ read ◄─ Response or CallFailure
-//!                                └─► decode ─► wire ─► lenient
+//!                                └─► decode, executed ─► wire ─► lenient
 //! ```
 //!
 //! A body is read in one pass, entry by entry, into endpoints: what an entry says is
 //! judged as soon as its end is reached, and nothing else of it is kept.
 
+mod decode_error;
+mod executed;
 #[cfg(test)]
 mod fixtures;
 mod host;
+mod key;
 mod labels;
 mod lenient;
 mod metadata;
 mod path;
 mod wire;
 
+pub mod answer;
 pub mod decode;
 pub mod dropped;
 pub mod error;

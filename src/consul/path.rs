@@ -4,38 +4,82 @@ use core::fmt::Write as _;
 
 use crate::config::{Consistency, Consul, Service};
 
-/// Writes the path with all parameters but index and wait. Tags are sorted and written
-/// once each, since an instance must have all of them and their order means nothing.
+/// Writes the path with all parameters that are the same in every request.
 pub(super) fn path(consul: &Consul, service: &Service, datacenter: Option<&str>) -> String {
+    let mut path = match &service.query {
+        Some(query) => {
+            let mut path = String::from("/v1/query/");
+            push_encoded(&mut path, &query.name);
+            path.push_str("/execute");
+            path
+        }
+        None => {
+            let kind = if service.connect { "connect" } else { "service" };
+            let mut path = format!("/v1/health/{kind}/");
+            push_encoded(&mut path, &service.name);
+            path
+        }
+    };
+    push_value(&mut path, "dc", datacenter);
+    match &service.query {
+        Some(query) => {
+            let limit = query.limit.map(|limit| limit.to_string());
+            push_value(&mut path, "connect", service.connect.then_some("true"));
+            push_value(&mut path, "near", query.near.as_deref());
+            push_value(&mut path, "limit", limit.as_deref());
+        }
+        None => push_selection(&mut path, consul, service),
+    }
+    path
+}
+
+/// Adds what says which instances of a service are meant. Tags are sorted and written once each,
+/// since an instance must have all of them and their order means nothing.
+fn push_selection(path: &mut String, consul: &Consul, service: &Service) {
     let mut tags: Vec<&str> = service.tags.iter().map(String::as_str).collect();
     tags.sort_unstable();
     tags.dedup();
-    let parameters = [
-        ("dc", datacenter),
-        ("ns", consul.namespace.as_deref()),
-        ("partition", consul.partition.as_deref()),
-        ("filter", service.filter.as_deref()),
-    ];
-    let given = parameters.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    let mut path = String::from("/v1/health/service/");
-    push_encoded(&mut path, &service.name);
-    let mut separator = '?';
-    for (name, value) in given.chain(tags.into_iter().map(|tag| ("tag", tag))) {
-        path.push(separator);
-        separator = '&';
-        path.push_str(name);
-        path.push('=');
-        push_encoded(&mut path, value);
+    let namespace = service.namespace.as_ref().or(consul.namespace.as_ref());
+    let partition = service.partition.as_ref().or(consul.partition.as_ref());
+    push_value(path, "ns", namespace.map(String::as_str));
+    push_value(path, "partition", partition.map(String::as_str));
+    push_value(path, "peer", service.peer.as_deref());
+    push_value(path, "filter", service.filter.as_deref());
+    for tag in tags {
+        push_value(path, "tag", Some(tag));
     }
-    let mode = match consul.consistency {
-        Consistency::Default => return path,
-        Consistency::Stale => "stale",
-        Consistency::Consistent => "consistent",
-        Consistency::Cached => "cached",
-    };
-    path.push(separator);
-    path.push_str(mode);
-    path
+    for (key, value) in &service.node_meta {
+        push_value(path, "node-meta", Some(&format!("{key}:{value}")));
+    }
+    if service.merge_central_config {
+        push_name(path, "merge-central-config");
+    }
+}
+
+/// Adds the parameter of a consistency mode.
+pub(super) fn push_mode(path: &mut String, consistency: Consistency) {
+    match consistency {
+        Consistency::Default => {}
+        Consistency::Stale { .. } => push_name(path, "stale"),
+        Consistency::Consistent => push_name(path, "consistent"),
+        Consistency::Cached(_) => push_name(path, "cached"),
+    }
+}
+
+/// Begins another parameter. A question mark within a name is encoded, so the first one begins
+/// the parameters.
+pub(super) fn push_name(path: &mut String, name: &str) {
+    path.push(if path.contains('?') { '&' } else { '?' });
+    path.push_str(name);
+}
+
+/// Adds a parameter that has a value.
+fn push_value(path: &mut String, name: &str, value: Option<&str>) {
+    if let Some(value) = value {
+        push_name(path, name);
+        path.push('=');
+        push_encoded(path, value);
+    }
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986, section 2.3.

@@ -2,11 +2,15 @@
 
 use core::time::Duration;
 
-use crate::config::{self, Cidr, HealthThreshold, VersionKey};
+use crate::config::{self, Consistency};
 use crate::consul::index::ConsulIndex;
-use crate::consul::path::path;
+use crate::consul::key::key;
+use crate::consul::path::{path, push_mode, push_name};
 use crate::consul::selection::Selection;
 use crate::model::service::QueryKey;
+
+/// The header with the ages of an answer that is accepted from a cache.
+const CACHE_CONTROL: &str = "cache-control";
 
 /// How long a read that does not wait for a change may take.
 const PLAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,10 +29,13 @@ const BLOCKING_MARGIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Query {
     service: String,
+    /// The prepared query that is executed; none: the service is asked for by name.
+    prepared: Option<String>,
     cluster: String,
     token_env: Option<String>,
-    /// Everything of the path but index and wait.
+    /// Everything of the path but the consistency mode, index and wait.
     path: String,
+    consistency: Consistency,
     wait: Duration,
     selection: Selection,
     key: QueryKey,
@@ -56,9 +63,11 @@ impl Query {
         let key = key(consul, &path, &selection);
         Self {
             service: service.name.clone(),
+            prepared: service.query.as_ref().map(|query| query.name.clone()),
             cluster: consul.cluster.clone(),
             token_env: consul.token_env.clone(),
             path,
+            consistency: consul.consistency,
             wait: consul.wait,
             selection,
             key,
@@ -77,23 +86,50 @@ impl Query {
         self.key
     }
 
+    /// Whether Consul can hold an answer back until something changes. A prepared query it
+    /// cannot hold: that one is read again and again.
+    pub const fn blocks(&self) -> bool {
+        self.prepared.is_none()
+    }
+
     /// The request for the state after `index`, or for the state now.
     ///
     /// With an index Consul holds the answer for up to `wait` and, so that many clients do
     /// not come back at once, up to a sixteenth of it longer. The timeout follows from that
     /// and cannot be configured apart: a shorter one would turn every quiet poll into an
-    /// error.
-    pub fn request(&self, index: Option<ConsulIndex>) -> Request {
-        let Some(index) = index else {
-            return Request { path: self.path.clone(), timeout: PLAIN_TIMEOUT };
-        };
-        // A question mark within a name is encoded, so the first one begins the parameters.
-        let separator = if self.path.contains('?') { '&' } else { '?' };
-        let wait = Wait(self.wait);
-        Request {
-            path: format!("{}{separator}index={index}&wait={wait}", self.path),
-            timeout: self.wait.saturating_add(self.wait / 16).saturating_add(BLOCKING_MARGIN),
+    /// error. An index is left out where it would not be waited for.
+    pub fn request(&self, index: Option<ConsulIndex>, freshness: Freshness) -> Request {
+        let mut path = self.path.clone();
+        match freshness {
+            Freshness::AsConfigured => push_mode(&mut path, self.consistency),
+            Freshness::Leader if self.consistency != Consistency::Consistent => {
+                push_name(&mut path, "leader");
+            }
+            Freshness::Leader | Freshness::Consistent => push_name(&mut path, "consistent"),
         }
+        let blocks = self.blocks() && freshness != Freshness::Consistent;
+        let headers = self.cache_control(freshness).map(|ages| (CACHE_CONTROL, ages));
+        let headers = headers.into_iter().collect();
+        let Some(index) = index.filter(|_| blocks) else {
+            return Request { path, headers, timeout: PLAIN_TIMEOUT };
+        };
+        push_name(&mut path, &format!("index={index}&wait={}", Wait(self.wait)));
+        let timeout = self.wait.saturating_add(self.wait / 16).saturating_add(BLOCKING_MARGIN);
+        Request { path, headers, timeout }
+    }
+
+    /// The ages of the agent's cache that are accepted (RFC 9111 and RFC 5861). Consul goes by
+    /// them for prepared queries; what it has cached of services it keeps up to date.
+    fn cache_control(&self, freshness: Freshness) -> Option<String> {
+        let (Consistency::Cached(ages), Freshness::AsConfigured) = (self.consistency, freshness)
+        else {
+            return None;
+        };
+        let max_age = format!("max-age={}", ages.max_age?.as_secs());
+        Some(match ages.stale_if_error {
+            Some(age) => format!("{max_age}, stale-if-error={}", age.as_secs()),
+            None => max_age,
+        })
     }
 
     pub(super) fn cluster(&self) -> &str {
@@ -104,9 +140,32 @@ impl Query {
         self.token_env.as_deref()
     }
 
+    /// The prepared query that is executed, if that is what is asked for.
+    pub(super) fn prepared(&self) -> Option<&str> {
+        self.prepared.as_deref()
+    }
+
+    pub(super) const fn consistency(&self) -> Consistency {
+        self.consistency
+    }
+
     pub(super) const fn selection(&self) -> &Selection {
         &self.selection
     }
+}
+
+/// How fresh the answer to one request must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Freshness {
+    /// As the configuration says.
+    #[default]
+    AsConfigured,
+    /// The leader's answer, where the configuration would be content with less. It is named
+    /// `leader`: agents may be set to answer stale by default (`discovery_max_stale`).
+    Leader,
+    /// The answer of a leader that has made sure that it is still the leader, read at once: what
+    /// there is to be believed in if it contradicts another answer.
+    Consistent,
 }
 
 /// A `GET` to send to Consul.
@@ -114,6 +173,8 @@ impl Query {
 pub struct Request {
     /// Path and parameters; never a token.
     pub path: String,
+    /// Headers beside those that every request has; never a token.
+    pub headers: Vec<(&'static str, String)>,
     /// How long the whole answer may take.
     pub timeout: Duration,
 }
@@ -132,59 +193,17 @@ impl core::fmt::Display for Wait {
     }
 }
 
-/// Hashes all that decides Consul's answer or its reading. Each optional part says whether it
-/// is there, so that no two selections run into each other.
-fn key(consul: &config::Consul, path: &str, selection: &Selection) -> QueryKey {
-    let health = match selection.health {
-        HealthThreshold::Passing => "passing",
-        HealthThreshold::Warning => "warning",
-    };
-    // Tagged addresses are told apart in no case.
-    let tag = selection.tag().map(str::to_ascii_lowercase);
-    let names = if selection.resolve_names { "names" } else { "addresses" };
-    let registered = if selection.counts_registered { "registered" } else { "endpoints" };
-    let (version, version_text) = match &selection.version {
-        Some(VersionKey::Meta(key)) => ("meta", key.as_str()),
-        Some(VersionKey::TagPrefix(prefix)) => ("tag", prefix.as_str()),
-        None => ("none", ""),
-    };
-    let (allow, deny) = (ranges(&selection.policy.allow), ranges(&selection.policy.deny));
-    QueryKey::of(
-        [consul.cluster.as_str(), &consul.authority, path, health, names, registered]
-            .into_iter()
-            .chain([version, version_text])
-            .chain(optional(selection.zone_key.as_deref()))
-            .chain([allow.as_str(), deny.as_str()])
-            .chain(optional(tag.as_deref()))
-            .chain(optional(consul.token_env.as_deref())),
-    )
-}
-
-/// The parts that say whether there is a text, and which.
-fn optional(text: Option<&str>) -> impl Iterator<Item = &str> {
-    [if text.is_some() { "some" } else { "none" }, text.unwrap_or_default()].into_iter()
-}
-
-/// Writes ranges in one way, whatever their order, since that means nothing.
-fn ranges(ranges: &[Cidr]) -> String {
-    let texts: Vec<String> =
-        ranges.iter().map(|range| format!("{}/{}", range.first, range.prefix)).collect();
-    let mut texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    texts.sort_unstable();
-    texts.dedup();
-    texts.join(",")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{
-        AddressChoice, AddressPolicy, Consistency, HostPattern, LoadBalancing, Locality, Policy,
-        Versions,
-    };
-    use crate::consul::fixtures::{config, consul, service};
+    use crate::config::{CacheAges, PreparedQuery};
+    use crate::consul::fixtures::{self, config, consul, service};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const STALE: Consistency = Consistency::Stale { max_stale: None };
+    const CACHED: Consistency =
+        Consistency::Cached(CacheAges { max_age: None, stale_if_error: None });
 
     fn query(consul: config::Consul, service: &config::Service) -> Query {
         let datacenter = consul.datacenter.clone();
@@ -192,12 +211,12 @@ mod tests {
     }
 
     fn plain(consul: config::Consul, service: &config::Service) -> String {
-        query(consul, service).request(None).path
+        query(consul, service).request(None, Freshness::AsConfigured).path
     }
 
     #[test]
     fn a_first_request_has_no_index_and_does_not_wait() {
-        let request = query(consul(), &service("web")).request(None);
+        let request = query(consul(), &service("web")).request(None, Freshness::AsConfigured);
         assert_eq!(request.path, "/v1/health/service/web");
         assert_eq!(request.timeout, Duration::from_secs(10));
     }
@@ -205,7 +224,7 @@ mod tests {
     #[test]
     fn a_blocking_request_outlasts_the_wait_and_consuls_jitter() {
         let built = query(consul(), &service("web"));
-        let request = built.request(Some(ConsulIndex::new(42)));
+        let request = built.request(Some(ConsulIndex::new(42)), Freshness::AsConfigured);
         assert_eq!(request.path, "/v1/health/service/web?index=42&wait=55s");
         assert_eq!(
             request.timeout,
@@ -228,7 +247,7 @@ mod tests {
             datacenter: Some("dc 1".into()),
             namespace: Some("team".into()),
             partition: Some("p".into()),
-            consistency: Consistency::Stale,
+            consistency: STALE,
             ..consul()
         };
         let service = config::Service {
@@ -239,117 +258,103 @@ mod tests {
         let built = query(consul, &service);
         let expected = "/v1/health/service/web%2F%C3%A9%3F?dc=dc%201&ns=team&partition=p\
                         &filter=Service.Meta.env%20%3D%3D%20%22prod%22&tag=a%26b&tag=v2&stale";
-        assert_eq!(built.request(None).path, expected);
-        let blocking = built.request(Some(ConsulIndex::ONE)).path;
+        assert_eq!(built.request(None, Freshness::AsConfigured).path, expected);
+        let blocking = built.request(Some(ConsulIndex::ONE), Freshness::AsConfigured).path;
         assert_eq!(blocking, format!("{expected}&index=1&wait=55s"));
         assert_eq!(built.service(), "web/é?");
+    }
+
+    #[test]
+    fn a_service_overrides_where_it_is_looked_for_and_says_which_instances_are_meant() {
+        let consul = config::Consul {
+            namespace: Some("team".into()),
+            partition: Some("p".into()),
+            ..consul()
+        };
+        let service = config::Service {
+            namespace: Some("own".into()),
+            partition: Some("q".into()),
+            peer: Some("east".into()),
+            connect: true,
+            node_meta: vec![("env".into(), "a b".into()), ("rack".into(), "7".into())],
+            merge_central_config: true,
+            ..service("web")
+        };
+        let expected = "/v1/health/connect/web?ns=own&partition=q&peer=east\
+                        &node-meta=env%3Aa%20b&node-meta=rack%3A7&merge-central-config";
+        assert_eq!(plain(consul, &service), expected);
+    }
+
+    #[test]
+    fn a_prepared_query_is_executed_and_never_waited_for() {
+        let prepared = PreparedQuery { name: "geo/é".into(), near: None, limit: None };
+        let geo = config::Service { query: Some(prepared.clone()), ..service("web") };
+        let consul = config::Consul {
+            datacenter: Some("dc2".into()),
+            namespace: Some("team".into()),
+            partition: Some("p".into()),
+            consistency: STALE,
+            ..consul()
+        };
+        let built = query(consul, &geo);
+        assert!(!built.blocks());
+        let request = built.request(Some(ConsulIndex::new(7)), Freshness::AsConfigured);
+        assert_eq!(request.path, "/v1/query/geo%2F%C3%A9/execute?dc=dc2&stale");
+        assert_eq!(request.timeout, PLAIN_TIMEOUT);
+
+        let nearest = PreparedQuery { near: Some("_agent".into()), limit: Some(3), ..prepared };
+        let nearest = config::Service { query: Some(nearest), connect: true, ..geo };
+        let expected = "/v1/query/geo%2F%C3%A9/execute?connect=true&near=_agent&limit=3";
+        assert_eq!(plain(fixtures::consul(), &nearest), expected);
+        assert!(query(fixtures::consul(), &service("web")).blocks());
+    }
+
+    #[test]
+    fn the_ages_of_a_cache_are_a_header() {
+        let headers = |max_age: Option<u64>, stale_if_error: Option<u64>, freshness| {
+            let [max_age, stale_if_error] =
+                [max_age, stale_if_error].map(|age| age.map(Duration::from_secs));
+            let consistency = Consistency::Cached(CacheAges { max_age, stale_if_error });
+            let built = query(config::Consul { consistency, ..consul() }, &service("web"));
+            let request = built.request(Some(ConsulIndex::new(7)), freshness);
+            let lines = request.headers.into_iter().map(|(name, value)| format!("{name}: {value}"));
+            lines.collect::<Vec<_>>()
+        };
+        let none: Vec<String> = Vec::new();
+        assert_eq!(headers(None, None, Freshness::AsConfigured), none);
+        let one = headers(Some(30), None, Freshness::AsConfigured);
+        assert_eq!(one, ["cache-control: max-age=30"]);
+        let both = headers(Some(0), Some(3600), Freshness::AsConfigured);
+        assert_eq!(both, ["cache-control: max-age=0, stale-if-error=3600"]);
+        assert_eq!(headers(Some(30), None, Freshness::Leader), none);
+        assert_eq!(headers(Some(30), None, Freshness::Consistent), none);
     }
 
     #[test]
     fn each_consistency_is_one_parameter() {
         let with = |consistency| plain(config::Consul { consistency, ..consul() }, &service("web"));
         assert_eq!(with(Consistency::Default), "/v1/health/service/web");
-        assert_eq!(with(Consistency::Stale), "/v1/health/service/web?stale");
+        assert_eq!(with(STALE), "/v1/health/service/web?stale");
         assert_eq!(with(Consistency::Consistent), "/v1/health/service/web?consistent");
-        assert_eq!(with(Consistency::Cached), "/v1/health/service/web?cached");
-    }
-
-    fn versioned(key: VersionKey) -> config::Service {
-        let versions = Versions {
-            key,
-            header: None,
-            split: Vec::new(),
-            hash_on: None,
-            fallback: config::Fallback::Any,
-        };
-        config::Service { versions: Some(versions), ..service("web") }
-    }
-
-    fn locality(key: &str) -> Locality {
-        Locality { zone: None, key: key.into(), min_cluster_size: 6 }
-    }
-
-    fn admitting(allow: Vec<Cidr>, deny: Vec<Cidr>) -> config::Config {
-        config::Config { endpoints: AddressPolicy { allow, deny }, ..config() }
+        assert_eq!(with(CACHED), "/v1/health/service/web?cached");
     }
 
     #[test]
-    fn all_that_decides_the_answer_or_its_reading_decides_the_key() {
-        let mut keys = vec![query(consul(), &service("web")).key()];
-        let some = || Some("x".to_owned());
-        for consul in [
-            config::Consul { cluster: "x".into(), ..consul() },
-            config::Consul { authority: "x".into(), ..consul() },
-            config::Consul { datacenter: some(), ..consul() },
-            config::Consul { namespace: some(), ..consul() },
-            config::Consul { partition: some(), ..consul() },
-            config::Consul { consistency: Consistency::Stale, ..consul() },
-            config::Consul { token_env: some(), ..consul() },
-            config::Consul { token_env: Some(String::new()), ..consul() },
-        ] {
-            keys.push(query(consul, &service("web")).key());
-        }
-        for service in [
-            service("api"),
-            config::Service { tags: vec!["x".into()], ..service("web") },
-            config::Service { filter: some(), ..service("web") },
-            config::Service { health: HealthThreshold::Warning, ..service("web") },
-            config::Service { address: AddressChoice::Tagged("x".into()), ..service("web") },
-            config::Service { address: AddressChoice::Tagged("y".into()), ..service("web") },
-            config::Service { resolve_names: true, ..service("web") },
-            config::Service { datacenters: vec!["a".into(), "b".into()], ..service("web") },
-            versioned(VersionKey::Meta("x".into())),
-            versioned(VersionKey::Meta("y".into())),
-            versioned(VersionKey::TagPrefix("x".into())),
-        ] {
-            keys.push(query(consul(), &service).key());
-        }
-        let range = |prefix| vec![Cidr { first: [10, 0, 0, 0].into(), prefix }];
-        for config in [
-            config::Config { locality: Some(locality("x")), ..config() },
-            config::Config { locality: Some(locality("y")), ..config() },
-            admitting(range(8), Vec::new()),
-            admitting(range(9), Vec::new()),
-            admitting(Vec::new(), range(8)),
-            admitting(range(8), range(8)),
-        ] {
-            keys.push(Query::new(&config, &service("web"), None).key());
-        }
-        let all = keys.len();
-        keys.sort_unstable();
-        keys.dedup();
-        assert_eq!(keys.len(), all);
-    }
-
-    #[test]
-    fn nothing_else_decides_the_key() {
-        let tags = |tags: [&str; 3]| tags.map(str::to_owned).to_vec();
-        let tagged = |name: &str| AddressChoice::Tagged(name.into());
-        let one = config::Service {
-            tags: tags(["a", "b", "a"]),
-            address: tagged("wan"),
-            ..service("web")
+    fn a_fresher_answer_is_asked_for_whatever_is_configured() {
+        let path = |consistency, index, freshness| {
+            let built = query(config::Consul { consistency, ..consul() }, &service("web"));
+            built.request(index, freshness).path.replace("/v1/health/service/web", "")
         };
-        let two = config::Service {
-            tags: tags(["b", "a", "b"]),
-            address: tagged("WAN"),
-            hosts: vec![HostPattern::Exact("web.test".into())],
-            load_balancing: LoadBalancing { policy: Policy::Random, ..LoadBalancing::default() },
-            ..service("web")
-        };
-        let patient = config::Consul { wait: Duration::from_secs(600), ..consul() };
-        assert_eq!(query(consul(), &one).key(), query(patient, &two).key());
-
-        let ten = Cidr { first: [10, 0, 0, 0].into(), prefix: 8 };
-        let eleven = Cidr { first: [11, 0, 0, 0].into(), prefix: 8 };
-        let key = |deny| Query::new(&admitting(Vec::new(), deny), &service("web"), None).key();
-        assert_eq!(key(vec![ten, eleven]), key(vec![eleven, ten, ten]));
-
-        let mut here = config::Config { locality: Some(locality("zone")), ..config() };
-        let key = |config: &config::Config| Query::new(config, &service("web"), None).key();
-        let before = key(&here);
-        here.locality = Some(Locality { zone: Some("a".into()), ..locality("zone") });
-        assert_eq!(key(&here), before, "where this proxy is makes no difference to the answer");
+        let seven = Some(ConsulIndex::new(7));
+        for configured in [Consistency::Default, STALE, CACHED] {
+            assert_eq!(path(configured, None, Freshness::Leader), "?leader");
+            assert_eq!(path(configured, seven, Freshness::Leader), "?leader&index=7&wait=55s");
+            assert_eq!(path(configured, seven, Freshness::Consistent), "?consistent");
+        }
+        let strict = Consistency::Consistent;
+        assert_eq!(path(strict, None, Freshness::Leader), "?consistent");
+        let expected = "?consistent&index=7&wait=55s";
+        assert_eq!(path(strict, seven, Freshness::AsConfigured), expected);
     }
 
     #[test]
@@ -363,7 +368,8 @@ mod tests {
             .sources()
             .map(|source| Query::new(&config, source.service, source.datacenter))
             .collect();
-        let paths: Vec<_> = queries.iter().map(|query| query.request(None).path).collect();
+        let paths: Vec<_> =
+            queries.iter().map(|q| q.request(None, Freshness::AsConfigured).path).collect();
         let expected = ["api?dc=dc0", "web?dc=dc1", "web?dc=dc2"];
         assert_eq!(paths, expected.map(|end| format!("/v1/health/service/{end}")));
         assert_ne!(queries[1].key(), queries[2].key());

@@ -1,11 +1,14 @@
 //! What came of a request to Consul, and its reading.
 
-use crate::consul::decode::{Decoded, decode};
+use core::time::Duration;
+
+use crate::config::Consistency;
+pub use crate::consul::answer::Answer;
+use crate::consul::decode::{decode, decode_executed};
 use crate::consul::error::QueryError;
 use crate::consul::excerpt::Excerpt;
 use crate::consul::index::ConsulIndex;
 use crate::consul::query::Query;
-use crate::model::snapshot::Snapshot;
 
 /// The header with the answer's [`ConsulIndex`].
 pub const INDEX_HEADER: &str = "x-consul-index";
@@ -13,6 +16,12 @@ pub const INDEX_HEADER: &str = "x-consul-index";
 /// The header that says `true` where the token may not see all of the answer (Consul 1.11
 /// and later; earlier versions say nothing).
 pub const FILTERED_HEADER: &str = "x-consul-results-filtered-by-acls";
+
+/// The header with the milliseconds since the server that answered heard from the leader.
+pub const LAST_CONTACT_HEADER: &str = "x-consul-lastcontact";
+
+/// The header with the seconds for which an agent's cache has not heard of the servers.
+pub const AGE_HEADER: &str = "age";
 
 /// The header that Envoy adds to what came from an upstream, and not to its own replies.
 pub const UPSTREAM_HEADER: &str = "x-envoy-upstream-service-time";
@@ -40,9 +49,8 @@ pub enum Refusal {
 
 /// A response, borrowed from the host.
 ///
-/// `X-Consul-LastContact` and `X-Consul-KnownLeader` are left out on purpose: newer agents
-/// omit them or report no leader where there is one (hashicorp/consul#9776), so neither
-/// may fail a read.
+/// `X-Consul-KnownLeader` is left out on purpose: newer agents report no leader where there is
+/// one (hashicorp/consul#9776).
 #[derive(Debug, Clone, Copy)]
 pub struct Response<'a> {
     /// The HTTP status.
@@ -53,41 +61,17 @@ pub struct Response<'a> {
     pub index: Option<&'a [u8]>,
     /// Whether [`FILTERED_HEADER`] says `true`.
     pub filtered_by_acls: bool,
+    /// The value of [`LAST_CONTACT_HEADER`].
+    pub last_contact: Option<&'a [u8]>,
+    /// The value of [`AGE_HEADER`].
+    pub age: Option<&'a [u8]>,
     /// The whole body.
     pub body: &'a [u8],
 }
 
-/// Consul's answer to a [`Query`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// The version of the state; may be lower than the one asked for.
-    pub index: ConsulIndex,
-    /// The state.
-    pub decoded: Decoded,
-}
-
-impl Answer {
-    /// Refuses an answer that would take away all of the `current` endpoints for nothing but
-    /// entries that make no sense: a mistake in the registrations, or a body that was
-    /// mangled on its way. Where there is nothing to lose it is an answer like any other.
-    ///
-    /// # Errors
-    ///
-    /// [`QueryError::Nonsense`].
-    pub fn instead_of(self, current: Option<&Snapshot>) -> Result<Self, QueryError> {
-        let Decoded { snapshot, dropped } = &self.decoded;
-        let loses_all = snapshot.is_empty() && current.is_some_and(|old| !old.is_empty());
-        if loses_all && dropped.is_nonsense() {
-            return Err(QueryError::Nonsense(*dropped));
-        }
-        Ok(self)
-    }
-}
-
 impl Query {
     /// Reads what came of a request. Everything but a whole answer of Consul is an error,
-    /// whatever its status says: an answer without an index cannot be followed, a filtered
-    /// one would take instances for gone that are only hidden.
+    /// whatever its status says: an answer without an index cannot be followed.
     ///
     /// A reply of Envoy itself is never taken for Consul's. With status 200 the index tells
     /// them apart as well, and then counts more than the header of Envoy, which a cluster
@@ -97,15 +81,38 @@ impl Query {
         if response.status != 200 {
             return Err(self.not_ok(&response));
         }
-        if response.filtered_by_acls {
-            return Err(QueryError::FilteredByAcls {
-                token_env: self.token_env().map(str::to_owned),
-            });
-        }
+        // A prepared query has an index, too, though it is always the same one.
         let index = response.index.ok_or(QueryError::MissingIndex)?;
         let index = ConsulIndex::parse(index).map_err(QueryError::BadIndex)?;
+        let decode = if self.prepared().is_some() { decode_executed } else { decode };
         let decoded = decode(response.body, self.selection()).map_err(QueryError::Decode)?;
-        Ok(Answer { index, decoded })
+        let last_contact = response.last_contact.and_then(number).map(Duration::from_millis);
+        let age = response.age.and_then(number).map(Duration::from_secs);
+        let is_above = |found: Option<Duration>, limit: Option<Duration>| {
+            found.zip(limit).is_some_and(|(found, limit)| found > limit)
+        };
+        let is_too_old = match self.consistency() {
+            Consistency::Default | Consistency::Consistent => false,
+            Consistency::Stale { max_stale } => is_above(last_contact, max_stale),
+            // One beyond the first age comes while the servers cannot be asked.
+            Consistency::Cached(ages) => is_above(age, ages.stale_if_error.or(ages.max_age)),
+        };
+        let filtered_by_acls = response.filtered_by_acls;
+        Ok(Answer { index, decoded, filtered_by_acls, last_contact, age, is_too_old })
+    }
+
+    /// Refuses an answer of which Consul has left something out: it would take instances for
+    /// gone that are only hidden.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::FilteredByAcls`].
+    pub fn unfiltered(&self, answer: Answer) -> Result<Answer, QueryError> {
+        if answer.filtered_by_acls {
+            let token_env = self.token_env().map(str::to_owned);
+            return Err(QueryError::FilteredByAcls { token_env });
+        }
+        Ok(answer)
     }
 
     fn failed(&self, failure: CallFailure) -> QueryError {
@@ -128,15 +135,26 @@ impl Query {
                 let token_env = self.token_env().map(str::to_owned);
                 QueryError::Denied { code, excerpt, token_env }
             }
+            404 => match self.prepared() {
+                Some(query) => QueryError::UnknownQuery { query: query.to_owned() },
+                None => QueryError::Status { code, excerpt },
+            },
             _ => QueryError::Status { code, excerpt },
         }
     }
 }
 
+/// Reads a header of decimal digits. There are at most 20 in a number of 64 bits.
+fn number(header: &[u8]) -> Option<u64> {
+    let text = core::str::from_utf8(header).ok().filter(|text| text.len() <= 20)?;
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| is_number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
+    use crate::config::{self, CacheAges, PreparedQuery};
     use crate::consul::error::ErrorKind;
     use crate::consul::fixtures;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
@@ -152,7 +170,15 @@ mod tests {
     }
 
     fn response(status: u16, body: &[u8]) -> Response<'_> {
-        Response { status, from_envoy: false, index: Some(b"7"), filtered_by_acls: false, body }
+        Response {
+            status,
+            from_envoy: false,
+            index: Some(b"7"),
+            filtered_by_acls: false,
+            last_contact: None,
+            age: None,
+            body,
+        }
     }
 
     fn error(response: Response<'_>) -> (ErrorKind, String) {
@@ -229,11 +255,78 @@ mod tests {
     }
 
     #[test]
-    fn a_filtered_answer_is_none_even_where_it_is_whole() {
+    fn a_filtered_answer_says_so_and_may_be_refused() {
+        let query = query(Some("CONSUL_HTTP_TOKEN"));
+        let whole = query.read(Ok(response(200, ONE))).unwrap();
+        assert!(!whole.filtered_by_acls);
+        assert_eq!(query.unfiltered(whole.clone()), Ok(whole));
+
         let filtered = Response { filtered_by_acls: true, ..response(200, ONE) };
-        let (kind, text) = error(filtered);
-        assert_eq!(kind, ErrorKind::Filtered);
-        assert!(text.contains("CONSUL_HTTP_TOKEN"), "{text}");
+        let filtered = query.read(Ok(filtered)).unwrap();
+        assert!(filtered.filtered_by_acls);
+        let error = query.unfiltered(filtered).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Filtered);
+        assert!(error.to_string().contains("CONSUL_HTTP_TOKEN"), "{error}");
+    }
+
+    #[test]
+    fn the_last_contact_with_the_leader_is_told_where_it_can_be_read() {
+        let read = |header: &[u8]| {
+            let response = Response { last_contact: Some(header), ..response(200, ONE) };
+            query(None).read(Ok(response)).unwrap().last_contact
+        };
+        assert_eq!(read(b"0"), Some(Duration::ZERO));
+        assert_eq!(read(b"1500"), Some(Duration::from_millis(1_500)));
+        assert_eq!(read(b"18446744073709551615"), Some(Duration::from_millis(u64::MAX)));
+        let bad: [&[u8]; 7] =
+            [b"", b"+1", b" 1", b"1.5", b"\xff", b"18446744073709551616", &[b'0'; 21]];
+        for header in bad {
+            assert_eq!(read(header), None, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_older_than_the_configuration_admits_says_so() {
+        let seconds = |n| Some(Duration::from_secs(n));
+        let is_too_old = |consistency, last_contact, age| {
+            let consul = config::Consul { consistency, ..fixtures::consul() };
+            let config = config::Config { consul, ..fixtures::config() };
+            let query = Query::new(&config, &fixtures::service("web"), None);
+            query.read(Ok(Response { last_contact, age, ..response(200, ONE) })).unwrap().is_too_old
+        };
+        let contact = |max_stale, header| {
+            is_too_old(Consistency::Stale { max_stale }, Some(header), Some(b"99".as_slice()))
+        };
+        assert!(contact(seconds(2), b"2001"));
+        assert!(!contact(seconds(2), b"2000"));
+        assert!(!contact(seconds(2), b"soon"));
+        assert!(!contact(None, b"99999"));
+        assert!(!is_too_old(Consistency::Stale { max_stale: seconds(2) }, None, None));
+
+        let age = |max_age, stale_if_error, header| {
+            let ages = CacheAges { max_age, stale_if_error };
+            is_too_old(Consistency::Cached(ages), Some(b"99999".as_slice()), Some(header))
+        };
+        assert!(age(seconds(2), None, b"3"));
+        assert!(!age(seconds(2), None, b"2"));
+        assert!(!age(seconds(2), seconds(60), b"60"));
+        assert!(age(seconds(2), seconds(60), b"61"));
+        assert!(!age(None, None, b"99999"));
+        assert!(!is_too_old(Consistency::Default, Some(b"99999"), Some(b"99999")));
+    }
+
+    #[test]
+    fn a_prepared_query_is_read_and_one_that_is_not_there_is_named() {
+        let prepared = PreparedQuery { name: "geo".into(), near: None, limit: None };
+        let service = config::Service { query: Some(prepared), ..fixtures::service("web") };
+        let query = Query::new(&fixtures::config(), &service, None);
+        let body = format!("{{\"Nodes\": {}}}", String::from_utf8_lossy(ONE));
+        let answer = query.read(Ok(response(200, body.as_bytes()))).unwrap();
+        assert_eq!((answer.index, answer.decoded.snapshot.len()), (ConsulIndex::new(7), 1));
+        assert_eq!(query.read(Ok(response(200, ONE))).unwrap_err().kind(), ErrorKind::BadBody);
+        let unknown = query.read(Ok(response(404, b"Query not found"))).unwrap_err();
+        assert_eq!(unknown.kind(), ErrorKind::ClientError);
+        assert!(unknown.to_string().contains("prepared query \"geo\""), "{unknown}");
     }
 
     #[test]
@@ -241,28 +334,6 @@ mod tests {
         assert_eq!(error(Response { index: None, ..response(200, ONE) }).0, ErrorKind::BadIndex);
         let bad = Response { index: Some(b"\xff"), ..response(200, ONE) };
         assert_eq!(error(bad).0, ErrorKind::BadIndex);
-    }
-
-    #[test]
-    fn nothing_but_nonsense_is_refused_where_it_would_take_endpoints_away() {
-        const NONSENSE: &[u8] = br#"[{"Service": {"Address": "db.internal", "Port": 80}}]"#;
-        let read = |body| query(None).read(Ok(response(200, body)));
-        let current = read(ONE).unwrap().decoded.snapshot;
-        let error =
-            read(NONSENSE).and_then(|answer| answer.instead_of(Some(&current))).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::BadBody);
-        assert!(error.to_string().contains("1 with a name"), "{error}");
-
-        let nothing = Snapshot::default();
-        for (body, current) in [
-            (NONSENSE, None),
-            (NONSENSE, Some(&nothing)),
-            (b"[]".as_slice(), Some(&current)),
-            (ONE, Some(&current)),
-        ] {
-            let answer = read(body).and_then(|answer| answer.instead_of(current));
-            assert!(answer.is_ok(), "{answer:?}");
-        }
     }
 
     #[test]

@@ -9,12 +9,16 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use crate::consul::query::Query;
+use crate::config::Consul;
+use crate::discovery::breaker::Position;
 use crate::discovery::event::{Command, Event, Expect};
+use crate::discovery::gate::Gate;
 use crate::discovery::letter::Letter;
 use crate::discovery::membership::Membership;
 use crate::discovery::scope::Scope;
+use crate::discovery::subject::Subject;
 use crate::discovery::tracker::Tracker;
+use crate::model::arena::Arena;
 use crate::model::service::{QueryKey, SourceId};
 use crate::rng::Rng;
 use crate::shared::head::Rank;
@@ -35,8 +39,15 @@ const START: Duration = Duration::from_secs(10);
 pub struct Agent {
     me: VmId,
     rng: Rng,
-    trackers: Vec<Tracker>,
-    sources: HashMap<QueryKey, SourceId>,
+    rank: Option<Rank>,
+    consul: Consul,
+    gate: Gate,
+    /// Where the breaker stands, as it was told last; none while no VM is told by this one.
+    told: Option<Position>,
+    trackers: Arena<SourceId, Tracker>,
+    sources: HashMap<QueryKey, Known>,
+    /// Sources that nobody uses any more; forgotten once what follows from that is carried out.
+    retired: Vec<SourceId>,
     membership: Membership,
     /// What other VMs are to be told, as soon as the list of members is loaded.
     post: Vec<Letter>,
@@ -45,30 +56,83 @@ pub struct Agent {
     out: VecDeque<Command>,
 }
 
+/// The source of a query, and how many services use it.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    source: SourceId,
+    users: usize,
+}
+
 impl Agent {
-    /// Starts with nothing known. The queries are those of the sources in their order, no two
+    /// Starts with nothing known. The subjects are those of the sources in their order, no two
     /// of which ask the same: no two services have one name, and no service has one
-    /// datacenter twice. `wait` is how long Consul may hold each. `rng` must be seeded differently in each VM:
-    /// the agent's identity is drawn from it.
-    pub fn new(queries: Vec<Query>, wait: Duration, mut rng: Rng) -> Self {
+    /// datacenter twice. `rng` must be seeded differently in each VM: the agent's identity is
+    /// drawn from it.
+    pub fn new(subjects: Vec<Subject>, consul: &Consul, mut rng: Rng) -> Self {
         let me = VmId(rng.next_u64());
-        let trackers: Vec<Tracker> = (0..=u16::MAX)
-            .zip(queries)
-            .map(|(id, query)| Tracker::new(me, SourceId(id), query, wait))
-            .collect();
-        let ids = (0..=u16::MAX).map(SourceId);
-        let sources = trackers.iter().map(Tracker::key).zip(ids).collect();
+        let (mut trackers, mut sources) = (Arena::new(), HashMap::new());
+        for subject in subjects {
+            let key = subject.query.key();
+            let source = trackers.add(|source| Tracker::new(me, source, subject, consul));
+            sources.extend(source.map(|source| (key, Known { source, users: 1 })));
+        }
         Self {
             me,
             rng,
+            rank: None,
+            consul: consul.clone(),
+            gate: Gate::new(consul),
+            told: None,
             trackers,
             sources,
+            retired: Vec::new(),
             membership: Membership::new(me),
             post: Vec::new(),
             started: None,
             period: FIRST_TICKS,
             out: VecDeque::new(),
         }
+    }
+
+    /// Begins to follow what a query asks for, for one more user; none where there are too many
+    /// sources. A query that is followed already keeps its source, and what is known of it is
+    /// told once more.
+    pub fn add(&mut self, subject: Subject, now: Time) -> Option<SourceId> {
+        if let Some(known) = self.sources.get_mut(&subject.query.key()) {
+            known.users += 1;
+            let source = known.source;
+            self.with_tracker(source, now, Tracker::tell_again);
+            return Some(source);
+        }
+        let (me, consul, key) = (self.me, &self.consul, subject.query.key());
+        let is_first_born = self.membership.is_first_born();
+        let source = self.trackers.add(|source| {
+            let tracker = Tracker::new(me, source, subject, consul);
+            if is_first_born { tracker } else { tracker.deferring() }
+        })?;
+        self.sources.insert(key, Known { source, users: 1 });
+        Some(source)
+    }
+
+    /// Follows a source for one user less, and forgets it after the last one: gives its lease
+    /// away, and frees what it has in shared data. Leads to loads and stores only.
+    pub fn remove(&mut self, source: SourceId, now: Time) {
+        let Some(key) = self.trackers.get(source).map(Tracker::key) else {
+            return;
+        };
+        if let Some(known) = self.sources.get_mut(&key) {
+            known.users = known.users.saturating_sub(1);
+            if known.users == 0 {
+                self.retired.push(source);
+                self.with_tracker(source, now, Tracker::retire);
+            }
+        }
+    }
+
+    /// Whether no VM was made before this one, as far as is known here: what all VMs could do
+    /// is its to do.
+    pub const fn is_first_born(&self) -> bool {
+        self.membership.is_first_born()
     }
 
     /// Who this VM is to the others.
@@ -88,16 +152,19 @@ impl Agent {
 
     /// Whether this VM asks Consul for any of its sources.
     pub fn is_fetcher(&self) -> bool {
-        self.trackers.iter().any(Tracker::is_fetcher)
+        self.trackers.values().any(Tracker::is_fetcher)
     }
 
     /// The trackers, in the order of the sources.
-    pub fn trackers(&self) -> &[Tracker] {
-        &self.trackers
+    pub fn trackers(&self) -> Vec<&Tracker> {
+        self.trackers.values().collect()
     }
 
     /// The next command, until there is none.
     pub fn poll_command(&mut self) -> Option<Command> {
+        if self.out.is_empty() {
+            self.forget_retired();
+        }
         self.out.pop_front()
     }
 
@@ -106,7 +173,8 @@ impl Agent {
         match event {
             Event::Tick(rank) => self.on_tick(rank, now),
             Event::Woken(message) => self.on_woken(message, now),
-            Event::Missed(source) => self.with_tracker(source, now, Tracker::peek),
+            Event::Missed(source) => self.with_tracker(source, now, Tracker::on_missed),
+            Event::Found(source) => self.on_found(source, now),
             Event::Suspected(source) => self.with_tracker(source, now, Tracker::on_suspected),
             Event::Leaving => self.on_leaving(now),
             Event::QueueRegistered(queue) => {
@@ -138,21 +206,28 @@ impl Agent {
                 self.with_tracker(call.source, now, |tracker, scope| {
                     tracker.on_answer(call.query, answer, scope);
                 });
+                self.tell_of_breaker();
             }
         }
     }
 
     fn on_tick(&mut self, rank: Rank, now: Time) {
+        self.rank = Some(rank);
+        self.membership.on_born(rank.born);
         if self.membership.needs_queue() {
             self.out.push_back(Command::RegisterQueue(self.me.queue_name()));
         }
         self.look_at_members(now);
-        let Self { trackers, rng, out, post, .. } = self;
-        for tracker in trackers.iter_mut() {
-            tracker.on_tick(rank, &mut Scope { now, rng, out, post });
+        let Self { trackers, gate, rng, out, post, .. } = self;
+        gate.on_tick(now, rng);
+        for (_, tracker) in trackers.iter_mut() {
+            tracker.on_tick(rank, &mut Scope { now, gate, rng, out, post });
         }
+        self.let_through(now);
+        self.tell_of_breaker();
         let started = *self.started.get_or_insert(now);
-        let starting = now.since(started) < START && !self.trackers.iter().all(Tracker::is_settled);
+        let starting =
+            now.since(started) < START && !self.trackers.values().all(Tracker::is_settled);
         let period = if starting { FIRST_TICKS } else { TICK };
         if period != self.period {
             self.period = period;
@@ -160,10 +235,49 @@ impl Agent {
         }
     }
 
+    /// Lets those ask whose turn has come.
+    fn let_through(&mut self, now: Time) {
+        while let Some((source, lane)) = self.gate.poll_turn(now) {
+            self.with_tracker(source, now, Tracker::on_turn);
+            self.gate.dismiss(source, lane);
+        }
+    }
+
+    /// Tells where the breaker stands when that has changed, and when this VM begins to ask:
+    /// whoever asked before may have told of another one.
+    fn tell_of_breaker(&mut self) {
+        let (position, datacenter) = self.gate.position();
+        let is_asking = self.trackers.values().any(Tracker::is_fetcher);
+        if !is_asking {
+            self.told = None;
+        } else if self.told != Some(position) {
+            let before = self.told.replace(position);
+            let datacenter = datacenter.map(Into::into);
+            self.out.push_back(Command::Breaker { position, before, datacenter });
+        }
+    }
+
+    fn on_found(&mut self, source: SourceId, now: Time) {
+        match self.rank.filter(|_| self.membership.is_first_born()) {
+            Some(rank) => self.with_tracker(source, now, |tracker, scope| {
+                tracker.on_tick(rank, scope);
+            }),
+            None => self.with_tracker(source, now, Tracker::peek),
+        }
+    }
+
+    fn forget_retired(&mut self) {
+        for source in self.retired.drain(..) {
+            if let Some(tracker) = self.trackers.remove(source) {
+                self.sources.remove(&tracker.key());
+            }
+        }
+    }
+
     fn on_leaving(&mut self, now: Time) {
-        let Self { trackers, rng, out, post, .. } = self;
-        for tracker in trackers.iter_mut() {
-            tracker.leave(&mut Scope { now, rng, out, post });
+        let Self { trackers, gate, rng, out, post, .. } = self;
+        for (_, tracker) in trackers.iter_mut() {
+            tracker.leave(&mut Scope { now, gate, rng, out, post });
         }
         self.membership.leave();
         self.out.push_back(Command::Load(Key::Members));
@@ -189,12 +303,13 @@ impl Agent {
     fn on_members(&mut self, value: Option<(&[u8], Cas)>) {
         // A list that cannot be read is a list without us.
         let members = value.and_then(|(bytes, _)| Members::decode(bytes).ok()).unwrap_or_default();
+        self.membership.on_members(&members);
         let post = core::mem::take(&mut self.post);
         if post.is_empty() {
             self.review_members(&members, value.map(|(_, cas)| cas));
         }
         for member in self.membership.others(&members) {
-            let letters = post.iter().filter(|letter| letter.is_for(member));
+            let letters = post.iter().filter(|letter| letter.is_for(member, &members));
             self.out.extend(letters.map(|letter| Command::Wake {
                 queue: member.queue,
                 message: letter.message.encode(),
@@ -219,7 +334,7 @@ impl Agent {
         now: Time,
         act: impl FnOnce(&mut Tracker, &mut Scope<'_>),
     ) {
-        if let Some(&source) = self.sources.get(&query) {
+        if let Some(&Known { source, .. }) = self.sources.get(&query) {
             self.with_tracker(source, now, act);
         }
     }
@@ -230,121 +345,12 @@ impl Agent {
         now: Time,
         act: impl FnOnce(&mut Tracker, &mut Scope<'_>),
     ) {
-        let Self { trackers, rng, out, post, .. } = self;
-        if let Some(tracker) = trackers.get_mut(usize::from(source.0)) {
-            act(tracker, &mut Scope { now, rng, out, post });
+        let Self { trackers, gate, rng, out, post, .. } = self;
+        if let Some(tracker) = trackers.get_mut(source) {
+            act(tracker, &mut Scope { now, gate, rng, out, post });
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Config;
-    use crate::consul::response::{CallFailure, Response};
-    use crate::discovery::event::CallId;
-    use crate::shared::head::{Head, Term};
-    use crate::shared::members::Member;
-    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    const SOURCE: SourceId = SourceId(0);
-    const RANK: Rank = Rank { serving: true, born: 5 };
-    const OWNER: Member = Member { vm: VmId(7), queue: QueueId(70) };
-
-    fn agent() -> (Agent, QueryKey) {
-        let json = br#"{"consul": {"cluster": "consul"}, "services": [{"name": "web"}]}"#;
-        let config = Config::parse(json).unwrap();
-        let query = Query::new(&config, &config.services[0], None);
-        let key = query.key();
-        (Agent::new(vec![query], config.consul.wait, Rng::new(1)), key)
-    }
-
-    /// What follows from an event.
-    fn after(agent: &mut Agent, event: Event<'_>, seconds: u64) -> Vec<Command> {
-        agent.handle_event(event, Time::from_start(Duration::from_secs(seconds)));
-        core::iter::from_fn(|| agent.poll_command()).collect()
-    }
-
-    fn loaded(key: Key, bytes: &[u8]) -> Event<'_> {
-        Event::Loaded { key, value: Some((bytes, Cas(1))) }
-    }
-
-    fn calls(commands: &[Command]) -> Vec<CallId> {
-        let call = |command: &Command| match command {
-            Command::Call { call, .. } => Some(*call),
-            _ => None,
-        };
-        commands.iter().filter_map(call).collect()
-    }
-
-    fn head(owner: VmId, rank: Rank) -> Vec<u8> {
-        Head { owner, term: Term(1), rank, published: None, age: Duration::ZERO }.encode()
-    }
-
-    /// Lets the agent win the lease and publish what Consul answers; its next query blocks.
-    fn fetch(agent: &mut Agent, key: QueryKey) {
-        let won = || Event::Stored { key: Key::Head(key), written: true };
-        after(agent, Event::Tick(RANK), 0);
-        after(agent, Event::Loaded { key: Key::Head(key), value: None }, 0);
-        let asked = calls(&after(agent, won(), 0));
-        let answer = Response {
-            status: 200,
-            from_envoy: false,
-            index: Some(b"7"),
-            filtered_by_acls: false,
-            body: b"[]",
-        };
-        let stored = after(agent, Event::Answered { call: asked[0], answer: Ok(answer) }, 1);
-        let record = stored.iter().find_map(|command| match command {
-            Command::Store { key, .. } => Some(*key),
-            _ => None,
-        });
-        after(agent, Event::Stored { key: record.unwrap(), written: true }, 1);
-        let head = head(agent.id(), RANK);
-        after(agent, loaded(Key::Head(key), &head), 1);
-        assert_eq!(calls(&after(agent, won(), 1)).len(), 1);
-    }
-
-    #[test]
-    fn a_follower_tells_the_fetcher_alone_and_asks_nothing_itself() {
-        let (mut agent, key) = agent();
-        let head = head(OWNER.vm, Rank { serving: false, born: 1 });
-        after(&mut agent, Event::Tick(RANK), 0);
-        assert!(after(&mut agent, Event::Suspected(SOURCE), 0).is_empty(), "no fetcher is known");
-        after(&mut agent, loaded(Key::Head(key), &head), 0);
-
-        let wanted = after(&mut agent, Event::Suspected(SOURCE), 0);
-        assert!(matches!(wanted[..], [Command::Load(Key::Members)]), "{wanted:?}");
-        let mut members = Members::default();
-        members.add(Member { vm: agent.id(), queue: QueueId(10) });
-        members.add(Member { vm: VmId(8), queue: QueueId(80) });
-        members.add(OWNER);
-        let sent = after(&mut agent, loaded(Key::Members, &members.encode()), 0);
-        let [Command::Wake { queue, message }] = &sent[..] else { panic!("{sent:?}") };
-        assert_eq!(*queue, OWNER.queue);
-        assert_eq!(Message::decode(message), Ok(Message::Suspicion(key)));
-        assert!(after(&mut agent, Event::Suspected(SOURCE), 0).is_empty(), "once a second");
-
-        let told = Message::Suspicion(key).encode();
-        assert!(after(&mut agent, Event::Woken(&told), 0).is_empty(), "it does not fetch");
-    }
-
-    #[test]
-    fn a_fetcher_asks_for_itself_at_its_tick_and_for_others_at_once() {
-        let (mut agent, key) = agent();
-        fetch(&mut agent, key);
-        assert!(after(&mut agent, Event::Suspected(SOURCE), 2).is_empty(), "not in a request");
-        after(&mut agent, Event::Tick(RANK), 2);
-        let head = head(agent.id(), RANK);
-        after(&mut agent, loaded(Key::Head(key), &head), 2);
-        let renewed = Event::Stored { key: Key::Head(key), written: true };
-        let extra = calls(&after(&mut agent, renewed, 2));
-        assert_eq!(extra.len(), 1);
-        let failed = Event::Answered { call: extra[0], answer: Err(CallFailure::NoAnswer) };
-        after(&mut agent, failed, 2);
-
-        let told = Message::Suspicion(key).encode();
-        assert_eq!(calls(&after(&mut agent, Event::Woken(&told), 8)).len(), 1);
-    }
-}
+mod tests;

@@ -38,15 +38,14 @@ impl Contact {
         let recovered = self.failing.take().map(|_| Notice::Recovered(failures));
         let is_other = core::mem::replace(&mut self.dropped, dropped) != dropped;
         let left_out = is_other.then_some(Notice::Dropped(dropped));
-        [Some(Notice::Called(Ok(()))), recovered, left_out].into_iter().flatten()
+        [recovered, left_out].into_iter().flatten()
     }
 
     /// Takes an error.
-    pub(super) fn on_error(&mut self, error: QueryError) -> impl Iterator<Item = Notice> + use<> {
+    pub(super) fn on_error(&mut self, error: QueryError) -> Option<Notice> {
         let kind = error.kind();
         let is_other = self.failing.replace(kind) != Some(kind);
-        let failing = is_other.then_some(Notice::Failing(error));
-        [Some(Notice::Called(Err(kind))), failing].into_iter().flatten()
+        is_other.then_some(Notice::Failing(error))
     }
 
     /// Forgets what the operator was told: whoever fetches next begins with nothing wrong and
@@ -74,21 +73,20 @@ mod tests {
     #[test]
     fn an_error_and_its_end_are_told_once() {
         let mut contact = Contact::default();
-        let answered = "consul answered";
-        assert_eq!(texts(contact.on_answer(Dropped::default(), 0, at(0))), [answered]);
-        assert_eq!(texts(contact.on_error(QueryError::NoAnswer)).len(), 2);
-        assert_eq!(texts(contact.on_error(QueryError::NoAnswer)).len(), 1);
-        assert_eq!(texts(contact.on_error(QueryError::MissingIndex)).len(), 2, "another error");
+        assert_eq!(contact.on_answer(Dropped::default(), 0, at(0)).count(), 0);
+        assert!(contact.on_error(QueryError::NoAnswer).is_some());
+        assert!(contact.on_error(QueryError::NoAnswer).is_none());
+        assert!(contact.on_error(QueryError::MissingIndex).is_some(), "another error");
         let recovered = Notice::Recovered(3).to_string();
-        assert_eq!(texts(contact.on_answer(Dropped::default(), 3, at(1))), [answered, &recovered]);
-        assert_eq!(texts(contact.on_answer(Dropped::default(), 0, at(2))), [answered]);
+        assert_eq!(texts(contact.on_answer(Dropped::default(), 3, at(1))), [recovered]);
+        assert_eq!(contact.on_answer(Dropped::default(), 0, at(2)).count(), 0);
     }
 
     #[test]
     fn what_is_left_out_is_told_when_it_changes_and_anew_after_the_end() {
         let mut contact = Contact::default();
         let dropped = Dropped { bad_port: 1, ..Dropped::default() };
-        let told = |contact: &mut Contact| texts(contact.on_answer(dropped, 0, at(0))).len() == 2;
+        let told = |contact: &mut Contact| contact.on_answer(dropped, 0, at(0)).count() == 1;
         assert!(told(&mut contact));
         assert!(!told(&mut contact));
         contact.end();
@@ -101,7 +99,7 @@ mod tests {
         assert_eq!(contact.age(at(9)), None);
         contact.begin(Some(Duration::from_secs(5)), at(10));
         assert_eq!(contact.age(at(12)), Some(Duration::from_secs(7)));
-        assert_eq!(contact.on_answer(Dropped::default(), 0, at(20)).count(), 1);
+        assert_eq!(contact.on_answer(Dropped::default(), 0, at(20)).count(), 0);
         assert_eq!(contact.age(at(21)), Some(Duration::from_secs(1)));
     }
 }

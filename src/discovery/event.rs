@@ -4,6 +4,8 @@ use core::time::Duration;
 
 use crate::consul::query::Request;
 use crate::consul::response::{CallFailure, Response};
+use crate::discovery::breaker::Position;
+use crate::discovery::circuit::Datacenter;
 use crate::discovery::notice::Notice;
 use crate::discovery::watch::QueryId;
 use crate::model::service::SourceId;
@@ -29,9 +31,13 @@ pub enum Event<'a> {
     /// This VM's queue had this message.
     Woken(&'a [u8]),
     /// A request needs this source, and it is not resolved here: look whether another VM
-    /// has published it. Leads to loads and an install, never to a callout or a claim, so
-    /// that it may be handled while a request is.
+    /// has published it, and let it be read before others. Leads to loads, an install and a
+    /// message at most, never to a callout or a claim, so that it may be handled while a request
+    /// is.
     Missed(SourceId),
+    /// This source was found while running: look at it at once. The first-born VM claims its
+    /// lease, which may lead to a callout; the others look whether it is published.
+    Found(SourceId),
     /// A request could not reach an endpoint of this source: let Consul be asked once more,
     /// for it is likely to know. Rate-limited, so every such request may say so. Leads to a
     /// load and a message at most, never to a callout, so that it may be handled while a
@@ -135,6 +141,16 @@ pub enum Command {
         source: SourceId,
         /// What has happened.
         notice: Notice,
+    },
+    /// Tell the operator where the circuit breaker towards Consul stands: of those of several
+    /// datacenters the one that is furthest from closed.
+    Breaker {
+        /// Where it stands.
+        position: Position,
+        /// Where it stood when this VM told of it last; none: this VM begins to.
+        before: Option<Position>,
+        /// Whose it is, where it is not closed.
+        datacenter: Datacenter,
     },
     /// Tick at this period from now on.
     SetTickPeriod(Duration),

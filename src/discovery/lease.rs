@@ -20,6 +20,9 @@ pub const PERIOD: Duration = Duration::from_secs(3);
 /// How often the owner gives one.
 pub const RENEWAL: Duration = Duration::from_secs(1);
 
+/// How long a VM that is not the first choice leaves a lease that nobody has to others.
+pub const PATIENCE: Duration = Duration::from_millis(500);
+
 /// One VM's part in the lease of one service.
 #[derive(Debug)]
 pub struct Lease {
@@ -31,6 +34,8 @@ pub struct Lease {
 enum State {
     /// No head was seen yet.
     Unseen,
+    /// Nobody has the lease, and another VM is the one to take it; since the first look.
+    Deferring { since: Option<Time> },
     /// Another VM owns the lease; its head has not changed since then.
     Following { cas: Cas, since: Time },
     /// This VM's claim is being written.
@@ -71,11 +76,21 @@ impl Lease {
         Self { me, state: State::Unseen }
     }
 
+    /// Starts as a VM that leaves a lease that nobody has to others for [`PATIENCE`]: where a service is
+    /// found while running, all VMs come to know of it within moments, and each claim would be
+    /// followed by a read of Consul.
+    pub const fn deferring(me: VmId) -> Self {
+        Self { me, state: State::Deferring { since: None } }
+    }
+
     /// The term in which this VM fetches, if it does.
     pub const fn term(&self) -> Option<Term> {
         match self.state {
             State::Leading { term, .. } => Some(term),
-            State::Unseen | State::Following { .. } | State::Claiming { .. } => None,
+            State::Unseen
+            | State::Deferring { .. }
+            | State::Following { .. }
+            | State::Claiming { .. } => None,
         }
     }
 
@@ -86,6 +101,13 @@ impl Lease {
 
     /// Judges the head as it stands now; `None` when there is none, or none that can be read.
     pub fn on_head(&mut self, head: Option<(&Head, Cas)>, rank: Rank, now: Time) -> Verdict {
+        let is_free = head.is_none_or(|(head, _)| head.rank == Rank::LEAVING);
+        if let State::Deferring { since } = &mut self.state
+            && is_free
+            && now.since(*since.get_or_insert(now)) < PATIENCE
+        {
+            return Verdict::Follow;
+        }
         let Some((head, cas)) = head else {
             // A head that has gone took its terms with it; ours was the last that we know.
             let term = self.term().unwrap_or_default().next();
@@ -111,7 +133,10 @@ impl Lease {
                     self.follow(head, rank)
                 }
             }
-            State::Claiming { .. } | State::Unseen | State::Following { .. } => {
+            State::Claiming { .. }
+            | State::Unseen
+            | State::Deferring { .. }
+            | State::Following { .. } => {
                 self.state = State::Following { cas, since: now };
                 self.follow(head, rank)
             }
@@ -155,7 +180,7 @@ mod tests {
     const BUSY: Rank = Rank { serving: true, born: 5 };
 
     fn head(owner: VmId, term: u64, rank: Rank) -> Head {
-        Head { owner, term: Term(term), rank, published: None, age: Duration::ZERO }
+        Head { owner, term: Term(term), rank, published: None, age: Duration::ZERO, listed: 0 }
     }
 
     fn at(milliseconds: u64) -> Time {
@@ -184,6 +209,24 @@ mod tests {
         lease.on_claimed(false, at(0));
         let theirs = head(OTHER, 1, IDLE);
         assert_eq!(lease.on_head(Some((&theirs, Cas(4))), IDLE, at(10)), Verdict::Follow);
+    }
+
+    #[test]
+    fn one_that_defers_takes_a_free_lease_only_after_a_while_and_follows_whoever_was_faster() {
+        let left = head(OTHER, 3, Rank::LEAVING);
+        for (free, term) in [(None, Term(1)), (Some((&left, Cas(4))), Term(4))] {
+            let mut lease = Lease::deferring(ME);
+            assert_eq!(lease.on_head(free, IDLE, at(1_000)), Verdict::Follow);
+            assert_eq!(lease.on_head(free, IDLE, at(1_499)), Verdict::Follow);
+            assert!(!lease.is_settled());
+            let verdict = lease.on_head(free, IDLE, at(1_500));
+            assert!(matches!(verdict, Verdict::Claim(its, _) if its == term), "{verdict:?}");
+        }
+        let mut lease = Lease::deferring(ME);
+        let theirs = head(OTHER, 1, Rank { born: 1, ..IDLE });
+        assert_eq!(lease.on_head(None, IDLE, at(0)), Verdict::Follow);
+        assert_eq!(lease.on_head(Some((&theirs, Cas(4))), IDLE, at(10)), Verdict::Follow);
+        assert!(lease.is_settled());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A message on its way to other VMs.
 
 use crate::shared::key::VmId;
-use crate::shared::members::Member;
+use crate::shared::members::{Member, Members};
 use crate::shared::message::Message;
 
 /// A message and whom it is for; sent once the list of members is loaded, which tells their
@@ -21,14 +21,17 @@ pub enum Recipient {
     Everyone,
     /// One of them.
     One(VmId),
+    /// Those of the VM that was made first.
+    FirstBorn,
 }
 
 impl Letter {
-    /// Whether it is for this member.
-    pub(super) fn is_for(&self, member: Member) -> bool {
+    /// Whether it is for this one of the members.
+    pub(super) fn is_for(&self, member: Member, members: &Members) -> bool {
         match self.to {
             Recipient::Everyone => true,
             Recipient::One(vm) => vm == member.vm,
+            Recipient::FirstBorn => members.first_born() == Some(member.born),
         }
     }
 }

@@ -23,6 +23,8 @@ const DEAD_AFTER: u8 = 3;
 pub struct Membership {
     me: VmId,
     queue: Option<QueueId>,
+    born: Option<u64>,
+    is_first_born: bool,
     next_look: Time,
     silent: HashMap<VmId, u8>,
     leaving: bool,
@@ -31,7 +33,15 @@ pub struct Membership {
 impl Membership {
     /// Starts without a queue.
     pub fn new(me: VmId) -> Self {
-        Self { me, queue: None, next_look: Time::ZERO, silent: HashMap::new(), leaving: false }
+        Self {
+            me,
+            queue: None,
+            born: None,
+            is_first_born: false,
+            next_look: Time::ZERO,
+            silent: HashMap::new(),
+            leaving: false,
+        }
     }
 
     /// Whether this VM's queue is still to be registered.
@@ -42,6 +52,17 @@ impl Membership {
     /// Takes the queue that was registered.
     pub const fn on_queue(&mut self, queue: QueueId) {
         self.queue = Some(queue);
+    }
+
+    /// Learns when this VM was made.
+    pub const fn on_born(&mut self, born: u64) {
+        self.born = Some(born);
+    }
+
+    /// Whether no member's VM was made before this one: it is, as far as anyone can tell, the
+    /// main thread's, and does what needs doing once.
+    pub const fn is_first_born(&self) -> bool {
+        self.is_first_born
     }
 
     /// The queue, once it is registered.
@@ -68,9 +89,15 @@ impl Membership {
         self.next_look = Time::ZERO;
     }
 
+    /// Sees who is there.
+    pub fn on_members(&mut self, members: &Members) {
+        let first = members.first_born();
+        self.is_first_born = self.born.is_some_and(|born| first.is_none_or(|first| born <= first));
+    }
+
     /// What the list should be instead of `members`, if anything: with this VM, without the dead.
     pub fn review(&mut self, members: &Members) -> Option<Members> {
-        let queue = self.queue?;
+        let (queue, born) = (self.queue?, self.born?);
         let mut dead: Vec<VmId> = members
             .iter()
             .map(|member| member.vm)
@@ -86,7 +113,7 @@ impl Membership {
         let mut better = members.clone();
         better.remove(&dead);
         if !self.leaving {
-            better.add(Member { vm: self.me, queue });
+            better.add(Member { vm: self.me, queue, born });
         }
         Some(better)
     }
@@ -120,13 +147,14 @@ mod tests {
     fn with_queue() -> Membership {
         let mut membership = Membership::new(ME);
         membership.on_queue(QueueId(10));
+        membership.on_born(1);
         membership
     }
 
     fn both() -> Members {
         let mut members = Members::default();
-        members.add(Member { vm: ME, queue: QueueId(10) });
-        members.add(Member { vm: OTHER, queue: QueueId(20) });
+        members.add(Member { vm: ME, queue: QueueId(10), born: 1 });
+        members.add(Member { vm: OTHER, queue: QueueId(20), born: 2 });
         members
     }
 
@@ -136,6 +164,17 @@ mod tests {
         let members = membership.review(&Members::default()).unwrap();
         assert!(members.contains(ME));
         assert_eq!(membership.review(&members), None);
+    }
+
+    #[test]
+    fn the_first_born_knows_it_once_it_has_seen_the_others() {
+        let mut membership = with_queue();
+        assert!(!membership.is_first_born(), "it has not looked yet");
+        membership.on_members(&both());
+        assert!(membership.is_first_born());
+        membership.on_born(2);
+        membership.on_members(&both());
+        assert!(!membership.is_first_born());
     }
 
     #[test]

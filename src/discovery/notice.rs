@@ -7,6 +7,8 @@ use log::Level;
 
 use crate::consul::dropped::Dropped;
 use crate::consul::error::{ErrorKind, QueryError};
+use crate::discovery::doubt::Doubt;
+use crate::discovery::guard::Resolution;
 use crate::model::snapshot::Change;
 use crate::shared::CodecError;
 use crate::shared::head::Term;
@@ -46,6 +48,11 @@ pub enum Notice {
         /// How many endpoints are published.
         endpoints: usize,
     },
+    /// An answer lists fewer instances than before, and is not used before it is confirmed.
+    /// Counted, shown and logged.
+    Doubted(Doubt),
+    /// What has become of a doubted answer. Counted where it was refuted, shown, and logged.
+    Resolved(Resolution),
     /// Shared data holds something that this version cannot read. Logged.
     Unreadable(CodecError),
 }
@@ -58,13 +65,17 @@ impl Notice {
             Self::Elected(_) | Self::Deposed | Self::Recovered(_) | Self::Published { .. } => {
                 Some(Level::Info)
             }
+            Self::Resolved(Resolution::Confirmed) => Some(Level::Info),
             // An instance that is out of service is no reason to worry.
             Self::Dropped(dropped) if dropped.total() + dropped.denied.count == 0 => {
                 Some(Level::Info)
             }
-            Self::FetcherLost | Self::Failing(_) | Self::Dropped(_) | Self::Unreadable(_) => {
-                Some(Level::Warn)
-            }
+            Self::FetcherLost
+            | Self::Failing(_)
+            | Self::Dropped(_)
+            | Self::Doubted(_)
+            | Self::Resolved(Resolution::Refuted | Resolution::Expired)
+            | Self::Unreadable(_) => Some(Level::Warn),
         }
     }
 }
@@ -98,6 +109,21 @@ impl fmt::Display for Notice {
             Self::Age { age, endpoints } => {
                 write!(f, "{endpoints} endpoints, confirmed {} ms ago", age.as_millis())
             }
+            Self::Doubted(doubt) => write!(
+                f,
+                "{doubt}: the endpoints stay as they are until a fresh, consistent read confirms it"
+            ),
+            Self::Resolved(Resolution::Refuted) => f.write_str(
+                "a fresh, consistent read lists more instances than the answer that was doubted, \
+                 and is used",
+            ),
+            Self::Resolved(Resolution::Confirmed) => {
+                f.write_str("a fresh, consistent read confirms what was doubted, and is used")
+            }
+            Self::Resolved(Resolution::Expired) => f.write_str(
+                "nothing has contradicted the answer that was doubted (shrink_guard.hold is over), \
+                 and it is used",
+            ),
             Self::Unreadable(error) => write!(f, "{error}; it is replaced"),
         }
     }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Jitter};
 use crate::rng::Rng;
 use crate::time::Time;
 use crate::token_bucket::TokenBucket;
@@ -39,8 +39,8 @@ impl Pace {
         Self {
             changes: TokenBucket::new(burst, interval),
             repeats: 0,
-            something: Backoff::new(FIRST_REPEAT, LONGEST_REPEAT),
-            nothing: Backoff::new(FIRST_REPEAT, LONGEST_REPEAT_OF_NOTHING),
+            something: Backoff::new(FIRST_REPEAT, LONGEST_REPEAT, Jitter::Equal),
+            nothing: Backoff::new(FIRST_REPEAT, LONGEST_REPEAT_OF_NOTHING, Jitter::Equal),
         }
     }
 

@@ -56,10 +56,7 @@ pub(super) enum Next<'a> {
 /// The versions whose places no head points to any more, once `term` has published: both
 /// places of the term that had published before, if it was another one.
 pub(super) fn obsolete(before: Option<Version>, term: Term) -> impl Iterator<Item = Version> {
-    before.filter(|before| before.term != term).into_iter().flat_map(|before| {
-        let next = Version { generation: before.generation.wrapping_add(1), ..before };
-        [before, next]
-    })
+    before.filter(|before| before.term != term).into_iter().flat_map(Version::places)
 }
 
 fn after(version: Option<Version>) -> u64 {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::discovery::event::{Command, Expect};
+use crate::discovery::gate::Gate;
 use crate::discovery::letter::Letter;
 use crate::rng::Rng;
 use crate::shared::key::Key;
@@ -12,6 +13,8 @@ use crate::time::Time;
 pub struct Scope<'a> {
     /// The moment.
     pub now: Time,
+    /// The way of all calls to Consul.
+    pub gate: &'a mut Gate,
     /// Randomness.
     pub rng: &'a mut Rng,
     /// What is to be done.

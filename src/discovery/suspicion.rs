@@ -57,7 +57,7 @@ mod tests {
     const KEY: QueryKey = QueryKey(7);
 
     fn head(owner: VmId, rank: Rank) -> Head {
-        Head { owner, term: Term(1), rank, published: None, age: Duration::ZERO }
+        Head { owner, term: Term(1), rank, published: None, age: Duration::ZERO, listed: 0 }
     }
 
     fn idle(owner: VmId) -> Head {

@@ -8,19 +8,19 @@
 
 use core::time::Duration;
 
-use crate::consul::dropped::Dropped;
+use crate::config::Consul;
 use crate::consul::query::Query;
-use crate::consul::response::{CallFailure, Response};
+use crate::discovery::circuit::Datacenter;
 use crate::discovery::contact::Contact;
-use crate::discovery::event::{CallId, Command, Expect};
+use crate::discovery::event::{Command, Expect};
 use crate::discovery::lease::{Lease, Vacancy, Verdict};
 use crate::discovery::letter::{Letter, Recipient};
 use crate::discovery::notice::Notice;
-use crate::discovery::outcome::Outcome;
 use crate::discovery::publication::{Next, Publication, obsolete};
 use crate::discovery::scope::Scope;
+use crate::discovery::subject::Subject;
 use crate::discovery::suspicion::Suspicion;
-use crate::discovery::watch::{QueryId, Watch};
+use crate::discovery::watch::Watch;
 use crate::model::service::{QueryKey, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::shared::head::{Head, Rank, Term};
@@ -28,12 +28,16 @@ use crate::shared::key::{Cas, Key, VmId};
 use crate::shared::message::Message;
 use crate::shared::record::{Record, Version};
 
+mod asking;
+mod retirement;
+
 /// One source, as one VM sees it.
 #[derive(Debug)]
 pub struct Tracker {
     source: SourceId,
     me: VmId,
     query: Query,
+    datacenter: Datacenter,
     lease: Lease,
     watch: Watch,
     /// Why the head was asked for.
@@ -44,6 +48,8 @@ pub struct Tracker {
     publication: Publication,
     contact: Contact,
     suspicion: Suspicion,
+    /// Whether the head that this VM fetches under points to a record.
+    is_published: bool,
     /// The head whose age was told last.
     told_age_of: Option<Cas>,
 }
@@ -59,6 +65,8 @@ enum Look {
     Commit,
     /// To give the lease away.
     Leave,
+    /// To give it away, and leave nothing behind that takes room.
+    Retire,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -67,25 +75,33 @@ enum Write {
     Renewal,
     Commit { before: Option<Version> },
     Leave,
+    Retire { before: Option<Version> },
 }
 
 impl Tracker {
     /// Starts with nothing known.
-    pub fn new(me: VmId, source: SourceId, query: Query, wait: Duration) -> Self {
+    pub fn new(me: VmId, source: SourceId, subject: Subject, consul: &Consul) -> Self {
         Self {
             source,
             me,
-            query,
+            query: subject.query,
+            datacenter: subject.datacenter,
             lease: Lease::new(me),
-            watch: Watch::new(wait),
+            watch: Watch::new(consul.wait, consul.resync, subject.guard),
             look: Look::Peek,
             write: Write::Renewal,
             installed: None,
             publication: Publication::default(),
             contact: Contact::default(),
             suspicion: Suspicion::new(me),
+            is_published: false,
             told_age_of: None,
         }
+    }
+
+    /// The same, leaving a lease that nobody has to others for a while.
+    pub fn deferring(self) -> Self {
+        Self { lease: Lease::deferring(self.me), ..self }
     }
 
     /// The key of what it asks Consul.
@@ -131,14 +147,8 @@ impl Tracker {
     /// Takes another VM's suspicion; one that fetches no longer is the wrong one to tell.
     pub fn on_told_of_suspicion(&mut self, scope: &mut Scope<'_>) {
         self.watch.on_suspicion(scope.now);
+        self.hurry(scope);
         self.ask_if_due(scope);
-    }
-
-    /// Gives the lease away, if it is ours: this VM's configuration is in use no longer.
-    pub fn leave(&mut self, scope: &mut Scope<'_>) {
-        if self.is_fetcher() {
-            self.load_head(Look::Leave, scope);
-        }
     }
 
     /// Takes the head as it stands.
@@ -158,7 +168,7 @@ impl Tracker {
             Look::Peek => {}
             Look::Check { rank } => self.check(head.as_ref(), cas, expect, rank, scope),
             Look::Commit => return self.commit(head.as_ref(), expect, scope),
-            Look::Leave => return self.give_away(head.as_ref(), expect, scope),
+            Look::Leave | Look::Retire => return self.give_away(head.as_ref(), expect, scope),
         }
         // What an owner that has left published is nobody's to vouch for, and may be of any age.
         let current = head.filter(|head| head.rank != Rank::LEAVING);
@@ -205,7 +215,9 @@ impl Tracker {
             // Somebody has taken the lease between the load and the store.
             Write::Renewal => self.depose(scope),
             Write::Commit { before } => self.on_committed(written, before, scope),
-            Write::Leave => {}
+            Write::Retire { before } if written => self.free_records(before, scope),
+            // Else somebody has the lease already, and what is there is theirs.
+            Write::Leave | Write::Retire { .. } => {}
         }
     }
 
@@ -214,37 +226,6 @@ impl Tracker {
         if self.publication.is_under_way() {
             self.load_head(Look::Commit, scope);
         }
-    }
-
-    /// Takes what Consul answered.
-    pub fn on_answer(
-        &mut self,
-        id: QueryId,
-        answer: Result<Response<'_>, CallFailure>,
-        scope: &mut Scope<'_>,
-    ) {
-        let Some(term) = self.lease.term() else {
-            return;
-        };
-        let answer = self.query.read(answer);
-        let dropped = answer.as_ref().ok().map(|answer| answer.decoded.dropped);
-        let failures = self.watch.failures();
-        let current = self.installed.as_ref().map(|installed| &installed.snapshot);
-        match self.watch.on_answer(id, answer, current, scope.now, scope.rng) {
-            Outcome::Late => return,
-            Outcome::Failed(error) => {
-                let told = self.contact.on_error(error);
-                return told.for_each(|notice| self.notice(notice, scope));
-            }
-            Outcome::Wasted(kind) => return self.notice(Notice::Called(Err(kind)), scope),
-            Outcome::Older | Outcome::Reread => self.notice(Notice::Called(Ok(())), scope),
-            Outcome::Unchanged => self.on_good_answer(dropped, failures, scope),
-            Outcome::Changed(snapshot) => {
-                self.on_good_answer(dropped, failures, scope);
-                self.publish(term, snapshot, scope);
-            }
-        }
-        self.ask_if_due(scope);
     }
 
     fn check(
@@ -274,22 +255,14 @@ impl Tracker {
                     self.installed.is_none() && head.is_some_and(|head| head.rank == Rank::LEAVING);
                 let published = published.filter(|_| !is_stale);
                 self.write = Write::Claim { vacancy };
+                self.is_published = published.is_some();
                 self.contact.begin(published.map(|_| age), scope.now);
+                let listed = head.filter(|_| published.is_some()).map_or(0, |head| head.listed);
+                self.watch.recall(listed);
                 self.store_head(term, rank, published, expect, scope);
             }
             Verdict::Deposed => self.depose(scope),
         }
-    }
-
-    /// Writes the head again with a rank that everyone takes the lease from.
-    fn give_away(&mut self, head: Option<&Head>, expect: Expect, scope: &mut Scope<'_>) {
-        let term = self.lease.term();
-        if let Some(head) = head.filter(|head| term == Some(head.term) && head.owner == self.me) {
-            self.write = Write::Leave;
-            self.store_head(head.term, Rank::LEAVING, head.published, expect, scope);
-            self.notice(Notice::Left, scope);
-        }
-        self.stop_fetching();
     }
 
     fn publish(&mut self, term: Term, snapshot: Snapshot, scope: &mut Scope<'_>) {
@@ -321,6 +294,7 @@ impl Tracker {
         let (true, Some(record)) = (written, self.publication.take()) else {
             return self.depose(scope);
         };
+        self.is_published = true;
         for version in obsolete(before, record.version.term) {
             scope.store(Key::Record(self.key(), version), Vec::new(), Expect::Anything);
         }
@@ -335,12 +309,6 @@ impl Tracker {
         self.ask_if_due(scope);
     }
 
-    fn on_good_answer(&mut self, dropped: Option<Dropped>, failures: u32, scope: &mut Scope<'_>) {
-        let told = self.contact.on_answer(dropped.unwrap_or_default(), failures, scope.now);
-        told.for_each(|notice| self.notice(notice, scope));
-        scope.out.push_back(Command::Confirm { source: self.source, age: Duration::ZERO });
-    }
-
     fn install(&mut self, record: Record, scope: &mut Scope<'_>) {
         let snapshot = record.snapshot.clone();
         scope.out.push_back(Command::Install { source: self.source, snapshot });
@@ -348,30 +316,16 @@ impl Tracker {
     }
 
     fn depose(&mut self, scope: &mut Scope<'_>) {
-        self.stop_fetching();
+        self.stop_fetching(scope);
         self.notice(Notice::Deposed, scope);
     }
 
-    fn stop_fetching(&mut self) {
+    fn stop_fetching(&mut self, scope: &mut Scope<'_>) {
+        scope.gate.forget(self.source);
         self.lease = Lease::new(self.me);
         self.watch.stop();
         self.publication = Publication::default();
         self.contact.end();
-    }
-
-    fn ask_if_due(&mut self, scope: &mut Scope<'_>) {
-        if !self.is_fetcher() {
-            return;
-        }
-        if let Some(lost) = self.watch.poll_lost(scope.now) {
-            return self.on_answer(lost, Err(CallFailure::Lost), scope);
-        }
-        let query = &self.query;
-        if let Some(ask) = self.watch.poll_query(scope.now, |index| query.request(index).timeout) {
-            let call = CallId { source: self.source, query: ask.id };
-            let request = query.request(ask.index);
-            scope.out.push_back(Command::Call { call, request });
-        }
     }
 
     fn load_head(&mut self, look: Look, scope: &mut Scope<'_>) {
@@ -388,7 +342,8 @@ impl Tracker {
         scope: &mut Scope<'_>,
     ) {
         let age = self.contact.age(scope.now).unwrap_or_default();
-        let head = Head { owner: self.me, term, rank, published, age };
+        let listed = self.watch.listed();
+        let head = Head { owner: self.me, term, rank, published, age, listed };
         scope.store(Key::Head(self.key()), head.encode(), expect);
     }
 

@@ -1,9 +1,10 @@
-//! One source's blocking queries, one after the other.
+//! One source's queries, one after the other.
 //!
 //! The rules are Consul's (<https://developer.hashicorp.com/consul/api-docs/features/blocking>):
 //! the first query carries no index; an index that went back is dropped and the service
 //! read again before anything is applied; an error drops the index; an answer is no proof of
-//! a change; and the index moves on only after its answer was applied.
+//! a change; and the index moves on only after its answer was applied. A source without a place
+//! among the watches is polled: read without an index, by the same rules.
 //!
 //! Beside a query that blocks there may be an extra one that does not, when an endpoint is
 //! suspected to be gone ([`Watch::on_suspicion`]). It never disturbs the one that blocks. Its
@@ -11,82 +12,116 @@
 //! comes from a server that lags behind, or from a Consul that was restored, which the
 //! blocking query finds out by the rules above. And once it was applied, an answer to the
 //! blocking query is old news up to that index.
+//!
+//! An answer that is [doubted](crate::discovery::doubt) is not applied but read again at once,
+//! consistently. An extra answer that is doubted is dropped: the query that blocks will say the
+//! same, if it is so.
 
 use core::time::Duration;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Jitter};
+use crate::config::ShrinkGuard;
 use crate::consul::error::QueryError;
 use crate::consul::index::ConsulIndex;
+use crate::consul::query::Freshness;
 use crate::consul::response::Answer;
+use crate::discovery::doubt::listed;
+use crate::discovery::gate::{Pass, Want};
+use crate::discovery::guard::{Guard, Judgement, Resolution};
+use crate::discovery::line::Lane;
 use crate::discovery::outcome::Outcome;
 use crate::discovery::pace::Pace;
 use crate::discovery::reread::Reread;
+use crate::discovery::resync::Resync;
 use crate::model::snapshot::Snapshot;
 use crate::rng::Rng;
 use crate::time::Time;
 
+pub use self::ask::{Ask, QueryId};
+
+mod ask;
+#[cfg(test)]
+mod tests;
+
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
-/// How long after its timeout a callout that never came back is given up.
-const GIVE_UP: Duration = Duration::from_secs(5);
+/// How long after its timeout a callout that never came back is given up, and an answer that
+/// was never applied.
+pub(super) const GIVE_UP: Duration = Duration::from_secs(5);
+/// The shortest time between two polls of a source, give or take a tenth.
+const POLL: Duration = Duration::from_secs(5);
 
 /// How long a new fetcher asks plainly only: until then a more suitable VM has taken the
 /// lease from it, if there is one, and no query of its own stays behind at Consul.
 const SETTLING: Duration = Duration::from_millis(100);
 
-/// The number of a query, so that an answer that comes too late is not taken for another's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct QueryId(pub u64);
-
-/// The blocking queries of one service.
+/// The queries of one source.
 #[derive(Debug)]
 pub struct Watch {
     state: State,
     last: QueryId,
     index: Option<ConsulIndex>,
+    /// How many instances the last answer listed that was applied.
+    listed: u32,
     retry: Backoff,
     pace: Pace,
     reread: Reread,
+    resync: Resync,
+    guard: Guard,
     held: Duration,
     /// From when on queries may block.
     settled: Time,
+    /// From when on the source may be polled again.
+    next_poll: Time,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 enum State {
     /// Another VM fetches.
     Stopped,
     /// The next query is due then.
     Idle { due: Time },
-    /// A query is out. Its answer must not be older than `index`, on which it blocks unless an
-    /// extra query has moved it on.
-    Asking { id: QueryId, index: Option<ConsulIndex>, asked: Time, lost: Time },
+    /// A query is out.
+    Asking(Asking),
     /// An answer waits to be published.
-    Applying { index: ConsulIndex },
+    Applying { index: ConsulIndex, listed: u32, since: Time },
 }
 
-/// A query to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ask {
-    /// Its number, to come back with the answer.
-    pub id: QueryId,
-    /// The index to block on; `None` asks for an answer at once.
-    pub index: Option<ConsulIndex>,
+#[derive(Debug, Clone, Copy)]
+struct Asking {
+    id: QueryId,
+    blocks: bool,
+    /// Its answer must not be older than that: what it blocks on, if it does, unless an extra
+    /// query has moved it on.
+    floor: Option<ConsulIndex>,
+    asked: Time,
+    lost: Time,
 }
 
 impl Watch {
-    /// Starts stopped. `wait` is how long Consul may hold a query.
-    pub fn new(wait: Duration) -> Self {
+    /// Starts stopped. `wait` is how long Consul may hold a query, `resync` how often the source
+    /// is read afresh.
+    pub fn new(wait: Duration, resync: Duration, guard: ShrinkGuard) -> Self {
         Self {
             state: State::Stopped,
             last: QueryId::default(),
             index: None,
-            retry: Backoff::new(FIRST_RETRY, LONGEST_RETRY),
+            listed: 0,
+            retry: Backoff::new(FIRST_RETRY, LONGEST_RETRY, Jitter::Full),
             pace: Pace::new(),
             reread: Reread::new(),
+            resync: Resync::new(resync),
+            guard: Guard::new(guard),
             held: wait / 2,
             settled: Time::ZERO,
+            next_poll: Time::ZERO,
         }
+    }
+
+    /// Learns how many instances were listed when what is published was read: another VM may have
+    /// read it.
+    pub const fn recall(&mut self, listed: u32) {
+        self.listed = listed;
     }
 
     /// Begins to watch: reads the service at once, whatever is known of it.
@@ -98,15 +133,22 @@ impl Watch {
     }
 
     /// Stops watching. A query that is out cannot be called back; its answer will be late.
-    pub const fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.state = State::Stopped;
         self.reread.stop();
+        self.guard.clear();
     }
 
-    /// Wants an extra query beside the one that blocks. Where none blocks, the next answer is
-    /// as good: it was asked for by now, or is asked for as soon as Consul's errors allow.
+    /// Wants an extra query beside the one that blocks, or the next poll early. Where the next
+    /// answer is as good, it changes nothing: that was asked for by now, or is asked for as soon
+    /// as Consul's errors allow.
     pub fn on_suspicion(&mut self, now: Time) {
-        if let State::Asking { index: Some(_), .. } = self.state {
+        let is_quiet = match self.state {
+            State::Asking(Asking { blocks, .. }) => blocks,
+            State::Idle { .. } => self.index.is_some(),
+            State::Stopped | State::Applying { .. } => false,
+        };
+        if is_quiet {
             self.reread.want(now);
         }
     }
@@ -116,39 +158,95 @@ impl Watch {
         self.retry.failures()
     }
 
-    /// The next query, if one is due; it is out from now on.
-    ///
-    /// `timeout` tells how long a query with that index may take. A query that stayed away
-    /// for much longer is counted as lost: [`Outcome::Failed`] by way of [`Self::poll_lost`].
-    pub fn poll_query(
-        &mut self,
-        now: Time,
-        timeout: impl FnOnce(Option<ConsulIndex>) -> Duration,
-    ) -> Option<Ask> {
-        let index = match self.state {
-            State::Idle { due } if now >= due => self.index,
-            State::Asking { index: Some(_), .. } if self.reread.is_due(now) => None,
-            _ => return None,
-        };
-        if index.is_some() && now < self.settled {
-            return None;
-        }
-        self.last = QueryId(self.last.0.wrapping_add(1));
-        let id = self.last;
-        let lost = now + timeout(index) + GIVE_UP;
+    /// How many instances the last answer listed that was applied.
+    pub const fn listed(&self) -> u32 {
+        self.listed
+    }
+
+    /// Whether an answer is held back.
+    pub const fn is_holding(&self) -> bool {
+        self.guard.is_holding()
+    }
+
+    /// Whether a partial answer says no more than an error.
+    pub fn is_useless(&self, answer: &Answer, current: Option<&Snapshot>) -> bool {
+        self.guard.is_useless(answer, current)
+    }
+
+    /// What is wanted of Consul now, if anything; it is the gate that says when. `may_watch` tells
+    /// whether a query may block.
+    pub fn wants(&self, may_watch: bool, now: Time) -> Option<Want> {
         match self.state {
-            State::Asking { .. } => self.reread.on_sent(id, lost),
-            _ => self.state = State::Asking { id, index, asked: now, lost },
+            State::Idle { due } if now >= due => self.wants_next(may_watch, now),
+            State::Asking(Asking { blocks: true, .. }) if self.reread.is_due(now) => {
+                Some(Want::Read(Lane::Read))
+            }
+            _ => None,
         }
-        Some(Ask { id, index })
+    }
+
+    fn wants_next(&self, may_watch: bool, now: Time) -> Option<Want> {
+        if self.failures() > 0 {
+            return Some(Want::Read(Lane::Retry));
+        }
+        let is_suspected = !may_watch && self.reread.is_due(now);
+        if self.index.is_none() || self.is_holding() || self.resync.is_due(now) || is_suspected {
+            return Some(Want::Read(Lane::Read));
+        }
+        let (want, from) = match may_watch {
+            true => (Want::Watch, self.settled),
+            false => (Want::Read(Lane::Poll), self.next_poll),
+        };
+        (now >= from).then_some(want)
+    }
+
+    /// The query for what is wanted, which is out from now on.
+    ///
+    /// `timeout` tells how long it may take. One that stayed away for much longer is counted as
+    /// lost: [`Outcome::Failed`] by way of [`Self::poll_lost`].
+    pub fn ask(
+        &mut self,
+        want: Want,
+        pass: Pass,
+        now: Time,
+        timeout: impl FnOnce(&Ask) -> Duration,
+    ) -> Ask {
+        self.last = self.last.next();
+        let blocks = want == Want::Watch && pass == Pass::AsWanted;
+        let floor = self.index.filter(|_| !self.is_holding());
+        let freshness = match self.is_holding() {
+            true => Freshness::Consistent,
+            false => Freshness::AsConfigured,
+        };
+        let ask = Ask { id: self.last, index: floor.filter(|_| blocks), freshness };
+        let lost = now + timeout(&ask) + GIVE_UP;
+        if let State::Asking(_) = self.state {
+            self.reread.on_sent(ask.id, lost);
+        } else {
+            self.reread.settle();
+            self.state = State::Asking(Asking { id: ask.id, blocks, floor, asked: now, lost });
+        }
+        ask
     }
 
     /// A query that is out, when its callout has neither returned nor failed in time.
     pub fn poll_lost(&self, now: Time) -> Option<QueryId> {
         match self.state {
-            State::Asking { id, lost, .. } if now >= lost => Some(id),
+            State::Asking(Asking { id, lost, .. }) if now >= lost => Some(id),
             _ => self.reread.lost(now),
         }
+    }
+
+    /// Reads the source anew where an answer was to be applied and nothing came of it; tells
+    /// whether that is so.
+    pub fn give_up_applying(&mut self, now: Time) -> bool {
+        let is_frozen =
+            matches!(self.state, State::Applying { since, .. } if now.since(since) >= GIVE_UP);
+        if is_frozen {
+            self.index = None;
+            self.state = State::Idle { due: now };
+        }
+        is_frozen
     }
 
     /// Takes the answer to a query; `current` is what is published now.
@@ -163,10 +261,10 @@ impl Watch {
         if self.reread.take(id) {
             return self.on_reread(answer, current);
         }
-        let State::Asking { id: expected, index: sent, asked, .. } = self.state else {
+        let State::Asking(asking) = self.state else {
             return Outcome::Late;
         };
-        if id != expected {
+        if id != asking.id {
             return Outcome::Late;
         }
         self.reread.settle();
@@ -180,7 +278,11 @@ impl Watch {
             }
         };
         self.retry.on_success();
-        if sent.is_some_and(|sent| answer.index < sent) {
+        self.next_poll = now + rng.about(POLL);
+        if !asking.blocks {
+            self.resync.on_read(now, rng);
+        }
+        if asking.floor.is_some_and(|floor| answer.index < floor) {
             self.index = None;
             // Paced like an answer without a change: an index that always goes back must not
             // make a hot loop.
@@ -188,28 +290,70 @@ impl Watch {
             self.state = State::Idle { due };
             return Outcome::Reread;
         }
-        let snapshot = answer.decoded.snapshot;
-        if current == Some(&snapshot) {
-            self.index = Some(answer.index);
-            let held = now.since(asked) >= self.held;
-            // A plain read is no sign of a hot loop, and no sign that there is none.
-            let due = match sent {
-                None => now,
-                Some(_) => self.pace.on_repeat(held, snapshot.is_empty(), now, rng),
-            };
-            self.state = State::Idle { due };
-            return Outcome::Unchanged;
+        match self.guard.judge(answer, self.listed, current, now, rng) {
+            Judgement::Used(answer) => self.take_up(answer, Some(asking), current, now, rng),
+            Judgement::Doubted(doubt) => {
+                self.state = State::Idle { due: now };
+                Outcome::Doubted(doubt)
+            }
+            Judgement::Held { again } => {
+                self.state = State::Idle { due: again };
+                Outcome::Held
+            }
         }
-        self.state = State::Applying { index: answer.index };
-        Outcome::Changed(snapshot)
+    }
+
+    /// The outcome of an answer that was held back long enough, once.
+    pub fn poll_expired(
+        &mut self,
+        current: Option<&Snapshot>,
+        now: Time,
+        rng: &mut Rng,
+    ) -> Option<Outcome> {
+        let answer = self.guard.poll_expired(now)?;
+        Some(self.take_up(answer, None, current, now, rng))
+    }
+
+    /// How a doubt has ended, once.
+    pub const fn poll_resolution(&mut self) -> Option<Resolution> {
+        self.guard.poll_resolution()
     }
 
     /// Learns that the changed endpoints are published, and moves the index on.
     pub fn on_applied(&mut self, now: Time) {
-        if let State::Applying { index } = self.state {
+        if let State::Applying { index, listed, .. } = self.state {
             self.index = Some(index);
+            self.listed = listed;
             self.state = State::Idle { due: self.pace.on_change(now) };
         }
+    }
+
+    /// Uses an answer: that to the query which was out, or one that was held back.
+    fn take_up(
+        &mut self,
+        answer: Answer,
+        asking: Option<Asking>,
+        current: Option<&Snapshot>,
+        now: Time,
+        rng: &mut Rng,
+    ) -> Outcome {
+        let listed = listed(&answer.decoded);
+        let snapshot = answer.decoded.snapshot;
+        if current != Some(&snapshot) {
+            self.state = State::Applying { index: answer.index, listed, since: now };
+            return Outcome::Changed(snapshot);
+        }
+        (self.index, self.listed) = (Some(answer.index), listed);
+        // A plain read is no sign of a hot loop, and no sign that there is none.
+        let due = match asking.filter(|asking| asking.blocks) {
+            None => now,
+            Some(Asking { asked, .. }) => {
+                let held = now.since(asked) >= self.held;
+                self.pace.on_repeat(held, snapshot.is_empty(), now, rng)
+            }
+        };
+        self.state = State::Idle { due };
+        Outcome::Unchanged
     }
 
     /// Takes the answer to an extra query. Without an index to compare it with, a plain query
@@ -225,164 +369,24 @@ impl Watch {
             Err(error) => return Outcome::Wasted(error.kind()),
         };
         let known = match (&mut self.state, &mut self.index) {
-            (State::Asking { index: Some(index), .. }, _) | (State::Idle { .. }, Some(index)) => {
-                index
-            }
+            (State::Asking(Asking { blocks: true, floor: Some(floor), .. }), _) => floor,
+            (State::Idle { .. }, Some(index)) => index,
             _ => return Outcome::Older,
         };
-        if answer.index < *known {
+        if answer.index < *known
+            || self.guard.is_holding()
+            || self.guard.doubt(&answer, self.listed, current).is_some()
+        {
             return Outcome::Older;
         }
+        let listed = listed(&answer.decoded);
         let snapshot = answer.decoded.snapshot;
         let is_known = answer.index == *known || current == Some(&snapshot);
         *known = answer.index;
         if is_known {
             return Outcome::Unchanged;
         }
+        self.listed = listed;
         Outcome::Changed(snapshot)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::consul::decode::Decoded;
-    use crate::consul::dropped::Dropped;
-    use crate::model::endpoint::Endpoint;
-    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    const WAIT: Duration = Duration::from_secs(55);
-
-    fn index(n: u64) -> ConsulIndex {
-        ConsulIndex::parse(n.to_string().as_bytes()).unwrap()
-    }
-
-    fn answer(n: u64, ports: &[u16]) -> Result<Answer, QueryError> {
-        let endpoint = |&port| Endpoint::new(core::net::SocketAddr::from(([10, 0, 0, 1], port)));
-        let snapshot = Snapshot::new(ports.iter().map(endpoint).collect());
-        Ok(Answer { index: index(n), decoded: Decoded { snapshot, dropped: Dropped::default() } })
-    }
-
-    fn at(milliseconds: u64) -> Time {
-        Time::from_start(Duration::from_millis(milliseconds))
-    }
-
-    struct Bench {
-        watch: Watch,
-        rng: Rng,
-        current: Option<Snapshot>,
-    }
-
-    impl Bench {
-        fn started() -> Self {
-            let mut watch = Watch::new(WAIT);
-            watch.start(at(0));
-            Self { watch, rng: Rng::new(1), current: None }
-        }
-
-        fn ask(&mut self, now: Time) -> Option<Ask> {
-            self.watch.poll_query(now, |_| WAIT)
-        }
-
-        /// Asks, answers, and applies what changed.
-        fn round(&mut self, now: Time, reply: Result<Answer, QueryError>) -> (Ask, Outcome) {
-            let ask = self.ask(now).expect("a query is due");
-            let outcome =
-                self.watch.on_answer(ask.id, reply, self.current.as_ref(), now, &mut self.rng);
-            if let Outcome::Changed(snapshot) = &outcome {
-                self.current = Some(snapshot.clone());
-                self.watch.on_applied(now);
-            }
-            (ask, outcome)
-        }
-    }
-
-    #[test]
-    fn the_first_query_has_no_index_and_the_next_has_the_applied_one() {
-        let mut bench = Bench::started();
-        let (ask, outcome) = bench.round(at(0), answer(7, &[1]));
-        assert_eq!(ask.index, None);
-        assert!(matches!(outcome, Outcome::Changed(_)));
-        assert_eq!(bench.ask(at(99)), None, "a new fetcher does not block yet");
-        assert_eq!(bench.ask(at(100)).unwrap().index, Some(index(7)));
-        assert_eq!(bench.ask(at(100)), None, "one query at a time");
-    }
-
-    #[test]
-    fn the_index_does_not_move_before_its_answer_is_applied() {
-        let mut bench = Bench::started();
-        let ask = bench.ask(at(0)).unwrap();
-        bench.watch.on_answer(ask.id, answer(7, &[1]), None, at(0), &mut bench.rng);
-        assert_eq!(bench.ask(at(60_000)), None, "nothing is asked while it is applied");
-        bench.watch.on_applied(at(60_000));
-        assert_eq!(bench.ask(at(60_000)).unwrap().index, Some(index(7)));
-    }
-
-    #[test]
-    fn an_index_that_went_back_is_dropped_and_its_answer_is_not_applied() {
-        let mut bench = Bench::started();
-        bench.round(at(0), answer(700, &[1]));
-        let (_, outcome) = bench.round(at(1_000), answer(12, &[]));
-        assert!(matches!(outcome, Outcome::Reread), "{outcome:?}");
-        let (ask, outcome) = bench.round(at(1_000), answer(12, &[2]));
-        assert_eq!(ask.index, None);
-        assert!(matches!(outcome, Outcome::Changed(_)));
-    }
-
-    #[test]
-    fn an_error_drops_the_index_and_waits_longer_each_time() {
-        let mut bench = Bench::started();
-        bench.round(at(0), answer(7, &[1]));
-        let (_, outcome) = bench.round(at(1_000), Err(QueryError::MissingIndex));
-        assert!(matches!(outcome, Outcome::Failed(_)));
-        assert_eq!(bench.watch.failures(), 1);
-        assert_eq!(bench.ask(at(1_099)), None);
-        let (ask, _) = bench.round(at(1_200), Err(QueryError::MissingIndex));
-        assert_eq!(ask.index, None);
-        assert_eq!(bench.ask(at(1_399)), None);
-        let (_, outcome) = bench.round(at(1_600), answer(8, &[1]));
-        assert!(matches!(outcome, Outcome::Unchanged));
-        assert_eq!(bench.watch.failures(), 0);
-    }
-
-    #[test]
-    fn a_query_that_stays_away_is_lost_and_its_answer_is_late() {
-        let mut bench = Bench::started();
-        let ask = bench.ask(at(0)).unwrap();
-        assert_eq!(bench.watch.poll_lost(at(59_999)), None);
-        assert_eq!(bench.watch.poll_lost(at(60_000)), Some(ask.id));
-        let lost = Err(QueryError::MissingIndex);
-        bench.watch.on_answer(ask.id, lost, None, at(60_000), &mut bench.rng);
-        let late = bench.watch.on_answer(ask.id, answer(7, &[1]), None, at(60_001), &mut bench.rng);
-        assert!(matches!(late, Outcome::Late));
-    }
-
-    #[test]
-    fn a_stopped_watch_asks_nothing_and_takes_nothing() {
-        let mut bench = Bench::started();
-        let ask = bench.ask(at(0)).unwrap();
-        bench.watch.stop();
-        let late = bench.watch.on_answer(ask.id, answer(7, &[1]), None, at(1), &mut bench.rng);
-        assert!(matches!(late, Outcome::Late));
-        assert_eq!(bench.ask(at(1_000_000)), None);
-    }
-
-    #[test]
-    fn an_index_that_always_goes_back_makes_no_hot_loop() {
-        let mut bench = Bench::started();
-        bench.round(at(0), answer(1_000, &[1]));
-        let mut asked = 0;
-        for millisecond in 0..10_000 {
-            if let Some(ask) = bench.ask(at(millisecond)) {
-                asked += 1;
-                // Every answer is lower than the one before it.
-                let reply = answer(1_000 - asked, &[1]);
-                let current = bench.current.as_ref();
-                let _ =
-                    bench.watch.on_answer(ask.id, reply, current, at(millisecond), &mut bench.rng);
-            }
-        }
-        assert!(asked < 50, "{asked} queries in 10 s");
     }
 }

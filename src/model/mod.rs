@@ -1,5 +1,6 @@
 //! The nouns of service discovery; they do nothing by themselves.
 
+pub mod arena;
 pub mod endpoint;
 pub mod service;
 pub mod snapshot;

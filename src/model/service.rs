@@ -2,17 +2,58 @@
 
 use core::fmt;
 
-/// The position of a service in the configuration's list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServiceId(pub u16);
+use crate::model::arena::Slot;
 
-/// The position of a source: a service in one of its datacenters.
-///
-/// Sources stand in the order of the services and, within one, in that of its datacenters;
-/// a service that names none is one source. Discovery knows sources only: each has a query,
-/// a lease and a snapshot of its own.
+/// A service that requests can go to: one of the configuration's list, in whose order they
+/// come first, or one that was found while running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SourceId(pub u16);
+pub struct ServiceId(Slot);
+
+/// A source: what one query asks of Consul, such as a service in one of its datacenters.
+///
+/// Those of the configuration come first, in the order of the services and, within one, in
+/// that of its datacenters; a service that names none is one source. Discovery knows sources
+/// only: each has a query, a lease and a snapshot of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceId(Slot);
+
+impl ServiceId {
+    /// The configured service at that position of the list.
+    pub const fn nth(position: u16) -> Self {
+        Self(Slot::nth(position))
+    }
+}
+
+impl SourceId {
+    /// The configured source at that position.
+    pub const fn nth(position: u16) -> Self {
+        Self(Slot::nth(position))
+    }
+}
+
+impl From<Slot> for ServiceId {
+    fn from(slot: Slot) -> Self {
+        Self(slot)
+    }
+}
+
+impl From<ServiceId> for Slot {
+    fn from(id: ServiceId) -> Self {
+        id.0
+    }
+}
+
+impl From<Slot> for SourceId {
+    fn from(slot: Slot) -> Self {
+        Self(slot)
+    }
+}
+
+impl From<SourceId> for Slot {
+    fn from(id: SourceId) -> Self {
+        id.0
+    }
+}
 
 /// A 128-bit hash of all that decides what Consul answers for a service and how the
 /// answer is read. Two configurations that ask for the same thing have the same key, and

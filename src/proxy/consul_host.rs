@@ -9,11 +9,14 @@ use crate::balance::pool::PoolEvent;
 use crate::config::{Config, Source};
 use crate::consul::query::Request;
 use crate::consul::response::{
-    CallFailure, FILTERED_HEADER, INDEX_HEADER, Refusal, Response, UPSTREAM_HEADER,
+    AGE_HEADER, CallFailure, FILTERED_HEADER, INDEX_HEADER, LAST_CONTACT_HEADER, Refusal, Response,
+    UPSTREAM_HEADER,
 };
+use crate::discovery::breaker::Position;
 use crate::discovery::event::{CallId, Expect};
 use crate::discovery::notice::Notice;
 use crate::driver::Host;
+use crate::model::arena::Beside;
 use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::clock::Start;
 use crate::proxy::host::{self, CalloutId, CalloutRefused, Headers};
@@ -35,8 +38,10 @@ pub(super) struct ConsulHost {
     token: Option<Token>,
     /// The environment variable that was to hold the token and does not.
     missing_token: Option<String>,
+    /// What log lines call each service.
+    services: Beside<ServiceId, String>,
     /// What log lines call each source.
-    names: Vec<String>,
+    sources: Beside<SourceId, String>,
     calls: HashMap<CalloutId, CallId>,
     /// The timer's period that discovery wants.
     period: Duration,
@@ -74,7 +79,8 @@ impl ConsulHost {
             authority: config.consul.authority.clone(),
             token,
             missing_token,
-            names: config.sources().map(name).collect(),
+            services: service_ids().zip(config.services.iter().map(|s| s.name.clone())).collect(),
+            sources: source_ids().zip(config.sources().map(name)).collect(),
             calls: HashMap::new(),
             period,
             metrics: Metrics::define(config),
@@ -89,7 +95,7 @@ impl ConsulHost {
     /// Tells the operator what has happened to endpoints.
     pub(super) fn on_route_event(&self, service: ServiceId, event: &RouteEvent) {
         self.metrics.on_route_event(service, event);
-        let Some(name) = self.names.get(usize::from(service.0)) else {
+        let Some(name) = self.services.get(service) else {
             return;
         };
         match event {
@@ -127,6 +133,16 @@ impl ConsulHost {
     pub(super) fn take_call(&mut self, callout: CalloutId) -> Option<CallId> {
         self.calls.remove(&callout)
     }
+}
+
+/// The ids of the configured services.
+fn service_ids() -> impl Iterator<Item = ServiceId> {
+    (0..=u16::MAX).map(ServiceId::nth)
+}
+
+/// The ids of the configured sources.
+fn source_ids() -> impl Iterator<Item = SourceId> {
+    (0..=u16::MAX).map(SourceId::nth)
 }
 
 /// The service's name, with the datacenter where it has several.
@@ -182,6 +198,7 @@ impl Host for ConsulHost {
             ("accept", "application/json"),
             ("user-agent", concat!("consul-resolver/", env!("CARGO_PKG_VERSION"))),
         ];
+        headers.extend(request.headers.iter().map(|(name, value)| (*name, value.as_str())));
         if let Some(Token(token)) = &self.token {
             headers.push(("x-consul-token", token));
         }
@@ -205,8 +222,23 @@ impl Host for ConsulHost {
                  the vm_config's environment_variables.host_env_keys"
             );
         }
-        if let (Some(level), Some(name)) = (notice.level(), self.names.get(usize::from(source.0))) {
+        if let (Some(level), Some(name)) = (notice.level(), self.sources.get(source)) {
             log::log!(level, "service {name}: {notice}");
+        }
+    }
+
+    /// Logs that it opens, and that it closes; not each probe between.
+    fn breaker(&mut self, position: Position, before: Option<Position>, datacenter: Option<&str>) {
+        self.metrics.on_breaker(position, before);
+        match (before, position) {
+            (Some(Position::Closed), Position::Open) => {
+                let whose = datacenter.unwrap_or("the agent's own");
+                log::warn!("datacenter {whose}: {position}");
+            }
+            (Some(Position::HalfOpen | Position::Open), Position::Closed) => {
+                log::info!("{position}");
+            }
+            _ => {}
         }
     }
 
@@ -224,6 +256,8 @@ pub(super) struct CalloutAnswer {
     from_envoy: bool,
     index: Option<Vec<u8>>,
     filtered_by_acls: bool,
+    last_contact: Option<Vec<u8>>,
+    age: Option<Vec<u8>>,
     body: Vec<u8>,
 }
 
@@ -242,6 +276,8 @@ impl CalloutAnswer {
             index: header(INDEX_HEADER),
             filtered_by_acls: header(FILTERED_HEADER)
                 .is_some_and(|value| value.eq_ignore_ascii_case(b"true")),
+            last_contact: header(LAST_CONTACT_HEADER),
+            age: header(AGE_HEADER),
             body: host::callout_body(body_size),
         })
     }
@@ -253,6 +289,8 @@ impl CalloutAnswer {
             from_envoy: self.from_envoy,
             index: self.index.as_deref(),
             filtered_by_acls: self.filtered_by_acls,
+            last_contact: self.last_contact.as_deref(),
+            age: self.age.as_deref(),
             body: &self.body,
         }
     }

@@ -4,10 +4,10 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use crate::config::{Config, Handoff};
-use crate::consul::query::Query;
 use crate::consul::response::CallFailure;
 use crate::discovery::agent::Agent;
 use crate::discovery::event::Event;
+use crate::discovery::subject::Subject;
 use crate::driver::{self, Host};
 use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::consul_host::{CalloutAnswer, ConsulHost};
@@ -54,9 +54,8 @@ impl Core {
     /// Starts with nothing resolved. Touches nothing that VMs share: the canary does this too.
     pub(super) fn new(config: &Config) -> Self {
         let mut rng = Rng::new(host::random());
-        let queries =
-            config.sources().map(|s| Query::new(config, s.service, s.datacenter)).collect();
-        let agent = Agent::new(queries, config.consul.wait, rng.split());
+        let subjects = config.sources().map(|source| Subject::new(config, source)).collect();
+        let agent = Agent::new(subjects, &config.consul, rng.split());
         let host = ConsulHost::new(config, agent.tick_period());
         Self {
             router: Router::new(config, &mut rng),

@@ -12,7 +12,10 @@ use crate::balance::pool::PoolEvent;
 use crate::config::{Config, Source};
 use crate::consul::dropped::Dropped;
 use crate::consul::error::ErrorKind;
+use crate::discovery::breaker::Position;
+use crate::discovery::guard::Resolution;
 use crate::discovery::notice::Notice;
+use crate::model::arena::Beside;
 use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::host::{self, MetricId};
 use crate::router::decision::Forward;
@@ -24,9 +27,11 @@ use crate::router::reply::ReplyReason;
 pub(super) struct Metrics {
     calls_ok: Option<MetricId>,
     calls_failed: Vec<(ErrorKind, Option<MetricId>)>,
+    breaker: Option<MetricId>,
+    breaker_opens: Option<MetricId>,
     replies: Vec<(ReplyReason, Option<MetricId>)>,
-    services: Vec<ServiceMetrics>,
-    sources: Vec<SourceMetrics>,
+    services: Beside<ServiceId, ServiceMetrics>,
+    sources: Beside<SourceId, SourceMetrics>,
 }
 
 /// A counter of what happens at requests. It counts in the VM's own memory, and adds that to
@@ -77,6 +82,10 @@ struct SourceMetrics {
     denied: Option<MetricId>,
     age: Option<MetricId>,
     fetchers: Option<MetricId>,
+    doubted: Option<MetricId>,
+    refuted: Option<MetricId>,
+    /// Whether an answer is held back.
+    held: Option<MetricId>,
 }
 
 impl Metrics {
@@ -88,18 +97,22 @@ impl Metrics {
             let name = format!("consul_resolver.local_replies.{}", reason.label());
             (reason, host::define_counter(&name))
         };
+        let services = config.services.iter().map(|s| ServiceMetrics::define(&s.name));
+        let sources = config.sources().map(SourceMetrics::define);
         Self {
             calls_ok: call("ok"),
             calls_failed: ErrorKind::ALL.iter().map(|&kind| (kind, call(kind.label()))).collect(),
+            breaker: host::define_gauge("consul_resolver.consul_breaker"),
+            breaker_opens: host::define_counter("consul_resolver.consul_breaker_opens"),
             replies: ReplyReason::ALL.iter().map(|&reason| reply(reason)).collect(),
-            services: config.services.iter().map(|s| ServiceMetrics::define(&s.name)).collect(),
-            sources: config.sources().map(SourceMetrics::define).collect(),
+            services: (0..=u16::MAX).map(ServiceId::nth).zip(services).collect(),
+            sources: (0..=u16::MAX).map(SourceId::nth).zip(sources).collect(),
         }
     }
 
     /// Counts a request that was sent to an endpoint; shown after the next [`Self::flush`].
     pub(super) fn on_forward(&self, forward: &Forward) {
-        if let Some(metrics) = self.services.get(usize::from(forward.service().0)) {
+        if let Some(metrics) = self.services.get(forward.service()) {
             metrics.picks.count(1);
             metrics.withheld_retries.count(forward.most_retries().is_some().into());
         }
@@ -107,14 +120,14 @@ impl Metrics {
 
     /// Counts requests that an endpoint has failed at.
     pub(super) fn on_failures(&self, service: ServiceId, failures: u32) {
-        if let Some(metrics) = self.services.get(usize::from(service.0)) {
+        if let Some(metrics) = self.services.get(service) {
             metrics.failures.count(failures.into());
         }
     }
 
     /// Counts what has happened to a service in this worker.
     pub(super) fn on_route_event(&self, service: ServiceId, event: &RouteEvent) {
-        if let Some(metrics) = self.services.get(usize::from(service.0)) {
+        if let Some(metrics) = self.services.get(service) {
             let metric = match event {
                 RouteEvent::Pool(PoolEvent::Endpoint(_, Transition::Ejected(_))) => {
                     metrics.ejections
@@ -136,9 +149,21 @@ impl Metrics {
         host::add(metric.and_then(|(_, metric)| *metric), 1);
     }
 
+    /// Shows where the circuit breaker stands, and counts when it opens.
+    pub(super) fn on_breaker(&self, position: Position, before: Option<Position>) {
+        let shown = match position {
+            Position::Closed => 0,
+            Position::HalfOpen => 1,
+            Position::Open => 2,
+        };
+        host::record(self.breaker, shown);
+        let opens = position == Position::Open && before == Some(Position::Closed);
+        host::add(self.breaker_opens, opens.into());
+    }
+
     /// Counts and shows what discovery tells.
     pub(super) fn on_notice(&self, source: SourceId, notice: &Notice) {
-        let Some(metrics) = self.sources.get(usize::from(source.0)) else {
+        let Some(metrics) = self.sources.get(source) else {
             return;
         };
         match notice {
@@ -146,8 +171,20 @@ impl Metrics {
                 host::record(metrics.fetchers, 1);
                 // It reads the service at once, and then tells of those that there are.
                 metrics.record_left_out(Dropped::default());
+                host::record(metrics.held, 0);
             }
-            Notice::Left => host::record(metrics.fetchers, 0),
+            Notice::Left => {
+                host::record(metrics.fetchers, 0);
+                host::record(metrics.held, 0);
+            }
+            Notice::Doubted(_) => {
+                host::add(metrics.doubted, 1);
+                host::record(metrics.held, 1);
+            }
+            Notice::Resolved(resolution) => {
+                host::add(metrics.refuted, (*resolution == Resolution::Refuted).into());
+                host::record(metrics.held, 0);
+            }
             Notice::Called(Ok(())) => host::add(self.calls_ok, 1),
             Notice::Called(Err(kind)) => {
                 let metric = self.calls_failed.iter().find(|(counted, _)| counted == kind);
@@ -172,7 +209,7 @@ impl Metrics {
 
     /// Adds to Envoy's counters what was counted here.
     pub(super) fn flush(&self) {
-        for metrics in &self.services {
+        for metrics in self.services.values() {
             for tally in [&metrics.picks, &metrics.failures, &metrics.withheld_retries] {
                 tally.flush();
             }
@@ -211,6 +248,9 @@ impl SourceMetrics {
             denied: host::define_gauge(&name("denied_instances")),
             age: host::define_gauge(&name("snapshot_age_ms")),
             fetchers: host::define_gauge(&name("fetchers")),
+            doubted: host::define_counter(&name("doubted_answers")),
+            refuted: host::define_counter(&name("refuted_answers")),
+            held: host::define_gauge(&name("held_answers")),
         }
     }
 

@@ -182,7 +182,7 @@ mod tests {
             let endpoint =
                 |&port| Endpoint::new(core::net::SocketAddr::from(([10, 0, 0, 1], port)));
             let snapshot = Snapshot::new(ports.iter().map(endpoint).collect());
-            self.router.install(SourceId(0), &snapshot, Time::ZERO);
+            self.router.install(SourceId::nth(0), &snapshot, Time::ZERO);
             self
         }
 
@@ -251,7 +251,10 @@ mod tests {
     fn a_service_that_was_never_resolved_is_waited_for_and_an_empty_one_is_not() {
         let mut stream = Counted::to("web.test");
         let verdict = Bench::filter_state().handle(&mut stream);
-        assert!(matches!(verdict, Verdict::Wait(ServiceId(0), _)), "{verdict:?}");
+        assert!(
+            matches!(verdict, Verdict::Wait(its, _) if its == ServiceId::nth(0)),
+            "{verdict:?}"
+        );
         let verdict = Bench::filter_state().with_endpoints(&[]).handle(&mut stream);
         assert!(matches!(verdict, Verdict::Reply(_)), "{verdict:?}");
     }
@@ -264,8 +267,8 @@ mod tests {
             let mut stream = Counted { route_service, ..Counted::to(host) };
             bench.manner.find(&bench.router, &mut stream)
         };
-        assert_eq!(find(Some("api"), "web.test"), Some(ServiceId(1)));
-        assert_eq!(find(None, "web.test"), Some(ServiceId(0)));
+        assert_eq!(find(Some("api"), "web.test"), Some(ServiceId::nth(1)));
+        assert_eq!(find(None, "web.test"), Some(ServiceId::nth(0)));
         assert_eq!(find(Some("unknown"), "web.test"), None);
     }
 

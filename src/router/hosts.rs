@@ -25,10 +25,10 @@ impl Hosts {
         if let [only] = services
             && only.hosts.is_empty()
         {
-            return Self::All(ServiceId(0));
+            return Self::All(ServiceId::nth(0));
         }
         let (mut exact, mut suffixes) = (HashMap::new(), HashMap::new());
-        for (service, id) in services.iter().zip((0..=u16::MAX).map(ServiceId)) {
+        for (service, id) in services.iter().zip((0..=u16::MAX).map(ServiceId::nth)) {
             for pattern in &service.hosts {
                 let (map, key) = match pattern {
                     HostPattern::Exact(host) => (&mut exact, host),
@@ -85,8 +85,8 @@ mod tests {
         service
     }
 
-    fn find(hosts: &Hosts, authority: &str) -> Option<u16> {
-        hosts.find(Some(authority.as_bytes())).map(|id| id.0)
+    fn find(hosts: &Hosts, authority: &str) -> Option<ServiceId> {
+        hosts.find(Some(authority.as_bytes()))
     }
 
     #[test]
@@ -109,7 +109,7 @@ mod tests {
             ("web.test.evil", None),
             ("eweb.test", None),
         ] {
-            assert_eq!(find(&hosts, authority), want, "{authority}");
+            assert_eq!(find(&hosts, authority), want.map(ServiceId::nth), "{authority}");
         }
         assert!(hosts.needs_authority());
         assert_eq!(hosts.find(None), None);
@@ -119,8 +119,8 @@ mod tests {
     fn the_only_service_without_hosts_serves_every_request() {
         let hosts = Hosts::new(&[service(&[])]);
         assert!(!hosts.needs_authority());
-        assert_eq!(hosts.find(None), Some(ServiceId(0)));
-        assert_eq!(hosts.find(Some(b"\xff")), Some(ServiceId(0)));
+        assert_eq!(hosts.find(None), Some(ServiceId::nth(0)));
+        assert_eq!(hosts.find(Some(b"\xff")), Some(ServiceId::nth(0)));
     }
 
     #[test]
@@ -129,7 +129,7 @@ mod tests {
         assert!(!hosts.needs_authority());
         assert_eq!(find(&hosts, "web.test"), None);
         let hosts = Hosts::new(&[service(&[]), service(&["web.test"])]);
-        assert_eq!(find(&hosts, "web.test"), Some(1));
+        assert_eq!(find(&hosts, "web.test"), Some(ServiceId::nth(1)));
         assert_eq!(find(&hosts, "other.test"), None);
     }
 }

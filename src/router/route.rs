@@ -7,7 +7,7 @@ use crate::balance::hints::Hints;
 use crate::balance::pool::Pool;
 use crate::balance::retry_budget::Budget;
 use crate::config::{Locality, Service};
-use crate::model::service::ServiceId;
+use crate::model::service::{ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::rng::Rng;
 use crate::router::confirmation::Confirmation;
@@ -24,6 +24,8 @@ use crate::time::Time;
 #[derive(Debug)]
 pub(super) struct Route {
     service: ServiceId,
+    /// Where its endpoints come from, in the order of preference.
+    pub(super) sources: Vec<SourceId>,
     pub(super) pool: Pool,
     pub(super) wants: Wants,
     preparation: Preparation,
@@ -47,6 +49,7 @@ impl Route {
     ) -> Self {
         Self {
             service: id,
+            sources: Vec::new(),
             pool: Pool::new(service, locality, rng),
             wants: Wants::of(service),
             preparation: if service.resolve_names { Preparation::DynamicHost } else { preparation },
@@ -111,6 +114,7 @@ impl Route {
             reservation,
         })
     }
+
     fn put(&mut self, preference: usize, snapshot: &Snapshot, now: Time) {
         let preparation = self.preparation;
         self.pool
@@ -140,7 +144,7 @@ mod tests {
         let config = Config::parse(json.as_bytes()).unwrap();
         let preparation = Preparation::new(&Handoff::FilterState);
         let timeout = Duration::from_secs(2);
-        Route::new(ServiceId(0), &config.services[0], None, preparation, timeout, Rng::new(1))
+        Route::new(ServiceId::nth(0), &config.services[0], None, preparation, timeout, Rng::new(1))
     }
 
     fn snapshot(addresses: &[&str]) -> Snapshot {

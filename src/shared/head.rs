@@ -48,12 +48,15 @@ pub struct Head {
     pub published: Option<Version>,
     /// How long before this head was written Consul last answered.
     pub age: Duration,
+    /// How many instances Consul listed at that time, healthy or not: what a fetcher that takes
+    /// over judges its first answer by.
+    pub listed: u32,
 }
 
 impl Head {
-    /// Writes the head: 50 bytes.
+    /// Writes the head: 54 bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(50);
+        let mut out = Vec::with_capacity(54);
         let age = u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX);
         let version = self.published.unwrap_or_default();
         out.extend(self.owner.0.to_le_bytes());
@@ -64,6 +67,7 @@ impl Head {
         out.extend(version.term.0.to_le_bytes());
         out.extend(version.generation.to_le_bytes());
         out.extend(age.to_le_bytes());
+        out.extend(self.listed.to_le_bytes());
         out
     }
 
@@ -76,8 +80,10 @@ impl Head {
         let is_published = reader.flag("head.published")?;
         let version = Version { term: Term(reader.u64()?), generation: reader.u64()? };
         let age = Duration::from_millis(reader.u64()?);
+        let listed = reader.u32()?;
         reader.finish()?;
-        Ok(Self { owner, term, rank, published: is_published.then_some(version), age })
+        let published = is_published.then_some(version);
+        Ok(Self { owner, term, rank, published, age, listed })
     }
 }
 
@@ -95,6 +101,7 @@ mod tests {
             rank: Rank { serving: true, born: 5 },
             published: Some(Version { term: Term(8), generation: 77 }),
             age: Duration::from_millis(1_234),
+            listed: 12,
         };
         assert_eq!(Head::decode(&head.encode()), Ok(head));
         head.published = None;
@@ -109,6 +116,7 @@ mod tests {
             rank: Rank { serving: false, born: 5 },
             published: None,
             age: Duration::ZERO,
+            listed: 0,
         }
         .encode();
         assert_eq!(Head::decode(&[]), Err(CodecError::Empty));

@@ -14,6 +14,8 @@ pub struct Member {
     pub vm: VmId,
     /// Its own queue.
     pub queue: QueueId,
+    /// When it was made; see [`Rank`](crate::shared::head::Rank).
+    pub born: u64,
 }
 
 /// Everyone who wants to be woken, no one twice.
@@ -38,18 +40,24 @@ impl Members {
         self.0.iter().any(|member| member.vm == vm)
     }
 
+    /// When the first of them was made.
+    pub fn first_born(&self) -> Option<u64> {
+        self.0.iter().map(|member| member.born).min()
+    }
+
     /// All members, in the order in which they came.
     pub fn iter(&self) -> impl Iterator<Item = Member> + '_ {
         self.0.iter().copied()
     }
 
-    /// Writes the list: 12 bytes for each member.
+    /// Writes the list: 20 bytes for each member.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.0.len() * 12 + 1);
+        let mut out = Vec::with_capacity(self.0.len() * 20 + 1);
         out.push(1);
         for member in &self.0 {
             out.extend(member.vm.0.to_le_bytes());
             out.extend(member.queue.0.to_le_bytes());
+            out.extend(member.born.to_le_bytes());
         }
         out
     }
@@ -62,7 +70,8 @@ impl Members {
         }
         let mut members = Self::default();
         while reader.left() > 0 {
-            members.add(Member { vm: VmId(reader.u64()?), queue: QueueId(reader.u32()?) });
+            let (vm, queue) = (VmId(reader.u64()?), QueueId(reader.u32()?));
+            members.add(Member { vm, queue, born: reader.u64()? });
         }
         Ok(members)
     }
@@ -75,7 +84,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn member(n: u32) -> Member {
-        Member { vm: VmId(u64::from(n) << 40), queue: QueueId(n) }
+        Member { vm: VmId(u64::from(n) << 40), queue: QueueId(n), born: u64::from(n) }
     }
 
     #[test]
@@ -87,6 +96,7 @@ mod tests {
         }
         members.remove(&[member(2).vm]);
         assert_eq!(members.iter().collect::<Vec<_>>(), [member(1), member(3)]);
+        assert_eq!(members.first_born(), Some(1));
         assert_eq!(Members::decode(&members.encode()), Ok(members));
     }
 

@@ -20,6 +20,13 @@ pub struct Version {
     pub generation: u64,
 }
 
+impl Version {
+    /// One version for each of the places in which the records of its term lie.
+    pub const fn places(self) -> [Self; 2] {
+        [self, Self { generation: self.generation.wrapping_add(1), ..self }]
+    }
+}
+
 /// A snapshot with its version.
 ///
 /// An IPv4 endpoint takes 9 bytes and an IPv6 endpoint 21; one with a name takes 9 and the

@@ -40,8 +40,8 @@ fn router(service: &str) -> Router {
     );
     let config = Config::parse(json.as_bytes()).unwrap();
     let mut router = Router::new(&config, &mut Rng::new(1));
-    router.install(SourceId(0), &Snapshot::new(endpoints()), Time::ZERO);
-    router.install(SourceId(1), &Snapshot::new(endpoints()), Time::ZERO);
+    router.install(SourceId::nth(0), &Snapshot::new(endpoints()), Time::ZERO);
+    router.install(SourceId::nth(1), &Snapshot::new(endpoints()), Time::ZERO);
     router
 }
 
@@ -49,7 +49,7 @@ fn router(service: &str) -> Router {
 fn a_request_allocates_nothing() {
     for name in POLICIES {
         let mut router = router(&policy(name));
-        router.install(SourceId(1), &Snapshot::default(), Time::ZERO);
+        router.install(SourceId::nth(1), &Snapshot::default(), Time::ZERO);
         let mut handoffs = 0;
         let cost = allocation_counter::measure(|| {
             for n in 0..1_000 {

@@ -14,7 +14,7 @@ use consul_resolver::time::Time;
 
 use crate::fleet::at;
 
-const WEB: ServiceId = ServiceId(0);
+const WEB: ServiceId = ServiceId::nth(0);
 
 fn router(budget: &str) -> Router {
     let json = format!(
@@ -23,7 +23,7 @@ fn router(budget: &str) -> Router {
     );
     let config = Config::parse(json.as_bytes()).unwrap();
     let mut router = Router::new(&config, &mut Rng::new(1));
-    router.install(SourceId(0), &Snapshot::new((1..=4).map(at).collect()), second(100));
+    router.install(SourceId::nth(0), &Snapshot::new((1..=4).map(at).collect()), second(100));
     router
 }
 
@@ -118,11 +118,11 @@ fn a_request_that_lasts_long_does_not_empty_the_window() {
 #[test]
 fn a_request_that_nobody_can_take_gives_its_part_back() {
     let mut router = router(THREE_A_SECOND);
-    router.install(SourceId(0), &Snapshot::default(), second(100));
+    router.install(SourceId::nth(0), &Snapshot::default(), second(100));
     for _ in 0..100 {
         let decision = router.decide(Some(WEB), &Hints { now: second(100), ..Hints::default() });
         assert!(matches!(decision, Decision::Reply(_)));
     }
-    router.install(SourceId(0), &Snapshot::new(vec![at(1), at(2)]), second(100));
+    router.install(SourceId::nth(0), &Snapshot::new(vec![at(1), at(2)]), second(100));
     assert_eq!(send(&mut router, 100).most_retries(), None);
 }

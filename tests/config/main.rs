@@ -19,16 +19,17 @@ mod properties;
 mod schema;
 mod shape;
 mod staleness;
+mod trust;
 mod versions;
 
 use core::error::Error as _;
 use core::time::Duration;
 
 use consul_resolver::config::{
-    AddressChoice, AddressPolicy, Config, ConfigError, Consistency, Consul, Fallback, Handoff,
-    HashOn, HealthThreshold, HostPattern, LoadBalancing, Locality, OnStale, OutlierDetection,
-    Policy, Protocol, RetryBudget, Service, Share, SlowStart, Staleness, Sticky, Unmatched,
-    VersionKey, Versions,
+    AddressChoice, AddressPolicy, Breaker, Config, ConfigError, Consistency, Consul, Fallback,
+    Handoff, HashOn, HealthThreshold, HostPattern, LoadBalancing, Locality, OnStale,
+    OutlierDetection, Policy, PreparedQuery, Protocol, RetryBudget, Service, Share, ShrinkGuard,
+    SlowStart, Staleness, Sticky, Unmatched, VersionKey, Versions,
 };
 use consul_resolver::version::VersionRange;
 use log::LevelFilter;
@@ -85,6 +86,7 @@ fn the_least_configuration_has_the_documented_defaults() {
             consistency: Consistency::Default,
             wait: Duration::from_secs(55),
             token_env: None,
+            ..Consul::new("consul")
         },
         services: vec![Service {
             name: "web".into(),
@@ -117,7 +119,17 @@ fn the_example_of_the_reference_is_read() {
             "datacenter": "dc1",
             "consistency": "stale",
             "wait": "55s",
-            "token_env": "CONSUL_HTTP_TOKEN"
+            "token_env": "CONSUL_HTTP_TOKEN",
+            "breaker": {
+                "consecutive_failures": 9,
+                "failure_percent": 80,
+                "minimum_calls": 5.0,
+                "base_open_time": "500ms",
+                "max_open_time": "1m"
+            },
+            "retry_budget": { "percent": 10, "min_per_second": 2 },
+            "max_watches": 150,
+            "resync": "5m"
         },
         "services": [{
             "name": "web",
@@ -146,9 +158,19 @@ fn a_configuration_that_sets_every_field_is_read() {
             datacenter: Some("dc1".into()),
             namespace: Some("team-a".into()),
             partition: Some("part_1".into()),
-            consistency: Consistency::Stale,
+            consistency: Consistency::Stale { max_stale: Some(Duration::from_secs(5)) },
             wait: Duration::from_secs(30),
             token_env: Some("CONSUL_HTTP_TOKEN".into()),
+            breaker: Breaker {
+                consecutive_failures: 9,
+                failure_percent: 80,
+                minimum_calls: 5,
+                base_open_time: Duration::from_millis(500),
+                max_open_time: Duration::from_secs(60),
+            },
+            retry_budget: RetryBudget { percent: 10, min_per_second: 2 },
+            max_watches: 150,
+            resync: Duration::from_secs(300),
         },
         services: vec![
             Service {
@@ -157,7 +179,14 @@ fn a_configuration_that_sets_every_field_is_read() {
                     HostPattern::Exact("web.test".into()),
                     HostPattern::Suffix(".web.internal".into()),
                 ],
+                query: None,
+                namespace: Some("team-b".into()),
+                partition: Some("part_2".into()),
+                peer: Some("east".into()),
+                connect: true,
                 tags: vec!["primary".into()],
+                node_meta: vec![("env".into(), "prod".into()), ("rack".into(), "7:a".into())],
+                merge_central_config: true,
                 filter: Some(r#"Service.Meta.env == "prod""#.into()),
                 health: HealthThreshold::Warning,
                 address: AddressChoice::Tagged("wan".into()),
@@ -187,6 +216,11 @@ fn a_configuration_that_sets_every_field_is_read() {
                     fallback: Fallback::None,
                 }),
                 retry_budget: Some(RetryBudget { percent: 10, min_per_second: 0 }),
+                shrink_guard: ShrinkGuard {
+                    percent: 30,
+                    at_least: 5,
+                    hold: Duration::from_secs(60),
+                },
                 staleness: Some(Staleness {
                     max_age: Duration::from_secs(600),
                     on_stale: OnStale::Fail,
@@ -200,6 +234,11 @@ fn a_configuration_that_sets_every_field_is_read() {
                     ..LoadBalancing::default()
                 },
                 resolve_names: true,
+                query: Some(PreparedQuery {
+                    name: "geo-api".into(),
+                    near: Some("_agent".into()),
+                    limit: Some(10),
+                }),
                 ..Service::new("api")
             },
         ],
@@ -230,14 +269,31 @@ fn full() -> Value {
             "namespace": "team-a",
             "partition": "part_1",
             "consistency": "stale",
+            "max_stale": "5s",
             "wait": "30s",
-            "token_env": "CONSUL_HTTP_TOKEN"
+            "token_env": "CONSUL_HTTP_TOKEN",
+            "breaker": {
+                "consecutive_failures": 9,
+                "failure_percent": 80,
+                "minimum_calls": 5.0,
+                "base_open_time": "500ms",
+                "max_open_time": "1m"
+            },
+            "retry_budget": { "percent": 10, "min_per_second": 2 },
+            "max_watches": 150,
+            "resync": "5m"
         },
         "services": [
             {
                 "name": "web",
                 "hosts": ["Web.Test", "*.web.internal"],
+                "namespace": "team-b",
+                "partition": "part_2",
+                "peer": "east",
+                "connect": true,
                 "tags": ["primary"],
+                "node_meta": { "rack": "7:a", "env": "prod" },
+                "merge_central_config": true,
                 "filter": "Service.Meta.env == \"prod\"",
                 "health": "warning",
                 "address": "wan",
@@ -260,6 +316,7 @@ fn full() -> Value {
                     "fallback": "none"
                 },
                 "retry_budget": { "percent": 10, "min_per_second": 0 },
+                "shrink_guard": { "percent": 30, "at_least": 5, "hold": "1m" },
                 "max_age": "10m",
                 "on_stale": "fail",
                 "fallback": ["10.0.0.7:8080"]
@@ -267,6 +324,9 @@ fn full() -> Value {
             {
                 "name": "api",
                 "hosts": ["[::1]"],
+                "query": "geo-api",
+                "near": "_agent",
+                "limit": 10,
                 "resolve_names": true,
                 "load_balancing": { "policy": "random" }
             }
@@ -286,8 +346,29 @@ fn values_at_the_edge_of_what_is_allowed_are_accepted() {
     for (place, value) in [
         ("consul.wait", json!("1s")),
         ("consul.wait", json!("10m")),
+        ("consul", json!({ "cluster": "c", "consistency": "cached", "cached": {} })),
+        (
+            "consul",
+            json!({
+                "cluster": "c",
+                "consistency": "cached",
+                "cached": { "max_age": "0s", "stale_if_error": "720h" }
+            }),
+        ),
+        ("consul", json!({ "cluster": "c", "consistency": "stale", "max_stale": "100ms" })),
+        ("services[0].node_meta", json!({ "k".repeat(128): "v".repeat(512) })),
+        ("services[0].peer", json!("cluster-02")),
+        ("services[0].query", json!("8f246b77-f3e1-ff88-5b48-8ec93abf3e05")),
         ("consul.authority", json!("[::1]:8500")),
         ("consul.token_env", json!("_")),
+        ("consul.breaker", json!({})),
+        ("consul.breaker", json!({ "consecutive_failures": 0, "failure_percent": 0 })),
+        ("consul.retry_budget", json!({ "percent": 0, "min_per_second": 1 })),
+        ("consul.max_watches", json!(65_535.0)),
+        ("consul.resync", json!("0s")),
+        ("consul.resync", json!("24h")),
+        ("services[0].shrink_guard", json!({ "hold": "0s" })),
+        ("services[0].shrink_guard", json!({ "percent": 0, "at_least": 65_536 })),
         ("consul.cluster", json!("c".repeat(255))),
         ("services[0].name", json!("n".repeat(255))),
         ("services[0].name", json!("...")),

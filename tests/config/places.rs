@@ -61,15 +61,15 @@ fn sources_are_listed_service_by_service_in_order_of_preference() {
     }
     let parsed = parse(&config).unwrap();
     let expected = [
-        (ServiceId(0), "web", Some("dc2"), 0),
-        (ServiceId(0), "web", Some("dc1"), 1),
-        (ServiceId(1), "api", None, 0),
-        (ServiceId(2), "db", Some("dc3"), 0),
+        (ServiceId::nth(0), "web", Some("dc2"), 0),
+        (ServiceId::nth(0), "web", Some("dc1"), 1),
+        (ServiceId::nth(1), "api", None, 0),
+        (ServiceId::nth(2), "db", Some("dc3"), 0),
     ];
     assert_eq!(listed(&parsed), expected);
     config["consul"]["datacenter"] = json!("dc9");
     let parsed = parse(&config).unwrap();
-    assert_eq!(listed(&parsed)[2], (ServiceId(1), "api", Some("dc9"), 0));
+    assert_eq!(listed(&parsed)[2], (ServiceId::nth(1), "api", Some("dc9"), 0));
 }
 
 #[test]

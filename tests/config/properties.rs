@@ -4,8 +4,8 @@ use core::net::{IpAddr, Ipv4Addr};
 use std::collections::HashSet;
 
 use consul_resolver::config::{
-    AddressPolicy, Cidr, CidrError, Config, ConfigError, Consul, Handoff, Hashing,
-    OutlierDetection, Policy, Service,
+    AddressPolicy, CacheAges, Cidr, CidrError, Config, ConfigError, Consistency, Consul, Handoff,
+    Hashing, OutlierDetection, Policy, Service, ShrinkGuard,
 };
 use consul_resolver::version::VersionRange;
 use proptest::prelude::*;
@@ -62,6 +62,9 @@ fn service() -> impl Strategy<Value = Value> {
     object(vec![
         ("hosts", prop::collection::vec(host, 1..4).prop_map(Value::from).boxed()),
         ("tags", prop::collection::vec(one_of(&["x", "y"]), 0..3).prop_map(Value::from).boxed()),
+        ("query", one_of(&["geo", "near", "a/b"])),
+        ("limit", (0..9).prop_map(Value::from).boxed()),
+        ("node_meta", object(vec![("a", one_of(&["b"])), ("c:d", one_of(&["e"]))]).boxed()),
         ("health", one_of(&["passing", "warning"])),
         ("address", one_of(&["service", "lan"])),
         (
@@ -118,6 +121,15 @@ fn almost_a_configuration() -> impl Strategy<Value = Value> {
     let consul = object(vec![
         ("authority", one_of(&["consul.internal", "[::1]:8500"])),
         ("consistency", one_of(&["default", "stale", "cached"])),
+        ("max_stale", duration(4000).boxed()),
+        (
+            "cached",
+            object(vec![
+                ("max_age", duration(99).boxed()),
+                ("stale_if_error", duration(99).boxed()),
+            ])
+            .boxed(),
+        ),
         ("wait", duration(601).boxed()),
     ]);
     let handoff = (one_of(&["headers", "filter_state"]), prop::option::of(1..6_u8));
@@ -160,9 +172,27 @@ fn assert_within_limits(config: &Config) {
         assert!((1..=Handoff::MAX_ATTEMPTS).contains(&attempts));
     }
     assert!((1..=Config::MAX_SERVICES).contains(&config.services.len()));
+    let consul = &config.consul;
+    assert!(consul.breaker.base_open_time <= consul.breaker.max_open_time);
+    assert!(consul.breaker.minimum_calls >= 1 && consul.retry_budget.min_per_second >= 1);
+    assert!(consul.resync.is_zero() || Consul::RESYNC.contains(&consul.resync));
+    assert!((1..=Consul::MAX_WATCHES).contains(&consul.max_watches));
     let mut names = HashSet::new();
     let mut hosts = HashSet::new();
+    match config.consul.consistency {
+        Consistency::Stale { max_stale: Some(age) } => {
+            assert!(Consistency::MAX_STALE.contains(&age));
+        }
+        Consistency::Cached(CacheAges { max_age, stale_if_error }) => {
+            assert!(stale_if_error.is_none_or(|age| max_age.is_some_and(|fresh| fresh <= age)));
+        }
+        _ => {}
+    }
     for service in &config.services {
+        if let Some(query) = &service.query {
+            assert!(service.tags.is_empty() && service.node_meta.is_empty());
+            assert!(query.near.is_none() || query.limit.is_some());
+        }
         assert!(names.insert(service.name.to_ascii_lowercase()), "{}", service.name);
         for host in &service.hosts {
             assert!(hosts.insert(host), "{host}");
@@ -175,6 +205,8 @@ fn assert_within_limits(config: &Config) {
             assert!(OutlierDetection::TIMES.contains(&outliers.base_ejection_time));
             assert!(outliers.base_ejection_time <= outliers.max_ejection_time);
         }
+        assert!(ShrinkGuard::HOLD.contains(&service.shrink_guard.hold));
+        assert!(service.shrink_guard.at_least >= 1);
         for share in service.versions.iter().flat_map(|versions| &versions.split) {
             assert_eq!(VersionRange::parse(&share.name).as_ref(), Ok(&share.range));
         }
@@ -282,8 +314,9 @@ proptest! {
             "services[0].name", "services[0].hosts", "services[0].load_balancing", "handoff",
             "services[0].load_balancing.slow_start", "services[0].outlier_detection",
             "services[0].sticky", "services[0].versions", "services[0].versions.split",
-            "services[0].datacenters", "services[0].retry_budget", "locality", "endpoints",
-            "warmup_timeout",
+            "services[0].datacenters", "services[0].retry_budget", "services[0].shrink_guard",
+            "consul.breaker", "consul.retry_budget", "consul.max_watches", "consul.resync",
+            "locality", "endpoints", "warmup_timeout",
         ][..]),
         value in any_json(),
     ) {

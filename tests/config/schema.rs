@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use consul_resolver::config::{
-    AddressPolicy, Config, Consistency, Consul, Fallback, Handoff, HashOn, Hashing,
-    HealthThreshold, HostPattern, LoadBalancing, Locality, OnStale, OutlierDetection, Policy,
-    PolicyKind, Protocol, RetryBudget, Service, SlowStart, Sticky, Unmatched, Versions,
+    AddressPolicy, Breaker, CacheAges, Config, Consistency, Consul, Fallback, Handoff, HashOn,
+    Hashing, HealthThreshold, HostPattern, LoadBalancing, Locality, OnStale, OutlierDetection,
+    Policy, PolicyKind, PreparedQuery, Protocol, RetryBudget, Service, ShrinkGuard, SlowStart,
+    Sticky, Unmatched, Versions,
 };
 use consul_resolver::version::VersionRange;
 use serde_json::{Value, json};
@@ -18,6 +19,7 @@ fn the_schema_has_the_fields_that_are_read() {
     for (pointer, fields) in [
         ("", Config::FIELDS),
         ("/$defs/consul", Consul::FIELDS),
+        ("/$defs/cached", CacheAges::FIELDS),
         ("/$defs/service", Service::FIELDS),
         ("/$defs/load_balancing", LoadBalancing::FIELDS),
         ("/$defs/hash_on", HashOn::FIELDS),
@@ -26,6 +28,9 @@ fn the_schema_has_the_fields_that_are_read() {
         ("/$defs/sticky", Sticky::FIELDS),
         ("/$defs/versions", Versions::FIELDS),
         ("/$defs/retry_budget", RetryBudget::FIELDS),
+        ("/$defs/breaker", Breaker::FIELDS),
+        ("/$defs/call_budget", RetryBudget::FIELDS),
+        ("/$defs/shrink_guard", ShrinkGuard::FIELDS),
         ("/$defs/locality", Locality::FIELDS),
         ("/$defs/endpoints", AddressPolicy::FIELDS),
         ("/$defs/handoff", Handoff::FIELDS),
@@ -88,6 +93,17 @@ fn the_schema_has_the_limits_that_are_read() {
         ("/$defs/service/properties/tags/maxItems", Service::MAX_TAGS),
         ("/$defs/service/properties/tags/items/maxLength", Service::MAX_TAG_BYTES),
         ("/$defs/service/properties/filter/maxLength", Service::MAX_FILTER_BYTES),
+        ("/$defs/service/properties/query/maxLength", Service::MAX_NAME_BYTES),
+        ("/$defs/service/properties/near/maxLength", Service::MAX_NAME_BYTES),
+        ("/$defs/service/properties/node_meta/maxProperties", Service::MAX_NODE_META),
+        (
+            "/$defs/service/properties/node_meta/propertyNames/maxLength",
+            Service::MAX_NODE_META_KEY_BYTES,
+        ),
+        (
+            "/$defs/service/properties/node_meta/additionalProperties/maxLength",
+            Service::MAX_NODE_META_VALUE_BYTES,
+        ),
         ("/$defs/service/properties/datacenters/maxItems", Service::MAX_DATACENTERS),
         ("/$defs/service/properties/fallback/maxItems", Service::MAX_FALLBACK),
         ("/$defs/token/maxLength", HashOn::MAX_NAME_BYTES),
@@ -105,6 +121,15 @@ fn the_schema_has_the_limits_that_are_read() {
 }
 
 #[test]
+fn the_schema_has_the_fields_that_a_prepared_query_replaces() {
+    let schema = schema();
+    let replaced = &schema["$defs"]["service"]["dependentSchemas"]["query"]["properties"];
+    let replaced: HashSet<&str> =
+        replaced.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(replaced, HashSet::from(PreparedQuery::REPLACED));
+}
+
+#[test]
 fn the_schema_has_the_ranges_of_numbers_that_are_read() {
     let schema = schema();
     let percent = 0..=100;
@@ -119,6 +144,7 @@ fn the_schema_has_the_ranges_of_numbers_that_are_read() {
         (format!("{balancing}/maximum_ring_size"), rings),
         (format!("{balancing}/table_size"), 2..=Policy::MAX_TABLE_SIZE),
         ("/$defs/slow_start/oneOf/1/properties/min_weight_percent".into(), 1..=100),
+        ("/$defs/service/properties/limit".into(), 1..=PreparedQuery::MAX_LIMIT),
         ("/$defs/percent".into(), percent),
         ("/$defs/count".into(), counts),
         ("/$defs/versions/properties/split/additionalProperties".into(), 0..=Versions::MAX_WEIGHT),
@@ -126,6 +152,13 @@ fn the_schema_has_the_ranges_of_numbers_that_are_read() {
             "/$defs/retry_budget/properties/min_per_second".into(),
             0..=RetryBudget::MAX_MIN_PER_SECOND,
         ),
+        (
+            "/$defs/call_budget/properties/min_per_second".into(),
+            1..=RetryBudget::MAX_MIN_PER_SECOND,
+        ),
+        ("/$defs/breaker/properties/consecutive_failures".into(), 0..=Breaker::MAX_COUNT),
+        ("/$defs/shrink_guard/properties/at_least".into(), 1..=ShrinkGuard::MAX_AT_LEAST),
+        ("/$defs/consul/properties/max_watches".into(), 1..=Consul::MAX_WATCHES),
         ("/$defs/locality/properties/min_cluster_size".into(), 1..=Locality::MAX_MIN_CLUSTER_SIZE),
     ] {
         let described = schema.pointer(&pointer).unwrap();
@@ -185,6 +218,9 @@ fn spelling_out_the_defaults_of_a_section_is_the_same_as_leaving_them_out() {
         ("/$defs/versions", "services[0].versions", json!({ "header": "x-version" })),
         ("/$defs/locality", "locality", json!({})),
         ("/$defs/retry_budget", "services[0].retry_budget", json!({})),
+        ("/$defs/shrink_guard", "services[0].shrink_guard", json!({})),
+        ("/$defs/breaker", "consul.breaker", json!({})),
+        ("/$defs/call_budget", "consul.retry_budget", json!({})),
         (
             "/$defs/slow_start/oneOf/1",
             "services[0].load_balancing.slow_start",

@@ -1,5 +1,6 @@
 //! Refusals for the shape of a value, with their exact text.
 
+use consul_resolver::config::{Consul, Service};
 use serde_json::json;
 
 use crate::assert_refused;
@@ -40,6 +41,7 @@ fn a_value_of_another_type_is_refused() {
 
 #[test]
 fn unknown_and_missing_fields_are_refused() {
+    let (consul, service) = (Consul::FIELDS.join(", "), Service::FIELDS.join(", "));
     assert_refused([
         (
             "servces",
@@ -50,30 +52,25 @@ fn unknown_and_missing_fields_are_refused() {
         (
             "consul.token",
             json!("secret"),
-            "consul.token: unknown field; did you mean token_env? known here: cluster, \
-             authority, datacenter, namespace, partition, consistency, wait, token_env",
+            &format!("consul.token: unknown field; did you mean token_env? known here: {consul}"),
         ),
         (
             "consul",
             json!({ "cluster": "consul", "a.b": 1 }),
-            "consul[\"a.b\"]: unknown field; known here: cluster, authority, datacenter, \
-             namespace, partition, consistency, wait, token_env",
+            &format!("consul[\"a.b\"]: unknown field; known here: {consul}"),
         ),
         (
             "services[0].weight",
             json!(1),
-            "services[0].weight: unknown field; known here: name, hosts, tags, filter, health, \
-             address, datacenters, resolve_names, protocol, load_balancing, outlier_detection, \
-             sticky, versions, retry_budget, max_age, \
-             on_stale, fallback",
+            &format!("services[0].weight: unknown field; known here: {service}"),
         ),
         (
             "services[0].loadBalancing",
             json!({}),
-            "services[0].loadBalancing: unknown field; did you mean load_balancing? known here: \
-             name, hosts, tags, filter, health, address, datacenters, resolve_names, protocol, \
-             load_balancing, outlier_detection, sticky, versions, retry_budget, max_age, \
-             on_stale, fallback",
+            &format!(
+                "services[0].loadBalancing: unknown field; did you mean load_balancing? known \
+                 here: {service}"
+            ),
         ),
         (
             "services[0].load_balancing",

@@ -36,12 +36,10 @@ pub fn decode(body: &Value, selection: &Selection) -> Decoded {
         of.into_iter().min_by_key(order).unwrap()
     };
     let snapshot = Snapshot::new(endpoints.into_values().map(best).collect());
-    let snapshot = if selection.counts_registered {
-        snapshot.registering(u32::try_from(registered.len()).unwrap())
-    } else {
-        snapshot
-    };
-    Decoded { snapshot, dropped }
+    let registered = u32::try_from(registered.len()).unwrap();
+    let snapshot =
+        if selection.counts_registered { snapshot.registering(registered) } else { snapshot };
+    Decoded { snapshot, dropped, registered }
 }
 
 fn is_unhealthy(entry: &Value, selection: &Selection) -> bool {

@@ -30,6 +30,7 @@ mod grpc;
 mod hostile;
 mod hosts;
 mod latency;
+mod lies;
 mod listeners;
 mod load;
 mod locality;

@@ -1,153 +1,341 @@
-//! A Consul agent: a few services, blocking queries, and errors.
+//! A Consul agent: a few services in two datacenters, blocking queries, and all that may be wrong
+//! with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use consul_resolver::consul::query::Request;
+use consul_resolver::consul::response::{CallFailure, Refusal};
 use consul_resolver::discovery::event::CallId;
-use serde_json::json;
+use consul_resolver::rng::Rng;
 
-/// A query that the agent holds.
+use crate::vm::ContextId;
+use crate::weather::{Failure, Lie, Weather};
+
+/// What Consul is asked for: a service in a datacenter, or in the agent's own.
+pub const SOURCES: [&str; 4] = ["web@dc1", "web@dc2", "api", "db"];
+
+const SECOND: u64 = 1_000_000;
+
+/// The number of a query that the agent holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldId(u64);
+
+/// A query.
 #[derive(Debug, Clone)]
-pub struct Held {
-    /// The VM that asks, by its number, and its life, since it may be reborn.
-    pub vm: (usize, u32),
+pub struct Ask {
+    /// Who asks.
+    pub from: ContextId,
     /// Which of its calls it is.
     pub call: CallId,
-    /// The service's name, with `@` and the datacenter if one is asked for.
-    pub source: String,
+    /// The source, by its place in [`SOURCES`].
+    pub source: usize,
     /// The index that it waits on.
     pub index: Option<u64>,
-    /// When it is answered at the latest, in milliseconds.
-    pub until: u64,
+    /// When Envoy gives it up.
+    timeout: u64,
 }
 
 /// An answer that is on its way.
+#[derive(Debug)]
 pub struct Reply {
-    /// To whom.
-    pub to: Held,
-    /// The status; 0 stands for an answer that broke off.
-    pub status: u16,
+    /// What was asked.
+    pub to: Ask,
+    /// The status; none where the answer broke off.
+    pub status: Option<u16>,
+    /// Whether Envoy has replied itself.
+    pub from_envoy: bool,
     /// The index, if it has one.
     pub index: Option<u64>,
+    /// Whether something was left out that the token may not see.
+    pub filtered: bool,
     /// The body.
     pub body: Vec<u8>,
 }
 
+/// What comes of a query, or of a change.
+pub enum Outcome {
+    /// An answer arrives then.
+    Reply(u64, Reply),
+    /// The query is held until then at most.
+    Held(u64, HeldId),
+}
+
+struct State {
+    ports: BTreeSet<u16>,
+    index: u64,
+    /// What it was before the last change.
+    before: (BTreeSet<u16>, u64),
+    /// What was answered as a whole and in truth, or as a lie that nobody could tell from it.
+    answered: BTreeSet<Vec<u16>>,
+    /// How many queries without an index there were.
+    plain: usize,
+}
+
 /// The agent.
 pub struct Consul {
-    /// The ports of each source's instances, all at 10.0.0.1.
-    sources: BTreeMap<String, BTreeSet<u16>>,
-    /// Every port that a source has ever had.
-    ever: BTreeMap<String, BTreeSet<u16>>,
+    states: Vec<State>,
     index: u64,
-    held: Vec<Held>,
-    /// How many queries without an index there were, for each source.
-    plain: BTreeMap<String, usize>,
-    /// Whether every query fails.
-    pub failing: bool,
-    /// Whether queries that block are left alone whatever changes.
-    pub deaf: bool,
+    held: Vec<(HeldId, Ask)>,
+    count: u64,
+    /// What is wrong with it.
+    pub weather: Weather,
 }
 
 impl Consul {
-    /// An agent that knows these sources, none of which has an instance.
-    pub fn new(sources: &[&str]) -> Self {
-        let none = || sources.iter().map(|name| (String::from(*name), BTreeSet::new())).collect();
+    /// An agent that knows no instance.
+    pub fn new() -> Self {
+        let state = |_: &&str| State {
+            ports: BTreeSet::new(),
+            index: 1_000,
+            before: (BTreeSet::new(), 1_000),
+            answered: BTreeSet::new(),
+            plain: 0,
+        };
         Self {
-            sources: none(),
-            ever: none(),
+            states: SOURCES.iter().map(state).collect(),
             index: 1_000,
             held: Vec::new(),
-            plain: BTreeMap::new(),
-            failing: false,
-            deaf: false,
+            count: 0,
+            weather: Weather::default(),
         }
     }
 
     /// Registers an instance, or deregisters it if it is there.
-    pub fn toggle(&mut self, source: &str, port: u16) {
-        let ports = self.sources.get_mut(source).expect("the source is known");
+    pub fn toggle(&mut self, source: usize, port: u16, now: u64, rng: &mut Rng) -> Vec<Outcome> {
+        let mut ports = self.states[source].ports.clone();
         if !ports.remove(&port) {
             ports.insert(port);
         }
-        self.ever.get_mut(source).expect("the source is known").insert(port);
+        self.set(source, ports);
+        self.wake(now, rng)
+    }
+
+    /// All instances of a source go at once.
+    pub fn clear(&mut self, source: usize, now: u64, rng: &mut Rng) -> Vec<Outcome> {
+        self.set(source, BTreeSet::new());
+        self.wake(now, rng)
+    }
+
+    fn set(&mut self, source: usize, ports: BTreeSet<u16>) {
         self.index += 1;
+        let state = &mut self.states[source];
+        state.before = (std::mem::replace(&mut state.ports, ports), state.index);
+        state.index = self.index;
     }
 
-    /// Starts again with a lower index; queries that are out break off.
-    pub fn restart(&mut self) -> Vec<Reply> {
-        self.index = self.index.saturating_sub(900).max(1);
-        let broken = |to| Reply { to, status: 0, index: None, body: Vec::new() };
-        self.held.drain(..).map(broken).collect()
+    /// Starts again with a lower index: connections break, or, where only its state was restored,
+    /// every query is answered at once.
+    pub fn go_back(&mut self, breaks: bool, now: u64, rng: &mut Rng) -> Vec<Outcome> {
+        self.index = self.index.saturating_sub(u64::from(rng.below(900))).max(1);
+        for state in &mut self.states {
+            state.index = state.index.min(self.index);
+            state.before.1 = state.before.1.min(self.index);
+        }
+        let held = std::mem::take(&mut self.held);
+        let end = |(_, ask)| match breaks {
+            true => Outcome::Reply(now + 100, broken(ask)),
+            false => self.reply(ask, now, rng),
+        };
+        held.into_iter().map(end).collect()
     }
 
-    /// Takes a query by its path.
-    pub fn ask(&mut self, vm: (usize, u32), call: CallId, path: &str, now: u64) {
-        let (route, parameters) = path.split_once('?').unwrap_or((path, ""));
+    /// Every query that it holds breaks off.
+    pub fn hang_up(&mut self, now: u64) -> Vec<Outcome> {
+        let held = std::mem::take(&mut self.held).into_iter();
+        held.map(|(_, ask)| Outcome::Reply(now + 100, broken(ask))).collect()
+    }
+
+    /// Takes a query.
+    pub fn ask(
+        &mut self,
+        from: ContextId,
+        call: CallId,
+        request: &Request,
+        now: u64,
+        rng: &mut Rng,
+    ) -> Result<(usize, Option<Outcome>), CallFailure> {
+        let (route, parameters) = request.path.split_once('?').unwrap_or((&request.path, ""));
         let service = route.strip_prefix("/v1/health/service/").expect("a health query");
         let parameter = |name: &str| parameters.split('&').find_map(|p| p.strip_prefix(name));
         let index = parameter("index=").map(|index| index.parse().expect("a number"));
-        let source = match parameter("dc=") {
+        let name = match parameter("dc=") {
             Some(datacenter) => format!("{service}@{datacenter}"),
             None => service.to_owned(),
         };
+        let source = SOURCES.iter().position(|known| *known == name).expect("a known source");
+        let timeout = now + u64::try_from(request.timeout.as_micros()).expect("a short time");
+        let ask = Ask { from, call, source, index, timeout };
         if index.is_none() {
-            *self.plain.entry(source.clone()).or_default() += 1;
+            self.states[source].plain += 1;
         }
-        let until = if index.is_some() { now + 55_000 } else { now };
-        self.held.push(Held { vm, call, source, index, until });
+        if rng.below(100) < self.weather.refused {
+            return Err(CallFailure::Refused(Refusal::NoCapacity));
+        }
+        if rng.below(100) < self.weather.vanished {
+            return Ok((source, None));
+        }
+        let is_held = index.is_some_and(|index| self.index_of(source) <= index);
+        if !is_held || self.weather.failing.is_some() {
+            return Ok((source, Some(self.reply(ask, now, rng))));
+        }
+        let wait = parameter("wait=").map(duration).expect("a query that blocks has a wait");
+        let jitter = u64::from(rng.below(u32::try_from(wait / 16 + 1).expect("a short time")));
+        self.count += 1;
+        let id = HeldId(self.count);
+        self.held.push((id, ask));
+        Ok((source, Some(Outcome::Held(now + wait + jitter, id))))
     }
 
-    /// Forgets the queries of a VM that has died: Envoy cancels its callouts.
-    pub fn forget(&mut self, vm: (usize, u32)) {
-        self.held.retain(|held| held.vm != vm);
+    /// Answers a query that was held for long enough, if it still is.
+    pub fn end(&mut self, id: HeldId, now: u64, rng: &mut Rng) -> Option<Outcome> {
+        let at = self.held.iter().position(|(held, _)| *held == id)?;
+        let (_, ask) = self.held.swap_remove(at);
+        Some(self.reply(ask, now, rng))
+    }
+
+    /// Forgets the queries of contexts that are no more: Envoy cancels their callouts.
+    pub fn forget(&mut self, is_gone: impl Fn(ContextId) -> bool) {
+        self.held.retain(|(_, ask)| !is_gone(ask.from));
     }
 
     /// How many queries block on a source.
-    pub fn blocking(&self, source: &str) -> usize {
-        self.held.iter().filter(|held| held.source == source && held.index.is_some()).count()
+    pub fn blocking(&self, source: usize) -> usize {
+        self.held.iter().filter(|(_, ask)| ask.source == source).count()
+    }
+
+    /// Whether a query waits on an index that Consul is yet to reach, as after its index went back
+    /// while an answer was on its way: nothing wakes it but the end of its wait.
+    pub fn is_waited_on_in_vain(&self, source: usize) -> bool {
+        let index = Some(self.index_of(source));
+        self.held.iter().any(|(_, ask)| ask.source == source && ask.index > index)
     }
 
     /// How many queries for a source there were that did not block.
-    pub fn plain(&self, source: &str) -> usize {
-        self.plain.get(source).copied().unwrap_or(0)
-    }
-
-    /// Takes out the answers that are ready.
-    pub fn poll_replies(&mut self, now: u64) -> Vec<Reply> {
-        let (index, failing, deaf) = (self.index, self.failing, self.deaf);
-        let is_ready = |held: &mut Held| {
-            let is_woken = held.index.is_none_or(|asked| asked != index && !deaf);
-            failing || held.until <= now || is_woken
-        };
-        let ready: Vec<Held> = self.held.extract_if(.., is_ready).collect();
-        ready.into_iter().map(|held| self.reply(held)).collect()
+    pub fn plain(&self, source: usize) -> usize {
+        self.states[source].plain
     }
 
     /// The ports of a source's instances.
-    pub fn ports(&self, source: &str) -> &BTreeSet<u16> {
-        &self.sources[source]
+    pub fn ports(&self, source: usize) -> &BTreeSet<u16> {
+        &self.states[source].ports
     }
 
-    /// Whether a service ever had an instance at that port, in any datacenter.
-    pub fn ever_had(&self, service: &str, port: u16) -> bool {
-        let of_service = |source: &str| source.split('@').next() == Some(service);
-        self.ever.iter().any(|(source, ports)| of_service(source) && ports.contains(&port))
+    /// Whether exactly these ports were ever answered.
+    pub fn has_answered(&self, source: usize, ports: &[u16]) -> bool {
+        self.states[source].answered.contains(ports)
     }
 
-    fn reply(&self, to: Held) -> Reply {
-        if self.failing {
-            let body = b"No cluster leader".to_vec();
-            return Reply { to, status: 500, index: None, body };
+    /// The index of an answer. That of a service without instances is the catalog's, so that any
+    /// change wakes a query for it (hashicorp/consul#4810).
+    fn index_of(&self, source: usize) -> u64 {
+        let state = &self.states[source];
+        if state.ports.is_empty() { self.index } else { state.index }
+    }
+
+    /// Answers the queries that have something to learn.
+    pub fn wake(&mut self, now: u64, rng: &mut Rng) -> Vec<Outcome> {
+        if self.weather.deaf {
+            return Vec::new();
+        }
+        let indices: Vec<u64> = (0..SOURCES.len()).map(|source| self.index_of(source)).collect();
+        let is_woken = |(_, ask): &mut (HeldId, Ask)| Some(indices[ask.source]) > ask.index;
+        let woken: Vec<_> = self.held.extract_if(.., is_woken).collect();
+        woken.into_iter().map(|(_, ask)| self.reply(ask, now, rng)).collect()
+    }
+
+    /// The answer to a query, and when it arrives: after a moment, after a stall, or, where Envoy
+    /// has given up by then, not at all.
+    fn reply(&mut self, to: Ask, now: u64, rng: &mut Rng) -> Outcome {
+        let weather = &self.weather;
+        let mut at = now.max(weather.stalled_until) + 200 + u64::from(rng.below(5_000));
+        if weather.slow {
+            at += u64::from(rng.below(20)) * SECOND / 2;
+        }
+        if rng.below(100) < weather.late {
+            let late = to.timeout + u64::from(rng.below(120)) * SECOND;
+            return Outcome::Reply(late, self.content(to, rng));
+        }
+        if at > to.timeout {
+            let (at, body) = (to.timeout, Vec::new());
+            let reply = Reply {
+                to,
+                status: Some(504),
+                from_envoy: true,
+                index: None,
+                filtered: false,
+                body,
+            };
+            return Outcome::Reply(at, reply);
+        }
+        let failure = weather.failing.filter(|_| rng.below(100) < weather.failing_share);
+        let reply = match failure {
+            None => self.content(to, rng),
+            Some(Failure::Breaks) => broken(to),
+            Some(Failure::Status(status)) => {
+                let body = b"No cluster leader".to_vec();
+                Reply {
+                    to,
+                    status: Some(status),
+                    from_envoy: status == 503,
+                    index: None,
+                    filtered: false,
+                    body,
+                }
+            }
+            Some(Failure::NoIndex) => Reply { index: None, ..self.content(to, rng) },
+            Some(Failure::Truncated) => {
+                let mut reply = self.content(to, rng);
+                reply.body.pop();
+                reply
+            }
+            Some(Failure::Filtered) => {
+                Reply { filtered: true, body: b"[]".to_vec(), ..self.content(to, rng) }
+            }
+        };
+        Outcome::Reply(at, reply)
+    }
+
+    /// A good answer: the truth, an earlier truth, or a lie.
+    fn content(&mut self, to: Ask, rng: &mut Rng) -> Reply {
+        let index = self.index_of(to.source);
+        let state = &mut self.states[to.source];
+        let lags = to.index.is_none() && rng.below(100) < self.weather.lagging;
+        let (mut ports, index) =
+            if lags { state.before.clone() } else { (state.ports.clone(), index) };
+        match self.weather.lying {
+            None => {}
+            Some(Lie::Empty) => ports.clear(),
+            Some(Lie::Half) => ports.retain(|port| port % 2 == 0),
         }
         let instance = |port: &u16| {
-            json!({
-                "Node": { "Node": "n1", "Address": "10.0.0.1" },
-                "Service": { "ID": format!("i{port}"), "Address": "", "Port": port },
-                "Checks": [],
-            })
+            let address = format!("10.0.{}.1", to.source);
+            format!(r#"{{"Node":{{"Address":"{address}"}},"Service":{{"Port":{port}}}}}"#)
         };
-        let body: Vec<_> = self.sources[&to.source].iter().map(instance).collect();
-        let body = serde_json::to_vec(&body).expect("JSON");
-        Reply { to, status: 200, index: Some(self.index), body }
+        let body: Vec<String> = ports.iter().map(instance).collect();
+        let body = format!("[{}]", body.join(",")).into_bytes();
+        state.answered.insert(ports.into_iter().collect());
+        Reply {
+            to,
+            status: Some(200),
+            from_envoy: false,
+            index: Some(index),
+            filtered: false,
+            body,
+        }
+    }
+}
+
+fn broken(to: Ask) -> Reply {
+    Reply { to, status: None, from_envoy: false, index: None, filtered: false, body: Vec::new() }
+}
+
+/// Microseconds of a duration as Consul reads it.
+fn duration(text: &str) -> u64 {
+    match text.strip_suffix("ms") {
+        Some(number) => number.parse::<u64>().expect("milliseconds") * 1_000,
+        None => text.strip_suffix('s').and_then(|n| n.parse().ok()).map_or_else(
+            || panic!("{text} has no unit that is known here"),
+            |seconds: u64| seconds * SECOND,
+        ),
     }
 }

@@ -1,8 +1,12 @@
-//! A deterministic simulation: several VMs of one process run the real state machines against
-//! shared data, queues and a Consul agent that are simulated, one command at a time, in an
-//! order that one seed decides.
+//! A deterministic simulation: the VMs of one Envoy process run the real state machines against
+//! shared data, queues and a Consul agent that are simulated, one command at a time, in an order
+//! that one seed decides.
 //!
-//! `SIM_SEEDS=1000` runs more seeds than usual, `SIM_SEED=17` only that one.
+//! Time goes from one happening to the next, so that a minute of a quiet process costs little.
+//! Between any two commands of a VM another one may run, Consul may answer, or the VM may die.
+//!
+//! `SIM_SEEDS=1000` runs more seeds than usual, `SIM_SEED=17` only that one: equal seeds are equal
+//! worlds, to the last command.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,107 +16,166 @@
     reason = "a test may panic"
 )]
 
+mod calendar;
+mod checks;
+mod clock;
 mod consul;
+mod faults;
+mod plan;
+mod seeds;
 mod shared;
+mod state;
+mod trace;
 mod vm;
+mod weather;
 mod world;
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use consul_resolver::model::service::SourceId;
+use consul_resolver::rng::Rng;
 
-use world::{Faults, World};
+use crate::consul::SOURCES;
+use crate::plan::{LONGEST_WAIT, Plan};
+use crate::seeds::for_seeds;
+use crate::vm::Mail;
+use crate::world::World;
 
-/// Runs a scenario for many seeds; the seed of a failure is printed.
-fn for_seeds(scenario: impl Fn(u64)) {
-    let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let seeds = match number("SIM_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SIM_SEEDS").unwrap_or(40),
-    };
-    for seed in seeds {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| scenario(seed))) {
-            eprintln!("failed with seed {seed}; to repeat it: SIM_SEED={seed}");
-            resume_unwind(panic);
-        }
-    }
+/// The most messages in any queue.
+const MOST_MESSAGES: usize = 300;
+
+/// How long after the end of all faults any VM may differ from Consul, in milliseconds of a clock
+/// that runs at the right rate. A callout that never returns is given up after the longest time
+/// that Consul may hold it, with its jitter, Envoy's margin and the watchdog's; the longest backoff
+/// follows; and a lease that was just lost is taken over after three seconds and a tick.
+const STALENESS: u64 = LONGEST_WAIT * 17 / 16 + 5_000 + 5_000 + 30_000 + 3_000 + 1_000;
+
+/// How long a change may take where Consul answered often before and had nothing new: so long is
+/// the next query put off for a service without instances; and a second for the change itself.
+const PACED: u64 = 15_000 + 1_000;
+
+fn calm(seed: u64) -> World {
+    World::new(Plan::calm(2 + (seed % 4) as usize), Rng::new(seed))
 }
 
-fn vms(seed: u64) -> usize {
-    2 + (seed % 4) as usize
+/// A world in which anything goes wrong for a while.
+fn chaos(seed: u64) -> World {
+    let mut rng = Rng::new(seed);
+    let plan = Plan::draw(&mut rng);
+    let mut world = World::new(plan, rng);
+    world.begin_chaos();
+    for _ in 0..world.plan.chaos / 1_000 {
+        world.run(1_000);
+        world.check_queues();
+    }
+    world
+}
+
+/// Lets the world go on until something is so, for so long at most; tells how long it took.
+fn await_none(world: &mut World, most: u64, of: impl Fn(&World) -> Option<String>) -> u64 {
+    for waited in 0..=most / 250 {
+        if of(world).is_none() {
+            return waited * 250;
+        }
+        world.run(250);
+    }
+    panic!("after {most} ms: {}", of(world).unwrap_or_default());
 }
 
 #[test]
-fn without_faults_every_vm_ends_with_consuls_state_and_one_query_blocks_for_each_service() {
-    for_seeds(|seed| {
-        let mut world = World::new(seed, vms(seed));
-        world.run(20_000, Faults::None, true);
-        world.run(20_000, Faults::None, false);
+fn whatever_went_wrong_every_vm_ends_with_consuls_state_and_one_query_blocks_for_each_service() {
+    for_seeds(400, |seed| {
+        let mut world = chaos(seed);
+        world.heal();
+        await_none(&mut world, STALENESS, World::unlike_consul);
+        // Longer: a query that never returns may wait for nothing that would have changed.
+        await_none(&mut world, STALENESS, World::unsettled);
         world.check_settled();
-        world.check_converged();
-        world.end_requests();
-        world.check_nothing_in_flight();
+        let source = (seed % SOURCES.len() as u64) as usize;
+        world.toggle(source, 7);
+        await_none(&mut world, PACED, World::unlike_consul);
+        world.check_nothing_stays_in_flight();
     });
 }
 
 #[test]
-fn after_faults_every_vm_ends_with_consuls_state_and_one_query_blocks_for_each_service() {
-    for_seeds(|seed| {
-        let mut world = World::new(seed, vms(seed));
-        world.run(40_000, Faults::All, true);
-        world.heal();
-        // The longest backoff, and the longest wait of a query that a deposed fetcher has left.
-        world.run(100_000, Faults::None, false);
+fn equal_seeds_are_equal_worlds() {
+    for_seeds(20, |seed| {
+        let trace = |seed| chaos(seed).trace;
+        assert_eq!(trace(seed), trace(seed), "the same twice");
+        assert_ne!(trace(seed), trace(seed + 1), "and others are others");
+    });
+}
+
+#[test]
+fn without_faults_every_vm_ends_with_consuls_state_and_one_query_blocks_for_each_service() {
+    for_seeds(100, |seed| {
+        let mut world = calm(seed);
+        world.changes = true;
+        world.run(20_000);
+        world.changes = false;
+        world.run(20_000);
         world.check_settled();
         world.check_converged();
-        world.end_requests();
-        world.check_nothing_in_flight();
+        world.check_nothing_stays_in_flight();
     });
 }
 
 #[test]
 fn a_change_reaches_every_vm_within_a_second_when_nothing_is_wrong() {
-    for_seeds(|seed| {
-        let mut world = World::new(seed, vms(seed));
-        world.run(5_000, Faults::None, false);
+    for_seeds(100, |seed| {
+        let mut world = calm(seed);
+        world.run(5_000);
         // Also right after the start: no query of a VM that fetched for a moment is left behind.
         world.check_settled();
-        world.consul.toggle(world::SOURCES[0], 7);
-        world.run(1_000, Faults::None, false);
+        world.toggle(0, 7);
+        world.run(1_000);
         world.check_converged();
     });
 }
 
 #[test]
 fn what_nobody_has_watched_for_a_while_is_read_anew_before_it_is_used() {
-    for_seeds(|seed| {
-        let mut world = World::new(seed, vms(seed));
-        world.consul.toggle(world::SOURCES[0], 7);
-        world.run(5_000, Faults::None, false);
+    for_seeds(100, |seed| {
+        let mut world = calm(seed);
+        world.toggle(0, 7);
+        world.run(5_000);
         world.check_converged();
-        world.everyone_leaves();
-        world.consul.toggle(world::SOURCES[0], 7);
-        world.consul.failing = true;
-        world.everyone_comes_back();
-        world.run(10_000, Faults::None, false);
+        // Shared data outlives the contexts as long as a VM that has none lives.
+        world.keeps_shared_data = true;
+        world.go();
+        world.finish();
+        world.toggle(0, 7);
+        world.consul.weather.failing = Some(weather::Failure::Status(500));
+        world.consul.weather.failing_share = 100;
+        world.come_back();
+        world.run(10_000);
         world.check_nothing_is_installed();
         world.heal();
-        world.run(40_000, Faults::None, false);
+        world.run(40_000);
         world.check_converged();
         world.check_settled();
     });
 }
 
+/// Every context of a thread suspects a source.
+fn suspect(world: &mut World, thread: usize, source: u16) {
+    let ids: Vec<_> = world.vms[thread].contexts.iter().map(|context| context.id).collect();
+    for id in ids {
+        world.post(id, Mail::Suspicion(SourceId::nth(source)));
+    }
+}
+
 #[test]
 fn a_followers_suspicion_leads_to_one_extra_query_of_the_fetcher() {
-    for_seeds(|seed| {
-        let mut world = World::new(seed, vms(seed));
-        world.run(5_000, Faults::None, false);
-        let plain = |world: &World| world::SOURCES.map(|source| world.consul.plain(source));
+    for_seeds(100, |seed| {
+        let mut world = calm(seed);
+        world.run(5_000);
+        let plain = |world: &World| [0, 1, 2].map(|source| world.consul.plain(source));
         let before = plain(&world);
-        world.suspect(1, 1);
-        world.run(1_000, Faults::None, false);
+        suspect(&mut world, 1, 1);
+        world.run(1_000);
         assert_eq!(plain(&world), [before[0], before[1] + 1, before[2]]);
-        world.suspect(0, 2);
-        world.run(1_000, Faults::None, false);
+        suspect(&mut world, 0, 2);
+        world.run(1_000);
         assert_eq!(plain(&world), [before[0], before[1] + 1, before[2] + 1]);
         world.check_settled();
     });
@@ -120,18 +183,19 @@ fn a_followers_suspicion_leads_to_one_extra_query_of_the_fetcher() {
 
 #[test]
 fn a_storm_of_suspicions_leads_to_few_queries_and_few_messages() {
-    for_seeds(|seed| {
-        let count = vms(seed);
-        let mut world = World::new(seed, count);
-        world.run(5_000, Faults::None, false);
-        let before = world.consul.plain(world::SOURCES[0]);
+    for_seeds(100, |seed| {
+        let mut world = calm(seed);
+        world.run(5_000);
+        let before = world.consul.plain(0);
+        let threads = world.vms.len();
         for _ in 0..1_000 {
-            (0..count).for_each(|vm| world.suspect(vm, 0));
-            world.run(20, Faults::None, false);
-            assert!(world.longest_queue() <= 2 * count, "{} messages", world.longest_queue());
+            (0..threads).for_each(|thread| suspect(&mut world, thread, 0));
+            world.run(20);
+            let longest = world.shared.longest_queue();
+            assert!(longest <= 2 * threads, "{longest} messages");
         }
         // One at once, and one every five seconds.
-        let extra = world.consul.plain(world::SOURCES[0]) - before;
+        let extra = world.consul.plain(0) - before;
         assert!((4..=5).contains(&extra), "{extra} extra queries in 20 s");
         world.check_settled();
     });
@@ -139,20 +203,20 @@ fn a_storm_of_suspicions_leads_to_few_queries_and_few_messages() {
 
 #[test]
 fn a_suspicion_finds_what_the_query_that_blocks_was_not_told() {
-    for_seeds(|seed| {
-        let mut world = World::new(seed, vms(seed));
-        world.consul.toggle(world::SOURCES[0], 7);
-        world.run(5_000, Faults::None, false);
-        world.consul.deaf = true;
-        world.consul.toggle(world::SOURCES[0], 7);
-        world.consul.toggle(world::SOURCES[0], 8);
-        world.run(1_000, Faults::None, false);
-        world.suspect(1, 0);
-        world.run(1_000, Faults::None, false);
+    for_seeds(100, |seed| {
+        let mut world = calm(seed);
+        world.toggle(0, 7);
+        world.run(5_000);
+        world.consul.weather.deaf = true;
+        world.toggle(0, 7);
+        world.toggle(0, 8);
+        world.run(1_000);
+        suspect(&mut world, 1, 0);
+        world.run(1_000);
         world.check_converged();
         world.check_settled();
-        world.consul.deaf = false;
-        world.run(1_000, Faults::None, false);
+        world.consul.weather.deaf = false;
+        world.run(1_000);
         world.check_converged();
         world.check_settled();
     });

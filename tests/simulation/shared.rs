@@ -6,6 +6,8 @@ use consul_resolver::discovery::event::Expect;
 use consul_resolver::shared::key::Cas;
 use consul_resolver::shared::members::QueueId;
 
+use crate::vm::ContextId;
+
 /// A number that no value ever has, as the module uses it to store only where nothing is.
 const NO_VALUE_HAS_THIS: u32 = u32::MAX;
 
@@ -19,8 +21,8 @@ pub struct Shared {
 
 struct Queue {
     name: String,
-    /// The VM that registered last under the name: it alone is woken.
-    target: usize,
+    /// The context that registered last under the name: it alone is woken.
+    target: ContextId,
     messages: VecDeque<Vec<u8>>,
 }
 
@@ -48,8 +50,9 @@ impl Shared {
         true
     }
 
-    /// Registers a queue; one of that name keeps its messages, and wakes this VM from now on.
-    pub fn register(&mut self, name: &str, target: usize) -> QueueId {
+    /// Registers a queue; one of that name keeps its messages, and wakes this context from
+    /// now on.
+    pub fn register(&mut self, name: &str, target: ContextId) -> QueueId {
         let known = self.queues.iter().position(|queue| queue.name == name);
         let index = known.unwrap_or_else(|| {
             let messages = VecDeque::new();
@@ -61,7 +64,7 @@ impl Shared {
     }
 
     /// Adds a message; tells whom to wake.
-    pub fn enqueue(&mut self, queue: QueueId, message: &[u8]) -> Option<usize> {
+    pub fn enqueue(&mut self, queue: QueueId, message: &[u8]) -> Option<ContextId> {
         let queue = self.queues.get_mut(queue.0 as usize - 1)?;
         queue.messages.push_back(message.to_vec());
         Some(queue.target)

@@ -1,14 +1,16 @@
-//! One VM: the real state machines on a simulated host.
+//! The VMs: the real state machines on a simulated host.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use consul_resolver::config::Config;
-use consul_resolver::consul::query::{Query, Request};
+use consul_resolver::consul::query::Request;
 use consul_resolver::consul::response::CallFailure;
 use consul_resolver::discovery::agent::Agent;
+use consul_resolver::discovery::breaker::Position;
 use consul_resolver::discovery::event::{CallId, Expect};
 use consul_resolver::discovery::notice::Notice;
+use consul_resolver::discovery::subject::Subject;
 use consul_resolver::driver::Host;
 use consul_resolver::model::service::SourceId;
 use consul_resolver::rng::Rng;
@@ -17,92 +19,192 @@ use consul_resolver::router::decision::Forward;
 use consul_resolver::shared::head::{Head, Rank};
 use consul_resolver::shared::key::{Cas, Key};
 use consul_resolver::shared::members::QueueId;
+use consul_resolver::shared::record::Version;
 use consul_resolver::time::Time;
 
-use crate::consul::{Consul, Reply};
+use crate::clock::Clock;
+use crate::consul::{Consul, Outcome, Reply, SOURCES};
 use crate::shared::Shared;
+use crate::trace::Trace;
 
-/// One VM.
+/// A root context: which thread's VM it is in, and its number, which no other ever has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContextId {
+    /// The thread; 0 is the main one.
+    pub thread: usize,
+    /// The number.
+    pub number: u32,
+}
+
+/// The VM of one thread.
 pub struct Vm {
-    /// Its number, and which life it is in.
-    pub id: (usize, u32),
+    /// Whether it lives: one that has trapped does not, until a request comes for it.
+    pub alive: bool,
+    /// Whether it has ever served a request.
+    pub serving: bool,
+    /// When it was made.
+    pub born: u64,
+    /// Its clock.
+    pub clock: Clock,
+    /// Its root contexts, one for each configuration that it runs.
+    pub contexts: Vec<Context>,
+    /// What waits to be handled.
+    pub inbox: VecDeque<(ContextId, Mail)>,
+    /// The context that is in the middle of something.
+    pub busy: Option<ContextId>,
+    /// It goes on no sooner than then.
+    pub frozen_until: u64,
+    /// Whether its next step is planned.
+    pub planned: bool,
+}
+
+/// One configuration in one VM.
+pub struct Context {
+    /// Who it is.
+    pub id: ContextId,
+    /// Which of the world's configurations it runs.
+    pub config: usize,
+    /// The sources of the configuration, by their places in [`SOURCES`].
+    pub sources: Vec<usize>,
     /// Discovery.
     pub agent: Agent,
     /// Routing.
     pub router: Router,
-    /// How suitable it is to fetch.
-    pub rank: Rank,
-    /// Whether its thread runs.
-    pub alive: bool,
-    /// Its timer's next moment.
-    pub next_tick: u64,
-    /// The timer's period.
+    /// The timer's period, in microseconds.
     pub period: u64,
-    /// What waits to be handled.
-    pub inbox: VecDeque<Mail>,
     /// Its requests in flight.
     pub flying: Vec<Forward>,
-    /// Its own clock is this far ahead.
-    pub clock_offset: u64,
+    /// What it has installed of each source, as far as that was looked at.
+    pub seen: Vec<Option<Version>>,
+    /// What it does now.
+    pub task: Task,
 }
 
-/// An event that the host has for a VM.
+/// What a context does, and so what follows when it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Task {
+    /// Nothing follows.
+    Other,
+    /// The timer is set again.
+    Tick,
+    /// The context ends.
+    Leave,
+}
+
+/// Something that the host has for a context.
+#[derive(Debug)]
 pub enum Mail {
+    /// The timer.
+    Tick,
     /// Its queue has messages.
     Queue(QueueId),
     /// A callout has ended.
     Answer(Reply),
+    /// A request for one of its services.
+    Request(u32),
+    /// A request could not reach an endpoint of a source.
+    Suspicion(SourceId),
+    /// The configuration is in use no longer.
+    Leave,
 }
 
-impl Vm {
-    /// A VM that has just been made.
-    pub fn new(id: (usize, u32), config: &Config, born: u64, rng: &mut Rng) -> Self {
+impl Context {
+    /// A context that has just been made.
+    pub fn new(id: ContextId, config: usize, of: &Config, rng: &mut Rng) -> Self {
         let mut own = rng.split();
-        let queries =
-            config.sources().map(|s| Query::new(config, s.service, s.datacenter)).collect();
-        let agent = Agent::new(queries, config.consul.wait, own.split());
+        let name = |(service, datacenter): (&str, Option<&str>)| match datacenter {
+            Some(datacenter) => format!("{service}@{datacenter}"),
+            None => service.to_owned(),
+        };
+        let place = |name: String| SOURCES.iter().position(|known| *known == name);
+        let names = of.sources().map(|s| (s.service.name.as_str(), s.datacenter));
+        let sources: Vec<usize> =
+            names.map(|n| place(name(n)).expect("a source that is known")).collect();
+        let subjects = of.sources().map(|source| Subject::new(of, source)).collect();
+        let agent = Agent::new(subjects, &of.consul, own.split());
         Self {
             id,
-            period: u64::try_from(agent.tick_period().as_millis()).unwrap(),
+            config,
+            seen: vec![None; sources.len()],
+            sources,
+            period: micros(agent.tick_period()),
             agent,
-            router: Router::new(config, &mut own),
-            rank: Rank { serving: false, born },
-            alive: true,
-            next_tick: born + u64::from(rng.below(30)),
-            inbox: VecDeque::new(),
+            router: Router::new(of, &mut own),
             flying: Vec::new(),
-            clock_offset: rng.next_u64() % 1_000_000,
+            task: Task::Other,
         }
     }
 }
 
-/// What a VM can do at this moment.
+impl Vm {
+    /// A VM without a configuration yet.
+    pub fn new(born: u64, clock: Clock) -> Self {
+        Self {
+            alive: true,
+            serving: false,
+            born,
+            clock,
+            contexts: Vec::new(),
+            inbox: VecDeque::new(),
+            busy: None,
+            frozen_until: 0,
+            planned: false,
+        }
+    }
+
+    /// How suitable it is to fetch.
+    pub const fn rank(&self) -> Rank {
+        Rank { serving: self.serving, born: self.born }
+    }
+
+    /// The context of that name, if it still is.
+    pub fn context(&mut self, id: ContextId) -> Option<&mut Context> {
+        self.contexts.iter_mut().find(|context| context.id == id)
+    }
+}
+
+/// What a context can do at this moment.
 pub struct SimHost<'w> {
-    /// The time in milliseconds.
-    pub now: u64,
-    /// How far ahead the VM's own clock is.
-    pub clock_offset: u64,
-    /// Which VM it is.
-    pub vm: (usize, u32),
+    /// The moment.
+    pub at: u64,
+    /// What the VM's clock shows.
+    pub clock: u64,
+    /// Which context it is.
+    pub id: ContextId,
     /// The process.
     pub shared: &'w mut Shared,
     /// Consul.
     pub consul: &'w mut Consul,
-    /// The VMs to be woken, with the queue.
-    pub wakes: &'w mut Vec<(usize, QueueId)>,
-    /// The heads that were written.
-    pub heads: &'w mut Vec<(Key, Head)>,
-    /// The VM's timer.
+    /// The world's randomness.
+    pub rng: &'w mut Rng,
+    /// What has happened.
+    pub trace: &'w mut Trace,
+    /// The timer's period.
     pub period: &'w mut u64,
+    /// What follows.
+    pub effects: &'w mut Effects,
+}
+
+/// What follows from a step, and is to be looked at.
+#[derive(Default)]
+pub struct Effects {
+    /// The contexts to be woken, with the queue.
+    pub wakes: Vec<(ContextId, QueueId)>,
+    /// The heads that were written.
+    pub heads: Vec<(Key, Head)>,
+    /// What comes of queries.
+    pub outcomes: Vec<Outcome>,
+    /// The sources that Consul was asked for.
+    pub calls: Vec<usize>,
 }
 
 impl Host for SimHost<'_> {
     fn now(&mut self) -> Time {
-        Time::from_start(Duration::from_millis(self.now + self.clock_offset))
+        time(self.clock)
     }
 
     fn register_queue(&mut self, name: &str) -> QueueId {
-        self.shared.register(name, self.vm.0)
+        self.shared.register(name, self.id)
     }
 
     fn load(&mut self, key: &Key) -> Option<(Vec<u8>, Cas)> {
@@ -110,16 +212,20 @@ impl Host for SimHost<'_> {
     }
 
     fn store(&mut self, key: &Key, value: &[u8], expect: Expect) -> bool {
-        let written = self.shared.store(&key.to_string(), value, expect);
+        let name = key.to_string();
+        let written = self.shared.store(&name, value, expect);
+        self.trace.note_text(&name);
+        self.trace.note(u64::from(written));
         if written && matches!(key, Key::Head(_)) {
-            self.heads.push((*key, Head::decode(value).expect("a head that reads back")));
+            let head = Head::decode(value).expect("a head that reads back");
+            self.effects.heads.push((*key, head));
         }
         written
     }
 
     fn wake(&mut self, queue: QueueId, message: &[u8]) {
         if let Some(target) = self.shared.enqueue(queue, message) {
-            self.wakes.push((target, queue));
+            self.effects.wakes.push((target, queue));
         }
     }
 
@@ -128,7 +234,10 @@ impl Host for SimHost<'_> {
     }
 
     fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure> {
-        self.consul.ask(self.vm, call, &request.path, self.now);
+        self.trace.note_text(&request.path);
+        let (source, outcome) = self.consul.ask(self.id, call, request, self.at, self.rng)?;
+        self.effects.calls.push(source);
+        self.effects.outcomes.extend(outcome);
         Ok(())
     }
 
@@ -137,7 +246,20 @@ impl Host for SimHost<'_> {
         assert!(!notice.to_string().is_empty());
     }
 
-    fn set_tick_period(&mut self, period: Duration) {
-        *self.period = u64::try_from(period.as_millis()).unwrap();
+    fn breaker(&mut self, position: Position, before: Option<Position>, _: Option<&str>) {
+        assert_ne!(Some(position), before, "only transitions are told");
     }
+
+    fn set_tick_period(&mut self, period: Duration) {
+        *self.period = micros(period);
+    }
+}
+
+/// A moment of a VM's clock.
+pub fn time(micros: u64) -> Time {
+    Time::from_start(Duration::from_micros(micros))
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).expect("a short time")
 }

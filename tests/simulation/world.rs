@@ -1,6 +1,6 @@
 //! A whole Envoy process and its Consul, with one seed for everything that happens.
 
-use std::collections::HashMap;
+use std::rc::Rc;
 
 use consul_resolver::balance::hints::Hints;
 use consul_resolver::config::Config;
@@ -10,375 +10,446 @@ use consul_resolver::driver;
 use consul_resolver::model::service::{ServiceId, SourceId};
 use consul_resolver::rng::Rng;
 use consul_resolver::router::decision::Decision;
-use consul_resolver::shared::head::{Head, Term};
-use consul_resolver::shared::key::{Key, VmId};
-use consul_resolver::shared::members::QueueId;
-use consul_resolver::shared::record::Version;
 
-use crate::consul::{Consul, Reply};
+use crate::calendar::{Calendar, Happening};
+use crate::checks::Checks;
+use crate::clock::Clock;
+use crate::consul::{Consul, Outcome, SOURCES};
+use crate::plan::{Plan, configs};
 use crate::shared::Shared;
-use crate::vm::{Mail, SimHost, Vm};
+use crate::trace::Trace;
+use crate::vm::{Context, ContextId, Effects, Mail, SimHost, Task, Vm, time};
 
-/// The services of the simulation.
-const SERVICES: [&str; 2] = ["web", "api"];
-/// Its sources, in their order: one service is looked for in two datacenters.
-pub const SOURCES: [&str; 3] = ["web@dc1", "web@dc2", "api"];
-
-/// What may go wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Faults {
-    /// Nothing.
-    None,
-    /// Consul fails and restarts, VMs die and are reborn, wake-ups are lost.
-    All,
-}
+/// Ports of instances.
+const PORTS: u32 = 12;
 
 /// Everything.
 pub struct World {
-    config: Config,
-    rng: Rng,
-    now: u64,
-    shared: Shared,
-    /// The agent.
+    /// What the seed has decided.
+    pub plan: Plan,
+    /// The moment, in microseconds.
+    pub now: u64,
+    /// Consul.
     pub consul: Consul,
-    vms: Vec<Vm>,
-    /// The owner of each term, and the newest version that each VM has installed.
-    owners: HashMap<(Key, Term), VmId>,
-    installed: HashMap<((usize, u32), usize), Version>,
+    /// The VMs, by their threads.
+    pub vms: Vec<Vm>,
+    /// What Envoy keeps for all VMs.
+    pub shared: Shared,
+    /// What must hold.
+    pub checks: Checks,
+    /// What has happened.
+    pub trace: Trace,
+    /// The configurations that listeners use now; empty while there is no listener.
+    pub listeners: Vec<usize>,
+    /// Whether instances come and go.
+    pub changes: bool,
+    /// Of a hundred wake-ups, so many are lost, doubled, or late.
+    pub bad_wakes: u32,
+    /// Whether shared data stays when the last context has gone.
+    pub keeps_shared_data: bool,
+    /// Randomness.
+    pub rng: Rng,
+    /// What is going to happen.
+    pub calendar: Calendar,
+    configs: Rc<Vec<Config>>,
+    contexts: u32,
+}
+
+thread_local! {
+    static CONFIGS: Rc<Vec<Config>> = Rc::new(configs());
 }
 
 impl World {
-    /// A process that starts: the first VM is the main thread's, and serves no requests.
-    pub fn new(seed: u64, vms: usize) -> Self {
-        let services: Vec<_> = SERVICES
-            .iter()
-            .map(|name| format!(r#"{{"name":"{name}","hosts":["{name}.test"]}}"#))
-            .collect();
-        let json = format!(r#"{{"consul":{{"cluster":"c"}},"services":[{}]}}"#, services.join(","));
-        let mut config = Config::parse(json.as_bytes()).expect("a configuration");
-        config.services[0].datacenters = vec!["dc1".into(), "dc2".into()];
-        let mut rng = Rng::new(seed);
-        let vms = (0..vms).map(|n| Vm::new((n, 0), &config, n as u64, &mut rng)).collect();
-        Self {
-            config,
-            rng,
+    /// A process that starts.
+    pub fn new(plan: Plan, mut rng: Rng) -> Self {
+        let rates = u32::try_from(Clock::RATES.1 - Clock::RATES.0).expect("a small number");
+        let clock = |rng: &mut Rng| {
+            let own = Clock::RATES.0 + u64::from(rng.below(rates));
+            let rate = if plan.own_clocks { own } else { 1_000 };
+            Clock::new(u64::from(rng.below(u32::MAX)), 0, rate)
+        };
+        let vms = (0..plan.threads).map(|n| Vm::new(n as u64, clock(&mut rng))).collect();
+        let mut world = Self {
+            listeners: plan.listeners.clone(),
+            plan,
             now: 0,
-            shared: Shared::default(),
-            consul: Consul::new(&SOURCES),
+            consul: Consul::new(),
             vms,
-            owners: HashMap::new(),
-            installed: HashMap::new(),
+            shared: Shared::default(),
+            checks: Checks::default(),
+            trace: Trace::default(),
+            changes: false,
+            bad_wakes: 0,
+            keeps_shared_data: false,
+            rng,
+            calendar: Calendar::default(),
+            configs: CONFIGS.with(Rc::clone),
+            contexts: 0,
+        };
+        for thread in 0..world.vms.len() {
+            world.plan_request(thread);
+            for config in world.wanted() {
+                world.configure(thread, config);
+            }
         }
+        world.plan_change();
+        world
     }
 
     /// Lets the world go on for so many milliseconds.
-    pub fn run(&mut self, milliseconds: u64, faults: Faults, changes: bool) {
-        let end = self.now + milliseconds;
-        while self.now < end {
-            if changes && self.rng.below(400) == 0 {
-                self.change_consul();
-            }
-            if faults == Faults::All && self.rng.below(1_000) == 0 {
-                self.go_wrong();
-            }
-            for reply in self.consul.poll_replies(self.now) {
-                self.deliver(reply);
-            }
-            self.run_vms(faults);
-            self.now += 1;
+    pub fn run(&mut self, milliseconds: u64) {
+        let end = self.now + milliseconds * 1_000;
+        while let Some((at, what)) = self.calendar.next(end) {
+            self.now = at;
+            self.happen(what);
         }
+        self.now = end;
     }
 
-    /// Ends all faults: Consul answers, and every VM runs.
-    pub fn heal(&mut self) {
-        self.consul.failing = false;
-        for n in 0..self.vms.len() {
-            if !self.vms[n].alive {
-                self.rebirth(n);
-            }
-        }
+    /// A VM goes on, were it frozen.
+    pub fn thaw(&mut self, thread: usize) {
+        self.vms[thread].frozen_until = self.now;
+        self.plan_step(thread, self.now);
     }
 
-    /// All requests end.
-    pub fn end_requests(&mut self) {
-        for vm in &mut self.vms {
-            vm.flying.clear();
-        }
+    /// A number from half to one and a half of `mean`.
+    pub fn about(&mut self, mean: u32) -> u64 {
+        u64::from(mean / 2 + self.rng.below(mean))
     }
 
-    /// A request of a VM could not reach an endpoint of a source.
-    pub fn suspect(&mut self, n: usize, of: usize) {
-        self.finish(n);
-        let clock = self.now + self.vms[n].clock_offset;
-        self.vms[n].agent.handle_event(Event::Suspected(source(of)), time(clock));
+    /// The configurations that listeners use, none twice: equal ones share a context.
+    pub fn wanted(&self) -> Vec<usize> {
+        let mut wanted = self.listeners.clone();
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted
     }
 
-    /// The longest queue of any VM.
-    pub fn longest_queue(&self) -> usize {
-        self.shared.longest_queue()
-    }
-
-    /// Every VM's configuration ends.
-    pub fn everyone_leaves(&mut self) {
-        for n in 0..self.vms.len() {
-            self.leave(n);
-        }
-    }
-
-    /// Every VM is made anew, in the same process.
-    pub fn everyone_comes_back(&mut self) {
-        for n in 0..self.vms.len() {
-            self.rebirth(n);
-        }
-    }
-
-    /// Checks that no VM has endpoints.
-    pub fn check_nothing_is_installed(&self) {
-        for vm in &self.vms {
-            assert!(vm.agent.trackers().iter().all(|t| t.installed().is_none()), "{:?}", vm.id);
-        }
-    }
-
-    /// Checks what must hold whenever nothing has gone wrong for a while.
-    pub fn check_settled(&self) {
-        for (n, source) in SOURCES.iter().enumerate() {
-            let blocking = self.consul.blocking(source);
-            assert_eq!(blocking, 1, "{blocking} queries block on {source}");
-            let fetchers = self.vms.iter().filter(|vm| vm.agent.trackers()[n].is_fetcher());
-            assert_eq!(fetchers.count(), 1, "fetchers of {source}");
-            assert!(self.vms[0].agent.trackers()[n].is_fetcher(), "the main thread's VM fetches");
-        }
-        let longest = self.shared.longest_queue();
-        assert!(longest < 300, "{longest} messages pile up for one who is dead");
-    }
-
-    /// Checks that every VM has what Consul has.
-    pub fn check_converged(&self) {
-        for vm in &self.vms {
-            for (n, source) in SOURCES.iter().enumerate() {
-                let record = vm.agent.trackers()[n].installed().expect("a snapshot");
-                let endpoints = record.snapshot.endpoints();
-                let ports: Vec<u16> = endpoints.iter().map(|e| e.address.port()).collect();
-                let expected: Vec<u16> = self.consul.ports(source).iter().copied().collect();
-                assert_eq!(ports, expected, "VM {:?}, {source}", vm.id);
-            }
-        }
-    }
-
-    /// Checks that no endpoint counts a request.
-    pub fn check_nothing_in_flight(&self) {
-        for vm in &self.vms {
-            for n in 0..SERVICES.len() {
-                assert_eq!(vm.router.in_flight(service(n)), 0, "VM {:?}", vm.id);
-            }
-        }
-    }
-
-    fn change_consul(&mut self) {
-        let source = SOURCES[self.rng.below(3) as usize];
-        let port = 1 + self.rng.below(12) as u16;
-        self.consul.toggle(source, port);
-    }
-
-    fn go_wrong(&mut self) {
-        match self.rng.below(4) {
-            0 => self.consul.failing = !self.consul.failing,
-            1 => {
-                for broken in self.consul.restart() {
-                    self.deliver(broken);
-                }
-            }
-            _ => {
-                let n = self.rng.below(self.vms.len() as u32) as usize;
-                if self.vms[n].alive && self.rng.below(2) == 0 {
-                    self.leave(n);
-                    self.rebirth(n);
-                } else if self.vms[n].alive {
-                    // Wherever it stands: between a load and its store, too.
-                    self.vms[n].alive = false;
-                    self.consul.forget(self.vms[n].id);
-                } else {
-                    self.rebirth(n);
-                }
-            }
-        }
-    }
-
-    /// A VM's configuration ends: it does what it still has to do, and gives its leases away.
-    fn leave(&mut self, n: usize) {
-        self.finish(n);
-        let clock = self.now + self.vms[n].clock_offset;
-        self.vms[n].agent.handle_event(Event::Leaving, time(clock));
-        self.finish(n);
-        self.consul.forget(self.vms[n].id);
-    }
-
-    fn rebirth(&mut self, n: usize) {
-        let (_, life) = self.vms[n].id;
-        // The main thread's VM keeps its rank, as if it had never died: Envoy would not start
-        // it anew, but then there would be none that never serves.
-        let born = if n == 0 { 0 } else { self.now };
-        self.vms[n] = Vm::new((n, life + 1), &self.config, born, &mut self.rng);
-        self.vms[n].next_tick = self.now + 1;
-    }
-
-    fn deliver(&mut self, reply: Reply) {
-        let vm = &mut self.vms[reply.to.vm.0];
-        if vm.alive && vm.id == reply.to.vm {
-            vm.inbox.push_back(Mail::Answer(reply));
-        }
-    }
-
-    /// Lets each VM do a few steps, in an order and a number that chance decides; a VM that is
-    /// in the middle of something is left there.
-    fn run_vms(&mut self, faults: Faults) {
-        for _ in 0..self.vms.len() * 3 {
-            let n = self.rng.below(self.vms.len() as u32) as usize;
-            if self.vms[n].alive {
-                self.step_vm(n, faults);
-                self.check_vm(n);
-            }
-        }
-    }
-
-    fn step_vm(&mut self, n: usize, faults: Faults) {
-        if self.carry_out(n, faults) {
+    /// Makes a context in a VM, unless the VM has one of that configuration.
+    pub fn configure(&mut self, thread: usize, config: usize) {
+        let vm = &self.vms[thread];
+        let has_one = vm.contexts.iter().any(|context| context.config == config);
+        if !vm.alive || has_one || !self.listeners.contains(&config) {
             return;
         }
-        let Self { shared, vms, now, .. } = self;
-        let vm = &mut vms[n];
-        if let Some(mail) = vm.inbox.pop_front() {
-            handle(vm, mail, *now, shared);
-        } else if vm.next_tick <= *now {
-            vm.next_tick = *now + vm.period;
-            let clock = *now + vm.clock_offset;
-            vm.agent.handle_event(Event::Tick(vm.rank), time(clock));
-        } else if n > 0 {
-            self.serve(n, faults);
+        self.contexts += 1;
+        let id = ContextId { thread, number: self.contexts };
+        let context = Context::new(id, config, &self.configs[config], &mut self.rng);
+        self.vms[thread].contexts.push(context);
+        let first = if self.plan.in_step { 10_000 } else { u64::from(self.rng.below(30_000)) };
+        self.calendar.plan(self.now + first, Happening::Mail(id, Mail::Tick));
+    }
+
+    /// A context's configuration ends.
+    pub fn drain(&mut self, thread: usize, config: usize) {
+        let is_it = |context: &&Context| context.config == config;
+        let id = self.vms[thread].contexts.iter().find(is_it).map(|context| context.id);
+        if let Some(id) = id.filter(|_| !self.listeners.contains(&config)) {
+            self.post(id, Mail::Leave);
         }
     }
 
-    fn finish(&mut self, n: usize) {
-        while self.carry_out(n, Faults::None) {}
+    /// A VM traps, wherever it stands.
+    pub fn kill(&mut self, thread: usize) {
+        let vm = &mut self.vms[thread];
+        vm.alive = false;
+        vm.contexts.clear();
+        vm.inbox.clear();
+        vm.busy = None;
+        self.consul.forget(|from| from.thread == thread);
     }
 
-    /// Carries out one command of a VM; false when it has none.
-    fn carry_out(&mut self, n: usize, faults: Faults) -> bool {
-        let (mut wakes, mut heads) = (Vec::new(), Vec::new());
-        let Self { shared, consul, vms, now, .. } = self;
-        let vm = &mut vms[n];
-        let mut host = SimHost {
-            now: *now,
-            clock_offset: vm.clock_offset,
-            vm: vm.id,
-            shared,
-            consul,
-            wakes: &mut wakes,
-            heads: &mut heads,
-            period: &mut vm.period,
+    /// Envoy makes the VM of a thread anew.
+    pub fn rebirth(&mut self, thread: usize) {
+        let clock = self.vms[thread].clock.clone();
+        self.vms[thread] = Vm::new(self.now, clock);
+        for config in self.wanted() {
+            self.configure(thread, config);
+        }
+    }
+
+    /// An instance is registered, or deregistered if it is there.
+    pub fn toggle(&mut self, source: usize, port: u16) {
+        let woken = self.consul.toggle(source, port, self.now, &mut self.rng);
+        self.expect(woken);
+    }
+
+    /// Plans what comes of queries.
+    pub fn expect(&mut self, outcomes: Vec<Outcome>) {
+        for outcome in outcomes {
+            match outcome {
+                Outcome::Reply(at, reply) => self.calendar.plan(at, Happening::Reply(reply)),
+                Outcome::Held(at, id) => self.calendar.plan(at, Happening::HeldLongEnough(id)),
+            }
+        }
+    }
+
+    /// Gives a context something to handle.
+    pub fn post(&mut self, to: ContextId, mail: Mail) {
+        let vm = &mut self.vms[to.thread];
+        if vm.alive && vm.context(to).is_some() {
+            vm.inbox.push_back((to, mail));
+            if !vm.planned {
+                self.go_on(to.thread);
+            }
+        }
+    }
+
+    /// Every VM finishes what it is in the middle of.
+    pub fn finish(&mut self) {
+        for thread in 0..self.vms.len() {
+            while self.vms[thread].alive && self.step(thread) {}
+        }
+    }
+
+    fn happen(&mut self, what: Happening) {
+        self.trace.note(self.now);
+        match what {
+            Happening::Step(thread) => {
+                self.vms[thread].planned = false;
+                self.go_on(thread);
+            }
+            Happening::Mail(to, mail) => self.post(to, mail),
+            Happening::Reply(reply) => self.post(reply.to.from, Mail::Answer(reply)),
+            Happening::HeldLongEnough(id) => {
+                let outcome = self.consul.end(id, self.now, &mut self.rng);
+                self.expect(outcome.into_iter().collect());
+            }
+            Happening::Request(thread) => self.request(thread),
+            Happening::Change => {
+                if self.changes {
+                    let source = self.rng.below(SOURCES.len() as u32) as usize;
+                    let port = 1 + self.rng.below(PORTS) as u16;
+                    self.toggle(source, port);
+                }
+                self.plan_change();
+            }
+            Happening::Fault => self.go_wrong(),
+            Happening::Configure(thread, config) => self.configure(thread, config),
+            Happening::Drain(thread, config) => self.drain(thread, config),
+        }
+    }
+
+    fn plan_change(&mut self) {
+        let at = self.now + self.about(self.plan.change_interval);
+        self.calendar.plan(at, Happening::Change);
+    }
+
+    fn plan_request(&mut self, thread: usize) {
+        let at = self.now + self.about(self.plan.request_interval);
+        if thread > 0 {
+            self.calendar.plan(at, Happening::Request(thread));
+        }
+    }
+
+    /// A request comes to a worker. One whose VM is dead is given a new one.
+    fn request(&mut self, thread: usize) {
+        self.plan_request(thread);
+        if !self.vms[thread].alive {
+            self.rebirth(thread);
+        }
+        let count = self.vms[thread].contexts.len() as u32;
+        let chosen = self.rng.below(count) as usize;
+        let service = self.rng.next_u64() as u32;
+        if let Some(id) = self.vms[thread].contexts.get(chosen).map(|context| context.id) {
+            self.post(id, Mail::Request(service));
+        }
+    }
+
+    /// Lets a VM go on until there is nothing to do, or something comes between.
+    fn go_on(&mut self, thread: usize) {
+        loop {
+            let vm = &self.vms[thread];
+            if !vm.alive || vm.planned {
+                return;
+            }
+            if vm.frozen_until > self.now {
+                return self.plan_step(thread, vm.frozen_until);
+            }
+            if !self.step(thread) {
+                return;
+            }
+            let plan = &self.plan;
+            if plan.interrupted > 0 && self.rng.below(plan.interrupted) == 0 {
+                let pause = u64::from(self.rng.below(self.plan.interruption));
+                return self.plan_step(thread, self.now + pause);
+            }
+        }
+    }
+
+    fn plan_step(&mut self, thread: usize, at: u64) {
+        self.vms[thread].planned = true;
+        self.calendar.plan(at, Happening::Step(thread));
+    }
+
+    /// Does one thing: a command, or the beginning of what waits. False when there is nothing.
+    fn step(&mut self, thread: usize) -> bool {
+        match self.vms[thread].busy {
+            Some(id) => {
+                if !self.carry_out(id) {
+                    self.vms[thread].busy = None;
+                    self.end_task(id);
+                }
+                true
+            }
+            None => match self.vms[thread].inbox.pop_front() {
+                Some((id, mail)) => {
+                    self.handle(id, mail);
+                    true
+                }
+                None => false,
+            },
+        }
+    }
+
+    /// Carries out one command of a context; false when it has none.
+    fn carry_out(&mut self, id: ContextId) -> bool {
+        let mut effects = Effects::default();
+        let vm = &mut self.vms[id.thread];
+        let clock = vm.clock.now(self.now);
+        let Some(context) = vm.contexts.iter_mut().find(|context| context.id == id) else {
+            return false;
         };
-        let did = driver::step(&mut vm.agent, &mut vm.router, &mut host);
-        for (target, queue) in wakes {
-            self.wake(target, queue, faults);
+        let mut host = SimHost {
+            at: self.now,
+            clock,
+            id,
+            shared: &mut self.shared,
+            consul: &mut self.consul,
+            rng: &mut self.rng,
+            trace: &mut self.trace,
+            period: &mut context.period,
+            effects: &mut effects,
+        };
+        let did = driver::step(&mut context.agent, &mut context.router, &mut host);
+        self.checks.on_step(context, &self.consul);
+        for (key, head) in &effects.heads {
+            self.checks.on_head(*key, head, &self.shared);
         }
-        for (key, head) in heads {
-            self.check_head(key, &head);
+        for source in &effects.calls {
+            self.checks.on_call(*source, self.now);
         }
+        for (target, queue) in effects.wakes {
+            self.wake(target, Mail::Queue(queue));
+        }
+        self.expect(effects.outcomes);
         did
     }
 
-    fn wake(&mut self, target: usize, queue: QueueId, faults: Faults) {
-        let lost = faults == Faults::All && self.rng.below(4) == 0;
-        if !lost && self.vms[target].alive {
-            self.vms[target].inbox.push_back(Mail::Queue(queue));
+    fn wake(&mut self, target: ContextId, mail: Mail) {
+        let Mail::Queue(queue) = mail else { return };
+        if self.rng.below(100) >= self.bad_wakes {
+            return self.calendar.plan(self.now, Happening::Mail(target, mail));
+        }
+        // Lost, or doubled and late: so wake-ups overtake each other.
+        if self.rng.below(2) == 0 {
+            for _ in 0..2 {
+                let at = self.now + u64::from(self.rng.below(3_000_000));
+                self.calendar.plan(at, Happening::Mail(target, Mail::Queue(queue)));
+            }
         }
     }
 
-    /// A request comes, or one ends.
-    fn serve(&mut self, n: usize, faults: Faults) {
-        let vm = &mut self.vms[n];
-        if self.rng.below(50) > 0 {
+    /// Lets a context begin with something.
+    fn handle(&mut self, id: ContextId, mail: Mail) {
+        let vm = &mut self.vms[id.thread];
+        let (clock, rank) = (vm.clock.now(self.now), vm.rank());
+        let now = time(clock);
+        let Some(context) = vm.contexts.iter_mut().find(|context| context.id == id) else {
             return;
-        }
-        vm.rank.serving = true;
-        if vm.flying.len() > 8 {
-            drop(vm.flying.swap_remove(self.rng.below(8) as usize));
-        }
-        let id = self.rng.below(2) as usize;
-        match vm.router.decide(Some(service(id)), &Hints::default()) {
-            Decision::Forward(forward) => {
-                let port = forward.ticket().target().address().port();
-                assert!(self.consul.ever_had(SERVICES[id], port), "nobody listed {port}");
-                vm.flying.push(forward);
-                if faults == Faults::All && self.rng.below(5) == 0 {
-                    let of = self.rng.below(3) as usize;
-                    self.suspect(n, of);
+        };
+        vm.busy = Some(id);
+        context.task = Task::Other;
+        match mail {
+            Mail::Tick => {
+                context.task = Task::Tick;
+                context.agent.handle_event(Event::Tick(rank), now);
+            }
+            // A context is woken for the queue of its predecessor, too, and leaves that alone.
+            Mail::Queue(queue) if context.agent.queue() != Some(queue) => {}
+            Mail::Queue(queue) => {
+                if let Some(message) = self.shared.dequeue(queue) {
+                    context.agent.handle_event(Event::Woken(&message), now);
+                    vm.inbox.push_front((id, Mail::Queue(queue)));
                 }
             }
+            Mail::Answer(reply) => {
+                let index = reply.index.map(|index| index.to_string());
+                let answer = match reply.status {
+                    None => Err(CallFailure::NoAnswer),
+                    Some(status) => Ok(Response {
+                        status,
+                        from_envoy: reply.from_envoy,
+                        index: index.as_deref().map(str::as_bytes),
+                        filtered_by_acls: reply.filtered,
+                        last_contact: None,
+                        age: None,
+                        body: &reply.body,
+                    }),
+                };
+                context.agent.handle_event(Event::Answered { call: reply.to.call, answer }, now);
+            }
+            Mail::Request(service) => {
+                vm.serving = true;
+                self.serve(id, service);
+            }
+            Mail::Suspicion(source) => context.agent.handle_event(Event::Suspected(source), now),
+            Mail::Leave => {
+                context.task = Task::Leave;
+                context.agent.handle_event(Event::Leaving, now);
+            }
+        }
+    }
+
+    fn end_task(&mut self, id: ContextId) {
+        let vm = &mut self.vms[id.thread];
+        let Some(context) = vm.context(id) else { return };
+        match context.task {
+            Task::Other => {}
+            Task::Tick => {
+                let at = self.now + context.period;
+                self.calendar.plan(at, Happening::Mail(id, Mail::Tick));
+            }
+            Task::Leave => {
+                vm.contexts.retain(|context| context.id != id);
+                self.consul.forget(|from| from == id);
+                self.forget_if_gone();
+            }
+        }
+    }
+
+    /// Envoy forgets shared data and queues with the last context.
+    fn forget_if_gone(&mut self) {
+        let is_gone = self.listeners.is_empty() && !self.keeps_shared_data;
+        if is_gone && self.vms.iter().all(|vm| vm.contexts.is_empty()) {
+            self.shared = Shared::default();
+            self.checks.begin_anew();
+        }
+    }
+
+    /// A request comes, and an earlier one ends.
+    fn serve(&mut self, id: ContextId, service: u32) {
+        let clock = self.vms[id.thread].clock.now(self.now);
+        let Some(context) = self.vms[id.thread].context(id) else { return };
+        if context.flying.len() > 4 {
+            drop(context.flying.swap_remove(service as usize % 4));
+        }
+        let count = self.configs[context.config].services.len();
+        let service =
+            ServiceId::nth(u16::try_from(service as usize % count).expect("few services"));
+        match context.router.decide(Some(service), &Hints::default()) {
+            Decision::Forward(forward) => {
+                self.checks.on_pick(context, service, &forward);
+                context.flying.push(forward);
+            }
             Decision::Wait(_) => {
-                let clock = self.now + vm.clock_offset;
-                let of_service = |name: &&str| name.split('@').next() == Some(SERVICES[id]);
-                for n in (0..SOURCES.len()).filter(|n| of_service(&SOURCES[*n])) {
-                    vm.agent.handle_event(Event::Missed(source(n)), time(clock));
+                let sources: Vec<SourceId> = context.router.sources(service);
+                for source in sources {
+                    context.agent.handle_event(Event::Missed(source), time(clock));
                 }
             }
             Decision::Reply(_) => {}
             Decision::Pass => panic!("a request for a service does not pass"),
         }
     }
-
-    fn check_head(&mut self, key: Key, head: &Head) {
-        let owner = *self.owners.entry((key, head.term)).or_insert(head.owner);
-        assert_eq!(owner, head.owner, "term {:?} of {key} has two owners", head.term);
-    }
-
-    fn check_vm(&mut self, n: usize) {
-        let vm = &self.vms[n];
-        for (id, tracker) in vm.agent.trackers().iter().enumerate() {
-            if let Some(record) = tracker.installed() {
-                let last = self.installed.insert((vm.id, id), record.version);
-                assert!(last <= Some(record.version), "VM {:?} went back from {last:?}", vm.id);
-            }
-        }
-    }
-}
-
-fn handle(vm: &mut Vm, mail: Mail, now: u64, shared: &mut Shared) {
-    let now = time(now + vm.clock_offset);
-    match mail {
-        // A VM is woken for the queue of its predecessor, too, and leaves that alone.
-        Mail::Queue(queue) if vm.agent.queue() != Some(queue) => {}
-        Mail::Queue(queue) => {
-            while let Some(message) = shared.dequeue(queue) {
-                vm.agent.handle_event(Event::Woken(&message), now);
-            }
-        }
-        Mail::Answer(reply) => {
-            let index = reply.index.map(|index| index.to_string());
-            let answer = if reply.status == 0 {
-                Err(CallFailure::NoAnswer)
-            } else {
-                Ok(Response {
-                    status: reply.status,
-                    from_envoy: false,
-                    index: index.as_deref().map(str::as_bytes),
-                    filtered_by_acls: false,
-                    body: &reply.body,
-                })
-            };
-            vm.agent.handle_event(Event::Answered { call: reply.to.call, answer }, now);
-        }
-    }
-}
-
-fn service(n: usize) -> ServiceId {
-    ServiceId(u16::try_from(n).expect("few services"))
-}
-
-fn source(n: usize) -> SourceId {
-    SourceId(u16::try_from(n).expect("few sources"))
-}
-
-fn time(milliseconds: u64) -> consul_resolver::time::Time {
-    consul_resolver::time::Time::from_start(std::time::Duration::from_millis(milliseconds))
 }

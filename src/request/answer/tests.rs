@@ -39,12 +39,12 @@ impl Bench {
         let mut router = Router::new(&config, &mut Rng::new(1));
         let endpoint = |text: &&str| Endpoint::new(text.parse::<SocketAddr>().unwrap());
         let snapshot = Snapshot::new(endpoints.iter().map(endpoint).collect());
-        router.install(SourceId(0), &snapshot, Time::ZERO);
+        router.install(SourceId::nth(0), &snapshot, Time::ZERO);
         Self(router)
     }
 
     fn forward(&mut self) -> Forward {
-        match self.0.decide(Some(ServiceId(0)), &Hints::default()) {
+        match self.0.decide(Some(ServiceId::nth(0)), &Hints::default()) {
             Decision::Forward(forward) => forward,
             other => panic!("not forwarded: {other:?}"),
         }
@@ -132,7 +132,7 @@ fn a_name_that_cannot_be_resolved_is_held_against_its_endpoint_and_no_address() 
     };
     assert_eq!(bench.answer(true, &mut unresolved()).0, Lesson::default());
     let name = Endpoint::new(crate::model::endpoint::Address::Name("web.internal".into(), 80));
-    bench.0.install(SourceId(0), &Snapshot::new(vec![name]), Time::ZERO);
+    bench.0.install(SourceId::nth(0), &Snapshot::new(vec![name]), Time::ZERO);
     assert_eq!(bench.answer(true, &mut unresolved()).0, failures(1, true));
     assert_eq!(bench.events(0).len(), 1);
 }
@@ -211,7 +211,7 @@ fn a_client_is_told_where_to_stay_unless_the_endpoint_fails_or_it_knows() {
     assert_eq!(first.cookies, [cookie]);
 
     let hints = Hints { pin, ..Hints::default() };
-    let Decision::Forward(mut back) = bench.0.decide(Some(ServiceId(0)), &hints) else {
+    let Decision::Forward(mut back) = bench.0.decide(Some(ServiceId::nth(0)), &hints) else {
         panic!("not forwarded");
     };
     let mut again = CountedAnswer::from(ONE, 200);
@@ -250,7 +250,7 @@ fn latency_is_from_the_pick_to_the_headers_of_the_first_attempt() {
     for (attempt, expected) in [(1, Some(0.007)), (2, None)] {
         let mut bench = Bench::new(latency, BY_HEADERS, &[ONE, TWO]);
         let hints = Hints { now: at(100), ..Hints::default() };
-        let Decision::Forward(mut forward) = bench.0.decide(Some(ServiceId(0)), &hints) else {
+        let Decision::Forward(mut forward) = bench.0.decide(Some(ServiceId::nth(0)), &hints) else {
             panic!("not forwarded");
         };
         let upstream = in_order(&forward)[attempt as usize - 1];

@@ -11,7 +11,7 @@
 //! backend    HTTP, gRPC and WebSocket servers that name themselves
 //! client     plain HTTP, gRPC, WebSocket
 //! relay      a way to a server that can be made bad
-//! service    what is registered; `port`: a small part
+//! service    what is registered; `port`, `open_files`: small parts
 //! ```
 //!
 //! The API blocks: tests are plain `#[test]` functions. Servers that live in this process run on
@@ -25,6 +25,7 @@ pub mod consul;
 pub mod duration;
 pub mod envoy;
 pub mod fetch;
+pub mod open_files;
 pub mod port;
 pub mod process;
 pub mod program;
@@ -34,7 +35,7 @@ mod runtime;
 pub mod service;
 mod wait;
 
-pub use agent::Agent;
+pub use agent::{Agent, AgentProcess};
 pub use backend::{Backend, BackendProcess, Conduct, GrpcBackend, Trouble, WebSocketBackend};
 pub use bootstrap::Bootstrap;
 pub use client::{GrpcClient, WebSocketClient};

@@ -173,7 +173,8 @@ pub trait Registry: Send + Sync {
     }
 }
 
-fn accepted(call: &str, answer: Answer) -> Result<Answer, RegistryError> {
+/// The answer to a call, if that was answered 200.
+pub(crate) fn accepted(call: &str, answer: Answer) -> Result<Answer, RegistryError> {
     if answer.status == 200 {
         return Ok(answer);
     }

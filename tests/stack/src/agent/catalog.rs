@@ -1,9 +1,10 @@
 //! What the agent knows, and the indexes Consul would give it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::check::{CheckDefinition, CheckRow};
+use super::entries::Entries;
 use super::node::Node;
 use super::registration::Registration;
 use crate::service::Status;
@@ -35,7 +36,10 @@ pub struct Catalog {
     last_extinction: Option<u64>,
     service_indexes: BTreeMap<String, u64>,
     services: BTreeMap<String, ServiceRow>,
+    /// The ids of each service's instances, by its name in lower case.
+    ids: BTreeMap<String, BTreeSet<String>>,
     checks: BTreeMap<String, CheckRow>,
+    entries: Entries,
 }
 
 impl Catalog {
@@ -47,7 +51,9 @@ impl Catalog {
             last_extinction: None,
             service_indexes: BTreeMap::new(),
             services: BTreeMap::new(),
+            ids: BTreeMap::new(),
             checks: BTreeMap::new(),
+            entries: Entries::default(),
         };
         let serf =
             CheckDefinition::node("serfHealth", "Serf Health Status", "Agent alive and reachable");
@@ -85,8 +91,13 @@ impl Catalog {
 
     /// The instances of a service, by id; the name in any case.
     pub fn instances(&self, name: &str) -> impl Iterator<Item = &ServiceRow> {
-        let name = name.to_lowercase();
-        self.services().filter(move |row| row.registration.name.to_lowercase() == name)
+        let ids = self.ids.get(&name.to_lowercase()).into_iter().flatten();
+        ids.filter_map(|id| self.services.get(id))
+    }
+
+    /// The entries of instances that have not changed since they were asked for.
+    pub fn entries(&self) -> &Entries {
+        &self.entries
     }
 
     /// One local instance.
@@ -119,10 +130,8 @@ impl Catalog {
         let same = old.is_some_and(|row| row.registration.same_service(&registration));
         let wanted: Vec<String> =
             registration.checks.iter().map(|check| check.id.clone()).collect();
-        let stale: Vec<String> = self
-            .own_checks(&id)
-            .filter(|check| replace_checks && !wanted.contains(check))
-            .collect();
+        let is_stale = |check: &String| replace_checks && !wanted.contains(check);
+        let stale: Vec<String> = self.own_checks(&id).filter(is_stale).collect();
         let new_checks: Vec<&CheckDefinition> = registration
             .checks
             .iter()
@@ -182,12 +191,15 @@ impl Catalog {
             return;
         };
         output.clone_into(&mut check.output);
-        if check.status == status {
+        let service = check.service.clone();
+        let is_same = std::mem::replace(&mut check.status, status) == status;
+        if !is_same {
+            check.critical_since = (status == Status::Critical).then_some(now);
+        }
+        self.entries.forget(service.as_ref().map(|(id, ..)| id.as_str()));
+        if is_same {
             return;
         }
-        check.status = status;
-        check.critical_since = (status == Status::Critical).then_some(now);
-        let service = check.service.clone();
         let index = self.next_index();
         if let Some(check) = self.checks.get_mut(check_id) {
             check.modify_index = index;
@@ -215,6 +227,7 @@ impl Catalog {
         } else {
             self.checks.remove(&definition.id);
         }
+        self.entries.forget(instance);
         self.touch(service.as_ref().map(|(_, name, _)| name.as_str()), index);
     }
 
@@ -230,6 +243,7 @@ impl Catalog {
         for row in self.checks.values_mut() {
             (row.create_index, row.modify_index) = (index, index);
         }
+        self.entries.forget(None);
     }
 
     /// Puts off what is due for a check: a TTL's end, or the next probe.
@@ -241,11 +255,8 @@ impl Catalog {
 
     /// The checks whose time has come.
     pub fn due(&self, now: Instant) -> Vec<CheckRow> {
-        self.checks
-            .values()
-            .filter(|check| check.due.is_some_and(|due| due <= now))
-            .cloned()
-            .collect()
+        let is_due = |check: &&CheckRow| check.due.is_some_and(|due| due <= now);
+        self.checks.values().filter(is_due).cloned().collect()
     }
 
     /// The instances that were critical for so long that they are to be removed.
@@ -254,11 +265,8 @@ impl Catalog {
             (Some(after), Some(since)) => now.saturating_duration_since(since) >= after,
             _ => false,
         };
-        self.checks
-            .values()
-            .filter(expired)
-            .filter_map(|check| Some(check.service.clone()?.0))
-            .collect()
+        let expired = self.checks.values().filter(expired);
+        expired.filter_map(|check| Some(check.service.clone()?.0)).collect()
     }
 
     fn own_checks<'a>(&'a self, id: &'a str) -> impl Iterator<Item = String> + 'a {
@@ -280,6 +288,8 @@ impl Catalog {
         self.service_indexes.insert(registration.name.to_lowercase(), index);
         self.services_index = index;
         let id = registration.id.clone();
+        self.entries.forget(Some(&id));
+        self.ids.entry(registration.name.to_lowercase()).or_default().insert(id.clone());
         self.services.insert(id, ServiceRow { registration, local, create_index, modify_index });
     }
 
@@ -291,6 +301,7 @@ impl Catalog {
         index: u64,
         now: Instant,
     ) {
+        self.entries.forget(service.as_ref().map(|(id, ..)| id.as_str()));
         let old = self.checks.get(&check.id);
         let row = CheckRow {
             id: check.id.clone(),
@@ -316,8 +327,12 @@ impl Catalog {
         for check in self.own_checks(id).collect::<Vec<_>>() {
             self.checks.remove(&check);
         }
+        self.entries.forget(Some(id));
         self.services_index = index;
         let name = row.registration.name;
+        if let Some(ids) = self.ids.get_mut(&name.to_lowercase()) {
+            ids.remove(id);
+        }
         if self.instances(&name).next().is_some() {
             self.touch(Some(&name), index);
         } else {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::catalog::Catalog;
+use super::catalog::{Catalog, ServiceRow};
 use super::filter::Filter;
 use super::reply::Reply;
 use super::shape::service_entry;
@@ -125,21 +125,35 @@ impl HealthQuery {
         Ok(Self { service: service.to_owned(), passing, tags, filter })
     }
 
-    /// The service's index and the entries as JSON.
-    pub fn answer(&self, catalog: &Catalog) -> (u64, serde_json::Value) {
-        let has_tags = |row: &&super::catalog::ServiceRow| {
+    /// The service's index.
+    pub fn index(&self, catalog: &Catalog) -> u64 {
+        catalog.service_index(&self.service)
+    }
+
+    /// The entries as JSON.
+    pub fn entries(&self, catalog: &Catalog) -> String {
+        let has_tags = |row: &&ServiceRow| {
             let own: Vec<String> =
                 row.registration.tags.iter().map(|tag| tag.to_lowercase()).collect();
             self.tags.iter().all(|tag| own.contains(tag))
         };
-        let is_passing = |row: &&super::catalog::ServiceRow| {
+        let is_passing = |row: &&ServiceRow| {
             let mut checks = catalog.checks_of(row);
             !self.passing || checks.all(|check| check.status == crate::Status::Passing)
         };
+        let is_wanted = |row: &&ServiceRow| {
+            let filter = self.filter.as_ref();
+            filter.is_none_or(|filter| filter.matches(&service_entry(catalog, row)))
+        };
         let rows = catalog.instances(&self.service).filter(has_tags).filter(is_passing);
-        let entries = rows.map(|row| service_entry(catalog, row));
-        let entries =
-            entries.filter(|entry| self.filter.as_ref().is_none_or(|filter| filter.matches(entry)));
-        (catalog.service_index(&self.service), entries.collect())
+        let mut list = String::from("[");
+        for row in rows.filter(is_wanted) {
+            if list.len() > 1 {
+                list.push(',');
+            }
+            list.push_str(&catalog.entries().json(row, || service_entry(catalog, row).to_string()));
+        }
+        list.push(']');
+        list
     }
 }

@@ -6,12 +6,14 @@
 
 mod catalog;
 mod check;
+mod entries;
 mod fault;
 mod filter;
 mod health;
 mod journal;
 mod node;
 mod probe;
+mod process;
 mod registration;
 mod reply;
 mod routes;
@@ -20,6 +22,7 @@ mod shape;
 
 pub use fault::{Fault, Scope, Times};
 pub use journal::Record;
+pub use process::{AgentError, AgentProcess};
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;

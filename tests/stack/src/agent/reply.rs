@@ -40,8 +40,13 @@ impl Reply {
 
     /// 200 with JSON.
     pub fn json(value: &Value) -> Self {
+        Self::json_text(value.to_string())
+    }
+
+    /// 200 with JSON that is text already.
+    pub fn json_text(text: String) -> Self {
         let headers = vec![header(CONTENT_TYPE, "application/json")];
-        Self { status: 200, headers, body: Bytes::from(value.to_string()) }
+        Self { status: 200, headers, body: Bytes::from(text) }
     }
 
     /// 200 without a body.

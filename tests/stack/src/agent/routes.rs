@@ -107,22 +107,24 @@ impl Call<'_> {
         let blocking = Blocking::from_query(&self.query)?;
         let query = HealthQuery::new(name, &self.query)?;
         let _outstanding = blocking.above.map(|_| self.core.journal.begin(name));
-        self.blocking(&blocking, |catalog| query.answer(catalog)).await
+        self.blocking(&blocking, |catalog| query.index(catalog), |catalog| query.entries(catalog))
+            .await
     }
 
     async fn catalog_services(&self) -> Result<Reply, Reply> {
         let blocking = Blocking::from_query(&self.query)?;
-        let answer =
-            |catalog: &Catalog| (catalog.services_index(), shape::catalog_services(catalog));
-        self.blocking(&blocking, answer).await
+        let body = |catalog: &Catalog| shape::catalog_services(catalog).to_string();
+        self.blocking(&blocking, Catalog::services_index, body).await
     }
 
     /// Waits until the index is above the one asked for, the time is up, or a fault or a test
-    /// wants an answer at once.
+    /// wants an answer at once. The body is JSON, and made only then: a thousand queries that wait
+    /// look at their index at each change.
     async fn blocking(
         &self,
         blocking: &Blocking,
-        answer: impl Fn(&Catalog) -> (u64, Value),
+        index: impl Fn(&Catalog) -> u64,
+        body: impl Fn(&Catalog) -> String,
     ) -> Result<Reply, Reply> {
         let datacenter = self.query.filled("dc").unwrap_or(&self.core.datacenter);
         let asked = self.core.of_datacenter(datacenter);
@@ -134,28 +136,37 @@ impl Call<'_> {
         })?;
         let (mut changes, mut changes_there) = (self.core.changes(), asked.changes());
         let woken = *changes.borrow_and_update();
+        let now = || {
+            let catalog = asked.catalog();
+            (index(&catalog), body(&catalog))
+        };
         let ready = async {
             loop {
                 // First: a change after this moment is waited for, one before it is in the answer.
                 let interrupted = changes.borrow_and_update().wake_ups > woken.wake_ups;
                 changes_there.borrow_and_update();
-                let (index, value) = answer(&asked.catalog());
-                let wanted = blocking.above.is_none_or(|above| index > above);
-                if wanted || interrupted || self.core.faults().answers_at_once(self.path) {
-                    return (index, value);
+                let answer = {
+                    let catalog = asked.catalog();
+                    let index = index(&catalog);
+                    let wanted = blocking.above.is_none_or(|above| index > above);
+                    let at_once = || self.core.faults().answers_at_once(self.path);
+                    (wanted || interrupted || at_once()).then(|| (index, body(&catalog)))
+                };
+                if let Some(answer) = answer {
+                    return answer;
                 }
                 let changed = tokio::select! {
                     changed = changes.changed() => changed,
                     changed = changes_there.changed() => changed,
                 };
                 if changed.is_err() {
-                    return (index, value);
+                    return now();
                 }
             }
         };
         let ready = tokio::time::timeout(blocking.wait, ready).await;
-        let (index, value) = ready.unwrap_or_else(|_| answer(&asked.catalog()));
-        let reply = Reply::json(&value)
+        let (index, body) = ready.unwrap_or_else(|_| now());
+        let reply = Reply::json_text(body)
             .with("X-Consul-Effective-Consistency", blocking.consistency)
             .with("X-Consul-Index", index)
             .with("X-Consul-Knownleader", true)

@@ -1,0 +1,93 @@
+//! Which services there are, and how Envoy is configured for them.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_yaml_ng::Value;
+
+use crate::config::EnvoyConfig;
+use crate::connection::Connection;
+
+/// One catalog under one configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Case {
+    /// One service with a few instances: what the others are compared with.
+    Small,
+    /// One service with very many.
+    OneLarge,
+    /// Very many services, each with a few.
+    Many,
+}
+
+impl Case {
+    /// All, in their order.
+    pub const ALL: [Self; 3] = [Self::Small, Self::OneLarge, Self::Many];
+
+    /// How many services there are where there are many.
+    const SERVICES: usize = 1_000;
+    /// Instances of a service where there are many services.
+    const FEW: usize = 10;
+    /// All instances, where it is not the small case.
+    pub const INSTANCES: usize = Self::SERVICES * Self::FEW;
+
+    /// As in the tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Small => "1 service of 10 instances",
+            Self::OneLarge => "1 service of 10,000 instances",
+            Self::Many => "1,000 services of 10 instances",
+        }
+    }
+
+    /// The services' names.
+    pub fn services(self) -> impl Iterator<Item = String> {
+        let (stem, count) = match self {
+            Self::Small => ("small", 1),
+            Self::OneLarge => ("large", 1),
+            Self::Many => ("many", Self::SERVICES),
+        };
+        (0..count).map(move |number| format!("{stem}-{number}"))
+    }
+
+    /// The service that a change is in: each time another one, where there are several.
+    pub fn changed(self, change: u32) -> String {
+        // The first one takes the load; this number has no factor in common with their count.
+        const STRIDE: usize = 37;
+        let place = (change as usize + 1) * STRIDE % self.services().count();
+        self.services().nth(place).expect("the place is below their count")
+    }
+
+    /// Instances of each service.
+    pub const fn instances(self) -> usize {
+        match self {
+            Self::Small | Self::Many => Self::FEW,
+            Self::OneLarge => Self::INSTANCES,
+        }
+    }
+
+    /// The host of a service's requests.
+    pub fn host(service: &str) -> String {
+        format!("{service}.test")
+    }
+
+    /// `envoy/envoy.yaml` for these services; requests for the benchmark's usual host go to the
+    /// first one.
+    pub fn config(self, module: &Path, consul: SocketAddr) -> EnvoyConfig {
+        let mut config = EnvoyConfig::recommended();
+        config.load(module);
+        config.ask(consul);
+        let pattern = config.filter()["services"][0].clone();
+        let services = self.services().enumerate().map(|(place, name)| {
+            let mut service = pattern.clone();
+            let mut hosts = vec![Self::host(&name)];
+            if place == 0 {
+                hosts.push(Connection::HOST.to_owned());
+            }
+            service["name"] = name.into();
+            service["hosts"] = hosts.into();
+            service
+        });
+        config.filter()["services"] = services.collect::<Vec<Value>>().into();
+        config
+    }
+}

@@ -1,0 +1,119 @@
+//! Large catalogs that change: what they take of Envoy, and what requests notice.
+
+mod arrivals;
+mod case;
+mod phase;
+mod population;
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use stack::{Envoy, wait_until};
+
+use crate::Failure;
+use crate::config::EnvoyConfig;
+use crate::sample::Sample;
+use crate::worker::Worker;
+
+pub use case::Case;
+pub use phase::Phase;
+use population::Population;
+
+/// What was measured, case by case; the first is the one that the others are compared with.
+#[derive(Debug)]
+pub struct Scale {
+    pub results: Vec<Measured>,
+}
+
+/// One case.
+#[derive(Debug)]
+pub struct Measured {
+    pub case: Case,
+    /// Consul's answer for one service, read by a bare client: its bytes, and milliseconds.
+    pub answer: (usize, Sample),
+    /// Envoy's resident memory in bytes, after the arrivals.
+    pub memory: u64,
+    /// From the begin of a registration to the first request that shows it on the last of the
+    /// workers to do so, in milliseconds.
+    pub arrivals: Sample,
+    /// Under load, while nothing changes and while something does, all rounds together.
+    pub quiet: Phase,
+    pub changing: Phase,
+}
+
+impl Scale {
+    /// The workers of each Envoy. One VM more is on the main thread.
+    pub const WORKERS: u32 = 2;
+    /// Requests a second, in an open loop.
+    pub const REQUESTS: u32 = 300;
+    /// Registrations whose way to the workers is timed.
+    pub const ARRIVALS: u32 = 12;
+    const ROUNDS: u32 = 2;
+    const PHASE: Duration = Duration::from_secs(6);
+
+    /// Runs all cases, one after the other, each with an Envoy of its own.
+    pub fn measure(module: &Path) -> Result<Self, Failure> {
+        let population = Population::start()?;
+        let measured = Case::ALL.map(|case| {
+            let measured = measure(case, module, &population)?;
+            eprintln!("  {}: {}", case.name(), measured.changing);
+            Ok(measured)
+        });
+        Ok(Self { results: measured.into_iter().collect::<Result<_, Failure>>()? })
+    }
+}
+
+impl Measured {
+    /// How many times as long the slowest hundredth of requests takes while something changes.
+    pub fn p99_ratio(&self) -> f64 {
+        self.changing.outcome.quantile(0.99) / self.quiet.outcome.quantile(0.99)
+    }
+}
+
+fn measure(case: Case, module: &Path, population: &Population) -> Result<Measured, Failure> {
+    let config = case.config(module, population.consul());
+    let envoy = Envoy::builder(config.to_yaml()).concurrency(Scale::WORKERS).start()?;
+    await_all(&envoy, case)?;
+    let mut workers = Worker::one_for_each(&envoy, Scale::WORKERS)?;
+    let answer = population.read(case)?;
+    let arrivals = arrivals::measure(case, population, &mut workers)?;
+    drop(workers);
+    let memory = envoy.memory()?;
+    let (mut quiet, mut changing) = (Phase::empty(), Phase::empty());
+    for round in 0..Scale::ROUNDS {
+        quiet.add(&Phase::run(&envoy, Scale::PHASE, || Ok(()))?);
+        let mut change = round * 1_000;
+        changing.add(&Phase::run(&envoy, Scale::PHASE, || {
+            change += 1;
+            population.change(case, change)
+        })?);
+    }
+    Ok(Measured { case, answer, memory, arrivals, quiet, changing })
+}
+
+/// Waits until every service is resolved, and what the start has set off is over.
+fn await_all(envoy: &Envoy, case: Case) -> Result<(), Failure> {
+    const PREFIX: &str = "wasmcustom.consul_resolver.service.";
+    const WITHIN: Duration = Duration::from_secs(60);
+    const CALM: Duration = Duration::from_secs(2);
+    let services = case.services().count();
+    let mut resolved = 0;
+    let all = wait_until(WITHIN, || {
+        let stats = envoy.stats(PREFIX).unwrap_or_default();
+        let endpoints = stats.iter().filter(|(name, _)| name.ends_with(".endpoints"));
+        resolved = endpoints.filter(|(_, endpoints)| **endpoints > 0).count();
+        resolved == services
+    });
+    if !all {
+        let log = envoy.process().log_tail(30);
+        return Err(format!("{resolved} of {services} services are resolved:\n{log}").into());
+    }
+    thread::sleep(CALM);
+    Ok(())
+}
+
+/// The listener that requests come to.
+fn listener(envoy: &Envoy) -> Result<std::net::SocketAddr, Failure> {
+    Ok(envoy.listener(EnvoyConfig::LISTENER)?)
+}

@@ -1,0 +1,138 @@
+//! The configuration, as JSON and as a protobuf `Struct`.
+
+use consul_resolver::balance::hints::Hints;
+use consul_resolver::config::{Config, ConfigError};
+use consul_resolver::consul::index::ConsulIndex;
+use consul_resolver::consul::query::{Freshness, Query};
+use consul_resolver::discovery::agent::Agent;
+use consul_resolver::discovery::subject::Subject;
+use consul_resolver::model::service::ServiceId;
+use consul_resolver::rng::Rng;
+use consul_resolver::router::Router;
+use consul_resolver::router::decision::Decision;
+use serde_json::{Map, Number, Value};
+
+/// How deep both forms may be nested.
+const DEPTH: usize = 24;
+
+/// Reads the input as Envoy would hand it over. What is refused is told in one line; what is
+/// taken can be run. If the input is JSON, the same as a `Struct` means the same.
+pub fn check(input: &[u8]) {
+    let config = Config::parse(input);
+    match &config {
+        Ok(config) => run(config),
+        Err(error) => {
+            check_error(error);
+            assert_eq!(Config::parse(input).expect_err("refused").to_string(), error.to_string());
+        }
+    }
+    let Ok(Value::Object(mut fields)) = serde_json::from_slice(input) else { return };
+    // An empty `Struct` is no bytes at all.
+    if fields.is_empty() || fields.values().map(depth).max() >= Some(DEPTH) {
+        return;
+    }
+    // A number of a `Struct` is a double.
+    fields.values_mut().for_each(as_doubles);
+    let protobuf = Config::parse(&encoded(&fields));
+    let json = Config::parse(Value::Object(fields).to_string().as_bytes());
+    match (json, protobuf) {
+        (Ok(json), Ok(protobuf)) => assert_eq!(json, protobuf),
+        (Err(json), Err(protobuf)) => assert_eq!(json.to_string(), protobuf.to_string()),
+        (json, protobuf) => panic!("JSON: {json:?}; protobuf: {protobuf:?}"),
+    }
+}
+
+fn check_error(error: &ConfigError) {
+    super::check_error(error, 1_000);
+}
+
+/// Everything that is built from a configuration can be built from this one, and asks Consul for
+/// paths that are paths.
+fn run(config: &Config) {
+    let sources: Vec<_> = config.sources().collect();
+    assert!((1..=Config::MAX_SOURCES).contains(&sources.len()));
+    let queries: Vec<Query> =
+        sources.iter().map(|s| Query::new(config, s.service, s.datacenter)).collect();
+    for query in &queries {
+        for index in [None, Some(ConsulIndex::ONE)] {
+            let path = query.request(index, Freshness::AsConfigured).path;
+            assert!(
+                path.starts_with("/v1/") && path.bytes().all(|b| b.is_ascii_graphic()),
+                "{path}"
+            );
+            assert!(!path.contains('#') && path.matches('?').count() <= 1, "{path}");
+        }
+    }
+    let mut router = Router::new(config, &mut Rng::new(1));
+    let decision = router.decide(Some(ServiceId::nth(0)), &Hints::default());
+    assert!(matches!(decision, Decision::Wait(_)), "{decision:?}");
+    let subjects = config.sources().map(|source| Subject::new(config, source)).collect();
+    let agent = Agent::new(subjects, &config.consul, Rng::new(2));
+    assert_eq!(agent.trackers().len(), sources.len());
+}
+
+fn depth(value: &Value) -> usize {
+    let deepest = match value {
+        Value::Array(items) => items.iter().map(depth).max(),
+        Value::Object(fields) => fields.values().map(depth).max(),
+        _ => return 0,
+    };
+    deepest.unwrap_or_default() + 1
+}
+
+/// As `serde_json` reads a long text of a number the last bit may be another one than that of the
+/// double, so only short ones are compared.
+fn as_doubles(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(as_doubles),
+        Value::Object(fields) => fields.values_mut().for_each(as_doubles),
+        Value::Number(number) => {
+            let double = number.as_f64().expect("a number that was read is a double");
+            let short = (double.clamp(-1e6, 1e6) * 16.0).round() / 16.0;
+            *number = Number::from_f64(short).expect("it is finite");
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+/// A `google.protobuf.Struct`.
+/// (<https://protobuf.dev/reference/protobuf/google.protobuf/#struct>)
+fn encoded(fields: &Map<String, Value>) -> Vec<u8> {
+    let entry = |(name, value): (&String, &Value)| {
+        let entry = [field(1, name.as_bytes()), field(2, &encoded_value(value))].concat();
+        field(1, &entry)
+    };
+    fields.iter().flat_map(entry).collect()
+}
+
+/// A `google.protobuf.Value`.
+fn encoded_value(value: &Value) -> Vec<u8> {
+    match value {
+        Value::Null => vec![1 << 3, 0],
+        Value::Number(number) => {
+            let double = number.as_f64().expect("a double");
+            [vec![2 << 3 | 1], double.to_le_bytes().to_vec()].concat()
+        }
+        Value::String(text) => field(3, text.as_bytes()),
+        Value::Bool(flag) => vec![4 << 3, u8::from(*flag)],
+        Value::Object(fields) => field(5, &encoded(fields)),
+        Value::Array(items) => {
+            let items: Vec<u8> =
+                items.iter().flat_map(|item| field(1, &encoded_value(item))).collect();
+            field(6, &items)
+        }
+    }
+}
+
+/// A field whose value is bytes.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2];
+    let mut length = bytes.len();
+    while length >= 0x80 {
+        out.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+    out.extend(bytes);
+    out
+}

@@ -1,0 +1,56 @@
+//! A prepared query of Consul, which finds instances by rules of its own.
+
+use super::error::ConfigError;
+use super::node::{Node, Object};
+use super::problem::Problem;
+use super::service::{Service, name};
+
+/// A prepared query that is executed in place of asking for a service by its name.
+///
+/// What it looks for is written in Consul, so the fields that say so of a service by name
+/// ([`PreparedQuery::REPLACED`]) are refused beside it. It cannot be waited for, and is polled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreparedQuery {
+    /// Its name or its id, or what a template of Consul matches.
+    pub name: String,
+    /// The node to which the instances are sorted: the nearest ones are those that `limit`
+    /// leaves.
+    pub near: Option<String>,
+    /// The most instances of one answer; none: all.
+    pub limit: Option<u32>,
+}
+
+impl PreparedQuery {
+    /// The most `limit`: as many endpoints as one service may have.
+    pub const MAX_LIMIT: u32 = 65_536;
+    /// The fields of a service that a prepared query takes the place of.
+    pub const REPLACED: [&str; 7] =
+        ["tags", "filter", "node_meta", "namespace", "partition", "peer", "merge_central_config"];
+
+    /// Reads the fields of a service that are about it.
+    pub(super) fn read(service: &Object<'_>) -> Result<Option<Self>, ConfigError> {
+        let query = service.optional("query", name)?;
+        let limit = service.optional("limit", |node| node.integer(1..=Self::MAX_LIMIT))?;
+        let near = service.optional("near", near)?;
+        let Some(name) = query else {
+            let given = ["limit", "near"].into_iter().find(|field| service.has(field));
+            return match given {
+                Some(field) => {
+                    Err(service.refused(field, Problem::Needs { other: "a prepared query" }))
+                }
+                None => Ok(None),
+            };
+        };
+        if let Some(field) = Self::REPLACED.into_iter().find(|field| service.has(field)) {
+            return Err(service.refused(field, Problem::Beside { other: "query" }));
+        }
+        if near.is_some() && limit.is_none() {
+            return Err(service.refused("near", Problem::Needs { other: "a limit" }));
+        }
+        Ok(Some(Self { name, near, limit }))
+    }
+}
+
+fn near(node: &Node<'_>) -> Result<String, ConfigError> {
+    node.line(Service::MAX_NAME_BYTES).map(str::to_owned)
+}

@@ -1,0 +1,48 @@
+//! When an answer of Consul is doubted.
+
+use core::ops::RangeInclusive;
+use core::time::Duration;
+
+use super::error::ConfigError;
+use super::node::Node;
+
+/// When an answer that lists fewer instances than before is doubted, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShrinkGuard {
+    /// It lists more than so many percent fewer, …
+    pub percent: u8,
+    /// … and so many fewer at least.
+    pub at_least: u32,
+    /// How long an answer that leaves nothing, or that is partial, is held back; 0: nothing is
+    /// doubted.
+    pub hold: Duration,
+}
+
+impl ShrinkGuard {
+    /// The most `at_least`: an answer has no more instances.
+    pub const MAX_AT_LEAST: u32 = 65_536;
+    /// The shortest and the longest `hold`.
+    pub const HOLD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
+    /// The fields that the configuration knows.
+    pub const FIELDS: &[&str] = &["percent", "at_least", "hold"];
+
+    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+        let object = node.object(Self::FIELDS)?;
+        let mut found = Self::default();
+        object.set("percent", &mut found.percent, Node::percent)?;
+        object.set("at_least", &mut found.at_least, |node| node.integer(1..=Self::MAX_AT_LEAST))?;
+        object.set("hold", &mut found.hold, |node| node.duration(Self::HOLD))?;
+        Ok(found)
+    }
+
+    /// Whether nothing is doubted.
+    pub const fn is_off(&self) -> bool {
+        self.hold.is_zero()
+    }
+}
+
+impl Default for ShrinkGuard {
+    fn default() -> Self {
+        Self { percent: 50, at_least: 3, hold: Duration::from_secs(30) }
+    }
+}

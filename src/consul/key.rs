@@ -1,0 +1,214 @@
+//! What identifies a query.
+
+use crate::config::{Cidr, Consistency, Consul, HealthThreshold, VersionKey};
+use crate::consul::path::push_mode;
+use crate::consul::selection::Selection;
+use crate::model::service::QueryKey;
+
+/// Hashes all that decides Consul's answer or its reading. Each optional part says whether it
+/// is there, so that no two selections run into each other.
+pub(super) fn key(consul: &Consul, path: &str, selection: &Selection) -> QueryKey {
+    let health = match selection.health {
+        HealthThreshold::Passing => "passing",
+        HealthThreshold::Warning => "warning",
+    };
+    // Tagged addresses are told apart in no case.
+    let tag = selection.tag().map(str::to_ascii_lowercase);
+    let names = if selection.resolve_names { "names" } else { "addresses" };
+    let registered = if selection.counts_registered { "registered" } else { "endpoints" };
+    let (version, version_text) = match &selection.version {
+        Some(VersionKey::Meta(key)) => ("meta", key.as_str()),
+        Some(VersionKey::TagPrefix(prefix)) => ("tag", prefix.as_str()),
+        None => ("none", ""),
+    };
+    let mut path = path.to_owned();
+    push_mode(&mut path, consul.consistency);
+    let (fresh, old) = match consul.consistency {
+        Consistency::Default | Consistency::Consistent => (None, None),
+        Consistency::Stale { max_stale } => (max_stale, None),
+        Consistency::Cached(ages) => (ages.max_age, ages.stale_if_error),
+    };
+    let ages = [fresh, old].map(|age| age.map(|age| age.as_millis().to_string()));
+    let (allow, deny) = (ranges(&selection.policy.allow), ranges(&selection.policy.deny));
+    QueryKey::of(
+        [consul.cluster.as_str(), &consul.authority, &path, health, names, registered]
+            .into_iter()
+            .chain([version, version_text])
+            .chain(optional(selection.zone_key.as_deref()))
+            .chain([allow.as_str(), deny.as_str()])
+            .chain(optional(tag.as_deref()))
+            .chain(optional(consul.token_env.as_deref()))
+            .chain(ages.iter().flat_map(|age| optional(age.as_deref()))),
+    )
+}
+
+/// The parts that say whether there is a text, and which.
+fn optional(text: Option<&str>) -> impl Iterator<Item = &str> {
+    [if text.is_some() { "some" } else { "none" }, text.unwrap_or_default()].into_iter()
+}
+
+/// Writes ranges in one way, whatever their order, since that means nothing.
+fn ranges(ranges: &[Cidr]) -> String {
+    let texts: Vec<String> =
+        ranges.iter().map(|range| format!("{}/{}", range.first, range.prefix)).collect();
+    let mut texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    texts.sort_unstable();
+    texts.dedup();
+    texts.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{
+        self, AddressChoice, AddressPolicy, CacheAges, HostPattern, LoadBalancing, Locality,
+        Policy, PreparedQuery, Versions,
+    };
+    use crate::consul::fixtures::{config, consul, service};
+    use crate::consul::query::Query;
+    use core::time::Duration;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn query(consul: Consul, service: &config::Service) -> Query {
+        let datacenter = consul.datacenter.clone();
+        Query::new(&config::Config { consul, ..config() }, service, datacenter.as_deref())
+    }
+
+    const fn stale(seconds: Option<u64>) -> Consistency {
+        Consistency::Stale { max_stale: duration(seconds) }
+    }
+
+    const fn cached(max_age: Option<u64>, stale_if_error: Option<u64>) -> Consistency {
+        let ages =
+            CacheAges { max_age: duration(max_age), stale_if_error: duration(stale_if_error) };
+        Consistency::Cached(ages)
+    }
+
+    const fn duration(seconds: Option<u64>) -> Option<Duration> {
+        match seconds {
+            Some(seconds) => Some(Duration::from_secs(seconds)),
+            None => None,
+        }
+    }
+
+    fn prepared(name: &str, near: Option<&str>, limit: Option<u32>) -> config::Service {
+        let near = near.map(str::to_owned);
+        let query = Some(PreparedQuery { name: name.into(), near, limit });
+        config::Service { query, ..service("web") }
+    }
+
+    fn versioned(key: VersionKey) -> config::Service {
+        let versions = Versions {
+            key,
+            header: None,
+            split: Vec::new(),
+            hash_on: None,
+            fallback: config::Fallback::Any,
+        };
+        config::Service { versions: Some(versions), ..service("web") }
+    }
+
+    fn locality(key: &str) -> Locality {
+        Locality { zone: None, key: key.into(), min_cluster_size: 6 }
+    }
+
+    fn admitting(allow: Vec<Cidr>, deny: Vec<Cidr>) -> config::Config {
+        config::Config { endpoints: AddressPolicy { allow, deny }, ..config() }
+    }
+
+    #[test]
+    fn all_that_decides_the_answer_or_its_reading_decides_the_key() {
+        let mut keys = vec![query(consul(), &service("web")).key()];
+        let some = || Some("x".to_owned());
+        for consul in [
+            config::Consul { cluster: "x".into(), ..consul() },
+            config::Consul { authority: "x".into(), ..consul() },
+            config::Consul { datacenter: some(), ..consul() },
+            config::Consul { namespace: some(), ..consul() },
+            config::Consul { partition: some(), ..consul() },
+            config::Consul { consistency: stale(None), ..consul() },
+            config::Consul { consistency: stale(Some(1)), ..consul() },
+            config::Consul { consistency: stale(Some(2)), ..consul() },
+            config::Consul { consistency: cached(None, None), ..consul() },
+            config::Consul { consistency: cached(Some(1), None), ..consul() },
+            config::Consul { consistency: cached(Some(1), Some(1)), ..consul() },
+            config::Consul { token_env: some(), ..consul() },
+            config::Consul { token_env: Some(String::new()), ..consul() },
+        ] {
+            keys.push(query(consul, &service("web")).key());
+        }
+        for service in [
+            service("api"),
+            config::Service { tags: vec!["x".into()], ..service("web") },
+            config::Service { filter: some(), ..service("web") },
+            config::Service { namespace: Some("y".into()), ..service("web") },
+            config::Service { partition: Some("y".into()), ..service("web") },
+            config::Service { peer: some(), ..service("web") },
+            config::Service { connect: true, ..service("web") },
+            config::Service { merge_central_config: true, ..service("web") },
+            config::Service { node_meta: vec![("x".into(), "y".into())], ..service("web") },
+            prepared("web", None, None),
+            prepared("geo", None, None),
+            prepared("geo", None, Some(2)),
+            prepared("geo", Some("_agent"), Some(2)),
+            config::Service { connect: true, ..prepared("geo", None, None) },
+            config::Service { health: HealthThreshold::Warning, ..service("web") },
+            config::Service { address: AddressChoice::Tagged("x".into()), ..service("web") },
+            config::Service { address: AddressChoice::Tagged("y".into()), ..service("web") },
+            config::Service { resolve_names: true, ..service("web") },
+            config::Service { datacenters: vec!["a".into(), "b".into()], ..service("web") },
+            versioned(VersionKey::Meta("x".into())),
+            versioned(VersionKey::Meta("y".into())),
+            versioned(VersionKey::TagPrefix("x".into())),
+        ] {
+            keys.push(query(consul(), &service).key());
+        }
+        let range = |prefix| vec![Cidr { first: [10, 0, 0, 0].into(), prefix }];
+        for config in [
+            config::Config { locality: Some(locality("x")), ..config() },
+            config::Config { locality: Some(locality("y")), ..config() },
+            admitting(range(8), Vec::new()),
+            admitting(range(9), Vec::new()),
+            admitting(Vec::new(), range(8)),
+            admitting(range(8), range(8)),
+        ] {
+            keys.push(Query::new(&config, &service("web"), None).key());
+        }
+        let all = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), all);
+    }
+
+    #[test]
+    fn nothing_else_decides_the_key() {
+        let tags = |tags: [&str; 3]| tags.map(str::to_owned).to_vec();
+        let tagged = |name: &str| AddressChoice::Tagged(name.into());
+        let one = config::Service {
+            tags: tags(["a", "b", "a"]),
+            address: tagged("wan"),
+            ..service("web")
+        };
+        let two = config::Service {
+            tags: tags(["b", "a", "b"]),
+            address: tagged("WAN"),
+            hosts: vec![HostPattern::Exact("web.test".into())],
+            load_balancing: LoadBalancing { policy: Policy::Random, ..LoadBalancing::default() },
+            ..service("web")
+        };
+        let patient = config::Consul { wait: Duration::from_secs(600), ..consul() };
+        assert_eq!(query(consul(), &one).key(), query(patient, &two).key());
+
+        let ten = Cidr { first: [10, 0, 0, 0].into(), prefix: 8 };
+        let eleven = Cidr { first: [11, 0, 0, 0].into(), prefix: 8 };
+        let key = |deny| Query::new(&admitting(Vec::new(), deny), &service("web"), None).key();
+        assert_eq!(key(vec![ten, eleven]), key(vec![eleven, ten, ten]));
+
+        let mut here = config::Config { locality: Some(locality("zone")), ..config() };
+        let key = |config: &config::Config| Query::new(config, &service("web"), None).key();
+        let before = key(&here);
+        here.locality = Some(Locality { zone: Some("a".into()), ..locality("zone") });
+        assert_eq!(key(&here), before, "where this proxy is makes no difference to the answer");
+    }
+}

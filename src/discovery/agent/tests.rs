@@ -1,0 +1,222 @@
+use super::*;
+use crate::config::{Config, Service};
+use crate::consul::response::{CallFailure, Response};
+use crate::discovery::event::CallId;
+use crate::discovery::watch::QueryId;
+use crate::shared::head::{Head, Term};
+use crate::shared::members::Member;
+use crate::shared::record::Version;
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+const SOURCE: SourceId = SourceId::nth(0);
+const RANK: Rank = Rank { serving: true, born: 5 };
+/// Consul knows no instance.
+const NOTHING: Response<'static> = Response {
+    status: 200,
+    from_envoy: false,
+    index: Some(b"7"),
+    filtered_by_acls: false,
+    last_contact: None,
+    age: None,
+    body: b"[]",
+};
+const OWNER: Member = Member { vm: VmId(7), queue: QueueId(70), born: 1 };
+
+fn agent() -> (Agent, QueryKey) {
+    let json = br#"{"consul": {"cluster": "consul"}, "services": [{"name": "web"}]}"#;
+    let config = Config::parse(json).unwrap();
+    let subject = Subject::new(&config, config.sources().next().unwrap());
+    let key = subject.query.key();
+    (Agent::new(vec![subject], &config.consul, Rng::new(1)), key)
+}
+
+/// What follows from an event.
+fn after(agent: &mut Agent, event: Event<'_>, seconds: u64) -> Vec<Command> {
+    agent.handle_event(event, Time::from_start(Duration::from_secs(seconds)));
+    core::iter::from_fn(|| agent.poll_command()).collect()
+}
+
+fn loaded(key: Key, bytes: &[u8]) -> Event<'_> {
+    Event::Loaded { key, value: Some((bytes, Cas(1))) }
+}
+
+fn calls(commands: &[Command]) -> Vec<CallId> {
+    let call = |command: &Command| match command {
+        Command::Call { call, .. } => Some(*call),
+        _ => None,
+    };
+    commands.iter().filter_map(call).collect()
+}
+
+fn head(owner: VmId, rank: Rank) -> Vec<u8> {
+    Head { owner, term: Term(1), rank, published: None, age: Duration::ZERO, listed: 0 }.encode()
+}
+
+/// Lets the agent win the lease and publish what Consul answers; its next query blocks.
+fn fetch(agent: &mut Agent, key: QueryKey) {
+    let won = || Event::Stored { key: Key::Head(key), written: true };
+    after(agent, Event::Tick(RANK), 0);
+    after(agent, Event::Loaded { key: Key::Head(key), value: None }, 0);
+    let asked = calls(&after(agent, won(), 0));
+    let stored = after(agent, Event::Answered { call: asked[0], answer: Ok(NOTHING) }, 1);
+    let record = stored.iter().find_map(|command| match command {
+        Command::Store { key, .. } => Some(*key),
+        _ => None,
+    });
+    after(agent, Event::Stored { key: record.unwrap(), written: true }, 1);
+    let head = head(agent.id(), RANK);
+    after(agent, loaded(Key::Head(key), &head), 1);
+    assert_eq!(calls(&after(agent, won(), 1)).len(), 1);
+}
+
+#[test]
+fn a_follower_tells_the_fetcher_alone_and_asks_nothing_itself() {
+    let (mut agent, key) = agent();
+    let head = head(OWNER.vm, Rank { serving: false, born: 1 });
+    after(&mut agent, Event::Tick(RANK), 0);
+    assert!(after(&mut agent, Event::Suspected(SOURCE), 0).is_empty(), "no fetcher is known");
+    after(&mut agent, loaded(Key::Head(key), &head), 0);
+
+    let wanted = after(&mut agent, Event::Suspected(SOURCE), 0);
+    assert!(matches!(wanted[..], [Command::Load(Key::Members)]), "{wanted:?}");
+    let mut members = Members::default();
+    members.add(Member { vm: agent.id(), queue: QueueId(10), born: 5 });
+    members.add(Member { vm: VmId(8), queue: QueueId(80), born: 8 });
+    members.add(OWNER);
+    let sent = after(&mut agent, loaded(Key::Members, &members.encode()), 0);
+    let [Command::Wake { queue, message }] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!(*queue, OWNER.queue);
+    assert_eq!(Message::decode(message), Ok(Message::Suspicion(key)));
+    assert!(after(&mut agent, Event::Suspected(SOURCE), 0).is_empty(), "once a second");
+
+    let told = Message::Suspicion(key).encode();
+    assert!(after(&mut agent, Event::Woken(&told), 0).is_empty(), "it does not fetch");
+}
+
+#[test]
+fn a_fetcher_asks_for_itself_at_its_tick_and_for_others_at_once() {
+    let (mut agent, key) = agent();
+    fetch(&mut agent, key);
+    assert!(after(&mut agent, Event::Suspected(SOURCE), 2).is_empty(), "not in a request");
+    after(&mut agent, Event::Tick(RANK), 2);
+    let head = head(agent.id(), RANK);
+    after(&mut agent, loaded(Key::Head(key), &head), 2);
+    let renewed = Event::Stored { key: Key::Head(key), written: true };
+    let extra = calls(&after(&mut agent, renewed, 2));
+    assert_eq!(extra.len(), 1);
+    let failed = Event::Answered { call: extra[0], answer: Err(CallFailure::NoAnswer) };
+    after(&mut agent, failed, 2);
+
+    let told = Message::Suspicion(key).encode();
+    assert_eq!(calls(&after(&mut agent, Event::Woken(&told), 8)).len(), 1);
+}
+
+/// A query for a service that is not configured.
+fn found(name: &str) -> Subject {
+    let json = br#"{"consul": {"cluster": "consul"}, "services": [{"name": "web"}]}"#;
+    let mut config = Config::parse(json).unwrap();
+    config.services = vec![Service::new(name)];
+    Subject::new(&config, config.sources().next().unwrap())
+}
+
+/// The one with which it is added, and what follows from that.
+fn added(agent: &mut Agent, name: &str, seconds: u64) -> (SourceId, Vec<Command>) {
+    let now = Time::from_start(Duration::from_secs(seconds));
+    let source = agent.add(found(name), now).unwrap();
+    (source, after(agent, Event::Found(source), seconds))
+}
+
+fn removed(agent: &mut Agent, source: SourceId, seconds: u64) -> Vec<Command> {
+    agent.remove(source, Time::from_start(Duration::from_secs(seconds)));
+    core::iter::from_fn(|| agent.poll_command()).collect()
+}
+
+#[test]
+fn the_first_born_asks_at_once_for_what_is_found_and_the_others_only_look() {
+    let key = found("api").query.key();
+    for (others_born, asks) in [(RANK.born + 1, true), (RANK.born - 1, false)] {
+        let (mut agent, _) = agent();
+        after(&mut agent, Event::Tick(RANK), 0);
+        let mut members = Members::default();
+        members.add(Member { born: others_born, ..OWNER });
+        after(&mut agent, loaded(Key::Members, &members.encode()), 0);
+        let (_, commands) = added(&mut agent, "api", 1);
+        assert!(matches!(commands[..], [Command::Load(Key::Head(its))] if its == key));
+        let claims = after(&mut agent, Event::Loaded { key: Key::Head(key), value: None }, 1);
+        assert_eq!(!claims.is_empty(), asks, "{claims:?}");
+    }
+}
+
+#[test]
+fn a_query_that_two_use_is_followed_once_and_until_the_second_has_gone() {
+    let (mut agent, key) = agent();
+    fetch(&mut agent, key);
+    let now = Time::from_start(Duration::from_secs(2));
+    assert_eq!(agent.add(found("web"), now), Some(SOURCE));
+    let told: Vec<_> = core::iter::from_fn(|| agent.poll_command()).collect();
+    let [Command::Install { source, .. }, Command::Confirm { age, .. }] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!((*source, *age), (SOURCE, Duration::from_secs(1)));
+    assert!(removed(&mut agent, SOURCE, 3).is_empty());
+    assert_eq!(agent.trackers().len(), 1);
+}
+
+#[test]
+fn one_who_parts_with_a_source_gives_its_lease_away_and_frees_its_records() {
+    let (mut agent, key) = agent();
+    fetch(&mut agent, key);
+    agent.remove(SOURCE, Time::from_start(Duration::from_secs(2)));
+    let loads = agent.poll_command();
+    assert!(matches!(loads, Some(Command::Load(Key::Head(_)))), "{loads:?}");
+    let version = Version { term: Term(1), generation: 4 };
+    let ours = Head {
+        owner: agent.id(),
+        term: Term(1),
+        rank: RANK,
+        published: Some(version),
+        age: Duration::ZERO,
+        listed: 0,
+    };
+    let value = Some((&ours.encode()[..], Cas(3)));
+    let now = Time::from_start(Duration::from_secs(2));
+    agent.handle_event(Event::Loaded { key: Key::Head(key), value }, now);
+    let Some(Command::Store { value, expect, .. }) = agent.poll_command() else { panic!() };
+    let age = Duration::from_secs(1);
+    let left = Head { rank: Rank::LEAVING, published: None, age, ..ours };
+    assert_eq!((Head::decode(&value), expect), (Ok(left), Expect::Unchanged(Cas(3))));
+    agent.handle_event(Event::Stored { key: Key::Head(key), written: true }, now);
+    let rest: Vec<_> = core::iter::from_fn(|| agent.poll_command()).collect();
+    let is_emptied = |place: Version| {
+        rest.iter().any(|command| {
+            matches!(command, Command::Store { key: to, value, .. }
+                if *to == Key::Record(key, place) && value.is_empty())
+        })
+    };
+    assert!(version.places().into_iter().all(is_emptied), "{rest:?}");
+    assert!(agent.trackers().is_empty());
+
+    // An answer that is late finds nobody, not even the one that has the place now.
+    let (source, _) = added(&mut agent, "api", 3);
+    assert_ne!(source, SOURCE);
+    let call = CallId { source: SOURCE, query: QueryId(2) };
+    let late = Event::Answered { call, answer: Err(CallFailure::NoAnswer) };
+    assert!(after(&mut agent, late, 3).is_empty());
+}
+
+#[test]
+fn what_its_last_fetcher_took_away_is_published_again_though_nothing_has_changed() {
+    let (mut agent, key) = agent();
+    fetch(&mut agent, key);
+    // Another VM has taken the lease, and left.
+    let left = head(OWNER.vm, Rank::LEAVING);
+    after(&mut agent, Event::Tick(RANK), 2);
+    after(&mut agent, loaded(Key::Head(key), &left), 2);
+    after(&mut agent, Event::Tick(RANK), 3);
+    after(&mut agent, loaded(Key::Head(key), &left), 3);
+    let asked = calls(&after(&mut agent, Event::Stored { key: Key::Head(key), written: true }, 3));
+    let commands = after(&mut agent, Event::Answered { call: asked[0], answer: Ok(NOTHING) }, 3);
+    let stores = |command: &Command| matches!(command, Command::Store { key: Key::Record(..), value, .. } if !value.is_empty());
+    assert!(commands.iter().any(stores), "{commands:?}");
+}

@@ -1,0 +1,84 @@
+//! How many calls to Consul may follow failures.
+
+use crate::config::RetryBudget;
+use crate::time::Time;
+use crate::window::Window;
+
+/// A budget of the calls that follow a failure: a share of the good calls of the last ten seconds,
+/// and a few a second besides.
+///
+/// Backoff makes each service patient, and a thousand patient services are a storm all the same.
+/// The budget is one for all of them. Its shape is that of
+/// [`balance::retry_budget`](crate::balance::retry_budget::Budget): where most calls go well,
+/// those that fail are soon tried again; where none does, only the floor is left, whatever the
+/// number of services.
+#[derive(Debug)]
+pub(super) struct CallBudget {
+    settings: RetryBudget,
+    good: Window<{ CallBudget::SECONDS }>,
+    spent: Window<{ CallBudget::SECONDS }>,
+}
+
+impl CallBudget {
+    /// The length of the window.
+    pub(super) const SECONDS: usize = 10;
+
+    /// Starts with an empty window.
+    pub(super) const fn new(settings: RetryBudget) -> Self {
+        Self { settings, good: Window::new(), spent: Window::new() }
+    }
+
+    /// Counts a good call.
+    pub(super) fn on_good_call(&mut self, now: Time) {
+        self.good.add(1, now);
+    }
+
+    /// Whether there is room for one more.
+    pub(super) fn has_room(&mut self, now: Time) -> bool {
+        let share = self.good.sum(now) * u64::from(self.settings.percent) / 100;
+        let reserve = u64::from(self.settings.min_per_second) * Self::SECONDS as u64;
+        self.spent.sum(now) < share + reserve
+    }
+
+    /// Counts one more that is made.
+    pub(super) fn spend(&mut self, now: Time) {
+        self.spent.add(1, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::time::Duration;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn at(seconds: u64) -> Time {
+        Time::from_start(Duration::from_secs(seconds))
+    }
+
+    fn spent(budget: &mut CallBudget, second: u64) -> u32 {
+        let mut spent = 0;
+        while budget.has_room(at(second)) {
+            budget.spend(at(second));
+            spent += 1;
+        }
+        spent
+    }
+
+    #[test]
+    fn where_no_call_is_good_there_is_the_floor_and_no_more() {
+        let mut budget = CallBudget::new(RetryBudget { percent: 20, min_per_second: 3 });
+        assert_eq!(spent(&mut budget, 100), 30);
+        assert_eq!(spent(&mut budget, 109), 0);
+        assert_eq!(spent(&mut budget, 110), 30);
+    }
+
+    #[test]
+    fn good_calls_make_room_for_their_share() {
+        let mut budget = CallBudget::new(RetryBudget { percent: 20, min_per_second: 1 });
+        (0..100).for_each(|_| budget.on_good_call(at(100)));
+        assert_eq!(spent(&mut budget, 100), 30);
+        assert_eq!(spent(&mut budget, 110), 10, "they are out of the window");
+    }
+}

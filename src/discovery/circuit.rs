@@ -1,0 +1,50 @@
+//! The calls for one datacenter.
+
+use crate::config;
+use crate::discovery::breaker::{Breaker, Evidence};
+use crate::discovery::event::CallId;
+use crate::discovery::line::{Lane, Line};
+use crate::model::service::SourceId;
+use crate::rng::Rng;
+use crate::time::Time;
+
+/// Which datacenter a source is asked for; none is the agent's own.
+pub type Datacenter = Option<Box<str>>;
+
+/// The breaker of one datacenter, and who waits while it is not closed.
+///
+/// An agent answers for other datacenters by asking their servers, and says 500, or nothing for a
+/// long time, where it cannot reach them. That must not keep its own services from being asked
+/// for, so each datacenter has a circuit of its own.
+#[derive(Debug)]
+pub(super) struct Circuit {
+    pub(super) breaker: Breaker,
+    pub(super) probe: Option<CallId>,
+    pub(super) line: Line,
+}
+
+impl Circuit {
+    /// Starts closed.
+    pub(super) fn new(settings: config::Breaker) -> Self {
+        Self { breaker: Breaker::new(settings), probe: None, line: Line::default() }
+    }
+
+    /// Who is to probe: the first who waits, those before the others who have failed.
+    pub(super) fn first(&mut self) -> Option<(SourceId, Lane)> {
+        let front = |lane| self.line.front(lane).map(|source| (source, lane));
+        Lane::ALL.into_iter().find_map(front)
+    }
+
+    /// Takes the outcome of a call.
+    pub(super) fn on_outcome(
+        &mut self,
+        call: CallId,
+        evidence: Evidence,
+        now: Time,
+        rng: &mut Rng,
+    ) {
+        let is_probe = self.probe == Some(call);
+        self.probe = self.probe.filter(|_| !is_probe);
+        self.breaker.on_outcome(evidence, is_probe, now, rng);
+    }
+}

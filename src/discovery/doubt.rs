@@ -1,0 +1,193 @@
+//! When an answer of Consul is not believed at once.
+
+use core::fmt;
+
+use crate::config::ShrinkGuard;
+use crate::consul::decode::Decoded;
+use crate::consul::response::Answer;
+use crate::model::snapshot::Snapshot;
+
+/// Why an answer is doubted.
+///
+/// Doubted is what *vanishes without a word*: an agent that has just been restarted, or whose
+/// token was revoked, answers 200 and lists nothing, or less (hashicorp/consul#20790, #17424,
+/// hashicorp/consul-template#1131). An instance that Consul lists as critical, in maintenance or
+/// of weight 0 has not vanished: Consul says a word about it, and is believed at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// Nothing is listed any more.
+    Nothing {
+        /// How many instances were listed before.
+        before: u32,
+    },
+    /// Sharply fewer are listed.
+    Shrunk {
+        /// How many were listed before.
+        before: u32,
+        /// How many are listed now.
+        left: u32,
+    },
+    /// Endpoints are gone from an answer of which Consul has left something out.
+    Filtered {
+        /// How many endpoints are gone.
+        removed: usize,
+    },
+}
+
+impl Doubt {
+    /// Judges an answer beside what was there before: how many instances were listed, and the
+    /// endpoints that are published.
+    pub fn of(
+        answer: &Answer,
+        listed_before: u32,
+        current: Option<&Snapshot>,
+        guard: ShrinkGuard,
+    ) -> Option<Self> {
+        if guard.is_off() {
+            return None;
+        }
+        let removed = removed(answer, current);
+        if answer.filtered_by_acls && removed > 0 {
+            return Some(Self::Filtered { removed });
+        }
+        let published = current.map_or(0, Snapshot::len);
+        let before = listed_before.max(u32::try_from(published).unwrap_or(u32::MAX));
+        let left = listed(&answer.decoded);
+        let lost = before.saturating_sub(left);
+        let is_sharp = u64::from(lost) * 100 > u64::from(before) * u64::from(guard.percent);
+        match left {
+            0 if before > 0 => Some(Self::Nothing { before }),
+            _ if lost >= guard.at_least && is_sharp => Some(Self::Shrunk { before, left }),
+            _ => None,
+        }
+    }
+}
+
+/// How many instances an answer lists, whatever is thought of them.
+pub fn listed(decoded: &Decoded) -> u32 {
+    let Decoded { dropped, registered, .. } = decoded;
+    let others = dropped.total() + dropped.weightless + dropped.denied.count;
+    registered.saturating_add(u32::try_from(others).unwrap_or(u32::MAX))
+}
+
+/// Whether a partial answer cannot be used at all: nothing in it is an endpoint and none is
+/// published, so it says as much as an error; or it takes endpoints away, and nobody may doubt it.
+pub fn is_useless(answer: &Answer, current: Option<&Snapshot>, guard: ShrinkGuard) -> bool {
+    let adds_nothing = answer.decoded.snapshot.is_empty() && current.is_none_or(Snapshot::is_empty);
+    answer.filtered_by_acls && (adds_nothing || (guard.is_off() && removed(answer, current) > 0))
+}
+
+/// How many of the published endpoints are gone from an answer.
+fn removed(answer: &Answer, current: Option<&Snapshot>) -> usize {
+    current.map_or(0, |current| answer.decoded.snapshot.since(current).removed)
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing { before } => {
+                write!(f, "consul lists no instance any more, of {before} before")
+            }
+            Self::Shrunk { before, left } => {
+                write!(f, "consul lists {left} instances, of {before} before")
+            }
+            Self::Filtered { removed } => write!(
+                f,
+                "consul hid instances from the read, and {removed} endpoints are gone; check the \
+                 token's service:read and node:read"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consul::dropped::{Denied, Dropped, Unhealthy};
+    use crate::consul::index::ConsulIndex;
+    use crate::model::endpoint::Endpoint;
+    use core::net::SocketAddr;
+    use core::time::Duration;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const OFF: ShrinkGuard = ShrinkGuard { percent: 50, at_least: 3, hold: Duration::ZERO };
+
+    fn snapshot(ports: core::ops::Range<u16>) -> Snapshot {
+        let endpoint = |port| Endpoint::new(SocketAddr::from(([10, 0, 0, 1], port)));
+        Snapshot::new(ports.map(endpoint).collect())
+    }
+
+    /// An answer with these endpoints, and so many critical instances.
+    fn answer(ports: core::ops::Range<u16>, critical: u32) -> Answer {
+        let snapshot = snapshot(ports);
+        let unhealthy = Unhealthy { critical: critical as usize, ..Unhealthy::default() };
+        let registered = u32::try_from(snapshot.len()).unwrap() + critical;
+        let dropped = Dropped { unhealthy, ..Dropped::default() };
+        let decoded = Decoded { snapshot, dropped, registered };
+        Answer {
+            index: ConsulIndex::ONE,
+            decoded,
+            filtered_by_acls: false,
+            last_contact: None,
+            age: None,
+            is_too_old: false,
+        }
+    }
+
+    fn doubt(answer: &Answer, before: u32, current: &Snapshot) -> Option<Doubt> {
+        Doubt::of(answer, before, Some(current), ShrinkGuard::default())
+    }
+
+    #[test]
+    fn nothing_where_something_was_is_doubted_whatever_it_was() {
+        let nothing = answer(1..1, 0);
+        assert_eq!(doubt(&nothing, 1, &snapshot(1..2)), Some(Doubt::Nothing { before: 1 }));
+        assert_eq!(doubt(&nothing, 2, &snapshot(1..1)), Some(Doubt::Nothing { before: 2 }));
+        assert_eq!(doubt(&nothing, 0, &snapshot(1..1)), None);
+        assert_eq!(Doubt::of(&nothing, 0, None, ShrinkGuard::default()), None);
+    }
+
+    #[test]
+    fn sharply_fewer_are_doubted_by_both_limits() {
+        let ten = snapshot(1..11);
+        let shrunk = Some(Doubt::Shrunk { before: 10, left: 4 });
+        assert_eq!(doubt(&answer(1..5, 0), 10, &ten), shrunk);
+        assert_eq!(doubt(&answer(1..6, 0), 10, &ten), None, "half");
+        assert_eq!(doubt(&answer(1..2, 0), 3, &snapshot(1..4)), None, "two fewer");
+        assert_eq!(doubt(&answer(1..5, 0), 0, &ten), shrunk, "what is published was listed");
+    }
+
+    #[test]
+    fn what_consul_says_a_word_about_has_not_vanished() {
+        let ten = snapshot(1..11);
+        assert_eq!(doubt(&answer(1..1, 10), 10, &ten), None, "all of them critical");
+        let mut drained = answer(1..1, 0);
+        drained.decoded.dropped.weightless = 5;
+        drained.decoded.dropped.denied = Denied { count: 3, least: None };
+        drained.decoded.dropped.bad_port = 2;
+        assert_eq!(doubt(&drained, 10, &ten), None);
+        assert_eq!(listed(&drained.decoded), 10);
+    }
+
+    #[test]
+    fn a_partial_answer_is_doubted_where_it_takes_endpoints_away() {
+        let filtered = |ports| Answer { filtered_by_acls: true, ..answer(ports, 0) };
+        let ten = snapshot(1..11);
+        assert_eq!(doubt(&filtered(1..10), 10, &ten), Some(Doubt::Filtered { removed: 1 }));
+        assert_eq!(doubt(&filtered(1..12), 10, &ten), None);
+        let guard = ShrinkGuard::default();
+        assert!(!is_useless(&filtered(1..10), Some(&ten), guard));
+        assert!(is_useless(&filtered(1..10), Some(&ten), OFF), "nobody may doubt it");
+        assert!(is_useless(&filtered(1..1), None, guard) && is_useless(&filtered(1..1), None, OFF));
+        assert!(is_useless(&filtered(1..1), Some(&snapshot(1..1)), guard));
+        assert!(
+            !is_useless(&filtered(1..2), None, guard) && !is_useless(&answer(1..1, 0), None, guard)
+        );
+    }
+
+    #[test]
+    fn without_a_hold_nothing_is_doubted() {
+        assert_eq!(Doubt::of(&answer(1..1, 0), 10, Some(&snapshot(1..11)), OFF), None);
+    }
+}

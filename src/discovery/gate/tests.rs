@@ -1,0 +1,174 @@
+use super::*;
+use crate::discovery::watch::QueryId;
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+/// The agent's own datacenter.
+const OWN: Datacenter = None;
+const READ: Want = Want::Read(Lane::Read);
+const RETRY: Want = Want::Read(Lane::Retry);
+const POLL: Want = Want::Read(Lane::Poll);
+
+fn at(milliseconds: u64) -> Time {
+    Time::from_start(Duration::from_millis(milliseconds))
+}
+
+fn sources(n: u16) -> impl Iterator<Item = SourceId> {
+    (0..n).map(SourceId::nth)
+}
+
+fn gate(max_watches: u32) -> Gate {
+    Gate::new(&config::Consul { max_watches, ..config::Consul::new("consul") })
+}
+
+fn fail(gate: &mut Gate, now: Time) {
+    let call = CallId { source: SourceId::nth(0), query: QueryId(1) };
+    gate.on_outcome(call, &OWN, Err(ErrorKind::Unreachable), now, &mut Rng::new(1));
+}
+
+/// Lets everyone have their turn who may.
+fn served(gate: &mut Gate, want: Want, now: Time) -> Vec<SourceId> {
+    let mut served = Vec::new();
+    while let Some((source, lane)) = gate.poll_turn(now) {
+        assert!(gate.admit(source, &OWN, want, now).is_some(), "{source:?}");
+        gate.dismiss(source, lane);
+        served.push(source);
+    }
+    served
+}
+
+#[test]
+fn a_hundred_reads_go_out_at_once_and_the_others_in_turn() {
+    let mut gate = gate(100);
+    let at_once = sources(1_000).filter(|s| gate.admit(*s, &OWN, READ, at(0)).is_some()).count();
+    assert_eq!(at_once, 100);
+    assert_eq!(gate.admit(SourceId::nth(999), &OWN, READ, at(20)), None, "others were here before");
+    assert_eq!(served(&mut gate, READ, at(20)), [SourceId::nth(100)]);
+    gate.hurry(SourceId::nth(700));
+    assert_eq!(served(&mut gate, READ, at(60)), [SourceId::nth(700), SourceId::nth(101)]);
+    let rest = (61..18_100).flat_map(|ms| served(&mut gate, READ, at(ms))).count();
+    assert_eq!(rest, 900 - 3);
+}
+
+#[test]
+fn so_many_sources_watch_and_a_place_that_is_free_is_taken() {
+    let mut gate = gate(2);
+    let [a, b, c] = [0, 1, 2].map(SourceId::nth);
+    assert_eq!(
+        [a, b, c].map(|s| gate.admit(s, &OWN, Want::Watch, at(0)).is_some()),
+        [true, true, false]
+    );
+    assert!(gate.has_place(a) && !gate.has_place(c), "a keeps its place between two queries");
+    gate.vacate(a);
+    assert!(gate.has_place(c));
+    assert_eq!(gate.admit(c, &OWN, Want::Watch, at(0)), Some(Pass::AsWanted));
+    assert!(!gate.has_place(a));
+    assert_eq!(gate.watches(), 2);
+}
+
+#[test]
+fn every_polled_source_has_its_turn_at_a_bounded_rate() {
+    let mut gate = gate(1);
+    let mut polled = std::collections::BTreeMap::new();
+    for millisecond in (0..60_000).step_by(250) {
+        let now = at(millisecond);
+        let mut asks: Vec<_> =
+            sources(300).filter(|s| gate.admit(*s, &OWN, POLL, now).is_some()).collect();
+        asks.extend(served(&mut gate, POLL, now));
+        asks.iter().for_each(|source| *polled.entry(*source).or_insert(0) += 1);
+    }
+    let total: u32 = polled.values().sum();
+    assert!(total <= 20 + 60 * 20, "{total}");
+    let (least, most) = (polled.values().min().unwrap(), polled.values().max().unwrap());
+    assert!(
+        polled.len() == 300 && *least >= 3 && most - least <= 1,
+        "from {least} to {most} times"
+    );
+}
+
+#[test]
+fn failures_get_what_the_budget_has_and_do_not_keep_others_waiting() {
+    let mut gate = gate(100);
+    let retries = sources(1_000).filter(|s| gate.admit(*s, &OWN, RETRY, at(0)).is_some()).count();
+    assert_eq!(retries, 100, "ten a second for ten seconds");
+    assert_eq!(served(&mut gate, RETRY, at(9_000)), []);
+    assert_eq!(gate.admit(SourceId::nth(2_000), &OWN, READ, at(9_000)), Some(Pass::AsWanted));
+    assert_eq!(served(&mut gate, RETRY, at(10_000)).len(), 100);
+}
+
+#[test]
+fn while_the_breaker_is_open_one_source_probes_and_the_others_wait() {
+    let (mut gate, mut rng) = (gate(100), Rng::new(1));
+    (0..5).for_each(|_| fail(&mut gate, at(0)));
+    assert_eq!(gate.position(), (Position::Open, None));
+    let [a, b, c] = [0, 1, 2].map(SourceId::nth);
+    let wants = [(a, READ), (b, Want::Watch), (c, RETRY)];
+    assert!(wants.iter().all(|(s, want)| gate.admit(*s, &OWN, *want, at(0)).is_none()));
+    assert_eq!(gate.poll_turn(at(0)), None);
+
+    assert_eq!(gate.poll_turn(at(1_000)), Some((c, Lane::Retry)), "who has failed probes");
+    assert_eq!(gate.admit(c, &OWN, RETRY, at(1_000)), Some(Pass::Probe));
+    let probe = CallId { source: c, query: QueryId(9) };
+    gate.on_probe(probe, &OWN, at(16_000));
+    assert_eq!(gate.poll_turn(at(1_000)), None, "one at a time");
+    gate.on_outcome(probe, &OWN, Ok(()), at(1_001), &mut rng);
+    assert_eq!(gate.position(), (Position::Closed, None));
+    assert_eq!(gate.admit(a, &OWN, READ, at(1_001)), Some(Pass::AsWanted));
+    assert_eq!(gate.admit(b, &OWN, Want::Watch, at(1_001)), Some(Pass::AsWanted));
+}
+
+#[test]
+fn a_watch_probes_too_and_takes_no_place_by_it() {
+    let mut gate = gate(100);
+    (0..5).for_each(|_| fail(&mut gate, at(0)));
+    assert_eq!(gate.admit(SourceId::nth(0), &OWN, Want::Watch, at(1_000)), Some(Pass::Probe));
+    assert_eq!(gate.watches(), 0);
+}
+
+#[test]
+fn a_probe_whose_source_has_gone_does_not_close_the_gate_for_ever() {
+    let (mut gate, mut rng) = (gate(100), Rng::new(1));
+    (0..5).for_each(|_| fail(&mut gate, at(0)));
+    assert_eq!(gate.admit(SourceId::nth(0), &OWN, READ, at(1_000)), Some(Pass::Probe));
+    gate.on_probe(CallId { source: SourceId::nth(0), query: QueryId(9) }, &OWN, at(16_000));
+    gate.forget(SourceId::nth(0));
+    assert_eq!(gate.admit(SourceId::nth(1), &OWN, READ, at(15_999)), None);
+    gate.on_tick(at(16_000), &mut rng);
+    let turn = gate.poll_turn(at(60_000));
+    assert_eq!(turn, Some((SourceId::nth(1), Lane::Read)));
+}
+
+#[test]
+fn a_datacenter_that_fails_keeps_nobody_else_waiting() {
+    let mut gate = gate(100);
+    let far: Datacenter = Some("dc2".into());
+    let call = CallId { source: SourceId::nth(0), query: QueryId(1) };
+    for _ in 0..5 {
+        let failed = Err(ErrorKind::ServerError);
+        gate.on_outcome(call, &far, failed, at(0), &mut Rng::new(1));
+    }
+    assert_eq!(gate.position(), (Position::Open, Some("dc2")));
+    for source in sources(50) {
+        assert_eq!(gate.admit(source, &far, RETRY, at(0)), None);
+        assert_eq!(gate.admit(source, &far, READ, at(0)), None);
+    }
+    for source in sources(200).skip(100) {
+        assert_eq!(gate.admit(source, &OWN, READ, at(1)), Some(Pass::AsWanted), "{source:?}");
+    }
+    let mut rng = Rng::new(1);
+    gate.on_tick(at(1), &mut rng);
+    assert_eq!(gate.admit(SourceId::nth(0), &far, READ, at(30_000)), Some(Pass::Probe));
+}
+
+#[test]
+fn what_nobody_asks_for_any_more_takes_no_room() {
+    let mut gate = gate(100);
+    for n in 0..100 {
+        let call = CallId { source: SourceId::nth(n), query: QueryId(1) };
+        let datacenter: Datacenter = Some(format!("dc{n}").into());
+        gate.on_outcome(call, &datacenter, Ok(()), at(0), &mut Rng::new(1));
+    }
+    assert_eq!(gate.circuits.len(), 100);
+    gate.on_tick(at(31_000), &mut Rng::new(1));
+    assert_eq!(gate.circuits.len(), 0);
+}

@@ -1,0 +1,71 @@
+//! How a VM parts with a source, and what its successor finds.
+
+use crate::discovery::event::{Command, Expect};
+use crate::discovery::notice::Notice;
+use crate::discovery::scope::Scope;
+use crate::discovery::tracker::{Look, Tracker, Write};
+use crate::shared::head::{Head, Rank, Term};
+use crate::shared::key::Key;
+use crate::shared::record::Version;
+
+impl Tracker {
+    /// Gives the lease away, if it is ours: this VM's configuration is in use no longer.
+    pub fn leave(&mut self, scope: &mut Scope<'_>) {
+        if self.is_fetcher() {
+            self.load_head(Look::Leave, scope);
+        }
+    }
+
+    /// Gives the lease away, if it is ours, and empties the places of the records: nobody here
+    /// wants the source any more. The head stays, so that no term is ever given twice.
+    pub fn retire(&mut self, scope: &mut Scope<'_>) {
+        if self.is_fetcher() {
+            self.load_head(Look::Retire, scope);
+        }
+    }
+
+    /// Tells once more what is known, for a service that was not here when it came.
+    pub fn tell_again(&mut self, scope: &mut Scope<'_>) {
+        if let Some(record) = &self.installed {
+            let (source, snapshot) = (self.source, record.snapshot.clone());
+            scope.out.push_back(Command::Install { source, snapshot });
+            let age = self.contact.age(scope.now);
+            scope.out.extend(age.map(|age| Command::Confirm { source, age }));
+        }
+        // A follower finds the age in the head.
+        self.told_age_of = None;
+    }
+
+    /// Writes the head again with a rank that everyone takes the lease from.
+    pub(super) fn give_away(&mut self, head: Option<&Head>, expect: Expect, scope: &mut Scope<'_>) {
+        let term = self.lease.term();
+        if let Some(head) = head.filter(|head| term == Some(head.term) && head.owner == self.me) {
+            let is_last = matches!(self.look, Look::Retire);
+            self.write = match is_last {
+                true => Write::Retire { before: head.published },
+                false => Write::Leave,
+            };
+            let published = head.published.filter(|_| !is_last);
+            self.store_head(head.term, Rank::LEAVING, published, expect, scope);
+            self.notice(Notice::Left, scope);
+        }
+        self.stop_fetching(scope);
+    }
+
+    /// Empties both places of the records that the head pointed to.
+    pub(super) fn free_records(&self, before: Option<Version>, scope: &mut Scope<'_>) {
+        for version in before.into_iter().flat_map(Version::places) {
+            scope.store(Key::Record(self.key(), version), Vec::new(), Expect::Anything);
+        }
+    }
+
+    /// Publishes what is installed, where the one who had published it took it away: it had no
+    /// more use for it, and others have.
+    pub(super) fn publish_again(&mut self, term: Term, scope: &mut Scope<'_>) {
+        if !self.is_published
+            && let Some(record) = &self.installed
+        {
+            self.publish(term, record.snapshot.clone(), scope);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Consul answers well, and what it says is not so: instances vanish from an answer.
+
+use std::time::Duration;
+
+use serde_json::json;
+use stack::agent::{Fault, Scope, Times};
+use stack::{Agent, Registry, wait_until};
+
+use crate::load::Load;
+use crate::log::LogMark;
+use crate::testbed::{Setup, Testbed, instances};
+
+const NAMES: [&str; 4] = ["web-1", "web-2", "web-3", "web-4"];
+
+/// What is logged when an answer is doubted, and when it is not.
+const DOUBTED: &str = "until a fresh, consistent read confirms it";
+const REFUTED: &str = "lists more instances than the answer that was doubted";
+const EXPIRED: &str = "shrink_guard.hold is over";
+
+/// Starts Envoy with answers held back for so long, and waits until a query blocks.
+fn start(agent: &Agent, hold: &str) -> Testbed {
+    let service = json!([{ "name": "web", "shrink_guard": { "hold": hold } }]);
+    let bed = Setup::recommended(agent.address()).set("services", service).start();
+    bed.await_routed("any", &NAMES);
+    let watched = wait_until(Duration::from_secs(10), || agent.outstanding("web") == 1);
+    assert!(watched, "no blocking query is out");
+    bed
+}
+
+/// The next so many answers are not so.
+fn lie(agent: &Agent, faults: &[Fault], times: Times) {
+    for fault in faults {
+        agent.misbehave(Scope::Service("web".into()), fault.clone(), times);
+    }
+    agent.wake();
+}
+
+fn partial() -> Fault {
+    Fault::Header("X-Consul-Results-Filtered-By-ACLs".to_owned(), "true".to_owned())
+}
+
+#[test]
+fn a_lie_costs_no_endpoint_and_is_refuted_by_a_fresh_read() {
+    let agent = Agent::start().expect("an agent");
+    let _backends = instances(&agent, "web", &NAMES);
+    let bed = start(&agent, "30s");
+    let load = Load::light(bed.ingress, "any");
+    for (told, faults) in [(1, vec![Fault::Empty]), (2, vec![Fault::Empty, partial()])] {
+        let mark = LogMark::now(&bed.envoy);
+        lie(&agent, &faults, Times::Next(1));
+        mark.await_line(&bed.envoy, REFUTED);
+        assert_eq!(mark.lines(&bed.envoy, DOUBTED).len(), 1);
+        assert_eq!(bed.stat("service.web.doubted_answers"), told);
+        assert_eq!(bed.stat("service.web.refuted_answers"), told);
+        assert_eq!(bed.stat("service.web.held_answers"), 0);
+        bed.await_routed("any", &NAMES);
+    }
+    load.end_without_failure(&NAMES);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn nothing_is_believed_when_it_has_been_said_for_as_long_as_it_is_held_back() {
+    let agent = Agent::start().expect("an agent");
+    let _backends = instances(&agent, "web", &NAMES);
+    let bed = start(&agent, "7s");
+    let mark = LogMark::now(&bed.envoy);
+    agent.forget_requests();
+    lie(&agent, &[Fault::Empty], Times::Always);
+    mark.await_line(&bed.envoy, DOUBTED);
+    assert_eq!(bed.stat("service.web.held_answers"), 1);
+    let load = Load::light(bed.ingress, "any");
+    std::thread::sleep(Duration::from_secs(4));
+    load.end_without_failure(&NAMES);
+    bed.await_reply("any", "no_healthy_endpoints");
+    assert_eq!(mark.lines(&bed.envoy, EXPIRED).len(), 1);
+    assert_eq!(bed.stat("service.web.held_answers"), 0);
+    assert_eq!(bed.stat("service.web.refuted_answers"), 0);
+    let asked = agent.request_count();
+    assert!((3..=20).contains(&asked), "{asked} requests");
+
+    agent.behave();
+    agent.wake();
+    bed.await_routed("any", &NAMES);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn what_has_really_gone_is_confirmed_within_moments_and_what_is_critical_is_not_doubted() {
+    let agent = Agent::start().expect("an agent");
+    let _backends = instances(&agent, "web", &NAMES);
+    let bed = start(&agent, "30s");
+    let mark = LogMark::now(&bed.envoy);
+    for name in &NAMES[1..] {
+        agent.maintenance(name, true).expect("maintenance");
+    }
+    bed.await_routed("any", &["web-1"]);
+    assert_eq!(bed.stat("service.web.doubted_answers"), 0);
+    assert_eq!(mark.lines(&bed.envoy, DOUBTED).len(), 0);
+    for name in &NAMES[1..] {
+        agent.deregister(name).expect("deregistered");
+    }
+    bed.await_routed("any", &["web-1"]);
+    bed.assert_no_crash();
+}

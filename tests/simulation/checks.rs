@@ -1,0 +1,114 @@
+//! What must hold at every moment, whatever goes wrong.
+
+use std::collections::{HashMap, VecDeque};
+
+use consul_resolver::model::service::{ServiceId, SourceId};
+use consul_resolver::model::snapshot::Snapshot;
+use consul_resolver::router::decision::Forward;
+use consul_resolver::shared::head::{Head, Term};
+use consul_resolver::shared::key::{Key, VmId};
+use consul_resolver::shared::record::{Record, Version};
+
+use crate::consul::{Consul, SOURCES};
+use crate::shared::Shared;
+use crate::vm::Context;
+
+const MINUTE: u64 = 60_000_000;
+
+/// What is known so far, to be held against what comes.
+#[derive(Default)]
+pub struct Checks {
+    /// The owner of each term.
+    owners: HashMap<(Key, Term), VmId>,
+    /// What each head has published last.
+    published: HashMap<Key, Version>,
+    /// What was installed under each version of each source.
+    contents: HashMap<(usize, Version), Vec<u16>>,
+    /// When each source was asked for, within the last minute.
+    calls: [VecDeque<u64>; SOURCES.len()],
+    /// The most calls for one source within a minute.
+    pub most_calls: usize,
+}
+
+impl Checks {
+    /// Forgets what was in shared data: so has Envoy.
+    pub fn begin_anew(&mut self) {
+        self.owners.clear();
+        self.published.clear();
+        self.contents.clear();
+    }
+
+    /// A head was written: a term has one owner, what is published never goes back, and the record
+    /// that the head points to is there.
+    pub fn on_head(&mut self, key: Key, head: &Head, shared: &Shared) {
+        let owner = *self.owners.entry((key, head.term)).or_insert(head.owner);
+        assert_eq!(owner, head.owner, "term {:?} of {key} has two owners", head.term);
+        let (Some(version), Key::Head(query)) = (head.published, key) else { return };
+        let last = self.published.insert(key, version);
+        assert!(last <= Some(version), "{key} went back from {last:?} to {version:?}");
+        if last != Some(version) {
+            let stored = shared.load(&Key::Record(query, version).to_string());
+            let record = stored.map(|(bytes, _)| Record::decode(&bytes));
+            let is_there = matches!(&record, Some(Ok(record)) if record.version == version);
+            assert!(is_there, "{key} points to {version:?}, where there is {record:?}");
+        }
+    }
+
+    /// A context has done something: what it has installed never goes back, is the same wherever
+    /// that version is installed, and is what Consul has answered, all of it and nothing else.
+    pub fn on_step(&mut self, context: &mut Context, consul: &Consul) {
+        for (n, tracker) in context.agent.trackers().iter().enumerate() {
+            let Some(record) = tracker.installed() else { continue };
+            if context.seen[n] == Some(record.version) {
+                continue;
+            }
+            let (last, source) = (context.seen[n], context.sources[n]);
+            assert!(last < Some(record.version), "{:?} went back from {last:?}", context.id);
+            context.seen[n] = Some(record.version);
+            let ports = ports(&record.snapshot, source);
+            assert!(
+                consul.has_answered(source, &ports),
+                "{:?} has {ports:?} of {}, which Consul never answered",
+                context.id,
+                SOURCES[source]
+            );
+            let known = self.contents.entry((source, record.version)).or_insert(ports.clone());
+            assert_eq!(*known, ports, "{:?} of {} twice", record.version, SOURCES[source]);
+        }
+    }
+
+    /// A request goes to an endpoint: one that the context has installed, and that Consul listed
+    /// at some time.
+    pub fn on_pick(&self, context: &Context, service: ServiceId, forward: &Forward) {
+        let address = forward.ticket().target().address();
+        let is_listed = context.router.sources(service).into_iter().any(|source| {
+            let n = (0..).position(|n| SourceId::nth(n) == source).expect("a source");
+            let installed = context.agent.trackers()[n].installed();
+            installed.is_some_and(|record| {
+                let endpoints = record.snapshot.endpoints();
+                endpoints.iter().any(|endpoint| endpoint.address == *address)
+            })
+        });
+        assert!(is_listed, "{:?} sends a request to {address}, which it has not", context.id);
+    }
+
+    /// Consul is asked for a source.
+    pub fn on_call(&mut self, source: usize, now: u64) {
+        let calls = &mut self.calls[source];
+        calls.push_back(now);
+        while calls.front().is_some_and(|first| first + MINUTE <= now) {
+            calls.pop_front();
+        }
+        self.most_calls = self.most_calls.max(calls.len());
+    }
+}
+
+/// The ports of a snapshot, all of which must be at the address of their source.
+pub fn ports(snapshot: &Snapshot, source: usize) -> Vec<u16> {
+    let port = |endpoint: &consul_resolver::model::endpoint::Endpoint| {
+        let address = endpoint.address.to_string();
+        assert!(address.starts_with(&format!("10.0.{source}.1:")), "{address} of {source}");
+        endpoint.address.port()
+    };
+    snapshot.endpoints().iter().map(port).collect()
+}

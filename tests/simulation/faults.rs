@@ -1,0 +1,195 @@
+//! What goes wrong, and how it ends.
+
+use consul_resolver::model::service::SourceId;
+
+use crate::calendar::Happening;
+use crate::clock::Clock;
+use crate::consul::SOURCES;
+use crate::plan::Fault;
+use crate::vm::Mail;
+use crate::weather::{Failure, Lie, Weather};
+use crate::world::World;
+
+const SECOND: u64 = 1_000_000;
+const FAILURES: [Failure; 8] = [
+    Failure::Status(500),
+    Failure::Status(500),
+    Failure::Status(503),
+    Failure::Status(429),
+    Failure::Breaks,
+    Failure::NoIndex,
+    Failure::Truncated,
+    Failure::Filtered,
+];
+
+impl World {
+    /// Things begin to go wrong by themselves, and Consul changes.
+    pub fn begin_chaos(&mut self) {
+        self.changes = true;
+        let at = self.now + self.about(self.plan.fault_interval);
+        self.calendar.plan(at, Happening::Fault);
+    }
+
+    /// Ends all faults: Consul answers in time, says the truth, and forgets nothing; clocks run;
+    /// nothing changes any more. What is dead stays dead until a request comes for it.
+    pub fn heal(&mut self) {
+        self.plan.faults.clear();
+        self.plan.interruption = 1_000;
+        self.changes = false;
+        self.bad_wakes = 0;
+        self.consul.weather = Weather::default();
+        for thread in 0..self.vms.len() {
+            self.thaw(thread);
+            self.vms[thread].clock.set_rate(1_000, self.now);
+        }
+        if self.listeners.is_empty() {
+            self.come_back();
+        }
+    }
+
+    /// Something goes wrong, or ends.
+    pub fn go_wrong(&mut self) {
+        if self.plan.faults.is_empty() {
+            return;
+        }
+        let at = self.now + self.about(self.plan.fault_interval);
+        self.calendar.plan(at, Happening::Fault);
+        let chosen = self.below(self.plan.faults.len());
+        let fault = self.plan.faults[chosen];
+        self.trace.note(fault as u64);
+        let thread = self.below(self.vms.len());
+        match fault {
+            Fault::Failing => self.toggle_failing(),
+            Fault::Restart => {
+                let outcomes = self.consul.go_back(true, self.now, &mut self.rng);
+                self.expect(outcomes);
+            }
+            Fault::Restore => {
+                let outcomes = self.consul.go_back(false, self.now, &mut self.rng);
+                self.expect(outcomes);
+            }
+            Fault::MassExit => {
+                let source = self.below(SOURCES.len());
+                let outcomes = self.consul.clear(source, self.now, &mut self.rng);
+                self.expect(outcomes);
+            }
+            Fault::Stall => {
+                let time = u64::from(self.rng.below(120)) * SECOND / 4;
+                self.consul.weather.stalled_until = self.now + time;
+            }
+            Fault::Slow => self.consul.weather.slow ^= true,
+            Fault::Lies => {
+                let lies = [None, Some(Lie::Empty), Some(Lie::Half)];
+                self.consul.weather.lying = lies[self.below(lies.len())];
+            }
+            Fault::Deaf => {
+                self.consul.weather.deaf ^= true;
+                let outcomes = self.consul.wake(self.now, &mut self.rng);
+                self.expect(outcomes);
+            }
+            Fault::Lag => self.consul.weather.lagging = self.share(),
+            Fault::Refused => self.consul.weather.refused = self.share(),
+            Fault::Vanish => self.consul.weather.vanished = self.share() / 4,
+            Fault::Late => self.consul.weather.late = self.share() / 2,
+            Fault::Death => self.kill(thread),
+            Fault::Freeze => {
+                let most = [200_000, 5 * SECOND as u32, 30 * SECOND as u32][self.below(3)];
+                self.vms[thread].frozen_until = self.now + u64::from(self.rng.below(most));
+            }
+            Fault::Clock => {
+                let rates = [0, Clock::RATES.0, 1_000, Clock::RATES.1];
+                let rate = rates[self.below(rates.len())];
+                self.vms[thread].clock.set_rate(rate, self.now);
+            }
+            Fault::Wakes => self.bad_wakes = self.share(),
+            Fault::Update => self.update(),
+            Fault::Gone if self.listeners.is_empty() => self.come_back(),
+            Fault::Gone => {
+                let gone = self.wanted();
+                self.listeners.clear();
+                self.drain_all(&gone);
+            }
+            Fault::Suspicion => {
+                let ids: Vec<_> = self.vms[thread].contexts.iter().map(|c| c.id).collect();
+                for id in ids {
+                    let source = SourceId::nth(self.rng.below(2) as u16);
+                    self.post(id, Mail::Suspicion(source));
+                }
+            }
+        }
+    }
+
+    /// The listeners come back, with the configurations that they had at the start.
+    pub fn come_back(&mut self) {
+        self.listeners = self.plan.listeners.clone();
+        self.configure_all();
+    }
+
+    /// All listeners go, with their configurations.
+    pub fn go(&mut self) {
+        let gone = self.wanted();
+        self.listeners.clear();
+        for thread in 0..self.vms.len() {
+            gone.iter().for_each(|config| self.drain(thread, *config));
+        }
+    }
+
+    /// A listener is given another configuration; old and new contexts are side by side for a
+    /// while.
+    fn update(&mut self) {
+        if self.listeners.is_empty() {
+            return;
+        }
+        let before = self.wanted();
+        let (listener, config) = (self.below(self.listeners.len()), 1 + self.below(5));
+        self.listeners[listener] = config;
+        let after = self.wanted();
+        let gone: Vec<usize> = before.into_iter().filter(|old| !after.contains(old)).collect();
+        self.configure_all();
+        self.drain_all(&gone);
+    }
+
+    /// Each VM makes the contexts that listeners want, at a time of its own.
+    fn configure_all(&mut self) {
+        for (thread, config) in self.everywhere(&self.wanted()) {
+            let at = self.now + u64::from(self.rng.below(300_000));
+            self.calendar.plan(at, Happening::Configure(thread, config));
+        }
+    }
+
+    /// Each VM ends those contexts, at a time of its own, unless they are wanted again by then.
+    fn drain_all(&mut self, gone: &[usize]) {
+        for (thread, config) in self.everywhere(gone) {
+            let at = self.now + u64::from(self.rng.below(10 * SECOND as u32));
+            self.calendar.plan(at, Happening::Drain(thread, config));
+        }
+    }
+
+    fn everywhere(&self, configs: &[usize]) -> Vec<(usize, usize)> {
+        let threads = 0..self.vms.len();
+        threads.flat_map(|thread| configs.iter().map(move |config| (thread, *config))).collect()
+    }
+
+    fn toggle_failing(&mut self) {
+        let weather = &mut self.consul.weather;
+        if weather.failing.take().is_some() {
+            return;
+        }
+        let failure = FAILURES[self.below(FAILURES.len())];
+        let share = [100, 100, 50, 20][self.below(4)];
+        self.consul.weather.failing = Some(failure);
+        self.consul.weather.failing_share = share;
+        if self.below(2) == 0 {
+            let outcomes = self.consul.hang_up(self.now);
+            self.expect(outcomes);
+        }
+    }
+
+    fn share(&mut self) -> u32 {
+        [0, 0, 30, 100][self.below(4)]
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.rng.below(u32::try_from(bound).expect("a small number")) as usize
+    }
+}
