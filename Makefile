@@ -16,7 +16,7 @@ RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindgen-test-ru
 
 # `test` sets up, then tests: in this order also under `make -j`.
 .NOTPARALLEL:
-.PHONY: help demo test build check bench fuzz setup test-native test-wasm clean
+.PHONY: help demo test build check bench sim fuzz mutants setup test-native test-wasm clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,14 @@ bench: build ## Measure, side by side, and write docs/benchmarks.md (BENCH="--he
 	cargo build --release --package picks --target wasm32-wasip1
 	@mkdir -p docs
 	cargo bench --bench proxy -- --module $(MODULE) $(if $(findstring --only,$(BENCH)),,--write docs/benchmarks.md) --plot docs/load.svg $(BENCH)
+
+# Of `make test` this is a share. It prints the seed of a failure; SEED=17 repeats that one.
+SEEDS ?= 10000
+sim: ## Simulate that everything goes wrong (SEEDS=100000 worlds; SEED=17 only that one)
+	SIM_SEEDS=$(SEEDS) $(if $(SEED),SIM_SEED=$(SEED)) cargo test --profile sim --test simulation -- whatever equal
+
+mutants: ## Show that the tests catch known bugs (BUG=backoff only those of that name)
+	cargo run --quiet --package mutants -- $(BUG)
 
 # How long each target runs. The code under test has no unsafe line, so a sanitizer would only
 # cost speed.

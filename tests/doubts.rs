@@ -34,14 +34,8 @@ fn reply(index: u64, ports: std::ops::Range<u16>) -> Reply {
     let registered = u32::try_from(snapshot.len()).unwrap();
     let decoded = Decoded { snapshot, registered, ..Decoded::default() };
     let index = ConsulIndex::new(index);
-    Ok(Answer {
-        index,
-        decoded,
-        filtered_by_acls: false,
-        last_contact: None,
-        age: None,
-        is_too_old: false,
-    })
+    let (filtered_by_acls, is_too_old) = (false, false);
+    Ok(Answer { index, decoded, filtered_by_acls, last_contact: None, age: None, is_too_old })
 }
 
 fn filtered(reply: Reply) -> Reply {

@@ -15,6 +15,15 @@ use serde_json::{Map, Number, Value};
 /// How deep both forms may be nested.
 const DEPTH: usize = 24;
 
+/// What a query may be asked with.
+const WAYS: [(Option<ConsulIndex>, Freshness); 5] = [
+    (None, Freshness::AsConfigured),
+    (None, Freshness::Leader),
+    (None, Freshness::Consistent),
+    (Some(ConsulIndex::ONE), Freshness::AsConfigured),
+    (Some(ConsulIndex::ONE), Freshness::Leader),
+];
+
 /// Reads the input as Envoy would hand it over. What is refused is told in one line; what is
 /// taken can be run. If the input is JSON, the same as a `Struct` means the same.
 pub fn check(input: &[u8]) {
@@ -54,8 +63,8 @@ fn run(config: &Config) {
     let queries: Vec<Query> =
         sources.iter().map(|s| Query::new(config, s.service, s.datacenter)).collect();
     for query in &queries {
-        for index in [None, Some(ConsulIndex::ONE)] {
-            let path = query.request(index, Freshness::AsConfigured).path;
+        for (index, freshness) in WAYS {
+            let path = query.request(index, freshness).path;
             assert!(
                 path.starts_with("/v1/") && path.bytes().all(|b| b.is_ascii_graphic()),
                 "{path}"
@@ -66,7 +75,7 @@ fn run(config: &Config) {
     let mut router = Router::new(config, &mut Rng::new(1));
     let decision = router.decide(Some(ServiceId::nth(0)), &Hints::default());
     assert!(matches!(decision, Decision::Wait(_)), "{decision:?}");
-    let subjects = config.sources().map(|source| Subject::new(config, source)).collect();
+    let subjects = sources.iter().map(|source| Subject::new(config, *source)).collect();
     let agent = Agent::new(subjects, &config.consul, Rng::new(2));
     assert_eq!(agent.trackers().len(), sources.len());
 }

@@ -31,11 +31,14 @@ impl ConsulIndex {
         self.0.get()
     }
 
-    /// Parses the header's value: decimal digits only, at most `u64::MAX`. No sign, no
+    /// The most digits of a header.
+    const MAX_DIGITS: usize = 20;
+
+    /// Parses the header's value: decimal digits only, at most 20 and `u64::MAX`. No sign, no
     /// space, nothing else.
     pub fn parse(header: &[u8]) -> Result<Self, IndexError> {
         let error = || IndexError { found: Excerpt::new(header) };
-        if header.is_empty() {
+        if header.is_empty() || header.len() > Self::MAX_DIGITS {
             return Err(error());
         }
         header
@@ -92,8 +95,20 @@ mod tests {
 
     #[test]
     fn anything_else_is_an_error_that_shows_what_stood_there() {
-        let bad: [&[u8]; 9] =
-            [b"", b" 1", b"1 ", b"+1", b"-1", b"1.0", b"0x1", b"\xff", b"18446744073709551616"];
+        let zeros = [b'0'; ConsulIndex::MAX_DIGITS + 1];
+        assert_eq!(ConsulIndex::parse(&zeros[1..]), Ok(ConsulIndex::ONE));
+        let bad: [&[u8]; 10] = [
+            &zeros,
+            b"",
+            b" 1",
+            b"1 ",
+            b"+1",
+            b"-1",
+            b"1.0",
+            b"0x1",
+            b"\xff",
+            b"18446744073709551616",
+        ];
         for header in bad {
             assert!(ConsulIndex::parse(header).is_err(), "{header:?}");
         }

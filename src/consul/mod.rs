@@ -32,3 +32,4 @@ pub mod index;
 pub mod query;
 pub mod response;
 pub mod selection;
+pub mod token;

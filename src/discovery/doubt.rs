@@ -125,14 +125,8 @@ mod tests {
         let registered = u32::try_from(snapshot.len()).unwrap() + critical;
         let dropped = Dropped { unhealthy, ..Dropped::default() };
         let decoded = Decoded { snapshot, dropped, registered };
-        Answer {
-            index: ConsulIndex::ONE,
-            decoded,
-            filtered_by_acls: false,
-            last_contact: None,
-            age: None,
-            is_too_old: false,
-        }
+        let (index, filtered_by_acls, is_too_old) = (ConsulIndex::ONE, false, false);
+        Answer { index, decoded, filtered_by_acls, last_contact: None, age: None, is_too_old }
     }
 
     fn doubt(answer: &Answer, before: u32, current: &Snapshot) -> Option<Doubt> {

@@ -9,7 +9,8 @@ use crate::model::snapshot::Snapshot;
 pub enum Outcome {
     /// Nothing: no query waits for this answer any more.
     Late,
-    /// Nothing to apply: Consul's index went back, and the service is read again.
+    /// Nothing to apply: Consul's index went back, or the answer is older than `max_stale` admits,
+    /// and the service is read again.
     Reread,
     /// Nothing to apply: an extra query was answered from an older state, or its answer is doubted.
     Older,

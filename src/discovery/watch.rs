@@ -68,6 +68,8 @@ pub struct Watch {
     reread: Reread,
     resync: Resync,
     guard: Guard,
+    /// Whether the last answer was older than the configuration admits.
+    too_old: bool,
     held: Duration,
     /// From when on queries may block.
     settled: Time,
@@ -89,7 +91,7 @@ enum State {
 
 #[derive(Debug, Clone, Copy)]
 struct Asking {
-    id: QueryId,
+    ask: Ask,
     blocks: bool,
     /// Its answer must not be older than that: what it blocks on, if it does, unless an extra
     /// query has moved it on.
@@ -112,6 +114,7 @@ impl Watch {
             reread: Reread::new(),
             resync: Resync::new(resync),
             guard: Guard::new(guard),
+            too_old: false,
             held: wait / 2,
             settled: Time::ZERO,
             next_poll: Time::ZERO,
@@ -127,6 +130,7 @@ impl Watch {
     /// Begins to watch: reads the service at once, whatever is known of it.
     pub fn start(&mut self, now: Time) {
         self.index = None;
+        self.too_old = false;
         self.retry.on_success();
         self.settled = now + SETTLING;
         self.state = State::Idle { due: now };
@@ -190,7 +194,8 @@ impl Watch {
             return Some(Want::Read(Lane::Retry));
         }
         let is_suspected = !may_watch && self.reread.is_due(now);
-        if self.index.is_none() || self.is_holding() || self.resync.is_due(now) || is_suspected {
+        let is_open = self.index.is_none() || self.too_old || self.is_holding();
+        if is_open || self.resync.is_due(now) || is_suspected {
             return Some(Want::Read(Lane::Read));
         }
         let (want, from) = match may_watch {
@@ -200,10 +205,8 @@ impl Watch {
         (now >= from).then_some(want)
     }
 
-    /// The query for what is wanted, which is out from now on.
-    ///
-    /// `timeout` tells how long it may take. One that stayed away for much longer is counted as
-    /// lost: [`Outcome::Failed`] by way of [`Self::poll_lost`].
+    /// The query for what is wanted, which is out from now on; `timeout` tells how long it may
+    /// take. One that stays away for much longer is [lost](Self::poll_lost).
     pub fn ask(
         &mut self,
         want: Want,
@@ -214,9 +217,10 @@ impl Watch {
         self.last = self.last.next();
         let blocks = want == Want::Watch && pass == Pass::AsWanted;
         let floor = self.index.filter(|_| !self.is_holding());
-        let freshness = match self.is_holding() {
-            true => Freshness::Consistent,
-            false => Freshness::AsConfigured,
+        let freshness = match (self.is_holding(), self.too_old) {
+            (true, _) => Freshness::Consistent,
+            (false, true) => Freshness::Leader,
+            (false, false) => Freshness::AsConfigured,
         };
         let ask = Ask { id: self.last, index: floor.filter(|_| blocks), freshness };
         let lost = now + timeout(&ask) + GIVE_UP;
@@ -224,7 +228,7 @@ impl Watch {
             self.reread.on_sent(ask.id, lost);
         } else {
             self.reread.settle();
-            self.state = State::Asking(Asking { id: ask.id, blocks, floor, asked: now, lost });
+            self.state = State::Asking(Asking { ask, blocks, floor, asked: now, lost });
         }
         ask
     }
@@ -232,7 +236,7 @@ impl Watch {
     /// A query that is out, when its callout has neither returned nor failed in time.
     pub fn poll_lost(&self, now: Time) -> Option<QueryId> {
         match self.state {
-            State::Asking(Asking { id, lost, .. }) if now >= lost => Some(id),
+            State::Asking(Asking { ask, lost, .. }) if now >= lost => Some(ask.id),
             _ => self.reread.lost(now),
         }
     }
@@ -264,7 +268,7 @@ impl Watch {
         let State::Asking(asking) = self.state else {
             return Outcome::Late;
         };
-        if id != asking.id {
+        if id != asking.ask.id {
             return Outcome::Late;
         }
         self.reread.settle();
@@ -282,8 +286,10 @@ impl Watch {
         if !asking.blocks {
             self.resync.on_read(now, rng);
         }
-        if asking.floor.is_some_and(|floor| answer.index < floor) {
-            self.index = None;
+        let went_back = asking.floor.is_some_and(|floor| answer.index < floor);
+        self.too_old = answer.is_too_old && asking.ask.freshness == Freshness::AsConfigured;
+        if went_back || self.too_old {
+            self.index = self.index.filter(|_| !went_back);
             // Paced like an answer without a change: an index that always goes back must not
             // make a hot loop.
             let due = self.pace.on_repeat(false, false, now, rng);
@@ -374,6 +380,7 @@ impl Watch {
             _ => return Outcome::Older,
         };
         if answer.index < *known
+            || answer.is_too_old
             || self.guard.is_holding()
             || self.guard.doubt(&answer, self.listed, current).is_some()
         {

@@ -12,6 +12,7 @@ use crate::consul::response::{
     AGE_HEADER, CallFailure, FILTERED_HEADER, INDEX_HEADER, LAST_CONTACT_HEADER, Refusal, Response,
     UPSTREAM_HEADER,
 };
+use crate::consul::token::Token;
 use crate::discovery::breaker::Position;
 use crate::discovery::event::{CallId, Expect};
 use crate::discovery::notice::Notice;
@@ -28,6 +29,9 @@ use crate::time::Time;
 
 /// How many messages of one queue are looked at when it is probed.
 const PROBED: usize = 1_024;
+
+/// How much of an error's body is looked at: more than is ever quoted.
+const QUOTED: usize = 4_096;
 
 /// What a root context can do.
 #[derive(Debug)]
@@ -48,30 +52,16 @@ pub(super) struct ConsulHost {
     pub(super) metrics: Metrics,
 }
 
-/// The ACL token. It is written nowhere but into the request to Consul.
-struct Token(String);
-
-impl core::fmt::Debug for Token {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("Token(…)")
-    }
-}
-
-impl Token {
-    /// Reads the environment variable that Envoy passed to the VM.
-    fn read(variable: &str) -> Option<Self> {
-        let value = std::env::var(variable).ok()?;
-        let value = value.trim();
-        let is_token = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
-        is_token.then(|| Self(value.to_owned()))
-    }
+/// Reads the token from the environment that Envoy passed to the VM.
+fn token(variable: &str) -> Option<Token> {
+    std::env::var(variable).ok().and_then(|value| Token::parse(&value))
 }
 
 impl ConsulHost {
     /// Defines the metrics, and reads the token.
     pub(super) fn new(config: &Config, period: Duration) -> Self {
         let token_env = config.consul.token_env.as_deref();
-        let token = token_env.and_then(Token::read);
+        let token = token_env.and_then(token);
         let missing_token = token_env.filter(|_| token.is_none()).map(str::to_owned);
         Self {
             start: Start::now(),
@@ -126,6 +116,14 @@ impl ConsulHost {
                 "service {name}: consul has not answered for it within warmup_timeout; this \
                  worker uses its fallback until then"
             ),
+        }
+    }
+
+    /// Hides the token in an answer that is going to be quoted.
+    pub(super) fn redact(&self, answer: CalloutAnswer) -> CalloutAnswer {
+        match &self.token {
+            Some(token) => answer.without(token),
+            None => answer,
         }
     }
 
@@ -199,8 +197,8 @@ impl Host for ConsulHost {
             ("user-agent", concat!("consul-resolver/", env!("CARGO_PKG_VERSION"))),
         ];
         headers.extend(request.headers.iter().map(|(name, value)| (*name, value.as_str())));
-        if let Some(Token(token)) = &self.token {
-            headers.push(("x-consul-token", token));
+        if let Some(token) = &self.token {
+            headers.push(("x-consul-token", token.header_value()));
         }
         let callout =
             host::get(&self.cluster, headers, request.timeout).map_err(
@@ -280,6 +278,17 @@ impl CalloutAnswer {
             age: header(AGE_HEADER),
             body: host::callout_body(body_size),
         })
+    }
+
+    /// The answer without the token, if it is an error: of that the text is quoted, from its
+    /// beginning. Of an answer that can be read nothing is, but an index that cannot.
+    fn without(self, token: &Token) -> Self {
+        let index = self.index.map(|index| token.redact(&index));
+        let body = match self.status {
+            200 => self.body,
+            _ => token.redact(self.body.get(..QUOTED).unwrap_or(&self.body)),
+        };
+        Self { index, body, ..self }
     }
 
     /// The answer as discovery reads it.

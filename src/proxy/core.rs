@@ -114,10 +114,11 @@ impl Core {
         &mut self,
         root: u32,
         callout: CalloutId,
-        answer: Option<&CalloutAnswer>,
+        answer: Option<CalloutAnswer>,
     ) {
         if let Some(call) = self.host.take_call(callout) {
-            let answer = answer.map(CalloutAnswer::response).ok_or(CallFailure::NoAnswer);
+            let answer = answer.map(|answer| self.host.redact(answer));
+            let answer = answer.as_ref().map(CalloutAnswer::response).ok_or(CallFailure::NoAnswer);
             self.run(Event::Answered { call, answer });
             self.release(root);
         }

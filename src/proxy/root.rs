@@ -74,7 +74,7 @@ impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _: usize) {
         let answer = CalloutAnswer::read(headers, body_size);
         if let Some(core) = &self.core {
-            core.borrow_mut().on_callout(self.id, CalloutId(token), answer.as_ref());
+            core.borrow_mut().on_callout(self.id, CalloutId(token), answer);
         }
     }
 }

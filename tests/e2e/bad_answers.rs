@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use consul_resolver::consul::decode::MAX_ENDPOINTS;
 use stack::agent::{Fault, Scope, Times};
 use stack::{Agent, Registry, wait_until};
 
@@ -40,6 +41,16 @@ fn padded(bytes: usize) -> Vec<u8> {
     body[0] = b'[';
     body[bytes - 1] = b']';
     body
+}
+
+/// One endpoint more than a service may have.
+fn crowd() -> String {
+    let entry = |n: usize| {
+        let [_, b, c, d] = u32::try_from(n).expect("a number").to_be_bytes();
+        format!(r#"{{"Service":{{"Address":"10.{b}.{c}.{d}","Port":80}}}}"#)
+    };
+    let entries: Vec<String> = (0..=MAX_ENDPOINTS).map(entry).collect();
+    format!("[{}]", entries.join(","))
 }
 
 /// What an operator is told when Consul begins to fail, and when it has ended.
@@ -109,6 +120,8 @@ fn no_failure_removes_an_endpoint_and_each_is_told_once_and_ends_by_itself() {
         trouble(body(r#"[{"Service": {"Addr"#), "bad_body", "truncated at line 1"),
         trouble(body(""), "bad_body", "truncated"),
         trouble(body("[] []"), "bad_body", "more follows"),
+        trouble(header("X-Consul-Index", &"0".repeat(21)), "bad_index", "64 bits"),
+        trouble(body(crowd()), "bad_body", "more than 65536 endpoints"),
         trouble(body(padded(40 << 20)), "no_answer", "over 32 MiB"),
         trouble(Fault::Truncate, "no_answer", "broke off"),
         trouble(Fault::ResetBeforeHeaders, "unreachable", "could not reach consul"),

@@ -3,10 +3,10 @@
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
-use stack::Envoy;
+use stack::{Envoy, Pki};
 
 use crate::plugin;
-use crate::testbed::{Setup, yaml};
+use crate::testbed::{CERTIFICATES, Setup, certificates, yaml};
 
 /// Nobody is asked: the configuration is refused before.
 fn nobody() -> SocketAddr {
@@ -79,10 +79,17 @@ fn envoy_does_not_start_with_a_configuration_that_is_wrong() {
 #[test]
 fn the_configurations_of_the_project_load_as_they_are() {
     // As a user does it: from the root of the repository, and nothing replaced.
-    for name in ["envoy.yaml", "minimal.yaml", "dynamic-forward-proxy.yaml"] {
+    for name in ["envoy.yaml", "minimal.yaml", "dynamic-forward-proxy.yaml", "consul-tls.yaml"] {
         let path = format!("{}/envoy/{name}", env!("CARGO_MANIFEST_DIR"));
         let yaml = std::fs::read_to_string(&path).expect(name);
-        let said = Envoy::builder(yaml).validate();
+        // But for the certificates, which Envoy reads at once.
+        let pki = Pki::for_datacenter("dc1").expect("certificates");
+        let yaml = yaml.replace(CERTIFICATES, "{dir}");
+        let mut builder = Envoy::builder(yaml);
+        for (name, text) in certificates(&pki, &pki.client) {
+            builder = builder.file(name, text);
+        }
+        let said = builder.validate();
         let said = said.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(said.contains("OK"), "{name}: {said}");
     }

@@ -48,6 +48,8 @@ mod slow_start;
 mod staleness;
 #[allow(dead_code, reason = "each file takes what it needs")]
 mod testbed;
+mod tls;
+mod token;
 mod versions;
 mod warmup;
 mod web_socket;

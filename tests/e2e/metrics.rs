@@ -12,12 +12,29 @@ use crate::testbed::{SOON, Setup, Testbed, instances};
 const PREFIX: &str = "wasmcustom.consul_resolver.";
 
 /// What happens to the requests of a service.
-const COUNTERS: [&str; 6] =
-    ["picks", "failures", "withheld_retries", "ejections", "returns", "panics"];
+const COUNTERS: [&str; 8] = [
+    "picks",
+    "failures",
+    "withheld_retries",
+    "ejections",
+    "returns",
+    "panics",
+    "stale",
+    "fallbacks",
+];
 
 /// What is known of its endpoints.
-const OF_DISCOVERY: [&str; 6] =
-    ["updates", "endpoints", "snapshot_age_ms", "faulty_instances", "denied_instances", "fetchers"];
+const OF_DISCOVERY: [&str; 9] = [
+    "updates",
+    "endpoints",
+    "snapshot_age_ms",
+    "faulty_instances",
+    "denied_instances",
+    "fetchers",
+    "doubted_answers",
+    "refuted_answers",
+    "held_answers",
+];
 
 fn all(bed: &Testbed) -> BTreeMap<String, u64> {
     let stats = bed.envoy.stats(PREFIX).expect("stats");
@@ -49,11 +66,7 @@ fn every_counter_and_gauge_is_shown_and_moves() {
         .set("unmatched", json!("reject"))
         .start();
     let of_service = |service: &str| {
-        let counters =
-            ["picks", "failures", "withheld_retries", "ejections", "returns", "panics", "updates"];
-        let gauges =
-            ["endpoints", "snapshot_age_ms", "faulty_instances", "denied_instances", "fetchers"];
-        let all = counters.iter().chain(&gauges);
+        let all = COUNTERS.iter().chain(&OF_DISCOVERY);
         all.map(|what| format!("service.{service}.{what}")).collect::<Vec<_>>()
     };
     let expected: Vec<String> = [of_service("empty"), of_service("web")]
@@ -61,7 +74,7 @@ fn every_counter_and_gauge_is_shown_and_moves() {
         .into_iter()
         .chain(ReplyReason::ALL.map(|reason| format!("local_replies.{}", reason.label())))
         .chain(ErrorKind::ALL.map(|kind| format!("consul_calls.{}", kind.label())))
-        .chain(["consul_calls.ok".to_owned()])
+        .chain(["consul_calls.ok", "consul_breaker", "consul_breaker_opens"].map(str::to_owned))
         .collect();
     let mut expected = expected;
     expected.sort_unstable();
@@ -101,6 +114,8 @@ fn every_counter_and_gauge_is_shown_and_moves() {
 
     consul.kill();
     await_stat(&bed, "consul_calls.unreachable", |n| n >= 2);
+    await_stat(&bed, "consul_breaker_opens", |n| n == 1);
+    await_stat(&bed, "consul_breaker", |n| n == 2);
     await_stat(&bed, "service.web.snapshot_age_ms", |age| age >= 1_500);
     assert_eq!(bed.stat("service.web.endpoints"), 3);
     assert_eq!(bed.stat("service.web.fetchers"), 1);

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stack::client::{Answer, Request};
-use stack::{Backend, Bootstrap, Envoy, Registry, Service, Status, wait_until};
+use stack::pki::Identity;
+use stack::{Backend, Bootstrap, Envoy, Pki, Registry, Service, Status, wait_until};
 
 /// How long a change may take to be seen by every worker. Real Consul tells its own server of a
 /// change only at its next sync, hence seconds; the filter's part in it is milliseconds.
@@ -21,6 +22,8 @@ pub struct Setup {
     bootstrap: Bootstrap,
     workers: u32,
     environment: Vec<(String, String)>,
+    files: Vec<(String, String)>,
+    wasm_log_level: &'static str,
 }
 
 impl Setup {
@@ -39,15 +42,34 @@ impl Setup {
         Self::read("dynamic-forward-proxy.yaml", consul)
     }
 
+    /// `envoy/consul-tls.yaml`: asks Consul over TLS, at one of these two addresses.
+    pub fn consul_tls(addresses: [SocketAddr; 2], pki: &Pki, client: &Identity) -> Self {
+        let [first, second] = addresses;
+        let mut setup = Self::read("consul-tls.yaml", first);
+        setup.files.extend(certificates(pki, client));
+        setup.edit(|bootstrap| {
+            let consul = bootstrap.cluster("consul").expect("a cluster");
+            let endpoints = &mut consul["load_assignment"]["endpoints"][0]["lb_endpoints"];
+            let address = &mut endpoints[1]["endpoint"]["address"]["socket_address"];
+            *address = yaml(json!({"address": second.ip(), "port_value": second.port()}));
+        })
+    }
+
     fn read(name: &str, consul: SocketAddr) -> Self {
         let path = root().join("envoy").join(name);
         let yaml = std::fs::read_to_string(&path).expect("the project's configuration");
-        let mut bootstrap = Bootstrap::parse(&yaml).expect(name);
+        let mut bootstrap = Bootstrap::parse(&yaml.replace(CERTIFICATES, "{dir}")).expect(name);
         bootstrap.set_module(&module()).expect(name);
         bootstrap.set_consul(consul).expect(name);
         bootstrap.set_port(0).expect(name);
         bootstrap.set_ip(Ipv4Addr::LOCALHOST.into()).expect(name);
-        Self { bootstrap, workers: 2, environment: Vec::new() }
+        Self {
+            bootstrap,
+            workers: 2,
+            environment: Vec::new(),
+            files: Vec::new(),
+            wasm_log_level: "info",
+        }
     }
 
     /// Sets one field of the filter's configuration, such as `services` or `unmatched`.
@@ -73,6 +95,12 @@ impl Setup {
     pub fn trapping(self) -> Self {
         let module = file("target/trap/wasm32-wasip1/release/consul_resolver.wasm", "make setup");
         self.edit(|bootstrap| bootstrap.set_module(&module).expect("a module"))
+    }
+
+    /// Sets the level of what Envoy logs of the filter; `info` when not set.
+    pub fn wasm_log_level(mut self, level: &'static str) -> Self {
+        self.wasm_log_level = level;
+        self
     }
 
     /// Changes anything else.
@@ -114,11 +142,14 @@ impl Setup {
             .concurrency(self.workers)
             .log_level("warning")
             .arg("--component-log-level")
-            .arg("wasm:info")
+            .arg(format!("wasm:{}", self.wasm_log_level))
             .arg("--file-flush-interval-msec")
             .arg("20");
         for (name, value) in &self.environment {
             builder = builder.env(name, value);
+        }
+        for (name, text) in &self.files {
+            builder = builder.file(name, text);
         }
         builder
     }
@@ -261,6 +292,15 @@ pub fn instances(consul: &dyn Registry, service: &str, names: &[&str]) -> Vec<Ba
     });
     assert!(passing, "Consul does not show {names:?}");
     backends
+}
+
+/// Where the configurations look for certificates.
+pub const CERTIFICATES: &str = "/etc/envoy/consul";
+
+/// What belongs there for a client.
+pub fn certificates(pki: &Pki, client: &Identity) -> [(String, String); 3] {
+    [("ca.pem", &pki.ca), ("client.pem", &client.certificate), ("client-key.pem", &client.key)]
+        .map(|(name, text)| (name.to_owned(), text.clone()))
 }
 
 /// The instance that gave an answer; else the status and the body.

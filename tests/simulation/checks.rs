@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use consul_resolver::model::service::{ServiceId, SourceId};
+use consul_resolver::discovery::tracker::Tracker;
 use consul_resolver::model::snapshot::Snapshot;
 use consul_resolver::router::decision::Forward;
 use consul_resolver::shared::head::{Head, Term};
@@ -20,12 +20,14 @@ const MINUTE: u64 = 60_000_000;
 pub struct Checks {
     /// The owner of each term.
     owners: HashMap<(Key, Term), VmId>,
-    /// What each head has published last.
+    /// The last term of each head, and what it has published last.
+    terms: HashMap<Key, Term>,
     published: HashMap<Key, Version>,
     /// What was installed under each version of each source.
     contents: HashMap<(usize, Version), Vec<u16>>,
-    /// When each source was asked for, within the last minute.
-    calls: [VecDeque<u64>; SOURCES.len()],
+    /// Each call for a source within the last minute: when, and how often its answers had said
+    /// something new.
+    calls: [VecDeque<(u64, usize)>; SOURCES.len()],
     /// The most calls for one source within a minute.
     pub most_calls: usize,
 }
@@ -34,15 +36,18 @@ impl Checks {
     /// Forgets what was in shared data: so has Envoy.
     pub fn begin_anew(&mut self) {
         self.owners.clear();
+        self.terms.clear();
         self.published.clear();
         self.contents.clear();
     }
 
-    /// A head was written: a term has one owner, what is published never goes back, and the record
-    /// that the head points to is there.
+    /// A head was written: a term has one owner, neither the term nor what is published ever goes
+    /// back, and the record that the head points to is there.
     pub fn on_head(&mut self, key: Key, head: &Head, shared: &Shared) {
         let owner = *self.owners.entry((key, head.term)).or_insert(head.owner);
         assert_eq!(owner, head.owner, "term {:?} of {key} has two owners", head.term);
+        let before = self.terms.insert(key, head.term);
+        assert!(before <= Some(head.term), "{key} went back from {before:?} to {:?}", head.term);
         let (Some(version), Key::Head(query)) = (head.published, key) else { return };
         let last = self.published.insert(key, version);
         assert!(last <= Some(version), "{key} went back from {last:?} to {version:?}");
@@ -79,27 +84,23 @@ impl Checks {
 
     /// A request goes to an endpoint: one that the context has installed, and that Consul listed
     /// at some time.
-    pub fn on_pick(&self, context: &Context, service: ServiceId, forward: &Forward) {
+    pub fn on_pick(&self, context: &Context, forward: &Forward) {
         let address = forward.ticket().target().address();
-        let is_listed = context.router.sources(service).into_iter().any(|source| {
-            let n = (0..).position(|n| SourceId::nth(n) == source).expect("a source");
-            let installed = context.agent.trackers()[n].installed();
-            installed.is_some_and(|record| {
-                let endpoints = record.snapshot.endpoints();
-                endpoints.iter().any(|endpoint| endpoint.address == *address)
-            })
-        });
+        let listed = context.agent.trackers().into_iter().filter_map(Tracker::installed);
+        let is_listed = listed.flat_map(|record| record.snapshot.endpoints());
+        let is_listed = is_listed.into_iter().any(|endpoint| endpoint.address == *address);
         assert!(is_listed, "{:?} sends a request to {address}, which it has not", context.id);
     }
 
-    /// Consul is asked for a source.
-    pub fn on_call(&mut self, source: usize, now: u64) {
+    /// Consul is asked for a source, for which its answers have said something new so often.
+    pub fn on_call(&mut self, source: usize, turns: usize, now: u64) {
         let calls = &mut self.calls[source];
-        calls.push_back(now);
-        while calls.front().is_some_and(|first| first + MINUTE <= now) {
+        calls.push_back((now, turns));
+        while calls.front().is_some_and(|(first, _)| first + MINUTE <= now) {
             calls.pop_front();
         }
-        self.most_calls = self.most_calls.max(calls.len());
+        let news = turns - calls.front().map_or(0, |(_, turns)| *turns);
+        self.most_calls = self.most_calls.max(calls.len().saturating_sub(2 * news));
     }
 }
 

@@ -69,6 +69,9 @@ struct State {
     answered: BTreeSet<Vec<u16>>,
     /// How many queries without an index there were.
     plain: usize,
+    /// How often an answer has said something else than the one before it.
+    turns: usize,
+    last: Vec<u16>,
 }
 
 /// The agent.
@@ -90,6 +93,8 @@ impl Consul {
             before: (BTreeSet::new(), 1_000),
             answered: BTreeSet::new(),
             plain: 0,
+            turns: 0,
+            last: Vec::new(),
         };
         Self {
             states: SOURCES.iter().map(state).collect(),
@@ -175,7 +180,8 @@ impl Consul {
             return Ok((source, None));
         }
         let is_held = index.is_some_and(|index| self.index_of(source) <= index);
-        if !is_held || self.weather.failing.is_some() {
+        let is_cut_off = self.weather.failing.is_some();
+        if !is_held || is_cut_off {
             return Ok((source, Some(self.reply(ask, now, rng))));
         }
         let wait = parameter("wait=").map(duration).expect("a query that blocks has a wait");
@@ -198,9 +204,10 @@ impl Consul {
         self.held.retain(|(_, ask)| !is_gone(ask.from));
     }
 
-    /// How many queries block on a source.
-    pub fn blocking(&self, source: usize) -> usize {
-        self.held.iter().filter(|(_, ask)| ask.source == source).count()
+    /// Whose queries block on a source.
+    pub fn blocking(&self, source: usize) -> Vec<ContextId> {
+        let of_source = self.held.iter().filter(|(_, ask)| ask.source == source);
+        of_source.map(|(_, ask)| ask.from).collect()
     }
 
     /// Whether a query waits on an index that Consul is yet to reach, as after its index went back
@@ -208,6 +215,11 @@ impl Consul {
     pub fn is_waited_on_in_vain(&self, source: usize) -> bool {
         let index = Some(self.index_of(source));
         self.held.iter().any(|(_, ask)| ask.source == source && ask.index > index)
+    }
+
+    /// How often an answer for a source has said something else than the one before it.
+    pub fn turns(&self, source: usize) -> usize {
+        self.states[source].turns
     }
 
     /// How many queries for a source there were that did not block.
@@ -267,7 +279,8 @@ impl Consul {
             };
             return Outcome::Reply(at, reply);
         }
-        let failure = weather.failing.filter(|_| rng.below(100) < weather.failing_share);
+        let fails = !weather.failing_blocking || to.index.is_some();
+        let failure = weather.failing.filter(|_| fails && rng.below(100) < weather.failing_share);
         let reply = match failure {
             None => self.content(to, rng),
             Some(Failure::Breaks) => broken(to),
@@ -313,7 +326,12 @@ impl Consul {
         };
         let body: Vec<String> = ports.iter().map(instance).collect();
         let body = format!("[{}]", body.join(",")).into_bytes();
-        state.answered.insert(ports.into_iter().collect());
+        let ports: Vec<u16> = ports.into_iter().collect();
+        if state.last != ports {
+            state.turns += 1;
+            state.last.clone_from(&ports);
+        }
+        state.answered.insert(ports);
         Reply {
             to,
             status: Some(200),

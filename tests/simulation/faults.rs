@@ -70,8 +70,7 @@ impl World {
             }
             Fault::MassExit => {
                 let source = self.below(SOURCES.len());
-                let outcomes = self.consul.clear(source, self.now, &mut self.rng);
-                self.expect(outcomes);
+                self.empty(source);
             }
             Fault::Stall => {
                 let time = u64::from(self.rng.below(120)) * SECOND / 4;
@@ -179,6 +178,7 @@ impl World {
         let share = [100, 100, 50, 20][self.below(4)];
         self.consul.weather.failing = Some(failure);
         self.consul.weather.failing_share = share;
+        self.consul.weather.failing_blocking = self.below(4) == 0;
         if self.below(2) == 0 {
             let outcomes = self.consul.hang_up(self.now);
             self.expect(outcomes);

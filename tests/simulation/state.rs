@@ -43,7 +43,9 @@ impl World {
                 [_] if self.consul.is_waited_on_in_vain(source) => {
                     Some(format!("a query waits in vain on {name}"))
                 }
-                [_] if blocking != 1 => Some(format!("{blocking} queries block on {name}")),
+                [(_, context)] if blocking != [context.id] => {
+                    Some(format!("{blocking:?} block on {name}, not only {:?}", context.id))
+                }
                 [_] => None,
                 _ => Some(format!("{} VMs fetch {name}", fetchers.len())),
             }

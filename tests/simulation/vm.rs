@@ -112,6 +112,7 @@ impl Context {
     /// A context that has just been made.
     pub fn new(id: ContextId, config: usize, of: &Config, rng: &mut Rng) -> Self {
         let mut own = rng.split();
+        let subjects = of.sources().map(|source| Subject::new(of, source)).collect();
         let name = |(service, datacenter): (&str, Option<&str>)| match datacenter {
             Some(datacenter) => format!("{service}@{datacenter}"),
             None => service.to_owned(),
@@ -120,7 +121,6 @@ impl Context {
         let names = of.sources().map(|s| (s.service.name.as_str(), s.datacenter));
         let sources: Vec<usize> =
             names.map(|n| place(name(n)).expect("a source that is known")).collect();
-        let subjects = of.sources().map(|source| Subject::new(of, source)).collect();
         let agent = Agent::new(subjects, &of.consul, own.split());
         Self {
             id,

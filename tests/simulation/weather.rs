@@ -7,6 +7,8 @@ pub struct Weather {
     pub failing: Option<Failure>,
     /// See `failing`.
     pub failing_share: u32,
+    /// Only queries that block fail: what is between Envoy and Consul cuts them off.
+    pub failing_blocking: bool,
     /// Answers take up to ten seconds.
     pub slow: bool,
     /// There are no answers until then.

@@ -7,7 +7,7 @@ use consul_resolver::config::Config;
 use consul_resolver::consul::response::{CallFailure, Response};
 use consul_resolver::discovery::event::Event;
 use consul_resolver::driver;
-use consul_resolver::model::service::{ServiceId, SourceId};
+use consul_resolver::model::service::ServiceId;
 use consul_resolver::rng::Rng;
 use consul_resolver::router::decision::Decision;
 
@@ -174,6 +174,12 @@ impl World {
         self.expect(woken);
     }
 
+    /// All instances of a source go at once.
+    pub fn empty(&mut self, source: usize) {
+        let woken = self.consul.clear(source, self.now, &mut self.rng);
+        self.expect(woken);
+    }
+
     /// Plans what comes of queries.
     pub fn expect(&mut self, outcomes: Vec<Outcome>) {
         for outcome in outcomes {
@@ -327,7 +333,7 @@ impl World {
             self.checks.on_head(*key, head, &self.shared);
         }
         for source in &effects.calls {
-            self.checks.on_call(*source, self.now);
+            self.checks.on_call(*source, self.consul.turns(*source), self.now);
         }
         for (target, queue) in effects.wakes {
             self.wake(target, Mail::Queue(queue));
@@ -439,12 +445,11 @@ impl World {
             ServiceId::nth(u16::try_from(service as usize % count).expect("few services"));
         match context.router.decide(Some(service), &Hints::default()) {
             Decision::Forward(forward) => {
-                self.checks.on_pick(context, service, &forward);
+                self.checks.on_pick(context, &forward);
                 context.flying.push(forward);
             }
             Decision::Wait(_) => {
-                let sources: Vec<SourceId> = context.router.sources(service);
-                for source in sources {
+                for source in context.router.sources(service) {
                     context.agent.handle_event(Event::Missed(source), time(clock));
                 }
             }

@@ -16,14 +16,8 @@ fn answer(n: u64, ports: &[u16]) -> Result<Answer, QueryError> {
     let snapshot = Snapshot::new(ports.iter().map(endpoint).collect());
     let registered = u32::try_from(snapshot.len()).unwrap();
     let decoded = Decoded { snapshot, registered, ..Decoded::default() };
-    Ok(Answer {
-        index: index(n),
-        decoded,
-        filtered_by_acls: false,
-        last_contact: None,
-        age: None,
-        is_too_old: false,
-    })
+    let (index, filtered_by_acls, is_too_old) = (index(n), false, false);
+    Ok(Answer { index, decoded, filtered_by_acls, last_contact: None, age: None, is_too_old })
 }
 
 fn at(milliseconds: u64) -> Time {
@@ -238,4 +232,20 @@ fn an_answer_that_is_never_applied_does_not_stop_the_watch() {
     assert!(!bench.watch.give_up_applying(at(4_999)));
     assert!(bench.watch.give_up_applying(at(5_000)));
     assert_eq!(bench.ask(at(5_000)).map(|ask| ask.index), Some(None));
+}
+
+#[test]
+fn an_answer_that_is_too_old_is_read_again_from_the_leader_and_not_applied() {
+    let mut bench = Bench::started();
+    bench.round(at(0), answer(7, &[1]));
+    let too_old = answer(8, &[2]).map(|answer| Answer { is_too_old: true, ..answer });
+    let (_, outcome) = bench.round(at(1_000), too_old.clone());
+    assert!(matches!(outcome, Outcome::Reread), "{outcome:?}");
+    let (ask, _) = bench.round(at(1_000), Err(QueryError::NoAnswer));
+    assert_eq!((ask.index, ask.freshness), (None, Freshness::Leader));
+    let (ask, outcome) = bench.round(at(2_000), too_old);
+    assert_eq!(ask.freshness, Freshness::Leader, "an error does not make an old answer good");
+    assert!(matches!(outcome, Outcome::Changed(_)), "there is none fresher: {outcome:?}");
+    let (ask, _) = bench.round(at(3_000), answer(9, &[2]));
+    assert_eq!(ask.freshness, Freshness::AsConfigured);
 }

@@ -282,7 +282,8 @@ static_resources:
     #[test]
     fn the_projects_own_configurations_have_all_parts() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../envoy");
-        for name in ["envoy.yaml", "minimal.yaml", "dynamic-forward-proxy.yaml"] {
+        for name in ["envoy.yaml", "minimal.yaml", "dynamic-forward-proxy.yaml", "consul-tls.yaml"]
+        {
             let yaml = std::fs::read_to_string(folder.join(name)).expect(name);
             substitute(&yaml).expect(name);
             let mut bootstrap = Bootstrap::parse(&yaml).expect(name);

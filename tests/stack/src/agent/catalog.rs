@@ -118,6 +118,11 @@ impl Catalog {
         of_node.chain(of(Some(row.registration.id.clone())))
     }
 
+    /// Whether the metadata of an instance's node has all of these.
+    pub fn has_meta(&self, row: &ServiceRow, wanted: &BTreeMap<String, String>) -> bool {
+        row.registration.node.as_ref().unwrap_or(&self.node).has_meta(wanted)
+    }
+
     pub fn check(&self, id: &str) -> Option<&CheckRow> {
         self.checks.get(id)
     }

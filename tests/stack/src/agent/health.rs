@@ -1,9 +1,11 @@
 //! `GET /v1/health/service/<name>` and what all blocking queries have in common.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::catalog::{Catalog, ServiceRow};
 use super::filter::Filter;
+use super::registration::Registration;
 use super::reply::Reply;
 use super::shape::service_entry;
 use crate::duration;
@@ -103,13 +105,21 @@ impl Blocking {
 #[derive(Debug, Clone)]
 pub struct HealthQuery {
     service: String,
+    connect: bool,
     passing: bool,
     tags: Vec<String>,
+    node_meta: BTreeMap<String, String>,
     filter: Option<Filter>,
 }
 
 impl HealthQuery {
-    pub fn new(service: &str, query: &Query) -> Result<Self, Reply> {
+    /// All instances of a service, or all that serve it in the mesh.
+    pub fn of(service: &str, connect: bool) -> Self {
+        let (service, passing, tags) = (service.to_owned(), false, Vec::new());
+        Self { service, connect, passing, tags, node_meta: BTreeMap::new(), filter: None }
+    }
+
+    pub fn new(service: &str, connect: bool, query: &Query) -> Result<Self, Reply> {
         if service.is_empty() {
             return Err(Reply::text(400, "Missing service name"));
         }
@@ -122,12 +132,38 @@ impl HealthQuery {
         let filter = query.filled("filter").map(Filter::parse).transpose();
         let filter = filter.map_err(|error| Reply::text(500, &error.to_string()))?;
         let tags = query.values("tag").map(str::to_lowercase).collect();
-        Ok(Self { service: service.to_owned(), passing, tags, filter })
+        // What has no colon is a key without a value.
+        let pair = |pair: &str| {
+            let (key, value) = pair.split_once(':').unwrap_or((pair, ""));
+            (key.to_owned(), value.to_owned())
+        };
+        let node_meta = query.values("node-meta").map(pair).collect();
+        Ok(Self { passing, tags, node_meta, filter, ..Self::of(service, connect) })
+    }
+
+    /// The instances of the service, whatever their state.
+    pub fn rows<'c>(
+        &'c self,
+        catalog: &'c Catalog,
+    ) -> Box<dyn Iterator<Item = &'c ServiceRow> + 'c> {
+        if !self.connect {
+            return Box::new(catalog.instances(&self.service));
+        }
+        Box::new(catalog.services().filter(|row| {
+            let Registration { name, mesh, .. } = &row.registration;
+            mesh.serves(name, &self.service)
+        }))
     }
 
     /// The service's index.
     pub fn index(&self, catalog: &Catalog) -> u64 {
-        catalog.service_index(&self.service)
+        if !self.connect {
+            return catalog.service_index(&self.service);
+        }
+        // In the mesh it is the proxies' services that change.
+        let names = self.rows(catalog).map(|row| row.registration.name.as_str());
+        let index = names.map(|name| catalog.service_index(name)).max();
+        index.unwrap_or_else(|| catalog.service_index(&self.service))
     }
 
     /// The entries as JSON.
@@ -141,11 +177,12 @@ impl HealthQuery {
             let mut checks = catalog.checks_of(row);
             !self.passing || checks.all(|check| check.status == crate::Status::Passing)
         };
+        let has_meta = |row: &&ServiceRow| catalog.has_meta(row, &self.node_meta);
         let is_wanted = |row: &&ServiceRow| {
             let filter = self.filter.as_ref();
             filter.is_none_or(|filter| filter.matches(&service_entry(catalog, row)))
         };
-        let rows = catalog.instances(&self.service).filter(has_tags).filter(is_passing);
+        let rows = self.rows(catalog).filter(has_tags).filter(is_passing).filter(has_meta);
         let mut list = String::from("[");
         for row in rows.filter(is_wanted) {
             if list.len() > 1 {

@@ -11,7 +11,9 @@ mod fault;
 mod filter;
 mod health;
 mod journal;
+mod mesh;
 mod node;
+mod prepared;
 mod probe;
 mod process;
 mod registration;
@@ -41,6 +43,7 @@ use check::CheckKind;
 use fault::Faults;
 use journal::Journal;
 use node::Node;
+use prepared::PreparedQueries;
 use registration::Registration;
 
 /// What blocked queries are told of.
@@ -68,11 +71,16 @@ struct Core {
     most_connections: AtomicUsize,
     /// Paths asked with `cached` before.
     cached: Mutex<HashSet<String>>,
+    prepared: Mutex<PreparedQueries>,
 }
 
 impl Core {
     fn catalog(&self) -> MutexGuard<'_, Catalog> {
         self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn prepared(&self) -> MutexGuard<'_, PreparedQueries> {
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn faults(&self) -> MutexGuard<'_, Faults> {
@@ -192,6 +200,7 @@ impl Agent {
             connections: AtomicUsize::new(0),
             most_connections: AtomicUsize::new(200),
             cached: Mutex::default(),
+            prepared: Mutex::default(),
         });
         let (running, stopped) = watch::channel(true);
         let address = server::start(address, &core, stopped)?;

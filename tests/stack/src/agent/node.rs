@@ -60,6 +60,12 @@ impl Node {
         })
     }
 
+    /// Whether its metadata has all of these.
+    pub fn has_meta(&self, wanted: &BTreeMap<String, String>) -> bool {
+        let own = |key| self.meta.as_ref().and_then(|meta| meta.get(key));
+        wanted.iter().all(|(key, value)| own(key) == Some(value))
+    }
+
     /// The object `Node` of a health entry.
     pub fn to_json(&self) -> Value {
         let mut object = json!({

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::check::CheckDefinition;
+use super::mesh::Mesh;
 use super::node::Node;
 use crate::duration;
 
@@ -54,6 +55,8 @@ pub struct Registration {
     pub checks: Vec<CheckDefinition>,
     /// Region and zone (Consul 1.17).
     pub locality: Option<(String, String)>,
+    /// Its part in the service mesh.
+    pub mesh: Mesh,
     /// The node it is on, where that is not the agent's own.
     pub node: Option<Node>,
 }
@@ -78,6 +81,7 @@ impl Registration {
             warning_weight,
             checks: checks(body, (&name, &id))?,
             locality: locality(body)?,
+            mesh: Mesh::from_json(body)?,
             node: None,
             id,
             name,
@@ -117,6 +121,7 @@ impl Registration {
             warning_weight: 1,
             checks: Vec::new(),
             locality: None,
+            mesh: Mesh::None,
             node: None,
         }
     }

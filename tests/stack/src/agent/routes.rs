@@ -16,7 +16,7 @@ use super::journal::Record;
 use super::registration::Registration;
 use super::reply::{Payload, Reply};
 use super::server::Line;
-use super::{Core, shape};
+use super::{Core, prepared, shape};
 use crate::service::Status;
 
 /// Answers one request, with the faults that befall it.
@@ -43,8 +43,15 @@ pub async fn handle(
             .collect(),
     });
     core.thawed().await;
-    let call =
-        Call { core, method: parts.method.as_str(), path: &path, query: Query::parse(query), body };
+    let cache_control = parts.headers.get("cache-control").map(|header| value(header.as_bytes()));
+    let call = Call {
+        core,
+        method: parts.method.as_str(),
+        path: &path,
+        query: Query::parse(query),
+        cache_control,
+        body,
+    };
     let reply = call.reply().await.unwrap_or_else(|refusal| refusal);
     core.thawed().await;
     let faults = core.faults().take(&path);
@@ -56,6 +63,7 @@ struct Call<'a> {
     method: &'a str,
     path: &'a str,
     query: Query,
+    cache_control: Option<String>,
     body: Bytes,
 }
 
@@ -63,7 +71,11 @@ impl Call<'_> {
     async fn reply(&self) -> Result<Reply, Reply> {
         let segments: Vec<&str> = self.path.trim_start_matches('/').splitn(5, '/').collect();
         match segments.as_slice() {
-            ["v1", "health", "service", name] => self.only("GET")?.health(name).await,
+            ["v1", "health", "service", name] => self.only("GET")?.health(name, false).await,
+            ["v1", "health", "connect", name] => self.only("GET")?.health(name, true).await,
+            ["v1", "query"] => self.only("POST")?.prepare(),
+            ["v1", "query", id] => self.only("DELETE")?.forget(id),
+            ["v1", "query", name, "execute"] => self.only("GET")?.execute(name),
             ["v1", "catalog", "services"] => self.only("GET")?.catalog_services().await,
             ["v1", "status", "leader"] => {
                 self.only("GET").map(|_| Reply::json(&json!("127.0.0.1:8300")))
@@ -103,9 +115,10 @@ impl Call<'_> {
         Err(Reply::text(405, &text).with("Allow", format!("OPTIONS,{method}")))
     }
 
-    async fn health(&self, name: &str) -> Result<Reply, Reply> {
+    async fn health(&self, name: &str, connect: bool) -> Result<Reply, Reply> {
         let blocking = Blocking::from_query(&self.query)?;
-        let query = HealthQuery::new(name, &self.query)?;
+        prepared::max_age(self.cache_control.as_deref())?;
+        let query = HealthQuery::new(name, connect, &self.query)?;
         let _outstanding = blocking.above.map(|_| self.core.journal.begin(name));
         self.blocking(&blocking, |catalog| query.index(catalog), |catalog| query.entries(catalog))
             .await
@@ -126,14 +139,7 @@ impl Call<'_> {
         index: impl Fn(&Catalog) -> u64,
         body: impl Fn(&Catalog) -> String,
     ) -> Result<Reply, Reply> {
-        let datacenter = self.query.filled("dc").unwrap_or(&self.core.datacenter);
-        let asked = self.core.of_datacenter(datacenter);
-        let asked = asked.ok_or_else(|| {
-            Reply::text(500, "No path to datacenter")
-                .with("X-Consul-Index", 1)
-                .with("X-Consul-Knownleader", false)
-                .with("X-Consul-Lastcontact", 0)
-        })?;
+        let asked = self.asked_datacenter()?;
         let (mut changes, mut changes_there) = (self.core.changes(), asked.changes());
         let woken = *changes.borrow_and_update();
         let now = || {
@@ -179,6 +185,70 @@ impl Call<'_> {
             false => reply.with("X-Cache", "MISS"),
             true => reply.with("X-Cache", "HIT").with("Age", 0),
         })
+    }
+
+    /// The agent of the datacenter that is asked for.
+    fn asked_datacenter(&self) -> Result<Arc<Core>, Reply> {
+        let datacenter = self.query.filled("dc").unwrap_or(&self.core.datacenter);
+        self.core.of_datacenter(datacenter).ok_or_else(|| {
+            Reply::text(500, "No path to datacenter")
+                .with("X-Consul-Index", 1)
+                .with("X-Consul-Knownleader", false)
+                .with("X-Consul-Lastcontact", 0)
+        })
+    }
+
+    fn prepare(&self) -> Result<Reply, Reply> {
+        let id = self.core.prepared().create(&self.body()?);
+        let id = id.map_err(|error| Reply::text(500, &error.to_string()))?;
+        Ok(Reply::json(&json!({"ID": id})))
+    }
+
+    fn forget(&self, id: &str) -> Result<Reply, Reply> {
+        match self.core.prepared().delete(id) {
+            true => Ok(Reply::done()),
+            false => Err(Reply::text(404, "Query not found")),
+        }
+    }
+
+    /// Looks at home first, then where the query says.
+    fn execute(&self, name: &str) -> Result<Reply, Reply> {
+        let blocking = Blocking::from_query(&self.query)?;
+        let max_age = prepared::max_age(self.cache_control.as_deref())?;
+        let home = self.asked_datacenter()?;
+        let query = home.prepared().find(name).cloned();
+        let query = query.ok_or_else(|| Reply::text(404, "Query not found"))?;
+        let key = format!("{} {:?}", self.path, self.query);
+        let recalled = home.prepared().recall(&key, max_age).filter(|_| blocking.cached);
+        if let Some((answer, age)) = recalled {
+            let reply = self.executed(&answer, &blocking);
+            return Ok(reply.with("X-Cache", "HIT").with("Age", age.as_secs()));
+        }
+        let mut nodes = query.nodes(&home.catalog(), &self.query)?;
+        let (mut datacenter, mut failovers) = (home.datacenter.clone(), 0);
+        for other in query.failover.iter().filter_map(|name| home.of_datacenter(name)) {
+            if !nodes.is_empty() {
+                break;
+            }
+            failovers += 1;
+            nodes = query.nodes(&other.catalog(), &self.query)?;
+            datacenter.clone_from(&other.datacenter);
+        }
+        let answer = query.answer(nodes, &datacenter, failovers, blocking.consistency);
+        let reply = self.executed(&answer, &blocking);
+        if !blocking.cached {
+            return Ok(reply);
+        }
+        home.prepared().remember(&key, &answer);
+        Ok(reply.with("X-Cache", "MISS"))
+    }
+
+    fn executed(&self, answer: &Value, blocking: &Blocking) -> Reply {
+        Reply::json(answer)
+            .with("X-Consul-Effective-Consistency", blocking.consistency)
+            .with("X-Consul-Index", 1)
+            .with("X-Consul-Knownleader", true)
+            .with("X-Consul-Lastcontact", 0)
     }
 
     fn agent_services(&self) -> Reply {

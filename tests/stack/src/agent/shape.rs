@@ -21,11 +21,10 @@ pub fn service_entry(catalog: &Catalog, row: &ServiceRow) -> Value {
         "Port": port,
         "Weights": weights(&row.registration),
         "EnableTagOverride": false,
-        "Proxy": {"MeshGateway": {}, "Expose": {}},
-        "Connect": {},
         "CreateIndex": row.create_index,
         "ModifyIndex": row.modify_index,
     });
+    row.registration.mesh.add_to(&mut service);
     add_tagged_addresses(&mut service, &row.registration);
     add_locality(&mut service, row.registration.locality.as_ref());
     let node = row.registration.node.as_ref().unwrap_or(catalog.node());

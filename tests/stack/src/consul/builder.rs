@@ -7,10 +7,11 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Consul, ConsulError, NODE, PATIENCE};
 use crate::client::Request;
+use crate::pki::Pki;
 use crate::process::{Ending, Process};
 use crate::registry::Registry;
 use crate::wait::wait_until;
@@ -35,6 +36,8 @@ pub(super) struct Ports {
     server: u16,
     /// The port on which servers of other datacenters gossip with it, where they may.
     wan: Option<u16>,
+    /// The port of the HTTP API over TLS, where it has one.
+    pub(super) https: Option<u16>,
 }
 
 /// A Consul to be started.
@@ -45,6 +48,7 @@ pub struct ConsulBuilder {
     datacenter: String,
     node_meta: BTreeMap<String, String>,
     federated: bool,
+    tls: Option<Pki>,
 }
 
 impl Default for ConsulBuilder {
@@ -55,6 +59,7 @@ impl Default for ConsulBuilder {
             datacenter: "dc1".to_owned(),
             node_meta: BTreeMap::new(),
             federated: false,
+            tls: None,
         }
     }
 }
@@ -90,6 +95,13 @@ impl ConsulBuilder {
         self
     }
 
+    /// Serves its API over HTTPS too, to clients with a certificate only (`verify_incoming`), and
+    /// asks other servers for theirs (`verify_outgoing`): see [`Consul::https`].
+    pub fn tls(mut self, pki: Pki) -> Self {
+        self.tls = Some(pki);
+        self
+    }
+
     /// Starts it and waits for its leader.
     ///
     /// # Errors
@@ -104,6 +116,7 @@ impl ConsulBuilder {
                 serf: port::free(),
                 server: port::free(),
                 wan: self.federated.then(port::free),
+                https: self.tls.is_some().then(port::free),
             };
             match self.run(&binary, dir.path(), ports) {
                 Err(ConsulError::Exited { log, .. })
@@ -146,7 +159,11 @@ impl ConsulBuilder {
         let data = dir.join("data");
         std::fs::create_dir_all(&data)?;
         let config = dir.join("consul.json");
-        std::fs::write(&config, self.settings(&data, ports).to_string())?;
+        let mut settings = self.settings(&data, ports);
+        if let (Some(pki), Some(settings)) = (&self.tls, settings.as_object_mut()) {
+            settings.extend(tls_settings(pki, dir)?);
+        }
+        std::fs::write(&config, settings.to_string())?;
         let mut command = Command::new(binary);
         command.arg("agent").arg("-config-file").arg(&config);
         if self.storage == Storage::Memory {
@@ -173,7 +190,8 @@ impl ConsulBuilder {
             "bind_addr": "127.0.0.1",
             "client_addr": "127.0.0.1",
             "ports": {
-                "http": ports.http, "https": -1, "dns": -1, "grpc": -1,
+                "http": ports.http, "https": ports.https.map_or(-1, i32::from),
+                "dns": -1, "grpc": -1,
                 "serf_lan": ports.serf, "server": ports.server,
                 "serf_wan": ports.wan.map_or(-1, i32::from),
             },
@@ -183,6 +201,25 @@ impl ConsulBuilder {
             "disable_host_node_id": true,
         })
     }
+}
+
+/// Writes the certificates to the folder; gives the settings that name them.
+fn tls_settings(pki: &Pki, dir: &Path) -> std::io::Result<Map<String, Value>> {
+    let files = [
+        ("ca_file", "ca.pem", &pki.ca),
+        ("cert_file", "server.pem", &pki.server.certificate),
+        ("key_file", "server-key.pem", &pki.server.key),
+    ];
+    let mut settings = Map::new();
+    for (setting, name, text) in files {
+        let path = dir.join(name);
+        std::fs::write(&path, text)?;
+        settings.insert(setting.to_owned(), json!(path));
+    }
+    for setting in ["verify_incoming", "verify_outgoing"] {
+        settings.insert(setting.to_owned(), json!(true));
+    }
+    Ok(settings)
 }
 
 /// Lets the servers find each other, and waits until each can ask for every datacenter.

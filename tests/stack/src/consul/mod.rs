@@ -179,6 +179,11 @@ impl Consul {
         self.process().kill();
     }
 
+    /// Where its HTTPS API listens, if it has one.
+    pub fn https(&self) -> Option<SocketAddr> {
+        self.ports.https.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    }
+
     /// The datacenter it serves.
     pub fn datacenter(&self) -> &str {
         self.builder.datacenter_name()

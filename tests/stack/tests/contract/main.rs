@@ -7,7 +7,9 @@
 mod blocking;
 mod datacenters;
 mod entries;
+mod prepared;
 mod refusals;
+mod selection;
 mod transcript;
 
 use stack::{Agent, Consul, Registry};

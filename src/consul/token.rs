@@ -1,0 +1,96 @@
+//! The ACL token.
+
+use core::fmt;
+
+/// What a token is replaced by wherever it shows up.
+const REDACTED: &[u8] = b"<token>";
+
+/// The ACL token. It is written nowhere but into the request to Consul: it has no `Display`, its
+/// `Debug` hides it, and what comes back from Consul is [redacted](Token::redact) before anyone
+/// quotes it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// The most bytes: far more than a UUID, and fewer than any server's limit of a header.
+    pub const MAX_BYTES: usize = 1024;
+
+    /// Reads a token: visible ASCII, as a header's value can have it; blanks around it, such as
+    /// the line end of a file, do not count.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let fits = (1..=Self::MAX_BYTES).contains(&text.len());
+        (fits && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Self(text.to_owned()))
+    }
+
+    /// The value of the header `x-consul-token`, for nothing else.
+    pub fn header_value(&self) -> &str {
+        &self.0
+    }
+
+    /// Replaces the token where a text repeats it, in any case. Consul repeats it nowhere; what
+    /// stands between it and Envoy may, in a page that says why it refuses.
+    pub fn redact(&self, text: &[u8]) -> Vec<u8> {
+        let token = self.0.as_bytes();
+        let (mut redacted, mut rest) = (Vec::with_capacity(text.len()), text);
+        while let Some((&first, others)) = rest.split_first() {
+            match rest.split_at_checked(token.len()) {
+                Some((found, behind)) if found.eq_ignore_ascii_case(token) => {
+                    redacted.extend_from_slice(REDACTED);
+                    rest = behind;
+                }
+                _ => {
+                    redacted.push(first);
+                    rest = others;
+                }
+            }
+        }
+        redacted
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const TEXT: &str = "b1a8c7d6-0e4f-4a5b-9c3d-2e1f0a9b8c7d";
+
+    #[test]
+    fn a_token_is_what_a_header_can_carry() {
+        assert_eq!(Token::parse(TEXT).unwrap().header_value(), TEXT);
+        assert_eq!(Token::parse(&format!(" {TEXT}\n")), Token::parse(TEXT));
+        assert!(Token::parse(&"t".repeat(Token::MAX_BYTES)).is_some());
+        for none in ["", " ", "two words", "a\nb", "é", &"t".repeat(Token::MAX_BYTES + 1)] {
+            assert_eq!(Token::parse(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn it_shows_in_no_debug_output() {
+        assert_eq!(format!("{:?}", Token::parse(TEXT)), "Some(Token(…))");
+    }
+
+    #[test]
+    fn a_text_that_repeats_it_is_redacted() {
+        let token = Token::parse(TEXT).unwrap();
+        let redacted = |text: &str| String::from_utf8(token.redact(text.as_bytes())).unwrap();
+        let twice = format!("no rights: {TEXT}{}!", TEXT.to_uppercase());
+        assert_eq!(redacted(&twice), "no rights: <token><token>!");
+        assert_eq!(redacted(TEXT), "<token>");
+        assert_eq!(redacted("ACL not found"), "ACL not found");
+        assert_eq!(redacted(""), "");
+    }
+
+    #[test]
+    fn what_it_is_replaced_by_is_not_looked_at_again() {
+        assert_eq!(Token::parse("e").unwrap().redact(b"eve"), b"<token>v<token>");
+    }
+}

@@ -1,0 +1,185 @@
+//! Puts known bugs into a copy of the sources, one at a time, and demands that a test fails.
+//!
+//! `make mutants` runs all of them, `make mutants BUG=backoff` those with that in their names.
+//! A bug that no longer fits the sources, or does not compile, is an error as well as one that
+//! nothing catches.
+
+mod bug;
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use bug::Bug;
+
+/// What a build needs of the tree.
+const PARTS: [&str; 8] =
+    ["Cargo.toml", "Cargo.lock", "clippy.toml", "src", "tests", "benches", "fuzz", "README.md"];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("mutants: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<bool, Box<dyn Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    let wanted = std::env::args().nth(1).unwrap_or_default();
+    let mut bugs = Bug::read_all(&root.join("tests/mutants/bugs"))?;
+    bugs.retain(|bug| bug.name.contains(&wanted));
+    if bugs.is_empty() {
+        return Err(format!("no bug has {wanted:?} in its name").into());
+    }
+    let tree = Tree::copy(&root)?;
+    let mut missed = 0;
+    for bug in &bugs {
+        let verdict = tree.try_out(bug)?;
+        println!("{:<40} {verdict:<8} {}", bug.name, bug.what);
+        missed += usize::from(verdict == Verdict::Missed);
+    }
+    println!("{} of {} bugs are caught", bugs.len() - missed, bugs.len());
+    Ok(missed == 0)
+}
+
+/// What became of a bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Caught,
+    Missed,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Caught => "caught",
+            Self::Missed => "MISSED",
+        })
+    }
+}
+
+/// A copy of the sources, with what was built of it.
+struct Tree {
+    copy: PathBuf,
+    built: PathBuf,
+}
+
+impl Tree {
+    fn copy(root: &Path) -> Result<Self, Box<dyn Error>> {
+        let copy = root.join("target/mutants/tree");
+        for part in PARTS {
+            mirror(&root.join(part), &copy.join(part))?;
+        }
+        Ok(Self { copy, built: root.join("target/mutants/built") })
+    }
+
+    /// Builds with the bug and runs what is to catch it; then the bug is gone again.
+    fn try_out(&self, bug: &Bug) -> Result<Verdict, Box<dyn Error>> {
+        let with_bug = bug.apply(&self.copy)?;
+        let mut sound = Vec::new();
+        for (file, text) in with_bug {
+            let file = self.copy.join(file);
+            sound.push((fs::read(&file)?, file.clone()));
+            fs::write(file, text)?;
+        }
+        let built = self.cargo(bug, &["--no-run"])?;
+        let passed = built && self.cargo(bug, &[])?;
+        for (bytes, file) in sound {
+            fs::write(file, bytes)?;
+        }
+        match (built, passed) {
+            (false, _) => Err(format!("{}: it does not compile with the bug", bug.name).into()),
+            (true, true) => Ok(Verdict::Missed),
+            (true, false) => Ok(Verdict::Caught),
+        }
+    }
+
+    fn cargo(&self, bug: &Bug, more: &[&str]) -> Result<bool, Box<dyn Error>> {
+        let target = match bug.target.as_str() {
+            "lib" => vec!["--lib"],
+            test => vec!["--test", test],
+        };
+        let status = Command::new("cargo")
+            .args(["test", "--quiet", "--package", "consul-resolver"])
+            .args(target)
+            .args(more)
+            .arg(&bug.filter)
+            .current_dir(&self.copy)
+            .env("CARGO_TARGET_DIR", &self.built)
+            .env("RUST_BACKTRACE", "0")
+            .env("PROPTEST_FAILURE_PERSISTENCE", "off")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()?;
+        Ok(status.success())
+    }
+}
+
+/// Makes `to` like `from`; what is the same already keeps its time, so that it is not built again.
+fn mirror(from: &Path, to: &Path) -> Result<(), Box<dyn Error>> {
+    if from.is_file() {
+        let bytes = fs::read(from)?;
+        if fs::read(to).ok().as_ref() != Some(&bytes) {
+            fs::create_dir_all(to.parent().unwrap_or(to))?;
+            fs::write(to, bytes)?;
+        }
+        return Ok(());
+    }
+    if to.is_dir() {
+        for entry in fs::read_dir(to)? {
+            let entry = entry?;
+            if !from.join(entry.file_name()).exists() {
+                remove(&entry.path())?;
+            }
+        }
+    }
+    for entry in fs::read_dir(from)? {
+        let name = entry?.file_name();
+        mirror(&from.join(&name), &to.join(&name))?;
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+
+    fn root() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+    }
+
+    fn bugs() -> Vec<Bug> {
+        Bug::read_all(&root().join("tests/mutants/bugs")).unwrap()
+    }
+
+    #[test]
+    fn every_bug_fits_the_sources_as_they_are() {
+        let failures: Vec<String> = bugs()
+            .iter()
+            .filter_map(|bug| bug.apply(&root()).err().map(|error| error.to_string()))
+            .collect();
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    }
+
+    #[test]
+    fn every_bug_is_listed_with_what_catches_it() {
+        let listed = fs::read_to_string(root().join("tests/mutants/README.md")).unwrap();
+        for bug in bugs() {
+            let row =
+                format!("| `{}` | {} | `{} {}` |", bug.name, bug.what, bug.target, bug.filter);
+            assert!(listed.contains(&row), "missing from tests/mutants/README.md:\n{row}");
+        }
+        assert_eq!(listed.matches("\n| `").count(), bugs().len(), "one row each");
+    }
+}
