@@ -16,7 +16,7 @@ RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindgen-test-ru
 
 # `test` sets up, then tests: in this order also under `make -j`.
 .NOTPARALLEL:
-.PHONY: help demo test build check bench sim fuzz mutants setup test-native test-wasm clean
+.PHONY: help demo test build check bench fleet sim fuzz mutants setup test-native test-wasm clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,10 +47,13 @@ bench: build ## Measure, side by side, and write docs/benchmarks.md (BENCH="--he
 	@mkdir -p docs
 	cargo bench --bench proxy -- --module $(MODULE) $(if $(findstring --only,$(BENCH)),,--write docs/benchmarks.md) --plot docs/load.svg $(BENCH)
 
+fleet: ## Simulate many Envoys at one Consul, and write the figures of docs/fleet.md
+	cargo bench --bench fleet -- --write docs/fleet.md --plots docs
+
 # Of `make test` this is a share. It prints the seed of a failure; SEED=17 repeats that one.
 SEEDS ?= 10000
 sim: ## Simulate that everything goes wrong (SEEDS=100000 worlds; SEED=17 only that one)
-	SIM_SEEDS=$(SEEDS) $(if $(SEED),SIM_SEED=$(SEED)) cargo test --profile sim --test simulation -- whatever equal
+	SIM_SEEDS=$(SEEDS) $(if $(SEED),SIM_SEED=$(SEED)) cargo test --profile sim --test simulation -- whatever
 
 mutants: ## Show that the tests catch known bugs (BUG=backoff only those of that name)
 	cargo run --quiet --package mutants -- $(BUG)

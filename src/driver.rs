@@ -11,8 +11,9 @@ use crate::discovery::agent::Agent;
 use crate::discovery::breaker::Position;
 use crate::discovery::event::{CallId, Command, Event, Expect};
 use crate::discovery::notice::Notice;
-use crate::model::service::SourceId;
+use crate::model::service::{ServiceId, SourceId};
 use crate::router::Router;
+use crate::router::change::{Addition, Change, Origin};
 use crate::shared::key::{Cas, Key};
 use crate::shared::members::QueueId;
 use crate::time::Time;
@@ -39,21 +40,35 @@ pub trait Host {
     fn breaker(&mut self, position: Position, before: Option<Position>, datacenter: Option<&str>);
     /// Changes the period of the timer.
     fn set_tick_period(&mut self, period: Duration);
+    /// Hears of a service that has come while running, and of its sources.
+    fn on_added(&mut self, _added: &Addition, _sources: &[SourceId]) {}
+    /// Hears of a service that has gone, and of the sources that have gone with it.
+    fn on_removed(&mut self, _service: ServiceId, _sources: &[SourceId]) {}
+    /// Hears of the source that tells which services the catalog lists.
+    fn on_catalog(&mut self, _source: SourceId) {}
 }
 
-/// Takes an event and carries out all commands that follow from it.
+/// Takes an event and carries out all that follows from it.
 pub fn run(agent: &mut Agent, router: &mut Router, host: &mut impl Host, event: Event<'_>) {
     let now = host.now();
     agent.handle_event(event, now);
+    settle(agent, router, host);
+}
+
+/// Carries out all that is to be done.
+pub fn settle(agent: &mut Agent, router: &mut Router, host: &mut impl Host) {
     while step(agent, router, host) {}
 }
 
-/// Carries out one command; false when there is none.
+/// Carries out one command, or else one change of the services; false when there is none.
 ///
 /// Between two steps another VM may do whatever it likes.
 pub fn step(agent: &mut Agent, router: &mut Router, host: &mut impl Host) -> bool {
     let Some(command) = agent.poll_command() else {
-        return false;
+        let change = router.poll_change();
+        let is_change = change.is_some();
+        change.into_iter().for_each(|change| apply(change, agent, router, host));
+        return is_change;
     };
     match command {
         Command::RegisterQueue(name) => {
@@ -87,6 +102,10 @@ pub fn step(agent: &mut Agent, router: &mut Router, host: &mut impl Host) -> boo
             let now = host.now();
             router.on_confirmed(source, age, now);
         }
+        Command::Wanted { query, host: name } => {
+            let now = host.now();
+            router.on_wanted(query, &name, now);
+        }
         Command::Notice { source, notice } => host.notice(source, &notice),
         Command::Breaker { position, before, datacenter } => {
             host.breaker(position, before, datacenter.as_deref());
@@ -94,6 +113,49 @@ pub fn step(agent: &mut Agent, router: &mut Router, host: &mut impl Host) -> boo
         Command::SetTickPeriod(period) => host.set_tick_period(period),
     }
     true
+}
+
+/// Lets discovery follow the services that the router has found, and no others.
+fn apply(change: Change, agent: &mut Agent, router: &mut Router, host: &mut impl Host) {
+    let now = host.now();
+    match change {
+        Change::Catalog(subject) => {
+            if let Some(source) = agent.add(*subject, now) {
+                router.follow_catalog(source);
+                host.on_catalog(source);
+                agent.handle_event(Event::Found(source), now);
+            }
+        }
+        // It may have gone again before anybody came to follow it.
+        Change::Added(added) if !router.has(added.service) => {}
+        Change::Added(mut added) => {
+            let mut sources = Vec::new();
+            for (subject, preference) in added.subjects.drain(..).zip(0..) {
+                if let Some(source) = agent.add(subject, now) {
+                    router.attach(added.service, preference, source);
+                    sources.push(source);
+                }
+            }
+            host.on_added(&added, &sources);
+            for source in sources {
+                let event = match &added.origin {
+                    Origin::Request(host) => Event::Wanted { source, host },
+                    Origin::Catalog | Origin::OtherVm => Event::Found(source),
+                };
+                agent.handle_event(event, now);
+            }
+        }
+        Change::Wanted { sources, host } => {
+            for source in sources {
+                agent.handle_event(Event::Wanted { source, host: &host }, now);
+            }
+        }
+        Change::Removed { service, sources } => {
+            let gone: Vec<_> =
+                sources.into_iter().filter(|source| agent.remove(*source, now)).collect();
+            host.on_removed(service, &gone);
+        }
+    }
 }
 
 fn answer(agent: &mut Agent, host: &mut impl Host, event: Event<'_>) {

@@ -63,6 +63,7 @@ struct World {
     most_blocking: usize,
     index: u64,
     position: Option<Position>,
+    loads: usize,
 }
 
 impl Host for World {
@@ -75,6 +76,7 @@ impl Host for World {
     }
 
     fn load(&mut self, key: &Key) -> Option<(Vec<u8>, Cas)> {
+        self.loads += 1;
         self.data.get(key).map(|(value, cas)| (value.clone(), Cas(*cas)))
     }
 
@@ -143,6 +145,7 @@ impl Bench {
             most_blocking: 0,
             index: 1_000_000,
             position: None,
+            loads: 0,
         };
         let agent = Agent::new(subjects, &config.consul, rng.split());
         Self { agent, router: Router::new(&config, &mut rng), world, next_tick: 0 }
@@ -288,6 +291,20 @@ fn a_few_that_are_polled_are_so_every_five_seconds() {
     let asked = bench.asked_since(since);
     let polled = asked.values().filter(|times| (9..=13).contains(*times)).count();
     assert_eq!(polled, 10, "{asked:?}");
+}
+
+#[test]
+fn an_owner_of_many_leases_looks_at_each_head_once_a_second() {
+    for (services, looks) in [(64, 40), (1_000, 10)] {
+        let mut bench = Bench::new(services, Consul::new("consul"), 1);
+        bench.run(60_000, Mood::Well);
+        let before = bench.world.loads;
+        bench.run(10_000, Mood::Well);
+        let loads = bench.world.loads - before;
+        let expected = usize::from(services) * looks;
+        // The list of members is loaded besides.
+        assert!((expected..expected + 100).contains(&loads), "{services}: {loads} loads in 10 s");
+    }
 }
 
 #[test]

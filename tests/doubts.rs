@@ -34,8 +34,7 @@ fn reply(index: u64, ports: std::ops::Range<u16>) -> Reply {
     let registered = u32::try_from(snapshot.len()).unwrap();
     let decoded = Decoded { snapshot, registered, ..Decoded::default() };
     let index = ConsulIndex::new(index);
-    let (filtered_by_acls, is_too_old) = (false, false);
-    Ok(Answer { index, decoded, filtered_by_acls, last_contact: None, age: None, is_too_old })
+    Ok(Answer::new(index, decoded))
 }
 
 fn filtered(reply: Reply) -> Reply {
@@ -130,26 +129,43 @@ fn few_are_believed_when_a_second_answer_says_the_same() {
 }
 
 #[test]
-fn nothing_is_believed_only_when_its_time_is_over_and_however_the_reads_went() {
-    for fails in [false, true] {
-        let mut bench = Bench::with_ten(ShrinkGuard::default());
-        bench.round(1_000, reply(8, 1..1));
-        let (mut reads, mut now) = (0, 1_000);
-        while !bench.expire(now) {
-            if bench.watch.wants(true, at(now)).is_some() {
-                reads += 1;
-                let read = if fails { Err(QueryError::NoAnswer) } else { reply(8, 1..1) };
-                bench.round(now, read);
-            }
-            assert_eq!(bench.endpoints(), 10, "after {now} ms");
-            now += 250;
+fn nothing_is_believed_only_when_its_time_is_over() {
+    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    bench.round(1_000, reply(8, 1..1));
+    let (mut reads, mut now) = (0, 1_000);
+    while !bench.expire(now) {
+        if bench.watch.wants(true, at(now)).is_some() {
+            reads += 1;
+            bench.round(now, reply(8, 1..1));
         }
-        assert_eq!(now, 31_000);
-        assert!((6..=40).contains(&reads), "{reads} reads in 30 s");
-        assert_eq!(bench.endpoints(), 0);
-        assert_eq!(bench.watch.poll_resolution(), Some(Resolution::Expired));
-        assert!(!bench.watch.is_holding());
+        assert_eq!(bench.endpoints(), 10, "after {now} ms");
+        now += 250;
     }
+    assert_eq!(now, 31_000);
+    assert!((6..=40).contains(&reads), "{reads} reads in 30 s");
+    assert_eq!(bench.endpoints(), 0);
+    assert_eq!(bench.watch.poll_resolution(), Some(Resolution::Expired));
+    assert!(!bench.watch.is_holding());
+}
+
+#[test]
+fn nothing_that_was_said_once_is_not_believed_while_consul_cannot_be_asked_again() {
+    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    bench.round(1_000, reply(8, 1..1));
+    for now in (1_000..600_000).step_by(250) {
+        assert!(!bench.expire(now));
+        if bench.watch.wants(true, at(now)).is_some() {
+            bench.round(now, Err(QueryError::NoAnswer));
+        }
+        assert_eq!(bench.endpoints(), 10, "after {now} ms");
+    }
+    let mut now = 600_000;
+    while bench.watch.wants(true, at(now)).is_none() {
+        now += 250;
+    }
+    bench.round(now, reply(8, 1..1));
+    assert_eq!(bench.endpoints(), 0, "its time was over, and now it has been said again");
+    assert_eq!(bench.watch.poll_resolution(), Some(Resolution::Expired));
 }
 
 #[test]

@@ -31,9 +31,7 @@ fn reply(index: u64, ports: &[u16]) -> Reply {
     let snapshot = Snapshot::new(ports.iter().map(endpoint).collect());
     let registered = u32::try_from(snapshot.len()).unwrap();
     let decoded = Decoded { snapshot, registered, ..Decoded::default() };
-    let index = ConsulIndex::new(index);
-    let (filtered_by_acls, is_too_old) = (false, false);
-    Ok(Answer { index, decoded, filtered_by_acls, last_contact: None, age: None, is_too_old })
+    Ok(Answer::new(ConsulIndex::new(index), decoded))
 }
 
 fn at(seconds: u64) -> Time {

@@ -65,9 +65,10 @@ fn record() -> impl Strategy<Value = Record> {
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    any::<(bool, u128)>().prop_map(|(is_news, key)| match is_news {
-        true => Message::News(QueryKey(key)),
-        false => Message::Suspicion(QueryKey(key)),
+    any::<(u8, u128, String)>().prop_map(|(kind, key, host)| match kind % 3 {
+        0 => Message::News(QueryKey(key)),
+        1 => Message::Suspicion(QueryKey(key)),
+        _ => Message::Wanted(QueryKey(key), host.into()),
     })
 }
 

@@ -116,6 +116,15 @@ impl EnvoyConfig {
         cluster["load_assignment"]["endpoints"] = endpoints(&[consul]);
     }
 
+    /// Lets so many calls to Consul be out at a time, each on a connection of its own.
+    pub fn allow_to_consul(&mut self, most: u32) {
+        let limits = ["max_connections", "max_pending_requests", "max_requests"];
+        let limits: Mapping = limits.into_iter().map(|limit| (limit.into(), most.into())).collect();
+        let mut breakers = Value::from(Mapping::new());
+        breakers["thresholds"] = vec![Value::from(limits)].into();
+        self.cluster("consul")["circuit_breakers"] = breakers;
+    }
+
     /// Makes the cluster that requests are routed to a static one, balanced by Envoy.
     pub fn balance_natively(&mut self, backends: &[SocketAddr]) {
         let name = "picked_by_consul_resolver";

@@ -185,6 +185,7 @@ fn propagation_section(propagation: &Propagation) -> String {
 fn scale_section(scale: &Scale) -> String {
     let (workers, vms) = (Scale::WORKERS, Scale::WORKERS + 1);
     let (requests, arrivals) = (Scale::REQUESTS, Scale::ARRIVALS);
+    let connections = thousands(f64::from(Case::CONNECTIONS));
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let small = scale.results.first().map_or(0, |measured| measured.memory);
     let header =
@@ -225,7 +226,10 @@ fn scale_section(scale: &Scale) -> String {
          mean, for it alone reads the answers. *answer*: Consul's for one service, and what a bare \
          client takes to read it. Then how long a registration takes until a request on the last \
          of the workers shows it: {arrivals} registrations, each of an instance so heavy that \
-         nearly every request goes to it.\n\n{sizes}\n\n\
+         nearly every request goes to it, one after the other, but side by side where most services \
+         are polled. *100 watched*: the default `max_watches`; *all watched*: with 1,000, and \
+         {connections} for `max_connections`, `max_pending_requests` and `max_requests` of Envoy's \
+         cluster for Consul.\n\n{sizes}\n\n\
          Under {requests} requests a second in an open loop, while nothing changes and while an \
          instance comes or goes once a second, of 1,000 services each time in another one. CPU is \
          a thread's share of a core; the main thread asks Consul, reads the answer and \
@@ -233,7 +237,7 @@ fn scale_section(scale: &Scale) -> String {
          and its address becomes a host of Envoy's `ORIGINAL_DST` cluster, which is the main \
          thread's work too. A query in which nothing changes is answered after 55 to 58.4 s and \
          asked anew: 1,000 of them make 17.6 calls a second in the long run, and come in waves \
-         where they began together.\n\n{load}"
+         where they began together. Those that are polled are asked for at 20 a second.\n\n{load}"
     )
 }
 

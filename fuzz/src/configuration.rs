@@ -69,6 +69,7 @@ fn run(config: &Config) {
                 path.starts_with("/v1/") && path.bytes().all(|b| b.is_ascii_graphic()),
                 "{path}"
             );
+            assert!(!path.contains("?token") && !path.contains("&token"), "{path}");
             assert!(!path.contains('#') && path.matches('?').count() <= 1, "{path}");
         }
     }

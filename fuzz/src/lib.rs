@@ -14,7 +14,9 @@
 )]
 
 pub mod authority;
+pub mod catalog;
 pub mod configuration;
+pub mod dns_name;
 pub mod health;
 pub mod request;
 pub mod shared;
@@ -24,9 +26,11 @@ pub mod version;
 pub type Check = fn(&[u8]);
 
 /// Every target: the name of its folder in the corpus, and what it does.
-pub const TARGETS: [(&str, Check); 6] = [
+pub const TARGETS: [(&str, Check); 8] = [
     ("authority", authority::check),
+    ("catalog", catalog::check),
     ("configuration", configuration::check),
+    ("dns_name", dns_name::check),
     ("health", health::check),
     ("request", request::check),
     ("shared", shared::check),

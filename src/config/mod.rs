@@ -12,6 +12,8 @@
 mod breaker;
 mod consistency;
 mod consul;
+mod discover;
+mod dns_names;
 mod duration;
 mod endpoints;
 mod error;
@@ -19,6 +21,7 @@ mod excerpt;
 mod handoff;
 mod hash_on;
 mod host_pattern;
+mod host_template;
 mod load_balancing;
 mod locality;
 mod node;
@@ -48,6 +51,8 @@ use log::LevelFilter;
 pub use self::breaker::Breaker;
 pub use self::consistency::{CacheAges, Consistency};
 pub use self::consul::Consul;
+pub use self::discover::Discover;
+pub use self::dns_names::DnsNames;
 pub use self::duration::DurationError;
 pub use self::endpoints::{AddressPolicy, Cidr, CidrError};
 pub use self::error::ConfigError;
@@ -55,6 +60,7 @@ pub use self::excerpt::Excerpt;
 pub use self::handoff::Handoff;
 pub use self::hash_on::HashOn;
 pub use self::host_pattern::{HostPattern, HostPatternError};
+pub use self::host_template::HostTemplate;
 pub use self::load_balancing::LoadBalancing;
 pub use self::locality::Locality;
 pub use self::outlier_detection::OutlierDetection;
@@ -73,16 +79,20 @@ pub use self::sticky::Sticky;
 pub use self::versions::{Fallback, Share, VersionKey, Versions};
 
 use self::node::Node;
-use self::source::check_sources_fit;
 
 /// The filter's configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Where Consul is and how it is asked.
     pub consul: Consul,
-    /// The services to discover, at least one and at most [`Config::MAX_SERVICES`]. No two
-    /// have the same name (in any case: Consul does not tell it apart) or a host in common.
+    /// The services to discover, at most [`Config::MAX_SERVICES`]; at least one, unless others
+    /// are found while running. No two have the same name (in any case: Consul does not tell it
+    /// apart) or a host in common.
     pub services: Vec<Service>,
+    /// Which services of Consul's catalog are served, too; none: none.
+    pub discover: Option<Discover>,
+    /// How the names of Consul's DNS are served, too; none: not at all.
+    pub dns_names: Option<DnsNames>,
     /// Where this proxy is; none: zones make no difference.
     pub locality: Option<Locality>,
     /// Which addresses may be endpoints.
@@ -113,6 +123,8 @@ impl Config {
     pub const FIELDS: &[&str] = &[
         "consul",
         "services",
+        "discover",
+        "dns_names",
         "locality",
         "endpoints",
         "handoff",
@@ -165,17 +177,23 @@ impl Config {
 
     fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
+        let finds_others = object.has("discover") || object.has("dns_names");
         let config = Self {
             consul: object.required(
                 "consul",
                 "an object such as {\"cluster\": \"consul\"}",
                 Consul::read,
             )?,
-            services: object.required(
-                "services",
-                "an array such as [{\"name\": \"web\"}]",
-                services,
-            )?,
+            services: match object.optional("services", |node| services(node, finds_others))? {
+                Some(services) => services,
+                None if finds_others => Vec::new(),
+                None => {
+                    let expected = "an array such as [{\"name\": \"web\"}]";
+                    return Err(object.refused("services", Problem::Missing { expected }));
+                }
+            },
+            discover: object.optional("discover", Discover::read)?,
+            dns_names: object.optional("dns_names", DnsNames::read)?,
             locality: object.optional("locality", Locality::read)?,
             endpoints: object.optional("endpoints", AddressPolicy::read)?.unwrap_or_default(),
             handoff: object.optional("handoff", Handoff::read)?.unwrap_or_default(),
@@ -190,6 +208,7 @@ impl Config {
                 .optional("log_level", |node| node.choice("log level", Self::LOG_LEVELS))?
                 .unwrap_or(LevelFilter::Info),
         };
+        config.check_ids_suffice()?;
         config.check_hosts_given()?;
         config.check_retries_possible()?;
         config.check_ages_possible()?;
@@ -199,7 +218,8 @@ impl Config {
 
     /// Refuses a service that no request could ever find.
     fn check_hosts_given(&self) -> Result<(), ConfigError> {
-        if self.route_metadata || self.services.len() == 1 {
+        let is_only = self.services.len() == 1 && self.finds_no_others();
+        if self.route_metadata || is_only {
             return Ok(());
         }
         match self.services.iter().position(|service| service.hosts.is_empty()) {
@@ -213,12 +233,12 @@ impl Config {
     /// Refuses an age that the endpoints of a quiet service reach while all is well.
     fn check_ages_possible(&self) -> Result<(), ConfigError> {
         let least = Staleness::least_max_age(&self.consul);
-        let max_age = |service: &Service| service.staleness.map(|staleness| staleness.max_age);
-        let ages = self.services.iter().map(max_age).enumerate();
-        for (index, found) in ages.filter_map(|(index, age)| Some((index, age?))) {
-            if found < least {
+        for (place, service) in self.each() {
+            if let Some(found) = service.staleness.map(|staleness| staleness.max_age)
+                && found < least
+            {
                 let problem = Problem::BelowWait { found, least };
-                return Err(ConfigError::refused(service_place(index).field("max_age"), problem));
+                return Err(ConfigError::refused(place.field("max_age"), problem));
             }
         }
         Ok(())
@@ -240,15 +260,29 @@ impl Config {
     fn check_retries_possible(&self) -> Result<(), ConfigError> {
         let has_one_endpoint =
             |service: &Service| self.handoff.attempts() < 2 || service.resolve_names;
-        let is_idle =
-            |service: &Service| service.retry_budget.is_some() && has_one_endpoint(service);
-        match self.services.iter().position(is_idle) {
-            Some(index) => Err(ConfigError::refused(
-                service_place(index).field("retry_budget"),
-                Problem::NothingRetried,
-            )),
-            None => Ok(()),
+        for (place, service) in self.each() {
+            if service.retry_budget.is_some() && has_one_endpoint(service) {
+                let place = place.field("retry_budget");
+                return Err(ConfigError::refused(place, Problem::NothingRetried));
+            }
         }
+        Ok(())
+    }
+
+    /// Every service, with its place: those that are configured, and what those are like that
+    /// are found.
+    fn each(&self) -> impl Iterator<Item = (Place, &Service)> {
+        let found = |field: &str| Place::root().field(field).field("service");
+        let listed = self.discover.as_ref().map(|it| (found("discover"), &it.service));
+        let named = self.dns_names.as_ref().map(|it| (found("dns_names"), &it.service));
+        let configured = self.services.iter().enumerate();
+        let configured = configured.map(|(index, service)| (service_place(index), service));
+        configured.chain(listed).chain(named)
+    }
+
+    /// Whether the configured services are all that there are.
+    pub const fn finds_no_others(&self) -> bool {
+        self.discover.is_none() && self.dns_names.is_none()
     }
 }
 
@@ -267,12 +301,11 @@ impl Unmatched {
     pub const CHOICES: &[(&str, Self)] = &[("pass", Self::Pass), ("reject", Self::Reject)];
 }
 
-fn services(node: &Node<'_>) -> Result<Vec<Service>, ConfigError> {
+fn services(node: &Node<'_>, finds_others: bool) -> Result<Vec<Service>, ConfigError> {
     let services = node.array(Config::MAX_SERVICES, Service::read)?;
-    if services.is_empty() {
+    if services.is_empty() && !finds_others {
         return Err(node.refused(Problem::Empty { expected: "at least one service" }));
     }
-    check_sources_fit(&services, node.place().clone())?;
     check_names_differ(&services)?;
     check_hosts_differ(&services)?;
     Ok(services)

@@ -101,6 +101,10 @@ pub enum Problem {
         /// Why it is none.
         cause: HostPatternError,
     },
+    /// A host without the one place for a service's name.
+    HostTemplate,
+    /// A pattern or an address where a domain belongs.
+    DomainExpected,
     /// A text that is no range of addresses.
     Range {
         /// What stands there.
@@ -260,6 +264,10 @@ impl fmt::Display for Problem {
             }
             Self::Repeated { text, first } => write!(f, "{text} is already given at {first}"),
             Self::Host { pattern, cause } => write!(f, "{pattern} is no host pattern: {cause}"),
+            Self::HostTemplate => f.write_str(
+                "expected a host with \"{service}\" in one place, such as \"{service}.internal\"",
+            ),
+            Self::DomainExpected => f.write_str("expected a domain, such as \"consul\""),
             Self::Range { text, cause } => write!(f, "{text} is no range of addresses: {cause}"),
             Self::Version { text, cause } => {
                 write!(f, "{text} is neither a version nor a range of them: {cause}")

@@ -7,7 +7,7 @@ use super::error::ConfigError;
 use super::excerpt::Excerpt;
 use super::host_pattern::HostPattern;
 use super::load_balancing::LoadBalancing;
-use super::node::Node;
+use super::node::{Node, Object};
 use super::outlier_detection::OutlierDetection;
 use super::prepared_query::PreparedQuery;
 use super::problem::Problem;
@@ -155,7 +155,19 @@ impl Service {
 
     pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
-        let defaults = Self::new(object.required("name", "the service's name in Consul", name)?);
+        let name = object.required("name", "the service's name in Consul", name)?;
+        Self::read_fields(&object, Self::new(name))
+    }
+
+    /// Reads what many services have in common, of which only these fields can be.
+    pub(super) fn read_like(
+        node: &Node<'_>,
+        fields: &'static [&'static str],
+    ) -> Result<Self, ConfigError> {
+        Self::read_fields(&node.object(fields)?, Self::new(""))
+    }
+
+    fn read_fields(object: &Object<'_>, defaults: Self) -> Result<Self, ConfigError> {
         let load_balancing =
             object.optional("load_balancing", LoadBalancing::read)?.unwrap_or_default();
         let sticky = object.optional("sticky", Sticky::read)?;
@@ -165,7 +177,7 @@ impl Service {
         }
         Ok(Self {
             hosts: object.optional("hosts", hosts)?.unwrap_or_default(),
-            query: PreparedQuery::read(&object)?,
+            query: PreparedQuery::read(object)?,
             namespace: object.optional("namespace", scope)?,
             partition: object.optional("partition", scope)?,
             peer: object.optional("peer", scope)?,
@@ -191,7 +203,7 @@ impl Service {
             versions: object.optional("versions", Versions::read)?,
             retry_budget: object.optional("retry_budget", RetryBudget::read)?,
             shrink_guard: object.optional("shrink_guard", ShrinkGuard::read)?.unwrap_or_default(),
-            staleness: Staleness::read(&object)?,
+            staleness: Staleness::read(object)?,
             fallback: object.optional("fallback", fallback)?.unwrap_or_default(),
             ..defaults
         })
@@ -290,7 +302,7 @@ fn hosts(node: &Node<'_>) -> Result<Vec<HostPattern>, ConfigError> {
     Ok(hosts)
 }
 
-fn tags(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
+pub(super) fn tags(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
     let tags = node.array(Service::MAX_TAGS, |node| node.line(Service::MAX_TAG_BYTES))?;
     Ok(tags.into_iter().map(str::to_owned).collect())
 }

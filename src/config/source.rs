@@ -24,28 +24,44 @@ impl Config {
     /// their order. A service without datacenters has that of `consul`. The order decides
     /// their ids.
     pub fn sources(&self) -> impl Iterator<Item = Source<'_>> {
-        let default = self.consul.datacenter.as_deref();
-        self.services.iter().zip(0..=u16::MAX).flat_map(move |(service, id)| {
-            let default = service.datacenters.is_empty().then_some(default);
-            let listed = service.datacenters.iter().map(|name| Some(name.as_str()));
-            default.into_iter().chain(listed).zip(0..=u8::MAX).map(
-                move |(datacenter, preference)| Source {
-                    id: ServiceId::nth(id),
-                    service,
-                    datacenter,
-                    preference,
-                },
-            )
-        })
+        self.services.iter().zip((0..=u16::MAX).map(ServiceId::nth)).flat_map(
+            move |(service, id)| {
+                self.datacenters(service).zip(0..=u8::MAX).map(move |(datacenter, preference)| {
+                    Source { id, service, datacenter, preference }
+                })
+            },
+        )
     }
-}
 
-/// Refuses services that have more sources than there are ids.
-pub(super) fn check_sources_fit(services: &[Service], place: Place) -> Result<(), ConfigError> {
-    let found = services.iter().map(|service| service.datacenters.len().max(1)).sum();
-    if found > Config::MAX_SOURCES {
-        let problem = Problem::TooManySources { limit: Config::MAX_SOURCES, found };
-        return Err(ConfigError::refused(place, problem));
+    /// The datacenters in which a service is looked for, in order of preference; none is the
+    /// agent's own.
+    pub fn datacenters<'a>(
+        &'a self,
+        service: &'a Service,
+    ) -> impl Iterator<Item = Option<&'a str>> + use<'a> {
+        let default = self.consul.datacenter.as_deref();
+        let default = service.datacenters.is_empty().then_some(default);
+        default.into_iter().chain(service.datacenters.iter().map(|name| Some(name.as_str())))
     }
-    Ok(())
+
+    /// Refuses more sources than there are ids, those that may be found included.
+    pub(super) fn check_ids_suffice(&self) -> Result<(), ConfigError> {
+        let each = |service: &Service| service.datacenters.len().max(1);
+        let configured: usize = self.services.iter().map(each).sum();
+        let listed = self.discover.as_ref().map_or(0, |discover| {
+            // The catalog is a source, too.
+            (discover.max_services as usize).saturating_mul(each(&discover.service)) + 1
+        });
+        let named = self.dns_names.as_ref().map_or(0, |names| names.unknown_too() as usize);
+        let fields = ["services", "discover", "dns_names"];
+        let mut found = 0;
+        for (field, more) in fields.into_iter().zip([configured, listed, named]) {
+            found += more;
+            if found > Self::MAX_SOURCES {
+                let problem = Problem::TooManySources { limit: Self::MAX_SOURCES, found };
+                return Err(ConfigError::refused(Place::root().field(field), problem));
+            }
+        }
+        Ok(())
+    }
 }

@@ -28,6 +28,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// All of the state, of which no header says how old it is.
+    pub const fn new(index: ConsulIndex, decoded: Decoded) -> Self {
+        let (last_contact, age) = (None, None);
+        Self { index, decoded, filtered_by_acls: false, last_contact, age, is_too_old: false }
+    }
+
     /// Refuses an answer that would take away all of the `current` endpoints for nothing but
     /// entries that make no sense: a mistake in the registrations, or a body that was
     /// mangled on its way. Where there is nothing to lose it is an answer like any other.

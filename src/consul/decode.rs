@@ -56,7 +56,7 @@ pub fn decode_executed(body: &[u8], selection: &Selection) -> Result<Decoded, De
 }
 
 /// Reads all of a body into a target that may refuse it.
-fn read<'de, T: Target<'de>>(
+pub(super) fn read<'de, T: Target<'de>>(
     body: &'de [u8],
     target: &mut T,
     refused: impl FnOnce(&mut T) -> &mut Option<DecodeError>,

@@ -45,6 +45,13 @@ pub enum DecodeError {
         /// The most endpoints of a service.
         limit: usize,
     },
+    /// The body is JSON, but not the object that a catalog of services is.
+    NotACatalog,
+    /// More services than [`MAX_LISTED`](crate::consul::catalog::MAX_LISTED).
+    TooManyServices {
+        /// The most services of a catalog.
+        limit: usize,
+    },
 }
 
 impl DecodeError {
@@ -83,6 +90,10 @@ impl fmt::Display for DecodeError {
             }
             Self::TooManyEndpoints { limit } => {
                 write!(f, "more than {limit} endpoints; tags or a filter may narrow it down")
+            }
+            Self::NotACatalog => f.write_str("not an object of services and their tags"),
+            Self::TooManyServices { limit } => {
+                write!(f, "more than {limit} services; discover.tags may narrow them down")
             }
         }
     }

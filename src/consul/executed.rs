@@ -62,7 +62,7 @@ mod tests {
     use super::*;
     use crate::consul::decode::{Decoded, MAX_ENDPOINTS, decode_executed};
     use crate::consul::fixtures;
-    use crate::consul::query::Query;
+    use crate::consul::query::{Query, Subject};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -71,7 +71,8 @@ mod tests {
 
     fn read(body: &str) -> Result<Decoded, DecodeError> {
         let query = Query::new(&fixtures::config(), &fixtures::service("web"), None);
-        decode_executed(body.as_bytes(), query.selection())
+        let Subject::Instances(selection) = query.subject() else { panic!("{query:?}") };
+        decode_executed(body.as_bytes(), selection)
     }
 
     #[test]

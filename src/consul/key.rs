@@ -1,6 +1,6 @@
 //! What identifies a query.
 
-use crate::config::{Cidr, Consistency, Consul, HealthThreshold, VersionKey};
+use crate::config::{Cidr, Consistency, Consul, Discover, HealthThreshold, VersionKey};
 use crate::consul::path::push_mode;
 use crate::consul::selection::Selection;
 use crate::model::service::QueryKey;
@@ -21,6 +21,32 @@ pub(super) fn key(consul: &Consul, path: &str, selection: &Selection) -> QueryKe
         Some(VersionKey::TagPrefix(prefix)) => ("tag", prefix.as_str()),
         None => ("none", ""),
     };
+    let (allow, deny) = (ranges(&selection.policy.allow), ranges(&selection.policy.deny));
+    let reading = [health, names, registered, version, version_text]
+        .into_iter()
+        .chain(optional(selection.zone_key.as_deref()))
+        .chain([allow.as_str(), deny.as_str()])
+        .chain(optional(tag.as_deref()));
+    of(consul, path, &reading.collect::<Vec<_>>())
+}
+
+/// Hashes all that decides what Consul answers about its catalog, or how that is read.
+pub(super) fn catalog_key(consul: &Consul, path: &str, discover: &Discover) -> QueryKey {
+    let lists = [&discover.tags, &discover.exclude].map(|list| {
+        let mut list: Vec<&str> = list.iter().map(String::as_str).collect();
+        list.sort_unstable();
+        list.dedup();
+        list
+    });
+    let (tags, excluded) = (lists[0].len().to_string(), lists[1].len().to_string());
+    let (host, most) = (discover.host.to_string(), discover.max_services.to_string());
+    let reading = ["catalog", &host, &most, &tags, &excluded];
+    let reading = reading.into_iter().chain(lists.into_iter().flatten());
+    of(consul, path, &reading.collect::<Vec<_>>())
+}
+
+/// Hashes where and how something is asked for, and how the answer is read.
+fn of(consul: &Consul, path: &str, reading: &[&str]) -> QueryKey {
     let mut path = path.to_owned();
     push_mode(&mut path, consul.consistency);
     let (fresh, old) = match consul.consistency {
@@ -29,17 +55,10 @@ pub(super) fn key(consul: &Consul, path: &str, selection: &Selection) -> QueryKe
         Consistency::Cached(ages) => (ages.max_age, ages.stale_if_error),
     };
     let ages = [fresh, old].map(|age| age.map(|age| age.as_millis().to_string()));
-    let (allow, deny) = (ranges(&selection.policy.allow), ranges(&selection.policy.deny));
-    QueryKey::of(
-        [consul.cluster.as_str(), &consul.authority, &path, health, names, registered]
-            .into_iter()
-            .chain([version, version_text])
-            .chain(optional(selection.zone_key.as_deref()))
-            .chain([allow.as_str(), deny.as_str()])
-            .chain(optional(tag.as_deref()))
-            .chain(optional(consul.token_env.as_deref()))
-            .chain(ages.iter().flat_map(|age| optional(age.as_deref()))),
-    )
+    let asked = [consul.cluster.as_str(), &consul.authority, &path].into_iter();
+    let ages = ages.iter().flat_map(|age| optional(age.as_deref()));
+    let parts = asked.chain(optional(consul.token_env.as_deref())).chain(ages);
+    QueryKey::of(parts.chain(reading.iter().copied()))
 }
 
 /// The parts that say whether there is a text, and which.
@@ -174,6 +193,35 @@ mod tests {
             admitting(range(8), range(8)),
         ] {
             keys.push(Query::new(&config, &service("web"), None).key());
+        }
+        let all = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), all);
+    }
+
+    #[test]
+    fn which_services_of_a_catalog_are_wanted_decides_its_key_and_not_what_they_are_like() {
+        let key = |discover: &str| {
+            let json = format!(
+                r#"{{"consul": {{"cluster": "c"}}, "discover": {{"host": "{{service}}.a"{discover}}}}}"#
+            );
+            let config = config::Config::parse(json.as_bytes()).unwrap();
+            Query::catalog(&config, config.discover.as_ref().unwrap()).key()
+        };
+        let plain = key("");
+        let same = [r#", "exclude": ["Consul", "consul"]"#, r#", "service": {"tags": ["x"]}"#];
+        assert!(same.into_iter().all(|fields| key(fields) == plain));
+        assert_eq!(key(r#", "tags": ["a", "b", "a"]"#), key(r#", "tags": ["b", "a"]"#));
+        let mut keys = vec![plain, query(consul(), &service("web")).key()];
+        for fields in [
+            r#", "tags": ["a"], "exclude": []"#,
+            r#", "tags": [], "exclude": ["a"]"#,
+            r#", "exclude": []"#,
+            r#", "max_services": 7"#,
+            r#", "host": "{service}.b""#,
+        ] {
+            keys.push(key(fields));
         }
         let all = keys.len();
         keys.sort_unstable();

@@ -23,13 +23,16 @@ mod path;
 mod wire;
 
 pub mod answer;
+pub mod catalog;
 pub mod decode;
+pub mod dns_name;
 pub mod dropped;
 pub mod error;
 pub mod excerpt;
 pub mod health;
 pub mod index;
 pub mod query;
+pub mod request;
 pub mod response;
 pub mod selection;
 pub mod token;

@@ -33,6 +33,15 @@ pub(super) fn path(consul: &Consul, service: &Service, datacenter: Option<&str>)
     path
 }
 
+/// Writes the path by which the services of the catalog are listed, where services are looked for.
+pub(super) fn catalog_path(consul: &Consul) -> String {
+    let mut path = String::from("/v1/catalog/services");
+    push_value(&mut path, "dc", consul.datacenter.as_deref());
+    push_value(&mut path, "ns", consul.namespace.as_deref());
+    push_value(&mut path, "partition", consul.partition.as_deref());
+    path
+}
+
 /// Adds what says which instances of a service are meant. Tags are sorted and written once each,
 /// since an instance must have all of them and their order means nothing.
 fn push_selection(path: &mut String, consul: &Consul, service: &Service) {

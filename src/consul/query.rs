@@ -2,10 +2,12 @@
 
 use core::time::Duration;
 
-use crate::config::{self, Consistency};
+use crate::config::{self, Consistency, Discover};
 use crate::consul::index::ConsulIndex;
-use crate::consul::key::key;
-use crate::consul::path::{path, push_mode, push_name};
+use crate::consul::key::{catalog_key, key};
+use crate::consul::path::{catalog_path, path, push_mode, push_name};
+use crate::consul::request::Wait;
+pub use crate::consul::request::{Freshness, Request};
 use crate::consul::selection::Selection;
 use crate::model::service::QueryKey;
 
@@ -29,16 +31,30 @@ const BLOCKING_MARGIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Query {
     service: String,
-    /// The prepared query that is executed; none: the service is asked for by name.
-    prepared: Option<String>,
+    subject: Subject,
     cluster: String,
     token_env: Option<String>,
     /// Everything of the path but the consistency mode, index and wait.
     path: String,
     consistency: Consistency,
     wait: Duration,
-    selection: Selection,
     key: QueryKey,
+}
+
+/// What is asked for, and how the answer is read.
+#[derive(Debug, Clone)]
+pub(super) enum Subject {
+    /// The instances of a service.
+    Instances(Selection),
+    /// Those that a prepared query finds.
+    Prepared {
+        /// Its name or id.
+        name: String,
+        /// Which of them become endpoints.
+        selection: Selection,
+    },
+    /// The services of the catalog.
+    Catalog(Box<Discover>),
 }
 
 impl Query {
@@ -63,18 +79,37 @@ impl Query {
         let key = key(consul, &path, &selection);
         Self {
             service: service.name.clone(),
-            prepared: service.query.as_ref().map(|query| query.name.clone()),
+            subject: match &service.query {
+                Some(query) => Subject::Prepared { name: query.name.clone(), selection },
+                None => Subject::Instances(selection),
+            },
             cluster: consul.cluster.clone(),
             token_env: consul.token_env.clone(),
             path,
             consistency: consul.consistency,
             wait: consul.wait,
-            selection,
             key,
         }
     }
 
-    /// The service's name in Consul.
+    /// Builds the question which services there are.
+    pub fn catalog(config: &config::Config, discover: &Discover) -> Self {
+        let consul = &config.consul;
+        let path = catalog_path(consul);
+        let key = catalog_key(consul, &path, discover);
+        Self {
+            service: String::new(),
+            subject: Subject::Catalog(Box::new(discover.clone())),
+            cluster: consul.cluster.clone(),
+            token_env: consul.token_env.clone(),
+            path,
+            consistency: consul.consistency,
+            wait: consul.wait,
+            key,
+        }
+    }
+
+    /// The service's name in Consul; empty where the catalog is asked for.
     pub fn service(&self) -> &str {
         &self.service
     }
@@ -89,7 +124,7 @@ impl Query {
     /// Whether Consul can hold an answer back until something changes. A prepared query it
     /// cannot hold: that one is read again and again.
     pub const fn blocks(&self) -> bool {
-        self.prepared.is_none()
+        !matches!(self.subject, Subject::Prepared { .. })
     }
 
     /// The request for the state after `index`, or for the state now.
@@ -140,56 +175,12 @@ impl Query {
         self.token_env.as_deref()
     }
 
-    /// The prepared query that is executed, if that is what is asked for.
-    pub(super) fn prepared(&self) -> Option<&str> {
-        self.prepared.as_deref()
+    pub(super) const fn subject(&self) -> &Subject {
+        &self.subject
     }
 
     pub(super) const fn consistency(&self) -> Consistency {
         self.consistency
-    }
-
-    pub(super) const fn selection(&self) -> &Selection {
-        &self.selection
-    }
-}
-
-/// How fresh the answer to one request must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Freshness {
-    /// As the configuration says.
-    #[default]
-    AsConfigured,
-    /// The leader's answer, where the configuration would be content with less. It is named
-    /// `leader`: agents may be set to answer stale by default (`discovery_max_stale`).
-    Leader,
-    /// The answer of a leader that has made sure that it is still the leader, read at once: what
-    /// there is to be believed in if it contradicts another answer.
-    Consistent,
-}
-
-/// A `GET` to send to Consul.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    /// Path and parameters; never a token.
-    pub path: String,
-    /// Headers beside those that every request has; never a token.
-    pub headers: Vec<(&'static str, String)>,
-    /// How long the whole answer may take.
-    pub timeout: Duration,
-}
-
-/// A duration as Consul reads it. There is always a unit (a bare number is a 400), and
-/// never a zero, which would stand for Consul's default of 5 minutes.
-struct Wait(Duration);
-
-impl core::fmt::Display for Wait {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        if self.0.subsec_nanos() == 0 && !self.0.is_zero() {
-            write!(f, "{}s", self.0.as_secs())
-        } else {
-            write!(f, "{}ms", self.0.as_millis().max(1))
-        }
     }
 }
 
@@ -230,15 +221,6 @@ mod tests {
             request.timeout,
             Duration::from_millis(55_000 + 3_437 + 5_000) + Duration::from_micros(500)
         );
-    }
-
-    #[test]
-    fn a_wait_always_has_a_unit_and_is_never_zero() {
-        let text = |wait| Wait(wait).to_string();
-        assert_eq!(text(Duration::from_secs(600)), "600s");
-        assert_eq!(text(Duration::from_millis(1_500)), "1500ms");
-        assert_eq!(text(Duration::from_micros(10)), "1ms");
-        assert_eq!(text(Duration::ZERO), "1ms");
     }
 
     #[test]

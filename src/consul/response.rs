@@ -4,11 +4,14 @@ use core::time::Duration;
 
 use crate::config::Consistency;
 pub use crate::consul::answer::Answer;
-use crate::consul::decode::{decode, decode_executed};
+use crate::consul::catalog;
+use crate::consul::decode::{DecodeError, Decoded, decode, decode_executed};
 use crate::consul::error::QueryError;
 use crate::consul::excerpt::Excerpt;
 use crate::consul::index::ConsulIndex;
-use crate::consul::query::Query;
+use crate::consul::query::{Query, Subject};
+use crate::model::services::Services;
+use crate::model::snapshot::Snapshot;
 
 /// The header with the answer's [`ConsulIndex`].
 pub const INDEX_HEADER: &str = "x-consul-index";
@@ -84,8 +87,7 @@ impl Query {
         // A prepared query has an index, too, though it is always the same one.
         let index = response.index.ok_or(QueryError::MissingIndex)?;
         let index = ConsulIndex::parse(index).map_err(QueryError::BadIndex)?;
-        let decode = if self.prepared().is_some() { decode_executed } else { decode };
-        let decoded = decode(response.body, self.selection()).map_err(QueryError::Decode)?;
+        let decoded = self.decode(response.body).map_err(QueryError::Decode)?;
         let last_contact = response.last_contact.and_then(number).map(Duration::from_millis);
         let age = response.age.and_then(number).map(Duration::from_secs);
         let is_above = |found: Option<Duration>, limit: Option<Duration>| {
@@ -101,14 +103,40 @@ impl Query {
         Ok(Answer { index, decoded, filtered_by_acls, last_contact, age, is_too_old })
     }
 
+    fn decode(&self, body: &[u8]) -> Result<Decoded, DecodeError> {
+        match self.subject() {
+            Subject::Instances(selection) => decode(body, selection),
+            Subject::Prepared { selection, .. } => decode_executed(body, selection),
+            Subject::Catalog(discover) => {
+                let snapshot = Snapshot::of_services(catalog::decode(body, discover)?);
+                let registered = u32::try_from(snapshot.len()).unwrap_or(u32::MAX);
+                Ok(Decoded { snapshot, registered, ..Decoded::default() })
+            }
+        }
+    }
+
+    /// Leaves out of a catalog what is more than is to be served, but keeps what is `current`.
+    pub fn limit(&self, mut answer: Answer, current: Option<&Snapshot>) -> Answer {
+        if let Subject::Catalog(discover) = self.subject() {
+            let names = current.and_then(Snapshot::services).map(Services::names);
+            let most = discover.max_services as usize;
+            let services = answer.decoded.snapshot.services().cloned().unwrap_or_default();
+            let services = services.within(most, names.unwrap_or_default());
+            answer.decoded.snapshot = Snapshot::of_services(services);
+        }
+        answer
+    }
+
     /// Refuses an answer of which Consul has left something out: it would take instances for
-    /// gone that are only hidden.
+    /// gone that are only hidden. A token may well be meant to see a part of the catalog alone;
+    /// but not nothing of it.
     ///
     /// # Errors
     ///
     /// [`QueryError::FilteredByAcls`].
     pub fn unfiltered(&self, answer: Answer) -> Result<Answer, QueryError> {
-        if answer.filtered_by_acls {
+        let is_part = matches!(self.subject(), Subject::Catalog(_));
+        if answer.filtered_by_acls && (!is_part || answer.decoded.snapshot.is_empty()) {
             let token_env = self.token_env().map(str::to_owned);
             return Err(QueryError::FilteredByAcls { token_env });
         }
@@ -135,9 +163,9 @@ impl Query {
                 let token_env = self.token_env().map(str::to_owned);
                 QueryError::Denied { code, excerpt, token_env }
             }
-            404 => match self.prepared() {
-                Some(query) => QueryError::UnknownQuery { query: query.to_owned() },
-                None => QueryError::Status { code, excerpt },
+            404 => match self.subject() {
+                Subject::Prepared { name, .. } => QueryError::UnknownQuery { query: name.clone() },
+                Subject::Instances(_) | Subject::Catalog(_) => QueryError::Status { code, excerpt },
             },
             _ => QueryError::Status { code, excerpt },
         }

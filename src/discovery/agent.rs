@@ -13,7 +13,7 @@ use crate::config::Consul;
 use crate::discovery::breaker::Position;
 use crate::discovery::event::{Command, Event, Expect};
 use crate::discovery::gate::Gate;
-use crate::discovery::letter::Letter;
+use crate::discovery::letter::{Letter, Recipient};
 use crate::discovery::membership::Membership;
 use crate::discovery::scope::Scope;
 use crate::discovery::subject::Subject;
@@ -34,12 +34,22 @@ pub const FIRST_TICKS: Duration = Duration::from_millis(10);
 /// How long the start is at most.
 const START: Duration = Duration::from_secs(10);
 
+/// The most sources whose heads are looked at in every tick.
+const EVERY_TICK: usize = 64;
+/// In how many ticks a follower looks at each head once, where there are more; an owner looks when
+/// it is to renew its lease. That is every second, and a follower misses it after three: a look
+/// every second sees it in time. Messages tell of news; what a lost one does not tell is found a
+/// second later.
+const TURNS: usize = 4;
+
 /// All of discovery in one VM.
 #[derive(Debug)]
 pub struct Agent {
     me: VmId,
     rng: Rng,
     rank: Option<Rank>,
+    /// Which of the sources are looked at in the next tick.
+    turn: usize,
     consul: Consul,
     gate: Gate,
     /// Where the breaker stands, as it was told last; none while no VM is told by this one.
@@ -80,6 +90,7 @@ impl Agent {
             me,
             rng,
             rank: None,
+            turn: 0,
             consul: consul.clone(),
             gate: Gate::new(consul),
             told: None,
@@ -115,18 +126,20 @@ impl Agent {
     }
 
     /// Follows a source for one user less, and forgets it after the last one: gives its lease
-    /// away, and frees what it has in shared data. Leads to loads and stores only.
-    pub fn remove(&mut self, source: SourceId, now: Time) {
-        let Some(key) = self.trackers.get(source).map(Tracker::key) else {
-            return;
+    /// away, and frees what it has in shared data. Leads to loads and stores only. Tells whether
+    /// it was the last one.
+    pub fn remove(&mut self, source: SourceId, now: Time) -> bool {
+        let key = self.trackers.get(source).map(Tracker::key);
+        let Some(known) = key.and_then(|key| self.sources.get_mut(&key)) else {
+            return false;
         };
-        if let Some(known) = self.sources.get_mut(&key) {
-            known.users = known.users.saturating_sub(1);
-            if known.users == 0 {
-                self.retired.push(source);
-                self.with_tracker(source, now, Tracker::retire);
-            }
+        known.users = known.users.saturating_sub(1);
+        if known.users > 0 {
+            return false;
         }
+        self.retired.push(source);
+        self.with_tracker(source, now, Tracker::retire);
+        true
     }
 
     /// Whether no VM was made before this one, as far as is known here: what all VMs could do
@@ -175,6 +188,7 @@ impl Agent {
             Event::Woken(message) => self.on_woken(message, now),
             Event::Missed(source) => self.with_tracker(source, now, Tracker::on_missed),
             Event::Found(source) => self.on_found(source, now),
+            Event::Wanted { source, host } => self.on_wanted(source, host, now),
             Event::Suspected(source) => self.with_tracker(source, now, Tracker::on_suspected),
             Event::Leaving => self.on_leaving(now),
             Event::QueueRegistered(queue) => {
@@ -220,8 +234,18 @@ impl Agent {
         self.look_at_members(now);
         let Self { trackers, gate, rng, out, post, .. } = self;
         gate.on_tick(now, rng);
-        for (_, tracker) in trackers.iter_mut() {
-            tracker.on_tick(rank, &mut Scope { now, gate, rng, out, post });
+        let turns = if trackers.len() > EVERY_TICK { TURNS } else { 1 };
+        self.turn = self.turn.wrapping_add(1) % turns;
+        for (n, (_, tracker)) in trackers.iter_mut().enumerate() {
+            let scope = &mut Scope { now, gate, rng, out, post };
+            let is_due = match tracker.is_fetcher() {
+                true => turns == 1 || tracker.must_renew(rank, now),
+                false => n % turns == self.turn,
+            };
+            match is_due {
+                true => tracker.on_tick(rank, scope),
+                false => tracker.on_turn(scope),
+            }
         }
         self.let_through(now);
         self.tell_of_breaker();
@@ -266,6 +290,18 @@ impl Agent {
         }
     }
 
+    fn on_wanted(&mut self, source: SourceId, host: &str, now: Time) {
+        let is_first_born = self.membership.is_first_born();
+        self.with_tracker(source, now, |tracker, scope| {
+            tracker.peek(scope);
+            // The first-born asks at its own next tick.
+            if !is_first_born {
+                let message = Message::Wanted(tracker.key(), host.into());
+                scope.send(Letter { to: Recipient::FirstBorn, message });
+            }
+        });
+    }
+
     fn forget_retired(&mut self) {
         for source in self.retired.drain(..) {
             if let Some(tracker) = self.trackers.remove(source) {
@@ -287,6 +323,9 @@ impl Agent {
     fn on_woken(&mut self, message: &[u8], now: Time) {
         match Message::decode(message) {
             Ok(Message::News(query)) => self.with_query(query, now, Tracker::peek),
+            Ok(Message::Wanted(query, host)) => {
+                self.out.push_back(Command::Wanted { query, host });
+            }
             Ok(Message::Suspicion(query)) => {
                 self.with_query(query, now, Tracker::on_told_of_suspicion);
             }

@@ -1,6 +1,7 @@
 //! Leaves Consul alone while it fails.
 
 use core::fmt;
+use core::time::Duration;
 
 use crate::backoff::{Backoff, Jitter};
 use crate::config;
@@ -66,6 +67,10 @@ pub enum Leave {
     Denied,
 }
 
+/// How long after its time a breaker waits for a probe before it is given up: longer than any
+/// service that is still wanted waits for its next attempt.
+const ABANDONED: Duration = Duration::from_secs(60);
+
 impl Breaker {
     /// Starts closed.
     pub const fn new(settings: config::Breaker) -> Self {
@@ -112,9 +117,14 @@ impl Breaker {
         }
     }
 
-    /// Whether it is closed, and there is no call that it remembers.
+    /// Whether it remembers no call, and is closed, or has waited in vain for somebody to probe.
     pub fn is_unused(&mut self, now: Time) -> bool {
-        matches!(self.state, State::Closed) && self.calls.sum(now) == 0
+        let is_left = match self.state {
+            State::Closed => true,
+            State::Open { until } => now.since(until) >= ABANDONED,
+            State::HalfOpen { .. } => false,
+        };
+        is_left && self.calls.sum(now) == 0
     }
 
     /// Takes the outcome of a call.

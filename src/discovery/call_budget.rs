@@ -40,9 +40,11 @@ impl CallBudget {
         self.spent.sum(now) < share + reserve
     }
 
-    /// Counts one more that is made.
-    pub(super) fn spend(&mut self, now: Time) {
-        self.spent.add(1, now);
+    /// Counts one more that is made, if there is room for it; tells whether there was.
+    pub(super) fn spend(&mut self, now: Time) -> bool {
+        let has_room = self.has_room(now);
+        self.spent.add(has_room.into(), now);
+        has_room
     }
 }
 
@@ -59,10 +61,10 @@ mod tests {
 
     fn spent(budget: &mut CallBudget, second: u64) -> u32 {
         let mut spent = 0;
-        while budget.has_room(at(second)) {
-            budget.spend(at(second));
+        while spent < 1_000 && budget.spend(at(second)) {
             spent += 1;
         }
+        assert!(!budget.has_room(at(second)));
         spent
     }
 

@@ -46,14 +46,14 @@ impl Doubt {
         if guard.is_off() {
             return None;
         }
-        let removed = removed(answer, current);
-        if answer.filtered_by_acls && removed > 0 {
-            return Some(Self::Filtered { removed });
-        }
         let published = current.map_or(0, Snapshot::len);
         let before = listed_before.max(u32::try_from(published).unwrap_or(u32::MAX));
         let left = listed(&answer.decoded);
         let lost = before.saturating_sub(left);
+        let removed = removed(answer, current);
+        if answer.filtered_by_acls && removed > 0 && lost > 0 {
+            return Some(Self::Filtered { removed });
+        }
         let is_sharp = u64::from(lost) * 100 > u64::from(before) * u64::from(guard.percent);
         match left {
             0 if before > 0 => Some(Self::Nothing { before }),
@@ -125,8 +125,7 @@ mod tests {
         let registered = u32::try_from(snapshot.len()).unwrap() + critical;
         let dropped = Dropped { unhealthy, ..Dropped::default() };
         let decoded = Decoded { snapshot, dropped, registered };
-        let (index, filtered_by_acls, is_too_old) = (ConsulIndex::ONE, false, false);
-        Answer { index, decoded, filtered_by_acls, last_contact: None, age: None, is_too_old }
+        Answer::new(ConsulIndex::ONE, decoded)
     }
 
     fn doubt(answer: &Answer, before: u32, current: &Snapshot) -> Option<Doubt> {

@@ -8,7 +8,7 @@ use crate::discovery::breaker::Position;
 use crate::discovery::circuit::Datacenter;
 use crate::discovery::notice::Notice;
 use crate::discovery::watch::QueryId;
-use crate::model::service::SourceId;
+use crate::model::service::{QueryKey, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::shared::head::Rank;
 use crate::shared::key::{Cas, Key, VmId};
@@ -38,6 +38,14 @@ pub enum Event<'a> {
     /// This source was found while running: look at it at once. The first-born VM claims its
     /// lease, which may lead to a callout; the others look whether it is published.
     Found(SourceId),
+    /// A request wants this source, which was found by this host: look whether it is published,
+    /// and let the first-born VM follow it, too. Leads to loads and a message.
+    Wanted {
+        /// The source.
+        source: SourceId,
+        /// The host.
+        host: &'a str,
+    },
     /// A request could not reach an endpoint of this source: let Consul be asked once more,
     /// for it is likely to know. Rate-limited, so every such request may say so. Leads to a
     /// load and a message at most, never to a callout, so that it may be handled while a
@@ -134,6 +142,13 @@ pub enum Command {
         source: SourceId,
         /// How long ago.
         age: Duration,
+    },
+    /// Another VM has a request for a host that this query is to be asked for.
+    Wanted {
+        /// The key of the query.
+        query: QueryKey,
+        /// The host.
+        host: Box<str>,
     },
     /// Tell the operator.
     Notice {

@@ -178,7 +178,7 @@ impl Gate {
     pub fn on_tick(&mut self, now: Time, rng: &mut Rng) {
         self.circuits.retain(|_, circuit| {
             circuit.breaker.on_tick(now, rng);
-            !circuit.breaker.is_unused(now)
+            circuit.first().is_some() || !circuit.breaker.is_unused(now)
         });
     }
 
@@ -230,14 +230,11 @@ impl Gate {
     }
 
     fn take(&mut self, lane: Lane, now: Time) -> bool {
-        let has_room = self.has(lane, now);
         match lane {
-            Lane::Retry if has_room => self.budget.spend(now),
-            Lane::Read if has_room => drop(self.reads.take(now)),
-            Lane::Poll if has_room => drop(self.polls.take(now)),
-            Lane::Retry | Lane::Read | Lane::Poll => {}
+            Lane::Retry => self.budget.spend(now),
+            Lane::Read => self.reads.take_now(now),
+            Lane::Poll => self.polls.take_now(now),
         }
-        has_room
     }
 }
 

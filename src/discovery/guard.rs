@@ -30,13 +30,15 @@ pub(super) struct Guard {
 struct Hold {
     answer: Answer,
     until: Time,
+    /// Whether a fresh, consistent read has said the same.
+    is_repeated: bool,
 }
 
 /// What is done with an answer.
 #[derive(Debug)]
 pub(super) enum Judgement {
     /// It is used.
-    Used(Answer),
+    Used(Box<Answer>),
     /// It is doubted, and held back; it is to be read again at once, consistently.
     Doubted(Doubt),
     /// It is held back in place of an earlier one, and to be read again then.
@@ -85,13 +87,20 @@ impl Guard {
     ) -> Judgement {
         let doubt = self.doubt(&answer, listed_before, current);
         match (&mut self.hold, doubt) {
-            (None, None) => Judgement::Used(answer),
+            (None, None) => Judgement::Used(Box::new(answer)),
             (None, Some(doubt)) => {
-                self.hold = Some(Hold { answer, until: now + self.settings.hold });
+                let until = now + self.settings.hold;
+                self.hold = Some(Hold { answer, until, is_repeated: false });
                 Judgement::Doubted(doubt)
             }
             (Some(hold), Some(Doubt::Nothing { .. } | Doubt::Filtered { .. })) => {
+                if now >= hold.until {
+                    self.hold = None;
+                    self.resolution = Some(Resolution::Expired);
+                    return Judgement::Used(Box::new(answer));
+                }
                 hold.answer = answer;
+                hold.is_repeated = true;
                 Judgement::Held { again: now + rng.about(AGAIN) }
             }
             (Some(hold), None | Some(Doubt::Shrunk { .. })) => {
@@ -99,7 +108,7 @@ impl Guard {
                 self.hold = None;
                 self.resolution =
                     Some(if lists_more { Resolution::Refuted } else { Resolution::Confirmed });
-                Judgement::Used(answer)
+                Judgement::Used(Box::new(answer))
             }
         }
     }
@@ -119,11 +128,18 @@ impl Guard {
         doubt::is_useless(answer, current, self.settings)
     }
 
-    /// The answer that was held back long enough, once: it is to be used after all.
+    /// The answer that was held back long enough, once: it is to be used after all. One that Consul
+    /// has given once, and could not be asked about since, waits until it can.
     pub(super) fn poll_expired(&mut self, now: Time) -> Option<Answer> {
-        let hold = self.hold.take_if(|hold| now >= hold.until)?;
+        let hold = self.hold.take_if(|hold| hold.is_repeated && now >= hold.until)?;
         self.resolution = Some(Resolution::Expired);
         Some(hold.answer)
+    }
+
+    /// Whether the last answer has refuted the one before it. Where the servers of a Consul contradict
+    /// each other without an end, that must not make a hot loop.
+    pub(super) const fn has_refuted(&self) -> bool {
+        matches!(self.resolution, Some(Resolution::Refuted))
     }
 
     /// How a doubt has ended, once.

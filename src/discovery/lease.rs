@@ -115,12 +115,12 @@ impl Lease {
             return Verdict::Claim(term, Vacancy::Absent);
         };
         match self.state {
-            State::Leading { term, rank: said, renewed } => {
+            State::Leading { term, .. } => {
                 if !self.is_mine(head, term) {
                     self.state = State::Following { cas, since: now };
                     return Verdict::Deposed;
                 }
-                if now.since(renewed) < RENEWAL && said == rank {
+                if !self.must_renew(rank, now) {
                     return Verdict::Lead;
                 }
                 self.state = State::Leading { term, rank, renewed: now };
@@ -149,6 +149,12 @@ impl Lease {
             self.state =
                 if written { State::Leading { term, rank, renewed: now } } else { State::Unseen };
         }
+    }
+
+    /// Whether this VM owns the lease and is to say so again, of itself or of its new rank.
+    pub fn must_renew(&self, rank: Rank, now: Time) -> bool {
+        matches!(self.state, State::Leading { rank: said, renewed, .. }
+            if now.since(renewed) >= RENEWAL || said != rank)
     }
 
     /// Whether `head` says that this VM fetches in `term`.

@@ -6,7 +6,7 @@ use crate::shared::message::Message;
 
 /// A message and whom it is for; sent once the list of members is loaded, which tells their
 /// queues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Letter {
     /// Whom it is for.
     pub to: Recipient,

@@ -9,7 +9,7 @@ use crate::consul::dropped::Dropped;
 use crate::consul::error::{ErrorKind, QueryError};
 use crate::discovery::doubt::Doubt;
 use crate::discovery::guard::Resolution;
-use crate::model::snapshot::Change;
+use crate::model::snapshot::{Change, Snapshot};
 use crate::shared::CodecError;
 use crate::shared::head::Term;
 
@@ -39,6 +39,17 @@ pub enum Notice {
         /// How many there are now.
         endpoints: usize,
     },
+    /// The services of the catalog are published. Counted, shown and logged.
+    Listed {
+        /// How many are new.
+        added: usize,
+        /// How many have gone.
+        removed: usize,
+        /// How many there are now.
+        services: usize,
+        /// How many are wanted and not served: they are too many, or their names fit no host.
+        left_out: u32,
+    },
     /// Other instances than before are left out of the answer. Logged.
     Dropped(Dropped),
     /// How long ago Consul last confirmed the endpoints, and how many there are. Shown.
@@ -58,6 +69,20 @@ pub enum Notice {
 }
 
 impl Notice {
+    /// What is told of a snapshot that is published in the place of `old`.
+    pub fn published(new: &Snapshot, old: Option<&Snapshot>) -> Self {
+        let change = new.since(old.unwrap_or(&Snapshot::default()));
+        match new.services() {
+            Some(services) => Self::Listed {
+                added: change.added,
+                removed: change.removed,
+                services: new.len(),
+                left_out: services.left_out(),
+            },
+            None => Self::Published { change, endpoints: new.len() },
+        }
+    }
+
     /// How loudly it is logged; `None` for what is only counted or shown.
     pub const fn level(&self) -> Option<Level> {
         match self {
@@ -66,6 +91,8 @@ impl Notice {
                 Some(Level::Info)
             }
             Self::Resolved(Resolution::Confirmed) => Some(Level::Info),
+            Self::Listed { left_out: 1.., .. } => Some(Level::Warn),
+            Self::Listed { .. } => Some(Level::Info),
             // An instance that is out of service is no reason to worry.
             Self::Dropped(dropped) if dropped.total() + dropped.denied.count == 0 => {
                 Some(Level::Info)
@@ -105,14 +132,23 @@ impl fmt::Display for Notice {
                 }
                 f.write_str(")")
             }
+            Self::Listed { added, removed, services, left_out } => {
+                write!(f, "{services} services ({added} added, {removed} removed)")?;
+                match left_out {
+                    0 => Ok(()),
+                    _ => write!(
+                        f,
+                        "; {left_out} are left out: beyond max_services, or named as no host can be"
+                    ),
+                }
+            }
             Self::Dropped(dropped) => write!(f, "left out of the answer: {dropped}"),
             Self::Age { age, endpoints } => {
                 write!(f, "{endpoints} endpoints, confirmed {} ms ago", age.as_millis())
             }
-            Self::Doubted(doubt) => write!(
-                f,
-                "{doubt}: the endpoints stay as they are until a fresh, consistent read confirms it"
-            ),
+            Self::Doubted(doubt) => {
+                write!(f, "{doubt}: this is not used until a fresh, consistent read confirms it")
+            }
             Self::Resolved(Resolution::Refuted) => f.write_str(
                 "a fresh, consistent read lists more instances than the answer that was doubted, \
                  and is used",

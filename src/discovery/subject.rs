@@ -1,6 +1,6 @@
 //! What a tracker is to find out.
 
-use crate::config::{Config, ShrinkGuard, Source};
+use crate::config::{Config, Discover, Service, ShrinkGuard, Source};
 use crate::consul::query::Query;
 use crate::discovery::circuit::Datacenter;
 
@@ -13,13 +13,27 @@ pub struct Subject {
     pub guard: ShrinkGuard,
     /// Whose servers answer it.
     pub datacenter: Datacenter,
+    /// Whether a client has named it, so that it has to show first that it is there.
+    pub on_trial: bool,
 }
 
 impl Subject {
     /// What a configuration says of a source.
     pub fn new(config: &Config, source: Source<'_>) -> Self {
-        let query = Query::new(config, source.service, source.datacenter);
-        let datacenter = source.datacenter.map(Into::into);
-        Self { query, guard: source.service.shrink_guard, datacenter }
+        Self::of(config, source.service, source.datacenter)
+    }
+
+    /// What a configuration says of a service in a datacenter; none is the agent's own.
+    pub fn of(config: &Config, service: &Service, datacenter: Option<&str>) -> Self {
+        let query = Query::new(config, service, datacenter);
+        let datacenter = datacenter.map(Into::into);
+        Self { query, guard: service.shrink_guard, datacenter, on_trial: false }
+    }
+
+    /// What a configuration says of the catalog.
+    pub fn catalog(config: &Config, discover: &Discover) -> Self {
+        let datacenter = config.consul.datacenter.as_deref().map(Into::into);
+        let guard = ShrinkGuard::default();
+        Self { query: Query::catalog(config, discover), guard, datacenter, on_trial: false }
     }
 }

@@ -69,7 +69,7 @@ mod tests {
         let mut suspicion = Suspicion::new(ME);
         suspicion.on_head(Some(&idle(OTHER)));
         let letter = Letter { to: Recipient::One(OTHER), message: Message::Suspicion(KEY) };
-        assert_eq!(suspicion.poll_letter(KEY, Time::ZERO), Some(letter));
+        assert_eq!(suspicion.poll_letter(KEY, Time::ZERO), Some(letter.clone()));
         assert_eq!(suspicion.poll_letter(KEY, Time::ZERO + INTERVAL / 2), None);
         assert_eq!(suspicion.poll_letter(KEY, Time::ZERO + INTERVAL), Some(letter));
     }

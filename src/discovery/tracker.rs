@@ -20,6 +20,7 @@ use crate::discovery::publication::{Next, Publication, obsolete};
 use crate::discovery::scope::Scope;
 use crate::discovery::subject::Subject;
 use crate::discovery::suspicion::Suspicion;
+use crate::discovery::tracker::step::{Look, Write};
 use crate::discovery::watch::Watch;
 use crate::model::service::{QueryKey, SourceId};
 use crate::model::snapshot::Snapshot;
@@ -27,9 +28,11 @@ use crate::shared::head::{Head, Rank, Term};
 use crate::shared::key::{Cas, Key, VmId};
 use crate::shared::message::Message;
 use crate::shared::record::{Record, Version};
+use crate::time::Time;
 
 mod asking;
 mod retirement;
+mod step;
 
 /// One source, as one VM sees it.
 #[derive(Debug)]
@@ -38,6 +41,7 @@ pub struct Tracker {
     me: VmId,
     query: Query,
     datacenter: Datacenter,
+    on_trial: bool,
     lease: Lease,
     watch: Watch,
     /// Why the head was asked for.
@@ -54,30 +58,6 @@ pub struct Tracker {
     told_age_of: Option<Cas>,
 }
 
-/// One at a time: all that follows from an event is carried out before the next event.
-#[derive(Debug, Clone, Copy)]
-enum Look {
-    /// For a request that cannot be routed yet, or because this VM was woken.
-    Peek,
-    /// For the lease, too.
-    Check { rank: Rank },
-    /// To point it to the record that was just written.
-    Commit,
-    /// To give the lease away.
-    Leave,
-    /// To give it away, and leave nothing behind that takes room.
-    Retire,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Write {
-    Claim { vacancy: Vacancy },
-    Renewal,
-    Commit { before: Option<Version> },
-    Leave,
-    Retire { before: Option<Version> },
-}
-
 impl Tracker {
     /// Starts with nothing known.
     pub fn new(me: VmId, source: SourceId, subject: Subject, consul: &Consul) -> Self {
@@ -86,6 +66,7 @@ impl Tracker {
             me,
             query: subject.query,
             datacenter: subject.datacenter,
+            on_trial: subject.on_trial,
             lease: Lease::new(me),
             watch: Watch::new(consul.wait, consul.resync, subject.guard),
             look: Look::Peek,
@@ -122,6 +103,11 @@ impl Tracker {
     /// The version and the snapshot that are installed here.
     pub const fn installed(&self) -> Option<&Record> {
         self.installed.as_ref()
+    }
+
+    /// Whether this VM fetches, and is to say so again.
+    pub fn must_renew(&self, rank: Rank, now: Time) -> bool {
+        self.lease.must_renew(rank, now)
     }
 
     /// Looks after the lease, the watch and the published snapshot.
@@ -299,11 +285,10 @@ impl Tracker {
             scope.store(Key::Record(self.key(), version), Vec::new(), Expect::Anything);
         }
         let old = self.installed.as_ref().map(|old| &old.snapshot);
-        let change = record.snapshot.since(old.unwrap_or(&Snapshot::default()));
-        let endpoints = record.snapshot.len();
+        let notice = Notice::published(&record.snapshot, old);
         self.install(record, scope);
         self.watch.on_applied(scope.now);
-        self.notice(Notice::Published { change, endpoints }, scope);
+        self.notice(notice, scope);
         let message = Message::News(self.key());
         scope.send(Letter { to: Recipient::Everyone, message });
         self.ask_if_due(scope);

@@ -288,7 +288,7 @@ impl Watch {
         }
         let went_back = asking.floor.is_some_and(|floor| answer.index < floor);
         self.too_old = answer.is_too_old && asking.ask.freshness == Freshness::AsConfigured;
-        if went_back || self.too_old {
+        if went_back || (self.too_old && current.is_some()) {
             self.index = self.index.filter(|_| !went_back);
             // Paced like an answer without a change: an index that always goes back must not
             // make a hot loop.
@@ -297,7 +297,7 @@ impl Watch {
             return Outcome::Reread;
         }
         match self.guard.judge(answer, self.listed, current, now, rng) {
-            Judgement::Used(answer) => self.take_up(answer, Some(asking), current, now, rng),
+            Judgement::Used(answer) => self.take_up(*answer, Some(asking), current, now, rng),
             Judgement::Doubted(doubt) => {
                 self.state = State::Idle { due: now };
                 Outcome::Doubted(doubt)
@@ -350,8 +350,9 @@ impl Watch {
             return Outcome::Changed(snapshot);
         }
         (self.index, self.listed) = (Some(answer.index), listed);
-        // A plain read is no sign of a hot loop, and no sign that there is none.
-        let due = match asking.filter(|asking| asking.blocks) {
+        // A plain read is no sign of a hot loop, and no sign that there is none; but one that refutes.
+        let is_paced = |asking: &Asking| asking.blocks || self.guard.has_refuted();
+        let due = match asking.filter(is_paced) {
             None => now,
             Some(Asking { asked, .. }) => {
                 let held = now.since(asked) >= self.held;

@@ -3,4 +3,5 @@
 pub mod arena;
 pub mod endpoint;
 pub mod service;
+pub mod services;
 pub mod snapshot;

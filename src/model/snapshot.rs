@@ -1,14 +1,17 @@
-//! All endpoints of one service at one moment.
+//! What Consul has said of one source at one moment.
 
 use crate::model::endpoint::Endpoint;
+use crate::model::services::Services;
 
-/// All endpoints of one service at one moment: sorted by address, no address twice.
+/// What Consul has said of one source at one moment: the endpoints of a service, sorted by
+/// address, no address twice; or the services of a catalog.
 ///
 /// Two answers of Consul that mean the same are equal here, whatever their order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
     endpoints: Vec<Endpoint>,
     registered: Option<u32>,
+    services: Option<Services>,
 }
 
 impl Snapshot {
@@ -19,7 +22,17 @@ impl Snapshot {
                 .cmp(&(&b.address, a.weight, &b.version, &b.zone))
         });
         endpoints.dedup_by(|later, earlier| later.address == earlier.address);
-        Self { endpoints, registered: None }
+        Self { endpoints, registered: None, services: None }
+    }
+
+    /// The services of a catalog.
+    pub const fn of_services(services: Services) -> Self {
+        Self { endpoints: Vec::new(), registered: None, services: Some(services) }
+    }
+
+    /// The services, where it is one of a catalog.
+    pub const fn services(&self) -> Option<&Services> {
+        self.services.as_ref()
     }
 
     /// The same, of so many addresses that are registered, healthy or not.
@@ -39,18 +52,23 @@ impl Snapshot {
         self.registered
     }
 
-    /// How many there are.
+    /// How many endpoints there are, or services.
     pub fn len(&self) -> usize {
-        self.endpoints.len()
+        self.services.as_ref().map_or(self.endpoints.len(), |services| services.names().len())
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.endpoints.is_empty()
+        self.len() == 0
     }
 
     /// What has changed since `earlier`.
     pub fn since(&self, earlier: &Self) -> Change {
+        if let Some(services) = &self.services {
+            let none = Services::default();
+            let (added, removed) = services.since(earlier.services.as_ref().unwrap_or(&none));
+            return Change { added, removed, ..Change::default() };
+        }
         let (mut old, mut new) =
             (earlier.endpoints.iter().peekable(), self.endpoints.iter().peekable());
         let is_recounted = earlier.registered != self.registered;
@@ -82,7 +100,7 @@ impl Snapshot {
     }
 }
 
-/// How two snapshots of one service differ, in endpoints.
+/// How two snapshots of one source differ, in endpoints or services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Change {
     /// In the later one only.
@@ -128,6 +146,21 @@ mod tests {
         let all = Change { added: 3, ..Change::default() };
         assert_eq!(old.since(&Snapshot::default()), all);
         assert_eq!(old.since(&old), Change::default());
+    }
+
+    #[test]
+    fn the_services_of_a_catalog_are_counted_like_endpoints() {
+        let catalog = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).into()).collect();
+            Snapshot::of_services(Services::new(names))
+        };
+        let (old, new) = (catalog(&["a", "b"]), catalog(&["b", "c", "d"]));
+        assert_eq!((new.len(), new.is_empty(), catalog(&[]).is_empty()), (3, false, true));
+        let change = Change { added: 2, removed: 1, ..Change::default() };
+        assert_eq!(new.since(&old), change);
+        let all = Change { added: 3, ..Change::default() };
+        assert_eq!(new.since(&Snapshot::default()), all);
+        assert!(new.endpoints().is_empty() && new.services() == new.clone().services());
     }
 
     #[test]

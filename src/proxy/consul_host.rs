@@ -22,6 +22,7 @@ use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::clock::Start;
 use crate::proxy::host::{self, CalloutId, CalloutRefused, Headers};
 use crate::proxy::metrics::Metrics;
+use crate::router::change::Addition;
 use crate::router::event::RouteEvent;
 use crate::shared::key::{Cas, Key};
 use crate::shared::members::QueueId;
@@ -147,8 +148,8 @@ fn source_ids() -> impl Iterator<Item = SourceId> {
 fn name(source: Source<'_>) -> String {
     let name = &source.service.name;
     match source.datacenter.filter(|_| source.service.datacenters.len() > 1) {
-        Some(datacenter) => format!("{name} in {datacenter}"),
-        None => name.clone(),
+        Some(datacenter) => format!("service {name} in {datacenter}"),
+        None => format!("service {name}"),
     }
 }
 
@@ -221,7 +222,7 @@ impl Host for ConsulHost {
             );
         }
         if let (Some(level), Some(name)) = (notice.level(), self.sources.get(source)) {
-            log::log!(level, "service {name}: {notice}");
+            log::log!(level, "{name}: {notice}");
         }
     }
 
@@ -238,6 +239,33 @@ impl Host for ConsulHost {
             }
             _ => {}
         }
+    }
+
+    fn on_added(&mut self, added: &Addition, sources: &[SourceId]) {
+        log::debug!("service {}: found", added.name);
+        self.services.insert(added.service, added.name.clone());
+        self.metrics.on_added(added, sources);
+        for (source, place) in sources.iter().zip(&added.places) {
+            // One that another service uses too keeps its name.
+            if self.sources.get(*source).is_none() {
+                self.sources.insert(*source, format!("service {}{place}", added.name));
+            }
+        }
+    }
+
+    fn on_removed(&mut self, service: ServiceId, sources: &[SourceId]) {
+        if let Some(name) = self.services.remove(service) {
+            log::debug!("service {name}: gone");
+        }
+        self.metrics.on_removed(service, sources);
+        for source in sources {
+            self.sources.remove(*source);
+        }
+    }
+
+    fn on_catalog(&mut self, source: SourceId) {
+        self.sources.insert(source, "catalog".to_owned());
+        self.metrics.on_catalog(source);
     }
 
     /// Only notes it: [`Core`](crate::proxy::core::Core) sets the timer, which waiting

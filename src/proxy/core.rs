@@ -20,6 +20,7 @@ use crate::request::{Manner, Verdict};
 use crate::rng::Rng;
 use crate::router::Router;
 use crate::router::answer::{Attempt, Lesson};
+use crate::router::ask::Ask;
 use crate::router::decision::Forward;
 use crate::router::reply::Reply;
 use crate::router::wants::Wants;
@@ -64,7 +65,7 @@ impl Core {
                 by_headers: matches!(config.handoff, Handoff::Headers { .. }),
             },
             warmup_timeout: config.warmup_timeout,
-            waiting: Waiting::default(),
+            waiting: Waiting::new(config.dns_names.as_ref().map_or(0, |names| names.max_waiting)),
             unseen: Unseen::default(),
             period: agent.tick_period(),
             agent,
@@ -129,7 +130,21 @@ impl Core {
         #[cfg(feature = "trap")]
         crate::proxy::trap::on_request();
         let mut stream = self.stream();
-        let service = self.manner.find(&self.router, &mut stream);
+        let mut service = self.manner.find(&self.router, &mut stream);
+        if service.is_none() {
+            match self.manner.ask(&mut self.router, &mut stream) {
+                Ask::New(found) => {
+                    // Others are to hear of it at once, and one of them may know it.
+                    driver::settle(&mut self.agent, &mut self.router, &mut self.host);
+                    service = Some(found);
+                }
+                Ask::Refused(reply) => {
+                    self.reply(&reply);
+                    return Step::Stop(None);
+                }
+                Ask::Nothing => {}
+            }
+        }
         let mut verdict = self.manner.handle(&mut self.router, service, &mut stream);
         if let Verdict::Wait(service, _) = verdict {
             // Another VM may have resolved it already, above all where this one has just
@@ -214,13 +229,15 @@ impl Core {
     }
 
     fn wait(&mut self, context: u32, service: ServiceId, reply: Rc<Reply>) -> Step {
-        if self.warmup_timeout.is_zero() || !self.waiting.has_room() {
+        let is_named = self.router.is_named(service);
+        if self.warmup_timeout.is_zero() || !self.waiting.has_room(is_named) {
             self.reply(&reply);
             return Step::Stop(None);
         }
         let slot = ForwardSlot::default();
         let deadline = self.host.now() + self.warmup_timeout;
-        self.waiting.add(context, Waiter { service, deadline, reply, slot: Rc::clone(&slot) });
+        self.waiting
+            .add(context, Waiter { service, is_named, deadline, reply, slot: Rc::clone(&slot) });
         self.set_timer();
         Step::Stop(Some(slot))
     }
@@ -233,7 +250,7 @@ impl Core {
             let router = &self.router;
             let due = self
                 .waiting
-                .take_due(|waiter| router.is_resolved(waiter.service) || now >= waiter.deadline);
+                .take_due(|waiter| !router.is_awaited(waiter.service) || now >= waiter.deadline);
             for (context, waiter) in due {
                 if host::enter(context) {
                     self.release_one(waiter);
@@ -258,6 +275,9 @@ impl Core {
     }
 
     fn release_one(&mut self, waiter: Waiter) {
+        if !self.router.has(waiter.service) {
+            return self.reply(&waiter.reply);
+        }
         let service = Some(waiter.service);
         let mut stream = self.stream();
         match self.manner.handle(&mut self.router, service, &mut stream) {

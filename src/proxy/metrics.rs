@@ -6,6 +6,7 @@
 
 use core::cell::Cell;
 use core::time::Duration;
+use std::rc::Rc;
 
 use crate::balance::outlier::transition::Transition;
 use crate::balance::pool::PoolEvent;
@@ -17,7 +18,9 @@ use crate::discovery::guard::Resolution;
 use crate::discovery::notice::Notice;
 use crate::model::arena::Beside;
 use crate::model::service::{ServiceId, SourceId};
+use crate::proxy::found_metrics::FoundMetrics;
 use crate::proxy::host::{self, MetricId};
+use crate::router::change::Addition;
 use crate::router::decision::Forward;
 use crate::router::event::RouteEvent;
 use crate::router::reply::ReplyReason;
@@ -30,8 +33,9 @@ pub(super) struct Metrics {
     breaker: Option<MetricId>,
     breaker_opens: Option<MetricId>,
     replies: Vec<(ReplyReason, Option<MetricId>)>,
-    services: Beside<ServiceId, ServiceMetrics>,
-    sources: Beside<SourceId, SourceMetrics>,
+    services: Beside<ServiceId, Rc<ServiceMetrics>>,
+    sources: Beside<SourceId, Rc<SourceMetrics>>,
+    found: FoundMetrics,
 }
 
 /// A counter of what happens at requests. It counts in the VM's own memory, and adds that to
@@ -58,7 +62,7 @@ impl Tally {
 
 /// What happens to the requests of one service, over all of its datacenters.
 #[derive(Debug)]
-struct ServiceMetrics {
+pub(super) struct ServiceMetrics {
     picks: Tally,
     failures: Tally,
     withheld_retries: Tally,
@@ -73,7 +77,7 @@ struct ServiceMetrics {
 
 /// What discovery tells of one source.
 #[derive(Debug)]
-struct SourceMetrics {
+pub(super) struct SourceMetrics {
     updates: Option<MetricId>,
     endpoints: Option<MetricId>,
     /// Instances of the last answer whose registrations somebody should mend.
@@ -97,8 +101,11 @@ impl Metrics {
             let name = format!("consul_resolver.local_replies.{}", reason.label());
             (reason, host::define_counter(&name))
         };
-        let services = config.services.iter().map(|s| ServiceMetrics::define(&s.name));
-        let sources = config.sources().map(SourceMetrics::define);
+        let services = config
+            .services
+            .iter()
+            .map(|s| Rc::new(ServiceMetrics::define(&service_prefix(&s.name))));
+        let sources = config.sources().map(|s| Rc::new(SourceMetrics::define(&source_prefix(s))));
         Self {
             calls_ok: call("ok"),
             calls_failed: ErrorKind::ALL.iter().map(|&kind| (kind, call(kind.label()))).collect(),
@@ -107,6 +114,7 @@ impl Metrics {
             replies: ReplyReason::ALL.iter().map(|&reason| reply(reason)).collect(),
             services: (0..=u16::MAX).map(ServiceId::nth).zip(services).collect(),
             sources: (0..=u16::MAX).map(SourceId::nth).zip(sources).collect(),
+            found: FoundMetrics::default(),
         }
     }
 
@@ -163,6 +171,15 @@ impl Metrics {
 
     /// Counts and shows what discovery tells.
     pub(super) fn on_notice(&self, source: SourceId, notice: &Notice) {
+        match notice {
+            Notice::Called(Ok(())) => host::add(self.calls_ok, 1),
+            Notice::Called(Err(kind)) => {
+                let metric = self.calls_failed.iter().find(|(counted, _)| counted == kind);
+                host::add(metric.and_then(|(_, metric)| *metric), 1);
+            }
+            _ => {}
+        }
+        // What clients ask for by name has no metrics of its own.
         let Some(metrics) = self.sources.get(source) else {
             return;
         };
@@ -185,21 +202,22 @@ impl Metrics {
                 host::add(metrics.refuted, (*resolution == Resolution::Refuted).into());
                 host::record(metrics.held, 0);
             }
-            Notice::Called(Ok(())) => host::add(self.calls_ok, 1),
-            Notice::Called(Err(kind)) => {
-                let metric = self.calls_failed.iter().find(|(counted, _)| counted == kind);
-                host::add(metric.and_then(|(_, metric)| *metric), 1);
-            }
             Notice::Published { endpoints, .. } => {
                 host::add(metrics.updates, 1);
                 metrics.show(Duration::ZERO, *endpoints);
+            }
+            Notice::Listed { services, left_out, .. } => {
+                host::add(metrics.updates, 1);
+                metrics.show(Duration::ZERO, *services);
+                host::record(metrics.faulty, (*left_out).into());
             }
             Notice::Dropped(dropped) => metrics.record_left_out(*dropped),
             Notice::Age { age, endpoints } => {
                 host::record(metrics.fetchers, 1);
                 metrics.show(*age, *endpoints);
             }
-            Notice::Deposed
+            Notice::Called(_)
+            | Notice::Deposed
             | Notice::FetcherLost
             | Notice::Failing(_)
             | Notice::Recovered(_)
@@ -207,19 +225,73 @@ impl Metrics {
         }
     }
 
+    /// Defines the metrics of a service that was found, or takes those that it had before.
+    pub(super) fn on_added(&mut self, added: &Addition, sources: &[SourceId]) {
+        let Self { services, sources: of_sources, found, .. } = self;
+        let (of_service, of_each) = found.of(added, sources.len());
+        services.insert(added.service, of_service);
+        for (source, metrics) in sources.iter().zip(of_each) {
+            if of_sources.get(*source).is_none() {
+                of_sources.insert(*source, metrics);
+            }
+        }
+    }
+
+    /// Counts for a service no more.
+    pub(super) fn on_removed(&mut self, service: ServiceId, sources: &[SourceId]) {
+        if let Some(metrics) = self.services.remove(service) {
+            metrics.flush();
+        }
+        for source in sources {
+            if let Some(metrics) = self.sources.remove(*source) {
+                metrics.show(Duration::ZERO, 0);
+            }
+        }
+    }
+
+    /// Defines what is shown of the catalog.
+    pub(super) fn on_catalog(&mut self, source: SourceId) {
+        let metrics = SourceMetrics {
+            updates: host::define_counter("consul_resolver.catalog.updates"),
+            endpoints: host::define_gauge("consul_resolver.catalog.services"),
+            faulty: host::define_gauge("consul_resolver.catalog.left_out"),
+            denied: None,
+            age: host::define_gauge("consul_resolver.catalog.snapshot_age_ms"),
+            fetchers: host::define_gauge("consul_resolver.catalog.fetchers"),
+            doubted: host::define_counter("consul_resolver.catalog.doubted_answers"),
+            refuted: host::define_counter("consul_resolver.catalog.refuted_answers"),
+            held: host::define_gauge("consul_resolver.catalog.held_answers"),
+        };
+        self.sources.insert(source, Rc::new(metrics));
+    }
+
     /// Adds to Envoy's counters what was counted here.
     pub(super) fn flush(&self) {
         for metrics in self.services.values() {
-            for tally in [&metrics.picks, &metrics.failures, &metrics.withheld_retries] {
-                tally.flush();
-            }
+            metrics.flush();
         }
     }
 }
 
+/// How the names of a service's metrics begin.
+pub(super) fn service_prefix(service: &str) -> String {
+    format!("consul_resolver.service.{service}")
+}
+
+/// How those of a source begin: by the service's name and, where it has several datacenters, that
+/// of the datacenter.
+fn source_prefix(source: Source<'_>) -> String {
+    let service = service_prefix(&source.service.name);
+    match source.datacenter.filter(|_| source.service.datacenters.len() > 1) {
+        Some(datacenter) => format!("{service}.datacenter.{datacenter}"),
+        None => service,
+    }
+}
+
 impl ServiceMetrics {
-    fn define(service: &str) -> Self {
-        let name = |what: &str| format!("consul_resolver.service.{service}.{what}");
+    /// Defines them under names that begin so.
+    pub(super) fn define(prefix: &str) -> Self {
+        let name = |what: &str| format!("{prefix}.{what}");
         Self {
             picks: Tally::define(&name("picks")),
             failures: Tally::define(&name("failures")),
@@ -231,16 +303,18 @@ impl ServiceMetrics {
             fallbacks: host::define_counter(&name("fallbacks")),
         }
     }
+
+    fn flush(&self) {
+        for tally in [&self.picks, &self.failures, &self.withheld_retries] {
+            tally.flush();
+        }
+    }
 }
 
 impl SourceMetrics {
-    /// Defines them under the service's name and, where it has several datacenters, that of
-    /// the datacenter.
-    fn define(source: Source<'_>) -> Self {
-        let service = &source.service.name;
-        let datacenter = source.datacenter.filter(|_| source.service.datacenters.len() > 1);
-        let place = datacenter.map_or_else(String::new, |dc| format!("datacenter.{dc}."));
-        let name = |what: &str| format!("consul_resolver.service.{service}.{place}{what}");
+    /// Defines them under names that begin so.
+    pub(super) fn define(prefix: &str) -> Self {
+        let name = |what: &str| format!("{prefix}.{what}");
         Self {
             updates: host::define_counter(&name("updates")),
             endpoints: host::define_gauge(&name("endpoints")),

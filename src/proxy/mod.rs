@@ -7,6 +7,7 @@ mod clock;
 mod consul_host;
 mod core;
 mod filter;
+mod found_metrics;
 mod host;
 mod metrics;
 mod root;

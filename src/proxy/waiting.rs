@@ -20,6 +20,8 @@ pub(super) type ForwardSlot = Rc<Cell<Option<Forward>>>;
 pub(super) struct Waiter {
     /// What it waits for.
     pub(super) service: ServiceId,
+    /// Whether that is a name that a client has sent.
+    pub(super) is_named: bool,
     /// Until when.
     pub(super) deadline: Time,
     /// What it is answered then.
@@ -29,32 +31,46 @@ pub(super) struct Waiter {
 }
 
 /// All paused requests of one root context, by the HTTP context that is paused.
-#[derive(Default)]
-pub(super) struct Waiting(HashMap<u32, Waiter>);
+pub(super) struct Waiting {
+    waiters: HashMap<u32, Waiter>,
+    /// How many of them wait for names that clients have sent, and may at most.
+    named: usize,
+    most_named: usize,
+}
 
 impl Waiting {
+    /// Nobody waits yet; of those that will, so many may wait for names that clients have sent.
+    pub(super) fn new(most_named: u32) -> Self {
+        Self { waiters: HashMap::new(), named: 0, most_named: most_named as usize }
+    }
+
     /// Whether another request may wait.
-    pub(super) fn has_room(&self) -> bool {
-        self.0.len() < MOST
+    pub(super) fn has_room(&self, is_named: bool) -> bool {
+        self.waiters.len() < MOST && (!is_named || self.named < self.most_named)
     }
 
     /// Lets a request wait.
     pub(super) fn add(&mut self, context: u32, waiter: Waiter) {
-        self.0.insert(context, waiter);
+        self.named += usize::from(waiter.is_named);
+        self.waiters.insert(context, waiter);
     }
 
     /// Forgets a request that has ended by itself.
     pub(super) fn remove(&mut self, context: u32) {
-        self.0.remove(&context);
+        if let Some(waiter) = self.waiters.remove(&context) {
+            self.named -= usize::from(waiter.is_named);
+        }
     }
 
     /// Whether nobody waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.waiters.is_empty()
     }
 
     /// Takes out those that need not wait any longer.
     pub(super) fn take_due(&mut self, is_due: impl Fn(&Waiter) -> bool) -> Vec<(u32, Waiter)> {
-        self.0.extract_if(|_, waiter| is_due(waiter)).collect()
+        let due: Vec<_> = self.waiters.extract_if(|_, waiter| is_due(waiter)).collect();
+        self.named -= due.iter().filter(|(_, waiter)| waiter.is_named).count();
+        due
     }
 }

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use crate::model::service::ServiceId;
 use crate::router::Router;
+use crate::router::ask::Ask;
 use crate::router::decision::{Decision, Forward};
 use crate::router::handoff::{HANDOFF_HEADERS, MOST_RETRIES, Preparation};
 use crate::router::reply::Reply;
@@ -73,6 +74,20 @@ impl Manner {
         }
         let authority = if router.needs_authority() { stream.authority() } else { None };
         router.service_by_host(authority.as_deref())
+    }
+
+    /// Takes in the name of a request that no service was [found](Self::find) for, if names are
+    /// resolved.
+    pub fn ask(self, router: &mut Router, stream: &mut impl Stream) -> Ask {
+        if !router.takes_names() {
+            return Ask::Nothing;
+        }
+        // Where the route names a service, a client's host has no say, whether or not that is known.
+        if self.route_metadata && stream.route_service().is_some() {
+            return Ask::Nothing;
+        }
+        let authority = stream.authority();
+        router.ask(authority.as_deref())
     }
 
     /// Picks an endpoint of `service` and hands it over. What a client has put into the
@@ -270,6 +285,19 @@ mod tests {
         assert_eq!(find(Some("api"), "web.test"), Some(ServiceId::nth(1)));
         assert_eq!(find(None, "web.test"), Some(ServiceId::nth(0)));
         assert_eq!(find(Some("unknown"), "web.test"), None);
+    }
+
+    #[test]
+    fn a_clients_host_has_no_say_where_the_route_names_a_service() {
+        let names = r#","dns_names":{"domain":"consul"}"#;
+        let mut bench = Bench::new(r#"[{"name":"web"}]"#, names, false, true);
+        let mut ask = |route_service| {
+            let mut stream = Counted { route_service, ..Counted::to("admin.service.consul") };
+            bench.manner.ask(&mut bench.router, &mut stream)
+        };
+        assert!(matches!(ask(Some("gone")), Ask::Nothing));
+        let Ask::New(id) = ask(None) else { panic!("it is a name") };
+        assert!(matches!(ask(None), Ask::New(again) if again == id), "it is taken in once");
     }
 
     /// A service that is configured so beside its name, with these attempts.

@@ -32,6 +32,11 @@ impl Fallback {
         Self::Ready { snapshot: Snapshot::new(endpoints), warmup_timeout, due: None }
     }
 
+    /// Whether it is in use.
+    pub(super) const fn is_in_use(&self) -> bool {
+        matches!(self, Self::InUse)
+    }
+
     /// Learns that Consul has answered; tells whether the fallback was in use until now.
     pub(super) fn on_resolved(&mut self) -> bool {
         matches!(core::mem::replace(self, Self::Over), Self::InUse)

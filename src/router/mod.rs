@@ -14,6 +14,8 @@ use crate::model::snapshot::Snapshot;
 use crate::rng::Rng;
 use crate::router::decision::Decision;
 use crate::router::event::RouteEvent;
+use crate::router::found::Found;
+use crate::router::host_name::HostName;
 use crate::router::hosts::Hosts;
 use crate::router::lower_case::LowerCase;
 use crate::router::reply::Reply;
@@ -23,10 +25,15 @@ use crate::router::workshop::Workshop;
 use crate::time::Time;
 
 pub mod answer;
+pub mod ask;
+mod catalog;
+pub mod change;
 mod confirmation;
 pub mod decision;
+mod demand;
 pub mod event;
 mod fallback;
+mod found;
 pub mod handoff;
 mod host_name;
 mod hosts;
@@ -52,6 +59,8 @@ pub struct Router {
     /// Whom a source has endpoints for.
     users: Beside<SourceId, Vec<User>>,
     workshop: Workshop,
+    /// Services that are found while it is at work; none where all are configured.
+    found: Option<Box<Found>>,
     /// The answer to requests of no service; none where they go on untouched.
     unknown_service: Option<Rc<Reply>>,
     /// The moment of the latest tick or install. Picks and answers that need it no more exactly
@@ -76,6 +85,7 @@ impl Router {
             routes: Arena::new(),
             users: Beside::new(),
             workshop: Workshop::new(config, rng.split()),
+            found: Found::new(config),
             unknown_service: match config.unmatched {
                 Unmatched::Pass => None,
                 Unmatched::Reject => Some(Rc::new(Reply::unknown_service())),
@@ -137,7 +147,14 @@ impl Router {
         for user in self.users.get(source).into_iter().flatten() {
             if let Some(route) = self.routes.get_mut(user.service) {
                 route.install(user.preference, snapshot, now);
+                let demand = self.found.as_mut().and_then(|found| found.demand.as_mut());
+                if let Some(demand) = demand {
+                    demand.on_resolved(user.service, !snapshot.is_empty(), now);
+                }
             }
+        }
+        if snapshot.services().is_some() {
+            self.on_catalog(source, snapshot, now);
         }
     }
 
@@ -154,6 +171,7 @@ impl Router {
     /// them since the last tick.
     pub fn on_tick(&mut self, now: Time, mut on_event: impl FnMut(ServiceId, RouteEvent)) {
         self.now = now;
+        self.remove_gone(now);
         for (id, route) in self.routes.iter_mut() {
             for event in route.on_tick(now) {
                 on_event(id, event);
@@ -165,6 +183,11 @@ impl Router {
     /// none in any datacenter.
     pub fn is_resolved(&self, service: ServiceId) -> bool {
         self.pool(service).is_some_and(Pool::is_resolved)
+    }
+
+    /// Whether the service is here, and its requests cannot be decided yet.
+    pub fn is_awaited(&self, service: ServiceId) -> bool {
+        self.has(service) && !self.is_resolved(service)
     }
 
     /// The endpoints of a service; 0 before it is resolved.
@@ -200,24 +223,29 @@ impl Router {
     /// Whether [`Router::service_by_host`] looks at the authority at all. If not, the
     /// host call that reads it can be saved.
     pub fn needs_authority(&self) -> bool {
-        self.hosts.needs_authority()
+        self.found.is_some() || self.hosts.needs_authority()
     }
 
     /// The service that serves a request's `:authority`, as it came from the client.
     ///
     /// Port, upper case and one trailing dot make no difference. A host that is configured
     /// itself comes before suffixes, and a longer suffix before a shorter one. The only
-    /// service, if it has no hosts, serves every request, even without authority. What is
-    /// not a host of at most 255 bytes of UTF-8 belongs to no service.
+    /// service, if it has no hosts, serves every request, even without authority. Services that
+    /// were found come last. What is not a host of at most 255 bytes of UTF-8 belongs to no service.
     pub fn service_by_host(&self, authority: Option<&[u8]>) -> Option<ServiceId> {
-        self.hosts.find(authority)
+        let found = || {
+            let host = HostName::of(authority?)?;
+            self.found.as_ref()?.by_host(host.as_bytes(), self.now)
+        };
+        self.hosts.find(authority).or_else(found)
     }
 
     /// The service of this name, for a route that names it in its metadata. Upper and lower
     /// case are the same, as they are to Consul.
     pub fn service_by_name(&self, name: &[u8]) -> Option<ServiceId> {
         let name = LowerCase::of(name)?;
-        self.names.get(name.as_bytes()).copied()
+        let listed = || self.found.as_ref()?.catalog.by_name(name.as_bytes());
+        self.names.get(name.as_bytes()).copied().or_else(listed)
     }
 
     /// Decides what becomes of a request for `service`; none where it is of no service. `hints`

@@ -26,6 +26,8 @@ pub enum ReplyReason {
     NotResolvedYet,
     /// Consul has not confirmed the service's endpoints for too long.
     StaleEndpoints,
+    /// The name is new, and there are too many, or too many new ones.
+    TooManyNames,
     /// The request is of no configured service, and such are rejected.
     UnknownService,
 }
@@ -54,6 +56,11 @@ impl Reply {
         Self::new(ReplyReason::StaleEndpoints, Some(service))
     }
 
+    /// The answer where no more names are taken in. It does not repeat what the client has sent.
+    pub fn too_many_names() -> Self {
+        Self::new(ReplyReason::TooManyNames, None)
+    }
+
     /// The answer to a request of no service. It does not repeat what the client has sent.
     pub fn unknown_service() -> Self {
         Self::new(ReplyReason::UnknownService, None)
@@ -71,6 +78,7 @@ impl Reply {
                 ReplyReason::UnknownService => &[CONTENT_TYPE],
                 ReplyReason::NoHealthyEndpoints
                 | ReplyReason::NotResolvedYet
+                | ReplyReason::TooManyNames
                 | ReplyReason::StaleEndpoints => &[CONTENT_TYPE, RETRY_AFTER],
             },
         }
@@ -79,10 +87,11 @@ impl Reply {
 
 impl ReplyReason {
     /// All reasons, for a counter of each.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::NoHealthyEndpoints,
         Self::NotResolvedYet,
         Self::StaleEndpoints,
+        Self::TooManyNames,
         Self::UnknownService,
     ];
 
@@ -92,6 +101,7 @@ impl ReplyReason {
             Self::NoHealthyEndpoints => "no_healthy_endpoints",
             Self::NotResolvedYet => "not_resolved_yet",
             Self::StaleEndpoints => "stale_endpoints",
+            Self::TooManyNames => "too_many_names",
             Self::UnknownService => "unknown_service",
         }
     }
@@ -101,13 +111,17 @@ impl ReplyReason {
             Self::NoHealthyEndpoints => "consul_resolver.no_healthy_endpoints",
             Self::NotResolvedYet => "consul_resolver.not_resolved_yet",
             Self::StaleEndpoints => "consul_resolver.stale_endpoints",
+            Self::TooManyNames => "consul_resolver.too_many_names",
             Self::UnknownService => "consul_resolver.unknown_service",
         }
     }
 
     const fn status(self) -> u16 {
         match self {
-            Self::NoHealthyEndpoints | Self::NotResolvedYet | Self::StaleEndpoints => 503,
+            Self::NoHealthyEndpoints
+            | Self::NotResolvedYet
+            | Self::StaleEndpoints
+            | Self::TooManyNames => 503,
             Self::UnknownService => 404,
         }
     }
@@ -142,6 +156,7 @@ mod tests {
         for reply in [
             Reply::no_healthy_endpoints("web"),
             Reply::not_resolved_yet("web"),
+            Reply::too_many_names(),
             Reply::unknown_service(),
         ] {
             assert_eq!(reply.headers.contains(&RETRY_AFTER), reply.status == 503);

@@ -3,6 +3,8 @@
 use core::time::Duration;
 use std::rc::Rc;
 
+use hashbrown::HashSet;
+
 use crate::balance::hints::Hints;
 use crate::balance::pool::Pool;
 use crate::balance::retry_budget::Budget;
@@ -31,6 +33,10 @@ pub(super) struct Route {
     preparation: Preparation,
     confirmation: Confirmation,
     fallback: Fallback,
+    /// The datacenters that Consul has answered for, by their place in the order of preference.
+    answered: HashSet<usize>,
+    /// How many there are.
+    datacenters: usize,
     budget: Option<SharedBudget>,
     no_healthy_endpoints: Rc<Reply>,
     not_resolved_yet: Rc<Reply>,
@@ -55,6 +61,8 @@ impl Route {
             preparation: if service.resolve_names { Preparation::DynamicHost } else { preparation },
             confirmation: Confirmation::new(service.staleness),
             fallback: Fallback::new(&service.fallback, warmup_timeout),
+            answered: HashSet::new(),
+            datacenters: service.datacenters.len().max(1),
             budget: service.retry_budget.map(Budget::new).map(SharedBudget::new),
             no_healthy_endpoints: Rc::new(Reply::no_healthy_endpoints(&service.name)),
             not_resolved_yet: Rc::new(Reply::not_resolved_yet(&service.name)),
@@ -64,10 +72,19 @@ impl Route {
 
     /// Replaces the endpoints of one datacenter.
     pub(super) fn install(&mut self, preference: usize, snapshot: &Snapshot, now: Time) {
-        if self.fallback.on_resolved() {
-            self.pool.forget(Fallback::PREFERENCE);
+        let first = Fallback::PREFERENCE;
+        self.answered.insert(preference);
+        // That one datacenter has nothing says nothing of the others.
+        let has_all = self.answered.len() >= self.datacenters;
+        if (has_all || !snapshot.is_empty()) && self.fallback.on_resolved() {
+            self.pool.forget(first);
+            if preference != first && self.answered.contains(&first) {
+                self.put(first, &Snapshot::default(), now);
+            }
         }
-        self.put(preference, snapshot, now);
+        if preference != first || !self.fallback.is_in_use() {
+            self.put(preference, snapshot, now);
+        }
     }
 
     /// Learns that Consul has confirmed the endpoints of a datacenter so long ago.
@@ -79,6 +96,7 @@ impl Route {
     pub(super) fn on_tick(&mut self, now: Time) -> impl Iterator<Item = RouteEvent> + use<> {
         let fallback = self.fallback.poll_due(now);
         if let Some(snapshot) = &fallback {
+            self.pool.forget(Fallback::PREFERENCE);
             self.put(Fallback::PREFERENCE, snapshot, now);
         }
         self.pool.on_tick(now);
@@ -176,6 +194,26 @@ mod tests {
         assert_eq!(picked(&mut route), ReplyReason::NoHealthyEndpoints.label());
         assert_eq!(route.on_tick(at(60_000)).count(), 0);
         assert_eq!(picked(&mut route), ReplyReason::NoHealthyEndpoints.label());
+    }
+
+    #[test]
+    fn an_empty_datacenter_does_not_end_the_fallback_before_all_have_answered() {
+        let mut route = route(r#", "fallback": ["10.0.0.9:80"], "datacenters": ["dc1", "dc2"]"#);
+        route.on_tick(at(0)).for_each(drop);
+        route.install(1, &Snapshot::default(), at(1_000));
+        route.on_tick(at(2_000)).for_each(drop);
+        assert_eq!(picked(&mut route), "10.0.0.9:80", "dc1 has never answered");
+        let mut other = self::route(r#", "fallback": ["10.0.0.9:80"], "datacenters": ["a", "b"]"#);
+        for route in [&mut route, &mut other] {
+            route.on_tick(at(3_000)).for_each(drop);
+            route.on_tick(at(6_000)).for_each(drop);
+            route.install(0, &Snapshot::default(), at(7_000));
+        }
+        assert_eq!(picked(&mut other), "10.0.0.9:80", "b has never answered");
+        other.install(1, &Snapshot::default(), at(8_000));
+        for route in [&mut route, &mut other] {
+            assert_eq!(picked(route), ReplyReason::NoHealthyEndpoints.label());
+        }
     }
 
     #[test]

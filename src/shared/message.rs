@@ -1,30 +1,37 @@
 //! What one VM tells another through its queue.
 
 use crate::model::service::QueryKey;
-use crate::shared::bytes::{CodecError, Reader};
+use crate::shared::bytes::{CodecError, Reader, push_text};
 
 /// A message; what it is about is said by the key of the query.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// To everyone: a new snapshot is published.
     News(QueryKey),
     /// To the fetcher: a request could not reach an endpoint, so Consul may know better by now.
     Suspicion(QueryKey),
+    /// To the VM that was made first: a request wants what this query asks, by this host.
+    Wanted(QueryKey, Box<str>),
 }
 
 const NEWS: u8 = 1;
 const SUSPICION: u8 = 2;
+const WANTED: u8 = 3;
 
 impl Message {
-    /// Writes the message: 17 bytes.
-    pub fn encode(self) -> Vec<u8> {
+    /// Writes the message: 17 bytes, and those of the host.
+    pub fn encode(&self) -> Vec<u8> {
         let (kind, QueryKey(key)) = match self {
             Self::News(key) => (NEWS, key),
             Self::Suspicion(key) => (SUSPICION, key),
+            Self::Wanted(key, _) => (WANTED, key),
         };
         let mut out = Vec::with_capacity(17);
         out.push(kind);
         out.extend(key.to_le_bytes());
+        if let Self::Wanted(_, host) = self {
+            push_text(&mut out, host);
+        }
         out
     }
 
@@ -33,12 +40,14 @@ impl Message {
         let mut reader = Reader::new(bytes)?;
         let kind = reader.u8()?;
         let key = QueryKey(u128::from_le_bytes(reader.array()?));
+        let message = match kind {
+            NEWS => Self::News(key),
+            SUSPICION => Self::Suspicion(key),
+            WANTED => Self::Wanted(key, reader.text("message.host")?.into()),
+            _ => return Err(CodecError::Invalid { field: "message.kind" }),
+        };
         reader.finish()?;
-        match kind {
-            NEWS => Ok(Self::News(key)),
-            SUSPICION => Ok(Self::Suspicion(key)),
-            _ => Err(CodecError::Invalid { field: "message.kind" }),
-        }
+        Ok(message)
     }
 }
 
@@ -50,7 +59,9 @@ mod tests {
 
     #[test]
     fn a_message_reads_back_as_written() {
-        for message in [Message::News(QueryKey(7)), Message::Suspicion(QueryKey(u128::MAX))] {
+        let wanted = Message::Wanted(QueryKey(1), "web.service.consul".into());
+        for message in [Message::News(QueryKey(7)), Message::Suspicion(QueryKey(u128::MAX)), wanted]
+        {
             assert_eq!(Message::decode(&message.encode()), Ok(message));
         }
     }
@@ -63,7 +74,7 @@ mod tests {
         let longer = [bytes.as_slice(), &[0]].concat();
         assert_eq!(Message::decode(&longer), Err(CodecError::Trailing { bytes: 1 }));
         let mut odd = bytes;
-        odd[0] = 3;
+        odd[0] = 4;
         assert_eq!(Message::decode(&odd), Err(CodecError::Invalid { field: "message.kind" }));
     }
 }

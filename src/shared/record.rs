@@ -2,8 +2,10 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::num::NonZeroU16;
+use std::rc::Rc;
 
 use crate::model::endpoint::{Address, Endpoint};
+use crate::model::services::Services;
 use crate::model::snapshot::Snapshot;
 use crate::shared::bytes::{CodecError, Reader, push_text};
 use crate::shared::head::Term;
@@ -32,7 +34,7 @@ impl Version {
 /// An IPv4 endpoint takes 9 bytes and an IPv6 endpoint 21; one with a name takes 9 and the
 /// name. A zone and a version take 2 bytes each, and the text where it stands first. Endpoints
 /// are stored in their order, and a record that is out of order is refused: what is read is a
-/// snapshot already. There is one form for every record, so what reads well is what was
+/// snapshot already. A service of a catalog takes 4 bytes and its name. There is one form for every record, so what reads well is what was
 /// written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -42,6 +44,11 @@ pub struct Record {
     pub snapshot: Snapshot,
 }
 
+/// What follows the version: endpoints, with the number of the registered before them or
+/// without, or services.
+const ENDPOINTS: u8 = 0;
+const REGISTERED: u8 = 1;
+const SERVICES: u8 = 2;
 const V4: u8 = 4;
 const V6: u8 = 6;
 const NAME: u8 = 1;
@@ -49,6 +56,8 @@ const NAME: u8 = 1;
 const ZONE: u8 = 0x40;
 const VERSION: u8 = 0x80;
 const SMALLEST_ENDPOINT: usize = 9;
+/// That of a service: the length of its name.
+const SMALLEST_NAME: usize = 4;
 
 impl Record {
     /// Writes the record.
@@ -57,7 +66,12 @@ impl Record {
         let mut out = Vec::with_capacity(21 + endpoints.len() * SMALLEST_ENDPOINT);
         out.extend(self.version.term.0.to_le_bytes());
         out.extend(self.version.generation.to_le_bytes());
-        out.push(u8::from(self.snapshot.registered().is_some()));
+        if let Some(services) = self.snapshot.services() {
+            out.push(SERVICES);
+            push_services(&mut out, services);
+            return out;
+        }
+        out.push(if self.snapshot.registered().is_some() { REGISTERED } else { ENDPOINTS });
         if let Some(registered) = self.snapshot.registered() {
             out.extend(registered.to_le_bytes());
         }
@@ -81,7 +95,16 @@ impl Record {
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes)?;
         let version = Version { term: Term(reader.u64()?), generation: reader.u64()? };
-        let registered = if reader.flag("record.registered")? { Some(reader.u32()?) } else { None };
+        let registered = match reader.u8()? {
+            SERVICES => {
+                let services = decode_services(&mut reader)?;
+                reader.finish()?;
+                return Ok(Self { version, snapshot: Snapshot::of_services(services) });
+            }
+            REGISTERED => Some(reader.u32()?),
+            ENDPOINTS => None,
+            _ => return Err(CodecError::Invalid { field: "record.kind" }),
+        };
         let count = reader.u32()? as usize;
         if count > reader.left() / SMALLEST_ENDPOINT {
             return Err(CodecError::Invalid { field: "record.count" });
@@ -103,6 +126,30 @@ impl Record {
         };
         Ok(Self { version, snapshot })
     }
+}
+
+fn push_services(out: &mut Vec<u8>, services: &Services) {
+    out.extend(services.left_out().to_le_bytes());
+    out.extend(u32::try_from(services.names().len()).unwrap_or(u32::MAX).to_le_bytes());
+    for name in services.names() {
+        push_text(out, name);
+    }
+}
+
+fn decode_services(reader: &mut Reader<'_>) -> Result<Services, CodecError> {
+    let (left_out, count) = (reader.u32()?, reader.u32()? as usize);
+    if count > reader.left() / SMALLEST_NAME {
+        return Err(CodecError::Invalid { field: "services.count" });
+    }
+    let mut names: Vec<Rc<str>> = Vec::with_capacity(count);
+    for _ in 0..count {
+        names.push(reader.text("services.name")?.into());
+    }
+    let services = Services::new(names.clone());
+    if services.names() != names {
+        return Err(CodecError::Invalid { field: "services.order" });
+    }
+    Ok(services.leaving_out(left_out))
 }
 
 fn push_address(out: &mut Vec<u8>, labels: u8, address: &Address) {
@@ -196,9 +243,30 @@ mod tests {
         Record { snapshot: Snapshot::new(endpoints).registering(9), ..record() }
     }
 
+    fn catalog() -> Record {
+        let names = ["api", "web"].map(Rc::from).to_vec();
+        let services = Services::new(names).leaving_out(3);
+        Record { snapshot: Snapshot::of_services(services), ..record() }
+    }
+
+    #[test]
+    fn services_out_of_order_or_of_an_impossible_number_are_refused() {
+        let bytes = catalog().encode();
+        let mut swapped = bytes.clone();
+        let (first, second) = (bytes[25..32].to_vec(), bytes[32..39].to_vec());
+        swapped[25..32].copy_from_slice(&second);
+        swapped[32..39].copy_from_slice(&first);
+        let order = Err(CodecError::Invalid { field: "services.order" });
+        assert_eq!(Record::decode(&swapped), order);
+        let mut many = bytes;
+        many[21..25].copy_from_slice(&u32::MAX.to_le_bytes());
+        let count = Err(CodecError::Invalid { field: "services.count" });
+        assert_eq!(Record::decode(&many), count);
+    }
+
     #[test]
     fn a_record_reads_back_as_written() {
-        for record in [record(), labelled()] {
+        for record in [record(), labelled(), catalog()] {
             assert_eq!(Record::decode(&record.encode()), Ok(record));
         }
     }
@@ -215,7 +283,7 @@ mod tests {
 
     #[test]
     fn every_shorter_form_is_refused() {
-        for bytes in [record().encode(), labelled().encode()] {
+        for bytes in [record().encode(), labelled().encode(), catalog().encode()] {
             for length in 0..bytes.len() {
                 assert!(Record::decode(&bytes[..length]).is_err(), "{length} bytes were read");
             }

@@ -10,6 +10,8 @@
 )]
 
 mod content;
+mod every_field;
+mod finding;
 mod hashing;
 mod input;
 mod learning;
@@ -17,6 +19,7 @@ mod places;
 mod policies;
 mod properties;
 mod schema;
+mod selection;
 mod shape;
 mod staleness;
 mod trust;
@@ -26,12 +29,9 @@ use core::error::Error as _;
 use core::time::Duration;
 
 use consul_resolver::config::{
-    AddressChoice, AddressPolicy, Breaker, Config, ConfigError, Consistency, Consul, Fallback,
-    Handoff, HashOn, HealthThreshold, HostPattern, LoadBalancing, Locality, OnStale,
-    OutlierDetection, Policy, PreparedQuery, Protocol, RetryBudget, Service, Share, ShrinkGuard,
-    SlowStart, Staleness, Sticky, Unmatched, VersionKey, Versions,
+    AddressChoice, AddressPolicy, Config, ConfigError, Consistency, Consul, Discover, DnsNames,
+    Handoff, HealthThreshold, LoadBalancing, Policy, Protocol, Service, Unmatched,
 };
-use consul_resolver::version::VersionRange;
 use log::LevelFilter;
 use serde_json::{Value, json};
 
@@ -88,6 +88,8 @@ fn the_least_configuration_has_the_documented_defaults() {
             token_env: None,
             ..Consul::new("consul")
         },
+        discover: None,
+        dns_names: None,
         services: vec![Service {
             name: "web".into(),
             hosts: vec![],
@@ -146,199 +148,6 @@ fn the_example_of_the_reference_is_read() {
         "warmup_timeout": "2s"
     }));
     assert_eq!(config.unwrap().services[0].load_balancing, least_request());
-}
-
-#[test]
-fn a_configuration_that_sets_every_field_is_read() {
-    let config = parse(&full()).unwrap();
-    let expected = Config {
-        consul: Consul {
-            cluster: "consul".into(),
-            authority: "consul.internal".into(),
-            datacenter: Some("dc1".into()),
-            namespace: Some("team-a".into()),
-            partition: Some("part_1".into()),
-            consistency: Consistency::Stale { max_stale: Some(Duration::from_secs(5)) },
-            wait: Duration::from_secs(30),
-            token_env: Some("CONSUL_HTTP_TOKEN".into()),
-            breaker: Breaker {
-                consecutive_failures: 9,
-                failure_percent: 80,
-                minimum_calls: 5,
-                base_open_time: Duration::from_millis(500),
-                max_open_time: Duration::from_secs(60),
-            },
-            retry_budget: RetryBudget { percent: 10, min_per_second: 2 },
-            max_watches: 150,
-            resync: Duration::from_secs(300),
-        },
-        services: vec![
-            Service {
-                name: "web".into(),
-                hosts: vec![
-                    HostPattern::Exact("web.test".into()),
-                    HostPattern::Suffix(".web.internal".into()),
-                ],
-                query: None,
-                namespace: Some("team-b".into()),
-                partition: Some("part_2".into()),
-                peer: Some("east".into()),
-                connect: true,
-                tags: vec!["primary".into()],
-                node_meta: vec![("env".into(), "prod".into()), ("rack".into(), "7:a".into())],
-                merge_central_config: true,
-                filter: Some(r#"Service.Meta.env == "prod""#.into()),
-                health: HealthThreshold::Warning,
-                address: AddressChoice::Tagged("wan".into()),
-                datacenters: vec!["dc1".into(), "dc2".into()],
-                resolve_names: false,
-                protocol: Protocol::Grpc,
-                load_balancing: LoadBalancing {
-                    policy: Policy::LeastRequest { choice_count: 3, active_request_bias: 0.5 },
-                    slow_start: Some(SlowStart {
-                        window: Duration::from_secs(30),
-                        aggression: 1.5,
-                        min_weight_percent: 20,
-                    }),
-                    panic_threshold: 0,
-                },
-                outlier_detection: Some(OutlierDetection {
-                    consecutive_5xx: 3,
-                    max_ejection_percent: 50,
-                    ..OutlierDetection::default()
-                }),
-                sticky: Some(Sticky { cookie: "pin".into(), ttl: Duration::ZERO }),
-                versions: Some(Versions {
-                    key: VersionKey::TagPrefix("v=".into()),
-                    header: Some("x-version".into()),
-                    split: vec![share("1.x", 95), share("2.x", 5), share("blue", 0)],
-                    hash_on: Some(HashOn::Cookie("Session".into())),
-                    fallback: Fallback::None,
-                }),
-                retry_budget: Some(RetryBudget { percent: 10, min_per_second: 0 }),
-                shrink_guard: ShrinkGuard {
-                    percent: 30,
-                    at_least: 5,
-                    hold: Duration::from_secs(60),
-                },
-                staleness: Some(Staleness {
-                    max_age: Duration::from_secs(600),
-                    on_stale: OnStale::Fail,
-                }),
-                fallback: vec!["10.0.0.7:8080".parse().unwrap()],
-            },
-            Service {
-                hosts: vec![HostPattern::Exact("[::1]".into())],
-                load_balancing: LoadBalancing {
-                    policy: Policy::Random,
-                    ..LoadBalancing::default()
-                },
-                resolve_names: true,
-                query: Some(PreparedQuery {
-                    name: "geo-api".into(),
-                    near: Some("_agent".into()),
-                    limit: Some(10),
-                }),
-                ..Service::new("api")
-            },
-        ],
-        locality: Some(Locality {
-            zone: Some("eu-1a".into()),
-            key: "rack".into(),
-            min_cluster_size: 3,
-        }),
-        endpoints: AddressPolicy {
-            allow: vec!["10.0.0.0/8".parse().unwrap()],
-            deny: vec!["10.1.0.0/16".parse().unwrap(), "::1".parse().unwrap()],
-        },
-        handoff: Handoff::Headers { attempts: 3 },
-        route_metadata: true,
-        unmatched: Unmatched::Reject,
-        warmup_timeout: Duration::from_millis(1500),
-        log_level: LevelFilter::Debug,
-    };
-    assert_eq!(config, expected);
-}
-
-fn full() -> Value {
-    json!({
-        "consul": {
-            "cluster": "consul",
-            "authority": "consul.internal",
-            "datacenter": "dc1",
-            "namespace": "team-a",
-            "partition": "part_1",
-            "consistency": "stale",
-            "max_stale": "5s",
-            "wait": "30s",
-            "token_env": "CONSUL_HTTP_TOKEN",
-            "breaker": {
-                "consecutive_failures": 9,
-                "failure_percent": 80,
-                "minimum_calls": 5.0,
-                "base_open_time": "500ms",
-                "max_open_time": "1m"
-            },
-            "retry_budget": { "percent": 10, "min_per_second": 2 },
-            "max_watches": 150,
-            "resync": "5m"
-        },
-        "services": [
-            {
-                "name": "web",
-                "hosts": ["Web.Test", "*.web.internal"],
-                "namespace": "team-b",
-                "partition": "part_2",
-                "peer": "east",
-                "connect": true,
-                "tags": ["primary"],
-                "node_meta": { "rack": "7:a", "env": "prod" },
-                "merge_central_config": true,
-                "filter": "Service.Meta.env == \"prod\"",
-                "health": "warning",
-                "address": "wan",
-                "datacenters": ["dc1", "dc2"],
-                "protocol": "grpc",
-                "load_balancing": {
-                    "policy": "least_request",
-                    "choice_count": 3,
-                    "active_request_bias": 0.5,
-                    "slow_start": { "window": "30s", "aggression": 1.5, "min_weight_percent": 20 },
-                    "panic_threshold": 0
-                },
-                "outlier_detection": { "consecutive_5xx": 3, "max_ejection_percent": 50.0 },
-                "sticky": { "cookie": "pin", "ttl": "0s" },
-                "versions": {
-                    "tag_prefix": "v=",
-                    "header": "X-Version",
-                    "split": { "2.x": 5, "blue": 0, "1.x": 95 },
-                    "hash_on": { "cookie": "Session" },
-                    "fallback": "none"
-                },
-                "retry_budget": { "percent": 10, "min_per_second": 0 },
-                "shrink_guard": { "percent": 30, "at_least": 5, "hold": "1m" },
-                "max_age": "10m",
-                "on_stale": "fail",
-                "fallback": ["10.0.0.7:8080"]
-            },
-            {
-                "name": "api",
-                "hosts": ["[::1]"],
-                "query": "geo-api",
-                "near": "_agent",
-                "limit": 10,
-                "resolve_names": true,
-                "load_balancing": { "policy": "random" }
-            }
-        ],
-        "locality": { "zone": "eu-1a", "key": "rack", "min_cluster_size": 3 },
-        "endpoints": { "allow": ["10.0.0.0/8"], "deny": ["10.1.0.0/16", "::1"] },
-        "handoff": { "via": "headers", "attempts": 3 },
-        "route_metadata": true,
-        "unmatched": "reject",
-        "warmup_timeout": "1.5s",
-        "log_level": "debug"
-    })
 }
 
 #[test]
@@ -426,10 +235,6 @@ fn several_services_without_hosts_are_accepted_where_routes_name_them() {
     assert!(parse(&config).is_err());
     config["route_metadata"] = json!(true);
     assert!(parse(&config).is_ok());
-}
-
-fn share(name: &str, weight: u32) -> Share {
-    Share { name: name.into(), range: VersionRange::parse(name).unwrap(), weight }
 }
 
 fn least_request() -> LoadBalancing {

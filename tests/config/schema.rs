@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use consul_resolver::config::{
-    AddressPolicy, Breaker, CacheAges, Config, Consistency, Consul, Fallback, Handoff, HashOn,
-    Hashing, HealthThreshold, HostPattern, LoadBalancing, Locality, OnStale, OutlierDetection,
-    Policy, PolicyKind, PreparedQuery, Protocol, RetryBudget, Service, ShrinkGuard, SlowStart,
-    Sticky, Unmatched, Versions,
+    AddressPolicy, Breaker, CacheAges, Config, Consistency, Consul, Discover, DnsNames, Fallback,
+    Handoff, HashOn, Hashing, HealthThreshold, HostPattern, LoadBalancing, Locality, OnStale,
+    OutlierDetection, Policy, PolicyKind, PreparedQuery, Protocol, RetryBudget, Service,
+    ShrinkGuard, SlowStart, Sticky, Unmatched, Versions,
 };
 use consul_resolver::version::VersionRange;
 use serde_json::{Value, json};
@@ -21,6 +21,10 @@ fn the_schema_has_the_fields_that_are_read() {
         ("/$defs/consul", Consul::FIELDS),
         ("/$defs/cached", CacheAges::FIELDS),
         ("/$defs/service", Service::FIELDS),
+        ("/$defs/discover", Discover::FIELDS),
+        ("/$defs/discover/properties/service", Discover::SERVICE_FIELDS),
+        ("/$defs/dns_names", DnsNames::FIELDS),
+        ("/$defs/dns_names/properties/service", DnsNames::SERVICE_FIELDS),
         ("/$defs/load_balancing", LoadBalancing::FIELDS),
         ("/$defs/hash_on", HashOn::FIELDS),
         ("/$defs/slow_start/oneOf/1", SlowStart::FIELDS),
@@ -106,6 +110,9 @@ fn the_schema_has_the_limits_that_are_read() {
         ),
         ("/$defs/service/properties/datacenters/maxItems", Service::MAX_DATACENTERS),
         ("/$defs/service/properties/fallback/maxItems", Service::MAX_FALLBACK),
+        ("/$defs/discover/properties/exclude/maxItems", Discover::MAX_EXCLUDED),
+        ("/$defs/discover/properties/exclude/items/maxLength", Service::MAX_NAME_BYTES),
+        ("/$defs/dns_names/properties/domain/maxLength", HostPattern::MAX_BYTES),
         ("/$defs/token/maxLength", HashOn::MAX_NAME_BYTES),
         ("/$defs/hash_on/properties/query/maxLength", HashOn::MAX_NAME_BYTES),
         ("/$defs/name/maxLength", Versions::MAX_KEY_BYTES),
@@ -159,6 +166,9 @@ fn the_schema_has_the_ranges_of_numbers_that_are_read() {
         ("/$defs/breaker/properties/consecutive_failures".into(), 0..=Breaker::MAX_COUNT),
         ("/$defs/shrink_guard/properties/at_least".into(), 1..=ShrinkGuard::MAX_AT_LEAST),
         ("/$defs/consul/properties/max_watches".into(), 1..=Consul::MAX_WATCHES),
+        ("/$defs/discover/properties/max_services".into(), 1..=Discover::MAX_SERVICES),
+        ("/$defs/dns_names/properties/max_services".into(), 1..=DnsNames::MAX_SERVICES),
+        ("/$defs/dns_names/properties/max_waiting".into(), 0..=DnsNames::MAX_WAITING),
         ("/$defs/locality/properties/min_cluster_size".into(), 1..=Locality::MAX_MIN_CLUSTER_SIZE),
     ] {
         let described = schema.pointer(&pointer).unwrap();

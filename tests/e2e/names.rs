@@ -1,5 +1,6 @@
 //! Instances that are registered with a hostname, under `envoy/dynamic-forward-proxy.yaml`.
 
+use serde_json::json;
 use stack::{Backend, Consul, Registry, Service, Status, wait_until};
 
 use crate::log::assert_told_once;
@@ -23,7 +24,10 @@ fn a_name_is_resolved_by_the_dynamic_forward_proxy_beside_ip_addresses() {
         return;
     };
     let _backends = register(&consul);
-    let bed = Setup::dynamic_forward_proxy(consul.address()).start();
+    // The last one that goes is believed to have gone at once.
+    let guard = json!({ "hold": "0s" });
+    let services = json!([{ "name": "web", "resolve_names": true, "shrink_guard": guard }]);
+    let bed = Setup::dynamic_forward_proxy(consul.address()).set("services", services).start();
     bed.await_routed("any", &["ip-1", "name-1"]);
     assert_share(&bed.seen("any", 400), "name-1", 50.0);
     assert_eq!(bed.stat("service.web.endpoints"), 2);

@@ -28,9 +28,16 @@ pub struct Checks {
     /// Each call for a source within the last minute: when, and how often its answers had said
     /// something new.
     calls: [VecDeque<(u64, usize)>; SOURCES.len()],
-    /// The most calls for one source within a minute.
-    pub most_calls: usize,
+    /// The most calls for one source within a minute, without two for each of those times.
+    most_calls: usize,
 }
+
+/// How often Consul is asked for one source within a minute at most, beside two calls for each time
+/// that its answers say something new: the next query and one that makes sure. Answers that come at
+/// once and say nothing new are paced to one a second, which may be one more where they are doubted;
+/// an extra query is made every five seconds; clocks may run at five quarters of the right rate.
+/// Whoever fetches after another one has died begins anew.
+const MOST_CALLS: usize = (60 + 60 + 12) * 5 / 4 + 35;
 
 impl Checks {
     /// Forgets what was in shared data: so has Envoy.
@@ -101,6 +108,12 @@ impl Checks {
         }
         let news = turns - calls.front().map_or(0, |(_, turns)| *turns);
         self.most_calls = self.most_calls.max(calls.len().saturating_sub(2 * news));
+    }
+
+    /// Checks that Consul was left in peace, whatever went wrong with it.
+    pub fn check_calls(&self) {
+        let calls = self.most_calls;
+        assert!(calls <= MOST_CALLS, "{calls} calls for one source within a minute");
     }
 }
 

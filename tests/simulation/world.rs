@@ -1,15 +1,12 @@
 //! A whole Envoy process and its Consul, with one seed for everything that happens.
 
+mod mail;
+
 use std::rc::Rc;
 
-use consul_resolver::balance::hints::Hints;
 use consul_resolver::config::Config;
-use consul_resolver::consul::response::{CallFailure, Response};
-use consul_resolver::discovery::event::Event;
 use consul_resolver::driver;
-use consul_resolver::model::service::ServiceId;
 use consul_resolver::rng::Rng;
-use consul_resolver::router::decision::Decision;
 
 use crate::calendar::{Calendar, Happening};
 use crate::checks::Checks;
@@ -18,7 +15,7 @@ use crate::consul::{Consul, Outcome, SOURCES};
 use crate::plan::{Plan, configs};
 use crate::shared::Shared;
 use crate::trace::Trace;
-use crate::vm::{Context, ContextId, Effects, Mail, SimHost, Task, Vm, time};
+use crate::vm::{Context, ContextId, Effects, Mail, SimHost, Vm};
 
 /// Ports of instances.
 const PORTS: u32 = 12;
@@ -353,108 +350,6 @@ impl World {
                 let at = self.now + u64::from(self.rng.below(3_000_000));
                 self.calendar.plan(at, Happening::Mail(target, Mail::Queue(queue)));
             }
-        }
-    }
-
-    /// Lets a context begin with something.
-    fn handle(&mut self, id: ContextId, mail: Mail) {
-        let vm = &mut self.vms[id.thread];
-        let (clock, rank) = (vm.clock.now(self.now), vm.rank());
-        let now = time(clock);
-        let Some(context) = vm.contexts.iter_mut().find(|context| context.id == id) else {
-            return;
-        };
-        vm.busy = Some(id);
-        context.task = Task::Other;
-        match mail {
-            Mail::Tick => {
-                context.task = Task::Tick;
-                context.agent.handle_event(Event::Tick(rank), now);
-            }
-            // A context is woken for the queue of its predecessor, too, and leaves that alone.
-            Mail::Queue(queue) if context.agent.queue() != Some(queue) => {}
-            Mail::Queue(queue) => {
-                if let Some(message) = self.shared.dequeue(queue) {
-                    context.agent.handle_event(Event::Woken(&message), now);
-                    vm.inbox.push_front((id, Mail::Queue(queue)));
-                }
-            }
-            Mail::Answer(reply) => {
-                let index = reply.index.map(|index| index.to_string());
-                let answer = match reply.status {
-                    None => Err(CallFailure::NoAnswer),
-                    Some(status) => Ok(Response {
-                        status,
-                        from_envoy: reply.from_envoy,
-                        index: index.as_deref().map(str::as_bytes),
-                        filtered_by_acls: reply.filtered,
-                        last_contact: None,
-                        age: None,
-                        body: &reply.body,
-                    }),
-                };
-                context.agent.handle_event(Event::Answered { call: reply.to.call, answer }, now);
-            }
-            Mail::Request(service) => {
-                vm.serving = true;
-                self.serve(id, service);
-            }
-            Mail::Suspicion(source) => context.agent.handle_event(Event::Suspected(source), now),
-            Mail::Leave => {
-                context.task = Task::Leave;
-                context.agent.handle_event(Event::Leaving, now);
-            }
-        }
-    }
-
-    fn end_task(&mut self, id: ContextId) {
-        let vm = &mut self.vms[id.thread];
-        let Some(context) = vm.context(id) else { return };
-        match context.task {
-            Task::Other => {}
-            Task::Tick => {
-                let at = self.now + context.period;
-                self.calendar.plan(at, Happening::Mail(id, Mail::Tick));
-            }
-            Task::Leave => {
-                vm.contexts.retain(|context| context.id != id);
-                self.consul.forget(|from| from == id);
-                self.forget_if_gone();
-            }
-        }
-    }
-
-    /// Envoy forgets shared data and queues with the last context.
-    fn forget_if_gone(&mut self) {
-        let is_gone = self.listeners.is_empty() && !self.keeps_shared_data;
-        if is_gone && self.vms.iter().all(|vm| vm.contexts.is_empty()) {
-            self.shared = Shared::default();
-            self.checks.begin_anew();
-        }
-    }
-
-    /// A request comes, and an earlier one ends.
-    fn serve(&mut self, id: ContextId, service: u32) {
-        let clock = self.vms[id.thread].clock.now(self.now);
-        let Some(context) = self.vms[id.thread].context(id) else { return };
-        if context.flying.len() > 4 {
-            drop(context.flying.swap_remove(service as usize % 4));
-        }
-        let count = self.configs[context.config].services.len();
-        let service =
-            ServiceId::nth(u16::try_from(service as usize % count).expect("few services"));
-        match context.router.decide(Some(service), &Hints::default()) {
-            Decision::Forward(forward) => {
-                self.checks.on_pick(context, &forward);
-                context.flying.push(forward);
-            }
-            Decision::Wait(_) => {
-                for source in context.router.sources(service) {
-                    context.agent.handle_event(Event::Missed(source), time(clock));
-                }
-            }
-            Decision::Reply(_) => {}
-            Decision::Pass => panic!("a request for a service does not pass"),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_yaml_ng::Value;
 
+use super::Scale;
 use crate::config::EnvoyConfig;
 use crate::connection::Connection;
 
@@ -15,13 +16,18 @@ pub enum Case {
     Small,
     /// One service with very many.
     OneLarge,
-    /// Very many services, each with a few.
-    Many,
+    /// Very many services, each with a few, of which most are polled: the default.
+    ManyPolled,
+    /// The same, and each of them is watched.
+    ManyWatched,
 }
 
 impl Case {
     /// All, in their order.
-    pub const ALL: [Self; 3] = [Self::Small, Self::OneLarge, Self::Many];
+    pub const ALL: [Self; 4] = [Self::Small, Self::OneLarge, Self::ManyPolled, Self::ManyWatched];
+
+    /// The most that Envoy has open to Consul at a time: above its default, which is 1,024.
+    pub const CONNECTIONS: u32 = 4_096;
 
     /// How many services there are where there are many.
     const SERVICES: usize = 1_000;
@@ -35,7 +41,8 @@ impl Case {
         match self {
             Self::Small => "1 service of 10 instances",
             Self::OneLarge => "1 service of 10,000 instances",
-            Self::Many => "1,000 services of 10 instances",
+            Self::ManyPolled => "1,000 services of 10, 100 watched",
+            Self::ManyWatched => "1,000 services of 10, all watched",
         }
     }
 
@@ -44,7 +51,7 @@ impl Case {
         let (stem, count) = match self {
             Self::Small => ("small", 1),
             Self::OneLarge => ("large", 1),
-            Self::Many => ("many", Self::SERVICES),
+            Self::ManyPolled | Self::ManyWatched => ("many", Self::SERVICES),
         };
         (0..count).map(move |number| format!("{stem}-{number}"))
     }
@@ -60,8 +67,17 @@ impl Case {
     /// Instances of each service.
     pub const fn instances(self) -> usize {
         match self {
-            Self::Small | Self::Many => Self::FEW,
+            Self::Small | Self::ManyPolled | Self::ManyWatched => Self::FEW,
             Self::OneLarge => Self::INSTANCES,
+        }
+    }
+
+    /// How many registrations are timed side by side: where services are polled in turn, the
+    /// turns of one after the other would take too long.
+    pub const fn at_once(self) -> usize {
+        match self {
+            Self::Small | Self::OneLarge | Self::ManyWatched => 1,
+            Self::ManyPolled => Scale::ARRIVALS as usize,
         }
     }
 
@@ -88,6 +104,10 @@ impl Case {
             service
         });
         config.filter()["services"] = services.collect::<Vec<Value>>().into();
+        if self == Self::ManyWatched {
+            config.filter()["consul"]["max_watches"] = Self::SERVICES.into();
+            config.allow_to_consul(Self::CONNECTIONS);
+        }
         config
     }
 }

@@ -95,7 +95,7 @@ fn measure(case: Case, module: &Path, population: &Population) -> Result<Measure
 /// Waits until every service is resolved, and what the start has set off is over.
 fn await_all(envoy: &Envoy, case: Case) -> Result<(), Failure> {
     const PREFIX: &str = "wasmcustom.consul_resolver.service.";
-    const WITHIN: Duration = Duration::from_secs(60);
+    const WITHIN: Duration = Duration::from_secs(120);
     const CALM: Duration = Duration::from_secs(2);
     let services = case.services().count();
     let mut resolved = 0;

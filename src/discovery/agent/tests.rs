@@ -220,3 +220,17 @@ fn what_its_last_fetcher_took_away_is_published_again_though_nothing_has_changed
     let stores = |command: &Command| matches!(command, Command::Store { key: Key::Record(..), value, .. } if !value.is_empty());
     assert!(commands.iter().any(stores), "{commands:?}");
 }
+
+#[test]
+fn a_follower_tells_the_fetcher_that_a_request_waits_where_nothing_is_published() {
+    let (mut agent, key) = agent();
+    let head = head(OWNER.vm, Rank { serving: false, born: 1 });
+    after(&mut agent, Event::Tick(RANK), 0);
+    after(&mut agent, loaded(Key::Head(key), &head), 0);
+    let wanted = after(&mut agent, Event::Missed(SOURCE), 0);
+    let is_head = |command: &Command| matches!(command, Command::Load(Key::Head(_)));
+    let is_members = |command: &Command| matches!(command, Command::Load(Key::Members));
+    assert!(wanted.iter().any(is_head) && wanted.iter().any(is_members), "{wanted:?}");
+    let again = after(&mut agent, Event::Missed(SOURCE), 0);
+    assert!(again.iter().all(is_head), "once a second: {again:?}");
+}

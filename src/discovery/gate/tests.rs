@@ -172,3 +172,20 @@ fn what_nobody_asks_for_any_more_takes_no_room() {
     gate.on_tick(at(31_000), &mut Rng::new(1));
     assert_eq!(gate.circuits.len(), 0);
 }
+
+#[test]
+fn a_circuit_that_nobody_is_left_to_probe_is_forgotten_and_hides_no_other() {
+    let mut gate = gate(100);
+    let datacenter: Datacenter = Some("dc9".into());
+    for query in 1..=5 {
+        let call = CallId { source: SourceId::nth(1), query: QueryId(query) };
+        let failed = Err(ErrorKind::ServerError);
+        gate.on_outcome(call, &datacenter, failed, at(0), &mut Rng::new(1));
+    }
+    assert_eq!(gate.position(), (Position::Open, Some("dc9")));
+    gate.forget(SourceId::nth(1));
+    gate.on_tick(at(31_000), &mut Rng::new(1));
+    assert_eq!(gate.position().0, Position::Open, "somebody may still wait for the next attempt");
+    gate.on_tick(at(120_000), &mut Rng::new(1));
+    assert_eq!(gate.position(), (Position::Closed, None));
+}

@@ -24,10 +24,10 @@ impl Tracker {
         if !self.is_fetcher() {
             return;
         }
-        let answer = self.query.read(answer);
+        let current = self.installed.as_ref().map(|installed| &installed.snapshot);
+        let answer = self.query.read(answer).map(|answer| self.query.limit(answer, current));
         let dropped = answer.as_ref().ok().map(|answer| answer.decoded.dropped);
         let failures = self.watch.failures();
-        let current = self.installed.as_ref().map(|installed| &installed.snapshot);
         let answer = answer.and_then(|answer| match self.watch.is_useless(&answer, current) {
             true => self.query.unfiltered(answer),
             false => Ok(answer),
@@ -56,9 +56,10 @@ impl Tracker {
         }
         let current = self.installed.as_ref().map(|installed| &installed.snapshot);
         if let Some(outcome) = self.watch.poll_expired(current, scope.now, scope.rng) {
-            self.follow(outcome, None, 0, scope);
+            self.on_expired(outcome, scope);
         }
-        let may_watch = self.query.blocks() && scope.gate.has_place(self.source);
+        let may_watch =
+            self.query.blocks() && self.is_proven() && scope.gate.has_place(self.source);
         let Some(want) = self.watch.wants(may_watch, scope.now) else { return };
         let Some(pass) = scope.gate.admit(self.source, &self.datacenter, want, scope.now) else {
             return;
@@ -75,18 +76,36 @@ impl Tracker {
         scope.out.push_back(Command::Call { call, request });
     }
 
-    /// Asks if it is due, now that this source's turn has come at the gate.
+    /// Asks if it is due: this source's turn has come at the gate, or its head is not looked at in
+    /// this tick.
     pub fn on_turn(&mut self, scope: &mut Scope<'_>) {
         self.ask_if_due(scope);
     }
 
+    /// Publishes what was held back until now. That is no news of Consul: nothing was asked.
+    fn on_expired(&mut self, outcome: Outcome, scope: &mut Scope<'_>) {
+        if let Some(resolution) = self.watch.poll_resolution() {
+            self.notice(Notice::Resolved(resolution), scope);
+        }
+        if let (Outcome::Changed(snapshot), Some(term)) = (outcome, self.lease.term()) {
+            self.publish(term, snapshot, scope);
+        }
+    }
+
+    /// Whether it may take a place among the watches. A name that a client has made up takes none
+    /// from a service that there is.
+    fn is_proven(&self) -> bool {
+        let has_endpoints = || self.installed.as_ref().is_some_and(|it| !it.snapshot.is_empty());
+        !self.on_trial || has_endpoints()
+    }
+
     /// Looks for a first snapshot, for a request that waits, and lets the fetcher know that one
-    /// does: it may have many sources to read.
+    /// does where none was ever seen to be published: it may have many sources to read.
     pub fn on_missed(&mut self, scope: &mut Scope<'_>) {
         self.peek(scope);
-        if self.is_fetcher() {
-            self.hurry(scope);
-        } else if let Some(letter) = self.suspicion.poll_letter(self.key(), scope.now) {
+        self.hurry(scope);
+        let is_unheard_of = self.told_age_of.is_none() && !self.is_fetcher();
+        if is_unheard_of && let Some(letter) = self.suspicion.poll_letter(self.key(), scope.now) {
             scope.send(letter);
         }
     }

@@ -3,7 +3,8 @@
 use crate::discovery::event::{Command, Expect};
 use crate::discovery::notice::Notice;
 use crate::discovery::scope::Scope;
-use crate::discovery::tracker::{Look, Tracker, Write};
+use crate::discovery::tracker::Tracker;
+use crate::discovery::tracker::step::{Look, Write};
 use crate::shared::head::{Head, Rank, Term};
 use crate::shared::key::Key;
 use crate::shared::record::Version;

@@ -16,8 +16,7 @@ fn answer(n: u64, ports: &[u16]) -> Result<Answer, QueryError> {
     let snapshot = Snapshot::new(ports.iter().map(endpoint).collect());
     let registered = u32::try_from(snapshot.len()).unwrap();
     let decoded = Decoded { snapshot, registered, ..Decoded::default() };
-    let (index, filtered_by_acls, is_too_old) = (index(n), false, false);
-    Ok(Answer { index, decoded, filtered_by_acls, last_contact: None, age: None, is_too_old })
+    Ok(Answer::new(index(n), decoded))
 }
 
 fn at(milliseconds: u64) -> Time {
@@ -133,6 +132,12 @@ fn a_query_that_stays_away_is_lost_and_its_answer_is_late() {
     bench.watch.on_answer(ask.id, lost, None, at(60_000), &mut bench.rng);
     let late = bench.watch.on_answer(ask.id, answer(7, &[1]), None, at(60_001), &mut bench.rng);
     assert!(matches!(late, Outcome::Late));
+    // Nor is it the answer to the query that is out by then.
+    let next = bench.ask(at(100_000)).unwrap();
+    let late = bench.watch.on_answer(ask.id, answer(7, &[1]), None, at(100_001), &mut bench.rng);
+    assert!(matches!(late, Outcome::Late));
+    let taken = bench.watch.on_answer(next.id, answer(8, &[2]), None, at(100_002), &mut bench.rng);
+    assert!(matches!(taken, Outcome::Changed(_)));
 }
 
 #[test]
@@ -234,11 +239,15 @@ fn an_answer_that_is_never_applied_does_not_stop_the_watch() {
     assert_eq!(bench.ask(at(5_000)).map(|ask| ask.index), Some(None));
 }
 
+fn too_old(n: u64, ports: &[u16]) -> Result<Answer, QueryError> {
+    Ok(Answer { is_too_old: true, ..answer(n, ports)? })
+}
+
 #[test]
 fn an_answer_that_is_too_old_is_read_again_from_the_leader_and_not_applied() {
     let mut bench = Bench::started();
     bench.round(at(0), answer(7, &[1]));
-    let too_old = answer(8, &[2]).map(|answer| Answer { is_too_old: true, ..answer });
+    let too_old = too_old(8, &[2]);
     let (_, outcome) = bench.round(at(1_000), too_old.clone());
     assert!(matches!(outcome, Outcome::Reread), "{outcome:?}");
     let (ask, _) = bench.round(at(1_000), Err(QueryError::NoAnswer));
@@ -248,4 +257,29 @@ fn an_answer_that_is_too_old_is_read_again_from_the_leader_and_not_applied() {
     assert!(matches!(outcome, Outcome::Changed(_)), "there is none fresher: {outcome:?}");
     let (ask, _) = bench.round(at(3_000), answer(9, &[2]));
     assert_eq!(ask.freshness, Freshness::AsConfigured);
+}
+
+#[test]
+fn the_leader_is_asked_at_once_and_the_next_query_is_as_configured() {
+    let mut bench = Bench::started();
+    bench.round(at(0), answer(7, &[1]));
+    let (ask, outcome) = bench.round(at(1_000), too_old(8, &[2]));
+    assert_eq!((ask.index, ask.freshness), (Some(index(7)), Freshness::AsConfigured));
+    assert!(matches!(outcome, Outcome::Reread), "{outcome:?}");
+    let (ask, outcome) = bench.round(at(1_000), answer(9, &[3]));
+    assert_eq!((ask.index, ask.freshness), (None, Freshness::Leader));
+    assert!(matches!(outcome, Outcome::Changed(_)), "{outcome:?}");
+    let ask = bench.ask(at(2_000)).unwrap();
+    assert_eq!((ask.index, ask.freshness), (Some(index(9)), Freshness::AsConfigured));
+}
+
+#[test]
+fn an_answer_that_is_too_old_is_better_than_none() {
+    let mut bench = Bench::started();
+    let (_, outcome) = bench.round(at(0), too_old(7, &[1]));
+    assert!(matches!(outcome, Outcome::Changed(_)), "{outcome:?}");
+    let (ask, outcome) = bench.round(at(10), Err(QueryError::MissingIndex));
+    assert_eq!((ask.index, ask.freshness), (None, Freshness::Leader));
+    assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
+    assert_eq!(bench.ask(at(60_000)).unwrap().freshness, Freshness::Leader, "until it answers");
 }

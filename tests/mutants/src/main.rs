@@ -39,9 +39,12 @@ fn run() -> Result<bool, Box<dyn Error>> {
     let tree = Tree::copy(&root)?;
     let mut missed = 0;
     for bug in &bugs {
-        let verdict = tree.try_out(bug)?;
+        let verdict = tree.try_out(bug).unwrap_or_else(|error| {
+            eprintln!("{error}");
+            Verdict::Invalid
+        });
         println!("{:<40} {verdict:<8} {}", bug.name, bug.what);
-        missed += usize::from(verdict == Verdict::Missed);
+        missed += usize::from(verdict != Verdict::Caught);
     }
     println!("{} of {} bugs are caught", bugs.len() - missed, bugs.len());
     Ok(missed == 0)
@@ -50,8 +53,12 @@ fn run() -> Result<bool, Box<dyn Error>> {
 /// What became of a bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
+    /// A test fails.
     Caught,
+    /// The tests pass.
     Missed,
+    /// It does not fit the sources, or does not compile.
+    Invalid,
 }
 
 impl std::fmt::Display for Verdict {
@@ -59,11 +66,12 @@ impl std::fmt::Display for Verdict {
         f.pad(match self {
             Self::Caught => "caught",
             Self::Missed => "MISSED",
+            Self::Invalid => "INVALID",
         })
     }
 }
 
-/// A copy of the sources, with what was built of it.
+/// A copy of the sources. What it depends on is built already, where the tree itself is built.
 struct Tree {
     copy: PathBuf,
     built: PathBuf,
@@ -75,7 +83,7 @@ impl Tree {
         for part in PARTS {
             mirror(&root.join(part), &copy.join(part))?;
         }
-        Ok(Self { copy, built: root.join("target/mutants/built") })
+        Ok(Self { copy, built: root.join("target") })
     }
 
     /// Builds with the bug and runs what is to catch it; then the bug is gone again.

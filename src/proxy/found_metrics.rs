@@ -1,0 +1,59 @@
+//! The metrics of services that are found while running.
+
+use std::rc::Rc;
+
+use hashbrown::HashMap;
+
+use crate::proxy::metrics::{ServiceMetrics, SourceMetrics, service_prefix};
+use crate::router::change::{Addition, Origin};
+
+/// How many services that were found have metrics of their own, in the life of this VM.
+///
+/// Envoy keeps whatever was ever defined, so there must be an end to it. Names come from Consul's
+/// catalog, never from a client.
+const MOST: usize = 1_000;
+
+/// Those that were defined, by the name of the service, for when it comes back.
+#[derive(Debug, Default)]
+pub(super) struct FoundMetrics {
+    own: HashMap<String, Defined>,
+    /// Those of all that came too late.
+    others: Option<Rc<ServiceMetrics>>,
+    /// Those of all names that clients have sent, which never become names of metrics.
+    named: Option<Rc<ServiceMetrics>>,
+}
+
+type Defined = (Rc<ServiceMetrics>, Vec<Rc<SourceMetrics>>);
+
+impl FoundMetrics {
+    /// The metrics of a service with so many sources: its own, or what it shares with all that
+    /// came too late for some.
+    pub(super) fn of(&mut self, added: &Addition, sources: usize) -> Defined {
+        if added.origin != Origin::Catalog {
+            let named = self.named.get_or_insert_with(|| shared("consul_resolver.dns_names"));
+            return (Rc::clone(named), Vec::new());
+        }
+        if let Some(defined) = self.own.get(&added.name) {
+            return defined.clone();
+        }
+        if self.own.len() >= MOST {
+            let others =
+                self.others.get_or_insert_with(|| shared("consul_resolver.other_services"));
+            return (Rc::clone(others), Vec::new());
+        }
+        let prefix = service_prefix(&added.name);
+        let source = |place: &String| {
+            let datacenter = place.strip_prefix(" in ").map(|dc| format!(".datacenter.{dc}"));
+            Rc::new(SourceMetrics::define(&format!("{prefix}{}", datacenter.unwrap_or_default())))
+        };
+        let sources = added.places.iter().take(sources).map(source).collect();
+        let defined = (Rc::new(ServiceMetrics::define(&prefix)), sources);
+        self.own.insert(added.name.clone(), defined.clone());
+        defined
+    }
+}
+
+/// What several services share.
+fn shared(prefix: &str) -> Rc<ServiceMetrics> {
+    Rc::new(ServiceMetrics::define(prefix))
+}

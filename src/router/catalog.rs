@@ -1,0 +1,168 @@
+//! The services that Consul's catalog lists, as they come and go.
+
+use core::time::Duration;
+use std::rc::Rc;
+
+use hashbrown::HashMap;
+
+use crate::model::service::{ServiceId, SourceId};
+use crate::time::Time;
+
+/// How long a service is kept that the catalog does not list any more.
+///
+/// A service of one instance that is restarted leaves the catalog for a moment. Its statistics,
+/// and its long poll, stay if it comes back within this time.
+pub(super) const GRACE: Duration = Duration::from_secs(30);
+
+/// The services that Consul's catalog lists, and those that it did a moment ago.
+#[derive(Debug, Default)]
+pub(super) struct Catalog {
+    /// Where its snapshots come from, once it is followed.
+    pub(super) source: Option<SourceId>,
+    /// By the name in lower case.
+    services: HashMap<Box<[u8]>, Listed>,
+    hosts: HashMap<Box<[u8]>, ServiceId>,
+}
+
+#[derive(Debug)]
+struct Listed {
+    service: ServiceId,
+    host: Box<[u8]>,
+    /// Since when the catalog has not listed it.
+    gone: Option<Time>,
+}
+
+impl Catalog {
+    /// The service that serves a host.
+    pub(super) fn by_host(&self, host: &[u8]) -> Option<ServiceId> {
+        self.hosts.get(host).copied()
+    }
+
+    /// The service of a name in lower case.
+    pub(super) fn by_name(&self, name: &[u8]) -> Option<ServiceId> {
+        self.services.get(name).map(|listed| listed.service)
+    }
+
+    /// Learns what the catalog lists now; tells which names are new.
+    pub(super) fn on_listed(&mut self, names: &[Rc<str>], now: Time) -> Vec<Rc<str>> {
+        for listed in self.services.values_mut() {
+            listed.gone.get_or_insert(now);
+        }
+        let mut new = Vec::new();
+        for name in names {
+            match self.services.get_mut(name.to_ascii_lowercase().as_bytes()) {
+                Some(listed) => listed.gone = None,
+                None => new.push(Rc::clone(name)),
+            }
+        }
+        new
+    }
+
+    /// Takes a service in. Of two that have one host the first keeps it.
+    pub(super) fn add(&mut self, name: &str, host: &str, service: ServiceId) {
+        let host: Box<[u8]> = host.as_bytes().into();
+        self.hosts.entry(host.clone()).or_insert(service);
+        let name = name.to_ascii_lowercase().into_bytes().into();
+        self.services.insert(name, Listed { service, host, gone: None });
+    }
+
+    /// Takes out the services whose grace is over, and beyond the most those that have been gone
+    /// for longest.
+    pub(super) fn take_gone(&mut self, most: usize, now: Time) -> Vec<ServiceId> {
+        let is_over = |gone: Time| now.since(gone) >= GRACE;
+        let mut gone: Vec<_> = self
+            .services
+            .iter()
+            .filter_map(|(name, listed)| Some((listed.gone?, name.clone())))
+            .collect();
+        gone.sort_unstable();
+        let too_many = self.services.len().saturating_sub(most);
+        let due =
+            gone.into_iter().zip(0..).filter(|((since, _), n)| *n < too_many || is_over(*since));
+        let names: Vec<_> = due.map(|((_, name), _)| name).collect();
+        let removed = names.iter().filter_map(|name| self.services.remove(name));
+        removed
+            .map(|listed| {
+                if self.hosts.get(&listed.host) == Some(&listed.service) {
+                    self.hosts.remove(&listed.host);
+                }
+                listed.service
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const MOST: usize = 10;
+
+    fn at(seconds: u64) -> Time {
+        Time::from_start(Duration::from_secs(seconds))
+    }
+
+    fn names(names: &[&str]) -> Vec<Rc<str>> {
+        names.iter().map(|name| Rc::from(*name)).collect()
+    }
+
+    fn id(n: u16) -> ServiceId {
+        ServiceId::nth(n)
+    }
+
+    /// A catalog that lists two services.
+    fn two() -> Catalog {
+        let mut catalog = Catalog::default();
+        assert_eq!(catalog.on_listed(&names(&["Api", "web"]), at(0)), names(&["Api", "web"]));
+        catalog.add("Api", "api.internal", id(1));
+        catalog.add("web", "web.internal", id(2));
+        catalog
+    }
+
+    #[test]
+    fn a_service_is_found_by_its_host_and_its_name_while_it_is_listed() {
+        let mut catalog = two();
+        assert_eq!(catalog.by_host(b"web.internal"), Some(id(2)));
+        assert_eq!(catalog.by_name(b"api"), Some(id(1)));
+        assert!(catalog.on_listed(&names(&["API", "WEB"]), at(1)).is_empty(), "in any case");
+        assert!(catalog.take_gone(MOST, at(100)).is_empty());
+    }
+
+    #[test]
+    fn one_that_goes_is_kept_for_a_while_and_for_good_if_it_comes_back() {
+        let mut catalog = two();
+        catalog.on_listed(&names(&["web"]), at(10));
+        catalog.on_listed(&names(&["web"]), at(35));
+        assert!(catalog.take_gone(MOST, at(39)).is_empty());
+        assert_eq!(catalog.by_host(b"api.internal"), Some(id(1)));
+        assert!(catalog.on_listed(&names(&["api", "web"]), at(39)).is_empty());
+        assert!(catalog.take_gone(MOST, at(100)).is_empty());
+
+        catalog.on_listed(&names(&["web"]), at(100));
+        assert_eq!(catalog.take_gone(MOST, at(130)), [id(1)]);
+        assert_eq!((catalog.by_host(b"api.internal"), catalog.by_name(b"api")), (None, None));
+        assert_eq!(catalog.on_listed(&names(&["api"]), at(131)), names(&["api"]), "it is new");
+    }
+
+    #[test]
+    fn names_that_come_and_go_never_make_more_than_the_most() {
+        let mut catalog = two();
+        catalog.on_listed(&names(&["web"]), at(1));
+        catalog.on_listed(&names(&["new"]), at(2));
+        catalog.add("new", "new.internal", id(3));
+        assert_eq!(catalog.take_gone(2, at(2)), [id(1)], "gone for longest");
+        assert_eq!(catalog.by_name(b"web"), Some(id(2)));
+    }
+
+    #[test]
+    fn a_host_stays_with_the_first_that_has_it() {
+        let mut catalog = two();
+        catalog.add("web2", "web.internal", id(3));
+        assert_eq!(catalog.by_host(b"web.internal"), Some(id(2)));
+        catalog.on_listed(&names(&["api", "web"]), at(0));
+        assert_eq!(catalog.take_gone(MOST, at(30)), [id(3)]);
+        assert_eq!(catalog.by_host(b"web.internal"), Some(id(2)));
+    }
+}

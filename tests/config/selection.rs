@@ -1,0 +1,98 @@
+//! Refusals of what would select no instances, with their exact text.
+
+use serde_json::{Value, json};
+
+use crate::assert_refused;
+
+#[test]
+fn a_selection_that_consul_would_not_understand_is_refused() {
+    let (long, shown) = ("k".repeat(129), "k".repeat(64));
+    assert_refused([
+        (
+            "services[0].peer",
+            json!("a.b"),
+            "services[0].peer: '.' is not allowed; expected only ASCII letters, digits, \"-\" and \
+             \"_\"",
+        ),
+        (
+            "services[0].node_meta",
+            json!({ "a:b": "c" }),
+            "services[0].node_meta[\"a:b\"]: ':' is not allowed; expected only ASCII letters, \
+             digits, \"-\" and \"_\" in a key",
+        ),
+        (
+            "services[0].node_meta",
+            json!({ "": "c" }),
+            "services[0].node_meta[\"\"]: empty; expected a key",
+        ),
+        (
+            "services[0].node_meta",
+            json!({ long.as_str(): "c" }),
+            &format!(
+                "services[0].node_meta[\"{shown}\"…]: too long with 129 bytes; at most 128 are allowed"
+            ),
+        ),
+        (
+            "services[0].node_meta",
+            json!({ "a": "v".repeat(513) }),
+            "services[0].node_meta.a: too long with 513 bytes; at most 512 are allowed",
+        ),
+        (
+            "services[0].node_meta",
+            (0..65).map(|n| (format!("k{n}"), json!("v"))).collect(),
+            "services[0].node_meta: too many with 65 items; at most 64 are allowed",
+        ),
+        (
+            "services[0].connect",
+            json!("yes"),
+            "services[0].connect: expected true or false, found the string \"yes\"",
+        ),
+    ]);
+}
+
+#[test]
+fn a_prepared_query_takes_the_place_of_what_selects_instances_by_name() {
+    let service =
+        |field: &str, value: Value| json!([{ "name": "web", "query": "geo", field: value }]);
+    for (field, value) in [
+        ("tags", json!(["a"])),
+        ("filter", json!("Service.Port == 80")),
+        ("node_meta", json!({ "a": "b" })),
+        ("namespace", json!("a")),
+        ("partition", json!("a")),
+        ("peer", json!("a")),
+        ("merge_central_config", json!(true)),
+    ] {
+        let message = format!("services[0].{field}: query is given too; leave one of them out");
+        assert_refused([("services", service(field, value), &message)]);
+    }
+    assert_refused([
+        (
+            "services[0].query",
+            json!("a/b"),
+            "services[0].query: '/' is not allowed; expected no \"/\" and no control characters",
+        ),
+        (
+            "services[0].limit",
+            json!(2),
+            "services[0].limit: it does nothing without a prepared query; give that too, or leave \
+             it out",
+        ),
+        (
+            "services[0].near",
+            json!("_agent"),
+            "services[0].near: it does nothing without a prepared query; give that too, or leave \
+             it out",
+        ),
+        (
+            "services",
+            service("near", json!("_agent")),
+            "services[0].near: it does nothing without a limit; give that too, or leave it out",
+        ),
+        (
+            "services",
+            service("limit", json!(0)),
+            "services[0].limit: 0 is out of range; expected 1 to 65536",
+        ),
+    ]);
+}

@@ -1,0 +1,109 @@
+//! Services that are found while running: in Consul's catalog, and by the names of its DNS.
+
+use std::time::Duration;
+
+use serde_json::json;
+use stack::agent::Record;
+use stack::{Agent, Consul, Registry, wait_until};
+
+use crate::testbed::{Setup, Testbed, instances, who};
+
+/// The grace of a service that leaves the catalog, and a margin.
+const GONE: Duration = Duration::from_secs(45);
+
+#[test]
+fn services_of_the_catalog_come_and_go_with_it() {
+    let Some(consul) = Consul::start_or_skip("services of the catalog") else {
+        return;
+    };
+    let _web = instances(&consul, "web", &["web-1", "web-2"]);
+    let bed = Setup::recommended(consul.address())
+        .set("services", json!([]))
+        .set("discover", json!({ "host": "{service}.internal", "max_services": 2 }))
+        .set("unmatched", json!("reject"))
+        .start();
+    bed.await_routed("web.internal", &["web-1", "web-2"]);
+    bed.await_reply("consul.internal", "unknown_service");
+
+    let api = instances(&consul, "api", &["api-1"]);
+    bed.await_routed("api.internal", &["api-1"]);
+    assert!(wait_until(GONE, || bed.stat("service.api.picks") > 0));
+    assert_eq!(bed.stat("catalog.services"), 2);
+
+    // One too many leaves those that are there alone.
+    let _admin = instances(&consul, "admin", &["admin-1"]);
+    assert!(wait_until(GONE, || bed.stat("catalog.left_out") == 1));
+    bed.await_routed("api.internal", &["api-1"]);
+    bed.await_reply("admin.internal", "unknown_service");
+
+    consul.deregister("api-1").expect("deregistered");
+    drop(api);
+    bed.await_routed("admin.internal", &["admin-1"]);
+    let is_gone = || bed.get("/", "api.internal").status == 404;
+    assert!(wait_until(GONE, is_gone), "{}", who(&bed.get("/", "api.internal")));
+    bed.await_routed("web.internal", &["web-1", "web-2"]);
+    bed.assert_no_crash();
+}
+
+/// Resolves names and has no services.
+fn named(agent: &Agent, workers: u32) -> Testbed {
+    let bed = Setup::recommended(agent.address())
+        .set("services", json!([]))
+        .set("dns_names", json!({}))
+        .workers(workers)
+        .start();
+    // The VMs have found each other: the list of members is looked at every five seconds.
+    std::thread::sleep(Duration::from_secs(6));
+    bed
+}
+
+#[test]
+fn a_name_is_resolved_at_its_first_use_by_one_query_for_all_workers() {
+    let agent = Agent::start().expect("an agent");
+    let _web = instances(&agent, "web", &["web-1", "web-2"]);
+    let bed = named(&agent, 4);
+    agent.forget_requests();
+    let first = bed.get("/", "web.service.consul");
+    assert_eq!(first.status, 200, "{}", first.text());
+    bed.await_routed("Web.Service.Consul", &["web-1", "web-2"]);
+    let plain =
+        |record: &&Record| record.path.contains("/web") && record.query_value("index").is_none();
+    let requests = agent.requests();
+    assert_eq!(requests.iter().filter(plain).count(), 1, "{requests:?}");
+    assert!(wait_until(GONE, || agent.outstanding("web") == 1), "{:?}", agent.requests());
+    assert_eq!(agent.most_outstanding("web"), 1);
+
+    bed.await_routed("_web._tcp.service.consul", &["web-1", "web-2"]);
+    assert_eq!(agent.requests().iter().filter(plain).count(), 1, "the same query");
+    let counted = || bed.stat("dns_names.picks") > 0;
+    assert!(wait_until(GONE, counted));
+    bed.assert_no_crash();
+}
+
+#[test]
+fn names_that_consul_does_not_know_are_answered_and_cannot_flood_it() {
+    let agent = Agent::start().expect("an agent");
+    let _web = instances(&agent, "web", &["web-1"]);
+    let bed = named(&agent, 2);
+    let unknown = bed.get("/", "none.service.consul");
+    let expected = r#"{"error":"no_healthy_endpoints","service":"none"}"#;
+    assert_eq!((unknown.status, unknown.text().as_str()), (503, expected));
+
+    agent.forget_requests();
+    let mut refused = 0;
+    for n in 0..300 {
+        let answer = bed.get("/", &format!("none{n}.service.consul"));
+        assert_eq!(answer.status, 503);
+        refused += usize::from(answer.json()["error"] == "too_many_names");
+    }
+    // Each worker has a burst of 20, and two a second.
+    assert!(refused >= 200, "{refused}");
+    let names = (0..300).filter(|n| {
+        let path = format!("/none{n}");
+        agent.requests().iter().any(|record| record.path.contains(&path))
+    });
+    assert!(names.count() <= 100, "{:?}", agent.request_count());
+    assert!(bed.stat("local_replies.too_many_names") >= 200);
+    bed.await_routed("web.service.consul", &["web-1"]);
+    bed.assert_no_crash();
+}

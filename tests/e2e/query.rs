@@ -1,0 +1,71 @@
+//! What Consul is asked, other than for a service by its name.
+
+use serde_json::{Value, json};
+use stack::agent::{Fault, Scope, Times};
+use stack::client::Request;
+use stack::{Agent, Consul, Registry, Service, Status, wait_until};
+
+use crate::testbed::{SOON, Setup, instance, instances};
+
+fn prepare(registry: &dyn Registry, query: &Value) {
+    let request = Request::new("POST", registry.address(), "/v1/query").body(query.to_string());
+    assert_eq!(request.send().expect("an answer").status, 200);
+}
+
+#[test]
+fn a_prepared_query_finds_the_instances_and_is_asked_again() {
+    let Some(consul) = Consul::start_or_skip("prepared queries") else { return };
+    let _others = instances(&consul, "web", &["web-1"]);
+    let _tagged = instance(&consul, "web", "web-2", |service| service.tag("blue"));
+    prepare(&consul, &json!({"Name": "blue", "Service": {"Service": "web", "Tags": ["blue"]}}));
+    consul.await_passing("web", &["web-1", "web-2"]).expect("passing");
+    let services = json!([{"name": "web", "query": "blue"}]);
+    let bed = Setup::recommended(consul.address()).set("services", services).start();
+    bed.await_routed("any", &["web-2"]);
+    let _more = instance(&consul, "web", "web-3", |service| service.tag("blue"));
+    // A poll comes every five seconds, and Consul tells its own servers at its next sync.
+    let seen = wait_until(SOON * 2, || bed.seen("any", 20).len() == 2);
+    assert!(seen, "{:?}", bed.seen("any", 20));
+    bed.await_routed("any", &["web-2", "web-3"]);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn a_service_of_the_mesh_is_reached_by_its_sidecars() {
+    let agent = Agent::start().expect("an agent");
+    let _web = instances(&agent, "web", &["web-1"]);
+    let sidecar = stack::Backend::start("sidecar").expect("a backend");
+    let (ip, port) = (sidecar.address().ip(), sidecar.address().port());
+    let body = json!({
+        "Name": "web-sidecar-proxy", "ID": "p1", "Address": ip, "Port": port,
+        "Kind": "connect-proxy", "Proxy": {"DestinationServiceName": "web"},
+    });
+    agent.put("/v1/agent/service/register", &body.to_string()).expect("registered");
+    let services = json!([{"name": "web", "connect": true}]);
+    let bed = Setup::recommended(agent.address()).set("services", services).start();
+    bed.await_routed("any", &["sidecar"]);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn a_server_that_lags_too_far_behind_is_not_believed_and_the_leader_is_asked() {
+    let agent = Agent::start().expect("an agent");
+    let _web = instances(&agent, "web", &["web-1", "web-2"]);
+    let consul = json!({"cluster": "consul", "consistency": "stale", "max_stale": "1s"});
+    let bed = Setup::recommended(agent.address()).set("consul", consul).start();
+    bed.await_routed("any", &["web-1", "web-2"]);
+    let is_asked = |parameter: &str| {
+        agent.requests().iter().any(|request| request.query_value(parameter).is_some())
+    };
+    assert!(is_asked("stale") && !is_asked("leader"));
+
+    let lag = Fault::Header("X-Consul-Lastcontact".into(), "60000".into());
+    agent.misbehave(Scope::Service("web".into()), lag, Times::Always);
+    let late = stack::Backend::start("web-3").expect("a backend");
+    let late_service = Service::new("web", "web-3").at(late.address());
+    agent.register(&late_service.with_status(Status::Passing)).expect("registered");
+    assert!(wait_until(SOON, || is_asked("leader")), "the leader is never asked");
+    agent.behave();
+    bed.await_routed("any", &["web-1", "web-2", "web-3"]);
+    bed.assert_no_crash();
+}
