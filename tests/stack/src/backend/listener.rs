@@ -40,7 +40,7 @@ impl Listener {
         let (running, stopped) = watch::channel(true);
         let _runtime = runtime::handle().enter();
         let listener = TcpListener::from_std(listener)?;
-        runtime::handle().spawn(accept(listener, serve, stopped));
+        runtime::handle().spawn(accept(stopped, listener, serve));
         Ok(Self { address, running })
     }
 
@@ -49,11 +49,12 @@ impl Listener {
         self.address
     }
 
-    /// Closes it, and cuts all its connections; connecting is refused when this returns.
+    /// Closes it, and cuts all its connections; connecting is refused and each of them is closed
+    /// when this returns.
     pub(super) fn stop(&self) {
         self.running.send_replace(false);
-        // It is closed by its task, which the runtime polls at once.
-        wait_until(Duration::from_secs(5), || std::net::TcpStream::connect(self.address).is_err());
+        // The socket and each connection belong to tasks, which let go of their receiver last.
+        wait_until(Duration::from_secs(5), || self.running.receiver_count() == 0);
     }
 }
 
@@ -73,10 +74,11 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// Takes connections until told to stop. The receiver comes first since it is to be dropped last.
 async fn accept<F>(
+    mut stopped: watch::Receiver<bool>,
     listener: TcpListener,
     serve: impl Fn(TcpStream) -> F,
-    mut stopped: watch::Receiver<bool>,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
