@@ -123,6 +123,21 @@ fn every_metric_that_the_filter_defines_is_in_the_readme() {
         let row = format!("| `service.<name>.{name}` |");
         assert!(readme.contains(&row), "the table has no row {row}");
     }
+    // Those whose names are whole, and the prefixes of what several services share.
+    let found = read("src/proxy/found_metrics.rs");
+    let whole = |text: &str| -> Vec<String> {
+        let names = text.split("(\"consul_resolver.").skip(1);
+        let until_it_varies = |rest: &str| rest.split(['"', '{']).next().map(str::to_owned);
+        names.filter_map(until_it_varies).map(|name| name.trim_end_matches('.').into()).collect()
+    };
+    let names = [whole(&source), whole(&found)].concat();
+    assert!(names.iter().any(|name| name == "catalog.services"), "{names:?}");
+    assert!(names.iter().any(|name| name == "dns_names"), "{names:?}");
+    for name in names {
+        let is_told =
+            [format!("`{name}`"), format!("`{name}.")].iter().any(|it| readme.contains(it));
+        assert!(is_told, "the table does not have {name}");
+    }
 }
 
 #[test]

@@ -107,6 +107,13 @@ impl Breaker {
         self.state = State::HalfOpen { lost };
     }
 
+    /// Learns that nobody will tell of the probe that is out: another one may go at once.
+    pub fn on_probe_abandoned(&mut self, now: Time) {
+        if let State::HalfOpen { .. } = self.state {
+            self.state = State::Open { until: now };
+        }
+    }
+
     /// Opens again where the probe has had no outcome in time: nobody may be left who would
     /// tell of it.
     pub fn on_tick(&mut self, now: Time, rng: &mut Rng) {

@@ -35,6 +35,15 @@ impl Circuit {
         Lane::ALL.into_iter().find_map(front)
     }
 
+    /// Forgets a source that asks no longer. If it was the one that probed, nobody will hear of the
+    /// outcome, and the next one is to probe.
+    pub(super) fn forget(&mut self, source: SourceId, now: Time) {
+        self.line.leave(source);
+        if self.probe.take_if(|probe| probe.source == source).is_some() {
+            self.breaker.on_probe_abandoned(now);
+        }
+    }
+
     /// Takes the outcome of a call.
     pub(super) fn on_outcome(
         &mut self,

@@ -105,10 +105,10 @@ impl Gate {
     }
 
     /// Forgets a source that asks no longer.
-    pub fn forget(&mut self, source: SourceId) {
+    pub fn forget(&mut self, source: SourceId, now: Time) {
         self.vacate(source);
         self.line.leave(source);
-        self.circuits.values_mut().for_each(|circuit| circuit.line.leave(source));
+        self.circuits.values_mut().for_each(|circuit| circuit.forget(source, now));
     }
 
     /// Lets a call out, or puts its source in line. One that may watch has a place from then on.

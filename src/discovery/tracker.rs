@@ -306,7 +306,7 @@ impl Tracker {
     }
 
     fn stop_fetching(&mut self, scope: &mut Scope<'_>) {
-        scope.gate.forget(self.source);
+        scope.gate.forget(self.source, scope.now);
         self.lease = Lease::new(self.me);
         self.watch.stop();
         self.publication = Publication::default();

@@ -214,7 +214,9 @@ impl Host for ConsulHost {
 
     fn notice(&mut self, source: SourceId, notice: &Notice) {
         self.metrics.on_notice(source, notice);
-        if let (Notice::Elected(_), Some(variable)) = (notice, self.missing_token.take()) {
+        if matches!(notice, Notice::Elected(_))
+            && let Some(variable) = self.missing_token.take()
+        {
             log::warn!(
                 "no ACL token: the environment variable {variable} is not set, or holds none; \
                  asking Consul without. To use one, set it where Envoy starts and name it in \

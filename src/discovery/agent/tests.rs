@@ -55,6 +55,11 @@ fn head(owner: VmId, rank: Rank) -> Vec<u8> {
 
 /// Lets the agent win the lease and publish what Consul answers; its next query blocks.
 fn fetch(agent: &mut Agent, key: QueryKey) {
+    assert_eq!(publish_nothing(agent, key).len(), 1);
+}
+
+/// Lets the agent win the lease and publish what Consul answers; what it asks then.
+fn publish_nothing(agent: &mut Agent, key: QueryKey) -> Vec<CallId> {
     let won = || Event::Stored { key: Key::Head(key), written: true };
     after(agent, Event::Tick(RANK), 0);
     after(agent, Event::Loaded { key: Key::Head(key), value: None }, 0);
@@ -67,7 +72,7 @@ fn fetch(agent: &mut Agent, key: QueryKey) {
     after(agent, Event::Stored { key: record.unwrap(), written: true }, 1);
     let head = head(agent.id(), RANK);
     after(agent, loaded(Key::Head(key), &head), 1);
-    assert_eq!(calls(&after(agent, won(), 1)).len(), 1);
+    calls(&after(agent, won(), 1))
 }
 
 #[test]
@@ -233,4 +238,28 @@ fn a_follower_tells_the_fetcher_that_a_request_waits_where_nothing_is_published(
     assert!(wanted.iter().any(is_head) && wanted.iter().any(is_members), "{wanted:?}");
     let again = after(&mut agent, Event::Missed(SOURCE), 0);
     assert!(again.iter().all(is_head), "once a second: {again:?}");
+}
+
+#[test]
+fn a_name_that_a_client_has_made_up_takes_no_place_among_the_watches() {
+    let (config, subject) = {
+        let json = br#"{"consul": {"cluster": "consul"}, "services": [{"name": "web"}]}"#;
+        (Config::parse(json).unwrap(), Subject { on_trial: true, ..found("web") })
+    };
+    let key = subject.query.key();
+    let mut agent = Agent::new(vec![subject], &config.consul, Rng::new(1));
+    let blocking = publish_nothing(&mut agent, key);
+    assert!(blocking.is_empty(), "{blocking:?}");
+    let mut polls = 0;
+    for second in 2..12 {
+        after(&mut agent, Event::Tick(RANK), second);
+        let head = head(agent.id(), RANK);
+        after(&mut agent, loaded(Key::Head(key), &head), second);
+        let renewed = Event::Stored { key: Key::Head(key), written: true };
+        for call in calls(&after(&mut agent, renewed, second)) {
+            polls += 1;
+            after(&mut agent, Event::Answered { call, answer: Ok(NOTHING) }, second);
+        }
+    }
+    assert!((1..=3).contains(&polls), "it is polled, slowly: {polls} times in 10 s");
 }

@@ -126,12 +126,11 @@ fn a_watch_probes_too_and_takes_no_place_by_it() {
 }
 
 #[test]
-fn a_probe_whose_source_has_gone_does_not_close_the_gate_for_ever() {
+fn a_probe_whose_outcome_nobody_tells_does_not_close_the_gate_for_ever() {
     let (mut gate, mut rng) = (gate(100), Rng::new(1));
     (0..5).for_each(|_| fail(&mut gate, at(0)));
     assert_eq!(gate.admit(SourceId::nth(0), &OWN, READ, at(1_000)), Some(Pass::Probe));
     gate.on_probe(CallId { source: SourceId::nth(0), query: QueryId(9) }, &OWN, at(16_000));
-    gate.forget(SourceId::nth(0));
     assert_eq!(gate.admit(SourceId::nth(1), &OWN, READ, at(15_999)), None);
     gate.on_tick(at(16_000), &mut rng);
     let turn = gate.poll_turn(at(60_000));
@@ -183,9 +182,25 @@ fn a_circuit_that_nobody_is_left_to_probe_is_forgotten_and_hides_no_other() {
         gate.on_outcome(call, &datacenter, failed, at(0), &mut Rng::new(1));
     }
     assert_eq!(gate.position(), (Position::Open, Some("dc9")));
-    gate.forget(SourceId::nth(1));
+    gate.forget(SourceId::nth(1), at(0));
     gate.on_tick(at(31_000), &mut Rng::new(1));
     assert_eq!(gate.position().0, Position::Open, "somebody may still wait for the next attempt");
     gate.on_tick(at(120_000), &mut Rng::new(1));
     assert_eq!(gate.position(), (Position::Closed, None));
+}
+
+#[test]
+fn a_probe_whose_source_is_given_up_does_not_keep_the_others_waiting() {
+    let mut gate = gate(100);
+    let (one, other) = (SourceId::nth(1), SourceId::nth(2));
+    let call = |query| CallId { source: one, query: QueryId(query) };
+    for query in 1..=5 {
+        gate.on_outcome(call(query), &None, Err(ErrorKind::Unreachable), at(0), &mut Rng::new(1));
+    }
+    let want = Want::Read(Lane::Retry);
+    assert_eq!(gate.admit(one, &None, want, at(60_000)), Some(Pass::Probe));
+    gate.on_probe(call(6), &None, at(75_000));
+    assert_eq!(gate.admit(other, &None, want, at(60_000)), None, "one probe at a time");
+    gate.forget(one, at(60_000));
+    assert_eq!(gate.admit(other, &None, want, at(60_000)), Some(Pass::Probe));
 }
