@@ -185,6 +185,7 @@ fn propagation_section(propagation: &Propagation) -> String {
 fn scale_section(scale: &Scale) -> String {
     let (workers, vms) = (Scale::WORKERS, Scale::WORKERS + 1);
     let (requests, arrivals) = (Scale::REQUESTS, Scale::ARRIVALS);
+    let (rounds, phase) = (Scale::ROUNDS, Scale::PHASE.as_secs());
     let connections = thousands(f64::from(Case::CONNECTIONS));
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let small = scale.results.first().map_or(0, |measured| measured.memory);
@@ -212,7 +213,7 @@ fn scale_section(scale: &Scale) -> String {
                 format!("{:.1} %", phase.worker_percent()),
                 format!("{:.1}", phase.calls_per_second()),
                 format!("{:.2}", phase.outcome.quantile(0.5)),
-                format!("{:.2}", phase.outcome.quantile(0.99)),
+                format!("{:.2}", phase.p99()),
                 phase.outcome.failed.to_string(),
             ]);
         }
@@ -231,8 +232,8 @@ fn scale_section(scale: &Scale) -> String {
          {connections} for `max_connections`, `max_pending_requests` and `max_requests` of Envoy's \
          cluster for Consul.\n\n{sizes}\n\n\
          Under {requests} requests a second in an open loop, while nothing changes and while an \
-         instance comes or goes once a second, of 1,000 services each time in another one. CPU is \
-         a thread's share of a core; the main thread asks Consul, reads the answer and \
+         instance comes or goes once a second, of 1,000 services each time in another one: {rounds} \
+         rounds of {phase} s of each in turn, and the median of their p99. CPU is a thread's share of a core; the main thread asks Consul, reads the answer and \
          publishes it. Where there are 10,000 instances nearly every request opens a connection, \
          and its address becomes a host of Envoy's `ORIGINAL_DST` cluster, which is the main \
          thread's work too. A query in which nothing changes is answered after 55 to 58.4 s and \

@@ -199,9 +199,8 @@ impl Agent {
                 self.with_query(query, now, |tracker, scope| tracker.on_head(value, scope));
             }
             Event::Loaded { key: Key::Record(query, version), value } => {
-                let bytes = value.map(|(bytes, _)| bytes);
                 self.with_query(query, now, |tracker, scope| {
-                    tracker.on_record(version, bytes, scope);
+                    tracker.on_record(version, value, scope);
                 });
             }
             Event::Loaded { key: Key::Members, value } => self.on_members(value),
@@ -210,8 +209,10 @@ impl Agent {
                     tracker.on_head_stored(written, scope)
                 });
             }
-            Event::Stored { key: Key::Record(query, _), .. } => {
-                self.with_query(query, now, Tracker::on_record_stored);
+            Event::Stored { key: Key::Record(query, version), written } => {
+                self.with_query(query, now, |tracker, scope| {
+                    tracker.on_record_stored(version, written, scope);
+                });
             }
             Event::Stored { key: Key::Members, written: true } => {}
             Event::Stored { key: Key::Members, written: false } => self.membership.look_soon(),

@@ -88,8 +88,6 @@ pub enum Event<'a> {
 /// When a store may happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
-    /// Always: nobody else writes there.
-    Anything,
     /// Only while the key is absent.
     Absent,
     /// Only while the value is the one that was read.

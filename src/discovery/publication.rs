@@ -1,62 +1,100 @@
 //! A snapshot on its way to the other VMs.
 
+use crate::discovery::event::Expect;
 use crate::model::snapshot::Snapshot;
 use crate::shared::head::Term;
 use crate::shared::record::{Record, Version};
 
-/// The record that a fetcher is publishing, if it is: stored first, then pointed to by the
-/// head.
+/// The record that a fetcher is publishing, if it is.
+///
+/// Two places are all that the records of a service ever have, so a fetcher writes where others
+/// have written, and a VM that has lost the lease without knowing may try to. It must not
+/// succeed: what stands in the place is looked at first, then the head; then the record is
+/// stored, on condition that the place is as it was. Whoever has taken the lease meanwhile
+/// either has not written there yet, and will, or has, and then nothing is stored.
 #[derive(Debug, Default)]
-pub(super) struct Publication(Option<Record>);
+pub(super) struct Publication(Option<UnderWay>);
+
+#[derive(Debug)]
+struct UnderWay {
+    record: Record,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    /// What stands in the record's place is not known.
+    Begun,
+    /// It is.
+    Looked(Expect),
+    /// The record stands there.
+    Stored,
+}
 
 impl Publication {
-    /// Begins with a snapshot that follows on `last`, as far as this VM knows.
+    /// Begins with a snapshot that follows on `last`, as far as this VM knows; the version that
+    /// it is to have.
     pub(super) fn begin(
         &mut self,
         term: Term,
         last: Option<Version>,
         snapshot: Snapshot,
-    ) -> &Record {
+    ) -> Version {
         let version = Version { term, generation: after(last) };
-        self.0.insert(Record { version, snapshot })
+        self.0 = Some(UnderWay { record: Record { version, snapshot }, stage: Stage::Begun });
+        version
     }
 
-    /// Whether a record is on its way.
-    pub(super) const fn is_under_way(&self) -> bool {
-        self.0.is_some()
+    /// Whether it is this version that is under way.
+    pub(super) fn is_of(&self, version: Version) -> bool {
+        self.0.as_ref().is_some_and(|it| it.record.version == version)
     }
 
-    /// What to do, where the head says that `before` is published: point the head to the
-    /// record, or store it again under a higher number than this VM knew of.
-    pub(super) fn next(&mut self, before: Option<Version>) -> Option<Next<'_>> {
-        let record = self.0.as_mut()?;
-        let least = after(before);
-        if record.version.generation >= least {
-            return Some(Next::Point(record.version));
+    /// Learns what a store to the record's place has to expect.
+    pub(super) const fn on_looked(&mut self, expect: Expect) {
+        if let Some(under_way) = &mut self.0 {
+            under_way.stage = Stage::Looked(expect);
         }
-        record.version.generation = least;
-        Some(Next::Store(record))
+    }
+
+    /// Learns whether the record was stored; another VM may have been faster.
+    pub(super) const fn on_stored(&mut self, written: bool) {
+        if let Some(under_way) = &mut self.0 {
+            under_way.stage = if written { Stage::Stored } else { Stage::Begun };
+        }
+    }
+
+    /// What to do, where the head is this VM's and says that `before` is published. A record whose
+    /// number would not be higher than that gets another one, and is stored anew.
+    pub(super) fn next(&mut self, before: Option<Version>) -> Option<Next<'_>> {
+        let UnderWay { record, stage } = self.0.as_mut()?;
+        let least = after(before);
+        if record.version.generation < least {
+            record.version.generation = least;
+            *stage = Stage::Begun;
+        }
+        Some(match *stage {
+            Stage::Begun => Next::Look(record.version),
+            Stage::Looked(expect) => Next::Store(record, expect),
+            Stage::Stored => Next::Point(record.version),
+        })
     }
 
     /// Takes the record out: it is published, or it never will be.
-    pub(super) const fn take(&mut self) -> Option<Record> {
-        self.0.take()
+    pub(super) fn take(&mut self) -> Option<Record> {
+        self.0.take().map(|under_way| under_way.record)
     }
 }
 
 /// The next step of a publication.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next<'a> {
+    /// Look at the place of this version, and at the head again.
+    Look(Version),
     /// Store this record, and look at the head again.
-    Store(&'a Record),
+    Store(&'a Record, Expect),
     /// Write a head that points to this version.
     Point(Version),
-}
-
-/// The versions whose places no head points to any more, once `term` has published: both
-/// places of the term that had published before, if it was another one.
-pub(super) fn obsolete(before: Option<Version>, term: Term) -> impl Iterator<Item = Version> {
-    before.filter(|before| before.term != term).into_iter().flat_map(Version::places)
 }
 
 fn after(version: Option<Version>) -> u64 {
@@ -66,35 +104,52 @@ fn after(version: Option<Version>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shared::key::Cas;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const SEEN: Expect = Expect::Unchanged(Cas(7));
 
     fn version(term: u64, generation: u64) -> Version {
         Version { term: Term(term), generation }
     }
 
+    fn record(version: Version) -> Record {
+        Record { version, snapshot: Snapshot::default() }
+    }
+
     #[test]
-    fn a_record_is_pointed_to_when_nothing_newer_is_published() {
+    fn a_record_is_stored_where_it_was_looked_and_pointed_to_once_it_is() {
+        let (mut publication, before) = (Publication::default(), Some(version(1, 4)));
+        assert_eq!(publication.begin(Term(2), before, Snapshot::default()), version(2, 5));
+        assert!(publication.is_of(version(2, 5)) && !publication.is_of(version(1, 4)));
+        assert_eq!(publication.next(before), Some(Next::Look(version(2, 5))));
+        publication.on_looked(SEEN);
+        assert_eq!(publication.next(before), Some(Next::Store(&record(version(2, 5)), SEEN)));
+        publication.on_stored(true);
+        assert_eq!(publication.next(before), Some(Next::Point(version(2, 5))));
+        assert_eq!(publication.take(), Some(record(version(2, 5))));
+        assert_eq!(publication.next(before), None);
+    }
+
+    #[test]
+    fn where_another_vm_was_faster_its_record_is_looked_at() {
         let mut publication = Publication::default();
-        let record = publication.begin(Term(2), Some(version(1, 4)), Snapshot::default());
-        assert_eq!(record.version, version(2, 5));
-        assert_eq!(publication.next(Some(version(1, 4))), Some(Next::Point(version(2, 5))));
+        publication.begin(Term(2), None, Snapshot::default());
+        publication.on_looked(Expect::Absent);
+        publication.on_stored(false);
+        assert_eq!(publication.next(None), Some(Next::Look(version(2, 1))));
     }
 
     #[test]
     fn a_record_that_would_go_back_is_stored_again_under_a_higher_number() {
-        let mut publication = Publication::default();
+        let (mut publication, before) = (Publication::default(), Some(version(1, 7)));
         publication.begin(Term(2), None, Snapshot::default());
-        let again = Record { version: version(2, 8), snapshot: Snapshot::default() };
-        assert_eq!(publication.next(Some(version(1, 7))), Some(Next::Store(&again)));
-        assert_eq!(publication.next(Some(version(1, 7))), Some(Next::Point(version(2, 8))));
-    }
-
-    #[test]
-    fn both_places_of_an_earlier_term_are_obsolete_and_none_of_the_own() {
-        let places: Vec<_> = obsolete(Some(version(1, 7)), Term(2)).collect();
-        assert_eq!(places, [version(1, 7), version(1, 8)]);
-        assert_eq!(obsolete(Some(version(2, 7)), Term(2)).count(), 0);
-        assert_eq!(obsolete(None, Term(1)).count(), 0);
+        publication.on_looked(SEEN);
+        publication.on_stored(true);
+        assert_eq!(publication.next(before), Some(Next::Look(version(2, 8))), "another place");
+        publication.on_looked(Expect::Absent);
+        let again = record(version(2, 8));
+        assert_eq!(publication.next(before), Some(Next::Store(&again, Expect::Absent)));
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! What a tracker does follows from what stands in the source's head, which it loads at
 //! every tick. A follower loads the record that the head points to. The fetcher asks
-//! Consul, and publishes in three steps that another VM may interrupt anywhere: store the
-//! record, load the head to see that the lease is still ours, and store the head that
-//! points to the record, on condition that it has not changed since.
+//! Consul, and publishes in steps that another VM may interrupt anywhere: look at the place
+//! of the record; load the head to see that the lease is still ours; store the record, on
+//! condition that its place has not changed since; load the head once more; and store the head
+//! that points to the record, on condition that it has not changed either.
 
 use core::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::discovery::event::{Command, Expect};
 use crate::discovery::lease::{Lease, Vacancy, Verdict};
 use crate::discovery::letter::{Letter, Recipient};
 use crate::discovery::notice::Notice;
-use crate::discovery::publication::{Next, Publication, obsolete};
+use crate::discovery::publication::{Next, Publication};
 use crate::discovery::scope::Scope;
 use crate::discovery::subject::Subject;
 use crate::discovery::suspicion::Suspicion;
@@ -50,6 +51,8 @@ pub struct Tracker {
     write: Write,
     installed: Option<Record>,
     publication: Publication,
+    /// What stood in the places of the records when this source was given up.
+    leftovers: Vec<(Version, Cas)>,
     contact: Contact,
     suspicion: Suspicion,
     /// Whether the head that this VM fetches under points to a record.
@@ -73,6 +76,7 @@ impl Tracker {
             write: Write::Renewal,
             installed: None,
             publication: Publication::default(),
+            leftovers: Vec::new(),
             contact: Contact::default(),
             suspicion: Suspicion::new(me),
             is_published: false,
@@ -149,7 +153,7 @@ impl Tracker {
             None => None,
         };
         self.suspicion.on_head(head.as_ref());
-        let expect = cas.map_or(Expect::Absent, Expect::Unchanged);
+        let expect = expecting(cas);
         match self.look {
             Look::Peek => {}
             Look::Check { rank } => self.check(head.as_ref(), cas, expect, rank, scope),
@@ -169,13 +173,25 @@ impl Tracker {
         }
     }
 
-    /// Takes a record. One that is not the one that was asked for has been replaced since;
-    /// the next look at the head leads to its successor.
-    pub fn on_record(&mut self, version: Version, bytes: Option<&[u8]>, scope: &mut Scope<'_>) {
-        let record = match bytes.filter(|bytes| !bytes.is_empty()).map(Record::decode) {
-            Some(Ok(record)) => record,
-            Some(Err(error)) => return self.notice(Notice::Unreadable(error), scope),
-            None => return,
+    /// Takes what stands in a record's place. A record that is not the one that was asked for has
+    /// been replaced since; the next look at the head leads to its successor.
+    pub fn on_record(
+        &mut self,
+        version: Version,
+        value: Option<(&[u8], Cas)>,
+        scope: &mut Scope<'_>,
+    ) {
+        if self.publication.is_of(version) {
+            self.publication.on_looked(expecting(value.map(|(_, cas)| cas)));
+            return self.load_head(Look::Commit, scope);
+        }
+        let Some((bytes, cas)) = value.filter(|(bytes, _)| !bytes.is_empty()) else { return };
+        if matches!(self.look, Look::Retire) {
+            return self.leftovers.push((version, cas));
+        }
+        let record = match Record::decode(bytes) {
+            Ok(record) => record,
+            Err(error) => return self.notice(Notice::Unreadable(error), scope),
         };
         let newer = self.installed.as_ref().is_none_or(|old| old.version < record.version);
         if record.version == version && newer {
@@ -200,16 +216,17 @@ impl Tracker {
             Write::Renewal if written => self.ask_if_due(scope),
             // Somebody has taken the lease between the load and the store.
             Write::Renewal => self.depose(scope),
-            Write::Commit { before } => self.on_committed(written, before, scope),
-            Write::Retire { before } if written => self.free_records(before, scope),
+            Write::Commit => self.on_committed(written, scope),
+            Write::Retire if written => self.free_records(scope),
             // Else somebody has the lease already, and what is there is theirs.
-            Write::Leave | Write::Retire { .. } => {}
+            Write::Leave | Write::Retire => {}
         }
     }
 
-    /// Points the head to the record that was just written.
-    pub fn on_record_stored(&mut self, scope: &mut Scope<'_>) {
-        if self.publication.is_under_way() {
+    /// Learns whether the record was written, which the head is to point to then.
+    pub fn on_record_stored(&mut self, version: Version, written: bool, scope: &mut Scope<'_>) {
+        if self.publication.is_of(version) {
+            self.publication.on_stored(written);
             self.load_head(Look::Commit, scope);
         }
     }
@@ -253,37 +270,34 @@ impl Tracker {
 
     fn publish(&mut self, term: Term, snapshot: Snapshot, scope: &mut Scope<'_>) {
         let last = self.installed.as_ref().map(|installed| installed.version);
-        let record = self.publication.begin(term, last, snapshot);
-        let key = Key::Record(self.query.key(), record.version);
-        scope.store(key, record.encode(), Expect::Anything);
+        let version = self.publication.begin(term, last, snapshot);
+        scope.load(Key::Record(self.key(), version));
     }
 
-    /// Writes the head that points to the new record, if the lease is still ours.
+    /// Goes on with the publication, if the lease is still ours.
     fn commit(&mut self, head: Option<&Head>, expect: Expect, scope: &mut Scope<'_>) {
         let term = self.lease.term();
         let ours = head.filter(|head| term == Some(head.term) && head.owner == self.me);
         let Some(head) = ours else { return self.depose(scope) };
         match self.publication.next(head.published) {
-            Some(Next::Store(record)) => {
+            Some(Next::Look(version)) => scope.load(Key::Record(self.query.key(), version)),
+            Some(Next::Store(record, expect)) => {
                 let key = Key::Record(self.query.key(), record.version);
-                scope.store(key, record.encode(), Expect::Anything);
+                scope.store(key, record.encode(), expect);
             }
             Some(Next::Point(version)) => {
-                self.write = Write::Commit { before: head.published };
+                self.write = Write::Commit;
                 self.store_head(head.term, head.rank, Some(version), expect, scope);
             }
             None => {}
         }
     }
 
-    fn on_committed(&mut self, written: bool, before: Option<Version>, scope: &mut Scope<'_>) {
+    fn on_committed(&mut self, written: bool, scope: &mut Scope<'_>) {
         let (true, Some(record)) = (written, self.publication.take()) else {
             return self.depose(scope);
         };
         self.is_published = true;
-        for version in obsolete(before, record.version.term) {
-            scope.store(Key::Record(self.key(), version), Vec::new(), Expect::Anything);
-        }
         let old = self.installed.as_ref().map(|old| &old.snapshot);
         let notice = Notice::published(&record.snapshot, old);
         self.install(record, scope);
@@ -335,4 +349,9 @@ impl Tracker {
     fn notice(&self, notice: Notice, scope: &mut Scope<'_>) {
         scope.out.push_back(Command::Notice { source: self.source, notice });
     }
+}
+
+/// What a store has to expect where this was loaded.
+fn expecting(cas: Option<Cas>) -> Expect {
+    cas.map_or(Expect::Absent, Expect::Unchanged)
 }

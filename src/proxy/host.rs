@@ -228,11 +228,10 @@ pub(super) fn store(key: &str, value: &[u8], expect: Expect) -> bool {
     /// up from 1, so this one comes after four thousand million writes.
     const NO_VALUE_HAS_THIS: u32 = u32::MAX;
     let cas = match expect {
-        Expect::Anything => None,
-        Expect::Absent => Some(NO_VALUE_HAS_THIS),
-        Expect::Unchanged(Cas(cas)) => Some(cas),
+        Expect::Absent => NO_VALUE_HAS_THIS,
+        Expect::Unchanged(Cas(cas)) => cas,
     };
-    hostcalls::set_shared_data(key, Some(value), cas).is_ok()
+    hostcalls::set_shared_data(key, Some(value), Some(cas)).is_ok()
 }
 
 /// Registers a queue that wakes this root context. Legal as [`load`] is.

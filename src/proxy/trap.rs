@@ -14,7 +14,8 @@ pub(super) fn on_request() {
     match host::header(Headers::Request, HEADER).as_deref() {
         Some(b"here") => std::process::abort(),
         Some(b"fetcher") => {
-            host::store(KEY, b"trap", Expect::Anything);
+            let expect = host::load(KEY).map_or(Expect::Absent, |(_, cas)| Expect::Unchanged(cas));
+            host::store(KEY, b"trap", expect);
         }
         _ => {}
     }

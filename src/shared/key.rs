@@ -6,7 +6,7 @@ use crate::model::service::QueryKey;
 use crate::shared::record::Version;
 
 /// The version of everything that this floor writes; part of every key.
-const FORMAT: &str = "consul_resolver.3";
+const FORMAT: &str = "consul_resolver.4";
 
 /// Which version of a value in shared data: Envoy's compare-and-set number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,9 +43,9 @@ pub enum Key {
     Head(QueryKey),
     /// A service's [`Record`](crate::shared::record::Record) of that version.
     ///
-    /// Only the fetcher of a term writes the term's records, so no one who has lost the
-    /// lease can spoil what its successor wrote. A term has two places that take turns, so
-    /// the record that the head points to stays whole while the next one is written.
+    /// There are two places that take turns, so the record that the head points to stays whole
+    /// while the next one is written. There are no more of them, since what is once in shared data
+    /// stays for ever.
     Record(QueryKey, Version),
     /// The [`Members`](crate::shared::members::Members): the queues of all VMs.
     Members,
@@ -55,8 +55,8 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Head(query) => write!(f, "{FORMAT}/{query}/head"),
-            Self::Record(query, Version { term, generation }) => {
-                write!(f, "{FORMAT}/{query}/record/{}/{}", term.0, generation & 1)
+            Self::Record(query, Version { generation, .. }) => {
+                write!(f, "{FORMAT}/{query}/record/{}", generation & 1)
             }
             Self::Members => write!(f, "{FORMAT}/members"),
         }
@@ -71,12 +71,12 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn records_of_one_term_take_turns_in_two_places() {
+    fn records_take_turns_in_two_places_whatever_their_terms() {
         let key = |term, generation| {
             Key::Record(QueryKey(7), Version { term: Term(term), generation }).to_string()
         };
         assert_eq!(key(1, 4), key(1, 6));
         assert_ne!(key(1, 4), key(1, 5));
-        assert_ne!(key(1, 4), key(2, 4));
+        assert_eq!(key(1, 4), key(2, 4));
     }
 }

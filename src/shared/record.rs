@@ -23,7 +23,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// One version for each of the places in which the records of its term lie.
+    /// One version for each of the two places in which records lie.
     pub const fn places(self) -> [Self; 2] {
         [self, Self { generation: self.generation.wrapping_add(1), ..self }]
     }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use consul_resolver::discovery::tracker::Tracker;
+use consul_resolver::model::service::QueryKey;
 use consul_resolver::model::snapshot::Snapshot;
 use consul_resolver::router::decision::Forward;
 use consul_resolver::shared::head::{Head, Term};
@@ -59,11 +60,19 @@ impl Checks {
         let last = self.published.insert(key, version);
         assert!(last <= Some(version), "{key} went back from {last:?} to {version:?}");
         if last != Some(version) {
-            let stored = shared.load(&Key::Record(query, version).to_string());
-            let record = stored.map(|(bytes, _)| Record::decode(&bytes));
-            let is_there = matches!(&record, Some(Ok(record)) if record.version == version);
-            assert!(is_there, "{key} points to {version:?}, where there is {record:?}");
+            Self::on_record(query, shared);
         }
+    }
+
+    /// A head or a record was written: the record that the head points to is there.
+    pub fn on_record(query: QueryKey, shared: &Shared) {
+        let head = shared.load(&Key::Head(query).to_string());
+        let head = head.and_then(|(bytes, _)| Head::decode(&bytes).ok());
+        let Some(version) = head.and_then(|head| head.published) else { return };
+        let stored = shared.load(&Key::Record(query, version).to_string());
+        let record = stored.map(|(bytes, _)| Record::decode(&bytes));
+        let is_there = matches!(&record, Some(Ok(record)) if record.version == version);
+        assert!(is_there, "{query} points to {version:?}, where there is {record:?}");
     }
 
     /// A context has done something: what it has installed never goes back, is the same wherever

@@ -6,6 +6,7 @@ use consul_resolver::discovery::event::Expect;
 use consul_resolver::shared::key::Cas;
 use consul_resolver::shared::members::QueueId;
 
+use crate::consul::SOURCES;
 use crate::vm::ContextId;
 
 /// A number that no value ever has, as the module uses it to store only where nothing is.
@@ -35,7 +36,6 @@ impl Shared {
     /// Writes a value: numbers are compared only where the key exists, and 0 never.
     pub fn store(&mut self, key: &str, value: &[u8], expect: Expect) -> bool {
         let number = match expect {
-            Expect::Anything => 0,
             Expect::Absent => NO_VALUE_HAS_THIS,
             Expect::Unchanged(Cas(cas)) => cas,
         };
@@ -47,6 +47,8 @@ impl Shared {
         }
         self.last_cas += 1;
         self.data.insert(key.to_owned(), (value.to_vec(), self.last_cas));
+        let most = 1 + 3 * SOURCES.len();
+        assert!(self.data.len() <= most, "nothing is ever removed: {:?}", self.data.keys());
         true
     }
 

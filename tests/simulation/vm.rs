@@ -12,7 +12,7 @@ use consul_resolver::discovery::event::{CallId, Expect};
 use consul_resolver::discovery::notice::Notice;
 use consul_resolver::discovery::subject::Subject;
 use consul_resolver::driver::Host;
-use consul_resolver::model::service::SourceId;
+use consul_resolver::model::service::{QueryKey, SourceId};
 use consul_resolver::rng::Rng;
 use consul_resolver::router::Router;
 use consul_resolver::router::decision::Forward;
@@ -192,6 +192,8 @@ pub struct Effects {
     pub wakes: Vec<(ContextId, QueueId)>,
     /// The heads that were written.
     pub heads: Vec<(Key, Head)>,
+    /// The sources whose records were written to, or emptied.
+    pub records: Vec<QueryKey>,
     /// What comes of queries.
     pub outcomes: Vec<Outcome>,
     /// The sources that Consul was asked for.
@@ -216,9 +218,14 @@ impl Host for SimHost<'_> {
         let written = self.shared.store(&name, value, expect);
         self.trace.note_text(&name);
         self.trace.note(u64::from(written));
-        if written && matches!(key, Key::Head(_)) {
-            let head = Head::decode(value).expect("a head that reads back");
-            self.effects.heads.push((*key, head));
+        match key {
+            _ if !written => {}
+            Key::Head(_) => {
+                let head = Head::decode(value).expect("a head that reads back");
+                self.effects.heads.push((*key, head));
+            }
+            Key::Record(query, _) => self.effects.records.push(*query),
+            Key::Members => {}
         }
         written
     }

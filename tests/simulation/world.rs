@@ -329,6 +329,9 @@ impl World {
         for (key, head) in &effects.heads {
             self.checks.on_head(*key, head, &self.shared);
         }
+        for query in &effects.records {
+            Checks::on_record(*query, &self.shared);
+        }
         for source in &effects.calls {
             self.checks.on_call(*source, self.consul.turns(*source), self.now);
         }

@@ -49,8 +49,8 @@ impl Scale {
     pub const REQUESTS: u32 = 300;
     /// Registrations whose way to the workers is timed.
     pub const ARRIVALS: u32 = 12;
-    const ROUNDS: u32 = 2;
-    const PHASE: Duration = Duration::from_secs(6);
+    pub const ROUNDS: u32 = 9;
+    pub const PHASE: Duration = Duration::from_secs(3);
 
     /// Runs all cases, one after the other, each with an Envoy of its own.
     pub fn measure(module: &Path) -> Result<Self, Failure> {
@@ -67,7 +67,7 @@ impl Scale {
 impl Measured {
     /// How many times as long the slowest hundredth of requests takes while something changes.
     pub fn p99_ratio(&self) -> f64 {
-        self.changing.outcome.quantile(0.99) / self.quiet.outcome.quantile(0.99)
+        self.changing.p99() / self.quiet.p99()
     }
 }
 

@@ -64,15 +64,31 @@ fn publish_nothing(agent: &mut Agent, key: QueryKey) -> Vec<CallId> {
     after(agent, Event::Tick(RANK), 0);
     after(agent, Event::Loaded { key: Key::Head(key), value: None }, 0);
     let asked = calls(&after(agent, won(), 0));
-    let stored = after(agent, Event::Answered { call: asked[0], answer: Ok(NOTHING) }, 1);
-    let record = stored.iter().find_map(|command| match command {
-        Command::Store { key, .. } => Some(*key),
-        _ => None,
-    });
-    after(agent, Event::Stored { key: record.unwrap(), written: true }, 1);
+    let looks = after(agent, Event::Answered { call: asked[0], answer: Ok(NOTHING) }, 1);
+    let place = looked_at(&looks).unwrap();
+    after(agent, Event::Loaded { key: place, value: None }, 1);
     let head = head(agent.id(), RANK);
+    let stores = after(agent, loaded(Key::Head(key), &head), 1);
+    assert_eq!(stored(&stores), Some((place, Expect::Absent)));
+    after(agent, Event::Stored { key: place, written: true }, 1);
     after(agent, loaded(Key::Head(key), &head), 1);
     calls(&after(agent, won(), 1))
+}
+
+/// The record's place that is looked at.
+fn looked_at(commands: &[Command]) -> Option<Key> {
+    commands.iter().find_map(|command| match command {
+        Command::Load(key @ Key::Record(..)) => Some(*key),
+        _ => None,
+    })
+}
+
+/// Where a record is stored, and on what condition.
+fn stored(commands: &[Command]) -> Option<(Key, Expect)> {
+    commands.iter().find_map(|command| match command {
+        Command::Store { key: key @ Key::Record(..), expect, .. } => Some((*key, *expect)),
+        _ => None,
+    })
 }
 
 #[test]
@@ -173,9 +189,17 @@ fn one_who_parts_with_a_source_gives_its_lease_away_and_frees_its_records() {
     let (mut agent, key) = agent();
     fetch(&mut agent, key);
     agent.remove(SOURCE, Time::from_start(Duration::from_secs(2)));
+    let now = Time::from_start(Duration::from_secs(2));
+    let version = Version { term: Term(1), generation: 4 };
+    let mut places = Vec::new();
+    for (value, cas) in [(&b"a record"[..], 8), (&[], 9)] {
+        let Some(Command::Load(place @ Key::Record(..))) = agent.poll_command() else { panic!() };
+        agent.handle_event(Event::Loaded { key: place, value: Some((value, Cas(cas))) }, now);
+        places.push(place.to_string());
+    }
+    assert_eq!(places, version.places().map(|version| Key::Record(key, version).to_string()));
     let loads = agent.poll_command();
     assert!(matches!(loads, Some(Command::Load(Key::Head(_)))), "{loads:?}");
-    let version = Version { term: Term(1), generation: 4 };
     let ours = Head {
         owner: agent.id(),
         term: Term(1),
@@ -185,7 +209,6 @@ fn one_who_parts_with_a_source_gives_its_lease_away_and_frees_its_records() {
         listed: 0,
     };
     let value = Some((&ours.encode()[..], Cas(3)));
-    let now = Time::from_start(Duration::from_secs(2));
     agent.handle_event(Event::Loaded { key: Key::Head(key), value }, now);
     let Some(Command::Store { value, expect, .. }) = agent.poll_command() else { panic!() };
     let age = Duration::from_secs(1);
@@ -193,13 +216,12 @@ fn one_who_parts_with_a_source_gives_its_lease_away_and_frees_its_records() {
     assert_eq!((Head::decode(&value), expect), (Ok(left), Expect::Unchanged(Cas(3))));
     agent.handle_event(Event::Stored { key: Key::Head(key), written: true }, now);
     let rest: Vec<_> = core::iter::from_fn(|| agent.poll_command()).collect();
-    let is_emptied = |place: Version| {
-        rest.iter().any(|command| {
-            matches!(command, Command::Store { key: to, value, .. }
-                if *to == Key::Record(key, place) && value.is_empty())
-        })
+    let stores = rest.iter().filter(|command| matches!(command, Command::Store { .. }));
+    let [Command::Store { key: emptied, value, expect }] = stores.collect::<Vec<_>>()[..] else {
+        panic!("{rest:?}");
     };
-    assert!(version.places().into_iter().all(is_emptied), "{rest:?}");
+    assert_eq!((emptied.to_string(), &value[..]), (places[0].clone(), &[][..]), "the other is");
+    assert_eq!(*expect, Expect::Unchanged(Cas(8)), "a successor may have been there");
     assert!(agent.trackers().is_empty());
 
     // An answer that is late finds nobody, not even the one that has the place now.
@@ -222,8 +244,7 @@ fn what_its_last_fetcher_took_away_is_published_again_though_nothing_has_changed
     after(&mut agent, loaded(Key::Head(key), &left), 3);
     let asked = calls(&after(&mut agent, Event::Stored { key: Key::Head(key), written: true }, 3));
     let commands = after(&mut agent, Event::Answered { call: asked[0], answer: Ok(NOTHING) }, 3);
-    let stores = |command: &Command| matches!(command, Command::Store { key: Key::Record(..), value, .. } if !value.is_empty());
-    assert!(commands.iter().any(stores), "{commands:?}");
+    assert!(looked_at(&commands).is_some(), "{commands:?}");
 }
 
 #[test]

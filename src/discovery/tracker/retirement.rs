@@ -21,6 +21,10 @@ impl Tracker {
     /// wants the source any more. The head stays, so that no term is ever given twice.
     pub fn retire(&mut self, scope: &mut Scope<'_>) {
         if self.is_fetcher() {
+            // Before the head: what stands there while the lease is ours is not a successor's.
+            for version in Version::default().places() {
+                scope.load(Key::Record(self.key(), version));
+            }
             self.load_head(Look::Retire, scope);
         }
     }
@@ -42,10 +46,7 @@ impl Tracker {
         let term = self.lease.term();
         if let Some(head) = head.filter(|head| term == Some(head.term) && head.owner == self.me) {
             let is_last = matches!(self.look, Look::Retire);
-            self.write = match is_last {
-                true => Write::Retire { before: head.published },
-                false => Write::Leave,
-            };
+            self.write = if is_last { Write::Retire } else { Write::Leave };
             let published = head.published.filter(|_| !is_last);
             self.store_head(head.term, Rank::LEAVING, published, expect, scope);
             self.notice(Notice::Left, scope);
@@ -53,10 +54,10 @@ impl Tracker {
         self.stop_fetching(scope);
     }
 
-    /// Empties both places of the records that the head pointed to.
-    pub(super) fn free_records(&self, before: Option<Version>, scope: &mut Scope<'_>) {
-        for version in before.into_iter().flat_map(Version::places) {
-            scope.store(Key::Record(self.key(), version), Vec::new(), Expect::Anything);
+    /// Empties the places of the records, unless a successor has written there.
+    pub(super) fn free_records(&mut self, scope: &mut Scope<'_>) {
+        for (version, cas) in core::mem::take(&mut self.leftovers) {
+            scope.store(Key::Record(self.key(), version), Vec::new(), Expect::Unchanged(cas));
         }
     }
 

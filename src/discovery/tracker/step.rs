@@ -2,7 +2,6 @@
 
 use crate::discovery::lease::Vacancy;
 use crate::shared::head::Rank;
-use crate::shared::record::Version;
 
 /// Why the head was asked for. One at a time: all that follows from an event is carried out before the next event.
 #[derive(Debug, Clone, Copy)]
@@ -11,7 +10,7 @@ pub(super) enum Look {
     Peek,
     /// For the lease, too.
     Check { rank: Rank },
-    /// To point it to the record that was just written.
+    /// To go on with the publication of a record.
     Commit,
     /// To give the lease away.
     Leave,
@@ -24,7 +23,7 @@ pub(super) enum Look {
 pub(super) enum Write {
     Claim { vacancy: Vacancy },
     Renewal,
-    Commit { before: Option<Version> },
+    Commit,
     Leave,
-    Retire { before: Option<Version> },
+    Retire,
 }
