@@ -6,7 +6,7 @@ use crate::calendar::Happening;
 use crate::clock::Clock;
 use crate::consul::SOURCES;
 use crate::plan::Fault;
-use crate::vm::Mail;
+use crate::vm::{Doom, Mail};
 use crate::weather::{Failure, Lie, Weather};
 use crate::world::World;
 
@@ -39,6 +39,7 @@ impl World {
         self.bad_wakes = 0;
         self.consul.weather = Weather::default();
         for thread in 0..self.vms.len() {
+            self.vms[thread].doom = None;
             self.thaw(thread);
             self.vms[thread].clock.set_rate(1_000, self.now);
         }
@@ -90,10 +91,11 @@ impl World {
             Fault::Refused => self.consul.weather.refused = self.share(),
             Fault::Vanish => self.consul.weather.vanished = self.share() / 4,
             Fault::Late => self.consul.weather.late = self.share() / 2,
-            Fault::Death => self.kill(thread),
+            Fault::Death => self.doom(thread, None),
             Fault::Freeze => {
                 let most = [200_000, 5 * SECOND as u32, 30 * SECOND as u32][self.below(3)];
-                self.vms[thread].frozen_until = self.now + u64::from(self.rng.below(most));
+                let frozen = u64::from(self.rng.below(most));
+                self.doom(thread, Some(frozen));
             }
             Fault::Clock => {
                 let rates = [0, Clock::RATES.0, 1_000, Clock::RATES.1];
@@ -115,6 +117,28 @@ impl World {
                     self.post(id, Mail::Suspicion(source));
                 }
             }
+        }
+    }
+
+    /// A VM dies or stands still, at once or in the middle of what it does soon.
+    fn doom(&mut self, thread: usize, frozen: Option<u64>) {
+        let steps = [0, 1 + self.rng.below(8), 1 + self.rng.below(60)][self.below(3)];
+        self.vms[thread].doom = Some(Doom { steps, frozen });
+        self.meet_doom(thread);
+    }
+
+    /// Lets happen to a VM what is to happen, once it has made its last step.
+    pub fn meet_doom(&mut self, thread: usize) {
+        let Some(doom) = &mut self.vms[thread].doom else { return };
+        let Doom { steps, frozen } = *doom;
+        doom.steps = steps.saturating_sub(1);
+        if steps > 0 {
+            return;
+        }
+        self.vms[thread].doom = None;
+        match frozen {
+            Some(time) => self.vms[thread].frozen_until = self.now + time,
+            None => self.kill(thread),
         }
     }
 

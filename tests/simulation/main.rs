@@ -96,7 +96,7 @@ fn await_none(world: &mut World, most: u64, of: impl Fn(&World) -> Option<String
 
 #[test]
 fn whatever_went_wrong_every_vm_ends_with_consuls_state_and_one_query_blocks_for_each_service() {
-    for_seeds(400, |seed| {
+    for_seeds(2_000, |seed| {
         let mut world = chaos(seed);
         world.heal();
         await_none(&mut world, STALENESS, World::unlike_consul);

@@ -56,6 +56,18 @@ pub struct Vm {
     pub frozen_until: u64,
     /// Whether its next step is planned.
     pub planned: bool,
+    /// What becomes of it in the middle of something.
+    pub doom: Option<Doom>,
+}
+
+/// What becomes of a VM after so many more steps: so between any load and its store, too, where a
+/// moment that is drawn by the clock hardly ever falls.
+#[derive(Debug, Clone, Copy)]
+pub struct Doom {
+    /// The steps that it still makes.
+    pub steps: u32,
+    /// For how long it stands still then, in microseconds; none where it dies.
+    pub frozen: Option<u64>,
 }
 
 /// One configuration in one VM.
@@ -149,6 +161,7 @@ impl Vm {
             busy: None,
             frozen_until: 0,
             planned: false,
+            doom: None,
         }
     }
 

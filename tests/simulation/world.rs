@@ -272,6 +272,7 @@ impl World {
             if !self.step(thread) {
                 return;
             }
+            self.meet_doom(thread);
             let plan = &self.plan;
             if plan.interrupted > 0 && self.rng.below(plan.interrupted) == 0 {
                 let pause = u64::from(self.rng.below(self.plan.interruption));
