@@ -1,5 +1,6 @@
 //! Services that are found while running: in Consul's catalog, and by the names of its DNS.
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -105,5 +106,77 @@ fn names_that_consul_does_not_know_are_answered_and_cannot_flood_it() {
     assert!(names.count() <= 100, "{:?}", agent.request_count());
     assert!(bed.stat("local_replies.too_many_names") >= 200);
     bed.await_routed("web.service.consul", &["web-1"]);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn a_name_says_its_datacenter() {
+    let Some([near, far]) = Consul::federation_or_skip("names", ["dc1", "dc2"]) else {
+        return;
+    };
+    let _near = instances(&near, "web", &["near-1"]);
+    let _far = instances(&far, "web", &["far-1"]);
+    let bed = Setup::recommended(near.address())
+        .set("services", json!([]))
+        .set("dns_names", json!({}))
+        .start();
+    bed.await_routed("web.service.dc2.consul", &["far-1"]);
+    bed.await_routed("web.service.consul", &["near-1"]);
+    bed.await_routed("web.service.dc1.consul", &["near-1"]);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn a_name_that_nobody_asks_for_is_forgotten_and_found_again() {
+    let agent = Agent::start().expect("an agent");
+    let _web = instances(&agent, "web", &["web-1"]);
+    let bed = Setup::recommended(agent.address())
+        .set("consul", json!({ "cluster": "consul", "wait": "1s" }))
+        .set("services", json!([]))
+        .set("dns_names", json!({ "idle_timeout": "10s" }))
+        .start();
+    bed.await_routed("web.service.consul", &["web-1"]);
+    assert!(wait_until(GONE, || agent.outstanding("web") == 1), "{:?}", agent.requests());
+    // A query that blocks ends within a second, and another one follows while it is wanted.
+    let is_forgotten = wait_until(GONE, || {
+        agent.forget_requests();
+        std::thread::sleep(Duration::from_secs(3));
+        agent.outstanding("web") == 0 && agent.requests().is_empty()
+    });
+    assert!(is_forgotten, "{:?}", agent.requests());
+    bed.await_routed("web.service.consul", &["web-1"]);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn as_many_requests_wait_for_names_as_may_and_the_others_are_answered_at_once() {
+    const MAY_WAIT: usize = 2;
+    let agent = Agent::start().expect("an agent");
+    let _web = instances(&agent, "web", &["web-1"]);
+    let bed = Setup::recommended(agent.address())
+        .set("services", json!([]))
+        .set("dns_names", json!({ "max_waiting": MAY_WAIT }))
+        .set("warmup_timeout", json!("30s"))
+        .workers(1)
+        .start();
+    agent.freeze();
+    let (answered, answers) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..5 {
+            let (bed, answered) = (&bed, answered.clone());
+            scope.spawn(move || {
+                answered.send(who(&bed.get("/", "web.service.consul"))).expect("a test that waits")
+            });
+        }
+        let next = || answers.recv_timeout(Duration::from_secs(20)).expect("an answer");
+        for _ in MAY_WAIT..5 {
+            let answer = next();
+            assert!(answer.contains("not_resolved_yet"), "{answer}");
+        }
+        agent.thaw();
+        for _ in 0..MAY_WAIT {
+            assert_eq!(next(), "web-1");
+        }
+    });
     bed.assert_no_crash();
 }
