@@ -14,6 +14,8 @@ const FREE_REPEATS: u32 = 2;
 const FIRST_REPEAT: Duration = Duration::from_millis(250);
 const LONGEST_REPEAT: Duration = Duration::from_secs(1);
 const LONGEST_REPEAT_OF_NOTHING: Duration = Duration::from_secs(15);
+const FIRST_CUT: Duration = Duration::from_millis(100);
+const LONGEST_CUT: Duration = Duration::from_secs(15);
 
 /// Keeps blocking queries from becoming a hot loop.
 ///
@@ -24,12 +26,17 @@ const LONGEST_REPEAT_OF_NOTHING: Duration = Duration::from_secs(15);
 /// such answers are free, the next ones wait twice as long each time: up to 1 s, and up to
 /// 15 s where the service has no instance at all. A query that was held for most of its
 /// `wait` is the normal case and forgets all that.
+///
+/// Where queries that block are cut off at once, as by a load balancer that knows none, and plain
+/// ones are answered, every good answer would be followed by a failure and every failure by a first
+/// retry. So these failures count apart, until one that blocks is answered.
 #[derive(Debug)]
 pub struct Pace {
     changes: TokenBucket,
     repeats: u32,
     something: Backoff,
     nothing: Backoff,
+    cuts: Backoff,
 }
 
 impl Pace {
@@ -41,6 +48,7 @@ impl Pace {
             repeats: 0,
             something: Backoff::new(FIRST_REPEAT, LONGEST_REPEAT, Jitter::Equal),
             nothing: Backoff::new(FIRST_REPEAT, LONGEST_REPEAT_OF_NOTHING, Jitter::Equal),
+            cuts: Backoff::new(FIRST_CUT, LONGEST_CUT, Jitter::Equal),
         }
     }
 
@@ -65,6 +73,20 @@ impl Pace {
         }
         let backoff = if empty { &mut self.nothing } else { &mut self.something };
         now + backoff.on_failure(rng)
+    }
+
+    /// How long to wait at least after a query that blocked has failed, after so long. One that was
+    /// out for longer than any such wait was not cut off at once.
+    pub fn on_cut(&mut self, after: Duration, rng: &mut Rng) -> Duration {
+        if after >= LONGEST_CUT {
+            self.cuts.on_success();
+        }
+        self.cuts.on_failure(rng)
+    }
+
+    /// Learns that a query that blocked was answered.
+    pub const fn on_watched(&mut self) {
+        self.cuts.on_success();
     }
 
     const fn forget_repeats(&mut self) {
@@ -112,6 +134,26 @@ mod tests {
                 pace.on_repeat(true, false, Time::ZERO, &mut rng);
             }
             assert_eq!(pace.on_repeat(false, false, Time::ZERO, &mut rng), Time::ZERO);
+        }
+    }
+
+    #[test]
+    fn queries_that_are_cut_off_at_once_become_rare_until_one_is_not() {
+        for is_answered in [true, false] {
+            let (mut pace, mut rng) = (Pace::new(), Rng::new(1));
+            let early = Duration::from_millis(5);
+            assert!(pace.on_cut(early, &mut rng) <= FIRST_CUT);
+            let wait = (0..10).map(|_| pace.on_cut(early, &mut rng)).last();
+            assert!(wait >= Some(LONGEST_CUT / 2), "{wait:?}");
+            // Neither a change nor an answer without one says anything of queries that block.
+            pace.on_change(Time::ZERO);
+            pace.on_repeat(false, false, Time::ZERO, &mut rng);
+            assert!(pace.on_cut(early, &mut rng) >= LONGEST_CUT / 2);
+            let after = if is_answered { early } else { LONGEST_CUT };
+            if is_answered {
+                pace.on_watched();
+            }
+            assert!(pace.on_cut(after, &mut rng) <= FIRST_CUT);
         }
     }
 

@@ -37,6 +37,7 @@ use crate::model::snapshot::Snapshot;
 use crate::rng::Rng;
 use crate::time::Time;
 
+use self::ask::Asking;
 pub use self::ask::{Ask, QueryId};
 
 mod ask;
@@ -87,17 +88,6 @@ enum State {
     Asking(Asking),
     /// An answer waits to be published.
     Applying { index: ConsulIndex, listed: u32, since: Time },
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Asking {
-    ask: Ask,
-    blocks: bool,
-    /// Its answer must not be older than that: what it blocks on, if it does, unless an extra
-    /// query has moved it on.
-    floor: Option<ConsulIndex>,
-    asked: Time,
-    lost: Time,
 }
 
 impl Watch {
@@ -276,15 +266,19 @@ impl Watch {
             Ok(answer) => answer,
             Err(error) => {
                 self.index = None;
-                let due = now + self.retry.on_failure(rng);
-                self.state = State::Idle { due };
+                let mut wait = self.retry.on_failure(rng);
+                if asking.blocks {
+                    wait = wait.max(self.pace.on_cut(now.since(asking.asked), rng));
+                }
+                self.state = State::Idle { due: now + wait };
                 return Outcome::Failed(error);
             }
         };
         self.retry.on_success();
         self.next_poll = now + rng.about(POLL);
-        if !asking.blocks {
-            self.resync.on_read(now, rng);
+        match asking.blocks {
+            true => self.pace.on_watched(),
+            false => self.resync.on_read(now, rng),
         }
         let went_back = asking.floor.is_some_and(|floor| answer.index < floor);
         self.too_old = answer.is_too_old && asking.ask.freshness == Freshness::AsConfigured;

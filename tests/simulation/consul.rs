@@ -72,6 +72,8 @@ struct State {
     /// How often an answer has said something else than the one before it.
     turns: usize,
     last: Vec<u16>,
+    /// How often it was answered that the token may see none of it.
+    filtered: usize,
 }
 
 /// The agent.
@@ -95,6 +97,7 @@ impl Consul {
             plain: 0,
             turns: 0,
             last: Vec::new(),
+            filtered: 0,
         };
         Self {
             states: SOURCES.iter().map(state).collect(),
@@ -302,7 +305,15 @@ impl Consul {
                 reply
             }
             Some(Failure::Filtered) => {
-                Reply { filtered: true, body: b"[]".to_vec(), ..self.content(to, rng) }
+                let source = to.source;
+                let reply = Reply { filtered: true, body: b"[]".to_vec(), ..self.content(to, rng) };
+                let state = &mut self.states[source];
+                state.filtered += 1;
+                // Once is doubted; what is said again for long enough is believed.
+                if state.filtered > 1 {
+                    state.answered.insert(Vec::new());
+                }
+                reply
             }
         };
         Outcome::Reply(at, reply)

@@ -123,6 +123,23 @@ fn the_wait_after_an_error_is_random_and_up_to_twice_as_long_each_time() {
 }
 
 #[test]
+fn where_only_queries_that_block_fail_asking_becomes_rare() {
+    let mut bench = Bench::started();
+    let mut calls = 0;
+    for tick in 0..480 {
+        let now = at(tick * 250);
+        let reply = match bench.watch.wants(true, now) {
+            None => continue,
+            Some(Want::Watch) => Err(QueryError::MissingIndex),
+            Some(Want::Read(_)) => answer(7, &[1]),
+        };
+        bench.round(now, reply);
+        calls += 1;
+    }
+    assert!((20..=60).contains(&calls), "{calls} calls in two minutes");
+}
+
+#[test]
 fn a_query_that_stays_away_is_lost_and_its_answer_is_late() {
     let mut bench = Bench::started();
     let ask = bench.ask(at(0)).unwrap();
