@@ -34,15 +34,16 @@ use consul_resolver::model::service::SourceId;
 use consul_resolver::rng::Rng;
 
 use crate::consul::SOURCES;
-use crate::plan::{LONGEST_WAIT, Plan};
+use crate::plan::{LONGEST_CHAOS, LONGEST_WAIT, Plan};
 use crate::seeds::for_seeds;
 use crate::vm::Mail;
 use crate::world::World;
 
 /// The most messages in any queue, that of one who is dead: of each source four a second, for the
 /// four looks of five seconds at most after which its entry is removed, on the slowest clock; and
-/// the ten that are free at once.
-const MOST_MESSAGES: usize = SOURCES.len() * (4 * 20 * 1_000 / 800 + 10);
+/// the ten that are free at once. The looks are those of one who fetches, and begin anew with its
+/// successor: while fetchers die nobody may come to an end with them.
+const MOST_MESSAGES: usize = SOURCES.len() * (4 * (LONGEST_CHAOS + 20) * 1_000 / 800 + 10);
 
 /// How long after the end of all faults any VM may differ from Consul, in milliseconds of a clock
 /// that runs at the right rate. What may follow on each other, at worst:

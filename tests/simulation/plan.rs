@@ -16,6 +16,9 @@ const CONFIGS: [(&[&str], &str); 6] = [
 /// The longest wait of those.
 pub const LONGEST_WAIT: u64 = 55_000;
 
+/// How long things go wrong at most, in seconds.
+pub const LONGEST_CHAOS: usize = 40;
+
 /// The configurations, by their number.
 pub fn configs() -> Vec<Config> {
     CONFIGS.iter().map(|(services, wait)| config(services, wait)).collect()
@@ -167,7 +170,7 @@ impl Plan {
             interruption: one_of(rng, &[MILLISECOND, 20 * MILLISECOND, 300 * MILLISECOND]),
             in_step: rng.below(3) == 0,
             own_clocks: rng.below(2) == 0,
-            chaos: u64::from(one_of(rng, &[3, 8, 15, 40]) * 1_000),
+            chaos: u64::from(one_of(rng, &[3, 8, 15, LONGEST_CHAOS as u32]) * 1_000),
         }
     }
 }
