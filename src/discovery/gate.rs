@@ -1,8 +1,9 @@
 //! The way of all calls to Consul: which may go out now, and which wait.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 
 use crate::config;
 use crate::consul::error::ErrorKind;
@@ -55,7 +56,8 @@ pub enum Pass {
 #[derive(Debug)]
 pub struct Gate {
     breaker: config::Breaker,
-    circuits: HashMap<Datacenter, Circuit>,
+    /// In an order, so that equal worlds are equal to the last call.
+    circuits: BTreeMap<Datacenter, Circuit>,
     budget: CallBudget,
     reads: TokenBucket,
     polls: TokenBucket,
@@ -70,7 +72,7 @@ impl Gate {
         let bucket = |(burst, interval)| TokenBucket::new(burst, interval);
         Self {
             breaker: consul.breaker,
-            circuits: HashMap::new(),
+            circuits: BTreeMap::new(),
             budget: CallBudget::new(consul.retry_budget),
             reads: bucket(READS),
             polls: bucket(POLLS),
@@ -111,7 +113,8 @@ impl Gate {
         self.circuits.values_mut().for_each(|circuit| circuit.forget(source, now));
     }
 
-    /// Lets a call out, or puts its source in line. One that may watch has a place from then on.
+    /// Lets a call out, or puts its source in line. One that may watch has a place from then on, and
+    /// one that is polled has none, whatever it had.
     pub fn admit(
         &mut self,
         source: SourceId,
@@ -123,6 +126,9 @@ impl Gate {
             Want::Watch => Lane::Read,
             Want::Read(lane) => lane,
         };
+        if lane == Lane::Poll {
+            self.vacate(source);
+        }
         if let Some(circuit) = self.circuits.get_mut(datacenter) {
             let leave = circuit.breaker.leave(now);
             if leave != Leave::Granted {

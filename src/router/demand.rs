@@ -131,7 +131,8 @@ impl Demand {
         };
     }
 
-    /// Takes out the names that nobody has asked for, and those that Consul did not know.
+    /// Takes out the names that nobody has asked for, and those that Consul did not know, in the
+    /// order of their places.
     pub(super) fn take_gone(&mut self, now: Time) -> Vec<ServiceId> {
         let idle = self.settings.idle_timeout;
         let is_gone = |asked: &Asked| match asked.state {
@@ -141,24 +142,29 @@ impl Demand {
             State::Known => now.since(asked.used.get()) >= idle,
         };
         let gone = self.names.extract_if(|_, asked| is_gone(asked));
-        let gone: Vec<_> = gone.map(|(_, asked)| asked.service).collect();
+        let mut gone: Vec<_> = gone.map(|(_, asked)| asked.service).collect();
+        gone.sort_unstable();
         for service in &gone {
             self.hosts.remove(service);
         }
         gone
     }
 
-    /// The names that requests have come for, and that the other VMs are to be told of again.
+    /// The names that requests have come for, and that the other VMs are to be told of again, in the
+    /// order of their places.
     pub(super) fn take_news(&mut self, now: Time) -> Vec<(ServiceId, Box<[u8]>)> {
         let interval = self.settings.idle_timeout / 3;
         let is_due = |asked: &Asked| asked.is_news.get() && now.since(asked.told) >= interval;
         let due = self.names.iter_mut().filter(|(_, asked)| is_due(asked));
-        due.map(|(host, asked)| {
-            asked.told = now;
-            asked.is_news.set(false);
-            (asked.service, host.clone())
-        })
-        .collect()
+        let mut news: Vec<_> = due
+            .map(|(host, asked)| {
+                asked.told = now;
+                asked.is_news.set(false);
+                (asked.service, host.clone())
+            })
+            .collect();
+        news.sort_unstable();
+        news
     }
 }
 

@@ -10,8 +10,9 @@ use consul_resolver::shared::head::{Head, Term};
 use consul_resolver::shared::key::{Key, VmId};
 use consul_resolver::shared::record::{Record, Version};
 
-use crate::consul::{Consul, SOURCES};
+use crate::consul::Consul;
 use crate::shared::Shared;
+use crate::sources::{CATALOG, SOURCES, source_of};
 use crate::vm::Context;
 
 const MINUTE: u64 = 60_000_000;
@@ -78,14 +79,16 @@ impl Checks {
     /// A context has done something: what it has installed never goes back, is the same wherever
     /// that version is installed, and is what Consul has answered, all of it and nothing else.
     pub fn on_step(&mut self, context: &mut Context, consul: &Consul) {
-        for (n, tracker) in context.agent.trackers().iter().enumerate() {
+        for tracker in context.agent.trackers() {
             let Some(record) = tracker.installed() else { continue };
-            if context.seen[n] == Some(record.version) {
+            let source = source_of(tracker);
+            // Also where it was forgotten since, and is followed anew.
+            let last = context.seen[source];
+            if last == Some(record.version) {
                 continue;
             }
-            let (last, source) = (context.seen[n], context.sources[n]);
             assert!(last < Some(record.version), "{:?} went back from {last:?}", context.id);
-            context.seen[n] = Some(record.version);
+            context.seen[source] = Some(record.version);
             let ports = ports(&record.snapshot, source);
             assert!(
                 consul.has_answered(source, &ports),
@@ -126,8 +129,16 @@ impl Checks {
     }
 }
 
-/// The ports of a snapshot, all of which must be at the address of their source.
+/// The ports of a snapshot, all of which must be at the address of their source; of the catalog, the
+/// places of the listed.
 pub fn ports(snapshot: &Snapshot, source: usize) -> Vec<u16> {
+    if let Some(services) = snapshot.services() {
+        assert_eq!(source, CATALOG, "the catalog alone lists services");
+        let place = |name| SOURCES.iter().position(|known| *known == name).expect("a known one");
+        let mut places: Vec<_> = services.names().iter().map(|n| place(&**n) as u16).collect();
+        places.sort_unstable();
+        return places;
+    }
     let port = |endpoint: &consul_resolver::model::endpoint::Endpoint| {
         let address = endpoint.address.to_string();
         assert!(address.starts_with(&format!("10.0.{source}.1:")), "{address} of {source}");

@@ -1,18 +1,17 @@
-//! A Consul agent: a few services in two datacenters, blocking queries, and all that may be wrong
+//! A Consul agent: a few services in some datacenters, their catalog, blocking queries, and all that may be wrong
 //! with it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use consul_resolver::consul::query::Request;
 use consul_resolver::consul::response::{CallFailure, Refusal};
 use consul_resolver::discovery::event::CallId;
+use consul_resolver::model::service::SourceId;
 use consul_resolver::rng::Rng;
 
+use crate::sources::{CATALOG, SOURCES, is_listed};
 use crate::vm::ContextId;
 use crate::weather::{Failure, Lie, Weather};
-
-/// What Consul is asked for: a service in a datacenter, or in the agent's own.
-pub const SOURCES: [&str; 4] = ["web@dc1", "web@dc2", "api", "db"];
 
 const SECOND: u64 = 1_000_000;
 
@@ -60,7 +59,9 @@ pub enum Outcome {
     Held(u64, HeldId),
 }
 
+/// What there is of a source.
 struct State {
+    /// The ports of its instances; of the catalog, the places of the listed in [`SOURCES`].
     ports: BTreeSet<u16>,
     index: u64,
     /// What it was before the last change.
@@ -69,6 +70,8 @@ struct State {
     answered: BTreeSet<Vec<u16>>,
     /// How many queries without an index there were.
     plain: usize,
+    /// How many queries there were, and when the last one came.
+    asked: (usize, u64),
     /// How often an answer has said something else than the one before it.
     turns: usize,
     last: Vec<u16>,
@@ -81,6 +84,9 @@ pub struct Consul {
     states: Vec<State>,
     index: u64,
     held: Vec<(HeldId, Ask)>,
+    /// By which number a context has asked for a source last: it may have forgotten it since, and
+    /// followed it anew.
+    numbers: HashMap<(ContextId, usize), SourceId>,
     count: u64,
     /// What is wrong with it.
     pub weather: Weather,
@@ -95,6 +101,7 @@ impl Consul {
             before: (BTreeSet::new(), 1_000),
             answered: BTreeSet::new(),
             plain: 0,
+            asked: (0, 0),
             turns: 0,
             last: Vec::new(),
             filtered: 0,
@@ -103,6 +110,7 @@ impl Consul {
             states: SOURCES.iter().map(state).collect(),
             index: 1_000,
             held: Vec::new(),
+            numbers: HashMap::new(),
             count: 0,
             weather: Weather::default(),
         }
@@ -124,8 +132,18 @@ impl Consul {
         self.wake(now, rng)
     }
 
+    /// Replaces the instances of a source, and with them what the catalog lists.
     fn set(&mut self, source: usize, ports: BTreeSet<u16>) {
         self.index += 1;
+        self.put(source, ports);
+        let is_there = |source: &usize| is_listed(*source) && !self.ports(*source).is_empty();
+        let listed = (0..SOURCES.len()).filter(is_there).map(|source| source as u16).collect();
+        if self.ports(CATALOG) != &listed {
+            self.put(CATALOG, listed);
+        }
+    }
+
+    fn put(&mut self, source: usize, ports: BTreeSet<u16>) {
         let state = &mut self.states[source];
         state.before = (std::mem::replace(&mut state.ports, ports), state.index);
         state.index = self.index;
@@ -163,19 +181,20 @@ impl Consul {
         rng: &mut Rng,
     ) -> Result<(usize, Option<Outcome>), CallFailure> {
         let (route, parameters) = request.path.split_once('?').unwrap_or((&request.path, ""));
-        let service = route.strip_prefix("/v1/health/service/").expect("a health query");
         let parameter = |name: &str| parameters.split('&').find_map(|p| p.strip_prefix(name));
         let index = parameter("index=").map(|index| index.parse().expect("a number"));
-        let name = match parameter("dc=") {
-            Some(datacenter) => format!("{service}@{datacenter}"),
-            None => service.to_owned(),
+        let source = match (route.strip_prefix("/v1/health/service/"), parameter("dc=")) {
+            (None, _) => (route == "/v1/catalog/services").then_some(CATALOG),
+            (Some(service), Some(datacenter)) => position(&format!("{service}@{datacenter}")),
+            (Some(service), None) => position(service),
         };
-        let source = SOURCES.iter().position(|known| *known == name).expect("a known source");
+        let source = source.expect("a known source");
         let timeout = now + u64::try_from(request.timeout.as_micros()).expect("a short time");
         let ask = Ask { from, call, source, index, timeout };
-        if index.is_none() {
-            self.states[source].plain += 1;
-        }
+        self.numbers.insert((from, source), call.source);
+        let state = &mut self.states[source];
+        state.plain += usize::from(index.is_none());
+        state.asked = (state.asked.0 + 1, now);
         if rng.below(100) < self.weather.refused {
             return Err(CallFailure::Refused(Refusal::NoCapacity));
         }
@@ -207,10 +226,18 @@ impl Consul {
         self.held.retain(|(_, ask)| !is_gone(ask.from));
     }
 
-    /// Whose queries block on a source.
+    /// Whose queries block on a source, but for those of one who has forgotten it since and followed
+    /// it anew: nobody can call them back.
     pub fn blocking(&self, source: usize) -> Vec<ContextId> {
-        let of_source = self.held.iter().filter(|(_, ask)| ask.source == source);
-        of_source.map(|(_, ask)| ask.from).collect()
+        let is_current = |ask: &&Ask| {
+            ask.source == source && self.numbers[&(ask.from, source)] == ask.call.source
+        };
+        self.held.iter().map(|(_, ask)| ask).filter(is_current).map(|ask| ask.from).collect()
+    }
+
+    /// How many queries for a source there were, and when the last one came.
+    pub fn asked(&self, source: usize) -> (usize, u64) {
+        self.states[source].asked
     }
 
     /// Whether a query waits on an index that Consul is yet to reach, as after its index went back
@@ -230,7 +257,7 @@ impl Consul {
         self.states[source].plain
     }
 
-    /// The ports of a source's instances.
+    /// The ports of a source's instances, or the places of those that the catalog lists.
     pub fn ports(&self, source: usize) -> &BTreeSet<u16> {
         &self.states[source].ports
     }
@@ -244,7 +271,8 @@ impl Consul {
     /// change wakes a query for it (hashicorp/consul#4810).
     fn index_of(&self, source: usize) -> u64 {
         let state = &self.states[source];
-        if state.ports.is_empty() { self.index } else { state.index }
+        let is_catalogs = source == CATALOG || state.ports.is_empty();
+        if is_catalogs { self.index } else { state.index }
     }
 
     /// Answers the queries that have something to learn.
@@ -306,7 +334,8 @@ impl Consul {
             }
             Some(Failure::Filtered) => {
                 let source = to.source;
-                let reply = Reply { filtered: true, body: b"[]".to_vec(), ..self.content(to, rng) };
+                let body = if source == CATALOG { b"{}" } else { b"[]" }.to_vec();
+                let reply = Reply { filtered: true, body, ..self.content(to, rng) };
                 let state = &mut self.states[source];
                 state.filtered += 1;
                 // Once is doubted; what is said again for long enough is believed.
@@ -335,8 +364,12 @@ impl Consul {
             let address = format!("10.0.{}.1", to.source);
             format!(r#"{{"Node":{{"Address":"{address}"}},"Service":{{"Port":{port}}}}}"#)
         };
-        let body: Vec<String> = ports.iter().map(instance).collect();
-        let body = format!("[{}]", body.join(",")).into_bytes();
+        let listed = |source: &u16| format!(r#""{}":[]"#, SOURCES[usize::from(*source)]);
+        let body = match to.source {
+            CATALOG => format!("{{{}}}", ports.iter().map(listed).collect::<Vec<_>>().join(",")),
+            _ => format!("[{}]", ports.iter().map(instance).collect::<Vec<_>>().join(",")),
+        };
+        let body = body.into_bytes();
         let ports: Vec<u16> = ports.into_iter().collect();
         if state.last != ports {
             state.turns += 1;
@@ -352,6 +385,10 @@ impl Consul {
             body,
         }
     }
+}
+
+fn position(name: &str) -> Option<usize> {
+    SOURCES.iter().position(|known| *known == name)
 }
 
 fn broken(to: Ask) -> Reply {

@@ -4,7 +4,6 @@ use consul_resolver::model::service::SourceId;
 
 use crate::calendar::Happening;
 use crate::clock::Clock;
-use crate::consul::SOURCES;
 use crate::plan::Fault;
 use crate::vm::{Doom, Mail};
 use crate::weather::{Failure, Lie, Weather};
@@ -70,7 +69,7 @@ impl World {
                 self.expect(outcomes);
             }
             Fault::MassExit => {
-                let source = self.below(SOURCES.len());
+                let source = self.below(self.plan.changing());
                 self.empty(source);
             }
             Fault::Stall => {
@@ -164,7 +163,9 @@ impl World {
             return;
         }
         let before = self.wanted();
-        let (listener, config) = (self.below(self.listeners.len()), 1 + self.below(5));
+        let (listener, chosen) =
+            (self.below(self.listeners.len()), self.below(self.plan.configs.len()));
+        let config = self.plan.configs[chosen];
         self.listeners[listener] = config;
         let after = self.wanted();
         let gone: Vec<usize> = before.into_iter().filter(|old| !after.contains(old)).collect();

@@ -19,11 +19,14 @@
 mod calendar;
 mod checks;
 mod clock;
+mod configs;
 mod consul;
 mod faults;
+mod finding;
 mod plan;
 mod seeds;
 mod shared;
+mod sources;
 mod state;
 mod trace;
 mod vm;
@@ -33,9 +36,10 @@ mod world;
 use consul_resolver::model::service::SourceId;
 use consul_resolver::rng::Rng;
 
-use crate::consul::SOURCES;
-use crate::plan::{LONGEST_CHAOS, LONGEST_WAIT, Plan};
+use crate::configs::LONGEST_WAIT;
+use crate::plan::{LONGEST_CHAOS, Plan};
 use crate::seeds::for_seeds;
+use crate::sources::SOURCES;
 use crate::vm::Mail;
 use crate::world::World;
 
@@ -90,6 +94,9 @@ fn await_none(world: &mut World, most: u64, of: impl Fn(&World) -> Option<String
         if of(world).is_none() {
             return waited * 250;
         }
+        if world.names && world.is_steady && waited.is_multiple_of(2) {
+            world.ask_for_all();
+        }
         world.run(250);
     }
     panic!("after {most} ms: {}", of(world).unwrap_or_default());
@@ -101,12 +108,16 @@ fn whatever_went_wrong_every_vm_ends_with_consuls_state_and_one_query_blocks_for
         let mut world = chaos(seed);
         world.heal();
         await_none(&mut world, STALENESS, World::unlike_consul);
+        world.is_steady = true;
         // Longer: a query that never returns may wait for nothing that would have changed.
         await_none(&mut world, STALENESS, World::unsettled);
         world.check_settled();
-        let source = (seed % SOURCES.len() as u64) as usize;
+        let source = (seed % world.plan.changing() as u64) as usize;
         world.toggle(source, NEW_PORT);
         await_none(&mut world, PACED, World::unlike_consul);
+        if world.plan.finds() {
+            finding::check_that_nobody_keeps_what_nobody_wants(&mut world);
+        }
         world.checks.check_calls();
         world.check_nothing_stays_in_flight();
     });

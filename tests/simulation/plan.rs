@@ -1,39 +1,12 @@
 //! What a seed decides of a world before it begins.
 
-use consul_resolver::config::Config;
 use consul_resolver::rng::Rng;
 
-/// Services, and how long Consul may hold a query: each a configuration that a listener may have.
-const CONFIGS: [(&[&str], &str); 6] = [
-    (&["web", "api"], "55s"),
-    (&["web", "api"], "2s"),
-    (&["web"], "5s"),
-    (&["api", "db"], "1s"),
-    (&["web", "api"], "10s"),
-    (&["db"], "55s"),
-];
-
-/// The longest wait of those.
-pub const LONGEST_WAIT: u64 = 55_000;
+use crate::configs::{FINDING_CONFIGS, PLAIN_CONFIGS};
+use crate::sources::{CONFIGURED, SERVICES};
 
 /// How long things go wrong at most, in seconds.
 pub const LONGEST_CHAOS: usize = 40;
-
-/// The configurations, by their number.
-pub fn configs() -> Vec<Config> {
-    CONFIGS.iter().map(|(services, wait)| config(services, wait)).collect()
-}
-
-fn config(services: &[&str], wait: &str) -> Config {
-    let service = |name: &&str| {
-        let datacenters = if *name == "web" { r#","datacenters":["dc1","dc2"]"# } else { "" };
-        format!(r#"{{"name":"{name}","hosts":["{name}.test"]{datacenters}}}"#)
-    };
-    let services: Vec<String> = services.iter().map(service).collect();
-    let services = services.join(",");
-    let json = format!(r#"{{"consul":{{"cluster":"c","wait":"{wait}"}},"services":[{services}]}}"#);
-    Config::parse(json.as_bytes()).expect("a configuration")
-}
 
 /// Something that may go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +81,8 @@ pub struct Plan {
     pub threads: usize,
     /// The configuration of each listener, by its number.
     pub listeners: Vec<usize>,
+    /// The configurations that listeners may be given later.
+    pub configs: &'static [usize],
     /// What may go wrong. Of all that could, each seed has some: what goes wrong all the time
     /// hides what another fault would show ("swarm testing", Groce et al., ISSTA 2012).
     pub faults: Vec<Fault>,
@@ -117,6 +92,10 @@ pub struct Plan {
     pub change_interval: u32,
     /// The mean time between two requests of a worker.
     pub request_interval: u32,
+    /// One request of so many is for a host that no service is configured for; 0 is none.
+    pub named: u32,
+    /// For how long requests come for such a host, and then do not for as long; 0 is always.
+    pub burst: u32,
     /// A VM is interrupted before one in so many of its commands; 0 is never.
     pub interrupted: u32,
     /// For how long at most.
@@ -133,15 +112,28 @@ const MILLISECOND: u32 = 1_000;
 const SECOND: u32 = 1_000_000;
 
 impl Plan {
+    /// Whether services may be found while running.
+    pub const fn finds(&self) -> bool {
+        self.named > 0
+    }
+
+    /// How many sources may change: those that any configuration follows.
+    pub const fn changing(&self) -> usize {
+        if self.finds() { SERVICES } else { CONFIGURED }
+    }
+
     /// A process of so many threads, to which nothing happens by itself.
     pub fn calm(threads: usize) -> Self {
         Self {
             threads,
             listeners: vec![0],
+            configs: &PLAIN_CONFIGS,
             faults: Vec::new(),
             fault_interval: SECOND,
             change_interval: SECOND / 2,
             request_interval: 100 * MILLISECOND,
+            named: 0,
+            burst: 0,
             interrupted: 2,
             interruption: 3 * MILLISECOND,
             in_step: false,
@@ -154,18 +146,23 @@ impl Plan {
     pub fn draw(rng: &mut Rng) -> Self {
         let one_of =
             |rng: &mut Rng, choices: &[u32]| choices[rng.below(choices.len() as u32) as usize];
-        let listeners = 1 + one_of(rng, &[0, 0, 0, 1, 2]);
+        let finds = rng.below(5) < 2;
+        let listeners = u32::from(finds) + 1 + one_of(rng, &[0, 0, 0, 1, 2]);
         let share = 1 + rng.below(3);
+        let configs: &[usize] = if finds { &FINDING_CONFIGS } else { &PLAIN_CONFIGS };
         let faults = FAULTS.into_iter().filter(|_| rng.below(4) < share).collect();
         Self {
             threads: 1 + one_of(rng, &[0, 1, 1, 2, 2, 3, 4, 8]) as usize,
             listeners: (0..listeners)
-                .map(|_| one_of(rng, &[1, 1, 1, 2, 2, 3, 4, 5]) as usize)
+                .map(|_| configs[rng.below(configs.len() as u32) as usize])
                 .collect(),
+            configs,
             faults,
             fault_interval: one_of(rng, &[200, 500, 1_000, 3_000]) * MILLISECOND,
             change_interval: one_of(rng, &[50, 400, 1_000, 5_000]) * MILLISECOND,
             request_interval: one_of(rng, &[50, 300, 1_000]) * MILLISECOND,
+            named: if finds { one_of(rng, &[2, 10]) } else { 0 },
+            burst: if finds { one_of(rng, &[0, 1_000, 4_000]) * MILLISECOND } else { 0 },
             interrupted: one_of(rng, &[0, 1, 4]),
             interruption: one_of(rng, &[MILLISECOND, 20 * MILLISECOND, 300 * MILLISECOND]),
             in_step: rng.below(3) == 0,

@@ -6,7 +6,7 @@ use consul_resolver::discovery::event::Expect;
 use consul_resolver::shared::key::Cas;
 use consul_resolver::shared::members::QueueId;
 
-use crate::consul::SOURCES;
+use crate::sources::SOURCES;
 use crate::vm::ContextId;
 
 /// A number that no value ever has, as the module uses it to store only where nothing is.

@@ -1,41 +1,56 @@
 //! How the world stands: what must be so in the end.
 
+use std::collections::BTreeSet;
+
 use consul_resolver::model::service::ServiceId;
+use consul_resolver::shared::head::{Head, Rank};
+use consul_resolver::shared::key::Key;
+use consul_resolver::shared::record::Version;
 
 use crate::checks::ports;
-use crate::consul::SOURCES;
+use crate::sources::{CATALOG, SOURCES, query_of, source_of};
 use crate::vm::{Context, Vm};
 use crate::world::World;
 
+/// How long a source is left alone at most that has no place among the watches: five seconds and a
+/// tenth, a tick, and an answer's way.
+const POLLED: u64 = 6_000_000;
+
 impl World {
-    /// What is not as Consul says, if anything: an endpoint too many or too few, somewhere.
+    /// What is not as Consul says, if anything: an endpoint too many or too few, somewhere, or a
+    /// service that the catalog lists and that is not followed.
     pub fn unlike_consul(&self) -> Option<String> {
         self.contexts().find_map(|(_, context)| {
-            context.agent.trackers().iter().zip(&context.sources).find_map(|(tracker, source)| {
-                let installed = tracker.installed().map(|record| ports(&record.snapshot, *source));
-                let expected: Vec<u16> = self.consul.ports(*source).iter().copied().collect();
-                let name = SOURCES[*source];
+            let unlike = |source: usize| {
+                let installed = context.tracker(source)?.installed();
+                let installed = installed.map(|record| ports(&record.snapshot, source));
+                let expected: Vec<u16> = self.consul.ports(source).iter().copied().collect();
+                let name = SOURCES[source];
                 (installed.as_ref() != Some(&expected)).then(|| {
                     format!("{:?} has {installed:?} of {name}, not {expected:?}", context.id)
                 })
-            })
+            };
+            let missing = self
+                .wanted_by(context)
+                .into_iter()
+                .find(|source| context.tracker(*source).is_none());
+            let missing =
+                missing.map(|source| format!("{:?} lacks {}", context.id, SOURCES[source]));
+            missing.or_else(|| (0..SOURCES.len()).find_map(unlike))
         })
     }
 
     /// What is not settled, if anything: one context fetches each source, in the most suitable VM,
-    /// and one query blocks for it.
+    /// and one query blocks for it, as far as there are places among the watches.
     pub fn unsettled(&self) -> Option<String> {
-        (0..SOURCES.len()).find_map(|source| {
+        let amiss = (0..SOURCES.len()).find_map(|source| {
             let name = SOURCES[source];
             let with_source =
-                || self.contexts().filter(|(_, context)| context.sources.contains(&source));
+                || self.contexts().filter(|(_, context)| context.tracker(source).is_some());
             let best = with_source().map(|(vm, _)| vm.rank()).min()?;
-            let fetches = |context: &Context| {
-                let n = context.sources.iter().position(|known| *known == source);
-                n.is_some_and(|n| context.agent.trackers()[n].is_fetcher())
-            };
+            let fetches =
+                |context: &Context| context.tracker(source).is_some_and(|t| t.is_fetcher());
             let fetchers: Vec<_> = with_source().filter(|(_, context)| fetches(context)).collect();
-            let blocking = self.consul.blocking(source);
             match fetchers[..] {
                 [(vm, context)] if vm.rank() != best => {
                     Some(format!("{:?} fetches {name}, and another VM is better", context.id))
@@ -43,13 +58,98 @@ impl World {
                 [_] if self.consul.is_waited_on_in_vain(source) => {
                     Some(format!("a query waits in vain on {name}"))
                 }
-                [(_, context)] if blocking != [context.id] => {
-                    Some(format!("{blocking:?} block on {name}, not only {:?}", context.id))
-                }
                 [_] => None,
                 _ => Some(format!("{} VMs fetch {name}", fetchers.len())),
             }
+        });
+        amiss.or_else(|| self.contexts().find_map(|(_, context)| self.unwatched(context)))
+    }
+
+    /// What is amiss with the queries for what a context fetches, if anything: one blocks for each
+    /// source, as far as there are places, and the others are polled. Whether a service that was
+    /// found has a place while it has no endpoints depends on who found it first.
+    fn unwatched(&self, context: &Context) -> Option<String> {
+        let trackers = context.agent.trackers().into_iter().filter(|t| t.is_fetcher());
+        let (mut watched, mut sure, mut unsure) = (0, 0, 0);
+        let mut polled = None;
+        for tracker in trackers {
+            let source = source_of(tracker);
+            let is_empty = tracker.installed().is_none_or(|record| record.snapshot.is_empty());
+            let is_on_trial =
+                is_empty && !context.configured.contains(&source) && source != CATALOG;
+            (sure, unsure) = (sure + usize::from(!is_on_trial), unsure + usize::from(is_on_trial));
+            let (blocking, name) = (self.consul.blocking(source), SOURCES[source]);
+            // Who has forgotten it cannot call its query back.
+            let still =
+                |id| self.contexts().any(|(_, c)| c.id == id && c.tracker(source).is_some());
+            let blocking: Vec<_> = blocking.into_iter().filter(|id| still(*id)).collect();
+            let (_, asked) = self.consul.asked(source);
+            if blocking == [context.id] {
+                watched += 1;
+            } else if !blocking.is_empty() {
+                return Some(format!("{blocking:?} block on {name}, not only {:?}", context.id));
+            } else if asked + POLLED < self.now {
+                return Some(format!("{:?} has not polled {name} since {asked}", context.id));
+            } else if !is_on_trial {
+                polled = Some(name);
+            }
+        }
+        let (least, most) =
+            (sure.min(context.max_watches), (sure + unsure).min(context.max_watches));
+        let all = if sure + unsure <= context.max_watches { polled } else { None };
+        match all {
+            Some(name) => Some(format!("no query of {:?} blocks on {name}", context.id)),
+            None => (watched < least || watched > most)
+                .then(|| format!("{watched} queries of {:?} block, of {least}", context.id)),
+        }
+    }
+
+    /// Who follows what nobody wants there any more, if anyone.
+    pub fn lingering(&self) -> Option<String> {
+        self.contexts().find_map(|(_, context)| {
+            let wanted = self.wanted_by(context);
+            let followed = context.agent.trackers().into_iter().map(source_of);
+            let beyond = followed.into_iter().find(|source| !wanted.contains(source));
+            beyond.map(|source| format!("{:?} follows {}", context.id, SOURCES[source]))
         })
+    }
+
+    /// The sources that any context follows.
+    pub fn followed(&self) -> BTreeSet<usize> {
+        let trackers = self.contexts().flat_map(|(_, context)| context.agent.trackers());
+        trackers.map(source_of).collect()
+    }
+
+    /// What is left in shared data of a source that nobody follows, if anything but a head that
+    /// points to nothing.
+    pub fn left_behind(&self, source: usize) -> Option<String> {
+        let (query, name) = (query_of(source), SOURCES[source]);
+        let head = self.head(source)?;
+        let is_record = |version: &Version| {
+            let record = self.shared.load(&Key::Record(query, *version).to_string());
+            record.is_some_and(|(bytes, _)| !bytes.is_empty())
+        };
+        let record = Version::default().places().into_iter().find(is_record);
+        match (head.rank == Rank::LEAVING, head.published, record) {
+            (true, None, None) => None,
+            (_, published, record) => {
+                Some(format!("{name}: {:?}, {published:?}, {record:?}", head.rank))
+            }
+        }
+    }
+
+    /// The head of a source.
+    pub fn head(&self, source: usize) -> Option<Head> {
+        let (head, _) = self.shared.load(&Key::Head(query_of(source)).to_string())?;
+        Some(Head::decode(&head).expect("a head that reads back"))
+    }
+
+    /// What a context follows whatever requests come: what it is configured to, and what the
+    /// catalog lists.
+    fn wanted_by(&self, context: &Context) -> BTreeSet<usize> {
+        let listed = self.consul.ports(CATALOG).iter().map(|source| usize::from(*source));
+        let found = listed.chain([CATALOG]).filter(|_| context.discovers);
+        context.configured.iter().copied().chain(found).collect()
     }
 
     /// Checks that every context has what Consul has.
@@ -81,14 +181,15 @@ impl World {
     pub fn check_nothing_stays_in_flight(&mut self) {
         for context in self.vms.iter_mut().flat_map(|vm| &mut vm.contexts) {
             context.flying.clear();
-            let services = 0..context.sources.len() as u16;
-            let in_flight: u64 =
-                services.map(|n| context.router.in_flight(ServiceId::nth(n))).sum();
+            let configured = (0..context.configured.len() as u16).map(ServiceId::nth);
+            let services = configured.chain(context.found.iter().copied());
+            let in_flight: u64 = services.map(|service| context.router.in_flight(service)).sum();
             assert_eq!(in_flight, 0, "{:?}", context.id);
         }
     }
 
-    fn contexts(&self) -> impl Iterator<Item = (&Vm, &Context)> {
+    /// All contexts, with their VMs.
+    pub fn contexts(&self) -> impl Iterator<Item = (&Vm, &Context)> {
         self.vms.iter().flat_map(|vm| vm.contexts.iter().map(move |context| (vm, context)))
     }
 }

@@ -11,10 +11,12 @@ use consul_resolver::discovery::breaker::Position;
 use consul_resolver::discovery::event::{CallId, Expect};
 use consul_resolver::discovery::notice::Notice;
 use consul_resolver::discovery::subject::Subject;
+use consul_resolver::discovery::tracker::Tracker;
 use consul_resolver::driver::Host;
-use consul_resolver::model::service::{QueryKey, SourceId};
+use consul_resolver::model::service::{QueryKey, ServiceId, SourceId};
 use consul_resolver::rng::Rng;
 use consul_resolver::router::Router;
+use consul_resolver::router::change::Addition;
 use consul_resolver::router::decision::Forward;
 use consul_resolver::shared::head::{Head, Rank};
 use consul_resolver::shared::key::{Cas, Key};
@@ -23,8 +25,9 @@ use consul_resolver::shared::record::Version;
 use consul_resolver::time::Time;
 
 use crate::clock::Clock;
-use crate::consul::{Consul, Outcome, Reply, SOURCES};
+use crate::consul::{Consul, Outcome, Reply};
 use crate::shared::Shared;
+use crate::sources::{SOURCES, configured, source_of};
 use crate::trace::Trace;
 
 /// A root context: which thread's VM it is in, and its number, which no other ever has.
@@ -76,8 +79,14 @@ pub struct Context {
     pub id: ContextId,
     /// Which of the world's configurations it runs.
     pub config: usize,
-    /// The sources of the configuration, by their places in [`SOURCES`].
-    pub sources: Vec<usize>,
+    /// The sources of the configuration, by their places in [`SOURCES`](crate::sources::SOURCES).
+    pub configured: Vec<usize>,
+    /// Whether it serves what the catalog lists.
+    pub discovers: bool,
+    /// How many of its queries may block.
+    pub max_watches: usize,
+    /// The services that it has found and not forgotten.
+    pub found: Vec<ServiceId>,
     /// Discovery.
     pub agent: Agent,
     /// Routing.
@@ -86,8 +95,8 @@ pub struct Context {
     pub period: u64,
     /// Its requests in flight.
     pub flying: Vec<Forward>,
-    /// What it has installed of each source, as far as that was looked at.
-    pub seen: Vec<Option<Version>>,
+    /// What it has installed last of each source, also of those that it has forgotten since.
+    pub seen: [Option<Version>; SOURCES.len()],
     /// What it does now.
     pub task: Task,
 }
@@ -112,8 +121,12 @@ pub enum Mail {
     Queue(QueueId),
     /// A callout has ended.
     Answer(Reply),
-    /// A request for one of its services.
+    /// A request for one of its configured services.
     Request(u32),
+    /// A request for one of the [`HOSTS`](crate::sources::HOSTS).
+    Named(usize),
+    /// The rest of such a request, whose service has just been taken in.
+    Resumed(ServiceId),
     /// A request could not reach an endpoint of a source.
     Suspicion(SourceId),
     /// The configuration is in use no longer.
@@ -125,26 +138,26 @@ impl Context {
     pub fn new(id: ContextId, config: usize, of: &Config, rng: &mut Rng) -> Self {
         let mut own = rng.split();
         let subjects = of.sources().map(|source| Subject::new(of, source)).collect();
-        let name = |(service, datacenter): (&str, Option<&str>)| match datacenter {
-            Some(datacenter) => format!("{service}@{datacenter}"),
-            None => service.to_owned(),
-        };
-        let place = |name: String| SOURCES.iter().position(|known| *known == name);
-        let names = of.sources().map(|s| (s.service.name.as_str(), s.datacenter));
-        let sources: Vec<usize> =
-            names.map(|n| place(name(n)).expect("a source that is known")).collect();
         let agent = Agent::new(subjects, &of.consul, own.split());
         Self {
             id,
             config,
-            seen: vec![None; sources.len()],
-            sources,
+            configured: configured(of),
+            discovers: of.discover.is_some(),
+            max_watches: of.consul.max_watches as usize,
+            found: Vec::new(),
+            seen: [None; SOURCES.len()],
             period: micros(agent.tick_period()),
             agent,
             router: Router::new(of, &mut own),
             flying: Vec::new(),
             task: Task::Other,
         }
+    }
+
+    /// The tracker of a source, while it follows it.
+    pub fn tracker(&self, source: usize) -> Option<&Tracker> {
+        self.agent.trackers().into_iter().find(|tracker| source_of(tracker) == source)
     }
 }
 
@@ -194,6 +207,8 @@ pub struct SimHost<'w> {
     pub trace: &'w mut Trace,
     /// The timer's period.
     pub period: &'w mut u64,
+    /// The services that the context has found.
+    pub found: &'w mut Vec<ServiceId>,
     /// What follows.
     pub effects: &'w mut Effects,
 }
@@ -272,6 +287,20 @@ impl Host for SimHost<'_> {
 
     fn set_tick_period(&mut self, period: Duration) {
         *self.period = micros(period);
+    }
+
+    fn on_added(&mut self, added: &Addition, _: &[SourceId]) {
+        self.trace.note_text(&added.name);
+        assert!(!self.found.contains(&added.service), "it comes once");
+        self.found.push(added.service);
+    }
+
+    fn on_removed(&mut self, service: ServiceId, gone: &[SourceId]) {
+        self.trace.note(gone.len() as u64);
+        // One that went before anybody came to follow it has never been here.
+        let is_known = self.found.contains(&service);
+        assert!(is_known || gone.is_empty(), "one that has come");
+        self.found.retain(|found| *found != service);
     }
 }
 

@@ -11,9 +11,11 @@ use consul_resolver::rng::Rng;
 use crate::calendar::{Calendar, Happening};
 use crate::checks::Checks;
 use crate::clock::Clock;
-use crate::consul::{Consul, Outcome, SOURCES};
-use crate::plan::{Plan, configs};
+use crate::configs::configs;
+use crate::consul::{Consul, Outcome};
+use crate::plan::Plan;
 use crate::shared::Shared;
+use crate::sources::HOSTS;
 use crate::trace::Trace;
 use crate::vm::{Context, ContextId, Effects, Mail, SimHost, Vm};
 
@@ -40,6 +42,10 @@ pub struct World {
     pub listeners: Vec<usize>,
     /// Whether instances come and go.
     pub changes: bool,
+    /// Whether requests come for hosts that no service is configured for.
+    pub names: bool,
+    /// Whether they come for all of them, to all workers, without a pause: no name goes.
+    pub is_steady: bool,
     /// Of a hundred wake-ups, so many are lost, doubled, or late.
     pub bad_wakes: u32,
     /// Whether shared data stays when the last context has gone.
@@ -68,6 +74,8 @@ impl World {
         let vms = (0..plan.threads).map(|n| Vm::new(n as u64, clock(&mut rng))).collect();
         let mut world = Self {
             listeners: plan.listeners.clone(),
+            names: plan.finds(),
+            is_steady: false,
             plan,
             now: 0,
             consul: Consul::new(),
@@ -221,7 +229,7 @@ impl World {
             Happening::Request(thread) => self.request(thread),
             Happening::Change => {
                 if self.changes {
-                    let source = self.rng.below(SOURCES.len() as u32) as usize;
+                    let source = self.rng.below(self.plan.changing() as u32) as usize;
                     let port = 1 + self.rng.below(PORTS) as u16;
                     self.toggle(source, port);
                 }
@@ -254,9 +262,32 @@ impl World {
         let count = self.vms[thread].contexts.len() as u32;
         let chosen = self.rng.below(count) as usize;
         let service = self.rng.next_u64() as u32;
+        let mail = self.host().map_or(Mail::Request(service), Mail::Named);
         if let Some(id) = self.vms[thread].contexts.get(chosen).map(|context| context.id) {
-            self.post(id, Mail::Request(service));
+            self.post(id, mail);
         }
+    }
+
+    /// Requests come to all workers for all hosts that no service is configured for.
+    pub fn ask_for_all(&mut self) {
+        let workers = self.vms.iter().skip(1).flat_map(|vm| &vm.contexts);
+        let ids: Vec<_> = workers.map(|context| context.id).collect();
+        for id in ids {
+            (0..HOSTS.len()).for_each(|host| self.post(id, Mail::Named(host)));
+        }
+    }
+
+    /// The host of a request, where it is one that no service is configured for. The first ones
+    /// come more often.
+    fn host(&mut self) -> Option<usize> {
+        if !self.names || self.rng.below(self.plan.named) > 0 {
+            return None;
+        }
+        let most = 1 + self.rng.below(HOSTS.len() as u32);
+        let host = self.rng.below(most);
+        let turn = self.now.checked_div(u64::from(self.plan.burst)).unwrap_or_default();
+        let is_asked_for = self.plan.burst == 0 || (turn + u64::from(host)).is_multiple_of(2);
+        is_asked_for.then_some(host as usize)
     }
 
     /// Lets a VM go on until there is nothing to do, or something comes between.
@@ -323,6 +354,7 @@ impl World {
             rng: &mut self.rng,
             trace: &mut self.trace,
             period: &mut context.period,
+            found: &mut context.found,
             effects: &mut effects,
         };
         let did = driver::step(&mut context.agent, &mut context.router, &mut host);

@@ -67,6 +67,16 @@ fn so_many_sources_watch_and_a_place_that_is_free_is_taken() {
 }
 
 #[test]
+fn one_that_is_polled_leaves_its_place_to_another() {
+    let mut gate = gate(1);
+    let [a, b] = [0, 1].map(SourceId::nth);
+    assert!(gate.admit(a, &OWN, Want::Watch, at(0)).is_some());
+    assert!(gate.admit(a, &OWN, READ, at(1)).is_some() && !gate.has_place(b), "it watches on");
+    assert!(gate.admit(a, &OWN, POLL, at(2)).is_some());
+    assert_eq!(gate.admit(b, &OWN, Want::Watch, at(3)), Some(Pass::AsWanted));
+}
+
+#[test]
 fn every_polled_source_has_its_turn_at_a_bounded_rate() {
     let mut gate = gate(1);
     let mut polled = std::collections::BTreeMap::new();

@@ -4,11 +4,13 @@ use consul_resolver::balance::hints::Hints;
 use consul_resolver::consul::response::{CallFailure, Response};
 use consul_resolver::discovery::event::Event;
 use consul_resolver::model::service::ServiceId;
+use consul_resolver::router::ask::Ask;
 use consul_resolver::router::decision::Decision;
 
 use super::World;
 use crate::calendar::Happening;
 use crate::shared::Shared;
+use crate::sources::HOSTS;
 use crate::vm::{ContextId, Mail, Task, time};
 
 impl World {
@@ -53,8 +55,14 @@ impl World {
             }
             Mail::Request(service) => {
                 vm.serving = true;
-                self.serve(id, service);
+                let count = self.configs[context.config].services.len() as u32;
+                self.serve(id, ServiceId::nth((service % count) as u16), service);
             }
+            Mail::Named(host) => {
+                vm.serving = true;
+                self.serve_host(id, HOSTS[host].as_bytes());
+            }
+            Mail::Resumed(service) => self.serve(id, service, 0),
             Mail::Suspicion(source) => context.agent.handle_event(Event::Suspected(source), now),
             Mail::Leave => {
                 context.task = Task::Leave;
@@ -65,10 +73,13 @@ impl World {
 
     pub(super) fn end_task(&mut self, id: ContextId) {
         let vm = &mut self.vms[id.thread];
+        let clock = vm.clock.now(self.now);
         let Some(context) = vm.context(id) else { return };
         match context.task {
             Task::Other => {}
             Task::Tick => {
+                // What has gone is carried out with the next event, as in Envoy.
+                context.router.on_tick(time(clock), |_, _| {});
                 let at = self.now + context.period;
                 self.calendar.plan(at, Happening::Mail(id, Mail::Tick));
             }
@@ -89,16 +100,29 @@ impl World {
         }
     }
 
-    /// A request comes, and an earlier one ends.
-    fn serve(&mut self, id: ContextId, service: u32) {
+    /// A request comes for a host: of a service that was found, or of one that is taken in now, if
+    /// it is a name.
+    fn serve_host(&mut self, id: ContextId, host: &[u8]) {
+        let vm = &mut self.vms[id.thread];
+        let Some(context) = vm.context(id) else { return };
+        match context.router.service_by_host(Some(host)) {
+            Some(service) => self.serve(id, service, 0),
+            None => {
+                if let Ask::New(service) = context.router.ask(Some(host)) {
+                    // Others hear of it before the request goes on.
+                    vm.inbox.push_front((id, Mail::Resumed(service)));
+                }
+            }
+        }
+    }
+
+    /// A request comes for a service, and an earlier one ends.
+    fn serve(&mut self, id: ContextId, service: ServiceId, ends: u32) {
         let clock = self.vms[id.thread].clock.now(self.now);
         let Some(context) = self.vms[id.thread].context(id) else { return };
         if context.flying.len() > 4 {
-            drop(context.flying.swap_remove(service as usize % 4));
+            drop(context.flying.swap_remove(ends as usize % 4));
         }
-        let count = self.configs[context.config].services.len();
-        let service =
-            ServiceId::nth(u16::try_from(service as usize % count).expect("few services"));
         match context.router.decide(Some(service), &Hints::default()) {
             Decision::Forward(forward) => {
                 self.checks.on_pick(context, &forward);
@@ -110,7 +134,8 @@ impl World {
                 }
             }
             Decision::Reply(_) => {}
-            Decision::Pass => panic!("a request for a service does not pass"),
+            // What follows from another one may have let the catalog drop it.
+            Decision::Pass => assert!(!context.router.has(service), "one for a service"),
         }
     }
 }

@@ -1,0 +1,99 @@
+//! The configurations that listeners may have.
+
+use std::time::Duration;
+
+use consul_resolver::config::Config;
+
+/// What a configuration says.
+struct Setting {
+    services: &'static [&'static str],
+    /// How long Consul may hold a query, in seconds.
+    wait: u64,
+    /// How long a name of Consul's DNS is kept that nobody asks for, in seconds, where they are
+    /// resolved. Shorter than a configuration may say: names come and go while things go wrong.
+    idle_timeout: Option<u64>,
+    /// Whether the services of the catalog are served.
+    discovers: bool,
+    /// How many queries may block, where that is said.
+    max_watches: Option<usize>,
+}
+
+const PLAIN: Setting =
+    Setting { services: &[], wait: 0, idle_timeout: None, discovers: false, max_watches: None };
+
+const SETTINGS: [Setting; 13] = [
+    Setting { services: &["web", "api"], wait: LONGEST_WAIT / 1_000, ..PLAIN },
+    Setting { services: &["web", "api"], wait: 2, ..PLAIN },
+    Setting { services: &["web"], wait: 5, ..PLAIN },
+    Setting { services: &["api", "db"], wait: 1, ..PLAIN },
+    Setting { services: &["web", "api"], wait: 10, ..PLAIN },
+    Setting { services: &["db"], wait: LONGEST_WAIT / 1_000, ..PLAIN },
+    Setting { services: &["web"], wait: 5, idle_timeout: Some(10), ..PLAIN },
+    Setting { services: &["api"], wait: 2, idle_timeout: Some(1), ..PLAIN },
+    Setting { services: &["web"], wait: 10, discovers: true, ..PLAIN },
+    Setting { services: &["db"], wait: 2, idle_timeout: Some(3), discovers: true, ..PLAIN },
+    Setting { services: &["api"], wait: 5, idle_timeout: Some(1), discovers: true, ..PLAIN },
+    Setting { services: &["web", "api", "db"], wait: 5, max_watches: Some(2), ..PLAIN },
+    Setting {
+        services: &["web"],
+        wait: 2,
+        idle_timeout: Some(2),
+        discovers: true,
+        max_watches: Some(4),
+    },
+];
+
+/// The longest wait of those, in milliseconds.
+pub const LONGEST_WAIT: u64 = 55_000;
+
+/// Those that find no other services, and whose sources are all watched. Some are more
+/// likely than others.
+pub const PLAIN_CONFIGS: [usize; 8] = [1, 1, 1, 2, 2, 3, 4, 5];
+/// Those that find others, or have fewer places among the watches than sources, and some that do
+/// not. In none of them Consul holds a query for long: whoever forgets a source, or gives it to a more
+/// suitable VM that a name has come to, cannot call its query back.
+pub const FINDING_CONFIGS: [usize; 11] = [2, 3, 3, 6, 6, 7, 8, 9, 10, 11, 12];
+
+/// One that resolves names.
+pub const NAMES: usize = 6;
+/// One that forgets them soon.
+pub const SHORT_NAMES: usize = 7;
+/// One that follows the catalog.
+pub const DISCOVERS: usize = 8;
+/// One that resolves names and follows the catalog.
+pub const BOTH: usize = 10;
+/// One with places among the watches for two of its four sources.
+pub const TWO_WATCHES: usize = 11;
+/// One that does both, with places for its own sources, the catalog and one service that is found.
+pub const ONE_FOR_THE_FOUND: usize = 12;
+
+/// The configurations, by their number.
+pub fn configs() -> Vec<Config> {
+    SETTINGS.iter().map(Setting::config).collect()
+}
+
+impl Setting {
+    fn config(&self) -> Config {
+        let service = |name: &&str| {
+            let datacenters = if *name == "web" { r#","datacenters":["dc1","dc2"]"# } else { "" };
+            format!(r#"{{"name":"{name}","hosts":["{name}.test"]{datacenters}}}"#)
+        };
+        let services: Vec<String> = self.services.iter().map(service).collect();
+        let services = services.join(",");
+        let most = self.max_watches.map(|most| format!(r#","max_watches":{most}"#));
+        let names = self.idle_timeout.map(|_| r#","dns_names":{}"#);
+        let discover = r#","discover":{"host":"{service}.internal"}"#;
+        let discover = if self.discovers { discover } else { "" };
+        let json = format!(
+            r#"{{"consul":{{"cluster":"c","wait":"{}s"{}}},"services":[{services}]{}{discover}}}"#,
+            self.wait,
+            most.unwrap_or_default(),
+            names.unwrap_or_default(),
+        );
+        let mut config = Config::parse(json.as_bytes()).expect("a configuration");
+        if let (Some(names), Some(seconds)) = (&mut config.dns_names, self.idle_timeout) {
+            names.idle_timeout = Duration::from_secs(seconds);
+        }
+        config
+    }
+}
