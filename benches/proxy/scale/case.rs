@@ -16,6 +16,9 @@ pub enum Case {
     Small,
     /// One service with very many.
     OneLarge,
+    /// One service with a few, while a bare client reads the one with very many, which changes:
+    /// what the machine alone makes of it.
+    Bystander,
     /// Very many services, each with a few, of which most are polled: the default.
     ManyPolled,
     /// The same, and each of them is watched.
@@ -24,7 +27,8 @@ pub enum Case {
 
 impl Case {
     /// All, in their order.
-    pub const ALL: [Self; 4] = [Self::Small, Self::OneLarge, Self::ManyPolled, Self::ManyWatched];
+    pub const ALL: [Self; 5] =
+        [Self::Small, Self::OneLarge, Self::Bystander, Self::ManyPolled, Self::ManyWatched];
 
     /// The most that Envoy has open to Consul at a time: above its default, which is 1,024.
     pub const CONNECTIONS: u32 = 4_096;
@@ -41,6 +45,7 @@ impl Case {
         match self {
             Self::Small => "1 service of 10 instances",
             Self::OneLarge => "1 service of 10,000 instances",
+            Self::Bystander => "1 of 10; a bare client reads 10,000",
             Self::ManyPolled => "1,000 services of 10, 100 watched",
             Self::ManyWatched => "1,000 services of 10, all watched",
         }
@@ -49,11 +54,24 @@ impl Case {
     /// The services' names.
     pub fn services(self) -> impl Iterator<Item = String> {
         let (stem, count) = match self {
-            Self::Small => ("small", 1),
+            Self::Small | Self::Bystander => ("small", 1),
             Self::OneLarge => ("large", 1),
             Self::ManyPolled | Self::ManyWatched => ("many", Self::SERVICES),
         };
         (0..count).map(move |number| format!("{stem}-{number}"))
+    }
+
+    /// Whether Envoy follows so many instances.
+    pub const fn is_large(self) -> bool {
+        !matches!(self, Self::Small | Self::Bystander)
+    }
+
+    /// The case whose services change under load.
+    pub const fn changing(self) -> Self {
+        match self {
+            Self::Bystander => Self::OneLarge,
+            its_own => its_own,
+        }
     }
 
     /// The service that a change is in: each time another one, where there are several.
@@ -67,7 +85,7 @@ impl Case {
     /// Instances of each service.
     pub const fn instances(self) -> usize {
         match self {
-            Self::Small | Self::ManyPolled | Self::ManyWatched => Self::FEW,
+            Self::Small | Self::Bystander | Self::ManyPolled | Self::ManyWatched => Self::FEW,
             Self::OneLarge => Self::INSTANCES,
         }
     }
@@ -76,7 +94,7 @@ impl Case {
     /// turns of one after the other would take too long.
     pub const fn at_once(self) -> usize {
         match self {
-            Self::Small | Self::OneLarge | Self::ManyWatched => 1,
+            Self::Small | Self::OneLarge | Self::Bystander | Self::ManyWatched => 1,
             Self::ManyPolled => Scale::ARRIVALS as usize,
         }
     }

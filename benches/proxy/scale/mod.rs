@@ -1,6 +1,7 @@
 //! Large catalogs that change: what they take of Envoy, and what requests notice.
 
 mod arrivals;
+mod bystander;
 mod case;
 mod phase;
 mod population;
@@ -16,6 +17,7 @@ use crate::config::EnvoyConfig;
 use crate::sample::Sample;
 use crate::worker::Worker;
 
+use bystander::Bystander;
 pub use case::Case;
 pub use phase::Phase;
 use population::Population;
@@ -80,15 +82,18 @@ fn measure(case: Case, module: &Path, population: &Population) -> Result<Measure
     let arrivals = arrivals::measure(case, population, &mut workers)?;
     drop(workers);
     let memory = envoy.memory()?;
+    let bystander = matches!(case, Case::Bystander)
+        .then(|| Bystander::start(population.consul(), case.changing().changed(0)));
     let (mut quiet, mut changing) = (Phase::empty(), Phase::empty());
     for round in 0..Scale::ROUNDS {
         quiet.add(&Phase::run(&envoy, Scale::PHASE, || Ok(()))?);
         let mut change = round * 1_000;
         changing.add(&Phase::run(&envoy, Scale::PHASE, || {
             change += 1;
-            population.change(case, change)
+            population.change(case.changing(), change)
         })?);
     }
+    drop(bystander);
     Ok(Measured { case, answer, memory, arrivals, quiet, changing })
 }
 
