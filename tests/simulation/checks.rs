@@ -12,7 +12,7 @@ use consul_resolver::shared::record::{Record, Version};
 
 use crate::consul::Consul;
 use crate::shared::Shared;
-use crate::sources::{CATALOG, SOURCES, source_of};
+use crate::sources::{CATALOG, SOURCES, position, source_of};
 use crate::vm::Context;
 
 const MINUTE: u64 = 60_000_000;
@@ -78,7 +78,7 @@ impl Checks {
 
     /// A context has done something: what it has installed never goes back, is the same wherever
     /// that version is installed, and is what Consul has answered, all of it and nothing else.
-    pub fn on_step(&mut self, context: &mut Context, consul: &Consul) {
+    pub fn on_step(&mut self, context: &mut Context, consul: &Consul, now: u64) {
         for tracker in context.agent.trackers() {
             let Some(record) = tracker.installed() else { continue };
             let source = source_of(tracker);
@@ -91,7 +91,7 @@ impl Checks {
             context.seen[source] = Some(record.version);
             let ports = ports(&record.snapshot, source);
             assert!(
-                consul.has_answered(source, &ports),
+                consul.has_answered(source, &ports, now),
                 "{:?} has {ports:?} of {}, which Consul never answered",
                 context.id,
                 SOURCES[source]
@@ -134,7 +134,7 @@ impl Checks {
 pub fn ports(snapshot: &Snapshot, source: usize) -> Vec<u16> {
     if let Some(services) = snapshot.services() {
         assert_eq!(source, CATALOG, "the catalog alone lists services");
-        let place = |name| SOURCES.iter().position(|known| *known == name).expect("a known one");
+        let place = |name| position(name).expect("a known one");
         let mut places: Vec<_> = services.names().iter().map(|n| place(&**n) as u16).collect();
         places.sort_unstable();
         return places;

@@ -9,7 +9,7 @@ use consul_resolver::discovery::event::CallId;
 use consul_resolver::model::service::SourceId;
 use consul_resolver::rng::Rng;
 
-use crate::sources::{CATALOG, SOURCES, is_listed};
+use crate::sources::{CATALOG, SOURCES, is_listed, position};
 use crate::vm::ContextId;
 use crate::weather::{Failure, Lie, Weather};
 
@@ -68,6 +68,8 @@ struct State {
     before: (BTreeSet<u16>, u64),
     /// What was answered as a whole and in truth, or as a lie that nobody could tell from it.
     answered: BTreeSet<Vec<u16>>,
+    /// When all of it was hidden from the token for the first time.
+    hidden: Option<u64>,
     /// How many queries without an index there were.
     plain: usize,
     /// How many queries there were, and when the last one came.
@@ -75,8 +77,6 @@ struct State {
     /// How often an answer has said something else than the one before it.
     turns: usize,
     last: Vec<u16>,
-    /// How often it was answered that the token may see none of it.
-    filtered: usize,
 }
 
 /// The agent.
@@ -100,11 +100,11 @@ impl Consul {
             index: 1_000,
             before: (BTreeSet::new(), 1_000),
             answered: BTreeSet::new(),
+            hidden: None,
             plain: 0,
             asked: (0, 0),
             turns: 0,
             last: Vec::new(),
-            filtered: 0,
         };
         Self {
             states: SOURCES.iter().map(state).collect(),
@@ -262,9 +262,12 @@ impl Consul {
         &self.states[source].ports
     }
 
-    /// Whether exactly these ports were ever answered.
-    pub fn has_answered(&self, source: usize, ports: &[u16]) -> bool {
-        self.states[source].answered.contains(ports)
+    /// Whether exactly these ports were ever answered. That there is none is believed, too, where
+    /// all was hidden for so long, on the fastest clock, as such an answer is held back.
+    pub fn has_answered(&self, source: usize, ports: &[u16], now: u64) -> bool {
+        let State { answered, hidden, .. } = &self.states[source];
+        let is_hidden = hidden.is_some_and(|since| since + 24 * SECOND <= now);
+        answered.contains(ports) || (ports.is_empty() && is_hidden)
     }
 
     /// The index of an answer. That of a service without instances is the catalog's, so that any
@@ -333,16 +336,9 @@ impl Consul {
                 reply
             }
             Some(Failure::Filtered) => {
-                let source = to.source;
-                let body = if source == CATALOG { b"{}" } else { b"[]" }.to_vec();
-                let reply = Reply { filtered: true, body, ..self.content(to, rng) };
-                let state = &mut self.states[source];
-                state.filtered += 1;
-                // Once is doubted; what is said again for long enough is believed.
-                if state.filtered > 1 {
-                    state.answered.insert(Vec::new());
-                }
-                reply
+                self.states[to.source].hidden.get_or_insert(now);
+                let body = if to.source == CATALOG { b"{}" } else { b"[]" }.to_vec();
+                Reply { filtered: true, body, ..self.content(to, rng) }
             }
         };
         Outcome::Reply(at, reply)
@@ -385,10 +381,6 @@ impl Consul {
             body,
         }
     }
-}
-
-fn position(name: &str) -> Option<usize> {
-    SOURCES.iter().position(|known| *known == name)
 }
 
 fn broken(to: Ask) -> Reply {

@@ -30,6 +30,11 @@ pub const NOBODY: usize = 6;
 /// The catalog.
 pub const CATALOG: usize = 7;
 
+/// The place of a name among them.
+pub fn position(name: &str) -> Option<usize> {
+    SOURCES.iter().position(|known| *known == name)
+}
+
 /// Whether the catalog of the agent's own datacenter lists a source while it has instances.
 pub const fn is_listed(source: usize) -> bool {
     2 <= source && source < SERVICES
@@ -66,8 +71,7 @@ pub fn configured(config: &Config) -> Vec<usize> {
         None => service.to_owned(),
     };
     let names = config.sources().map(|source| name(&source.service.name, source.datacenter));
-    let position = |name: String| SOURCES.iter().position(|known| *known == name);
-    names.map(|name| position(name).expect("a source that is known")).collect()
+    names.map(|name| position(&name).expect("a source that is known")).collect()
 }
 
 /// All that a configuration may ask, with what it asks for.

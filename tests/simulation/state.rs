@@ -18,8 +18,16 @@ const POLLED: u64 = 6_000_000;
 
 impl World {
     /// What is not as Consul says, if anything: an endpoint too many or too few, somewhere, or a
-    /// service that the catalog lists and that is not followed.
+    /// service that the catalog lists and that is not followed. Where nobody is there yet, that is
+    /// not so either: whoever comes may find what others left in shared data.
     pub fn unlike_consul(&self) -> Option<String> {
+        let is_there = |config: &usize| self.contexts().any(|(_, c)| c.config == *config);
+        // No request comes to the main thread, so nobody would make its VM anew.
+        let may_come = self.vms.len() > 1 || self.vms[0].alive;
+        if let Some(config) = self.wanted().into_iter().find(|config| may_come && !is_there(config))
+        {
+            return Some(format!("no VM has configuration {config}"));
+        }
         self.contexts().find_map(|(_, context)| {
             let unlike = |source: usize| {
                 let installed = context.tracker(source)?.installed();

@@ -99,6 +99,8 @@ pub struct Context {
     pub seen: [Option<Version>; SOURCES.len()],
     /// What it does now.
     pub task: Task,
+    /// Whether its configuration is in use no longer, and it has been told so.
+    pub leaves: bool,
 }
 
 /// What a context does, and so what follows when it is done.
@@ -152,6 +154,7 @@ impl Context {
             router: Router::new(of, &mut own),
             flying: Vec::new(),
             task: Task::Other,
+            leaves: false,
         }
     }
 

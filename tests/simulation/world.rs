@@ -133,7 +133,7 @@ impl World {
     /// Makes a context in a VM, unless the VM has one of that configuration.
     pub fn configure(&mut self, thread: usize, config: usize) {
         let vm = &self.vms[thread];
-        let has_one = vm.contexts.iter().any(|context| context.config == config);
+        let has_one = vm.contexts.iter().any(|context| context.config == config && !context.leaves);
         if !vm.alive || has_one || !self.listeners.contains(&config) {
             return;
         }
@@ -147,9 +147,13 @@ impl World {
 
     /// A context's configuration ends.
     pub fn drain(&mut self, thread: usize, config: usize) {
-        let is_it = |context: &&Context| context.config == config;
-        let id = self.vms[thread].contexts.iter().find(is_it).map(|context| context.id);
-        if let Some(id) = id.filter(|_| !self.listeners.contains(&config)) {
+        if self.listeners.contains(&config) {
+            return;
+        }
+        let is_it = |context: &&mut Context| context.config == config && !context.leaves;
+        if let Some(context) = self.vms[thread].contexts.iter_mut().find(is_it) {
+            context.leaves = true;
+            let id = context.id;
             self.post(id, Mail::Leave);
         }
     }
@@ -358,7 +362,7 @@ impl World {
             effects: &mut effects,
         };
         let did = driver::step(&mut context.agent, &mut context.router, &mut host);
-        self.checks.on_step(context, &self.consul);
+        self.checks.on_step(context, &self.consul, self.now);
         for (key, head) in &effects.heads {
             self.checks.on_head(*key, head, &self.shared);
         }
