@@ -193,7 +193,7 @@ fn scale_section(scale: &Scale) -> String {
         ["", "MiB", "more per VM", "answer KiB", "read ms", "median ms", "p90 ms", "max ms"];
     let mut sizes = table(&header, 1);
     let header =
-        ["", "changes", "main thread", "each worker", "calls/s", "p50 ms", "p99 ms", "failed"];
+        ["", "changes", "main", "worker", "calls/s", "p50 ms", "p99 ms", "of all", "failed"];
     let mut load = table(&header, 2);
     for measured in &scale.results {
         let name = measured.case.name();
@@ -214,6 +214,7 @@ fn scale_section(scale: &Scale) -> String {
                 format!("{:.1}", phase.calls_per_second()),
                 format!("{:.2}", phase.outcome.quantile(0.5)),
                 format!("{:.2}", phase.p99()),
+                format!("{:.2}", phase.outcome.quantile(0.99)),
                 phase.outcome.failed.to_string(),
             ]);
         }
@@ -233,7 +234,9 @@ fn scale_section(scale: &Scale) -> String {
          cluster for Consul.\n\n{sizes}\n\n\
          Under {requests} requests a second in an open loop, while nothing changes and while an \
          instance comes or goes once a second, of 1,000 services each time in another one: {rounds} \
-         rounds of {phase} s of each in turn, and the median of their p99. CPU is a thread's share of a core; the main thread asks Consul, reads the answer and \
+         rounds of {phase} s of each in turn. *p99*: the median of the rounds' p99; *of all*: that \
+         of all requests, where a single moment in which the machine stood still shows. *main*, \
+         *worker*: the main thread's and each worker's CPU time, as a share of a core; the main thread asks Consul, reads the answer and \
          publishes it. Where there are 10,000 instances nearly every request opens a connection, \
          and its address becomes a host of Envoy's `ORIGINAL_DST` cluster, which is the main \
          thread's work too. A query in which nothing changes is answered after 55 to 58.4 s and \

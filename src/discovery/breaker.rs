@@ -107,10 +107,11 @@ impl Breaker {
         self.state = State::HalfOpen { lost };
     }
 
-    /// Learns that nobody will tell of the probe that is out: another one may go at once.
+    /// Learns that nobody will tell of the probe that is out, which cannot be called back: another
+    /// one may go after a while.
     pub fn on_probe_abandoned(&mut self, now: Time) {
         if let State::HalfOpen { .. } = self.state {
-            self.state = State::Open { until: now };
+            self.state = State::Open { until: now + self.settings.base_open_time };
         }
     }
 

@@ -75,17 +75,18 @@ impl Pace {
         now + backoff.on_failure(rng)
     }
 
-    /// How long to wait at least after a query that blocked has failed, after so long. One that was
-    /// out for longer than any such wait was not cut off at once.
+    /// How long to wait at least after a query that blocked has failed, after so long: the time that
+    /// it was out counts, for what is bounded is how often they follow each other. One that was out
+    /// for longer than any such wait was not cut off at once.
     pub fn on_cut(&mut self, after: Duration, rng: &mut Rng) -> Duration {
         if after >= LONGEST_CUT {
             self.cuts.on_success();
         }
-        self.cuts.on_failure(rng)
+        self.cuts.on_failure(rng).saturating_sub(after)
     }
 
-    /// Learns that a query that blocked was answered.
-    pub const fn on_watched(&mut self) {
+    /// Learns that a query that blocked was answered, or that whatever was is over.
+    pub const fn forget_cuts(&mut self) {
         self.cuts.on_success();
     }
 
@@ -144,14 +145,15 @@ mod tests {
             let early = Duration::from_millis(5);
             assert!(pace.on_cut(early, &mut rng) <= FIRST_CUT);
             let wait = (0..10).map(|_| pace.on_cut(early, &mut rng)).last();
-            assert!(wait >= Some(LONGEST_CUT / 2), "{wait:?}");
+            assert!(wait >= Some(LONGEST_CUT / 3), "{wait:?}");
             // Neither a change nor an answer without one says anything of queries that block.
             pace.on_change(Time::ZERO);
             pace.on_repeat(false, false, Time::ZERO, &mut rng);
-            assert!(pace.on_cut(early, &mut rng) >= LONGEST_CUT / 2);
+            assert!(pace.on_cut(early, &mut rng) >= LONGEST_CUT / 3);
+            assert_eq!(pace.on_cut(LONGEST_CUT * 9 / 10, &mut rng).as_secs() / 2, 0);
             let after = if is_answered { early } else { LONGEST_CUT };
             if is_answered {
-                pace.on_watched();
+                pace.forget_cuts();
             }
             assert!(pace.on_cut(after, &mut rng) <= FIRST_CUT);
         }

@@ -11,7 +11,8 @@ use crate::shared::record::{Record, Version};
 /// have written, and a VM that has lost the lease without knowing may try to. It must not
 /// succeed: what stands in the place is looked at first, then the head; then the record is
 /// stored, on condition that the place is as it was. Whoever has taken the lease meanwhile
-/// either has not written there yet, and will, or has, and then nothing is stored.
+/// either has not written there yet, and will, or has, and then nothing is stored. And whoever has
+/// the lease by right writes to the other place than that of the record which the head points to.
 #[derive(Debug, Default)]
 pub(super) struct Publication(Option<UnderWay>);
 
@@ -52,25 +53,25 @@ impl Publication {
 
     /// Learns what a store to the record's place has to expect.
     pub(super) const fn on_looked(&mut self, expect: Expect) {
-        if let Some(under_way) = &mut self.0 {
-            under_way.stage = Stage::Looked(expect);
+        if let Some(UnderWay { stage: stage @ Stage::Begun, .. }) = &mut self.0 {
+            *stage = Stage::Looked(expect);
         }
     }
 
     /// Learns whether the record was stored; another VM may have been faster.
     pub(super) const fn on_stored(&mut self, written: bool) {
-        if let Some(under_way) = &mut self.0 {
-            under_way.stage = if written { Stage::Stored } else { Stage::Begun };
+        if let Some(UnderWay { stage: stage @ Stage::Looked(_), .. }) = &mut self.0 {
+            *stage = if written { Stage::Stored } else { Stage::Begun };
         }
     }
 
     /// What to do, where the head is this VM's and says that `before` is published. A record whose
-    /// number would not be higher than that gets another one, and is stored anew.
+    /// number is not the one that follows gets that, and is stored anew: a lower one would go back,
+    /// and a higher one may have the very place of what is published.
     pub(super) fn next(&mut self, before: Option<Version>) -> Option<Next<'_>> {
         let UnderWay { record, stage } = self.0.as_mut()?;
-        let least = after(before);
-        if record.version.generation < least {
-            record.version.generation = least;
+        if before.is_some() && record.version.generation != after(before) {
+            record.version.generation = after(before);
             *stage = Stage::Begun;
         }
         Some(match *stage {
@@ -137,6 +138,9 @@ mod tests {
         let mut publication = Publication::default();
         publication.begin(Term(2), None, Snapshot::default());
         publication.on_looked(Expect::Absent);
+        publication.on_looked(SEEN);
+        let first = record(version(2, 1));
+        assert_eq!(publication.next(None), Some(Next::Store(&first, Expect::Absent)), "one look");
         publication.on_stored(false);
         assert_eq!(publication.next(None), Some(Next::Look(version(2, 1))));
     }
@@ -151,5 +155,13 @@ mod tests {
         publication.on_looked(Expect::Absent);
         let again = record(version(2, 8));
         assert_eq!(publication.next(before), Some(Next::Store(&again, Expect::Absent)));
+    }
+
+    #[test]
+    fn a_record_never_has_the_place_of_what_is_published() {
+        let mut publication = Publication::default();
+        // What is installed here was published before all was taken away and begun anew.
+        publication.begin(Term(5), Some(version(3, 8)), Snapshot::default());
+        assert_eq!(publication.next(Some(version(4, 1))), Some(Next::Look(version(5, 2))));
     }
 }

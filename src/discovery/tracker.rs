@@ -254,8 +254,9 @@ impl Tracker {
             Verdict::Claim(term, vacancy) => {
                 let age = head.map_or(Duration::ZERO, |head| head.age);
                 // The term is new, so whatever is published next is newer all the same.
-                let is_stale =
-                    self.installed.is_none() && head.is_some_and(|head| head.rank == Rank::LEAVING);
+                // What an owner that has left published, and is not here, may be of any age.
+                let is_here = self.installed.as_ref().map(|it| it.version) == published;
+                let is_stale = !is_here && head.is_some_and(|head| head.rank == Rank::LEAVING);
                 let published = published.filter(|_| !is_stale);
                 self.write = Write::Claim { vacancy };
                 self.is_published = published.is_some();

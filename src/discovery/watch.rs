@@ -122,6 +122,7 @@ impl Watch {
         self.index = None;
         self.too_old = false;
         self.retry.on_success();
+        self.pace.forget_cuts();
         self.settled = now + SETTLING;
         self.state = State::Idle { due: now };
     }
@@ -277,7 +278,7 @@ impl Watch {
         self.retry.on_success();
         self.next_poll = now + rng.about(POLL);
         match asking.blocks {
-            true => self.pace.on_watched(),
+            true => self.pace.forget_cuts(),
             false => self.resync.on_read(now, rng),
         }
         let went_back = asking.floor.is_some_and(|floor| answer.index < floor);

@@ -13,7 +13,8 @@ use crate::shared::labels::{LabelReader, LabelWriter};
 
 /// Which snapshot of a service: later ones are greater.
 ///
-/// The generation counts on over all terms; the term tells whose record it is.
+/// The generation counts on over the terms, until what is published is taken away; the term tells
+/// whose record it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Version {
     /// The term of the fetcher that published it.

@@ -149,7 +149,7 @@ fn what_a_successor_has_published_is_not_emptied() {
             world.run(100);
         });
         let is_parting = |world: &World| world.head(CACHE).is_some_and(|h| h.published.is_none());
-        for _ in 0..3_000 {
+        for _ in 0..6_000 {
             if is_parting(&world) {
                 break;
             }

@@ -1,11 +1,10 @@
 //! A bare client that reads what changes, beside an Envoy that does not.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 
 use crate::Failure;
 use crate::connection::Connection;
@@ -14,39 +13,43 @@ use crate::connection::Connection;
 /// costs of a change where no filter has any part in it. Dropping it ends it.
 #[derive(Debug)]
 pub struct Bystander {
-    over: Arc<AtomicBool>,
+    end: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Bystander {
     /// Begins to read.
     pub fn start(consul: SocketAddr, service: String) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let is_over = Arc::clone(&over);
+        let (end, ended) = oneshot::channel();
         let thread = thread::spawn(move || {
-            watch(consul, &service, &is_over).expect("Consul answers a bare client");
+            let runtime = Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(async {
+                tokio::select! {
+                    failure = watch(consul, &service) => panic!("{failure:?}"),
+                    _ = ended => {}
+                }
+            });
         });
-        Self { over, thread: Some(thread) }
+        Self { end: Some(end), thread: Some(thread) }
     }
 }
 
 impl Drop for Bystander {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::Relaxed);
+        drop(self.end.take());
         let ended = self.thread.take().map(JoinHandle::join);
         assert!(thread::panicking() || matches!(ended, Some(Ok(()))), "it watched to the end");
     }
 }
 
-fn watch(consul: SocketAddr, service: &str, is_over: &AtomicBool) -> Result<(), Failure> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let mut connection = runtime.block_on(Connection::open(consul))?;
+/// Watches until that fails.
+async fn watch(consul: SocketAddr, service: &str) -> Result<(), Failure> {
+    let mut connection = Connection::open(consul).await?;
     let mut index = 0;
-    while !is_over.load(Ordering::Relaxed) {
-        let path = format!("/v1/health/service/{service}?index={index}&wait=1s&stale");
-        let answer = runtime.block_on(connection.get(&path))?;
+    loop {
+        let path = format!("/v1/health/service/{service}?index={index}&wait=55s&stale");
+        let answer = connection.get(&path).await?;
         let next = answer.header("x-consul-index");
         index = next.ok_or("an answer without X-Consul-Index")?.parse()?;
     }
-    Ok(())
 }

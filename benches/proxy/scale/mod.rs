@@ -51,8 +51,9 @@ impl Scale {
     pub const REQUESTS: u32 = 300;
     /// Registrations whose way to the workers is timed.
     pub const ARRIVALS: u32 = 12;
-    pub const ROUNDS: u32 = 9;
-    pub const PHASE: Duration = Duration::from_secs(3);
+    pub const ROUNDS: u32 = 7;
+    /// As many changes as seconds: an even number, so that whoever came has gone at the end.
+    pub const PHASE: Duration = Duration::from_secs(4);
 
     /// Runs all cases, one after the other, each with an Envoy of its own.
     pub fn measure(module: &Path) -> Result<Self, Failure> {
@@ -85,13 +86,16 @@ fn measure(case: Case, module: &Path, population: &Population) -> Result<Measure
     let bystander = matches!(case, Case::Bystander)
         .then(|| Bystander::start(population.consul(), case.changing().changed(0)));
     let (mut quiet, mut changing) = (Phase::empty(), Phase::empty());
-    for round in 0..Scale::ROUNDS {
+    let mut change = 0;
+    for _ in 0..Scale::ROUNDS {
         quiet.add(&Phase::run(&envoy, Scale::PHASE, || Ok(()))?);
-        let mut change = round * 1_000;
         changing.add(&Phase::run(&envoy, Scale::PHASE, || {
             change += 1;
             population.change(case.changing(), change)
         })?);
+    }
+    if change != Scale::ROUNDS * Scale::PHASE.as_secs() as u32 {
+        return Err(format!("{change} changes were made").into());
     }
     drop(bystander);
     Ok(Measured { case, answer, memory, arrivals, quiet, changing })

@@ -212,5 +212,6 @@ fn a_probe_whose_source_is_given_up_does_not_keep_the_others_waiting() {
     gate.on_probe(call(6), &None, at(75_000));
     assert_eq!(gate.admit(other, &None, want, at(60_000)), None, "one probe at a time");
     gate.forget(one, at(60_000));
-    assert_eq!(gate.admit(other, &None, want, at(60_000)), Some(Pass::Probe));
+    assert_eq!(gate.admit(other, &None, want, at(60_999)), None, "it is still out");
+    assert_eq!(gate.admit(other, &None, want, at(61_000)), Some(Pass::Probe));
 }

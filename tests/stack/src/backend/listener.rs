@@ -54,7 +54,8 @@ impl Listener {
     pub(super) fn stop(&self) {
         self.running.send_replace(false);
         // The socket and each connection belong to tasks, which let go of their receiver last.
-        wait_until(Duration::from_secs(5), || self.running.receiver_count() == 0);
+        let closed = wait_until(Duration::from_secs(5), || self.running.receiver_count() == 0);
+        assert!(closed, "connections to {} stay open", self.address);
     }
 }
 
