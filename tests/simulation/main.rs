@@ -110,6 +110,9 @@ fn whatever_went_wrong_every_vm_ends_with_consuls_state_and_one_query_blocks_for
         let mut world = chaos(seed);
         world.heal();
         await_none(&mut world, STALENESS, World::unlike_consul);
+        // From now on requests come for every name, so that nobody finds one later: with the record
+        // of an owner that died while nobody else followed it, it would begin with the lease's
+        // three seconds, and where Consul has no instance any more, that would be doubted.
         world.is_steady = true;
         // Longer: a query that never returns may wait for nothing that would have changed, and an
         // answer of a server that lagged may still have been on its way.

@@ -43,6 +43,8 @@ pub const fn is_listed(source: usize) -> bool {
 /// The hosts of requests for services that are not configured; the first ones come more often.
 pub const HOSTS: [&str; 4] =
     ["cache.service.consul", "db.service.consul", "mail.internal", "nobody.service.consul"];
+/// The sources of those hosts that are names of Consul's DNS.
+pub const NAMED: [usize; 3] = [CACHE, DB, NOBODY];
 
 /// The sources by what is asked of Consul, whichever configuration asks.
 static QUERIES: LazyLock<Vec<(QueryKey, usize)>> = LazyLock::new(|| {

@@ -8,7 +8,7 @@ use consul_resolver::shared::key::Key;
 use consul_resolver::shared::record::Version;
 
 use crate::checks::ports;
-use crate::sources::{CATALOG, SOURCES, query_of, source_of};
+use crate::sources::{CATALOG, NAMED, SOURCES, query_of, source_of};
 use crate::vm::{Context, Vm};
 use crate::world::World;
 
@@ -18,8 +18,9 @@ const POLLED: u64 = 6_000_000;
 
 impl World {
     /// What is not as Consul says, if anything: an endpoint too many or too few, somewhere, or a
-    /// service that the catalog lists and that is not followed. Where nobody is there yet, that is
-    /// not so either: whoever comes may find what others left in shared data.
+    /// service that the catalog lists, or that requests come for all the time, and that is not
+    /// followed. Where nobody is there yet, that is not so either: whoever comes may find what others
+    /// left in shared data.
     pub fn unlike_consul(&self) -> Option<String> {
         let is_there = |config: &usize| self.contexts().any(|(_, c)| c.config == *config);
         // No request comes to the main thread, so nobody would make its VM anew.
@@ -152,12 +153,14 @@ impl World {
         Some(Head::decode(&head).expect("a head that reads back"))
     }
 
-    /// What a context follows whatever requests come: what it is configured to, and what the
-    /// catalog lists.
+    /// What a context follows whatever requests come: what it is configured to, what the catalog
+    /// lists, and in a worker the names for which requests never cease.
     fn wanted_by(&self, context: &Context) -> BTreeSet<usize> {
         let listed = self.consul.ports(CATALOG).iter().map(|source| usize::from(*source));
         let found = listed.chain([CATALOG]).filter(|_| context.discovers);
-        context.configured.iter().copied().chain(found).collect()
+        let is_asked = self.names && self.is_steady && context.resolves && context.id.thread > 0;
+        let named = NAMED.into_iter().filter(|_| is_asked);
+        context.configured.iter().copied().chain(found).chain(named).collect()
     }
 
     /// Checks that every context has what Consul has.

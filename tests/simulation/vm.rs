@@ -83,6 +83,8 @@ pub struct Context {
     pub configured: Vec<usize>,
     /// Whether it serves what the catalog lists.
     pub discovers: bool,
+    /// Whether it serves names of Consul's DNS.
+    pub resolves: bool,
     /// How many of its queries may block.
     pub max_watches: usize,
     /// The services that it has found and not forgotten.
@@ -146,6 +148,7 @@ impl Context {
             config,
             configured: configured(of),
             discovers: of.discover.is_some(),
+            resolves: of.dns_names.is_some(),
             max_watches: of.consul.max_watches as usize,
             found: Vec::new(),
             seen: [None; SOURCES.len()],
