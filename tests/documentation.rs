@@ -109,7 +109,8 @@ fn the_configuration_reference_has_the_defaults_of_outlier_detection() {
 #[test]
 fn every_metric_that_the_filter_defines_is_in_the_readme() {
     let readme = read("README.md");
-    let source = read("src/proxy/metrics.rs");
+    let source =
+        ["metrics", "dependency_metrics"].map(|file| read(format!("src/proxy/{file}.rs"))).concat();
     for kind in ErrorKind::ALL {
         assert!(readme.contains(&format!("`{}`", kind.label())), "{}", kind.label());
     }

@@ -129,6 +129,13 @@ impl Level {
         self.installed.is_some()
     }
 
+    /// Whether a snapshot is installed, and none of its endpoints takes a request: there is none,
+    /// or all are ejected. One that waits for its probe takes that: left alone it would never
+    /// return.
+    pub(super) fn is_down(&self) -> bool {
+        self.is_resolved() && self.targets().all(|target| target.monitor().is_barred())
+    }
+
     /// The endpoints, sorted by address.
     pub(super) fn targets(&self) -> impl Iterator<Item = &Rc<Target>> + Clone {
         self.installed.iter().flat_map(|installed| &installed.members).map(|m| &m.target)

@@ -22,6 +22,7 @@ pub mod outlier;
 mod peak_ewma;
 pub mod pool;
 pub mod priority;
+mod ranking;
 pub mod retry_budget;
 pub mod ring_hash;
 mod round_robin;

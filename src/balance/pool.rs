@@ -14,13 +14,14 @@ use crate::balance::outlier::monitor::{Admission, Monitor};
 use crate::balance::outlier::outcome::Outcome;
 use crate::balance::outlier::transition::Transition;
 use crate::balance::priority::Loads;
+use crate::balance::ranking::Ranking;
 use crate::balance::settings::Settings;
-use crate::balance::slice;
 use crate::balance::subsets::{SliceId, Subsets, Wanted};
 use crate::balance::target::{Prepared, Target};
 use crate::balance::ticket::Ticket;
 use crate::config::{Locality, Policy, Service};
 use crate::model::endpoint::{Address, Endpoint};
+use crate::model::places::Places;
 use crate::model::snapshot::Snapshot;
 use crate::rng::Rng;
 use crate::time::Time;
@@ -36,7 +37,8 @@ pub struct Pool {
     settings: Settings,
     /// One for each datacenter, in order of preference.
     levels: Vec<Level>,
-    /// How requests are spread over the levels, by [`SliceId`].
+    ranking: Ranking,
+    /// How requests are spread over the levels in the order of their ranks, by [`SliceId`].
     loads: Vec<Loads>,
     subsets: Subsets,
     /// How many versions a header cannot name, because there are too many.
@@ -89,6 +91,7 @@ impl Pool {
         Self {
             settings,
             levels: (0..levels).map(|_| Level::default()).collect(),
+            ranking: Ranking::new(levels),
             loads: Vec::new(),
             subsets,
             unnamed_versions: 0,
@@ -175,8 +178,9 @@ impl Pool {
         Some(ticket)
     }
 
-    /// Learns how an endpoint has answered, and how soon where that is known.
-    pub fn on_outcome(&mut self, target: &Rc<Target>, report: Report, now: Time) {
+    /// Learns how an endpoint has answered, and how soon where that is known. Tells whether it is
+    /// ejected for it, or has returned.
+    pub fn on_outcome(&mut self, target: &Rc<Target>, report: Report, now: Time) -> bool {
         let Report { admission, outcome, latency } = report;
         if let Policy::PeakEwma { decay, .. } = self.settings.policy {
             match (outcome, latency) {
@@ -193,23 +197,26 @@ impl Pool {
             }
         }
         let endpoints = self.len();
-        if let Some(detector) = &mut self.detector {
-            let transition = detector.on_outcome(
-                target.monitor(),
-                admission,
-                outcome,
-                endpoints,
-                now,
-                &mut self.rng,
-            );
-            if let Some(transition) = transition {
-                self.stale = true;
-                if transition == Transition::Returned {
-                    target.set_failed(None);
-                    target.set_warming(self.settings.slow_start.map(|_| now));
-                }
-                self.events.push(PoolEvent::Endpoint(target.address().clone(), transition));
+        let Some(detector) = &mut self.detector else {
+            return false;
+        };
+        let (monitor, rng) = (target.monitor(), &mut self.rng);
+        let transition = detector.on_outcome(monitor, admission, outcome, endpoints, now, rng);
+        if let Some(transition) = transition {
+            self.stale = true;
+            if transition == Transition::Returned {
+                target.set_failed(None);
+                target.set_warming(self.settings.slow_start.map(|_| now));
             }
+            self.events.push(PoolEvent::Endpoint(target.address().clone(), transition));
+        }
+        transition.is_some()
+    }
+
+    /// Prefers all other datacenters to these, by their places in the order of preference.
+    pub fn avoid(&mut self, datacenters: Places, now: Time) {
+        if self.ranking.avoid(datacenters) {
+            self.rebuild(now);
         }
     }
 
@@ -241,6 +248,17 @@ impl Pool {
     /// Whether requests can be decided: an endpoint is known, or that there is none anywhere.
     pub fn is_resolved(&self) -> bool {
         self.levels.iter().all(Level::is_resolved) || !self.is_empty()
+    }
+
+    /// The datacenters that are known to have no endpoint that takes a request.
+    pub fn down(&self) -> Places {
+        let levels = self.levels.iter().enumerate();
+        levels.filter(|(_, level)| level.is_down()).map(|(place, _)| place).collect()
+    }
+
+    /// Whether that is so of all.
+    pub fn is_down(&self) -> bool {
+        self.levels.iter().all(Level::is_down)
     }
 
     /// The endpoints, sorted by address within each datacenter.
@@ -287,12 +305,12 @@ impl Pool {
         takes.then(|| Ticket::new(target))
     }
 
-    /// Picks from the datacenter of this preference, or from the next one that has an endpoint
+    /// Picks from the datacenter of this rank, or from the next one that has an endpoint
     /// to pick.
     fn pick_from(&mut self, hints: &Hints, slice: SliceId, first: Option<usize>) -> Option<Ticket> {
         let occasion = Occasion::new(&self.settings.policy, hints.now, self.usual_latency);
         let (levels, rng) = (&mut self.levels, &mut self.rng);
-        slice::from(first, levels.len()).find_map(|index| {
+        self.ranking.from(first).find_map(|index| {
             levels.get_mut(index)?.get_mut(slice)?.pick(occasion, hints.hash, rng)
         })
     }
@@ -308,9 +326,8 @@ impl Pool {
     ) {
         let occasion = Occasion::new(&self.settings.policy, hints.now, self.usual_latency);
         let (levels, rng) = (&self.levels, &mut self.rng);
-        let mut slices = slice::from(first, levels.len())
-            .filter_map(|index| levels.get(index)?.get(slice))
-            .peekable();
+        let slices = self.ranking.from(first);
+        let mut slices = slices.filter_map(|index| levels.get(index)?.get(slice)).peekable();
         let mut place = 0;
         while let (Some(slice), true) = (slices.peek(), place < others.len()) {
             let is_new = |target: &Rc<Target>| {
@@ -340,8 +357,8 @@ impl Pool {
         self.loads.clear();
         for id in (0..self.subsets.len()).map(SliceId) {
             let loads = |is: fn(&Monitor) -> bool| {
-                let healths = self.levels.iter().map(|level| level.health(id, is));
-                Loads::new(&healths.collect::<Vec<_>>())
+                let levels = self.ranking.levels().filter_map(|index| self.levels.get(index));
+                Loads::new(&levels.map(|level| level.health(id, is)).collect::<Vec<_>>())
             };
             let may_panic = !loads(Monitor::is_active).is_enough();
             // An endpoint that waits for its probe has to be reached by it: a datacenter in

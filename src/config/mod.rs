@@ -12,6 +12,7 @@
 mod breaker;
 mod consistency;
 mod consul;
+mod dependencies;
 mod discover;
 mod dns_names;
 mod duration;
@@ -51,6 +52,7 @@ use log::LevelFilter;
 pub use self::breaker::Breaker;
 pub use self::consistency::{CacheAges, Consistency};
 pub use self::consul::Consul;
+pub use self::dependencies::{Cycle, Dependencies, DependencyError, OnDependencyDown};
 pub use self::discover::Discover;
 pub use self::dns_names::DnsNames;
 pub use self::duration::DurationError;
@@ -213,6 +215,7 @@ impl Config {
         config.check_retries_possible()?;
         config.check_ages_possible()?;
         config.check_fallbacks_admitted()?;
+        config.check_datacenters_preferred()?;
         Ok(config)
     }
 
@@ -302,12 +305,13 @@ impl Unmatched {
 }
 
 fn services(node: &Node<'_>, finds_others: bool) -> Result<Vec<Service>, ConfigError> {
-    let services = node.array(Config::MAX_SERVICES, Service::read)?;
+    let mut services = node.array(Config::MAX_SERVICES, Service::read)?;
     if services.is_empty() && !finds_others {
         return Err(node.refused(Problem::Empty { expected: "at least one service" }));
     }
     check_names_differ(&services)?;
     check_hosts_differ(&services)?;
+    Dependencies::read(node, &mut services)?;
     Ok(services)
 }
 

@@ -43,7 +43,10 @@ impl<'a> Node<'a> {
         match fields.keys().find(|name| !known.contains(&name.as_str())) {
             Some(name) => Err(ConfigError::refused(
                 self.place.field(name),
-                Problem::UnknownField { known, suggestion: suggestion(name, known) },
+                Problem::UnknownField {
+                    known,
+                    suggestion: suggestion(name, known.iter().copied()),
+                },
             )),
             None => Ok(Object { place: self.place.clone(), fields }),
         }

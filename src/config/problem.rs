@@ -3,6 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
+use super::dependencies::DependencyError;
 use super::duration::{DurationError, Spelled};
 use super::endpoints::CidrError;
 use super::excerpt::Excerpt;
@@ -194,6 +195,8 @@ pub enum Problem {
         /// The least that makes sense.
         least: Duration,
     },
+    /// A service that cannot be depended on.
+    Dependency(DependencyError),
     /// A text that is no address with a port.
     NoSocketAddress {
         /// What stands there.
@@ -322,6 +325,7 @@ impl fmt::Display for Problem {
                 Spelled(*found),
                 Spelled(*least)
             ),
+            Self::Dependency(cause) => fmt::Display::fmt(cause, f),
             Self::NoSocketAddress { text } => write!(
                 f,
                 "{text} is no IP address with a port; expected such as \"10.0.0.7:8080\" or \

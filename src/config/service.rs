@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 
 use super::consul::scope;
+use super::dependencies::Dependencies;
 use super::error::ConfigError;
 use super::excerpt::Excerpt;
 use super::host_pattern::HostPattern;
@@ -69,6 +70,8 @@ pub struct Service {
     pub staleness: Option<Staleness>,
     /// The endpoints that it has until Consul has answered for it once; empty: none.
     pub fallback: Vec<SocketAddr>,
+    /// What it depends on; none: on nothing that is known here.
+    pub dependencies: Option<Dependencies>,
 }
 
 impl Service {
@@ -119,6 +122,9 @@ impl Service {
         "max_age",
         "on_stale",
         "fallback",
+        "depends_on",
+        "on_dependency_down",
+        "dependency_header",
     ];
     /// The most endpoints of `fallback`.
     pub const MAX_FALLBACK: usize = 64;
@@ -150,6 +156,7 @@ impl Service {
             shrink_guard: ShrinkGuard::default(),
             staleness: None,
             fallback: Vec::new(),
+            dependencies: None,
         }
     }
 

@@ -1,11 +1,14 @@
 //! What a user may have meant.
 
 /// Finds the known name that `found` was probably meant to be: one that differs in at most
-/// a third of its letters, or one that `found` begins. Case, `_` and `-` do not count, so
-/// that `loadBalancing` finds `load_balancing`.
+/// a third of the longer one's letters, or one that `found` begins. Case, `_` and `-` do not
+/// count, so that `loadBalancing` finds `load_balancing`.
 ///
 /// Names longer than 64 bytes resemble nothing, which bounds the work.
-pub(super) fn suggestion(found: &str, known: &[&'static str]) -> Option<&'static str> {
+pub(super) fn suggestion<'a>(
+    found: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     const LONGEST: usize = 64;
     const SHORTEST_BEGINNING: usize = 4;
     if found.len() > LONGEST {
@@ -13,10 +16,10 @@ pub(super) fn suggestion(found: &str, known: &[&'static str]) -> Option<&'static
     }
     let found = folded(found);
     let mut best = None;
-    for &name in known {
+    for name in known {
         let meant = folded(name);
         let distance = edit_distance(&found, &meant);
-        let is_close = distance.saturating_mul(3) <= meant.len();
+        let is_close = distance.saturating_mul(3) <= meant.len().max(found.len());
         let is_beginning = found.len() >= SHORTEST_BEGINNING && meant.starts_with(&found);
         if (is_close || is_beginning) && best.is_none_or(|(least, _)| distance < least) {
             best = Some((distance, name));
@@ -62,15 +65,16 @@ mod tests {
             ("token", "token_env"),
             ("loadBalancing", "load_balancing"),
             ("LOAD-BALANCING", "load_balancing"),
+            ("tagsss", "tags"),
         ] {
-            assert_eq!(suggestion(found, KNOWN), Some(meant), "{found}");
+            assert_eq!(suggestion(found, KNOWN.iter().copied()), Some(meant), "{found}");
         }
     }
 
     #[test]
     fn what_resembles_nothing_gets_no_suggestion() {
         for found in ["", "datacenters", "to", "ä", &"name".repeat(100)] {
-            assert_eq!(suggestion(found, KNOWN), None, "{found}");
+            assert_eq!(suggestion(found, KNOWN.iter().copied()), None, "{found}");
         }
     }
 

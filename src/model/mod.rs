@@ -2,6 +2,7 @@
 
 pub mod arena;
 pub mod endpoint;
+pub mod places;
 pub mod service;
 pub mod services;
 pub mod snapshot;

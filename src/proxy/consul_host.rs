@@ -117,6 +117,21 @@ impl ConsulHost {
                 "service {name}: consul has not answered for it within warmup_timeout; this \
                  worker uses its fallback until then"
             ),
+            RouteEvent::DependenciesDown(names) if names.is_empty() => {
+                log::info!("service {name}: all that it depends on has endpoints again");
+            }
+            RouteEvent::DependenciesDown(names) => log::warn!(
+                "service {name}: degraded, since of those that it depends on these are down: {}",
+                names.join(", ")
+            ),
+            RouteEvent::DatacentersAvoided(names) if names.is_empty() => {
+                log::info!("service {name}: its datacenters are preferred in their order again");
+            }
+            RouteEvent::DatacentersAvoided(names) => log::warn!(
+                "service {name}: one that it depends on has no endpoint in {}; this worker prefers \
+                 other datacenters",
+                names.join(", ")
+            ),
         }
     }
 

@@ -18,6 +18,7 @@ use crate::discovery::guard::Resolution;
 use crate::discovery::notice::Notice;
 use crate::model::arena::Beside;
 use crate::model::service::{ServiceId, SourceId};
+use crate::proxy::dependency_metrics::DependencyMetrics;
 use crate::proxy::found_metrics::FoundMetrics;
 use crate::proxy::host::{self, MetricId};
 use crate::router::change::Addition;
@@ -36,6 +37,7 @@ pub(super) struct Metrics {
     services: Beside<ServiceId, Rc<ServiceMetrics>>,
     sources: Beside<SourceId, Rc<SourceMetrics>>,
     found: FoundMetrics,
+    dependencies: DependencyMetrics,
 }
 
 /// A counter of what happens at requests. It counts in the VM's own memory, and adds that to
@@ -115,6 +117,7 @@ impl Metrics {
             services: (0..=u16::MAX).map(ServiceId::nth).zip(services).collect(),
             sources: (0..=u16::MAX).map(SourceId::nth).zip(sources).collect(),
             found: FoundMetrics::default(),
+            dependencies: DependencyMetrics::define(config),
         }
     }
 
@@ -144,8 +147,12 @@ impl Metrics {
                 RouteEvent::Pool(PoolEvent::Panic(true)) => metrics.panics,
                 RouteEvent::Stale(true) => metrics.stale,
                 RouteEvent::FellBack => metrics.fallbacks,
+                RouteEvent::DependenciesDown(names) => {
+                    return self.dependencies.on_down(service, names.len());
+                }
                 RouteEvent::Pool(PoolEvent::Panic(false) | PoolEvent::TooManyVersions { .. })
-                | RouteEvent::Stale(false) => return,
+                | RouteEvent::Stale(false)
+                | RouteEvent::DatacentersAvoided(_) => return,
             };
             host::add(metric, 1);
         }
@@ -179,6 +186,7 @@ impl Metrics {
             }
             _ => {}
         }
+        self.dependencies.on_notice(source, notice);
         // What clients ask for by name has no metrics of its own.
         let Some(metrics) = self.sources.get(source) else {
             return;

@@ -6,6 +6,7 @@
 mod clock;
 mod consul_host;
 mod core;
+mod dependency_metrics;
 mod filter;
 mod found_metrics;
 mod host;

@@ -15,6 +15,7 @@ use crate::router::reply::Reply;
 use crate::time::Time;
 
 pub mod answer;
+mod dependencies;
 mod hints;
 mod values;
 
@@ -100,9 +101,15 @@ impl Manner {
         stream: &mut impl Stream,
     ) -> Verdict {
         let wants = service.and_then(|id| router.wants(id));
+        let tells = wants.is_some_and(|wants| wants.dependency_header);
         let hints = wants.map(|wants| hints::read(wants, router.now(), stream));
         match (router.decide(service, &hints.unwrap_or_default()), service) {
-            (Decision::Forward(forward), _) => self.hand_over(forward, stream),
+            (Decision::Forward(forward), _) => {
+                if tells {
+                    dependencies::tell(router.dependencies_down(forward.service()), stream);
+                }
+                self.hand_over(forward, stream)
+            }
             // It is answered here, or will be handled again: no header of it goes anywhere.
             (Decision::Reply(reply), _) => Verdict::Reply(reply),
             (Decision::Wait(reply), Some(service)) => Verdict::Wait(service, reply),

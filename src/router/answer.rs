@@ -33,6 +33,7 @@ impl Router {
             reservation.on_retried(attempt.retries(), now);
         }
         let mut lesson = Lesson { failures: 0, suspects: attempt.retries() > 0 };
+        let mut is_other = false;
         if let Some(route) = self.route_mut(forward.service) {
             for target in forward.endpoints().take(attempt.retries() as usize) {
                 // Why it was retried is not known any more; whatever it was, Envoy's router took
@@ -40,8 +41,12 @@ impl Router {
                 lesson.failures += 1;
                 let outcome = Outcome::GatewayFailure;
                 let admission = forward.admission(target);
-                route.pool.on_outcome(target, Report { admission, outcome, latency: None }, now);
+                let report = Report { admission, outcome, latency: None };
+                is_other |= route.pool.on_outcome(target, report, now);
             }
+        }
+        if is_other {
+            self.dependencies.on_changed(forward.service, &mut self.routes, now);
         }
         lesson
     }
@@ -61,7 +66,9 @@ impl Router {
         };
         if let Some(route) = self.route_mut(forward.service) {
             let admission = forward.admission(target);
-            route.pool.on_outcome(target, Report { admission, outcome, latency }, now);
+            if route.pool.on_outcome(target, Report { admission, outcome, latency }, now) {
+                self.dependencies.on_changed(forward.service, &mut self.routes, now);
+            }
         }
         Lesson {
             failures: u32::from(outcome != Outcome::Success),

@@ -1,5 +1,7 @@
 //! What has happened to a service, as one worker sees it.
 
+use std::rc::Rc;
+
 use crate::balance::pool::PoolEvent;
 
 /// What has happened to a service, as one worker sees it.
@@ -12,4 +14,9 @@ pub enum RouteEvent {
     /// Consul has not answered for it within the warm-up, and it has the endpoints of its
     /// `fallback` until then.
     FellBack,
+    /// Other ones of those that it depends on are down: these. None where all are well again.
+    DependenciesDown(Vec<Rc<str>>),
+    /// Other datacenters come last, since one that it depends on has no endpoint there: these.
+    /// None where the order is that of the configuration again.
+    DatacentersAvoided(Vec<String>),
 }

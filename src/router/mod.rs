@@ -13,6 +13,7 @@ use crate::model::service::{ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::rng::Rng;
 use crate::router::decision::Decision;
+use crate::router::dependencies::Dependencies;
 use crate::router::event::RouteEvent;
 use crate::router::found::Found;
 use crate::router::host_name::HostName;
@@ -31,6 +32,7 @@ pub mod change;
 mod confirmation;
 pub mod decision;
 mod demand;
+mod dependencies;
 pub mod event;
 mod fallback;
 mod found;
@@ -59,6 +61,7 @@ pub struct Router {
     /// Whom a source has endpoints for.
     users: Beside<SourceId, Vec<User>>,
     workshop: Workshop,
+    dependencies: Dependencies,
     /// Services that are found while it is at work; none where all are configured.
     found: Option<Box<Found>>,
     /// The answer to requests of no service; none where they go on untouched.
@@ -85,6 +88,7 @@ impl Router {
             routes: Arena::new(),
             users: Beside::new(),
             workshop: Workshop::new(config, rng.split()),
+            dependencies: Dependencies::new(config),
             found: Found::new(config),
             unknown_service: match config.unmatched {
                 Unmatched::Pass => None,
@@ -147,6 +151,7 @@ impl Router {
         for user in self.users.get(source).into_iter().flatten() {
             if let Some(route) = self.routes.get_mut(user.service) {
                 route.install(user.preference, snapshot, now);
+                self.dependencies.on_changed(user.service, &mut self.routes, now);
                 let demand = self.found.as_mut().and_then(|found| found.demand.as_mut());
                 if let Some(demand) = demand {
                     demand.on_resolved(user.service, !snapshot.is_empty(), now);
@@ -177,17 +182,19 @@ impl Router {
                 on_event(id, event);
             }
         }
+        let degraded = self.dependencies.on_tick(&mut self.routes, now);
+        degraded.into_iter().for_each(|(id, event)| on_event(id, event));
     }
 
-    /// Whether requests of the service can be decided: an endpoint is known, or that there is
-    /// none in any datacenter.
+    /// Whether the endpoints of the service are known: one is, or that there is none in any
+    /// datacenter.
     pub fn is_resolved(&self, service: ServiceId) -> bool {
         self.pool(service).is_some_and(Pool::is_resolved)
     }
 
     /// Whether the service is here, and its requests cannot be decided yet.
     pub fn is_awaited(&self, service: ServiceId) -> bool {
-        self.has(service) && !self.is_resolved(service)
+        self.routes.get(service).is_some_and(|route| !route.is_decided())
     }
 
     /// The endpoints of a service; 0 before it is resolved.

@@ -1,8 +1,11 @@
 //! What a client gets from the filter itself.
 
+use std::rc::Rc;
+
 use serde::Serialize;
 
-/// An answer of the filter itself: made once, when the configuration is read.
+/// An answer of the filter itself: made when the configuration is read, or a state begins, for
+/// all requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// Why the request is not forwarded.
@@ -26,6 +29,8 @@ pub enum ReplyReason {
     NotResolvedYet,
     /// Consul has not confirmed the service's endpoints for too long.
     StaleEndpoints,
+    /// Another service that it depends on is down.
+    DependencyDown,
     /// The name is new, and there are too many, or too many new ones.
     TooManyNames,
     /// The request is of no configured service, and such are rejected.
@@ -56,6 +61,11 @@ impl Reply {
         Self::new(ReplyReason::StaleEndpoints, Some(service))
     }
 
+    /// The answer when these others are down that `service` depends on.
+    pub fn dependency_down(service: &str, others: &[Rc<str>]) -> Self {
+        Self::about(ReplyReason::DependencyDown, Some(service), others)
+    }
+
     /// The answer where no more names are taken in. It does not repeat what the client has sent.
     pub fn too_many_names() -> Self {
         Self::new(ReplyReason::TooManyNames, None)
@@ -67,18 +77,24 @@ impl Reply {
     }
 
     fn new(reason: ReplyReason, service: Option<&str>) -> Self {
-        let body = Body { error: reason.label(), service };
+        Self::about(reason, service, &[])
+    }
+
+    fn about(reason: ReplyReason, service: Option<&str>, dependencies: &[Rc<str>]) -> Self {
+        let dependencies = dependencies.iter().map(AsRef::as_ref).collect();
+        let body = Body { error: reason.label(), service, dependencies };
         Self {
             reason,
             status: reason.status(),
             details: reason.details(),
-            // Two strings: there is nothing in it that JSON could not express.
+            // Nothing but strings: there is nothing in it that JSON could not express.
             body: serde_json::to_string(&body).unwrap_or_default(),
             headers: match reason {
                 ReplyReason::UnknownService => &[CONTENT_TYPE],
                 ReplyReason::NoHealthyEndpoints
                 | ReplyReason::NotResolvedYet
                 | ReplyReason::TooManyNames
+                | ReplyReason::DependencyDown
                 | ReplyReason::StaleEndpoints => &[CONTENT_TYPE, RETRY_AFTER],
             },
         }
@@ -87,10 +103,11 @@ impl Reply {
 
 impl ReplyReason {
     /// All reasons, for a counter of each.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::NoHealthyEndpoints,
         Self::NotResolvedYet,
         Self::StaleEndpoints,
+        Self::DependencyDown,
         Self::TooManyNames,
         Self::UnknownService,
     ];
@@ -101,6 +118,7 @@ impl ReplyReason {
             Self::NoHealthyEndpoints => "no_healthy_endpoints",
             Self::NotResolvedYet => "not_resolved_yet",
             Self::StaleEndpoints => "stale_endpoints",
+            Self::DependencyDown => "dependency_down",
             Self::TooManyNames => "too_many_names",
             Self::UnknownService => "unknown_service",
         }
@@ -111,6 +129,7 @@ impl ReplyReason {
             Self::NoHealthyEndpoints => "consul_resolver.no_healthy_endpoints",
             Self::NotResolvedYet => "consul_resolver.not_resolved_yet",
             Self::StaleEndpoints => "consul_resolver.stale_endpoints",
+            Self::DependencyDown => "consul_resolver.dependency_down",
             Self::TooManyNames => "consul_resolver.too_many_names",
             Self::UnknownService => "consul_resolver.unknown_service",
         }
@@ -121,6 +140,7 @@ impl ReplyReason {
             Self::NoHealthyEndpoints
             | Self::NotResolvedYet
             | Self::StaleEndpoints
+            | Self::DependencyDown
             | Self::TooManyNames => 503,
             Self::UnknownService => 404,
         }
@@ -133,6 +153,8 @@ struct Body<'a> {
     error: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dependencies: Vec<&'a str>,
 }
 
 #[cfg(test)]
@@ -147,6 +169,9 @@ mod tests {
         assert_eq!(body, r#"{"error":"no_healthy_endpoints","service":"web"}"#);
         let body = Reply::not_resolved_yet(r#"a"b"#).body;
         assert_eq!(body, r#"{"error":"not_resolved_yet","service":"a\"b"}"#);
+        let body = Reply::dependency_down("web", &["db".into(), "c\"".into()]).body;
+        let others = r#""dependencies":["db","c\""]"#;
+        assert_eq!(body, format!(r#"{{"error":"dependency_down","service":"web",{others}}}"#));
         let body = Reply::unknown_service().body;
         assert_eq!(body, r#"{"error":"unknown_service"}"#);
     }
@@ -157,6 +182,7 @@ mod tests {
             Reply::no_healthy_endpoints("web"),
             Reply::not_resolved_yet("web"),
             Reply::too_many_names(),
+            Reply::dependency_down("web", &["db".into()]),
             Reply::unknown_service(),
         ] {
             assert_eq!(reply.headers.contains(&RETRY_AFTER), reply.status == 503);

@@ -14,6 +14,7 @@ use crate::model::snapshot::Snapshot;
 use crate::rng::Rng;
 use crate::router::confirmation::Confirmation;
 use crate::router::decision::{Decision, Forward, Others};
+use crate::router::dependencies::Degradation;
 use crate::router::event::RouteEvent;
 use crate::router::fallback::Fallback;
 use crate::router::handoff::Preparation;
@@ -33,6 +34,8 @@ pub(super) struct Route {
     preparation: Preparation,
     confirmation: Confirmation,
     fallback: Fallback,
+    /// None while all that it depends on is well.
+    pub(super) degradation: Option<Degradation>,
     /// The datacenters that Consul has answered for, by their place in the order of preference.
     answered: HashSet<usize>,
     /// How many there are.
@@ -61,6 +64,7 @@ impl Route {
             preparation: if service.resolve_names { Preparation::DynamicHost } else { preparation },
             confirmation: Confirmation::new(service.staleness),
             fallback: Fallback::new(&service.fallback, warmup_timeout),
+            degradation: None,
             answered: HashSet::new(),
             datacenters: service.datacenters.len().max(1),
             budget: service.retry_budget.map(Budget::new).map(SharedBudget::new),
@@ -106,8 +110,27 @@ impl Route {
         fell_back.into_iter().chain(stale).chain(events)
     }
 
+    /// What all requests are answered because of what the service depends on, if they are.
+    fn refusal(&self) -> Option<&Rc<Reply>> {
+        self.degradation.as_ref()?.reply.as_ref()
+    }
+
+    /// Whether it has no endpoint that takes a request, or answers all of them because of what it
+    /// depends on. One that is not resolved yet is not known to be down.
+    pub(super) fn is_down(&self) -> bool {
+        self.pool.is_down() || self.refusal().is_some()
+    }
+
+    /// Whether requests can be decided.
+    pub(super) fn is_decided(&self) -> bool {
+        self.pool.is_resolved() || self.refusal().is_some()
+    }
+
     /// Decides what becomes of a request.
     pub(super) fn decide(&mut self, hints: &Hints) -> Decision {
+        if let Some(reply) = self.refusal() {
+            return Decision::Reply(Rc::clone(reply));
+        }
         if !self.pool.is_resolved() {
             return Decision::Wait(Rc::clone(&self.not_resolved_yet));
         }

@@ -21,6 +21,8 @@ pub struct Wants {
     pub judged_by: Option<Protocol>,
     /// Whether retries are counted.
     pub retries: bool,
+    /// Whether the upstream is told which of its dependencies are down.
+    pub dependency_header: bool,
 }
 
 impl Wants {
@@ -45,6 +47,7 @@ impl Wants {
             latency,
             judged_by: judges.then_some(service.protocol),
             retries: service.retry_budget.is_some(),
+            dependency_header: service.dependencies.as_ref().is_some_and(|it| it.header),
         }
     }
 

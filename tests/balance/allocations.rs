@@ -34,7 +34,7 @@ fn router(service: &str) -> Router {
               "handoff": {{ "via": "headers", "attempts": 4 }}, "locality": {{ "zone": "a" }},
               "services": [
                   {{ "name": "web", "hosts": ["*.web.test"], {service} }},
-                  {{ "name": "empty", "hosts": ["[::1]"] }},
+                  {{ "name": "empty", "hosts": ["[::1]"], "datacenters": ["dc2"] }},
                   {{ "name": "unresolved", "hosts": ["unresolved.test"] }}
               ] }}"#
     );
@@ -133,5 +133,32 @@ fn a_request_and_its_answer_allocate_nothing_with_all_features_at_once() {
         assert_eq!(total, 200 * 20 * 4, "{name}: all were forwarded");
         assert!(ejections > 0, "{name}: some were ejected");
         assert_eq!(allocated, 0, "{name}");
+    }
+}
+
+#[test]
+fn a_request_for_a_degraded_service_allocates_nothing() {
+    for (reaction, forwarded) in
+        [("serve", true), ("fail", false), ("prefer_other_datacenter", true)]
+    {
+        // Its own datacenters, one of which its dependency has; and that of its dependency.
+        let mut router = router(&format!(
+            r#""datacenters": ["dc1", "dc2"], "depends_on": ["empty"], "dependency_header": true,
+               "on_dependency_down": "{reaction}""#
+        ));
+        let web = router.service_by_host(Some(b"a.web.test")).unwrap();
+        assert_eq!(router.dependencies_down(web), None);
+        router.install(SourceId::nth(2), &Snapshot::default(), Time::ZERO);
+        let (mut told, mut handoffs) = (0, 0);
+        let cost = allocation_counter::measure(|| {
+            for _ in 0..1_000 {
+                if let Decision::Forward(forward) = router.decide(Some(web), &Hints::default()) {
+                    handoffs += forward.handoffs().count();
+                }
+                told += router.dependencies_down(web).map_or(0, str::len);
+            }
+        });
+        assert_eq!((cost.count_total, told), (0, 1_000 * "empty".len()), "{reaction}");
+        assert_eq!(handoffs, if forwarded { 4_000 } else { 0 }, "{reaction}");
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use consul_resolver::balance::hints::Hints;
 use consul_resolver::balance::outlier::outcome::Outcome;
+use consul_resolver::model::places::Places;
 use consul_resolver::model::snapshot::Snapshot;
 
 use crate::fleet::{DETECTS, Fleet, any, at, policy, port};
@@ -148,4 +149,75 @@ fn answers_from_any_datacenter_are_judged() {
     fleet.answer(6, Outcome::GatewayFailure, 5);
     assert!(fleet.target(6).monitor().is_ejected());
     assert_eq!(fleet.count(300, 8)[5], 0);
+}
+
+/// Lets the fleet prefer all datacenters to these.
+fn avoid(fleet: &mut Fleet, datacenters: &[usize]) {
+    fleet.pool.avoid(datacenters.iter().copied().collect(), fleet.now);
+}
+
+#[test]
+fn an_avoided_datacenter_has_what_the_others_cannot_take_and_all_when_they_have_nothing() {
+    let mut fleet = fleet(DETECTS);
+    avoid(&mut fleet, &[0]);
+    assert_eq!(fleet.count(1_000, 8)[..4], [0, 0, 0, 0]);
+    fleet.eject(&[5, 6]);
+    fleet.tick();
+    // Two of four can take 70 %.
+    let seen = fleet.count(10_000, 8);
+    let avoided: u32 = seen[..4].iter().sum();
+    assert!((2_700..3_300).contains(&avoided), "{seen:?}");
+    assert!(fleet.panics().is_empty());
+    fleet.install_in(1, empty());
+    assert_eq!(fleet.count(1_000, 8)[4..], [0, 0, 0, 0]);
+    fleet.install_in(1, Snapshot::new(vec![at(8)]));
+    assert_eq!(fleet.count(1_000, 8)[..7], [0; 7]);
+    avoid(&mut fleet, &[]);
+    assert_eq!(fleet.count(1_000, 8)[4..], [0, 0, 0, 0]);
+}
+
+#[test]
+fn datacenters_that_are_avoided_together_keep_their_order() {
+    let mut fleet = Fleet::new(r#""datacenters": ["dc1", "dc2", "dc3"]"#);
+    for (preference, port) in (0..).zip(1..=3) {
+        fleet.install_in(preference, Snapshot::new(vec![at(port)]));
+    }
+    let seen = |fleet: &mut Fleet| fleet.count(300, 3);
+    avoid(&mut fleet, &[0, 1]);
+    assert_eq!(seen(&mut fleet), [0, 0, 300]);
+    fleet.install_in(2, empty());
+    assert_eq!(seen(&mut fleet), [300, 0, 0]);
+    avoid(&mut fleet, &[0, 1, 2]);
+    assert_eq!(seen(&mut fleet), [300, 0, 0]);
+}
+
+#[test]
+fn retries_and_what_nobody_else_takes_reach_an_avoided_datacenter_last() {
+    let mut fleet = Fleet::new(&format!(r#""datacenters": ["dc1", "dc2", "dc3"], {DETECTS}"#));
+    for (preference, port) in (0..).zip(1..=3) {
+        fleet.install_in(preference, Snapshot::new(vec![at(port)]));
+    }
+    avoid(&mut fleet, &[0]);
+    assert_eq!(fleet.attempts_for(&Hints::default(), 2), [2, 3, 1]);
+    // Before the next tick, too.
+    fleet.eject(&[2]);
+    assert_eq!(fleet.count(100, 3), [0, 0, 100]);
+}
+
+#[test]
+fn a_datacenter_is_down_when_it_is_known_to_have_no_endpoint_that_takes_a_request() {
+    let mut fleet = Fleet::new(&format!(r#""datacenters": ["dc1", "dc2"], {DETECTS}"#));
+    let down = |fleet: &Fleet| [0, 1].map(|place| fleet.pool.down().contains(place));
+    assert_eq!((down(&fleet), fleet.pool.is_down()), ([false, false], false), "unknown");
+    fleet.install_in(1, empty());
+    assert_eq!((down(&fleet), fleet.pool.is_down()), ([false, true], false));
+    fleet.install(vec![at(1), at(2)]);
+    fleet.eject(&[1]);
+    assert_eq!(down(&fleet), [false, true]);
+    fleet.eject(&[2]);
+    assert_eq!((down(&fleet), fleet.pool.is_down()), ([true, true], true));
+    fleet.wait(Duration::from_secs(30));
+    assert_eq!(down(&fleet), [false, true], "one may be probed");
+    fleet.pool.forget(0);
+    assert_eq!(fleet.pool.down(), Places::from_iter([1]));
 }

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use consul_resolver::config::*;
+use consul_resolver::model::service::ServiceId;
 use consul_resolver::version::VersionRange;
 use log::LevelFilter;
 use serde_json::{Value, json};
@@ -89,6 +90,11 @@ fn a_configuration_that_sets_every_field_is_read() {
                     on_stale: OnStale::Fail,
                 }),
                 fallback: vec!["10.0.0.7:8080".parse().unwrap()],
+                dependencies: Some(Dependencies {
+                    services: vec![ServiceId::nth(1)],
+                    on_down: OnDependencyDown::PreferOtherDatacenter,
+                    header: true,
+                }),
             },
             Service {
                 hosts: vec![HostPattern::Exact("[::1]".into())],
@@ -182,7 +188,10 @@ fn full() -> Value {
                 "shrink_guard": { "percent": 30, "at_least": 5, "hold": "1m" },
                 "max_age": "10m",
                 "on_stale": "fail",
-                "fallback": ["10.0.0.7:8080"]
+                "fallback": ["10.0.0.7:8080"],
+                "depends_on": ["Api"],
+                "on_dependency_down": "prefer_other_datacenter",
+                "dependency_header": true
             },
             {
                 "name": "api",

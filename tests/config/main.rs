@@ -10,6 +10,7 @@
 )]
 
 mod content;
+mod dependencies;
 mod every_field;
 mod finding;
 mod hashing;

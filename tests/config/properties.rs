@@ -4,9 +4,10 @@ use core::net::{IpAddr, Ipv4Addr};
 use std::collections::HashSet;
 
 use consul_resolver::config::{
-    AddressPolicy, CacheAges, Cidr, CidrError, Config, ConfigError, Consistency, Consul, Handoff,
-    Hashing, OutlierDetection, Policy, Service, ShrinkGuard,
+    AddressPolicy, CacheAges, Cidr, CidrError, Config, ConfigError, Consistency, Consul,
+    Dependencies, Handoff, Hashing, OutlierDetection, Policy, Service, ShrinkGuard,
 };
+use consul_resolver::model::service::ServiceId;
 use consul_resolver::version::VersionRange;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -70,6 +71,12 @@ fn service() -> impl Strategy<Value = Value> {
         (
             "datacenters",
             prop::collection::vec(one_of(&["dc1", "dc2", "dc3", "dc4"]), 1..3)
+                .prop_map(Value::from)
+                .boxed(),
+        ),
+        (
+            "depends_on",
+            prop::collection::vec(one_of(&["web", "api", "DB", "auth", "mail"]), 1..3)
                 .prop_map(Value::from)
                 .boxed(),
         ),
@@ -177,6 +184,7 @@ fn assert_within_limits(config: &Config) {
     assert!(consul.breaker.minimum_calls >= 1 && consul.retry_budget.min_per_second >= 1);
     assert!(consul.resync.is_zero() || Consul::RESYNC.contains(&consul.resync));
     assert!((1..=Consul::MAX_WATCHES).contains(&consul.max_watches));
+    assert_dependencies_in_order(config);
     let mut names = HashSet::new();
     let mut hosts = HashSet::new();
     match config.consul.consistency {
@@ -215,6 +223,20 @@ fn assert_within_limits(config: &Config) {
         assert!(datacenters.len() <= Service::MAX_DATACENTERS);
         let is_found = !service.hosts.is_empty() || config.route_metadata;
         assert!(is_found || config.services.len() == 1);
+    }
+}
+
+/// Each service stands behind all that it depends on, which are others, each once.
+fn assert_dependencies_in_order(config: &Config) {
+    let order = Dependencies::order(&config.services).expect("no cycle");
+    assert_eq!(order.iter().collect::<HashSet<_>>().len(), config.services.len());
+    let rank = |id| order.iter().position(|other| *other == id).expect("in the order");
+    for (service, id) in config.services.iter().zip((0..).map(ServiceId::nth)) {
+        let on = service.dependencies.iter().flat_map(|dependencies| &dependencies.services);
+        let mut seen = HashSet::new();
+        for other in on {
+            assert!(seen.insert(other) && rank(*other) < rank(id), "{config:?}");
+        }
     }
 }
 
@@ -315,6 +337,7 @@ proptest! {
             "services[0].load_balancing.slow_start", "services[0].outlier_detection",
             "services[0].sticky", "services[0].versions", "services[0].versions.split",
             "services[0].datacenters", "services[0].retry_budget", "services[0].shrink_guard",
+            "services[0].depends_on", "services[0].on_dependency_down",
             "consul.breaker", "consul.retry_budget", "consul.max_watches", "consul.resync",
             "locality", "endpoints", "warmup_timeout",
         ][..]),

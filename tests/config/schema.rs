@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use consul_resolver::config::{
-    AddressPolicy, Breaker, CacheAges, Config, Consistency, Consul, Discover, DnsNames, Fallback,
-    Handoff, HashOn, Hashing, HealthThreshold, HostPattern, LoadBalancing, Locality, OnStale,
-    OutlierDetection, Policy, PolicyKind, PreparedQuery, Protocol, RetryBudget, Service,
-    ShrinkGuard, SlowStart, Sticky, Unmatched, Versions,
+    AddressPolicy, Breaker, CacheAges, Config, Consistency, Consul, Dependencies, Discover,
+    DnsNames, Fallback, Handoff, HashOn, Hashing, HealthThreshold, HostPattern, LoadBalancing,
+    Locality, OnDependencyDown, OnStale, OutlierDetection, Policy, PolicyKind, PreparedQuery,
+    Protocol, RetryBudget, Service, ShrinkGuard, SlowStart, Sticky, Unmatched, Versions,
 };
 use consul_resolver::version::VersionRange;
 use serde_json::{Value, json};
@@ -73,6 +73,7 @@ fn the_schema_has_the_choices_that_are_read() {
         ("/$defs/service/properties/health", names(HealthThreshold::CHOICES)),
         ("/$defs/service/properties/protocol", names(Protocol::CHOICES)),
         ("/$defs/service/properties/on_stale", names(OnStale::CHOICES)),
+        ("/$defs/service/properties/on_dependency_down", names(OnDependencyDown::CHOICES)),
         ("/$defs/load_balancing/properties/policy", names(PolicyKind::CHOICES)),
         ("/$defs/versions/properties/fallback", names(Fallback::CHOICES)),
         ("/$defs/handoff/properties/via", names(Handoff::CHOICES)),
@@ -110,6 +111,8 @@ fn the_schema_has_the_limits_that_are_read() {
         ),
         ("/$defs/service/properties/datacenters/maxItems", Service::MAX_DATACENTERS),
         ("/$defs/service/properties/fallback/maxItems", Service::MAX_FALLBACK),
+        ("/$defs/service/properties/depends_on/maxItems", Dependencies::MOST),
+        ("/$defs/service/properties/depends_on/items/maxLength", Service::MAX_NAME_BYTES),
         ("/$defs/discover/properties/exclude/maxItems", Discover::MAX_EXCLUDED),
         ("/$defs/discover/properties/exclude/items/maxLength", Service::MAX_NAME_BYTES),
         ("/$defs/dns_names/properties/domain/maxLength", HostPattern::MAX_BYTES),
@@ -134,6 +137,15 @@ fn the_schema_has_the_fields_that_a_prepared_query_replaces() {
     let replaced: HashSet<&str> =
         replaced.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(replaced, HashSet::from(PreparedQuery::REPLACED));
+}
+
+#[test]
+fn the_schema_has_the_fields_that_need_dependencies() {
+    let schema = schema();
+    for field in Dependencies::DETAILS {
+        let needs = &schema["$defs"]["service"]["dependentSchemas"][field]["required"];
+        assert_eq!(needs, &json!(["depends_on"]), "{field}");
+    }
 }
 
 #[test]

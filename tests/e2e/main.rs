@@ -22,6 +22,7 @@ mod budget;
 mod compose;
 mod configuration;
 mod datacenters;
+mod dependencies;
 mod dynamic;
 mod early_read;
 mod failover;

@@ -1,0 +1,338 @@
+//! What a service depends on.
+
+use core::fmt;
+
+use hashbrown::HashMap;
+
+use super::error::ConfigError;
+use super::excerpt::Excerpt;
+use super::node::{Node, Object};
+use super::place::Place;
+use super::problem::Problem;
+use super::service::Service;
+use super::suggestion::suggestion;
+use super::{Config, service_place};
+use crate::model::arena::Beside;
+use crate::model::places::Places;
+use crate::model::service::ServiceId;
+
+/// What a service depends on, and what becomes of its requests while that is down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependencies {
+    /// Other configured services, each once. None of them depends on this one, by whatever way.
+    pub services: Vec<ServiceId>,
+    /// What happens to requests while one of them has no endpoint.
+    pub on_down: OnDependencyDown,
+    /// Whether the upstream is told which those are.
+    pub header: bool,
+}
+
+/// What happens to requests for a service while one that it depends on is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum OnDependencyDown {
+    /// They go on as always: the service may know how to do without.
+    #[default]
+    Serve,
+    /// They go to datacenters in which the other one has endpoints, as far as these can take them.
+    PreferOtherDatacenter,
+    /// They are answered 503.
+    Fail,
+}
+
+impl OnDependencyDown {
+    /// The reactions, as the configuration calls them.
+    pub const CHOICES: &[(&str, Self)] = &[
+        ("serve", Self::Serve),
+        ("prefer_other_datacenter", Self::PreferOtherDatacenter),
+        ("fail", Self::Fail),
+    ];
+}
+
+/// What is wrong with a dependency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DependencyError {
+    /// No service of the list has the name.
+    Unknown {
+        /// The name that stands there.
+        found: Excerpt,
+        /// The one that was probably meant.
+        suggestion: Option<Excerpt>,
+    },
+    /// A service names itself.
+    Itself,
+    /// A service depends on itself by way of others.
+    Cycle {
+        /// Their names, each fit to be printed; the first is also the last.
+        path: Vec<String>,
+    },
+}
+
+impl DependencyError {
+    /// The most names of a cycle that are printed.
+    const MOST_NAMES: usize = 32;
+}
+
+impl fmt::Display for DependencyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown { found, suggestion } => {
+                write!(f, "unknown service {found}; ")?;
+                if let Some(name) = suggestion {
+                    write!(f, "did you mean {name}? ")?;
+                }
+                f.write_str("expected the name of another service of the list")
+            }
+            Self::Itself => f.write_str("a service cannot depend on itself; leave it out"),
+            Self::Cycle { path } => {
+                let (shown, rest) = path.split_at(path.len().min(Self::MOST_NAMES));
+                let more = if rest.is_empty() { "" } else { " → …" };
+                write!(f, "{}{more} is a cycle; leave one of them out", shown.join(" → "))
+            }
+        }
+    }
+}
+
+/// The fields of a service that are about its dependencies, with names for services.
+struct Named<'a> {
+    services: Vec<&'a str>,
+    on_down: OnDependencyDown,
+    header: bool,
+}
+
+impl<'a> Named<'a> {
+    fn read(service: &Object<'a>) -> Result<Option<Self>, ConfigError> {
+        let name = |node: &Node<'a>| node.line(Service::MAX_NAME_BYTES);
+        let services =
+            service.optional("depends_on", |node| node.array(Dependencies::MOST, name))?;
+        let Some(services) = services else {
+            let given = Dependencies::DETAILS.iter().find(|field| service.has(field));
+            return match given {
+                Some(field) => Err(service.refused(field, Problem::Needs { other: "depends_on" })),
+                None => Ok(None),
+            };
+        };
+        if services.is_empty() {
+            let expected = "a service, or no depends_on field at all";
+            return Err(service.refused("depends_on", Problem::Empty { expected }));
+        }
+        let on_down = service.optional("on_dependency_down", |node| {
+            node.choice("reaction", OnDependencyDown::CHOICES)
+        })?;
+        let header = service.optional("dependency_header", Node::boolean)?;
+        Ok(Some(Self {
+            services,
+            on_down: on_down.unwrap_or_default(),
+            header: header.unwrap_or(false),
+        }))
+    }
+}
+
+impl Dependencies {
+    /// The most services that one may depend on.
+    pub const MOST: usize = Places::MOST;
+    /// The fields of a service that say more about its dependencies, and need some.
+    pub const DETAILS: [&str; 2] = ["on_dependency_down", "dependency_header"];
+
+    /// Reads what the services of a list depend on: others of the list, all of which are known
+    /// only now.
+    pub(super) fn read(list: &Node<'_>, services: &mut [Service]) -> Result<(), ConfigError> {
+        let named =
+            list.array(Config::MAX_SERVICES, |node| Named::read(&node.object(Service::FIELDS)?))?;
+        if named.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let found = {
+            let names = Names::of(services);
+            let named = named.into_iter().zip(ids()).enumerate();
+            let found = named.map(|(index, (named, id))| {
+                let place = || service_place(index).field("depends_on");
+                named.map(|named| names.resolve(&named, id, &place())).transpose()
+            });
+            found.collect::<Result<Vec<_>, _>>()?
+        };
+        for (service, dependencies) in services.iter_mut().zip(found) {
+            service.dependencies = dependencies;
+        }
+        match Self::order(services) {
+            Ok(_) => Ok(()),
+            Err(cycle) => Err(cycle.refused(services)),
+        }
+    }
+
+    /// The services, each behind all that it depends on.
+    ///
+    /// A depth-first search (Tarjan, *Depth-First Search and Linear Graph Algorithms*, 1972) that
+    /// keeps its path itself: a chain may be as long as the list.
+    ///
+    /// # Errors
+    ///
+    /// One of them depends on itself.
+    pub fn order(services: &[Service]) -> Result<Vec<ServiceId>, Cycle> {
+        let all: Beside<ServiceId, &[ServiceId]> = ids().zip(services.iter().map(on)).collect();
+        let mut marks = Beside::new();
+        let mut order = Vec::with_capacity(services.len());
+        for (root, _) in ids().zip(services) {
+            let mut path: Vec<(ServiceId, &[ServiceId])> = Vec::new();
+            let mut next = Some(root);
+            loop {
+                if let Some(id) = next.take() {
+                    match marks.get(id) {
+                        Some(Mark::Ordered) => {}
+                        Some(Mark::OnPath) => {
+                            let path = path.iter().map(|(id, _)| *id);
+                            return Err(Cycle {
+                                path: path.skip_while(|on_path| *on_path != id).collect(),
+                            });
+                        }
+                        None => {
+                            marks.insert(id, Mark::OnPath);
+                            path.push((id, all.get(id).copied().unwrap_or_default()));
+                        }
+                    }
+                }
+                let Some((id, rest)) = path.last_mut() else { break };
+                match rest.split_first() {
+                    Some((first, others)) => {
+                        next = Some(*first);
+                        *rest = others;
+                    }
+                    None => {
+                        marks.insert(*id, Mark::Ordered);
+                        order.push(*id);
+                        path.pop();
+                    }
+                }
+            }
+        }
+        Ok(order)
+    }
+}
+
+/// What a service depends on.
+fn on(service: &Service) -> &[ServiceId] {
+    service.dependencies.as_ref().map_or(&[], |dependencies| &dependencies.services)
+}
+
+/// How far the search has come with a service.
+enum Mark {
+    OnPath,
+    Ordered,
+}
+
+/// Services of which each depends on the next one, and the last on the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cycle {
+    path: Vec<ServiceId>,
+}
+
+impl Cycle {
+    fn refused(&self, services: &[Service]) -> ConfigError {
+        let all: Beside<ServiceId, &Service> = ids().zip(services).collect();
+        let whole = self.path.iter().chain(self.path.first());
+        let names = whole.filter_map(|id| all.get(*id)).map(|service| spelled(&service.name));
+        let problem = Problem::Dependency(DependencyError::Cycle { path: names.collect() });
+        // Where the last of them names the first.
+        let position = |id: Option<&ServiceId>| ids().position(|other| Some(&other) == id);
+        let last = position(self.path.last()).unwrap_or_default();
+        let mut names = services.get(last).into_iter().flat_map(on);
+        let item = names.position(|id| self.path.first() == Some(id)).unwrap_or_default();
+        let place = service_place(last).field("depends_on").item(item);
+        ConfigError::refused(place, problem)
+    }
+}
+
+/// A service's name as it is where it cannot be misread, else quoted.
+fn spelled(name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    match name.len() <= Excerpt::LIMIT && name.bytes().all(is_plain) {
+        true => name.to_owned(),
+        false => Excerpt::of(name).to_string(),
+    }
+}
+
+/// The services of a list, by their names in lower case: Consul knows them in any.
+struct Names<'a> {
+    ids: HashMap<String, ServiceId>,
+    services: &'a [Service],
+}
+
+impl<'a> Names<'a> {
+    fn of(services: &'a [Service]) -> Self {
+        let names = services.iter().map(|service| service.name.to_ascii_lowercase());
+        Self { ids: names.zip(ids()).collect(), services }
+    }
+
+    /// Finds the services that one depends on; `place` is that of their list.
+    fn resolve(
+        &self,
+        named: &Named<'_>,
+        service: ServiceId,
+        place: &Place,
+    ) -> Result<Dependencies, ConfigError> {
+        let refused = |index, problem| Err(ConfigError::refused(place.item(index), problem));
+        let mut found = Vec::with_capacity(named.services.len());
+        for (index, &name) in named.services.iter().enumerate() {
+            let id = match self.ids.get(&name.to_ascii_lowercase()) {
+                None => return refused(index, Problem::Dependency(self.unknown(name))),
+                Some(id) if *id == service => {
+                    return refused(index, Problem::Dependency(DependencyError::Itself));
+                }
+                Some(id) => *id,
+            };
+            if let Some(first) = found.iter().position(|other| *other == id) {
+                let (text, first) = (Excerpt::of(name), place.item(first));
+                return refused(index, Problem::Repeated { text, first });
+            }
+            found.push(id);
+        }
+        let Named { on_down, header, .. } = *named;
+        Ok(Dependencies { services: found, on_down, header })
+    }
+
+    /// All names together have no more bytes than the configuration, which bounds the work.
+    fn unknown(&self, name: &str) -> DependencyError {
+        let known = self.services.iter().map(|service| service.name.as_str());
+        let suggestion = suggestion(name, known).map(Excerpt::of);
+        DependencyError::Unknown { found: Excerpt::of(name), suggestion }
+    }
+}
+
+impl Config {
+    /// The datacenters that two services have in common, by their places in the order of
+    /// preference of each. That of the agent has no name here, and is not known to be any.
+    pub fn common_datacenters(&self, one: &Service, other: &Service) -> Vec<(usize, usize)> {
+        let theirs = || self.datacenters(other).flatten().enumerate();
+        let place_of = |name: &str| theirs().find(|(_, its)| its.eq_ignore_ascii_case(name));
+        let ours = self.datacenters(one).flatten().enumerate();
+        ours.filter_map(|(place, name)| Some((place, place_of(name)?.0))).collect()
+    }
+
+    /// Refuses another datacenter as a way out where there is none, or where no dependency is in
+    /// any of the service's.
+    pub(super) fn check_datacenters_preferred(&self) -> Result<(), ConfigError> {
+        let all: Beside<ServiceId, &Service> = ids().zip(&self.services).collect();
+        for (index, service) in self.services.iter().enumerate() {
+            let reaction = OnDependencyDown::PreferOtherDatacenter;
+            let dependencies = service.dependencies.as_ref();
+            let Some(dependencies) = dependencies.filter(|it| it.on_down == reaction) else {
+                continue;
+            };
+            let mut services = dependencies.services.iter().filter_map(|id| all.get(*id));
+            let other = match service.datacenters.len() {
+                0 | 1 => "at least 2 datacenters",
+                _ if services.all(|other| self.common_datacenters(service, other).is_empty()) => {
+                    "a dependency in one of the service's datacenters"
+                }
+                _ => continue,
+            };
+            let place = service_place(index).field("on_dependency_down");
+            return Err(ConfigError::refused(place, Problem::Needs { other }));
+        }
+        Ok(())
+    }
+}
+
+/// The ids of the configured services.
+fn ids() -> impl Iterator<Item = ServiceId> {
+    (0..=u16::MAX).map(ServiceId::nth)
+}

@@ -1,0 +1,232 @@
+//! Which services are down, and what that means to those that depend on them.
+
+use std::rc::Rc;
+
+use hashbrown::HashMap;
+
+use crate::config::{Config, OnDependencyDown, Service};
+use crate::model::arena::{Arena, Beside};
+use crate::model::places::Places;
+use crate::model::service::ServiceId;
+use crate::router::Router;
+use crate::router::event::RouteEvent;
+use crate::router::reply::Reply;
+use crate::router::route::Route;
+use crate::time::Time;
+
+/// What the configured services depend on, and which of it is down.
+///
+/// A service is *down* where Consul has answered for it in all its datacenters and none has an
+/// endpoint that takes a request, as this worker sees it; and where it answers all requests 503
+/// because of what it depends on itself. One that was never resolved is not known to be down.
+///
+/// Nothing of this is looked at for a request. Installs, ticks and ejections lead here, and if
+/// they make a difference what requests need is put into the routes of those that depend.
+#[derive(Debug, Default)]
+pub(super) struct Dependencies {
+    /// Those that others depend on, with the datacenters in which they were down at the last look.
+    watched: HashMap<ServiceId, Places>,
+    /// Those that depend on others, each behind all that it depends on.
+    dependents: Vec<Dependent>,
+}
+
+/// A service that depends on others.
+#[derive(Debug)]
+struct Dependent {
+    service: ServiceId,
+    name: String,
+    /// In order of preference.
+    datacenters: Vec<String>,
+    on: Vec<Dependency>,
+    on_down: OnDependencyDown,
+    /// Those that are down, by their places in `on`.
+    down: Places,
+    /// The datacenters that come last, since one that it depends on is down there.
+    avoided: Places,
+    /// What was told of both last.
+    told: (Places, Places),
+}
+
+/// One of the services that a service depends on.
+#[derive(Debug)]
+struct Dependency {
+    service: ServiceId,
+    name: Rc<str>,
+    /// The datacenters that both have, by their places in the order of preference of the one that
+    /// depends, and in its own. Only where they make a difference.
+    common: Vec<(usize, usize)>,
+}
+
+/// What the requests of a service need while others that it depends on are down.
+#[derive(Debug, Clone)]
+pub(super) struct Degradation {
+    /// Their names, with commas between them.
+    names: Rc<str>,
+    /// What requests are answered; none where they go on.
+    pub(super) reply: Option<Rc<Reply>>,
+}
+
+impl Dependencies {
+    /// Those of a configuration. Nothing is known to be down yet.
+    pub(super) fn new(config: &Config) -> Self {
+        if config.services.iter().all(|service| service.dependencies.is_none()) {
+            return Self::default();
+        }
+        let ids = (0..=u16::MAX).map(ServiceId::nth);
+        let services: Beside<ServiceId, &Service> = ids.zip(&config.services).collect();
+        // In a configuration that was parsed there is no cycle.
+        let order = crate::config::Dependencies::order(&config.services).unwrap_or_default();
+        let dependent = |id: &ServiceId| Dependent::new(*id, config, &services);
+        let dependents: Vec<_> = order.iter().filter_map(dependent).collect();
+        let watched = dependents.iter().flat_map(|dependent| &dependent.on);
+        Self {
+            watched: watched.map(|dependency| (dependency.service, Places::default())).collect(),
+            dependents,
+        }
+    }
+
+    /// Looks at a service whose endpoints may have come, gone, or been ejected.
+    pub(super) fn on_changed(
+        &mut self,
+        service: ServiceId,
+        routes: &mut Arena<ServiceId, Route>,
+        now: Time,
+    ) {
+        if let Some(seen) = self.watched.get_mut(&service)
+            && let Some(route) = routes.get(service)
+            && core::mem::replace(seen, route.pool.down()) != *seen
+        {
+            self.review(routes, now);
+        }
+    }
+
+    /// Looks at all, and tells what has come of it since the last time.
+    pub(super) fn on_tick(
+        &mut self,
+        routes: &mut Arena<ServiceId, Route>,
+        now: Time,
+    ) -> Vec<(ServiceId, RouteEvent)> {
+        let mut is_other = false;
+        for (service, seen) in &mut self.watched {
+            let down = routes.get(*service).map(|route| route.pool.down()).unwrap_or_default();
+            is_other |= core::mem::replace(seen, down) != down;
+        }
+        if is_other {
+            self.review(routes, now);
+        }
+        self.dependents.iter_mut().flat_map(Dependent::take_events).collect()
+    }
+
+    /// Finds out anew for each service what it means to it that others are down.
+    fn review(&mut self, routes: &mut Arena<ServiceId, Route>, now: Time) {
+        let Self { watched, dependents } = self;
+        for dependent in dependents {
+            let is_down = |service| routes.get(service).is_some_and(Route::is_down);
+            let is_other = dependent.review(is_down, watched);
+            if let Some(route) = routes.get_mut(dependent.service) {
+                route.pool.avoid(dependent.avoided, now);
+                if is_other {
+                    route.degradation = dependent.degradation();
+                }
+            }
+        }
+    }
+}
+
+impl Dependent {
+    /// One of the configuration; none where it depends on nothing.
+    fn new(id: ServiceId, config: &Config, services: &Beside<ServiceId, &Service>) -> Option<Self> {
+        let service = *services.get(id)?;
+        let dependencies = service.dependencies.as_ref()?;
+        let on = |id: &ServiceId| {
+            let other = *services.get(*id)?;
+            let common = match dependencies.on_down {
+                OnDependencyDown::PreferOtherDatacenter => {
+                    config.common_datacenters(service, other)
+                }
+                OnDependencyDown::Serve | OnDependencyDown::Fail => Vec::new(),
+            };
+            Some(Dependency { service: *id, name: other.name.as_str().into(), common })
+        };
+        Some(Self {
+            service: id,
+            name: service.name.clone(),
+            datacenters: service.datacenters.clone(),
+            on: dependencies.services.iter().filter_map(on).collect(),
+            on_down: dependencies.on_down,
+            down: Places::default(),
+            avoided: Places::default(),
+            told: Default::default(),
+        })
+    }
+
+    /// Finds out anew which others are down, and where; tells whether other ones are.
+    fn review(
+        &mut self,
+        is_down: impl Fn(ServiceId) -> bool,
+        places: &HashMap<ServiceId, Places>,
+    ) -> bool {
+        let on = self.on.iter().enumerate();
+        let down = on.filter(|(_, it)| is_down(it.service)).map(|(place, _)| place).collect();
+        let common = self.on.iter().flat_map(|it| {
+            let down = places.get(&it.service).copied().unwrap_or_default();
+            it.common.iter().filter(move |(_, its)| down.contains(*its)).map(|(own, _)| *own)
+        });
+        let avoided: Places = common.collect();
+        // Where all are alike there is none to prefer.
+        let is_all = avoided.len() >= self.datacenters.len();
+        self.avoided = if is_all { Places::default() } else { avoided };
+        core::mem::replace(&mut self.down, down) != down
+    }
+
+    /// The names of those that are down.
+    fn names(&self) -> Vec<Rc<str>> {
+        let down = self.on.iter().enumerate().filter(|(place, _)| self.down.contains(*place));
+        down.map(|(_, dependency)| Rc::clone(&dependency.name)).collect()
+    }
+
+    fn degradation(&self) -> Option<Degradation> {
+        let names = self.names();
+        let reply = || Rc::new(Reply::dependency_down(&self.name, &names));
+        let fails = self.on_down == OnDependencyDown::Fail;
+        (!names.is_empty())
+            .then(|| Degradation { names: names.join(",").into(), reply: fails.then(reply) })
+    }
+
+    /// What has become of it since the last call.
+    fn take_events(&mut self) -> impl Iterator<Item = (ServiceId, RouteEvent)> + use<> {
+        let (down, avoided) = core::mem::replace(&mut self.told, (self.down, self.avoided));
+        let degraded = (down != self.down).then(|| RouteEvent::DependenciesDown(self.names()));
+        let diverted = (avoided != self.avoided).then(|| {
+            let names = self.datacenters.iter().enumerate();
+            let names = names.filter(|(place, _)| self.avoided.contains(*place));
+            RouteEvent::DatacentersAvoided(names.map(|(_, name)| name.clone()).collect())
+        });
+        let service = self.service;
+        degraded.into_iter().chain(diverted).map(move |event| (service, event))
+    }
+}
+
+impl Router {
+    /// Whether a service is down, as far as this worker knows: it has no endpoint that takes a
+    /// request in any datacenter, or fails because of one that it depends on.
+    pub fn is_down(&self, service: ServiceId) -> bool {
+        self.routes.get(service).is_some_and(Route::is_down)
+    }
+
+    /// Those of these services, by their names, that are down. A name of no service is not.
+    pub fn down<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+        let service = |name: &str| self.service_by_name(name.as_bytes());
+        let is_down = |name: &&str| service(name).is_some_and(|service| self.is_down(service));
+        names.into_iter().filter(is_down).collect()
+    }
+
+    /// The names of those that a service depends on and that are down, with commas between them;
+    /// none where all are well.
+    pub fn dependencies_down(&self, service: ServiceId) -> Option<&str> {
+        Some(&self.routes.get(service)?.degradation.as_ref()?.names)
+    }
+}
+
+#[cfg(test)]
+mod tests;

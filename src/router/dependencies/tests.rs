@@ -1,0 +1,292 @@
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use super::*;
+use crate::balance::hints::Hints;
+use crate::balance::outlier::outcome::Outcome;
+use crate::model::endpoint::Endpoint;
+use crate::model::service::SourceId;
+use crate::model::snapshot::Snapshot;
+use crate::rng::Rng;
+use crate::router::answer::Attempt;
+use crate::router::decision::{Decision, Forward};
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+const DATACENTERS: &str = r#""datacenters": ["dc1", "dc2"]"#;
+const EJECTS_AT_ONCE: &str = r#""outlier_detection": {
+    "consecutive_5xx": 1, "max_ejection_percent": 100, "base_ejection_time": "1s" }"#;
+
+fn at(milliseconds: u64) -> Time {
+    Time::from_start(Duration::from_millis(milliseconds))
+}
+
+/// A router, and what its ticks have told.
+struct Bench {
+    router: Router,
+    now: Time,
+}
+
+impl Bench {
+    /// Services of these names with these fields.
+    fn new(services: &[(&str, &str)]) -> Self {
+        let service = |(name, fields): &(&str, &str)| {
+            let comma = if fields.is_empty() { "" } else { "," };
+            format!(r#"{{"name": "{name}", "hosts": ["{name}.test"]{comma} {fields}}}"#)
+        };
+        let services: Vec<_> = services.iter().map(service).collect();
+        let json =
+            format!(r#"{{"consul": {{"cluster": "c"}}, "services": [{}]}}"#, services.join(","));
+        let config = Config::parse(json.as_bytes()).unwrap();
+        Self { router: Router::new(&config, &mut Rng::new(1)), now: at(0) }
+    }
+
+    fn id(&self, name: &str) -> ServiceId {
+        self.router.service_by_name(name.as_bytes()).unwrap()
+    }
+
+    /// Lets a service have endpoints with these last bytes in a datacenter.
+    fn install(&mut self, name: &str, datacenter: usize, endpoints: &[u8]) {
+        let address = |last: &u8| SocketAddr::from(([10, 0, 0, *last], 80));
+        let endpoints = endpoints.iter().map(address).map(Endpoint::new).collect();
+        let source: SourceId = self.router.sources(self.id(name))[datacenter];
+        self.router.install(source, &Snapshot::new(endpoints), self.now);
+    }
+
+    /// What has happened by that moment, each with the service.
+    fn tick(&mut self, milliseconds: u64) -> Vec<(String, RouteEvent)> {
+        self.now = at(milliseconds);
+        let mut events = Vec::new();
+        self.router.on_tick(self.now, |service, event| events.push((service, event)));
+        events.retain(|(_, event)| !matches!(event, RouteEvent::Pool(_) | RouteEvent::FellBack));
+        let names = ["front", "web", "db", "cache"];
+        let name =
+            |id| names.iter().find(|name| self.router.service_by_name(name.as_bytes()) == Some(id));
+        events.into_iter().map(|(id, event)| (name(id).unwrap().to_string(), event)).collect()
+    }
+
+    fn forward(&mut self, name: &str) -> Forward {
+        match self.router.decide(Some(self.id(name)), &Hints::default()) {
+            Decision::Forward(forward) => forward,
+            other => panic!("not forwarded: {other:?}"),
+        }
+    }
+
+    /// The last byte of the endpoint of a request; or what it is answered.
+    fn sent(&mut self, name: &str) -> String {
+        match self.router.decide(Some(self.id(name)), &Hints::default()) {
+            Decision::Forward(forward) => {
+                let address = forward.ticket().target().address().to_string();
+                address.trim_start_matches("10.0.0.").trim_end_matches(":80").to_owned()
+            }
+            Decision::Reply(reply) => reply.body.clone(),
+            Decision::Wait(reply) => reply.reason.label().to_owned(),
+            Decision::Pass => "pass".to_owned(),
+        }
+    }
+
+    fn down(&self, name: &str) -> Option<&str> {
+        self.router.dependencies_down(self.id(name))
+    }
+
+    /// Sends a request that ends so.
+    fn answer(&mut self, name: &str, outcome: Outcome) {
+        let forward = self.forward(name);
+        self.router.on_outcome(&forward, Attempt::FIRST, outcome, None, self.now);
+    }
+}
+
+fn down(name: &str, others: &[&str]) -> (String, RouteEvent) {
+    let others = others.iter().map(|other| Rc::from(*other)).collect();
+    (name.to_owned(), RouteEvent::DependenciesDown(others))
+}
+
+fn avoided(name: &str, datacenters: &[&str]) -> (String, RouteEvent) {
+    let datacenters = datacenters.iter().map(|name| (*name).to_owned()).collect();
+    (name.to_owned(), RouteEvent::DatacentersAvoided(datacenters))
+}
+
+#[test]
+fn a_service_is_degraded_once_consul_has_no_endpoint_of_another_in_any_datacenter() {
+    let mut bench = Bench::new(&[
+        ("web", r#""depends_on": ["DB", "cache"]"#),
+        ("db", DATACENTERS),
+        ("cache", ""),
+    ]);
+    bench.install("web", 0, &[1]);
+    assert_eq!(bench.tick(0), []);
+    assert_eq!(bench.down("web"), None, "nothing is known of any");
+    bench.install("db", 0, &[]);
+    assert_eq!(bench.down("web"), None, "the other datacenter may have one");
+    bench.install("db", 1, &[]);
+    assert_eq!((bench.sent("web").as_str(), bench.down("web")), ("1", Some("db")));
+    bench.install("cache", 0, &[]);
+    assert_eq!(bench.down("web"), Some("db,cache"));
+    assert_eq!(bench.tick(250), [down("web", &["db", "cache"])]);
+    assert_eq!(bench.tick(500), [], "it is told once");
+
+    bench.install("db", 1, &[7]);
+    assert_eq!(bench.down("web"), Some("cache"));
+    assert_eq!(bench.tick(750), [down("web", &["cache"])]);
+    bench.install("cache", 0, &[8]);
+    assert_eq!(bench.tick(1_000), [down("web", &[])]);
+    assert_eq!((bench.down("web"), bench.down("db")), (None, None));
+}
+
+#[test]
+fn what_comes_and_goes_between_two_ticks_is_not_told() {
+    let mut bench = Bench::new(&[("web", r#""depends_on": ["db"]"#), ("db", "")]);
+    bench.install("db", 0, &[]);
+    bench.install("db", 0, &[1]);
+    assert_eq!(bench.tick(250), []);
+}
+
+#[test]
+fn a_service_that_is_to_fail_is_down_itself_to_those_that_depend_on_it() {
+    let mut bench = Bench::new(&[
+        ("front", r#""depends_on": ["web"], "on_dependency_down": "fail""#),
+        ("web", r#""depends_on": ["db"], "on_dependency_down": "fail""#),
+        ("db", ""),
+        ("cache", r#""depends_on": ["front"]"#),
+    ]);
+    for name in ["front", "web", "db", "cache"] {
+        bench.install(name, 0, &[1]);
+    }
+    assert_eq!((bench.sent("front").as_str(), bench.sent("web").as_str()), ("1", "1"));
+    bench.install("db", 0, &[]);
+    let body = |service: &str, other: &str| {
+        let fields = format!(r#""service":"{service}","dependencies":["{other}"]"#);
+        format!(r#"{{"error":"dependency_down",{fields}}}"#)
+    };
+    assert_eq!(bench.sent("web"), body("web", "db"));
+    assert_eq!(bench.sent("front"), body("front", "web"));
+    assert_eq!((bench.sent("cache").as_str(), bench.down("cache")), ("1", Some("front")));
+    let names = ["front", "WEB", "db", "cache", "nobody"];
+    assert_eq!(bench.router.down(names), ["front", "WEB", "db"]);
+    bench.install("db", 0, &[1]);
+    for name in ["front", "web", "cache"] {
+        assert_eq!((bench.sent(name).as_str(), bench.down(name)), ("1", None));
+    }
+    assert!(bench.router.down(names).is_empty());
+}
+
+#[test]
+fn a_request_does_not_wait_for_a_service_that_fails_whatever_its_endpoints_are() {
+    let mut bench =
+        Bench::new(&[("web", r#""depends_on": ["db"], "on_dependency_down": "fail""#), ("db", "")]);
+    assert_eq!(bench.sent("web"), "not_resolved_yet");
+    assert!(bench.router.is_awaited(bench.id("web")));
+    bench.install("db", 0, &[]);
+    assert!(bench.sent("web").contains("dependency_down"));
+    assert!(!bench.router.is_awaited(bench.id("web")));
+    assert!(!bench.router.is_resolved(bench.id("web")));
+}
+
+#[test]
+fn one_whose_endpoints_are_all_ejected_is_down_at_once_and_until_one_may_be_probed() {
+    let mut bench = Bench::new(&[
+        ("web", r#""depends_on": ["db"], "on_dependency_down": "fail""#),
+        ("db", EJECTS_AT_ONCE),
+    ]);
+    bench.install("web", 0, &[1]);
+    bench.install("db", 0, &[7, 8]);
+    bench.answer("db", Outcome::ServerError);
+    assert_eq!(bench.down("web"), None, "one is left");
+    bench.answer("db", Outcome::ServerError);
+    assert_eq!(bench.down("web"), Some("db"), "before the next tick");
+    assert_eq!(bench.tick(999), [down("web", &["db"])]);
+    // Only requests for web lead to some for db, and one of these has to probe it.
+    assert_eq!(bench.tick(1_000), [down("web", &[])]);
+    assert_eq!(bench.sent("web"), "1");
+    bench.answer("db", Outcome::ServerError);
+    bench.answer("db", Outcome::ServerError);
+    assert_eq!(bench.down("web"), Some("db"), "both probes have failed");
+    bench.tick(10_000);
+    bench.answer("db", Outcome::Success);
+    assert_eq!(bench.down("web"), None);
+}
+
+#[test]
+fn a_failure_behind_a_retry_counts_at_once_too() {
+    let mut bench = Bench::new(&[("web", r#""depends_on": ["db"]"#), ("db", EJECTS_AT_ONCE)]);
+    bench.install("db", 0, &[7]);
+    let mut forward = bench.forward("db");
+    bench.router.on_attempt(&mut forward, Attempt::new(2), bench.now);
+    assert_eq!(bench.down("web"), Some("db"));
+}
+
+#[test]
+fn a_fallback_that_is_in_use_counts() {
+    let mut bench = Bench::new(&[
+        ("web", r#""depends_on": ["db"]"#),
+        ("db", r#""fallback": ["10.0.0.9:80"], "datacenters": ["dc1", "dc2"]"#),
+    ]);
+    bench.tick(0);
+    bench.install("db", 1, &[]);
+    bench.tick(2_000);
+    assert_eq!((bench.sent("db").as_str(), bench.down("web")), ("9", None));
+    bench.install("db", 0, &[]);
+    assert_eq!(bench.down("web"), Some("db"), "now Consul has answered");
+}
+
+fn preferring(db: &str) -> Bench {
+    let web = r#""depends_on": ["db"], "on_dependency_down": "prefer_other_datacenter",
+                 "datacenters": ["dc1", "dc2"]"#;
+    let mut bench = Bench::new(&[("web", web), ("db", db)]);
+    bench.install("web", 0, &[1]);
+    bench.install("web", 1, &[2]);
+    bench
+}
+
+#[test]
+fn a_datacenter_without_the_other_service_is_passed_over_while_another_one_has_endpoints() {
+    let mut bench = preferring(r#""datacenters": ["DC2", "Dc1"]"#);
+    bench.install("db", 0, &[7]);
+    bench.install("db", 1, &[8]);
+    assert_eq!(bench.sent("web"), "1");
+    bench.install("db", 1, &[]);
+    assert_eq!((bench.sent("web").as_str(), bench.down("web")), ("2", None));
+    assert_eq!(bench.tick(250), [avoided("web", &["dc1"])]);
+    // It is better than nothing.
+    bench.install("web", 1, &[]);
+    assert_eq!(bench.sent("web"), "1");
+    bench.install("web", 1, &[2]);
+    assert_eq!(bench.sent("web"), "2");
+
+    // Now neither is better.
+    bench.install("db", 0, &[]);
+    assert_eq!((bench.sent("web").as_str(), bench.down("web")), ("1", Some("db")));
+    assert_eq!(bench.tick(500), [down("web", &["db"]), avoided("web", &[])]);
+    bench.install("db", 1, &[8]);
+    bench.install("db", 0, &[7]);
+    assert_eq!(bench.sent("web"), "1");
+    assert_eq!(bench.tick(750), [down("web", &[])]);
+}
+
+#[test]
+fn a_datacenter_that_only_one_of_both_has_says_nothing() {
+    let mut bench = preferring(r#""datacenters": ["dc1"]"#);
+    bench.install("db", 0, &[]);
+    assert_eq!((bench.sent("web").as_str(), bench.down("web")), ("2", Some("db")));
+    let mut bench = preferring(r#""datacenters": ["dc3", "dc1"]"#);
+    bench.install("db", 0, &[]);
+    assert_eq!(bench.sent("web"), "1", "dc1 is not known to have none");
+}
+
+#[test]
+fn ejections_in_one_datacenter_lead_to_another_one_too() {
+    let mut bench = preferring(&format!("{DATACENTERS}, {EJECTS_AT_ONCE}"));
+    bench.install("db", 0, &[7]);
+    bench.install("db", 1, &[8]);
+    bench.answer("db", Outcome::ServerError);
+    assert_eq!((bench.sent("web").as_str(), bench.down("web")), ("2", None));
+    bench.tick(1_000);
+    assert_eq!(bench.sent("web"), "1");
+}
+
+#[test]
+fn services_that_depend_on_nothing_are_never_looked_at() {
+    let bench = Bench::new(&[("web", ""), ("db", "")]);
+    let Dependencies { watched, dependents } = &bench.router.dependencies;
+    assert!(watched.is_empty() && dependents.is_empty());
+}

@@ -1,0 +1,244 @@
+//! Services that depend on others, while those have no endpoint.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use stack::client::Answer;
+use stack::{Backend, Consul, Registry, Service, Status, Trouble, wait_until};
+
+use crate::log::LogMark;
+use crate::testbed::{SOON, Setup, Testbed, instances};
+
+const HEADER: &str = "x-consul-dependencies-down";
+
+/// Enough new connections that every worker gets some.
+const ROUND: usize = 30;
+
+/// A service at `<name>.test` with these fields.
+fn service(name: &str, fields: Value) -> Value {
+    let mut service = json!({"name": name, "hosts": [format!("{name}.test")]});
+    service.as_object_mut().expect("an object").extend(fields.as_object().expect("one").clone());
+    service
+}
+
+fn start(consul: &Consul, services: &[Value]) -> Testbed {
+    Setup::recommended(consul.address())
+        .set("services", json!(services))
+        .access_log("%REQ(:AUTHORITY)% %RESPONSE_CODE_DETAILS%")
+        .start()
+}
+
+fn report(consul: &Consul, name: &str, status: Status) {
+    consul.set_check(&Service::check_id(name), status).expect("reported");
+}
+
+fn await_stat(bed: &Testbed, name: &str, value: u64) {
+    let reached = wait_until(SOON, || bed.stat(name) == value);
+    assert!(reached, "{name} is {}", bed.stat(name));
+}
+
+/// What `web` is told of its dependencies, in a round of requests over all workers; `client` says
+/// something of its own.
+fn told(bed: &Testbed, client: &[&str]) -> BTreeSet<String> {
+    let request = client
+        .iter()
+        .fold(bed.request("GET", "/headers", "web.test"), |it, value| it.header(HEADER, value));
+    let told = |answer: Answer| answer.json()["headers"][HEADER].to_string();
+    (0..ROUND).map(|_| told(request.send().expect("an answer"))).collect()
+}
+
+fn await_told(bed: &Testbed, client: &[&str], expected: &str) {
+    let expected = BTreeSet::from([expected.to_owned()]);
+    let reached = wait_until(SOON, || told(bed, client) == expected);
+    assert!(reached, "told {:?}, expected {expected:?}", told(bed, client));
+}
+
+/// The answers of a round of requests over all workers.
+fn answers(bed: &Testbed, host: &str) -> BTreeSet<String> {
+    bed.seen(host, ROUND).into_keys().collect()
+}
+
+fn await_answers(bed: &Testbed, host: &str, expected: &str) {
+    let expected = BTreeSet::from([expected.to_owned()]);
+    let reached = wait_until(SOON, || answers(bed, host) == expected);
+    assert!(reached, "{:?}, expected {expected:?}", answers(bed, host));
+}
+
+#[test]
+fn the_upstream_is_told_what_is_down_and_by_nobody_else() {
+    let Some(consul) = Consul::start_or_skip("the header of dependencies") else {
+        return;
+    };
+    let _web = instances(&consul, "web", &["web-1"]);
+    let _db = instances(&consul, "db", &["db-1"]);
+    let _cache = instances(&consul, "cache", &["cache-1"]);
+    let web = json!({"depends_on": ["DB", "cache"], "dependency_header": true});
+    let others = ["db", "cache"].map(|name| service(name, json!({})));
+    let bed = start(&consul, &[&[service("web", web)], &others[..]].concat());
+    bed.await_routed("web.test", &["web-1"]);
+    bed.await_routed("db.test", &["db-1"]);
+    bed.await_routed("cache.test", &["cache-1"]);
+    let hostile = ["db", "\u{e4},web"];
+    assert_eq!(told(&bed, &[]), BTreeSet::from(["null".to_owned()]));
+    assert_eq!(told(&bed, &hostile), BTreeSet::from(["null".to_owned()]));
+    assert_eq!(bed.stat("service.web.dependencies_down"), 0);
+    let mark = LogMark::now(&bed.envoy);
+
+    report(&consul, "cache-1", Status::Critical);
+    await_told(&bed, &hostile, "\"cache\"");
+    await_stat(&bed, "service.web.dependencies_down", 1);
+    mark.await_line(
+        &bed.envoy,
+        "web: degraded, since of those that it depends on these are down: cache",
+    );
+    report(&consul, "db-1", Status::Critical);
+    await_told(&bed, &hostile, "\"db,cache\"");
+    await_stat(&bed, "service.web.dependencies_down", 2);
+    // Requests go on, and what others are sent is nobody's business here.
+    bed.await_routed("web.test", &["web-1"]);
+
+    report(&consul, "cache-1", Status::Passing);
+    await_told(&bed, &[], "\"db\"");
+    await_stat(&bed, "service.web.dependencies_down", 1);
+    report(&consul, "db-1", Status::Passing);
+    await_told(&bed, &hostile, "null");
+    await_stat(&bed, "service.web.dependencies_down", 0);
+    mark.await_line(&bed.envoy, "web: all that it depends on has endpoints again");
+    // The main thread's VM and two workers, once each.
+    await_stat(&bed, "service.web.degradations", 3);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn a_service_that_is_to_fail_does_with_all_that_depend_on_it_until_the_other_one_is_back() {
+    let Some(consul) = Consul::start_or_skip("dependencies that fail") else {
+        return;
+    };
+    let names = ["front", "web", "db"];
+    let _all = names.map(|name| instances(&consul, name, &[name]));
+    let fails = |on: &str| json!({"depends_on": [on], "on_dependency_down": "fail"});
+    let services =
+        [service("front", fails("web")), service("web", fails("db")), service("db", json!({}))];
+    let bed = start(&consul, &services);
+    for name in names {
+        bed.await_routed(&format!("{name}.test"), &[name]);
+    }
+
+    report(&consul, "db", Status::Critical);
+    let body = |service: &str, other: &str| {
+        let fields = format!(r#""service":"{service}","dependencies":["{other}"]"#);
+        format!(r#"503 {{"error":"dependency_down",{fields}}}"#)
+    };
+    await_answers(&bed, "web.test", &body("web", "db"));
+    await_answers(&bed, "front.test", &body("front", "web"));
+    let answer = bed.get("/", "web.test");
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    bed.await_logged("front.test consul_resolver.dependency_down");
+    assert!(bed.stat("local_replies.dependency_down") >= 2 * ROUND as u64);
+    await_stat(&bed, "service.front.dependencies_down", 1);
+
+    // It is registered no more; there is still none.
+    consul.deregister("db").expect("deregistered");
+    await_answers(&bed, "web.test", &body("web", "db"));
+    let _db = instances(&consul, "db", &["db-2"]);
+    await_answers(&bed, "web.test", "web");
+    await_answers(&bed, "front.test", "front");
+    await_stat(&bed, "service.front.dependencies_down", 0);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn what_consul_was_never_heard_of_is_not_down() {
+    let Some(consul) = Consul::start_or_skip("a dependency that nobody knows") else {
+        return;
+    };
+    let _web = instances(&consul, "web", &["web-1"]);
+    let web = json!({"depends_on": ["db"], "on_dependency_down": "fail"});
+    // Of that datacenter Consul has no path to.
+    let db = json!({"datacenters": ["dc1", "dc9"]});
+    let bed = start(&consul, &[service("web", web), service("db", db)]);
+    await_stat(&bed, "service.db.datacenter.dc1.updates", 1);
+    bed.await_routed("web.test", &["web-1"]);
+    assert_eq!(answers(&bed, "web.test"), BTreeSet::from(["web-1".to_owned()]));
+    assert_eq!(bed.stat("service.web.degradations"), 0);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn requests_go_to_the_datacenter_that_has_the_other_service_too() {
+    let Some([near, far]) = Consul::federation_or_skip("dependencies elsewhere", ["dc1", "dc2"])
+    else {
+        return;
+    };
+    let _near = ["web", "db"].map(|name| instances(&near, name, &[&format!("{name}-near")]));
+    let _far = ["web", "db"].map(|name| instances(&far, name, &[&format!("{name}-far")]));
+    let datacenters = ["dc1", "dc2"];
+    let web = json!({
+        "datacenters": datacenters,
+        "depends_on": ["db"],
+        "on_dependency_down": "prefer_other_datacenter",
+    });
+    let db = service("db", json!({"datacenters": datacenters}));
+    let bed = start(&near, &[service("web", web), db]);
+    for service in ["web", "db"] {
+        for datacenter in datacenters {
+            await_stat(&bed, &format!("service.{service}.datacenter.{datacenter}.endpoints"), 1);
+        }
+    }
+    bed.await_routed("web.test", &["web-near"]);
+    let mark = LogMark::now(&bed.envoy);
+
+    report(&near, "db-near", Status::Critical);
+    await_answers(&bed, "web.test", "web-far");
+    mark.await_line(&bed.envoy, "web: one that it depends on has no endpoint in dc1");
+    assert_eq!(bed.stat("service.web.dependencies_down"), 0, "it has one elsewhere");
+    report(&far, "web-far", Status::Critical);
+    await_answers(&bed, "web.test", "web-near");
+    report(&far, "web-far", Status::Passing);
+    await_answers(&bed, "web.test", "web-far");
+
+    // Without any at all no datacenter is better than another.
+    report(&far, "db-far", Status::Critical);
+    await_answers(&bed, "web.test", "web-near");
+    await_stat(&bed, "service.web.dependencies_down", 1);
+    report(&far, "db-far", Status::Passing);
+    await_answers(&bed, "web.test", "web-far");
+    report(&near, "db-near", Status::Passing);
+    await_answers(&bed, "web.test", "web-near");
+    mark.await_line(&bed.envoy, "web: its datacenters are preferred in their order again");
+    bed.assert_no_crash();
+}
+
+#[test]
+fn one_that_a_worker_has_ejected_is_down_there_until_it_may_be_tried_again() {
+    let Some(consul) = Consul::start_or_skip("dependencies that are ejected") else {
+        return;
+    };
+    let _web = instances(&consul, "web", &["web-1"]);
+    let db: Backend = instances(&consul, "db", &["db-1"]).remove(0);
+    let web = json!({"depends_on": ["db"], "on_dependency_down": "fail"});
+    let outliers = json!({
+        "consecutive_5xx": 2, "max_ejection_percent": 100, "base_ejection_time": "3s",
+    });
+    let services = [service("web", web), service("db", json!({"outlier_detection": outliers}))];
+    // One worker, so that each request is seen by the one that judges.
+    let bed =
+        Setup::recommended(consul.address()).workers(1).set("services", json!(services)).start();
+    bed.await_routed("web.test", &["web-1"]);
+    bed.await_routed("db.test", &["db-1"]);
+
+    db.set_trouble(Trouble::always(500));
+    for _ in 0..2 {
+        assert_eq!(bed.get("/", "db.test").status, 500);
+    }
+    assert_eq!(bed.get("/", "web.test").json()["error"], "dependency_down");
+    await_stat(&bed, "service.web.degradations", 1);
+    // The VM that shows it has sent no request, and knows what Consul says.
+    assert_eq!(bed.stat("service.web.dependencies_down"), 0);
+    // Nobody has to ask for the dependency itself.
+    let back = wait_until(Duration::from_secs(20), || bed.get("/", "web.test").status == 200);
+    assert!(back, "{}", bed.get("/", "web.test").text());
+    bed.assert_no_crash();
+}
