@@ -1,10 +1,10 @@
 //! What real Consul and the embedded agent have in common, so that a scenario runs on either.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::client::{self, Answer, ClientError, Request};
 use crate::service::{Service, Status};
@@ -25,6 +25,16 @@ pub enum RegistryError {
         status: u16,
         /// What the registry says.
         body: String,
+    },
+    /// An instance never came to the state that was waited for.
+    #[error("{id} is {found:?}, expected {expected:?}")]
+    NotSo {
+        /// The instance.
+        id: String,
+        /// Its state in the last answer; `None` where it was not there.
+        found: Option<Status>,
+        /// The state waited for.
+        expected: Option<Status>,
     },
     /// The registry never showed what was waited for.
     #[error("{service}: passing are {found:?}, expected {expected:?}")]
@@ -62,6 +72,15 @@ impl Health {
     }
 }
 
+/// What an agent knows of a check's state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckState {
+    /// The state.
+    pub status: Status,
+    /// Why: a report's output, what a probe saw, `TTL expired`.
+    pub output: String,
+}
+
 /// A Consul agent with one node, real or embedded.
 pub trait Registry: Send + Sync {
     /// Where its HTTP API listens.
@@ -86,6 +105,14 @@ pub trait Registry: Send + Sync {
     /// No answer, or a refusal.
     fn deregister(&self, id: &str) -> Result<(), RegistryError> {
         self.put(&format!("/v1/agent/service/deregister/{}", client::encode(id)), "")
+    }
+
+    /// Removes one check, as somebody else may do.
+    ///
+    /// # Errors
+    /// No answer, or a refusal.
+    fn deregister_check(&self, check_id: &str) -> Result<(), RegistryError> {
+        self.put(&format!("/v1/agent/check/deregister/{}", client::encode(check_id)), "")
     }
 
     /// Removes an instance from a node without an agent.
@@ -138,6 +165,73 @@ pub trait Registry: Send + Sync {
             _ => Vec::new(),
         };
         Ok(Health { index: index.unwrap_or(0), entries, answer })
+    }
+
+    /// Reads what the agent knows of an instance; `None` where it knows none of that id.
+    ///
+    /// # Errors
+    /// No answer, or one other than 200 and 404.
+    fn local_service(&self, id: &str) -> Result<Option<Value>, RegistryError> {
+        let path = format!("/v1/agent/service/{}", client::encode(id));
+        let answer = client::get(self.address(), &path)?;
+        match answer.status {
+            404 => Ok(None),
+            _ => accepted(&path, answer).map(|answer| Some(answer.json())),
+        }
+    }
+
+    /// Reads what the agent knows of an instance's checks, by their ids. An agent with ACLs shows
+    /// none to one who may not see them.
+    ///
+    /// # Errors
+    /// No answer, or one other than 200.
+    fn local_checks(&self, id: &str) -> Result<BTreeMap<String, CheckState>, RegistryError> {
+        let filter = client::encode(&format!("ServiceID=={id:?}"));
+        let path = format!("/v1/agent/checks?filter={filter}");
+        let answer = accepted(&path, client::get(self.address(), &path)?)?;
+        let state = |check: &Value| {
+            let status = Status::from_word(check["Status"].as_str()?)?;
+            Some(CheckState { status, output: check["Output"].as_str()?.to_owned() })
+        };
+        let all: Map<String, Value> = serde_json::from_slice(&answer.body).unwrap_or_default();
+        Ok(all.iter().filter_map(|(id, check)| Some((id.clone(), state(check)?))).collect())
+    }
+
+    /// Reads the state in which clients see an instance: that of its worst check, the node's
+    /// included; `None` where they do not see it.
+    ///
+    /// # Errors
+    /// No answer, or one other than 200.
+    fn state(&self, service: &str, id: &str) -> Result<Option<Status>, RegistryError> {
+        let health = self.health(service, "")?;
+        let state = |entry: &Value| {
+            let checks = entry["Checks"].as_array().into_iter().flatten();
+            let status = |check: &Value| Status::from_word(check["Status"].as_str()?);
+            checks.map(|check| status(check).unwrap_or(Status::Critical)).max()
+        };
+        Ok(health.entry(id).map(|entry| state(entry).unwrap_or(Status::Passing)))
+    }
+
+    /// Waits, at most ten seconds, until clients see an instance in a state, or see it no more.
+    ///
+    /// # Errors
+    /// [`RegistryError::NotSo`]; no answer.
+    fn await_state(
+        &self,
+        service: &str,
+        id: &str,
+        expected: Option<Status>,
+    ) -> Result<(), RegistryError> {
+        let mut last = Ok(None);
+        let is_so = wait_until(Duration::from_secs(10), || {
+            last = self.state(service, id);
+            last.as_ref().is_ok_and(|found| *found == expected)
+        });
+        match last {
+            _ if is_so => Ok(()),
+            Ok(found) => Err(RegistryError::NotSo { id: id.to_owned(), found, expected }),
+            Err(error) => Err(error),
+        }
     }
 
     /// Waits, at most ten seconds, until exactly these instances are passing. A real agent tells

@@ -128,7 +128,7 @@ pub struct Node {
     pub name: String,
     /// Metadata.
     pub meta: BTreeMap<String, String>,
-    /// Region and zone; Consul before 1.17 drops them.
+    /// Region and zone; Consul before 1.17 refuses them.
     pub locality: Option<(String, String)>,
 }
 
@@ -172,7 +172,7 @@ pub struct Service {
     pub tagged_addresses: BTreeMap<String, (String, u32)>,
     /// Checks; without any, the instance is passing as long as its node is.
     pub checks: Vec<Check>,
-    /// Region and zone; Consul before 1.17 drops them.
+    /// Region and zone; Consul before 1.17 refuses them.
     pub locality: Option<(String, String)>,
     /// The node it is on, where that is not the agent's own.
     pub node: Option<Node>,

@@ -1,9 +1,11 @@
 //! What the agent knows, and the indexes Consul would give it.
 
+mod checks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use super::check::{CheckDefinition, CheckRow};
+use super::check::{CheckDefinition, CheckRow, Course};
 use super::entries::Entries;
 use super::node::Node;
 use super::registration::Registration;
@@ -123,11 +125,8 @@ impl Catalog {
         row.registration.node.as_ref().unwrap_or(&self.node).has_meta(wanted)
     }
 
-    pub fn check(&self, id: &str) -> Option<&CheckRow> {
-        self.checks.get(id)
-    }
-
-    /// Registers an instance; one that is there already keeps the state of its checks.
+    /// Registers an instance; one that is there already keeps the state of its checks, whose time
+    /// begins anew.
     pub fn register(&mut self, registration: Registration, replace_checks: bool, now: Instant) {
         let id = registration.id.clone();
         let local = registration.node.is_none();
@@ -148,13 +147,18 @@ impl Catalog {
             })
             .collect();
         if same && stale.is_empty() && new_checks.is_empty() {
+            self.begin_anew(&registration.checks, now);
             return;
         }
-        // An id that now names another service is gone from the old one.
+        // An id that now names another service is gone from the old one, with its checks.
         let renamed = old.is_some_and(|row| row.registration.name != registration.name);
         let index = self.next_index();
         if renamed {
+            let own: Vec<String> = self.own_checks(&id).collect();
+            let kept: Vec<CheckRow> =
+                own.iter().filter_map(|check| self.checks.remove(check)).collect();
             self.remove_service(&id, index);
+            self.checks.extend(kept.into_iter().map(|check| (check.id.clone(), check)));
         }
         for check in stale {
             self.checks.remove(&check);
@@ -188,28 +192,6 @@ impl Catalog {
         let index = self.next_index();
         self.remove_service(id, index);
         true
-    }
-
-    /// Sets a check's state; nothing moves when it is the same.
-    pub fn set_status(&mut self, check_id: &str, status: Status, output: &str, now: Instant) {
-        let Some(check) = self.checks.get_mut(check_id) else {
-            return;
-        };
-        output.clone_into(&mut check.output);
-        let service = check.service.clone();
-        let is_same = std::mem::replace(&mut check.status, status) == status;
-        if !is_same {
-            check.critical_since = (status == Status::Critical).then_some(now);
-        }
-        self.entries.forget(service.as_ref().map(|(id, ..)| id.as_str()));
-        if is_same {
-            return;
-        }
-        let index = self.next_index();
-        if let Some(check) = self.checks.get_mut(check_id) {
-            check.modify_index = index;
-        }
-        self.touch(service.as_ref().map(|(_, name, _)| name.as_str()), index);
     }
 
     /// Adds or removes the maintenance check of a local instance (`Some`) or of the node.
@@ -251,29 +233,6 @@ impl Catalog {
         self.entries.forget(None);
     }
 
-    /// Puts off what is due for a check: a TTL's end, or the next probe.
-    pub fn put_off(&mut self, check_id: &str, due: Instant) {
-        if let Some(check) = self.checks.get_mut(check_id) {
-            check.due = Some(due);
-        }
-    }
-
-    /// The checks whose time has come.
-    pub fn due(&self, now: Instant) -> Vec<CheckRow> {
-        let is_due = |check: &&CheckRow| check.due.is_some_and(|due| due <= now);
-        self.checks.values().filter(is_due).cloned().collect()
-    }
-
-    /// The instances that were critical for so long that they are to be removed.
-    pub fn expired(&self, now: Instant) -> Vec<String> {
-        let expired = |check: &&CheckRow| match (check.deregister_after, check.critical_since) {
-            (Some(after), Some(since)) => now.saturating_duration_since(since) >= after,
-            _ => false,
-        };
-        let expired = self.checks.values().filter(expired);
-        expired.filter_map(|check| Some(check.service.clone()?.0)).collect()
-    }
-
     fn own_checks<'a>(&'a self, id: &'a str) -> impl Iterator<Item = String> + 'a {
         let own =
             move |check: &&CheckRow| check.service.as_ref().is_some_and(|(owner, ..)| owner == id);
@@ -307,6 +266,13 @@ impl Catalog {
         now: Instant,
     ) {
         self.entries.forget(service.as_ref().map(|(id, ..)| id.as_str()));
+        // A check of this id may have been another instance's.
+        let owner = self.checks.get(&check.id).and_then(|old| old.service.clone());
+        let is_other = |id: &String| service.as_ref().is_some_and(|(own, ..)| own != id);
+        if let Some((id, name, _)) = owner.filter(|(id, ..)| is_other(id)) {
+            self.entries.forget(Some(&id));
+            self.touch(Some(&name), index);
+        }
         let old = self.checks.get(&check.id);
         let row = CheckRow {
             id: check.id.clone(),
@@ -314,11 +280,8 @@ impl Catalog {
             notes: check.notes.clone(),
             output: old.map_or_else(|| check.output.clone(), |old| old.output.clone()),
             status,
-            kind: check.kind.clone(),
             service,
-            deregister_after: check.deregister_after,
-            due: check.kind.first_due(now),
-            critical_since: (status == Status::Critical).then_some(now),
+            course: Course::begin(check, now),
             create_index: old.map_or(index, |old| old.create_index),
             modify_index: index,
         };

@@ -1,9 +1,11 @@
 //! Checks: how they are registered, and what is known of them.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::probe::Probe;
 use super::registration::{self, RegistrationError, time};
 use crate::service::Status;
 
@@ -11,7 +13,7 @@ use crate::service::Status;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckKind {
     Ttl(Duration),
-    Http { url: String, interval: Duration, timeout: Duration },
+    Probe(Box<Probe>),
     Maintenance,
     Node,
 }
@@ -21,7 +23,7 @@ impl CheckKind {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Ttl(_) => "ttl",
-            Self::Http { .. } => "http",
+            Self::Probe(probe) => probe.as_str(),
             Self::Maintenance => "maintenance",
             Self::Node => "",
         }
@@ -32,8 +34,64 @@ impl CheckKind {
     pub fn first_due(&self, now: Instant) -> Option<Instant> {
         match self {
             Self::Ttl(ttl) => Some(now + *ttl),
-            Self::Http { interval, .. } => Some(now + interval.mul_f64(fastrand::f64())),
+            Self::Probe(probe) => Some(now + probe.interval.mul_f64(fastrand::f64())),
             Self::Maintenance | Self::Node => None,
+        }
+    }
+}
+
+/// What Consul keeps of a report's output: its first 4096 bytes.
+pub fn kept_output(output: &str) -> Cow<'_, str> {
+    const MOST: usize = 4_096;
+    let length = output.len();
+    let Some(first) = output.as_bytes().get(..MOST).filter(|_| length > MOST) else {
+        return output.into();
+    };
+    let first = String::from_utf8_lossy(first);
+    format!("{first} ... (captured {MOST} of {length} bytes)").into()
+}
+
+/// How many results in a row it takes to move a probed check; one where it is less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Thresholds {
+    /// `SuccessBeforePassing`; warnings count as successes.
+    successes: i64,
+    /// `FailuresBeforeCritical`.
+    failures: i64,
+}
+
+impl Thresholds {
+    fn from_json(check: &Value) -> Result<Self, RegistrationError> {
+        let count = |key| Ok(registration::number(check, key)?.unwrap_or(0));
+        Ok(Self {
+            successes: count("SuccessBeforePassing")?,
+            failures: count("FailuresBeforeCritical")?,
+        })
+    }
+}
+
+/// Results of one kind in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Streak {
+    successes: i64,
+    failures: i64,
+}
+
+impl Streak {
+    /// Of a check just registered: there are enough of either kind, so that its first result counts.
+    pub fn begin(enough: Thresholds) -> Self {
+        Self { successes: enough.successes, failures: enough.failures }
+    }
+
+    /// Counts a result; says whether there are enough of its kind now.
+    pub fn count(&mut self, status: Status, enough: Thresholds) -> bool {
+        *self = match status {
+            Status::Critical => Self { successes: 0, failures: self.failures + 1 },
+            _ => Self { successes: self.successes + 1, failures: 0 },
+        };
+        match status {
+            Status::Critical => self.failures >= enough.failures,
+            _ => self.successes >= enough.successes,
         }
     }
 }
@@ -48,6 +106,7 @@ pub struct CheckDefinition {
     pub status: Status,
     pub kind: CheckKind,
     pub deregister_after: Option<Duration>,
+    pub thresholds: Thresholds,
 }
 
 impl CheckDefinition {
@@ -61,6 +120,7 @@ impl CheckDefinition {
             status: Status::Passing,
             kind: CheckKind::Node,
             deregister_after: None,
+            thresholds: Thresholds::default(),
         }
     }
 
@@ -87,6 +147,14 @@ impl CheckDefinition {
         }
     }
 
+    /// Whether nothing is said of the check: then Consul takes it for none.
+    pub fn is_empty(value: &Value) -> bool {
+        let fields = value.as_object().into_iter().flatten();
+        fields
+            .filter(|(_, value)| !value.is_null())
+            .all(|(key, value)| key.eq_ignore_ascii_case("TTL") && value.as_str() == Some("0s"))
+    }
+
     /// Reads one element of `Checks` of `PUT /v1/catalog/register`: a state that nobody probes.
     pub fn from_catalog_json(value: &Value) -> Result<Self, RegistrationError> {
         let text = |key| registration::text(value, key, "check");
@@ -107,32 +175,32 @@ impl CheckDefinition {
     ) -> Result<Self, RegistrationError> {
         let text = |key| registration::text(value, key, "check");
         let time = |key| time(value, key);
-        let (given_id, url) = (text("CheckID")?, text("HTTP")?);
-        let kind = if url.is_empty() {
-            let ttl =
-                time("TTL")?.filter(|ttl| !ttl.is_zero()).ok_or(RegistrationError::MissingTtl)?;
-            CheckKind::Ttl(ttl)
-        } else {
-            let interval = time("Interval")?
-                .filter(|i| !i.is_zero())
-                .ok_or(RegistrationError::MissingInterval)?;
-            CheckKind::Http {
-                url,
-                interval,
-                timeout: time("Timeout")?.unwrap_or(Duration::from_secs(10)),
-            }
+        let ttl = time("TTL")?.filter(|ttl| !ttl.is_zero());
+        let interval = time("Interval")?.filter(|interval| !interval.is_zero());
+        if ttl.is_some() && interval.is_some() {
+            return Err(RegistrationError::TtlAndInterval);
+        }
+        let kind = match (Probe::from_json(value)?, ttl) {
+            (Some(probe), _) => CheckKind::Probe(Box::new(probe)),
+            (None, Some(ttl)) => CheckKind::Ttl(ttl),
+            (None, None) => return Err(RegistrationError::MissingTtl),
         };
         let name = Some(text("Name")?).filter(|name| !name.is_empty());
-        let status = text("Status")?;
+        let given_id = text("CheckID")?;
+        let status = match text("Status")?.as_str() {
+            "" => Status::Critical,
+            word => Status::from_word(word).ok_or(RegistrationError::BadStatus)?,
+        };
         let after = time("DeregisterCriticalServiceAfter")?.filter(|after| !after.is_zero());
         Ok(Self {
             id: if given_id.is_empty() { id } else { given_id },
             name: name.unwrap_or_else(|| format!("Service '{}' check", service.0)),
             notes: text("Notes")?,
             output: String::new(),
-            status: Status::from_word(&status).unwrap_or(Status::Critical),
+            status,
             kind,
-            deregister_after: after.map(|after| after.max(Duration::from_secs(60))),
+            deregister_after: after,
+            thresholds: Thresholds::from_json(value)?,
         })
     }
 }
@@ -145,23 +213,61 @@ pub struct CheckRow {
     pub notes: String,
     pub output: String,
     pub status: Status,
-    pub kind: CheckKind,
     /// The instance's id, its service's name and tags.
     pub service: Option<(String, String, Vec<String>)>,
-    pub deregister_after: Option<Duration>,
-    /// When a TTL runs out, or the next probe is due.
-    pub due: Option<Instant>,
-    pub critical_since: Option<Instant>,
+    pub course: Course,
     pub create_index: u64,
     pub modify_index: u64,
 }
 
 impl CheckRow {
-    /// Whether registering this definition again would change nothing.
+    /// Whether registering this definition again would change nothing that clients see.
     pub fn is_defined_by(&self, check: &CheckDefinition) -> bool {
         self.name == check.name
             && self.notes == check.notes
-            && self.kind == check.kind
-            && self.deregister_after == check.deregister_after
+            && self.course.kind.as_str() == check.kind.as_str()
+    }
+}
+
+/// How a check comes to its states from its registration on. It begins anew with each registration,
+/// which is why one who registers again and again is never found to have been critical for long.
+#[derive(Debug, Clone)]
+pub struct Course {
+    pub kind: CheckKind,
+    pub deregister_after: Option<Duration>,
+    pub thresholds: Thresholds,
+    pub streak: Streak,
+    /// When a TTL runs out, or the next probe is due.
+    pub due: Option<Instant>,
+    /// When it was first said to be critical: not when it was registered so.
+    pub critical_since: Option<Instant>,
+    /// What the service has last said in a report.
+    pub reported: String,
+}
+
+impl Course {
+    pub fn begin(check: &CheckDefinition, now: Instant) -> Self {
+        Self {
+            kind: check.kind.clone(),
+            deregister_after: check.deregister_after,
+            thresholds: check.thresholds,
+            streak: Streak::begin(check.thresholds),
+            due: check.kind.first_due(now),
+            critical_since: None,
+            reported: String::new(),
+        }
+    }
+
+    /// Whether it has something to do now.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.due.is_some_and(|due| due <= now)
+    }
+
+    /// What Consul says of a TTL that has run out.
+    pub fn expired(&self) -> String {
+        match self.reported.as_str() {
+            "" => "TTL expired".to_owned(),
+            last => format!("TTL expired (last output before timeout follows): {last}"),
+        }
     }
 }

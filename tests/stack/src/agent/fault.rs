@@ -8,7 +8,8 @@ use std::time::Duration;
 pub enum Fault {
     /// Answers later.
     Delay(Duration),
-    /// Answers at once with this status and body, without blocking.
+    /// Answers at once with this status and body, without blocking; what is not a `GET` is not
+    /// done.
     Status(u16, String),
     /// Answers at once with 200 and this body, without blocking.
     Body(Vec<u8>),
@@ -30,6 +31,29 @@ pub enum Fault {
     NoIndex,
     /// There is another header, such as newer Consuls send.
     Header(String, String),
+    /// Takes a registration only in part, and answers as if it were whole.
+    Registration(Lapse),
+}
+
+/// What a registration over HTTP leaves undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lapse {
+    /// The instance is there, and has none of these checks; without any named, no check at all.
+    Checks(Vec<String>),
+    /// An instance that is there already keeps its address and port.
+    Address,
+    /// Nothing is registered.
+    Everything,
+}
+
+impl Lapse {
+    /// Whether it leaves a check out.
+    pub fn drops(&self, check_id: &str) -> bool {
+        match self {
+            Self::Checks(named) => named.is_empty() || named.iter().any(|id| id == check_id),
+            Self::Address | Self::Everything => false,
+        }
+    }
 }
 
 impl Fault {
@@ -91,11 +115,31 @@ impl Faults {
         self.rules.iter().any(|(scope, fault, _)| scope.covers(path) && fault.is_immediate())
     }
 
+    /// Whether a call to change something at `path` is to be refused instead of done.
+    pub fn refuse(&self, path: &str) -> bool {
+        let refuses = |fault: &Fault| matches!(fault, Fault::Status(..));
+        self.rules.iter().any(|(scope, fault, _)| scope.covers(path) && refuses(fault))
+    }
+
     /// The faults that befall an answer given now; each counts.
     pub fn take(&mut self, path: &str) -> Vec<Fault> {
+        self.take_those(path, |fault| !matches!(fault, Fault::Registration(_)))
+    }
+
+    /// What a registration taken now leaves undone; each counts.
+    pub fn take_lapses(&mut self, path: &str) -> Vec<Lapse> {
+        let taken = self.take_those(path, |fault| matches!(fault, Fault::Registration(_)));
+        let lapses = taken.into_iter().filter_map(|fault| match fault {
+            Fault::Registration(lapse) => Some(lapse),
+            _ => None,
+        });
+        lapses.collect()
+    }
+
+    fn take_those(&mut self, path: &str, wanted: impl Fn(&Fault) -> bool) -> Vec<Fault> {
         let mut taken = Vec::new();
         self.rules.retain_mut(|(scope, fault, times)| {
-            if !scope.covers(path) {
+            if !scope.covers(path) || !wanted(fault) {
                 return true;
             }
             match times {
@@ -122,6 +166,19 @@ mod tests {
         assert_eq!(faults.take("/v1/health/service/web"), [Fault::Empty]);
         assert_eq!(faults.take("/v1/health/service/web"), [Fault::Empty]);
         assert!(faults.take("/v1/health/service/web").is_empty());
+    }
+
+    #[test]
+    fn what_a_registration_leaves_undone_is_no_fault_of_an_answer() {
+        let path = "/v1/agent/service/register";
+        let mut faults = Faults::default();
+        faults.add(Scope::All, Fault::Registration(Lapse::Address), Times::Next(1));
+        assert!(faults.take(path).is_empty());
+        assert_eq!(faults.take_lapses(path), [Lapse::Address]);
+        assert!(faults.take_lapses(path).is_empty());
+        assert!(Lapse::Checks(Vec::new()).drops("a"));
+        let named = Lapse::Checks(vec!["a".to_owned()]);
+        assert!(named.drops("a") && !named.drops("b"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! The part of Consul's filter language that health queries use.
+//! The part of Consul's filter language that clients use.
 //!
 //! `==`, `!=`, `in`, `not in`, `contains`, `not contains`, `is empty`, `is not empty`, `and`, `or`,
-//! `not` and parentheses, over the fields of `Service`, `Node` and `Checks`. `matches` is refused.
+//! `not` and parentheses, over the fields of what is asked for. `matches` is refused.
 
 use serde_json::Value;
 
@@ -19,6 +19,61 @@ pub enum FilterError {
     /// No such field.
     #[error("Failed to create boolean expression evaluator: Selector {0:?} is not valid")]
     Selector(String),
+    /// No such field of a check: that is seen only when one is looked at.
+    #[error("Selector {0:?} is not valid")]
+    CheckSelector(String),
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// Entries of a service's health.
+    Entry,
+    /// Services of an agent.
+    Service,
+    /// Checks of an agent.
+    Check,
+}
+
+impl Subject {
+    /// Refuses fields that it does not have; keys of maps are free.
+    fn checked(self, selector: Vec<String>) -> Result<Vec<String>, FilterError> {
+        let parts: Vec<&str> = selector.iter().map(String::as_str).collect();
+        let known = match self {
+            Self::Entry => matches!(
+                parts.as_slice(),
+                ["Checks"]
+                    | ["Node", "ID" | "Node" | "Address" | "Datacenter" | "Meta"]
+                    | ["Node" | "Service", "Meta", _]
+                    | [
+                        "Service",
+                        "ID" | "Service"
+                            | "Tags"
+                            | "Address"
+                            | "Meta"
+                            | "Port"
+                            | "EnableTagOverride"
+                    ]
+                    | ["Service", "Weights", "Passing" | "Warning"]
+            ),
+            Self::Service => matches!(
+                parts.as_slice(),
+                ["ID" | "Service" | "Tags" | "Address" | "Meta" | "Port" | "EnableTagOverride"]
+                    | ["Meta", _]
+                    | ["Weights", "Passing" | "Warning"]
+            ),
+            Self::Check => matches!(
+                parts.as_slice(),
+                ["Node" | "CheckID" | "Name" | "Status" | "Notes" | "Output" | "Type"]
+                    | ["ServiceID" | "ServiceName" | "ServiceTags"]
+            ),
+        };
+        match self {
+            _ if known => Ok(selector),
+            Self::Check => Err(FilterError::CheckSelector(selector.join("."))),
+            _ => Err(FilterError::Selector(selector.join("."))),
+        }
+    }
 }
 
 /// An expression.
@@ -35,14 +90,14 @@ pub enum Filter {
 
 impl Filter {
     /// Reads an expression.
-    pub fn parse(text: &str) -> Result<Self, FilterError> {
-        let mut parser = Parser { tokens: tokens(text)?, next: 0 };
+    pub fn parse(text: &str, subject: Subject) -> Result<Self, FilterError> {
+        let mut parser = Parser { tokens: tokens(text)?, next: 0, subject };
         let filter = parser.or()?;
         parser.end()?;
         Ok(filter)
     }
 
-    /// Whether it holds for a service entry.
+    /// Whether it holds for one of what was asked for.
     pub fn matches(&self, entry: &Value) -> bool {
         match self {
             Self::Equal(selector, value) => {
@@ -119,6 +174,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, FilterError> {
 struct Parser {
     tokens: Vec<Token>,
     next: usize,
+    subject: Subject,
 }
 
 impl Parser {
@@ -158,14 +214,17 @@ impl Parser {
         let begin = self.next;
         let selector = self.selector()?;
         if self.take_sign("==") {
-            return Ok(Filter::Equal(checked(selector)?, self.value()?));
+            return Ok(Filter::Equal(self.subject.checked(selector)?, self.value()?));
         }
         if self.take_sign("!=") {
-            return Ok(Filter::Not(Box::new(Filter::Equal(checked(selector)?, self.value()?))));
+            return Ok(Filter::Not(Box::new(Filter::Equal(
+                self.subject.checked(selector)?,
+                self.value()?,
+            ))));
         }
         if self.take_word("is") {
             let not = self.take_word("not");
-            let empty = Filter::Empty(checked(selector)?);
+            let empty = Filter::Empty(self.subject.checked(selector)?);
             return if self.take_word("empty") {
                 Ok(negated(not, empty))
             } else {
@@ -179,7 +238,10 @@ impl Parser {
         }
         let not = self.take_word("not");
         if self.take_word("contains") {
-            return Ok(negated(not, Filter::Contains(checked(selector)?, self.value()?)));
+            return Ok(negated(
+                not,
+                Filter::Contains(self.subject.checked(selector)?, self.value()?),
+            ));
         }
         Err(self.expected("`==`, `!=`, `is empty`, `in` or `contains`"))
     }
@@ -189,7 +251,7 @@ impl Parser {
         if !self.take_word("in") {
             return Err(self.expected("`in`"));
         }
-        Ok(negated(not, Filter::Contains(checked(self.selector()?)?, value)))
+        Ok(negated(not, Filter::Contains(self.subject.checked(self.selector()?)?, value)))
     }
 
     fn selector(&mut self) -> Result<Vec<String>, FilterError> {
@@ -262,23 +324,6 @@ fn negated(not: bool, filter: Filter) -> Filter {
     if not { Filter::Not(Box::new(filter)) } else { filter }
 }
 
-/// Refuses fields that an entry does not have; keys of maps are free.
-fn checked(selector: Vec<String>) -> Result<Vec<String>, FilterError> {
-    let parts: Vec<&str> = selector.iter().map(String::as_str).collect();
-    let known = matches!(
-        parts.as_slice(),
-        ["Checks"]
-            | ["Node", "ID" | "Node" | "Address" | "Datacenter" | "Meta"]
-            | ["Node" | "Service", "Meta", _]
-            | [
-                "Service",
-                "ID" | "Service" | "Tags" | "Address" | "Meta" | "Port" | "EnableTagOverride"
-            ]
-            | ["Service", "Weights", "Passing" | "Warning"]
-    );
-    if known { Ok(selector) } else { Err(FilterError::Selector(selector.join("."))) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -289,7 +334,9 @@ mod tests {
             "Service": {"ID": "w1", "Port": 80, "Tags": ["a", "b"], "Meta": {"env": "prod", "x-y": "1"}},
             "Checks": [],
         });
-        Filter::parse(text).unwrap_or_else(|error| panic!("{text}: {error}")).matches(&entry)
+        Filter::parse(text, Subject::Entry)
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
+            .matches(&entry)
     }
 
     #[test]
@@ -314,6 +361,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_for_has_its_own_fields() {
+        for (text, subject) in [
+            (r#"ServiceID == "web-1" and Status != passing"#, Subject::Check),
+            ("ServiceTags contains blue", Subject::Check),
+            ("Meta.env == prod and Weights.Passing == 1", Subject::Service),
+        ] {
+            Filter::parse(text, subject).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert!(Filter::parse(text, Subject::Entry).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn what_is_no_expression_is_refused() {
         for text in [
             "",
@@ -325,7 +384,7 @@ mod tests {
             "\"a",
             "Service.ID matches a",
         ] {
-            assert!(Filter::parse(text).is_err(), "{text}");
+            assert!(Filter::parse(text, Subject::Entry).is_err(), "{text}");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::catalog::{Catalog, ServiceRow};
-use super::filter::Filter;
+use super::filter::{Filter, Subject};
 use super::registration::Registration;
 use super::reply::Reply;
 use super::shape::service_entry;
@@ -129,7 +129,8 @@ impl HealthQuery {
             Some("0" | "f" | "F" | "false" | "FALSE" | "False") => false,
             Some(_) => return Err(Reply::text(400, "Invalid value for ?passing")),
         };
-        let filter = query.filled("filter").map(Filter::parse).transpose();
+        let filter =
+            query.filled("filter").map(|text| Filter::parse(text, Subject::Entry)).transpose();
         let filter = filter.map_err(|error| Reply::text(500, &error.to_string()))?;
         let tags = query.values("tag").map(str::to_lowercase).collect();
         // What has no colon is a key without a value.

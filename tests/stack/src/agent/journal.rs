@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use bytes::Bytes;
+use serde_json::Value;
+
 /// How many requests are remembered in full.
 const REMEMBERED: usize = 10_000;
 
@@ -20,6 +23,8 @@ pub struct Record {
     pub query: String,
     /// The headers, names in lower case.
     pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
 }
 
 impl Record {
@@ -28,6 +33,11 @@ impl Record {
         let mut pairs =
             self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         pairs.find(|(other, _)| *other == key).map(|(_, value)| value)
+    }
+
+    /// The body as JSON; `Null` when it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
     /// The first header of that name (in lower case).

@@ -2,29 +2,35 @@
 //!
 //! It speaks the part of Consul 1.8's HTTP API that this project uses; the contract test holds it
 //! to the answers of the real one. `health` describes blocking queries, `fault` how it misbehaves,
-//! `journal` what it remembers of its requests.
+//! `release` where newer Consuls speak otherwise, `journal` what it remembers of its requests.
 
 mod catalog;
 mod check;
 mod entries;
 mod fault;
+mod fields;
 mod filter;
+mod handle;
 mod health;
 mod journal;
 mod mesh;
+mod meta;
 mod node;
 mod prepared;
 mod probe;
 mod process;
 mod registration;
+mod release;
 mod reply;
+mod rounds;
 mod routes;
 mod server;
 mod shape;
 
-pub use fault::{Fault, Scope, Times};
+pub use fault::{Fault, Lapse, Scope, Times};
 pub use journal::Record;
 pub use process::{AgentError, AgentProcess};
+pub use release::Release;
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -35,16 +41,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::registry::{Registry, RegistryError};
-use crate::service::{Service, Status};
+use crate::service::Status;
 use crate::{port, runtime, wait_until};
 use catalog::Catalog;
-use check::CheckKind;
 use fault::Faults;
 use journal::Journal;
 use node::Node;
 use prepared::PreparedQueries;
-use registration::Registration;
 
 /// What blocked queries are told of.
 #[derive(Debug, Clone, Copy, Default)]
@@ -72,6 +75,7 @@ struct Core {
     /// Paths asked with `cached` before.
     cached: Mutex<HashSet<String>>,
     prepared: Mutex<PreparedQueries>,
+    release: Mutex<Release>,
 }
 
 impl Core {
@@ -118,15 +122,12 @@ impl Core {
 
     /// Takes a service's report on its TTL check; `false` where there is no such check.
     fn report(&self, check_id: &str, status: Status, output: &str) -> bool {
-        self.change(|catalog, now| {
-            let Some(CheckKind::Ttl(ttl)) = catalog.check(check_id).map(|check| check.kind.clone())
-            else {
-                return false;
-            };
-            catalog.put_off(check_id, now + ttl);
-            catalog.set_status(check_id, status, output, now);
-            true
-        })
+        let output = check::kept_output(output);
+        self.change(|catalog, now| catalog.report(check_id, status, &output, now))
+    }
+
+    fn release(&self) -> Release {
+        *self.release.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits as long as the agent is frozen.
@@ -201,10 +202,11 @@ impl Agent {
             most_connections: AtomicUsize::new(200),
             cached: Mutex::default(),
             prepared: Mutex::default(),
+            release: Mutex::default(),
         });
         let (running, stopped) = watch::channel(true);
         let address = server::start(address, &core, stopped)?;
-        runtime::handle().spawn(probe::run(Arc::downgrade(&core)));
+        runtime::handle().spawn(rounds::run(Arc::downgrade(&core)));
         Ok(Self { core, address, running })
     }
 
@@ -275,6 +277,11 @@ impl Agent {
         self.core.faults().clear();
     }
 
+    /// Speaks as another release of Consul from now on.
+    pub fn speak(&self, release: Release) {
+        *self.core.release.lock().unwrap_or_else(PoisonError::into_inner) = release;
+    }
+
     /// Answers all blocked queries now, with what there is.
     pub fn wake(&self) {
         self.core.changes.send_modify(|changes| changes.wake_ups += 1);
@@ -300,6 +307,12 @@ impl Agent {
         self.core.journal.records()
     }
 
+    /// Those of the last ten thousand requests that have this method and whose path begins so.
+    pub fn requests_to(&self, method: &str, path: &str) -> Vec<Record> {
+        let is_one = |record: &Record| record.method == method && record.path.starts_with(path);
+        self.requests().into_iter().filter(is_one).collect()
+    }
+
     /// The number of blocking queries for a service that are outstanding now.
     pub fn outstanding(&self, service: &str) -> usize {
         self.core.journal.outstanding(service).0
@@ -313,62 +326,6 @@ impl Agent {
     /// Forgets all requests and maxima so far.
     pub fn forget_requests(&self) {
         self.core.journal.forget();
-    }
-
-    fn known(&self, id: &str, call: &str) -> Result<(), RegistryError> {
-        let missing = || refused(call, 404, format!("No service registered with ID {id:?}"));
-        self.core.catalog().local(id).map(|_| ()).ok_or_else(missing)
-    }
-}
-
-fn refused(call: &str, status: u16, body: String) -> RegistryError {
-    RegistryError::Refused { call: call.to_owned(), status, body }
-}
-
-impl Registry for Agent {
-    fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    fn register(&self, service: &Service) -> Result<(), RegistryError> {
-        let registration = match &service.node {
-            None => Registration::from_json(&service.to_json()),
-            Some(node) => {
-                let body = service.to_catalog_json(node);
-                Registration::from_catalog_json(&body, &self.core.datacenter)
-            }
-        };
-        let registration =
-            registration.map_err(|error| refused("register", 400, error.to_string()))?;
-        self.core.change(|catalog, now| catalog.register(registration, false, now));
-        Ok(())
-    }
-
-    fn deregister(&self, id: &str) -> Result<(), RegistryError> {
-        self.core.change(|catalog, _| catalog.deregister(id));
-        Ok(())
-    }
-
-    fn deregister_at(&self, node: &str, id: &str) -> Result<(), RegistryError> {
-        self.core.change(|catalog, _| catalog.deregister_at(node, id));
-        Ok(())
-    }
-
-    fn set_check(&self, check_id: &str, status: Status) -> Result<(), RegistryError> {
-        let missing =
-            || refused("check", 500, format!("CheckID {check_id:?} does not have associated TTL"));
-        self.core.report(check_id, status, "").then_some(()).ok_or_else(missing)
-    }
-
-    fn maintenance(&self, id: &str, on: bool) -> Result<(), RegistryError> {
-        self.known(id, "maintenance")?;
-        self.core.change(|catalog, now| catalog.set_maintenance(Some(id), on, "", now));
-        Ok(())
-    }
-
-    fn node_maintenance(&self, on: bool) -> Result<(), RegistryError> {
-        self.core.change(|catalog, now| catalog.set_maintenance(None, on, "", now));
-        Ok(())
     }
 }
 

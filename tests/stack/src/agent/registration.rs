@@ -7,8 +7,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::check::CheckDefinition;
+use super::fields;
 use super::mesh::Mesh;
+use super::meta::{self, MetaError};
 use super::node::Node;
+use super::release::Release;
 use crate::duration;
 
 /// Why a registration is refused; the texts are Consul's.
@@ -20,6 +23,9 @@ pub enum RegistrationError {
     /// A weight of zero while passing.
     #[error("Invalid Weights: Passing must be greater than 0")]
     ZeroWeight,
+    /// A weight below zero while warning.
+    #[error("Invalid Weights: Warning must be greater or equal than 0")]
+    NegativeWeight,
     /// A weight beyond 65535.
     #[error("Invalid Weights: DNS Weight must be between 0 and 65535")]
     WeightTooLarge,
@@ -29,6 +35,24 @@ pub enum RegistrationError {
     /// A check that neither reports nor is run.
     #[error("Invalid check: TTL must be > 0 for TTL checks")]
     MissingTtl,
+    /// A check that both reports and is run.
+    #[error("Invalid check: Interval and TTL cannot both be specified")]
+    TtlAndInterval,
+    /// A check that begins with no state there is.
+    #[error("Status for checks must 'passing', 'warning', 'critical'")]
+    BadStatus,
+    /// An address that means every address.
+    #[error("Invalid service address")]
+    AnyAddress,
+    /// Metadata that is not taken.
+    #[error("Invalid Service Meta: {0}")]
+    Meta(#[source] MetaError),
+    /// A field of a name that is not known.
+    #[error("Request decode failed: json: unknown field {name:?}")]
+    Unknown {
+        /// The field's name.
+        name: String,
+    },
     /// A node without name or address.
     #[error("Must provide node and address")]
     MissingNode,
@@ -52,6 +76,7 @@ pub struct Registration {
     pub tagged_addresses: BTreeMap<String, (String, i64)>,
     pub passing_weight: i64,
     pub warning_weight: i64,
+    pub enable_tag_override: bool,
     pub checks: Vec<CheckDefinition>,
     /// Region and zone (Consul 1.17).
     pub locality: Option<(String, String)>,
@@ -62,7 +87,20 @@ pub struct Registration {
 }
 
 impl Registration {
-    /// Reads a body; keys in any case, as Go reads them.
+    /// Reads the body of a request, and refuses what Consul refuses.
+    pub fn from_request(body: &Value, release: Release) -> Result<Self, RegistrationError> {
+        fields::refuse_unknown(body, release)?;
+        let registration = Self::from_json(body)?;
+        // Consul looks at the text: other ways to write them it takes.
+        if matches!(registration.address.as_str(), "0.0.0.0" | "::" | "[::]") {
+            return Err(RegistrationError::AnyAddress);
+        }
+        meta::check(&registration.meta).map_err(RegistrationError::Meta)?;
+        Ok(registration)
+    }
+
+    /// Reads a body, also one that Consul would refuse: a test may want an instance that cannot be.
+    /// Keys are in any case, as Go reads them.
     pub fn from_json(body: &Value) -> Result<Self, RegistrationError> {
         let text = |key| text(body, key, "service");
         let name = text("Name")?;
@@ -79,6 +117,7 @@ impl Registration {
             tagged_addresses: tagged_addresses(body)?,
             passing_weight,
             warning_weight,
+            enable_tag_override: flag(body, "EnableTagOverride")?,
             checks: checks(body, (&name, &id))?,
             locality: locality(body)?,
             mesh: Mesh::from_json(body)?,
@@ -119,6 +158,7 @@ impl Registration {
             tagged_addresses: BTreeMap::new(),
             passing_weight: 1,
             warning_weight: 1,
+            enable_tag_override: false,
             checks: Vec::new(),
             locality: None,
             mesh: Mesh::None,
@@ -133,9 +173,17 @@ impl Registration {
         without_checks(self) == without_checks(other)
     }
 
+    /// Takes over the address and port of another registration, and what was made of them.
+    pub fn take_address_of(&mut self, other: &Self) {
+        self.address.clone_from(&other.address);
+        self.port = other.port;
+        self.tagged_addresses.clone_from(&other.tagged_addresses);
+    }
+
     /// Consul adds an IP address under `lan_ipv4` and `wan_ipv4` (or `…_ipv6`).
     fn add_own_tagged_addresses(&mut self) {
-        let names = match self.address.parse::<IpAddr>() {
+        let address = self.address.parse::<IpAddr>();
+        let names = match address.map(|address| address.to_canonical()) {
             Ok(IpAddr::V4(_)) => ["lan_ipv4", "wan_ipv4"],
             Ok(IpAddr::V6(_)) => ["lan_ipv6", "wan_ipv6"],
             Err(_) => return,
@@ -148,8 +196,11 @@ impl Registration {
 }
 
 fn checks(body: &Value, service: (&str, &str)) -> Result<Vec<CheckDefinition>, RegistrationError> {
-    let one = field(body, "Check").into_iter();
-    let many = field(body, "Checks").and_then(Value::as_array).into_iter().flatten();
+    let one = field(body, "Check").filter(|check| !CheckDefinition::is_empty(check)).into_iter();
+    let many = field(body, "Checks").map_or(Ok(&[][..]), |checks| {
+        let malformed = RegistrationError::Malformed { field: "Checks" };
+        checks.as_array().map(Vec::as_slice).ok_or(malformed)
+    })?;
     let all: Vec<&Value> = one.chain(many).collect();
     let id = |i: usize| match all.len() {
         1 => format!("service:{}", service.1),
@@ -167,17 +218,17 @@ fn weights(body: &Value) -> Result<(i64, i64), RegistrationError> {
     let (passing, warning) = (weight("Passing")?, weight("Warning")?);
     match (passing, warning) {
         (..1, _) => Err(RegistrationError::ZeroWeight),
-        (65_536.., _) | (_, 65_536.. | ..0) => Err(RegistrationError::WeightTooLarge),
+        (_, ..0) => Err(RegistrationError::NegativeWeight),
+        (65_536.., _) | (_, 65_536..) => Err(RegistrationError::WeightTooLarge),
         both => Ok(both),
     }
 }
 
 fn tags(body: &Value) -> Result<Vec<String>, RegistrationError> {
-    let tags = field(body, "Tags").and_then(Value::as_array).into_iter().flatten();
-    tags.map(|tag| {
-        tag.as_str().map(str::to_owned).ok_or(RegistrationError::Malformed { field: "Tags" })
-    })
-    .collect()
+    let malformed = || RegistrationError::Malformed { field: "Tags" };
+    let tags = field(body, "Tags").map(|tags| tags.as_array().ok_or_else(malformed)).transpose()?;
+    let tags = tags.into_iter().flatten();
+    tags.map(|tag| tag.as_str().map(str::to_owned).ok_or_else(malformed)).collect()
 }
 
 /// An object of texts; empty where it is absent or null.
@@ -207,6 +258,9 @@ fn tagged_addresses(body: &Value) -> Result<BTreeMap<String, (String, i64)>, Reg
     let pairs = field(body, "TaggedAddresses").and_then(Value::as_object).into_iter().flatten();
     pairs
         .map(|(name, at)| {
+            if !at.is_object() {
+                return Err(RegistrationError::Malformed { field: "TaggedAddresses" });
+            }
             let address = text(at, "Address", "TaggedAddresses")?;
             Ok((name.clone(), (address, number(at, "Port")?.unwrap_or(0))))
         })
@@ -214,7 +268,7 @@ fn tagged_addresses(body: &Value) -> Result<BTreeMap<String, (String, i64)>, Reg
 }
 
 /// A field that is there and not null; the key in any case, underscores ignored.
-fn field<'a>(object: &'a Value, key: &str) -> Option<&'a Value> {
+pub fn field<'a>(object: &'a Value, key: &str) -> Option<&'a Value> {
     let same = |other: &str| other.replace('_', "").eq_ignore_ascii_case(key);
     let (_, value) = object.as_object()?.iter().find(|(other, _)| same(other))?;
     Some(value).filter(|value| !value.is_null())
@@ -229,7 +283,13 @@ pub fn text(object: &Value, key: &str, of: &'static str) -> Result<String, Regis
     }
 }
 
-fn number(object: &Value, key: &'static str) -> Result<Option<i64>, RegistrationError> {
+fn flag(object: &Value, key: &'static str) -> Result<bool, RegistrationError> {
+    let malformed = RegistrationError::Malformed { field: key };
+    field(object, key).map_or(Ok(false), |value| value.as_bool().ok_or(malformed))
+}
+
+/// A whole number, where it is there and not null.
+pub fn number(object: &Value, key: &'static str) -> Result<Option<i64>, RegistrationError> {
     let malformed = RegistrationError::Malformed { field: key };
     field(object, key).map(|value| value.as_i64().ok_or(malformed)).transpose()
 }

@@ -54,6 +54,10 @@ impl Reply {
         Self::text(200, "")
     }
 
+    pub fn status(self, status: u16) -> Self {
+        Self { status, ..self }
+    }
+
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.headers.push((name.to_owned(), value.to_string()));
         self
@@ -90,6 +94,8 @@ impl Reply {
                     delivery = Delivery::Cut { part: self.body.len() / 2, reset: false }
                 }
                 Fault::Drip(pause) => delivery = Delivery::Drip(pause),
+                // It has befallen the registration.
+                Fault::Registration(_) => {}
             }
         }
         let length = self.body.len();

@@ -1,5 +1,7 @@
 //! Which request goes where.
 
+mod local;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,11 +15,10 @@ use serde_json::{Value, json};
 use super::catalog::Catalog;
 use super::health::{Blocking, HealthQuery, Query};
 use super::journal::Record;
-use super::registration::Registration;
+use super::registration::{Registration, RegistrationError};
 use super::reply::{Payload, Reply};
 use super::server::Line;
 use super::{Core, prepared, shape};
-use crate::service::Status;
 
 /// Answers one request, with the faults that befall it.
 pub async fn handle(
@@ -41,6 +42,7 @@ pub async fn handle(
             .iter()
             .map(|(name, v)| (name.to_string(), value(v.as_bytes())))
             .collect(),
+        body: body.clone(),
     });
     core.thawed().await;
     let cache_control = parts.headers.get("cache-control").map(|header| value(header.as_bytes()));
@@ -52,7 +54,11 @@ pub async fn handle(
         cache_control,
         body,
     };
-    let reply = call.reply().await.unwrap_or_else(|refusal| refusal);
+    // What is answered with an error has not been done either.
+    let reply = match call.method != "GET" && core.faults().refuse(&path) {
+        true => Reply::done(),
+        false => call.reply().await.unwrap_or_else(|refusal| refusal),
+    };
     core.thawed().await;
     let faults = core.faults().take(&path);
     reply.send(faults, line).await
@@ -82,27 +88,7 @@ impl Call<'_> {
             }
             ["v1", "catalog", "register"] => self.only("PUT")?.register_on_node(),
             ["v1", "catalog", "deregister"] => self.only("PUT")?.deregister_from_node(),
-            ["v1", "agent", "self"] => {
-                self.only("GET").map(|_| Reply::json(&shape::agent_self(&self.core.catalog())))
-            }
-            ["v1", "agent", "services"] => self.only("GET").map(Self::agent_services),
-            ["v1", "agent", "maintenance"] => self.only("PUT")?.maintenance(None),
-            ["v1", "agent", "service", "register"] => self.only("PUT")?.register(),
-            ["v1", "agent", "service", "deregister", id] => self.only("PUT")?.deregister(id),
-            ["v1", "agent", "service", "maintenance", id] => {
-                self.only("PUT")?.maintenance(Some(id))
-            }
-            ["v1", "agent", "service", id] => self.only("GET")?.agent_service(id),
-            ["v1", "agent", "check", "pass", id] => {
-                self.only("PUT")?.set_check(id, Status::Passing)
-            }
-            ["v1", "agent", "check", "warn", id] => {
-                self.only("PUT")?.set_check(id, Status::Warning)
-            }
-            ["v1", "agent", "check", "fail", id] => {
-                self.only("PUT")?.set_check(id, Status::Critical)
-            }
-            ["v1", "agent", "check", "update", id] => self.only("PUT")?.update_check(id),
+            ["v1", "agent", rest @ ..] => self.local(rest),
             _ => Err(Reply::text(404, "")),
         }
     }
@@ -251,35 +237,9 @@ impl Call<'_> {
             .with("X-Consul-Lastcontact", 0)
     }
 
-    fn agent_services(&self) -> Reply {
-        let catalog = self.core.catalog();
-        let local = catalog.services().filter(|row| row.local).map(|row| &row.registration);
-        let all = local.map(|one| (one.id.clone(), shape::agent_service(one))).collect();
-        Reply::json(&Value::Object(all))
-    }
-
-    fn agent_service(&self, id: &str) -> Result<Reply, Reply> {
-        let catalog = self.core.catalog();
-        let unknown = || Reply::text(404, &format!("unknown service ID: {id}"));
-        let mut service =
-            shape::agent_service(&catalog.local(id).ok_or_else(unknown)?.registration);
-        let hash = shape::content_hash(&service);
-        service["ContentHash"] = json!(hash);
-        Ok(Reply::json(&service).with("X-Consul-ContentHash", hash))
-    }
-
-    fn register(&self) -> Result<Reply, Reply> {
-        let refused = |error: &dyn std::fmt::Display| Reply::text(400, &error.to_string());
-        let body = self.body()?;
-        let registration = Registration::from_json(&body).map_err(|error| refused(&error))?;
-        let replace = self.query.has("replace-existing-checks");
-        self.core.change(|catalog, now| catalog.register(registration, replace, now));
-        Ok(Reply::done())
-    }
-
     fn register_on_node(&self) -> Result<Reply, Reply> {
         let registration = Registration::from_catalog_json(&self.body()?, &self.core.datacenter);
-        let registration = registration.map_err(|error| Reply::text(400, &error.to_string()))?;
+        let registration = registration.map_err(refused)?;
         self.core.change(|catalog, now| catalog.register(registration, true, now));
         Ok(Reply::json(&Value::Bool(true)))
     }
@@ -297,53 +257,8 @@ impl Call<'_> {
         let refused = |error| Reply::text(400, &format!("Request decode failed: {error}"));
         serde_json::from_slice(&self.body).map_err(refused)
     }
+}
 
-    fn deregister(&self, id: &str) -> Result<Reply, Reply> {
-        if id.is_empty() {
-            return Err(Reply::text(500, "ServiceID missing"));
-        }
-        self.core.change(|catalog, _| catalog.deregister(id));
-        Ok(Reply::done())
-    }
-
-    fn maintenance(&self, id: Option<&str>) -> Result<Reply, Reply> {
-        let enable = self
-            .query
-            .filled("enable")
-            .ok_or_else(|| Reply::text(400, "Missing value for enable"))?;
-        let on = match enable {
-            "1" | "t" | "true" => true,
-            "0" | "f" | "false" => false,
-            _ => {
-                return Err(Reply::text(400, &format!("Invalid value for enable: {enable:?}")));
-            }
-        };
-        if let Some(id) = id.filter(|id| self.core.catalog().local(id).is_none()) {
-            return Err(Reply::text(404, &format!("No service registered with ID {id:?}")));
-        }
-        let reason = self.query.value("reason").unwrap_or_default().to_owned();
-        self.core.change(|catalog, now| catalog.set_maintenance(id, on, &reason, now));
-        Ok(Reply::done())
-    }
-
-    fn update_check(&self, id: &str) -> Result<Reply, Reply> {
-        let body = self.body()?;
-        let word = body["Status"].as_str().unwrap_or_default();
-        let status = Status::from_word(word);
-        let status =
-            status.ok_or_else(|| Reply::text(400, &format!("Invalid check status: '{word}'")))?;
-        self.report(id, status, body["Output"].as_str().unwrap_or_default())
-    }
-
-    fn set_check(&self, id: &str, status: Status) -> Result<Reply, Reply> {
-        self.report(id, status, self.query.value("note").unwrap_or_default())
-    }
-
-    fn report(&self, id: &str, status: Status, output: &str) -> Result<Reply, Reply> {
-        if self.core.report(id, status, output) {
-            Ok(Reply::done())
-        } else {
-            Err(Reply::text(500, &format!("CheckID {id:?} does not have associated TTL")))
-        }
-    }
+fn refused(error: RegistrationError) -> Reply {
+    Reply::text(400, &error.to_string())
 }

@@ -20,7 +20,7 @@ pub fn service_entry(catalog: &Catalog, row: &ServiceRow) -> Value {
         "Meta": null_if_empty(&row.registration),
         "Port": port,
         "Weights": weights(&row.registration),
-        "EnableTagOverride": false,
+        "EnableTagOverride": row.registration.enable_tag_override,
         "CreateIndex": row.create_index,
         "ModifyIndex": row.modify_index,
     });
@@ -42,7 +42,7 @@ pub fn agent_service(registration: &Registration) -> Value {
         "Port": registration.port,
         "Address": registration.address,
         "Weights": weights(registration),
-        "EnableTagOverride": false,
+        "EnableTagOverride": registration.enable_tag_override,
     });
     add_tagged_addresses(&mut service, registration);
     add_locality(&mut service, registration.locality.as_ref());
@@ -84,7 +84,8 @@ pub fn catalog_services(catalog: &Catalog) -> Value {
     Value::Object(all)
 }
 
-fn check(row: &CheckRow, node: &Node) -> Value {
+/// One of an instance's `Checks`, and one value of `/v1/agent/checks`.
+pub fn check(row: &CheckRow, node: &Node) -> Value {
     let empty = (String::new(), String::new(), Vec::new());
     let (id, name, tags) = row.service.as_ref().unwrap_or(&empty);
     json!({
@@ -97,11 +98,25 @@ fn check(row: &CheckRow, node: &Node) -> Value {
         "ServiceID": id,
         "ServiceName": name,
         "ServiceTags": tags,
-        "Type": row.kind.as_str(),
+        "Type": row.course.kind.as_str(),
         "Definition": {},
         "CreateIndex": row.create_index,
         "ModifyIndex": row.modify_index,
     })
+}
+
+/// One of the `Checks` of `/v1/agent/health/service/id/<id>`, in which Consul leaves things out.
+pub fn health_check(row: &CheckRow, node: &Node) -> Value {
+    let mut check = check(row, node);
+    check["Type"] = json!("");
+    check["Definition"] = json!({
+        "Interval": "0s", "Timeout": "0s", "DeregisterCriticalServiceAfter": "0s", "HTTP": "",
+        "Header": null, "Method": "", "Body": "", "TLSSkipVerify": false, "TCP": "",
+    });
+    if check["ServiceTags"] == json!([]) {
+        check["ServiceTags"] = Value::Null;
+    }
+    check
 }
 
 fn weights(registration: &Registration) -> Value {

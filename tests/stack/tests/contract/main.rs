@@ -5,10 +5,13 @@
 //! the same.
 
 mod blocking;
+mod checks;
 mod datacenters;
 mod entries;
 mod prepared;
 mod refusals;
+mod registration;
+mod reports;
 mod selection;
 mod transcript;
 

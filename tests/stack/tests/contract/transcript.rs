@@ -103,6 +103,16 @@ impl<'a> Transcript<'a> {
         assert!(wait_until(Duration::from_secs(10), ask), "never: {what}");
     }
 
+    /// Waits until the agent itself knows the checks of an instance in these states.
+    pub fn settle_local_checks(&self, id: &str, states: &[(&str, &str)]) {
+        let states: BTreeSet<(&str, &str)> = states.iter().copied().collect();
+        self.until(&format!("the agent's {id} has {states:?}"), || {
+            let checks = self.registry.local_checks(id).expect("checks");
+            let found = checks.iter().map(|(id, check)| (id.as_str(), check.status.as_str()));
+            found.collect::<BTreeSet<_>>() == states
+        });
+    }
+
     /// A service's index.
     pub fn index(&self, service: &str) -> u64 {
         self.registry.health(service, "").expect("health").index
@@ -146,6 +156,12 @@ impl<'a> Transcript<'a> {
         }
         if call.starts_with("POST /v1/query") && body["ID"].is_string() {
             body["ID"] = json!("#");
+        }
+        if call.contains("/v1/agent/health/") {
+            // Consul gives them in random order.
+            if let Some(checks) = body.get_mut("Checks").and_then(Value::as_array_mut) {
+                checks.sort_by_key(|check| check["CheckID"].to_string());
+            }
         }
         if let Some(nodes) = body.get_mut("Nodes").and_then(Value::as_array_mut) {
             // Consul shuffles them.
@@ -192,7 +208,8 @@ fn normalise(value: &mut Value) {
     match value {
         Value::Object(map) => {
             // The texts of probes that fail are each client's own.
-            if map.get("Type") == Some(&json!("http")) {
+            let probed = ["http", "tcp", "grpc"].map(|kind| Some(json!(kind)));
+            if probed.contains(&map.get("Type").cloned()) {
                 map.insert("Output".to_owned(), json!("#"));
             }
             let is_node = map.contains_key("Datacenter");

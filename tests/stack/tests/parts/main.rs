@@ -1,6 +1,7 @@
 //! The parts by themselves: that they start, misbehave, come back and end as they say.
 
 mod backends;
+mod registrations;
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};

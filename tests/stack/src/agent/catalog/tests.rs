@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::service::Service;
 
@@ -38,4 +40,59 @@ fn an_unknown_service_has_the_index_of_the_last_extinction() {
     let extinct = catalog.index();
     catalog.set_maintenance(Some("b1"), true, "", Instant::now());
     assert_eq!(catalog.service_index("nope"), extinct);
+}
+
+/// An instance whose TTL check is removed with it after so many seconds.
+fn reaped_after(seconds: u64) -> Registration {
+    let body = serde_json::json!({"Name": "a", "ID": "a1", "Check": {
+        "TTL": "10s", "DeregisterCriticalServiceAfter": format!("{seconds}s"),
+    }});
+    Registration::from_json(&body).expect("valid")
+}
+
+#[test]
+fn an_instance_is_removed_once_it_has_been_critical_for_long() {
+    let begin = Instant::now();
+    let at = |seconds| begin + Duration::from_secs(seconds);
+    let mut catalog = Catalog::new(Node::own("dc1", BTreeMap::new()), begin);
+    catalog.register(reaped_after(30), false, begin);
+    // Registered as critical is not yet said to be critical.
+    assert!(catalog.expired(at(9)).is_empty() && catalog.due(at(9)).is_empty());
+    assert_eq!(catalog.due(at(10)).len(), 1);
+    catalog.expire("service:a1", at(10));
+    assert!(catalog.due(at(99)).is_empty(), "it runs out once");
+    assert!(catalog.expired(at(39)).is_empty());
+    assert_eq!(catalog.expired(at(40)), ["a1"]);
+    // What is said again does not put it off, what is said otherwise does.
+    assert!(catalog.report("service:a1", Status::Critical, "still", at(20)));
+    assert_eq!(catalog.expired(at(40)), ["a1"]);
+    assert!(catalog.report("service:a1", Status::Warning, "", at(25)));
+    assert!(catalog.report("service:a1", Status::Critical, "", at(26)));
+    assert!(catalog.expired(at(55)).is_empty());
+    assert_eq!(catalog.expired(at(56)), ["a1"]);
+}
+
+#[test]
+fn who_registers_again_and_again_is_not_removed() {
+    let begin = Instant::now();
+    let at = |seconds| begin + Duration::from_secs(seconds);
+    let mut catalog = Catalog::new(Node::own("dc1", BTreeMap::new()), begin);
+    for round in 0..10 {
+        catalog.register(reaped_after(5), false, at(round * 12));
+        catalog.expire("service:a1", at(round * 12 + 10));
+        assert_eq!(catalog.check("service:a1").expect("there").output, "TTL expired");
+        assert!(catalog.expired(at(round * 12 + 11)).is_empty());
+    }
+    assert_eq!(catalog.expired(at(9 * 12 + 15)), ["a1"]);
+}
+
+#[test]
+fn a_report_at_the_last_moment_keeps_a_ttl_from_running_out() {
+    let begin = Instant::now();
+    let mut catalog = Catalog::new(Node::own("dc1", BTreeMap::new()), begin);
+    catalog.register(reaped_after(60), false, begin);
+    let end = begin + Duration::from_secs(10);
+    assert!(catalog.report("service:a1", Status::Passing, "", end));
+    catalog.expire("service:a1", end);
+    assert_eq!(catalog.check("service:a1").expect("there").status, Status::Passing);
 }
