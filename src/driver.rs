@@ -5,13 +5,17 @@
 
 use core::time::Duration;
 
+use crate::config::Probe;
 use crate::consul::query::Request;
 use crate::consul::response::CallFailure;
 use crate::discovery::agent::Agent;
 use crate::discovery::breaker::Position;
-use crate::discovery::event::{CallId, Command, Event, Expect};
+use crate::discovery::event::{CallId, Command, Event, Expect, ProbeId};
 use crate::discovery::notice::Notice;
+use crate::health::verdict::Reason;
+use crate::model::registration::RegistrationId;
 use crate::model::service::{ServiceId, SourceId};
+use crate::registration::notice as registration;
 use crate::router::Router;
 use crate::router::change::{Addition, Change, Origin};
 use crate::shared::key::{Cas, Key};
@@ -34,6 +38,15 @@ pub trait Host {
     fn probe(&mut self, queue: QueueId) -> bool;
     /// Sends a query to Consul; its answer comes later as [`Event::Answered`].
     fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure>;
+    /// Asks one of this proxy's own clusters something; its answer comes later as
+    /// [`Event::Examined`]. A host that has nothing registered knows no cluster.
+    fn examine(&mut self, _id: ProbeId, _probe: &Probe) -> Result<(), Reason> {
+        Err(Reason::UnknownCluster)
+    }
+    /// Tells the operator something about a registration.
+    fn registration(&mut self, _registration: RegistrationId, _notice: &registration::Notice) {}
+    /// Hears of a registration that the configuration does not have: it is to be removed.
+    fn on_orphan(&mut self, _registration: RegistrationId, _id: &str) {}
     /// Tells the operator.
     fn notice(&mut self, source: SourceId, notice: &Notice);
     /// Tells the operator where the circuit breaker towards Consul stands, and stood before.
@@ -50,6 +63,12 @@ pub trait Host {
 
 /// Takes an event and carries out all that follows from it.
 pub fn run(agent: &mut Agent, router: &mut Router, host: &mut impl Host, event: Event<'_>) {
+    if let Event::Tick(_) = event {
+        agent.review_dependencies(|names| {
+            let down = router.down(names.iter().map(String::as_str));
+            down.into_iter().map(str::to_owned).collect()
+        });
+    }
     let now = host.now();
     agent.handle_event(event, now);
     settle(agent, router, host);
@@ -94,6 +113,13 @@ pub fn step(agent: &mut Agent, router: &mut Router, host: &mut impl Host) -> boo
                 answer(agent, host, Event::Answered { call, answer: Err(failure) });
             }
         }
+        Command::Examine { id, probe } => {
+            if let Err(reason) = host.examine(id, &probe) {
+                answer(agent, host, Event::Examined { probe: id, answer: Err(reason) });
+            }
+        }
+        Command::Registration { registration, notice } => host.registration(registration, &notice),
+        Command::Orphan { registration, id } => host.on_orphan(registration, &id),
         Command::Install { source, snapshot } => {
             let now = host.now();
             router.install(source, &snapshot, now);

@@ -12,10 +12,11 @@
 //! | F0 | [`time`], [`rng`], [`ewma`], [`hash`], [`backoff`], [`token_bucket`], [`window`] | small parts: time and randomness are arguments |
 //! | F1 | [`model`] | service, endpoint, snapshot: nouns, no behaviour |
 //! | F2 | [`config`], [`consul`], [`shared`] | what comes from outside, parsed once |
-//! | F3 | [`balance`], [`discovery`] | state machines: events in, commands out |
-//! | F4 | [`router`] | request → service → pick → ticket |
-//! | F5 | [`request`], [`driver`] | the traits of a host, and what is done by way of them |
-//! | F6 | `proxy` | Envoy: the only floor that exists in the module alone |
+//! | F3 | [`balance`], [`health`], [`registration`] | state machines of one thing: events in, what is wanted out |
+//! | F4 | [`discovery`] | all that is asked of Consul in one VM: events in, commands out |
+//! | F5 | [`router`] | request → service → pick → ticket |
+//! | F6 | [`request`], [`driver`] | the traits of a host, and what is done by way of them |
+//! | F7 | `proxy` | Envoy: the only floor that exists in the module alone |
 
 pub mod backoff;
 pub mod balance;
@@ -25,9 +26,11 @@ pub mod discovery;
 pub mod driver;
 pub mod ewma;
 pub mod hash;
+pub mod health;
 pub mod model;
 #[cfg(all(target_os = "wasi", feature = "filter"))]
 mod proxy;
+pub mod registration;
 pub mod request;
 pub mod rng;
 pub mod router;

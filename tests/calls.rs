@@ -10,7 +10,8 @@ use consul_resolver::consul::query::Request;
 use consul_resolver::consul::response::{CallFailure, Refusal, Response};
 use consul_resolver::discovery::agent::Agent;
 use consul_resolver::discovery::breaker::Position;
-use consul_resolver::discovery::event::{CallId, Event, Expect};
+use consul_resolver::discovery::caller::{CallId, Caller};
+use consul_resolver::discovery::event::{Event, Expect};
 use consul_resolver::discovery::notice::Notice;
 use consul_resolver::discovery::subject::Subject;
 use consul_resolver::driver::{self, Host};
@@ -93,7 +94,8 @@ impl Host for World {
     }
 
     fn call(&mut self, id: CallId, request: &Request) -> Result<(), CallFailure> {
-        self.sent.push((self.now, id.source));
+        let Caller::Source(source) = id.caller() else { panic!("nothing is registered") };
+        self.sent.push((self.now, source));
         let blocks = request.path.contains("index=");
         let due = match self.mood {
             Mood::Refused => return Err(CallFailure::Refused(Refusal::NoCapacity)),

@@ -13,20 +13,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors, lowest first: each is a list of modules of the crate's root.
-const FLOORS: [&[&str]; 7] = [
+const FLOORS: [&[&str]; 8] = [
     &["time", "rng", "ewma", "hash", "backoff", "token_bucket", "version", "window"],
     &["model"],
     &["config", "consul", "shared"],
-    &["balance", "discovery"],
+    &["balance", "health", "registration"],
+    &["discovery"],
     &["router"],
     &["request", "driver"],
     &["proxy"],
 ];
 
 /// Imports between different modules of one floor that are meant, by importer and imported.
-const NEIGHBOURS: [(&str, &str); 1] = [
+const NEIGHBOURS: [(&str, &str); 2] = [
     // A query is built from the configuration.
     ("consul", "config"),
+    // A registration's checks are what the service's health is found out by.
+    ("registration", "health"),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -63,7 +63,8 @@ fn fetches_and_tells(tracker: &mut Tracker, now: Duration) -> bool {
         age: None,
         body: BODY,
     };
-    let told = after(now, |scope| tracker.on_answer(call.query, Ok(response), scope));
+    let CallId::Query { query, .. } = call else { panic!("{call:?}") };
+    let told = after(now, |scope| tracker.on_answer(query, Ok(response), scope));
     let is_dropped =
         |command: &Command| matches!(command, Command::Notice { notice: Notice::Dropped(_), .. });
     told.iter().any(is_dropped)

@@ -259,6 +259,6 @@ impl EverySecond {
 
     fn ask(service: u32, index: Option<u64>) -> Ask {
         let source = SourceId::nth(u16::try_from(service).expect("few services"));
-        Ask { call: CallId { source, query: Default::default() }, service, index }
+        Ask { call: CallId::Query { source, query: Default::default() }, service, index }
     }
 }

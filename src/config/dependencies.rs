@@ -272,12 +272,12 @@ impl<'a> Names<'a> {
         let refused = |index, problem| Err(ConfigError::refused(place.item(index), problem));
         let mut found = Vec::with_capacity(named.services.len());
         for (index, &name) in named.services.iter().enumerate() {
-            let id = match self.ids.get(&name.to_ascii_lowercase()) {
-                None => return refused(index, Problem::Dependency(self.unknown(name))),
-                Some(id) if *id == service => {
+            let id = match self.find(name) {
+                Err(error) => return refused(index, Problem::Dependency(error)),
+                Ok(id) if id == service => {
                     return refused(index, Problem::Dependency(DependencyError::Itself));
                 }
-                Some(id) => *id,
+                Ok(id) => id,
             };
             if let Some(first) = found.iter().position(|other| *other == id) {
                 let (text, first) = (Excerpt::of(name), place.item(first));
@@ -289,6 +289,12 @@ impl<'a> Names<'a> {
         Ok(Dependencies { services: found, on_down, header })
     }
 
+    /// Finds a service.
+    fn find(&self, name: &str) -> Result<ServiceId, DependencyError> {
+        let id = self.ids.get(&name.to_ascii_lowercase());
+        id.copied().ok_or_else(|| self.unknown(name))
+    }
+
     /// All names together have no more bytes than the configuration, which bounds the work.
     fn unknown(&self, name: &str) -> DependencyError {
         let known = self.services.iter().map(|service| service.name.as_str());
@@ -298,6 +304,23 @@ impl<'a> Names<'a> {
 }
 
 impl Config {
+    /// Refuses a registration that depends on a service that is not there.
+    pub(super) fn check_registrations_depend(&self) -> Result<(), ConfigError> {
+        if self.registrations.iter().all(|registration| registration.depends_on.is_empty()) {
+            return Ok(());
+        }
+        let names = Names::of(&self.services);
+        for (index, registration) in self.registrations.iter().enumerate() {
+            let place = Place::root().field("register").item(index).field("depends_on");
+            for (item, name) in registration.depends_on.iter().enumerate() {
+                names.find(name).map_err(|error| {
+                    ConfigError::refused(place.item(item), Problem::Dependency(error))
+                })?;
+            }
+        }
+        Ok(())
+    }
+
     /// The datacenters that two services have in common, by their places in the order of
     /// preference of each. That of the agent has no name here, and is not known to be any.
     pub fn common_datacenters(&self, one: &Service, other: &Service) -> Vec<(usize, usize)> {

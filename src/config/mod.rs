@@ -10,6 +10,7 @@
 //! counts, as everywhere in `serde_json`; a `Struct` cannot have one twice.
 
 mod breaker;
+mod check;
 mod consistency;
 mod consul;
 mod dependencies;
@@ -21,6 +22,7 @@ mod error;
 mod excerpt;
 mod handoff;
 mod hash_on;
+mod health_check;
 mod host_pattern;
 mod host_template;
 mod load_balancing;
@@ -30,8 +32,10 @@ mod outlier_detection;
 mod place;
 mod policy;
 mod prepared_query;
+mod probe;
 mod problem;
 mod protobuf;
+mod registration;
 mod retry_budget;
 mod service;
 mod shrink_guard;
@@ -40,6 +44,7 @@ mod source;
 mod staleness;
 mod sticky;
 mod suggestion;
+mod surroundings;
 mod versions;
 
 use core::net::SocketAddr;
@@ -50,6 +55,7 @@ use hashbrown::HashMap;
 use log::LevelFilter;
 
 pub use self::breaker::Breaker;
+pub use self::check::{Check, CheckKind, CheckTarget, RunByConsul};
 pub use self::consistency::{CacheAges, Consistency};
 pub use self::consul::Consul;
 pub use self::dependencies::{Cycle, Dependencies, DependencyError, OnDependencyDown};
@@ -61,6 +67,7 @@ pub use self::error::ConfigError;
 pub use self::excerpt::Excerpt;
 pub use self::handoff::Handoff;
 pub use self::hash_on::HashOn;
+pub use self::health_check::HealthCheck;
 pub use self::host_pattern::{HostPattern, HostPatternError};
 pub use self::host_template::HostTemplate;
 pub use self::load_balancing::LoadBalancing;
@@ -69,8 +76,10 @@ pub use self::outlier_detection::OutlierDetection;
 pub use self::place::Place;
 pub use self::policy::{Hashing, Policy, PolicyKind};
 pub use self::prepared_query::PreparedQuery;
+pub use self::probe::Probe;
 pub use self::problem::Problem;
 pub use self::protobuf::StructError;
+pub use self::registration::{Registration, TaggedAddress, Weights};
 pub use self::retry_budget::RetryBudget;
 pub use self::service::{AddressChoice, HealthThreshold, Protocol, Service};
 pub use self::shrink_guard::ShrinkGuard;
@@ -78,6 +87,7 @@ pub use self::slow_start::SlowStart;
 pub use self::source::Source;
 pub use self::staleness::{OnStale, Staleness};
 pub use self::sticky::Sticky;
+pub use self::surroundings::Surroundings;
 pub use self::versions::{Fallback, Share, VersionKey, Versions};
 
 use self::node::Node;
@@ -95,6 +105,8 @@ pub struct Config {
     pub discover: Option<Discover>,
     /// How the names of Consul's DNS are served, too; none: not at all.
     pub dns_names: Option<DnsNames>,
+    /// The services that this proxy registers, at most [`Registration::MAX`].
+    pub registrations: Vec<Registration>,
     /// Where this proxy is; none: zones make no difference.
     pub locality: Option<Locality>,
     /// Which addresses may be endpoints.
@@ -127,6 +139,7 @@ impl Config {
         "services",
         "discover",
         "dns_names",
+        "register",
         "locality",
         "endpoints",
         "handoff",
@@ -188,7 +201,7 @@ impl Config {
             )?,
             services: match object.optional("services", |node| services(node, finds_others))? {
                 Some(services) => services,
-                None if finds_others => Vec::new(),
+                None if finds_others || object.has("register") => Vec::new(),
                 None => {
                     let expected = "an array such as [{\"name\": \"web\"}]";
                     return Err(object.refused("services", Problem::Missing { expected }));
@@ -196,6 +209,9 @@ impl Config {
             },
             discover: object.optional("discover", Discover::read)?,
             dns_names: object.optional("dns_names", DnsNames::read)?,
+            registrations: object
+                .optional("register", |node| node.array(Registration::MAX, Registration::read))?
+                .unwrap_or_default(),
             locality: object.optional("locality", Locality::read)?,
             endpoints: object.optional("endpoints", AddressPolicy::read)?.unwrap_or_default(),
             handoff: object.optional("handoff", Handoff::read)?.unwrap_or_default(),
@@ -216,6 +232,7 @@ impl Config {
         config.check_ages_possible()?;
         config.check_fallbacks_admitted()?;
         config.check_datacenters_preferred()?;
+        config.check_registrations_depend()?;
         Ok(config)
     }
 

@@ -106,6 +106,30 @@ impl<'a> Node<'a> {
         if text.trim().is_empty() {
             return Err(self.refused(Problem::Empty { expected: "a text that is not blank" }));
         }
+        self.checked(text, most, is_allowed, expected)
+    }
+
+    /// Reads the name of the field that this is the value of in the same way, where it may be any.
+    pub(super) fn key(
+        &self,
+        key: &'a str,
+        most: usize,
+        is_allowed: impl Fn(char) -> bool,
+        expected: &'static str,
+    ) -> Result<&'a str, ConfigError> {
+        if key.trim().is_empty() {
+            return Err(self.refused(Problem::Empty { expected: "a key" }));
+        }
+        self.checked(key, most, is_allowed, expected)
+    }
+
+    fn checked(
+        &self,
+        text: &'a str,
+        most: usize,
+        is_allowed: impl Fn(char) -> bool,
+        expected: &'static str,
+    ) -> Result<&'a str, ConfigError> {
         if text.len() > most {
             return Err(self.refused(Problem::TooLong { limit: most, found: text.len() }));
         }
@@ -123,8 +147,15 @@ impl<'a> Node<'a> {
     /// Reads a token of HTTP (RFC 9110, section 5.6.2), as names of headers and of cookies
     /// (RFC 6265, section 4.1.1) are.
     pub(super) fn token(&self, most: usize) -> Result<&'a str, ConfigError> {
-        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-        self.text(most, is_allowed, "only ASCII letters, digits and !#$%&'*+-.^_`|~")
+        self.text(most, Self::is_of_token, Self::TOKEN)
+    }
+
+    /// What a token is made of, in words.
+    pub(super) const TOKEN: &'static str = "only ASCII letters, digits and !#$%&'*+-.^_`|~";
+
+    /// Whether a token may have it.
+    pub(super) fn is_of_token(c: char) -> bool {
+        c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
     }
 
     /// Reads `true` or `false`.

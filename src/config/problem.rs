@@ -195,6 +195,13 @@ pub enum Problem {
         /// The least that makes sense.
         least: Duration,
     },
+    /// A text of another form than belongs there.
+    Malformed {
+        /// What stands there.
+        text: Excerpt,
+        /// What it is not, and what that looks like.
+        expected: &'static str,
+    },
     /// A service that cannot be depended on.
     Dependency(DependencyError),
     /// A text that is no address with a port.
@@ -325,6 +332,7 @@ impl fmt::Display for Problem {
                 Spelled(*found),
                 Spelled(*least)
             ),
+            Self::Malformed { text, expected } => write!(f, "{text} is not {expected}"),
             Self::Dependency(cause) => fmt::Display::fmt(cause, f),
             Self::NoSocketAddress { text } => write!(
                 f,

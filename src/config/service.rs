@@ -190,7 +190,7 @@ impl Service {
             peer: object.optional("peer", scope)?,
             connect: object.optional("connect", Node::boolean)?.unwrap_or(false),
             tags: object.optional("tags", tags)?.unwrap_or_default(),
-            node_meta: object.optional("node_meta", node_meta)?.unwrap_or_default(),
+            node_meta: object.optional("node_meta", metadata)?.unwrap_or_default(),
             filter: object.optional("filter", filter)?,
             merge_central_config: object
                 .optional("merge_central_config", Node::boolean)?
@@ -316,22 +316,13 @@ pub(super) fn tags(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
 
 /// Reads pairs of a key and a value; of a colon in it Consul would take the rest of a key for a
 /// value.
-fn node_meta(node: &Node<'_>) -> Result<Vec<(String, String)>, ConfigError> {
+pub(super) fn metadata(node: &Node<'_>) -> Result<Vec<(String, String)>, ConfigError> {
     node.entries(Service::MAX_NODE_META, |key, node| {
-        let value = node.line(Service::MAX_NODE_META_VALUE_BYTES)?;
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        if let Some(found) = key.chars().find(|c| !is_allowed(*c)) {
-            let expected = "only ASCII letters, digits, \"-\" and \"_\" in a key";
-            return Err(node.refused(Problem::Character { found, expected }));
-        }
-        match key.len() {
-            0 => Err(node.refused(Problem::Empty { expected: "a key" })),
-            1..=Service::MAX_NODE_META_KEY_BYTES => Ok((key.to_owned(), value.to_owned())),
-            found => {
-                let limit = Service::MAX_NODE_META_KEY_BYTES;
-                Err(node.refused(Problem::TooLong { limit, found }))
-            }
-        }
+        let expected = "only ASCII letters, digits, \"-\" and \"_\" in a key";
+        let key = node.key(key, Service::MAX_NODE_META_KEY_BYTES, is_allowed, expected)?;
+        let value = node.line(Service::MAX_NODE_META_VALUE_BYTES)?;
+        Ok((key.to_owned(), value.to_owned()))
     })
 }
 

@@ -6,7 +6,7 @@ use crate::consul::decode::{DecodeError, MAX_BODY};
 use crate::consul::dropped::Dropped;
 use crate::consul::excerpt::Excerpt;
 use crate::consul::index::IndexError;
-use crate::consul::response::Refusal;
+use crate::consul::response::{CallFailure, Refusal};
 
 /// Why a read of Consul brought no answer. None of it removes an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +69,15 @@ pub enum QueryError {
 }
 
 impl QueryError {
+    /// What it means that no response came from a cluster.
+    pub(super) fn of_failure(failure: CallFailure, cluster: &str) -> Self {
+        match failure {
+            CallFailure::Refused(refusal) => Self::Refused { cluster: cluster.to_owned(), refusal },
+            CallFailure::NoAnswer => Self::NoAnswer,
+            CallFailure::Lost => Self::Lost,
+        }
+    }
+
     /// The kind, to count it by.
     pub const fn kind(&self) -> ErrorKind {
         match self {
@@ -92,12 +101,12 @@ impl fmt::Display for QueryError {
         match self {
             Self::Refused { cluster, refusal: Refusal::UnknownCluster } => write!(
                 f,
-                "could not send the read to consul: envoy has no cluster \"{cluster}\"; \
+                "could not send the call to consul: envoy has no cluster \"{cluster}\"; \
                  consul.cluster must name one of its clusters"
             ),
             Self::Refused { cluster, refusal: Refusal::NoCapacity } => write!(
                 f,
-                "could not send the read to consul: cluster \"{cluster}\" has no host or no \
+                "could not send the call to consul: cluster \"{cluster}\" has no host or no \
                  free request; check its endpoints and circuit breakers"
             ),
             Self::Unreachable { cluster, code: 504, .. } => write!(
@@ -118,7 +127,7 @@ impl fmt::Display for QueryError {
                 MAX_BODY >> 20
             ),
             Self::Lost => {
-                f.write_str("nothing came back from consul or envoy: the read is given up")
+                f.write_str("nothing came back from consul or envoy: the call is given up")
             }
             Self::Denied { code, excerpt, token_env } => write!(
                 f,

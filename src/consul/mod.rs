@@ -32,6 +32,7 @@ pub mod excerpt;
 pub mod health;
 pub mod index;
 pub mod query;
+pub mod registration;
 pub mod request;
 pub mod response;
 pub mod selection;

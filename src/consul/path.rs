@@ -83,7 +83,7 @@ pub(super) fn push_name(path: &mut String, name: &str) {
 }
 
 /// Adds a parameter that has a value.
-fn push_value(path: &mut String, name: &str, value: Option<&str>) {
+pub(super) fn push_value(path: &mut String, name: &str, value: Option<&str>) {
     if let Some(value) = value {
         push_name(path, name);
         path.push('=');
@@ -92,7 +92,7 @@ fn push_value(path: &mut String, name: &str, value: Option<&str>) {
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986, section 2.3.
-fn push_encoded(to: &mut String, text: &str) {
+pub(super) fn push_encoded(to: &mut String, text: &str) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             to.push(char::from(byte));

@@ -7,7 +7,7 @@ use crate::consul::index::ConsulIndex;
 use crate::consul::key::{catalog_key, key};
 use crate::consul::path::{catalog_path, path, push_mode, push_name};
 use crate::consul::request::Wait;
-pub use crate::consul::request::{Freshness, Request};
+pub use crate::consul::request::{Freshness, Method, Request};
 use crate::consul::selection::Selection;
 use crate::model::service::QueryKey;
 
@@ -109,6 +109,10 @@ impl Query {
         }
     }
 
+    const fn get(path: String, headers: Vec<(&'static str, String)>, timeout: Duration) -> Request {
+        Request { method: Method::Get, path, headers, body: String::new(), timeout }
+    }
+
     /// The service's name in Consul; empty where the catalog is asked for.
     pub fn service(&self) -> &str {
         &self.service
@@ -146,11 +150,11 @@ impl Query {
         let headers = self.cache_control(freshness).map(|ages| (CACHE_CONTROL, ages));
         let headers = headers.into_iter().collect();
         let Some(index) = index.filter(|_| blocks) else {
-            return Request { path, headers, timeout: PLAIN_TIMEOUT };
+            return Self::get(path, headers, PLAIN_TIMEOUT);
         };
         push_name(&mut path, &format!("index={index}&wait={}", Wait(self.wait)));
         let timeout = self.wait.saturating_add(self.wait / 16).saturating_add(BLOCKING_MARGIN);
-        Request { path, headers, timeout }
+        Self::get(path, headers, timeout)
     }
 
     /// The ages of the agent's cache that are accepted (RFC 9111 and RFC 5861). Consul goes by

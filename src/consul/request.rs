@@ -16,13 +16,36 @@ pub enum Freshness {
     Consistent,
 }
 
-/// A `GET` to send to Consul.
+/// What is to be done with what a path names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// It is read.
+    Get,
+    /// It is written.
+    Put,
+}
+
+impl Method {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Put => "PUT",
+        }
+    }
+}
+
+/// A request to send to Consul.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
+    /// What is to be done.
+    pub method: Method,
     /// Path and parameters; never a token.
     pub path: String,
     /// Headers beside those that every request has; never a token.
     pub headers: Vec<(&'static str, String)>,
+    /// The body; empty: there is none.
+    pub body: String,
     /// How long the whole answer may take.
     pub timeout: Duration,
 }

@@ -80,7 +80,7 @@ impl Query {
     /// them apart as well, and then counts more than the header of Envoy, which a cluster
     /// may have been told not to add.
     pub fn read(&self, result: Result<Response<'_>, CallFailure>) -> Result<Answer, QueryError> {
-        let response = result.map_err(|failure| self.failed(failure))?;
+        let response = result.map_err(|failure| QueryError::of_failure(failure, self.cluster()))?;
         if response.status != 200 {
             return Err(self.not_ok(&response));
         }
@@ -141,16 +141,6 @@ impl Query {
             return Err(QueryError::FilteredByAcls { token_env });
         }
         Ok(answer)
-    }
-
-    fn failed(&self, failure: CallFailure) -> QueryError {
-        match failure {
-            CallFailure::Refused(refusal) => {
-                QueryError::Refused { cluster: self.cluster().to_owned(), refusal }
-            }
-            CallFailure::NoAnswer => QueryError::NoAnswer,
-            CallFailure::Lost => QueryError::Lost,
-        }
     }
 
     fn not_ok(&self, response: &Response<'_>) -> QueryError {

@@ -9,12 +9,14 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use crate::config::Consul;
+use crate::config::{Config, Consul};
 use crate::discovery::breaker::Position;
-use crate::discovery::event::{Command, Event, Expect};
+use crate::discovery::caller::CallId;
+use crate::discovery::event::{Command, Event};
 use crate::discovery::gate::Gate;
 use crate::discovery::letter::{Letter, Recipient};
 use crate::discovery::membership::Membership;
+use crate::discovery::registry::Registry;
 use crate::discovery::scope::Scope;
 use crate::discovery::subject::Subject;
 use crate::discovery::tracker::Tracker;
@@ -22,8 +24,8 @@ use crate::model::arena::Arena;
 use crate::model::service::{QueryKey, SourceId};
 use crate::rng::Rng;
 use crate::shared::head::Rank;
-use crate::shared::key::{Cas, Key, VmId};
-use crate::shared::members::{Members, QueueId};
+use crate::shared::key::{Key, VmId};
+use crate::shared::members::QueueId;
 use crate::shared::message::Message;
 use crate::time::Time;
 
@@ -58,6 +60,7 @@ pub struct Agent {
     sources: HashMap<QueryKey, Known>,
     /// Sources that nobody uses any more; forgotten once what follows from that is carried out.
     retired: Vec<SourceId>,
+    registry: Registry,
     membership: Membership,
     /// What other VMs are to be told, as soon as the list of members is loaded.
     post: Vec<Letter>,
@@ -97,12 +100,24 @@ impl Agent {
             trackers,
             sources,
             retired: Vec::new(),
+            registry: Registry::new(me, consul),
             membership: Membership::new(me),
             post: Vec::new(),
             started: None,
             period: FIRST_TICKS,
             out: VecDeque::new(),
         }
+    }
+
+    /// The same, keeping the registrations of a complete configuration.
+    pub fn keeping(mut self, config: &Config) -> Self {
+        self.registry.keep(&config.registrations);
+        self
+    }
+
+    /// Learns which services are down, of those that this VM's registrations depend on.
+    pub fn review_dependencies(&mut self, down: impl Fn(&[String]) -> Vec<String>) {
+        self.registry.review_dependencies(down);
     }
 
     /// Begins to follow what a query asks for, for one more user; none where there are too many
@@ -163,9 +178,9 @@ impl Agent {
         self.period
     }
 
-    /// Whether this VM asks Consul for any of its sources.
+    /// Whether this VM asks Consul for any of its sources, or keeps a registration.
     pub fn is_fetcher(&self) -> bool {
-        self.trackers.values().any(Tracker::is_fetcher)
+        self.trackers.values().any(Tracker::is_fetcher) || self.registry.is_leading()
     }
 
     /// The trackers, in the order of the sources.
@@ -204,6 +219,25 @@ impl Agent {
                 });
             }
             Event::Loaded { key: Key::Members, value } => self.on_members(value),
+            Event::Loaded { key: Key::Charge(key), value } => {
+                self.with_registry(now, |registry, scope| registry.on_charge(key, value, scope));
+            }
+            Event::Loaded { key: Key::Book, value } => {
+                self.with_registry(now, |registry, scope| registry.on_book(value, scope));
+            }
+            Event::Stored { key: Key::Charge(key), written } => {
+                self.with_registry(now, |registry, scope| {
+                    registry.on_charge_stored(key, written, scope);
+                });
+            }
+            Event::Stored { key: Key::Book, .. } => {
+                self.with_registry(now, |registry, scope| registry.on_book_stored(scope));
+            }
+            Event::Examined { probe, answer } => {
+                self.with_registry(now, |registry, scope| {
+                    registry.on_examined(probe, answer, scope);
+                });
+            }
             Event::Stored { key: Key::Head(query), written } => {
                 self.with_query(query, now, |tracker, scope| {
                     tracker.on_head_stored(written, scope)
@@ -218,9 +252,18 @@ impl Agent {
             Event::Stored { key: Key::Members, written: false } => self.membership.look_soon(),
             Event::Probed { member, pending } => self.membership.on_probed(member, pending),
             Event::Answered { call, answer } => {
-                self.with_tracker(call.source, now, |tracker, scope| {
-                    tracker.on_answer(call.query, answer, scope);
-                });
+                match call {
+                    CallId::Query { source, query } => {
+                        self.with_tracker(source, now, |tracker, scope| {
+                            tracker.on_answer(query, answer, scope);
+                        });
+                    }
+                    CallId::Errand { registration, errand } => {
+                        self.with_registry(now, |registry, scope| {
+                            registry.on_answer(registration, errand, answer, scope);
+                        });
+                    }
+                }
                 self.tell_of_breaker();
             }
         }
@@ -248,37 +291,18 @@ impl Agent {
                 false => tracker.on_turn(scope),
             }
         }
+        let is_first_born = self.membership.is_first_born();
+        self.with_registry(now, |registry, scope| registry.on_tick(rank, is_first_born, scope));
         self.let_through(now);
         self.tell_of_breaker();
         let started = *self.started.get_or_insert(now);
-        let starting =
-            now.since(started) < START && !self.trackers.values().all(Tracker::is_settled);
+        let is_settled =
+            self.trackers.values().all(Tracker::is_settled) && self.registry.is_settled();
+        let starting = now.since(started) < START && !is_settled;
         let period = if starting { FIRST_TICKS } else { TICK };
         if period != self.period {
             self.period = period;
             self.out.push_back(Command::SetTickPeriod(period));
-        }
-    }
-
-    /// Lets those ask whose turn has come.
-    fn let_through(&mut self, now: Time) {
-        while let Some((source, lane)) = self.gate.poll_turn(now) {
-            self.with_tracker(source, now, Tracker::on_turn);
-            self.gate.dismiss(source, lane);
-        }
-    }
-
-    /// Tells where the breaker stands when that has changed, and when this VM begins to ask:
-    /// whoever asked before may have told of another one.
-    fn tell_of_breaker(&mut self) {
-        let (position, datacenter) = self.gate.position();
-        let is_asking = self.trackers.values().any(Tracker::is_fetcher);
-        if !is_asking {
-            self.told = None;
-        } else if self.told != Some(position) {
-            let before = self.told.replace(position);
-            let datacenter = datacenter.map(Into::into);
-            self.out.push_back(Command::Breaker { position, before, datacenter });
         }
     }
 
@@ -304,6 +328,7 @@ impl Agent {
     }
 
     fn forget_retired(&mut self) {
+        self.registry.forget_retired();
         for source in self.retired.drain(..) {
             if let Some(tracker) = self.trackers.remove(source) {
                 self.sources.remove(&tracker.key());
@@ -316,56 +341,9 @@ impl Agent {
         for (_, tracker) in trackers.iter_mut() {
             tracker.leave(&mut Scope { now, gate, rng, out, post });
         }
+        self.with_registry(now, |registry, scope| registry.leave(scope));
         self.membership.leave();
         self.out.push_back(Command::Load(Key::Members));
-    }
-
-    /// What cannot be read is not for this VM, as what is about a query that it does not have.
-    fn on_woken(&mut self, message: &[u8], now: Time) {
-        match Message::decode(message) {
-            Ok(Message::News(query)) => self.with_query(query, now, Tracker::peek),
-            Ok(Message::Wanted(query, host)) => {
-                self.out.push_back(Command::Wanted { query, host });
-            }
-            Ok(Message::Suspicion(query)) => {
-                self.with_query(query, now, Tracker::on_told_of_suspicion);
-            }
-            Err(_) => {}
-        }
-    }
-
-    fn look_at_members(&mut self, now: Time) {
-        if self.membership.poll_look(now) {
-            self.out.push_back(Command::Load(Key::Members));
-        }
-    }
-
-    fn on_members(&mut self, value: Option<(&[u8], Cas)>) {
-        // A list that cannot be read is a list without us.
-        let members = value.and_then(|(bytes, _)| Members::decode(bytes).ok()).unwrap_or_default();
-        self.membership.on_members(&members);
-        let post = core::mem::take(&mut self.post);
-        if post.is_empty() {
-            self.review_members(&members, value.map(|(_, cas)| cas));
-        }
-        for member in self.membership.others(&members) {
-            let letters = post.iter().filter(|letter| letter.is_for(member, &members));
-            self.out.extend(letters.map(|letter| Command::Wake {
-                queue: member.queue,
-                message: letter.message.encode(),
-            }));
-        }
-    }
-
-    fn review_members(&mut self, members: &Members, cas: Option<Cas>) {
-        if let Some(better) = self.membership.review(members) {
-            let expect = cas.map_or(Expect::Absent, Expect::Unchanged);
-            let value = better.encode();
-            self.out.push_back(Command::Store { key: Key::Members, value, expect });
-        }
-        if self.is_fetcher() {
-            self.out.extend(self.membership.others(members).map(Command::Probe));
-        }
     }
 
     fn with_query(
@@ -377,6 +355,11 @@ impl Agent {
         if let Some(&Known { source, .. }) = self.sources.get(&query) {
             self.with_tracker(source, now, act);
         }
+    }
+
+    fn with_registry(&mut self, now: Time, act: impl FnOnce(&mut Registry, &mut Scope<'_>)) {
+        let Self { registry, gate, rng, out, post, .. } = self;
+        act(registry, &mut Scope { now, gate, rng, out, post });
     }
 
     fn with_tracker(
@@ -392,5 +375,7 @@ impl Agent {
     }
 }
 
+mod mail;
 #[cfg(test)]
 mod tests;
+mod turns;

@@ -2,9 +2,8 @@
 
 use crate::config;
 use crate::discovery::breaker::{Breaker, Evidence};
-use crate::discovery::event::CallId;
+use crate::discovery::caller::{CallId, Caller};
 use crate::discovery::line::{Lane, Line};
-use crate::model::service::SourceId;
 use crate::rng::Rng;
 use crate::time::Time;
 
@@ -30,16 +29,16 @@ impl Circuit {
     }
 
     /// Who is to probe: the first who waits, those before the others who have failed.
-    pub(super) fn first(&mut self) -> Option<(SourceId, Lane)> {
-        let front = |lane| self.line.front(lane).map(|source| (source, lane));
+    pub(super) fn first(&mut self) -> Option<(Caller, Lane)> {
+        let front = |lane| self.line.front(lane).map(|caller| (caller, lane));
         Lane::ALL.into_iter().find_map(front)
     }
 
-    /// Forgets a source that asks no longer. If it was the one that probed, nobody will hear of the
+    /// Forgets a caller that asks no longer. If it was the one that probed, nobody will hear of the
     /// outcome, and the next one is to probe.
-    pub(super) fn forget(&mut self, source: SourceId, now: Time) {
-        self.line.leave(source);
-        if self.probe.take_if(|probe| probe.source == source).is_some() {
+    pub(super) fn forget(&mut self, caller: Caller, now: Time) {
+        self.line.leave(caller);
+        if self.probe.take_if(|probe| probe.caller() == caller).is_some() {
             self.breaker.on_probe_abandoned(now);
         }
     }

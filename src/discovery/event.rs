@@ -2,25 +2,34 @@
 
 use core::time::Duration;
 
+use crate::config::Probe;
 use crate::consul::query::Request;
 use crate::consul::response::{CallFailure, Response};
 use crate::discovery::breaker::Position;
+pub use crate::discovery::caller::CallId;
 use crate::discovery::circuit::Datacenter;
 use crate::discovery::notice::Notice;
-use crate::discovery::watch::QueryId;
+use crate::health;
+use crate::health::prober::ProbeNumber;
+use crate::health::verdict::Reason;
+use crate::model::registration::RegistrationId;
 use crate::model::service::{QueryKey, SourceId};
 use crate::model::snapshot::Snapshot;
+use crate::registration;
+use crate::registration::probing::ProbeSpot;
 use crate::shared::head::Rank;
 use crate::shared::key::{Cas, Key, VmId};
 use crate::shared::members::{Member, QueueId};
 
-/// A callout: whose, and which.
+/// A probe: of which registration, what for, and which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallId {
-    /// The source that is asked for.
-    pub source: SourceId,
-    /// The number of the query.
-    pub query: QueryId,
+pub struct ProbeId {
+    /// The registration.
+    pub registration: RegistrationId,
+    /// What it is for.
+    pub spot: ProbeSpot,
+    /// Its number.
+    pub number: ProbeNumber,
 }
 
 /// Something has happened.
@@ -76,6 +85,13 @@ pub enum Event<'a> {
         /// Whether messages wait there.
         pending: bool,
     },
+    /// The answer to [`Command::Examine`]; the reason where there is none.
+    Examined {
+        /// Which probe.
+        probe: ProbeId,
+        /// What came back.
+        answer: Result<health::verdict::Answer<'a>, Reason>,
+    },
     /// The answer to [`Command::Call`].
     Answered {
         /// Which call.
@@ -127,6 +143,13 @@ pub enum Command {
         /// What to ask.
         request: Request,
     },
+    /// Ask something of this proxy's own whether it is healthy; [`Event::Examined`].
+    Examine {
+        /// Which probe.
+        id: ProbeId,
+        /// What to ask.
+        probe: Box<Probe>,
+    },
     /// Route requests by this snapshot of the source from now on.
     Install {
         /// The source.
@@ -154,6 +177,20 @@ pub enum Command {
         source: SourceId,
         /// What has happened.
         notice: Notice,
+    },
+    /// Tell the operator something about a registration.
+    Registration {
+        /// Which one.
+        registration: RegistrationId,
+        /// What has happened.
+        notice: registration::notice::Notice,
+    },
+    /// A registration has come that the configuration does not have: it is to be removed.
+    Orphan {
+        /// Which one.
+        registration: RegistrationId,
+        /// Its id at the agent.
+        id: String,
     },
     /// Tell the operator where the circuit breaker towards Consul stands: of those of several
     /// datacenters the one that is furthest from closed.

@@ -9,16 +9,17 @@ use crate::config;
 use crate::consul::error::ErrorKind;
 use crate::discovery::breaker::{Evidence, Leave, Position};
 use crate::discovery::call_budget::CallBudget;
+use crate::discovery::caller::{CallId, Caller};
 use crate::discovery::circuit::{Circuit, Datacenter};
-use crate::discovery::event::CallId;
 use crate::discovery::line::{Lane, Line};
-use crate::model::service::SourceId;
 use crate::rng::Rng;
 use crate::time::Time;
 use crate::token_bucket::TokenBucket;
 
 /// Reads at once, and the pace of further ones: 50 a second.
 const READS: (u32, Duration) = (100, Duration::from_millis(20));
+/// Calls for registrations at once, and the pace of further ones: 50 a second.
+const ERRANDS: (u32, Duration) = (100, Duration::from_millis(20));
 /// Polls at once, and the pace of further ones: 20 a second.
 const POLLS: (u32, Duration) = (20, Duration::from_millis(50));
 
@@ -47,6 +48,7 @@ pub enum Pass {
 ///
 /// - `max_watches` queries that block, each at the pace of its own changes;
 /// - a hundred reads at once, and 50 a second;
+/// - as many calls for registrations;
 /// - 20 polls a second, of all services that have no place among the watches: a service's turn
 ///   comes every five seconds, or when all the others have had theirs;
 /// - after failures, what the retry budget allows;
@@ -60,10 +62,11 @@ pub struct Gate {
     circuits: BTreeMap<Datacenter, Circuit>,
     budget: CallBudget,
     reads: TokenBucket,
+    errands: TokenBucket,
     polls: TokenBucket,
     line: Line,
     most_watches: usize,
-    watching: HashSet<SourceId>,
+    watching: HashSet<Caller>,
 }
 
 impl Gate {
@@ -75,6 +78,7 @@ impl Gate {
             circuits: BTreeMap::new(),
             budget: CallBudget::new(consul.retry_budget),
             reads: bucket(READS),
+            errands: bucket(ERRANDS),
             polls: bucket(POLLS),
             line: Line::default(),
             most_watches: usize::try_from(consul.max_watches).unwrap_or(usize::MAX),
@@ -97,59 +101,62 @@ impl Gate {
     }
 
     /// Whether a source has a place among the watches, or may take one.
-    pub fn has_place(&self, source: SourceId) -> bool {
-        self.watching.len() < self.most_watches || self.watching.contains(&source)
+    pub fn has_place(&self, caller: impl Into<Caller>) -> bool {
+        let caller = caller.into();
+        self.watching.len() < self.most_watches || self.watching.contains(&caller)
     }
 
     /// Gives a source's place among the watches to the next one: no query of it blocks.
-    pub fn vacate(&mut self, source: SourceId) {
-        self.watching.remove(&source);
+    pub fn vacate(&mut self, caller: impl Into<Caller>) {
+        self.watching.remove(&caller.into());
     }
 
     /// Forgets a source that asks no longer.
-    pub fn forget(&mut self, source: SourceId, now: Time) {
-        self.vacate(source);
-        self.line.leave(source);
-        self.circuits.values_mut().for_each(|circuit| circuit.forget(source, now));
+    pub fn forget(&mut self, caller: impl Into<Caller>, now: Time) {
+        let caller = caller.into();
+        self.vacate(caller);
+        self.line.leave(caller);
+        self.circuits.values_mut().for_each(|circuit| circuit.forget(caller, now));
     }
 
     /// Lets a call out, or puts its source in line. One that may watch has a place from then on, and
     /// one that is polled has none, whatever it had.
     pub fn admit(
         &mut self,
-        source: SourceId,
+        caller: impl Into<Caller>,
         datacenter: &Datacenter,
         want: Want,
         now: Time,
     ) -> Option<Pass> {
+        let caller = caller.into();
         let lane = match want {
             Want::Watch => Lane::Read,
             Want::Read(lane) => lane,
         };
         if lane == Lane::Poll {
-            self.vacate(source);
+            self.vacate(caller);
         }
         if let Some(circuit) = self.circuits.get_mut(datacenter) {
             let leave = circuit.breaker.leave(now);
             if leave != Leave::Granted {
-                self.line.leave(source);
-                let is_first = circuit.first().is_none_or(|(first, _)| first == source);
+                self.line.leave(caller);
+                let is_first = circuit.first().is_none_or(|(first, _)| first == caller);
                 let is_probe = leave == Leave::Probe && is_first;
                 match is_probe {
-                    true => circuit.line.leave(source),
-                    false => circuit.line.join(source, lane),
+                    true => circuit.line.leave(caller),
+                    false => circuit.line.join(caller, lane),
                 }
                 return is_probe.then_some(Pass::Probe);
             }
-            circuit.line.leave(source);
+            circuit.line.leave(caller);
         }
         let is_admitted = match want {
-            Want::Watch => self.take_place(source),
-            Want::Read(lane) => self.is_first(source, lane) && self.take(lane, now),
+            Want::Watch => self.take_place(caller),
+            Want::Read(lane) => self.is_first(caller, lane) && self.take(lane, now),
         };
         match is_admitted {
-            true => self.line.leave(source),
-            false => self.line.join(source, lane),
+            true => self.line.leave(caller),
+            false => self.line.join(caller, lane),
         }
         is_admitted.then_some(Pass::AsWanted)
     }
@@ -189,13 +196,13 @@ impl Gate {
     }
 
     /// Lets a source that waits be the next of its lane: a request waits for it.
-    pub fn hurry(&mut self, source: SourceId) {
-        self.line.hurry(source);
+    pub fn hurry(&mut self, caller: impl Into<Caller>) {
+        self.line.hurry(caller.into());
     }
 
-    /// A source whose turn has come, with its lane; it is to ask now, and is then
+    /// Who has their turn, with the lane; they are to ask now, and are then
     /// [dismissed](Self::dismiss) whether it did or not.
-    pub fn poll_turn(&mut self, now: Time) -> Option<(SourceId, Lane)> {
+    pub fn poll_turn(&mut self, now: Time) -> Option<(Caller, Lane)> {
         let mut circuits = self.circuits.values_mut();
         let probe = circuits.find_map(|circuit| match circuit.breaker.leave(now) {
             Leave::Probe => circuit.first(),
@@ -203,33 +210,35 @@ impl Gate {
         });
         probe.or_else(|| {
             Lane::ALL.into_iter().find_map(|lane| {
-                let source = self.line.front(lane)?;
-                self.has(lane, now).then_some((source, lane))
+                let caller = self.line.front(lane)?;
+                self.has(lane, now).then_some((caller, lane))
             })
         })
     }
 
     /// Takes a source out of the lane in which it has had its turn.
-    pub fn dismiss(&mut self, source: SourceId, lane: Lane) {
-        self.line.dismiss(source, lane);
-        self.circuits.values_mut().for_each(|circuit| circuit.line.dismiss(source, lane));
+    pub fn dismiss(&mut self, caller: impl Into<Caller>, lane: Lane) {
+        let caller = caller.into();
+        self.line.dismiss(caller, lane);
+        self.circuits.values_mut().for_each(|circuit| circuit.line.dismiss(caller, lane));
     }
 
-    fn take_place(&mut self, source: SourceId) -> bool {
-        let has_place = self.has_place(source);
+    fn take_place(&mut self, caller: Caller) -> bool {
+        let has_place = self.has_place(caller);
         if has_place {
-            self.watching.insert(source);
+            self.watching.insert(caller);
         }
         has_place
     }
 
-    fn is_first(&mut self, source: SourceId, lane: Lane) -> bool {
-        self.line.front(lane).is_none_or(|first| first == source)
+    fn is_first(&mut self, caller: Caller, lane: Lane) -> bool {
+        self.line.front(lane).is_none_or(|first| first == caller)
     }
 
     fn has(&mut self, lane: Lane, now: Time) -> bool {
         match lane {
             Lane::Retry => self.budget.has_room(now),
+            Lane::Errand => self.errands.has(now),
             Lane::Read => self.reads.has(now),
             Lane::Poll => self.polls.has(now),
         }
@@ -238,6 +247,7 @@ impl Gate {
     fn take(&mut self, lane: Lane, now: Time) -> bool {
         match lane {
             Lane::Retry => self.budget.spend(now),
+            Lane::Errand => self.errands.take_now(now),
             Lane::Read => self.reads.take_now(now),
             Lane::Poll => self.polls.take_now(now),
         }

@@ -11,7 +11,7 @@
 
 use core::time::Duration;
 
-use crate::shared::head::{Head, Rank, Term};
+use crate::shared::head::{Rank, Tenure, Term};
 use crate::shared::key::{Cas, VmId};
 use crate::time::Time;
 
@@ -68,6 +68,8 @@ pub enum Vacancy {
     Expired,
     /// Its owner is less suitable than this VM.
     GivesWay,
+    /// Its owner's configuration is older than this VM's.
+    Superseded,
 }
 
 impl Lease {
@@ -100,7 +102,7 @@ impl Lease {
     }
 
     /// Judges the head as it stands now; `None` when there is none, or none that can be read.
-    pub fn on_head(&mut self, head: Option<(&Head, Cas)>, rank: Rank, now: Time) -> Verdict {
+    pub fn on_head(&mut self, head: Option<(Tenure, Cas)>, rank: Rank, now: Time) -> Verdict {
         let is_free = head.is_none_or(|(head, _)| head.rank == Rank::LEAVING);
         if let State::Deferring { since } = &mut self.state
             && is_free
@@ -143,6 +145,11 @@ impl Lease {
         }
     }
 
+    /// Takes the lease from its owner, whoever that is.
+    pub const fn supersede(&mut self, owner: Tenure, rank: Rank) -> Verdict {
+        self.claim(owner, rank, Vacancy::Superseded)
+    }
+
     /// Learns whether the claim was written; another VM may have been faster.
     pub const fn on_claimed(&mut self, written: bool, now: Time) {
         if let State::Claiming { term, rank } = self.state {
@@ -158,15 +165,15 @@ impl Lease {
     }
 
     /// Whether `head` says that this VM fetches in `term`.
-    pub fn is_mine(&self, head: &Head, term: Term) -> bool {
+    pub fn is_mine(&self, head: Tenure, term: Term) -> bool {
         head.owner == self.me && head.term == term
     }
 
-    fn follow(&mut self, head: &Head, rank: Rank) -> Verdict {
+    fn follow(&mut self, head: Tenure, rank: Rank) -> Verdict {
         if rank < head.rank { self.claim(head, rank, Vacancy::GivesWay) } else { Verdict::Follow }
     }
 
-    const fn claim(&mut self, head: &Head, rank: Rank, vacancy: Vacancy) -> Verdict {
+    const fn claim(&mut self, head: Tenure, rank: Rank, vacancy: Vacancy) -> Verdict {
         let term = head.term.next();
         self.state = State::Claiming { term, rank };
         Verdict::Claim(term, vacancy)
@@ -185,8 +192,8 @@ mod tests {
     const IDLE: Rank = Rank { serving: false, born: 5 };
     const BUSY: Rank = Rank { serving: true, born: 5 };
 
-    fn head(owner: VmId, term: u64, rank: Rank) -> Head {
-        Head { owner, term: Term(term), rank, published: None, age: Duration::ZERO, listed: 0 }
+    const fn head(owner: VmId, term: u64, rank: Rank) -> Tenure {
+        Tenure { owner, term: Term(term), rank }
     }
 
     fn at(milliseconds: u64) -> Time {
@@ -214,13 +221,13 @@ mod tests {
         lease.on_head(None, IDLE, at(0));
         lease.on_claimed(false, at(0));
         let theirs = head(OTHER, 1, IDLE);
-        assert_eq!(lease.on_head(Some((&theirs, Cas(4))), IDLE, at(10)), Verdict::Follow);
+        assert_eq!(lease.on_head(Some((theirs, Cas(4))), IDLE, at(10)), Verdict::Follow);
     }
 
     #[test]
     fn one_that_defers_takes_a_free_lease_only_after_a_while_and_follows_whoever_was_faster() {
         let left = head(OTHER, 3, Rank::LEAVING);
-        for (free, term) in [(None, Term(1)), (Some((&left, Cas(4))), Term(4))] {
+        for (free, term) in [(None, Term(1)), (Some((left, Cas(4))), Term(4))] {
             let mut lease = Lease::deferring(ME);
             assert_eq!(lease.on_head(free, IDLE, at(1_000)), Verdict::Follow);
             assert_eq!(lease.on_head(free, IDLE, at(1_499)), Verdict::Follow);
@@ -231,7 +238,7 @@ mod tests {
         let mut lease = Lease::deferring(ME);
         let theirs = head(OTHER, 1, Rank { born: 1, ..IDLE });
         assert_eq!(lease.on_head(None, IDLE, at(0)), Verdict::Follow);
-        assert_eq!(lease.on_head(Some((&theirs, Cas(4))), IDLE, at(10)), Verdict::Follow);
+        assert_eq!(lease.on_head(Some((theirs, Cas(4))), IDLE, at(10)), Verdict::Follow);
         assert!(lease.is_settled());
     }
 
@@ -240,12 +247,12 @@ mod tests {
         let mut lease = Lease::new(ME);
         let theirs = head(OTHER, 5, IDLE);
         let end = u64::try_from(PERIOD.as_millis()).unwrap();
-        assert_eq!(lease.on_head(Some((&theirs, Cas(4))), IDLE, at(0)), Verdict::Follow);
-        assert_eq!(lease.on_head(Some((&theirs, Cas(4))), IDLE, at(end - 1)), Verdict::Follow);
-        assert_eq!(lease.on_head(Some((&theirs, Cas(5))), IDLE, at(end)), Verdict::Follow);
-        assert_eq!(lease.on_head(Some((&theirs, Cas(5))), IDLE, at(2 * end - 1)), Verdict::Follow);
+        assert_eq!(lease.on_head(Some((theirs, Cas(4))), IDLE, at(0)), Verdict::Follow);
+        assert_eq!(lease.on_head(Some((theirs, Cas(4))), IDLE, at(end - 1)), Verdict::Follow);
+        assert_eq!(lease.on_head(Some((theirs, Cas(5))), IDLE, at(end)), Verdict::Follow);
+        assert_eq!(lease.on_head(Some((theirs, Cas(5))), IDLE, at(2 * end - 1)), Verdict::Follow);
         assert_eq!(
-            lease.on_head(Some((&theirs, Cas(5))), IDLE, at(2 * end)),
+            lease.on_head(Some((theirs, Cas(5))), IDLE, at(2 * end)),
             Verdict::Claim(Term(6), Vacancy::Expired)
         );
     }
@@ -254,7 +261,7 @@ mod tests {
     fn an_owner_renews_once_in_a_while_and_at_once_when_it_begins_to_serve() {
         let mut lease = leading(3);
         let mine = head(ME, 3, IDLE);
-        let seen = Some((&mine, Cas(9)));
+        let seen = Some((mine, Cas(9)));
         assert_eq!(lease.on_head(seen, IDLE, at(999)), Verdict::Lead);
         assert_eq!(lease.on_head(seen, IDLE, at(1_000)), Verdict::Renew(Term(3)));
         assert_eq!(lease.on_head(seen, IDLE, at(1_250)), Verdict::Lead);
@@ -265,7 +272,7 @@ mod tests {
     fn an_owner_that_finds_another_term_or_name_is_deposed() {
         for theirs in [head(OTHER, 4, IDLE), head(ME, 4, IDLE), head(OTHER, 3, IDLE)] {
             let mut lease = leading(3);
-            assert_eq!(lease.on_head(Some((&theirs, Cas(1))), IDLE, at(0)), Verdict::Deposed);
+            assert_eq!(lease.on_head(Some((theirs, Cas(1))), IDLE, at(0)), Verdict::Deposed);
             assert_eq!(lease.term(), None);
         }
     }
@@ -275,19 +282,19 @@ mod tests {
         let theirs = head(OTHER, 7, BUSY);
         let mut idle = Lease::new(ME);
         assert_eq!(
-            idle.on_head(Some((&theirs, Cas(1))), IDLE, at(0)),
+            idle.on_head(Some((theirs, Cas(1))), IDLE, at(0)),
             Verdict::Claim(Term(8), Vacancy::GivesWay)
         );
         let older = Rank { serving: false, born: 4 };
         let theirs_idle = head(OTHER, 7, IDLE);
         let mut first = Lease::new(ME);
         assert_eq!(
-            first.on_head(Some((&theirs_idle, Cas(1))), older, at(0)),
+            first.on_head(Some((theirs_idle, Cas(1))), older, at(0)),
             Verdict::Claim(Term(8), Vacancy::GivesWay)
         );
         let mut equal = Lease::new(ME);
-        assert_eq!(equal.on_head(Some((&theirs_idle, Cas(1))), IDLE, at(0)), Verdict::Follow);
+        assert_eq!(equal.on_head(Some((theirs_idle, Cas(1))), IDLE, at(0)), Verdict::Follow);
         let mut busy = Lease::new(ME);
-        assert_eq!(busy.on_head(Some((&theirs, Cas(1))), BUSY, at(0)), Verdict::Follow);
+        assert_eq!(busy.on_head(Some((theirs, Cas(1))), BUSY, at(0)), Verdict::Follow);
     }
 }

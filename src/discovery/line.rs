@@ -1,92 +1,95 @@
-//! Where sources wait for their turn to ask Consul.
+//! Where callers wait for their turn to ask Consul.
 
 use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use crate::model::service::SourceId;
+use crate::discovery::caller::Caller;
 
 /// What a call is for, as far as its pace goes by that; each kind has a pace of its own, so
 /// that none has to wait for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// The last call for the source has failed.
+    /// The last call for it has failed.
     Retry,
-    /// The source is read without waiting for a change: at first, afresh, or to be sure.
+    /// A registration is looked after.
+    Errand,
+    /// A source is read without waiting for a change: at first, afresh, or to be sure.
     Read,
-    /// The source is read once more, because there is no place to watch it.
+    /// A source is read once more, because there is no place to watch it.
     Poll,
 }
 
 impl Lane {
     /// All of them, in the order in which they are served.
-    pub const ALL: [Self; 3] = [Self::Retry, Self::Read, Self::Poll];
+    pub const ALL: [Self; 4] = [Self::Retry, Self::Errand, Self::Read, Self::Poll];
 }
 
-/// The sources that wait, in a line for each lane: first come, first served.
+/// The callers that wait, in a line for each lane: first come, first served.
 ///
-/// A source waits in one lane at a time. One that leaves, or changes over, stays in its old
+/// A caller waits in one lane at a time. One that leaves, or changes over, stays in its old
 /// line until it would be its turn; the number of its ticket tells that it has gone.
 #[derive(Debug, Default)]
 pub(super) struct Line {
-    waiting: HashMap<SourceId, (Lane, u64)>,
-    lanes: [VecDeque<(SourceId, u64)>; Lane::ALL.len()],
+    waiting: HashMap<Caller, (Lane, u64)>,
+    lanes: [VecDeque<(Caller, u64)>; Lane::ALL.len()],
     last_ticket: u64,
 }
 
 impl Line {
-    /// Puts a source at the end of a lane, unless it waits there already.
-    pub(super) fn join(&mut self, source: SourceId, lane: Lane) {
-        if self.waiting.get(&source).is_none_or(|(old, _)| *old != lane) {
-            let ticket = self.draw(source, lane);
-            self.lane(lane).push_back((source, ticket));
+    /// Puts a caller at the end of a lane, unless it waits there already.
+    pub(super) fn join(&mut self, caller: Caller, lane: Lane) {
+        if self.waiting.get(&caller).is_none_or(|(old, _)| *old != lane) {
+            let ticket = self.draw(caller, lane);
+            self.lane(lane).push_back((caller, ticket));
         }
     }
 
-    /// Puts a source that waits before all others of its lane.
-    pub(super) fn hurry(&mut self, source: SourceId) {
-        let Some(&(lane, _)) = self.waiting.get(&source) else {
+    /// Puts a caller that waits before all others of its lane.
+    pub(super) fn hurry(&mut self, caller: Caller) {
+        let Some(&(lane, _)) = self.waiting.get(&caller) else {
             return;
         };
-        if self.front(lane) != Some(source) {
-            let ticket = self.draw(source, lane);
-            self.lane(lane).push_front((source, ticket));
+        if self.front(lane) != Some(caller) {
+            let ticket = self.draw(caller, lane);
+            self.lane(lane).push_front((caller, ticket));
         }
     }
 
-    /// Forgets a source.
-    pub(super) fn leave(&mut self, source: SourceId) {
-        self.waiting.remove(&source);
+    /// Forgets a caller.
+    pub(super) fn leave(&mut self, caller: Caller) {
+        self.waiting.remove(&caller);
     }
 
-    /// Forgets a source if it still waits in that lane.
-    pub(super) fn dismiss(&mut self, source: SourceId, lane: Lane) {
-        if self.waiting.get(&source).is_some_and(|(current, _)| *current == lane) {
-            self.leave(source);
+    /// Forgets a caller if it still waits in that lane.
+    pub(super) fn dismiss(&mut self, caller: Caller, lane: Lane) {
+        if self.waiting.get(&caller).is_some_and(|(current, _)| *current == lane) {
+            self.leave(caller);
         }
     }
 
     /// Whose turn it is in a lane.
-    pub(super) fn front(&mut self, lane: Lane) -> Option<SourceId> {
+    pub(super) fn front(&mut self, lane: Lane) -> Option<Caller> {
         loop {
-            let &(source, ticket) = self.lane(lane).front()?;
-            if self.waiting.get(&source) == Some(&(lane, ticket)) {
-                return Some(source);
+            let &(caller, ticket) = self.lane(lane).front()?;
+            if self.waiting.get(&caller) == Some(&(lane, ticket)) {
+                return Some(caller);
             }
             self.lane(lane).pop_front();
         }
     }
 
-    fn draw(&mut self, source: SourceId, lane: Lane) -> u64 {
+    fn draw(&mut self, caller: Caller, lane: Lane) -> u64 {
         self.last_ticket = self.last_ticket.wrapping_add(1);
-        self.waiting.insert(source, (lane, self.last_ticket));
+        self.waiting.insert(caller, (lane, self.last_ticket));
         self.last_ticket
     }
 
-    const fn lane(&mut self, lane: Lane) -> &mut VecDeque<(SourceId, u64)> {
-        let [retries, reads, polls] = &mut self.lanes;
+    const fn lane(&mut self, lane: Lane) -> &mut VecDeque<(Caller, u64)> {
+        let [retries, errands, reads, polls] = &mut self.lanes;
         match lane {
             Lane::Retry => retries,
+            Lane::Errand => errands,
             Lane::Read => reads,
             Lane::Poll => polls,
         }
@@ -96,14 +99,15 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::service::SourceId;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    const A: SourceId = SourceId::nth(1);
-    const B: SourceId = SourceId::nth(2);
-    const C: SourceId = SourceId::nth(3);
+    const A: Caller = Caller::Source(SourceId::nth(1));
+    const B: Caller = Caller::Source(SourceId::nth(2));
+    const C: Caller = Caller::Source(SourceId::nth(3));
 
-    fn served(line: &mut Line, lane: Lane) -> Vec<SourceId> {
+    fn served(line: &mut Line, lane: Lane) -> Vec<Caller> {
         let next = |line: &mut Line| {
             let source = line.front(lane)?;
             line.leave(source);
@@ -140,7 +144,7 @@ mod tests {
         [A, B, C].into_iter().for_each(|source| line.join(source, Lane::Read));
         line.hurry(C);
         line.hurry(C);
-        line.hurry(SourceId::nth(9));
+        line.hurry(SourceId::nth(9).into());
         assert_eq!(served(&mut line, Lane::Read), [C, A, B]);
     }
 

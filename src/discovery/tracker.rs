@@ -240,7 +240,7 @@ impl Tracker {
         scope: &mut Scope<'_>,
     ) {
         let published = head.and_then(|head| head.published);
-        match self.lease.on_head(head.zip(cas), rank, scope.now) {
+        match self.lease.on_head(head.map(Head::tenure).zip(cas), rank, scope.now) {
             Verdict::Follow => {}
             Verdict::Lead => self.ask_if_due(scope),
             Verdict::Renew(term) => {

@@ -3,6 +3,7 @@
 pub mod arena;
 pub mod endpoint;
 pub mod places;
+pub mod registration;
 pub mod service;
 pub mod services;
 pub mod snapshot;

@@ -6,22 +6,23 @@ use hashbrown::HashMap;
 
 use crate::balance::outlier::transition::Transition;
 use crate::balance::pool::PoolEvent;
-use crate::config::{Config, Source};
+use crate::config::{Config, Probe, Source};
 use crate::consul::query::Request;
-use crate::consul::response::{
-    AGE_HEADER, CallFailure, FILTERED_HEADER, INDEX_HEADER, LAST_CONTACT_HEADER, Refusal, Response,
-    UPSTREAM_HEADER,
-};
+use crate::consul::response::{CallFailure, Refusal};
 use crate::consul::token::Token;
 use crate::discovery::breaker::Position;
-use crate::discovery::event::{CallId, Expect};
+use crate::discovery::event::{CallId, Expect, ProbeId};
 use crate::discovery::notice::Notice;
 use crate::driver::Host;
+use crate::health::verdict::Reason;
 use crate::model::arena::Beside;
+use crate::model::registration::RegistrationId;
 use crate::model::service::{ServiceId, SourceId};
+use crate::proxy::callout::{Callout, CalloutAnswer, USER_AGENT};
 use crate::proxy::clock::Start;
-use crate::proxy::host::{self, CalloutId, CalloutRefused, Headers};
+use crate::proxy::host::{self, CalloutId, CalloutRefused};
 use crate::proxy::metrics::Metrics;
+use crate::registration::notice as registration;
 use crate::router::change::Addition;
 use crate::router::event::RouteEvent;
 use crate::shared::key::{Cas, Key};
@@ -30,9 +31,6 @@ use crate::time::Time;
 
 /// How many messages of one queue are looked at when it is probed.
 const PROBED: usize = 1_024;
-
-/// How much of an error's body is looked at: more than is ever quoted.
-const QUOTED: usize = 4_096;
 
 /// What a root context can do.
 #[derive(Debug)]
@@ -47,7 +45,9 @@ pub(super) struct ConsulHost {
     services: Beside<ServiceId, String>,
     /// What log lines call each source.
     sources: Beside<SourceId, String>,
-    calls: HashMap<CalloutId, CallId>,
+    /// What log lines call each registration.
+    registrations: Beside<RegistrationId, String>,
+    callouts: HashMap<CalloutId, Callout>,
     /// The timer's period that discovery wants.
     period: Duration,
     pub(super) metrics: Metrics,
@@ -72,7 +72,8 @@ impl ConsulHost {
             missing_token,
             services: service_ids().zip(config.services.iter().map(|s| s.name.clone())).collect(),
             sources: source_ids().zip(config.sources().map(name)).collect(),
-            calls: HashMap::new(),
+            registrations: registration_names(config),
+            callouts: HashMap::new(),
             period,
             metrics: Metrics::define(config),
         }
@@ -135,6 +136,17 @@ impl ConsulHost {
         }
     }
 
+    /// Tells once that there is no token where there was to be one.
+    fn warn_of_missing_token(&mut self) {
+        if let Some(variable) = self.missing_token.take() {
+            log::warn!(
+                "no ACL token: the environment variable {variable} is not set, or holds none; \
+                 asking Consul without. To use one, set it where Envoy starts and name it in \
+                 the vm_config's environment_variables.host_env_keys"
+            );
+        }
+    }
+
     /// Hides the token in an answer that is going to be quoted.
     pub(super) fn redact(&self, answer: CalloutAnswer) -> CalloutAnswer {
         match &self.token {
@@ -143,10 +155,16 @@ impl ConsulHost {
         }
     }
 
-    /// The call that a callout belongs to; only once.
-    pub(super) fn take_call(&mut self, callout: CalloutId) -> Option<CallId> {
-        self.calls.remove(&callout)
+    /// What a callout is for; only once.
+    pub(super) fn take_callout(&mut self, callout: CalloutId) -> Option<Callout> {
+        self.callouts.remove(&callout)
     }
+}
+
+/// What log lines call the configured registrations.
+fn registration_names(config: &Config) -> Beside<RegistrationId, String> {
+    let names = config.registrations.iter().map(|it| format!("registration {}", it.id));
+    (0..=u16::MAX).map(RegistrationId::nth).zip(names).collect()
 }
 
 /// The ids of the configured services.
@@ -206,37 +224,64 @@ impl Host for ConsulHost {
 
     fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure> {
         let mut headers = vec![
-            (":method", "GET"),
+            (":method", request.method.word()),
             (":path", request.path.as_str()),
             (":authority", self.authority.as_str()),
             ("accept", "application/json"),
-            ("user-agent", concat!("consul-resolver/", env!("CARGO_PKG_VERSION"))),
+            USER_AGENT,
         ];
         headers.extend(request.headers.iter().map(|(name, value)| (*name, value.as_str())));
         if let Some(token) = &self.token {
             headers.push(("x-consul-token", token.header_value()));
         }
-        let callout =
-            host::get(&self.cluster, headers, request.timeout).map_err(
-                |refused| match refused {
-                    CalloutRefused::NoCluster => CallFailure::Refused(Refusal::UnknownCluster),
-                    CalloutRefused::NoCapacity => CallFailure::Refused(Refusal::NoCapacity),
-                },
-            )?;
-        self.calls.insert(callout, call);
+        let sent = host::request(&self.cluster, headers, &request.body, request.timeout);
+        let callout = sent.map_err(|refused| match refused {
+            CalloutRefused::NoCluster => CallFailure::Refused(Refusal::UnknownCluster),
+            CalloutRefused::NoCapacity => CallFailure::Refused(Refusal::NoCapacity),
+        })?;
+        self.callouts.insert(callout, Callout::Call(call));
         Ok(())
+    }
+
+    fn examine(&mut self, id: ProbeId, probe: &Probe) -> Result<(), Reason> {
+        let check = &probe.check;
+        let mut headers = vec![
+            (":method", check.method),
+            (":path", check.path.as_str()),
+            (":authority", check.host.as_deref().unwrap_or(&probe.cluster)),
+            USER_AGENT,
+        ];
+        headers.extend(check.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let sent = host::request(&probe.cluster, headers, "", check.timeout);
+        let callout = sent.map_err(|refused| match refused {
+            CalloutRefused::NoCluster => Reason::UnknownCluster,
+            CalloutRefused::NoCapacity => Reason::NoCapacity,
+        })?;
+        self.callouts.insert(callout, Callout::Probe(id));
+        Ok(())
+    }
+
+    fn registration(&mut self, registration: RegistrationId, notice: &registration::Notice) {
+        if let registration::Notice::Called(called) = notice {
+            self.metrics.on_called(*called);
+        }
+        self.metrics.registrations.on_notice(registration, notice);
+        if matches!(notice, registration::Notice::Keeping) {
+            self.warn_of_missing_token();
+        }
+        if let (Some(level), Some(name)) = (notice.level(), self.registrations.get(registration)) {
+            log::log!(level, "{name}: {notice}");
+        }
+    }
+
+    fn on_orphan(&mut self, registration: RegistrationId, id: &str) {
+        self.registrations.insert(registration, format!("registration {id}"));
     }
 
     fn notice(&mut self, source: SourceId, notice: &Notice) {
         self.metrics.on_notice(source, notice);
-        if matches!(notice, Notice::Elected(_))
-            && let Some(variable) = self.missing_token.take()
-        {
-            log::warn!(
-                "no ACL token: the environment variable {variable} is not set, or holds none; \
-                 asking Consul without. To use one, set it where Envoy starts and name it in \
-                 the vm_config's environment_variables.host_env_keys"
-            );
+        if matches!(notice, Notice::Elected(_)) {
+            self.warn_of_missing_token();
         }
         if let (Some(level), Some(name)) = (notice.level(), self.sources.get(source)) {
             log::log!(level, "{name}: {notice}");
@@ -289,63 +334,5 @@ impl Host for ConsulHost {
     /// requests want faster.
     fn set_tick_period(&mut self, period: Duration) {
         self.period = period;
-    }
-}
-
-/// What a callout has brought, owned, so that nothing is borrowed from the host.
-#[derive(Debug)]
-pub(super) struct CalloutAnswer {
-    status: u16,
-    from_envoy: bool,
-    index: Option<Vec<u8>>,
-    filtered_by_acls: bool,
-    last_contact: Option<Vec<u8>>,
-    age: Option<Vec<u8>>,
-    body: Vec<u8>,
-}
-
-impl CalloutAnswer {
-    /// Reads the answer; without headers there is none. Legal in the callout's callback.
-    pub(super) fn read(headers: usize, body_size: usize) -> Option<Self> {
-        if headers == 0 {
-            return None;
-        }
-        let header = |name| host::header(Headers::CalloutAnswer, name);
-        let status =
-            header(":status").and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok());
-        Some(Self {
-            status: status.unwrap_or(0),
-            from_envoy: header(UPSTREAM_HEADER).is_none(),
-            index: header(INDEX_HEADER),
-            filtered_by_acls: header(FILTERED_HEADER)
-                .is_some_and(|value| value.eq_ignore_ascii_case(b"true")),
-            last_contact: header(LAST_CONTACT_HEADER),
-            age: header(AGE_HEADER),
-            body: host::callout_body(body_size),
-        })
-    }
-
-    /// The answer without the token, if it is an error: of that the text is quoted, from its
-    /// beginning. Of an answer that can be read nothing is, but an index that cannot.
-    fn without(self, token: &Token) -> Self {
-        let index = self.index.map(|index| token.redact(&index));
-        let body = match self.status {
-            200 => self.body,
-            _ => token.redact(self.body.get(..QUOTED).unwrap_or(&self.body)),
-        };
-        Self { index, body, ..self }
-    }
-
-    /// The answer as discovery reads it.
-    pub(super) fn response(&self) -> Response<'_> {
-        Response {
-            status: self.status,
-            from_envoy: self.from_envoy,
-            index: self.index.as_deref(),
-            filtered_by_acls: self.filtered_by_acls,
-            last_contact: self.last_contact.as_deref(),
-            age: self.age.as_deref(),
-            body: &self.body,
-        }
     }
 }

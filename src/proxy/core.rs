@@ -9,8 +9,10 @@ use crate::discovery::agent::Agent;
 use crate::discovery::event::Event;
 use crate::discovery::subject::Subject;
 use crate::driver::{self, Host};
+use crate::health::verdict::Reason;
 use crate::model::service::{ServiceId, SourceId};
-use crate::proxy::consul_host::{CalloutAnswer, ConsulHost};
+use crate::proxy::callout::{Callout, CalloutAnswer};
+use crate::proxy::consul_host::ConsulHost;
 use crate::proxy::host::{self, CalloutId};
 use crate::proxy::stream::{self, EnvoyStream};
 use crate::proxy::unseen::Unseen;
@@ -56,7 +58,7 @@ impl Core {
     pub(super) fn new(config: &Config) -> Self {
         let mut rng = Rng::new(host::random());
         let subjects = config.sources().map(|source| Subject::new(config, source)).collect();
-        let agent = Agent::new(subjects, &config.consul, rng.split());
+        let agent = Agent::new(subjects, &config.consul, rng.split()).keeping(config);
         let host = ConsulHost::new(config, agent.tick_period());
         Self {
             router: Router::new(config, &mut rng),
@@ -117,11 +119,19 @@ impl Core {
         callout: CalloutId,
         answer: Option<CalloutAnswer>,
     ) {
-        if let Some(call) = self.host.take_call(callout) {
-            let answer = answer.map(|answer| self.host.redact(answer));
-            let answer = answer.as_ref().map(CalloutAnswer::response).ok_or(CallFailure::NoAnswer);
-            self.run(Event::Answered { call, answer });
-            self.release(root);
+        match self.host.take_callout(callout) {
+            Some(Callout::Call(call)) => {
+                let answer = answer.map(|answer| self.host.redact(answer));
+                let answer = answer.as_ref().map(CalloutAnswer::response);
+                let answer = answer.ok_or(CallFailure::NoAnswer);
+                self.run(Event::Answered { call, answer });
+                self.release(root);
+            }
+            Some(Callout::Probe(probe)) => {
+                let answer = answer.as_ref().map(CalloutAnswer::examined).ok_or(Reason::NoAnswer);
+                self.run(Event::Examined { probe, answer });
+            }
+            None => {}
         }
     }
 

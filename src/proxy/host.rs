@@ -127,6 +127,17 @@ pub(super) fn node_zone() -> Option<Vec<u8>> {
     hostcalls::get_property(vec!["xds", "node", "locality", "zone"]).ok().flatten()
 }
 
+/// Reads the id of Envoy's node. Legal everywhere; every thread reads the same.
+pub(super) fn node_id() -> Option<Vec<u8>> {
+    hostcalls::get_property(vec!["xds", "node", "id"]).ok().flatten()
+}
+
+/// Reads a field of what the metadata of Envoy's node says of this filter: a text as it is, a number
+/// as 8 bytes of a double. Legal everywhere; every thread reads the same.
+pub(super) fn node_metadata(field: &str) -> Option<Vec<u8>> {
+    hostcalls::get_property(vec!["xds", "node", "metadata", "consul", field]).ok().flatten()
+}
+
 /// Reads a whole number: 8 bytes, the least significant first.
 fn number(path: Vec<&str>) -> Option<u64> {
     let bytes = hostcalls::get_property(path).ok().flatten()?;
@@ -187,14 +198,16 @@ pub(super) fn enter(context: u32) -> bool {
     hostcalls::set_effective_context(context).is_ok()
 }
 
-/// Sends a GET to a cluster. Legal in a root context's callbacks, but for `on_done`; in a
+/// Sends a request to a cluster. Legal in a root context's callbacks, but for `on_done`; in a
 /// request's the answer would be that request's, and lost with it.
-pub(super) fn get(
+pub(super) fn request(
     cluster: &str,
     headers: Vec<(&str, &str)>,
+    body: &str,
     timeout: Duration,
 ) -> Result<CalloutId, CalloutRefused> {
-    match hostcalls::dispatch_http_call(cluster, headers, None, vec![], timeout) {
+    let body = (!body.is_empty()).then_some(body.as_bytes());
+    match hostcalls::dispatch_http_call(cluster, headers, body, vec![], timeout) {
         Ok(token) => Ok(CalloutId(token)),
         Err(Status::BadArgument) => Err(CalloutRefused::NoCluster),
         Err(_) => Err(CalloutRefused::NoCapacity),

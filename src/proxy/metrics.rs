@@ -21,6 +21,7 @@ use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::dependency_metrics::DependencyMetrics;
 use crate::proxy::found_metrics::FoundMetrics;
 use crate::proxy::host::{self, MetricId};
+use crate::proxy::registration_metrics::RegistrationMetrics;
 use crate::router::change::Addition;
 use crate::router::decision::Forward;
 use crate::router::event::RouteEvent;
@@ -37,6 +38,7 @@ pub(super) struct Metrics {
     services: Beside<ServiceId, Rc<ServiceMetrics>>,
     sources: Beside<SourceId, Rc<SourceMetrics>>,
     found: FoundMetrics,
+    pub(super) registrations: RegistrationMetrics,
     dependencies: DependencyMetrics,
 }
 
@@ -117,6 +119,7 @@ impl Metrics {
             services: (0..=u16::MAX).map(ServiceId::nth).zip(services).collect(),
             sources: (0..=u16::MAX).map(SourceId::nth).zip(sources).collect(),
             found: FoundMetrics::default(),
+            registrations: RegistrationMetrics::define(config),
             dependencies: DependencyMetrics::define(config),
         }
     }
@@ -176,15 +179,22 @@ impl Metrics {
         host::add(self.breaker_opens, opens.into());
     }
 
+    /// Counts a call to Consul.
+    pub(super) fn on_called(&self, called: Result<(), ErrorKind>) {
+        let metric = match called {
+            Ok(()) => self.calls_ok,
+            Err(kind) => {
+                let metric = self.calls_failed.iter().find(|(counted, _)| *counted == kind);
+                metric.and_then(|(_, metric)| *metric)
+            }
+        };
+        host::add(metric, 1);
+    }
+
     /// Counts and shows what discovery tells.
     pub(super) fn on_notice(&self, source: SourceId, notice: &Notice) {
-        match notice {
-            Notice::Called(Ok(())) => host::add(self.calls_ok, 1),
-            Notice::Called(Err(kind)) => {
-                let metric = self.calls_failed.iter().find(|(counted, _)| counted == kind);
-                host::add(metric.and_then(|(_, metric)| *metric), 1);
-            }
-            _ => {}
+        if let Notice::Called(called) = notice {
+            self.on_called(*called);
         }
         self.dependencies.on_notice(source, notice);
         // What clients ask for by name has no metrics of its own.

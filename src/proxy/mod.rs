@@ -3,6 +3,7 @@
 //! Every VM starts here. A root context ([`root`]) drives discovery from its timer; an HTTP
 //! context ([`filter`]) routes one request. Host calls are made by [`host`] alone.
 
+mod callout;
 mod clock;
 mod consul_host;
 mod core;
@@ -11,6 +12,7 @@ mod filter;
 mod found_metrics;
 mod host;
 mod metrics;
+mod registration_metrics;
 mod root;
 mod stream;
 #[cfg(feature = "trap")]

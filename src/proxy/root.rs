@@ -6,8 +6,8 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
-use crate::config::{Config, Locality};
-use crate::proxy::consul_host::CalloutAnswer;
+use crate::config::{Config, Locality, Surroundings};
+use crate::proxy::callout::CalloutAnswer;
 use crate::proxy::core::Core;
 use crate::proxy::filter::{Filter, Unconfigured};
 use crate::proxy::host::{self, CalloutId};
@@ -27,13 +27,34 @@ fn rank() -> Rank {
     Rank { serving: SERVING.get(), born: BORN.with(|born| *born) }
 }
 
-/// Completes the configuration by what Envoy's node says of its zone.
-fn locate(locality: &mut Locality) {
-    if locality.zone.is_none() {
-        let zone = host::node_zone().and_then(|zone| String::from_utf8(zone).ok());
-        locality.zone = zone.filter(|zone| !zone.is_empty());
+/// Reads what Envoy says of itself.
+fn surroundings() -> Surroundings {
+    let text = |bytes: Option<Vec<u8>>| bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
+    Surroundings {
+        zone: filled(text(host::node_zone())),
+        node_id: filled(text(host::node_id())),
+        address: filled(text(host::node_metadata("address"))),
+        port: host::node_metadata("port").and_then(port),
     }
-    if locality.zone.is_none() {
+}
+
+/// Reads a port: the number of a protobuf `Struct` is a double, and comes as its 8 bytes; a text
+/// comes as it is.
+fn port(bytes: Vec<u8>) -> Option<u16> {
+    if let Ok(text) = core::str::from_utf8(&bytes)
+        && let Ok(port) = text.parse()
+    {
+        return Some(port);
+    }
+    let number = f64::from_le_bytes(bytes.try_into().ok()?);
+    let is_port = number.fract() == 0.0 && (1.0..=f64::from(u16::MAX)).contains(&number);
+    is_port.then_some(number as u16)
+}
+
+/// Tells that zones make no difference, where they were to make one.
+fn warn_of_unknown_zone(locality: Option<&Locality>) {
+    if locality.is_some_and(|locality| locality.zone.is_none()) {
         log::warn!(
             "locality: this proxy's zone is not known, so zones make no difference; set \
              locality.zone, or the locality.zone of Envoy's node"
@@ -82,12 +103,12 @@ impl Context for Root {
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
         let json = if size == 0 { None } else { self.get_plugin_configuration() };
-        match Config::parse(&json.unwrap_or_default()) {
-            Ok(mut config) => {
+        let config = Config::parse(&json.unwrap_or_default())
+            .and_then(|config| config.completed(&surroundings()));
+        match config {
+            Ok(config) => {
                 log::set_max_level(config.log_level);
-                if let Some(locality) = &mut config.locality {
-                    locate(locality);
-                }
+                warn_of_unknown_zone(config.locality.as_ref());
                 let core = Core::new(&config);
                 core.start();
                 // From now on it is known when this VM was made.

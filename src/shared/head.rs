@@ -35,6 +35,17 @@ impl Rank {
     pub const LEAVING: Self = Self { serving: true, born: u64::MAX };
 }
 
+/// Who has a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tenure {
+    /// Its owner.
+    pub owner: VmId,
+    /// Since which change of hands.
+    pub term: Term,
+    /// How suitable the owner is: it gives way to a VM that is more so.
+    pub rank: Rank,
+}
+
 /// What all VMs read about a service at every tick; small, and always rewritten whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
@@ -54,6 +65,11 @@ pub struct Head {
 }
 
 impl Head {
+    /// Who fetches.
+    pub const fn tenure(&self) -> Tenure {
+        Tenure { owner: self.owner, term: self.term, rank: self.rank }
+    }
+
     /// Writes the head: 54 bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(54);

@@ -49,6 +49,10 @@ pub enum Key {
     Record(QueryKey, Version),
     /// The [`Members`](crate::shared::members::Members): the queues of all VMs.
     Members,
+    /// A registration's [`Charge`](crate::shared::charge::Charge): who keeps it.
+    Charge(QueryKey),
+    /// The [`Book`](crate::shared::book::Book): what this process has registered.
+    Book,
 }
 
 impl fmt::Display for Key {
@@ -59,6 +63,8 @@ impl fmt::Display for Key {
                 write!(f, "{FORMAT}/{query}/record/{}", generation & 1)
             }
             Self::Members => write!(f, "{FORMAT}/members"),
+            Self::Charge(registration) => write!(f, "{FORMAT}/{registration}/charge"),
+            Self::Book => write!(f, "{FORMAT}/book"),
         }
     }
 }

@@ -4,7 +4,9 @@
 //! other input: decoding arbitrary bytes gives an error, never a panic. The version of the
 //! format is part of every key, so two versions do not see each other at all.
 
+pub mod book;
 mod bytes;
+pub mod charge;
 pub mod head;
 pub mod key;
 mod labels;

@@ -36,6 +36,7 @@ fn a_configuration_that_sets_every_field_is_read() {
         },
         discover: None,
         dns_names: None,
+        registrations: vec![],
         services: vec![
             Service {
                 name: "web".into(),

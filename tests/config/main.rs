@@ -19,6 +19,7 @@ mod learning;
 mod places;
 mod policies;
 mod properties;
+mod registration;
 mod schema;
 mod selection;
 mod shape;
@@ -91,6 +92,7 @@ fn the_least_configuration_has_the_documented_defaults() {
         },
         discover: None,
         dns_names: None,
+        registrations: vec![],
         services: vec![Service {
             name: "web".into(),
             hosts: vec![],

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 
 use consul_resolver::config::{
-    AddressPolicy, Breaker, CacheAges, Config, Consistency, Consul, Dependencies, Discover,
-    DnsNames, Fallback, Handoff, HashOn, Hashing, HealthThreshold, HostPattern, LoadBalancing,
-    Locality, OnDependencyDown, OnStale, OutlierDetection, Policy, PolicyKind, PreparedQuery,
-    Protocol, RetryBudget, Service, ShrinkGuard, SlowStart, Sticky, Unmatched, Versions,
+    AddressPolicy, Breaker, CacheAges, Check, Config, Consistency, Consul, Dependencies, Discover,
+    DnsNames, Fallback, Handoff, HashOn, Hashing, HealthCheck, HealthThreshold, HostPattern,
+    LoadBalancing, Locality, OnDependencyDown, OnStale, OutlierDetection, Policy, PolicyKind,
+    PreparedQuery, Probe, Protocol, Registration, RetryBudget, Service, ShrinkGuard, SlowStart,
+    Sticky, TaggedAddress, Unmatched, Versions, Weights,
 };
 use consul_resolver::version::VersionRange;
 use serde_json::{Value, json};
@@ -35,6 +36,11 @@ fn the_schema_has_the_fields_that_are_read() {
         ("/$defs/breaker", Breaker::FIELDS),
         ("/$defs/call_budget", RetryBudget::FIELDS),
         ("/$defs/shrink_guard", ShrinkGuard::FIELDS),
+        ("/$defs/registration", Registration::FIELDS),
+        ("/$defs/registered_weights", Weights::FIELDS),
+        ("/$defs/tagged_address", TaggedAddress::FIELDS),
+        ("/$defs/check", Check::FIELDS),
+        ("/$defs/probe", Probe::FIELDS),
         ("/$defs/locality", Locality::FIELDS),
         ("/$defs/endpoints", AddressPolicy::FIELDS),
         ("/$defs/handoff", Handoff::FIELDS),
@@ -116,6 +122,21 @@ fn the_schema_has_the_limits_that_are_read() {
         ("/$defs/discover/properties/exclude/maxItems", Discover::MAX_EXCLUDED),
         ("/$defs/discover/properties/exclude/items/maxLength", Service::MAX_NAME_BYTES),
         ("/$defs/dns_names/properties/domain/maxLength", HostPattern::MAX_BYTES),
+        ("/properties/register/maxItems", Registration::MAX),
+        ("/$defs/registration/properties/id/maxLength", Registration::MAX_ID_BYTES),
+        ("/$defs/registration/properties/checks/maxItems", Registration::MAX_CHECKS),
+        ("/$defs/registration/properties/depends_on/maxItems", Registration::MAX_DEPENDENCIES),
+        (
+            "/$defs/registration/properties/tagged_addresses/maxProperties",
+            Registration::MAX_TAGGED_ADDRESSES,
+        ),
+        ("/$defs/address/maxLength", Registration::MAX_ADDRESS_BYTES),
+        ("/$defs/check/properties/name/maxLength", Check::MAX_NAME_BYTES),
+        ("/$defs/check/properties/http/maxLength", Check::MAX_TEXT_BYTES),
+        ("/$defs/target/maxLength", Check::MAX_TEXT_BYTES),
+        ("/$defs/probe/properties/path/maxLength", HealthCheck::MAX_TEXT_BYTES),
+        ("/$defs/set_headers/maxProperties", HealthCheck::MAX_HEADERS),
+        ("/$defs/statuses/maxItems", HealthCheck::MAX_STATUSES),
         ("/$defs/token/maxLength", HashOn::MAX_NAME_BYTES),
         ("/$defs/hash_on/properties/query/maxLength", HashOn::MAX_NAME_BYTES),
         ("/$defs/name/maxLength", Versions::MAX_KEY_BYTES),
@@ -181,6 +202,10 @@ fn the_schema_has_the_ranges_of_numbers_that_are_read() {
         ("/$defs/discover/properties/max_services".into(), 1..=Discover::MAX_SERVICES),
         ("/$defs/dns_names/properties/max_services".into(), 1..=DnsNames::MAX_SERVICES),
         ("/$defs/dns_names/properties/max_waiting".into(), 0..=DnsNames::MAX_WAITING),
+        ("/$defs/probe/properties/healthy_threshold".into(), 1..=HealthCheck::MAX_THRESHOLD),
+        ("/$defs/probe/properties/unhealthy_threshold".into(), 1..=HealthCheck::MAX_THRESHOLD),
+        ("/$defs/registered_weights/properties/passing".into(), 1..=Weights::MAX),
+        ("/$defs/registered_weights/properties/warning".into(), 0..=Weights::MAX),
         ("/$defs/locality/properties/min_cluster_size".into(), 1..=Locality::MAX_MIN_CLUSTER_SIZE),
     ] {
         let described = schema.pointer(&pointer).unwrap();

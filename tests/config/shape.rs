@@ -47,7 +47,7 @@ fn unknown_and_missing_fields_are_refused() {
             "servces",
             json!([]),
             "servces: unknown field; did you mean services? known here: consul, services, discover, dns_names, \
-             locality, endpoints, handoff, route_metadata, unmatched, warmup_timeout, log_level",
+             register, locality, endpoints, handoff, route_metadata, unmatched, warmup_timeout, log_level",
         ),
         (
             "consul.token",

@@ -79,7 +79,13 @@ fn envoy_does_not_start_with_a_configuration_that_is_wrong() {
 #[test]
 fn the_configurations_of_the_project_load_as_they_are() {
     // As a user does it: from the root of the repository, and nothing replaced.
-    for name in ["envoy.yaml", "minimal.yaml", "dynamic-forward-proxy.yaml", "consul-tls.yaml"] {
+    for name in [
+        "envoy.yaml",
+        "minimal.yaml",
+        "dynamic-forward-proxy.yaml",
+        "consul-tls.yaml",
+        "register.yaml",
+    ] {
         let path = format!("{}/envoy/{name}", env!("CARGO_MANIFEST_DIR"));
         let yaml = std::fs::read_to_string(&path).expect(name);
         // But for the certificates, which Envoy reads at once.

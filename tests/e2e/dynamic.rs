@@ -73,7 +73,10 @@ impl Kind {
             let path = format!("{{dir}}/{}", self.file());
             let source =
                 json!({"resource_api_version": "V3", "path_config_source": {"path": path}});
-            config["node"] = yaml(json!({"id": "test", "cluster": "test"}));
+            // What a configuration says of its node stays.
+            if config.get("node").is_none() {
+                config["node"] = yaml(json!({"id": "test", "cluster": "test"}));
+            }
             config["dynamic_resources"] = yaml(json!({self.source: source}));
         });
         let drain = DRAIN_SECONDS.to_string();

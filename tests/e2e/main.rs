@@ -46,6 +46,7 @@ mod outliers;
 mod plugin;
 mod query;
 mod refused_calls;
+mod registration;
 mod share;
 mod slow_start;
 mod staleness;

@@ -24,6 +24,7 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     files: Vec<(String, String)>,
     wasm_log_level: &'static str,
+    admin: Option<SocketAddr>,
 }
 
 impl Setup {
@@ -40,6 +41,22 @@ impl Setup {
     /// `envoy/dynamic-forward-proxy.yaml`: hands over names too.
     pub fn dynamic_forward_proxy(consul: SocketAddr) -> Self {
         Self::read("dynamic-forward-proxy.yaml", consul)
+    }
+
+    /// `envoy/register.yaml`: registers `edge`, served by that backend, as the node of that name,
+    /// on that port.
+    pub fn registering(consul: SocketAddr, app: SocketAddr, node: &str, port: u16) -> Self {
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, stack::port::free()));
+        let mut setup = Self::read("register.yaml", consul).edit(|bootstrap| {
+            bootstrap.set_port(port).expect("a listener");
+            bootstrap.config()["node"]["id"] = node.into();
+            bootstrap.config()["node"]["metadata"]["consul"]["port"] = port.into();
+            for (cluster, address) in [("local_app", app), ("envoy_admin", admin)] {
+                bootstrap.set_address(cluster, address).expect("a cluster");
+            }
+        });
+        setup.admin = Some(admin);
+        setup
     }
 
     /// `envoy/consul-tls.yaml`: asks Consul over TLS, at one of these two addresses.
@@ -69,6 +86,7 @@ impl Setup {
             environment: Vec::new(),
             files: Vec::new(),
             wasm_log_level: "info",
+            admin: None,
         }
     }
 
@@ -145,6 +163,9 @@ impl Setup {
             .arg(format!("wasm:{}", self.wasm_log_level))
             .arg("--file-flush-interval-msec")
             .arg("20");
+        if let Some(admin) = self.admin {
+            builder = builder.admin_on(admin);
+        }
         for (name, value) in &self.environment {
             builder = builder.env(name, value);
         }

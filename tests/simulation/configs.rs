@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use consul_resolver::config::Config;
+use consul_resolver::config::{Config, Surroundings};
 
 /// What a configuration says.
 struct Setting {
@@ -16,19 +16,37 @@ struct Setting {
     discovers: bool,
     /// How many queries may block, where that is said.
     max_watches: Option<usize>,
+    /// What is registered, by the places in [`REGISTRATIONS`].
+    registers: &'static [usize],
 }
 
-const PLAIN: Setting =
-    Setting { services: &[], wait: 0, idle_timeout: None, discovers: false, max_watches: None };
+/// What may be registered: one service in two versions, and two others. The first is probed.
+const REGISTRATIONS: [&str; 4] = [
+    r#"{"name":"edge","id":"edge-1","address":"10.9.0.1","port":80,"version":"1",
+        "checks":[{"ttl":"15s","probe":{"cluster":"app"}}]}"#,
+    r#"{"name":"edge","id":"edge-1","address":"10.9.0.1","port":80,"version":"2",
+        "checks":[{"ttl":"15s","probe":{"cluster":"app"}}]}"#,
+    r#"{"name":"extra","id":"extra-1","address":"10.9.0.1","port":81,"checks":[{"ttl":"10s"}]}"#,
+    r#"{"name":"plain","id":"plain-1","address":"10.9.0.1","port":82}"#,
+];
+
+const PLAIN: Setting = Setting {
+    services: &[],
+    wait: 0,
+    idle_timeout: None,
+    discovers: false,
+    max_watches: None,
+    registers: &[],
+};
 
 const SETTINGS: [Setting; 13] = [
     Setting { services: &["web", "api"], wait: LONGEST_WAIT / 1_000, ..PLAIN },
-    Setting { services: &["web", "api"], wait: 2, ..PLAIN },
-    Setting { services: &["web"], wait: 5, ..PLAIN },
-    Setting { services: &["api", "db"], wait: 1, ..PLAIN },
+    Setting { services: &["web", "api"], wait: 2, registers: &[0, 2], ..PLAIN },
+    Setting { services: &["web"], wait: 5, registers: &[1], ..PLAIN },
+    Setting { services: &["api", "db"], wait: 1, registers: &[3], ..PLAIN },
     Setting { services: &["web", "api"], wait: 10, ..PLAIN },
     Setting { services: &["db"], wait: LONGEST_WAIT / 1_000, ..PLAIN },
-    Setting { services: &["web"], wait: 5, idle_timeout: Some(10), ..PLAIN },
+    Setting { services: &["web"], wait: 5, idle_timeout: Some(10), registers: &[0], ..PLAIN },
     Setting { services: &["api"], wait: 2, idle_timeout: Some(4), ..PLAIN },
     Setting { services: &["web"], wait: 10, discovers: true, ..PLAIN },
     Setting { services: &["db"], wait: 2, idle_timeout: Some(3), discovers: true, ..PLAIN },
@@ -40,6 +58,7 @@ const SETTINGS: [Setting; 13] = [
         idle_timeout: Some(5),
         discovers: true,
         max_watches: Some(4),
+        ..PLAIN
     },
 ];
 
@@ -82,15 +101,20 @@ impl Setting {
         let services = services.join(",");
         let most = self.max_watches.map(|most| format!(r#","max_watches":{most}"#));
         let names = self.idle_timeout.map(|_| r#","dns_names":{}"#);
+        let registers: Vec<_> = self.registers.iter().map(|place| REGISTRATIONS[*place]).collect();
+        let registers = registers.join(",");
         let discover = r#","discover":{"host":"{service}.internal"}"#;
         let discover = if self.discovers { discover } else { "" };
         let json = format!(
-            r#"{{"consul":{{"cluster":"c","wait":"{}s"{}}},"services":[{services}]{}{discover}}}"#,
+            r#"{{"consul":{{"cluster":"c","wait":"{}s"{}}},"services":[{services}]{}{discover},
+                "register":[{registers}]}}"#,
             self.wait,
             most.unwrap_or_default(),
             names.unwrap_or_default(),
         );
-        let mut config = Config::parse(json.as_bytes()).expect("a configuration");
+        let config = Config::parse(json.as_bytes());
+        let config = config.and_then(|config| config.completed(&Surroundings::default()));
+        let mut config = config.expect("a configuration");
         if let (Some(names), Some(seconds)) = (&mut config.dns_names, self.idle_timeout) {
             names.idle_timeout = Duration::from_secs(seconds);
         }

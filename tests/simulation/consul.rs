@@ -5,10 +5,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use consul_resolver::consul::query::Request;
 use consul_resolver::consul::response::{CallFailure, Refusal};
-use consul_resolver::discovery::event::CallId;
-use consul_resolver::model::service::SourceId;
+use consul_resolver::discovery::caller::{CallId, Caller};
+use consul_resolver::discovery::event::ProbeId;
 use consul_resolver::rng::Rng;
 
+use crate::registry::Registry;
 use crate::sources::{CATALOG, SOURCES, is_listed, position};
 use crate::vm::ContextId;
 use crate::weather::{Failure, Lie, Weather};
@@ -31,14 +32,16 @@ pub struct Ask {
     /// The index that it waits on.
     pub index: Option<u64>,
     /// When Envoy gives it up.
-    timeout: u64,
+    pub(super) timeout: u64,
 }
 
 /// An answer that is on its way.
 #[derive(Debug)]
 pub struct Reply {
-    /// What was asked.
-    pub to: Ask,
+    /// Who asked.
+    pub from: ContextId,
+    /// Which of its calls it was.
+    pub call: CallId,
     /// The status; none where the answer broke off.
     pub status: Option<u16>,
     /// Whether Envoy has replied itself.
@@ -57,6 +60,8 @@ pub enum Outcome {
     Reply(u64, Reply),
     /// The query is held until then at most.
     Held(u64, HeldId),
+    /// A probe is answered with a status then.
+    Probed(u64, ContextId, ProbeId, u16),
 }
 
 /// What there is of a source.
@@ -86,10 +91,12 @@ pub struct Consul {
     held: Vec<(HeldId, Ask)>,
     /// By which number a context has asked for a source last: it may have forgotten it since, and
     /// followed it anew.
-    numbers: HashMap<(ContextId, usize), SourceId>,
+    numbers: HashMap<(ContextId, usize), Caller>,
     count: u64,
     /// What is wrong with it.
     pub weather: Weather,
+    /// What is registered by the filter.
+    pub registry: Registry,
 }
 
 impl Consul {
@@ -113,6 +120,7 @@ impl Consul {
             numbers: HashMap::new(),
             count: 0,
             weather: Weather::default(),
+            registry: Registry::default(),
         }
     }
 
@@ -159,7 +167,7 @@ impl Consul {
         }
         let held = std::mem::take(&mut self.held);
         let end = |(_, ask)| match breaks {
-            true => Outcome::Reply(now + 100, broken(ask)),
+            true => Outcome::Reply(now + 100, broken(&ask)),
             false => self.reply(ask, now, rng),
         };
         held.into_iter().map(end).collect()
@@ -168,7 +176,7 @@ impl Consul {
     /// Every query that it holds breaks off.
     pub fn hang_up(&mut self, now: u64) -> Vec<Outcome> {
         let held = std::mem::take(&mut self.held).into_iter();
-        held.map(|(_, ask)| Outcome::Reply(now + 100, broken(ask))).collect()
+        held.map(|(_, ask)| Outcome::Reply(now + 100, broken(&ask))).collect()
     }
 
     /// Takes a query.
@@ -191,7 +199,7 @@ impl Consul {
         let source = source.expect("a known source");
         let timeout = now + u64::try_from(request.timeout.as_micros()).expect("a short time");
         let ask = Ask { from, call, source, index, timeout };
-        self.numbers.insert((from, source), call.source);
+        self.numbers.insert((from, source), call.caller());
         let state = &mut self.states[source];
         state.plain += usize::from(index.is_none());
         state.asked = (state.asked.0 + 1, now);
@@ -230,7 +238,7 @@ impl Consul {
     /// it anew: nobody can call them back.
     pub fn blocking(&self, source: usize) -> Vec<ContextId> {
         let is_current = |ask: &&Ask| {
-            ask.source == source && self.numbers[&(ask.from, source)] == ask.call.source
+            ask.source == source && self.numbers[&(ask.from, source)] == ask.call.caller()
         };
         self.held.iter().map(|(_, ask)| ask).filter(is_current).map(|ask| ask.from).collect()
     }
@@ -302,33 +310,14 @@ impl Consul {
             return Outcome::Reply(late, self.content(to, rng));
         }
         if at > to.timeout {
-            let (at, body) = (to.timeout, Vec::new());
-            let reply = Reply {
-                to,
-                status: Some(504),
-                from_envoy: true,
-                index: None,
-                filtered: false,
-                body,
-            };
-            return Outcome::Reply(at, reply);
+            return Outcome::Reply(to.timeout, failed(&to, 504, b""));
         }
         let fails = !weather.failing_blocking || to.index.is_some();
         let failure = weather.failing.filter(|_| fails && rng.below(100) < weather.failing_share);
         let reply = match failure {
             None => self.content(to, rng),
-            Some(Failure::Breaks) => broken(to),
-            Some(Failure::Status(status)) => {
-                let body = b"No cluster leader".to_vec();
-                Reply {
-                    to,
-                    status: Some(status),
-                    from_envoy: status == 503,
-                    index: None,
-                    filtered: false,
-                    body,
-                }
-            }
+            Some(Failure::Breaks) => broken(&to),
+            Some(Failure::Status(status)) => failed(&to, status, b"No cluster leader"),
             Some(Failure::NoIndex) => Reply { index: None, ..self.content(to, rng) },
             Some(Failure::Truncated) => {
                 let mut reply = self.content(to, rng);
@@ -372,19 +361,21 @@ impl Consul {
             state.last.clone_from(&ports);
         }
         state.answered.insert(ports);
-        Reply {
-            to,
-            status: Some(200),
-            from_envoy: false,
-            index: Some(index),
-            filtered: false,
-            body,
-        }
+        Reply { status: Some(200), index: Some(index), body, ..broken(&to) }
     }
 }
 
-fn broken(to: Ask) -> Reply {
-    Reply { to, status: None, from_envoy: false, index: None, filtered: false, body: Vec::new() }
+/// An answer that breaks off.
+pub(super) fn broken(to: &Ask) -> Reply {
+    let (from, call) = (to.from, to.call);
+    let body = Vec::new();
+    Reply { from, call, status: None, from_envoy: false, index: None, filtered: false, body }
+}
+
+/// An answer that is an error; 503 and 504 are Envoy's own.
+pub(super) fn failed(to: &Ask, status: u16, body: &[u8]) -> Reply {
+    let from_envoy = matches!(status, 503 | 504);
+    Reply { status: Some(status), from_envoy, body: body.to_vec(), ..broken(to) }
 }
 
 /// Microseconds of a duration as Consul reads it.

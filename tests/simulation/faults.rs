@@ -37,6 +37,8 @@ impl World {
         self.changes = false;
         self.bad_wakes = 0;
         self.consul.weather = Weather::default();
+        self.consul.registry.drops_checks = false;
+        self.consul.registry.set_well(true, self.now);
         for thread in 0..self.vms.len() {
             self.vms[thread].doom = None;
             self.thaw(thread);
@@ -45,6 +47,12 @@ impl World {
         if self.listeners.is_empty() {
             self.come_back();
         }
+    }
+
+    /// A VM goes on, were it frozen.
+    pub fn thaw(&mut self, thread: usize) {
+        self.vms[thread].frozen_until = self.now;
+        self.plan_step(thread, self.now);
     }
 
     /// Something goes wrong, or ends.
@@ -63,6 +71,9 @@ impl World {
             Fault::Restart => {
                 let outcomes = self.consul.go_back(true, self.now, &mut self.rng);
                 self.expect(outcomes);
+                if self.below(2) == 0 {
+                    self.consul.registry.lose();
+                }
             }
             Fault::Restore => {
                 let outcomes = self.consul.go_back(false, self.now, &mut self.rng);
@@ -109,6 +120,15 @@ impl World {
                 self.listeners.clear();
                 self.drain_all(&gone);
             }
+            Fault::Lost => match self.below(2) {
+                0 => self.consul.registry.lose(),
+                _ => self.consul.registry.tamper(),
+            },
+            Fault::InPart => self.consul.registry.drops_checks ^= true,
+            Fault::Illness => {
+                let is_well = !self.consul.registry.is_well;
+                self.consul.registry.set_well(is_well, self.now);
+            }
             Fault::Suspicion => {
                 let ids: Vec<_> = self.vms[thread].contexts.iter().map(|c| c.id).collect();
                 for id in ids {
@@ -154,6 +174,14 @@ impl World {
         for thread in 0..self.vms.len() {
             gone.iter().for_each(|config| self.drain(thread, *config));
         }
+    }
+
+    /// All listeners are given another configuration.
+    pub fn change_to(&mut self, config: usize) {
+        let before = self.wanted();
+        self.listeners.fill(config);
+        self.configure_all();
+        self.drain_all(&before);
     }
 
     /// A listener is given another configuration; old and new contexts are side by side for a

@@ -49,10 +49,16 @@ pub enum Fault {
     Gone,
     /// Requests cannot reach their endpoints.
     Suspicion,
+    /// The agent loses what is registered, or somebody changes it.
+    Lost,
+    /// What is registered loses its checks.
+    InPart,
+    /// The local service answers badly, or well again.
+    Illness,
 }
 
 /// All of them.
-pub const FAULTS: [Fault; 19] = [
+pub const FAULTS: [Fault; 22] = [
     Fault::Failing,
     Fault::Restart,
     Fault::Restore,
@@ -72,6 +78,9 @@ pub const FAULTS: [Fault; 19] = [
     Fault::Update,
     Fault::Gone,
     Fault::Suspicion,
+    Fault::Lost,
+    Fault::InPart,
+    Fault::Illness,
 ];
 
 /// What a seed decides of a world before it begins.

@@ -6,6 +6,7 @@ use consul_resolver::discovery::event::Expect;
 use consul_resolver::shared::key::Cas;
 use consul_resolver::shared::members::QueueId;
 
+use crate::registry::IDS;
 use crate::sources::SOURCES;
 use crate::vm::ContextId;
 
@@ -47,7 +48,8 @@ impl Shared {
         }
         self.last_cas += 1;
         self.data.insert(key.to_owned(), (value.to_vec(), self.last_cas));
-        let most = 1 + 3 * SOURCES.len();
+        // The members, the book, three for each source, and one for each registration.
+        let most = 2 + 3 * SOURCES.len() + IDS.len();
         assert!(self.data.len() <= most, "nothing is ever removed: {:?}", self.data.keys());
         true
     }

@@ -3,21 +3,25 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use consul_resolver::config::Config;
+use consul_resolver::config::{Config, Probe};
 use consul_resolver::consul::query::Request;
 use consul_resolver::consul::response::CallFailure;
 use consul_resolver::discovery::agent::Agent;
 use consul_resolver::discovery::breaker::Position;
-use consul_resolver::discovery::event::{CallId, Expect};
+use consul_resolver::discovery::event::{CallId, Expect, ProbeId};
 use consul_resolver::discovery::notice::Notice;
 use consul_resolver::discovery::subject::Subject;
 use consul_resolver::discovery::tracker::Tracker;
 use consul_resolver::driver::Host;
+use consul_resolver::health::verdict::Reason;
+use consul_resolver::model::registration::RegistrationId;
 use consul_resolver::model::service::{QueryKey, ServiceId, SourceId};
+use consul_resolver::registration::notice as registration;
 use consul_resolver::rng::Rng;
 use consul_resolver::router::Router;
 use consul_resolver::router::change::Addition;
 use consul_resolver::router::decision::Forward;
+use consul_resolver::shared::charge::Charge;
 use consul_resolver::shared::head::{Head, Rank};
 use consul_resolver::shared::key::{Cas, Key};
 use consul_resolver::shared::members::QueueId;
@@ -125,6 +129,8 @@ pub enum Mail {
     Queue(QueueId),
     /// A callout has ended.
     Answer(Reply),
+    /// A probe was answered with this status.
+    Probed(ProbeId, u16),
     /// A request for one of its configured services.
     Request(u32),
     /// A request for one of the [`HOSTS`](crate::sources::HOSTS).
@@ -142,7 +148,7 @@ impl Context {
     pub fn new(id: ContextId, config: usize, of: &Config, rng: &mut Rng) -> Self {
         let mut own = rng.split();
         let subjects = of.sources().map(|source| Subject::new(of, source)).collect();
-        let agent = Agent::new(subjects, &of.consul, own.split());
+        let agent = Agent::new(subjects, &of.consul, own.split()).keeping(of);
         Self {
             id,
             config,
@@ -232,6 +238,8 @@ pub struct Effects {
     pub outcomes: Vec<Outcome>,
     /// The sources that Consul was asked for.
     pub calls: Vec<usize>,
+    /// Whether another context keeps a registration now.
+    pub charged: bool,
 }
 
 impl Host for SimHost<'_> {
@@ -249,6 +257,8 @@ impl Host for SimHost<'_> {
 
     fn store(&mut self, key: &Key, value: &[u8], expect: Expect) -> bool {
         let name = key.to_string();
+        let owner = |(bytes, _): (Vec<u8>, Cas)| Some(Charge::decode(&bytes).ok()?.tenure.owner);
+        let before = self.shared.load(&name).and_then(owner);
         let written = self.shared.store(&name, value, expect);
         self.trace.note_text(&name);
         self.trace.note(u64::from(written));
@@ -259,7 +269,11 @@ impl Host for SimHost<'_> {
                 self.effects.heads.push((*key, head));
             }
             Key::Record(query, _) => self.effects.records.push(*query),
-            Key::Members => {}
+            Key::Charge(_) => {
+                let charge = Charge::decode(value).expect("a charge that reads back");
+                self.effects.charged |= Some(charge.tenure.owner) != before;
+            }
+            Key::Members | Key::Book => {}
         }
         written
     }
@@ -276,10 +290,25 @@ impl Host for SimHost<'_> {
 
     fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure> {
         self.trace.note_text(&request.path);
+        if let CallId::Errand { .. } = call {
+            let outcome = self.consul.errand(self.id, call, request, self.at, self.rng)?;
+            self.effects.outcomes.extend(outcome);
+            return Ok(());
+        }
         let (source, outcome) = self.consul.ask(self.id, call, request, self.at, self.rng)?;
         self.effects.calls.push(source);
         self.effects.outcomes.extend(outcome);
         Ok(())
+    }
+
+    fn examine(&mut self, probe: ProbeId, _: &Probe) -> Result<(), Reason> {
+        let outcome = self.consul.examine(self.id, probe, self.at, self.rng)?;
+        self.effects.outcomes.extend(outcome);
+        Ok(())
+    }
+
+    fn registration(&mut self, _: RegistrationId, notice: &registration::Notice) {
+        self.trace.note_text(&notice.to_string());
     }
 
     fn notice(&mut self, _: SourceId, notice: &Notice) {

@@ -54,7 +54,8 @@ pub struct World {
     pub rng: Rng,
     /// What is going to happen.
     pub calendar: Calendar,
-    configs: Rc<Vec<Config>>,
+    /// The configurations that there are.
+    pub configs: Rc<Vec<Config>>,
     contexts: u32,
 }
 
@@ -109,12 +110,6 @@ impl World {
             self.happen(what);
         }
         self.now = end;
-    }
-
-    /// A VM goes on, were it frozen.
-    pub fn thaw(&mut self, thread: usize) {
-        self.vms[thread].frozen_until = self.now;
-        self.plan_step(thread, self.now);
     }
 
     /// A number from half to one and a half of `mean`.
@@ -194,6 +189,10 @@ impl World {
         for outcome in outcomes {
             match outcome {
                 Outcome::Reply(at, reply) => self.calendar.plan(at, Happening::Reply(reply)),
+                Outcome::Probed(at, from, probe, status) => {
+                    let mail = Mail::Probed(probe, status);
+                    self.calendar.plan(at, Happening::Mail(from, mail));
+                }
                 Outcome::Held(at, id) => self.calendar.plan(at, Happening::HeldLongEnough(id)),
             }
         }
@@ -225,7 +224,7 @@ impl World {
                 self.go_on(thread);
             }
             Happening::Mail(to, mail) => self.post(to, mail),
-            Happening::Reply(reply) => self.post(reply.to.from, Mail::Answer(reply)),
+            Happening::Reply(reply) => self.post(reply.from, Mail::Answer(reply)),
             Happening::HeldLongEnough(id) => {
                 let outcome = self.consul.end(id, self.now, &mut self.rng);
                 self.expect(outcome.into_iter().collect());
@@ -316,7 +315,8 @@ impl World {
         }
     }
 
-    fn plan_step(&mut self, thread: usize, at: u64) {
+    /// Plans when a VM goes on.
+    pub fn plan_step(&mut self, thread: usize, at: u64) {
         self.vms[thread].planned = true;
         self.calendar.plan(at, Happening::Step(thread));
     }
@@ -365,6 +365,9 @@ impl World {
         self.checks.on_step(context, &self.consul, self.now);
         for (key, head) in &effects.heads {
             self.checks.on_head(*key, head, &self.shared);
+        }
+        if effects.charged {
+            self.consul.registry.on_news(self.now);
         }
         for query in &effects.records {
             Checks::on_record(*query, &self.shared);

@@ -1,10 +1,11 @@
 use super::*;
 use crate::config::{Config, Service};
 use crate::consul::response::{CallFailure, Response};
-use crate::discovery::event::CallId;
+use crate::discovery::event::Expect;
 use crate::discovery::watch::QueryId;
 use crate::shared::head::{Head, Term};
-use crate::shared::members::Member;
+use crate::shared::key::Cas;
+use crate::shared::members::{Member, Members};
 use crate::shared::record::Version;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -227,7 +228,7 @@ fn one_who_parts_with_a_source_gives_its_lease_away_and_frees_its_records() {
     // An answer that is late finds nobody, not even the one that has the place now.
     let (source, _) = added(&mut agent, "api", 3);
     assert_ne!(source, SOURCE);
-    let call = CallId { source: SOURCE, query: QueryId(2) };
+    let call = CallId::Query { source: SOURCE, query: QueryId(2) };
     let late = Event::Answered { call, answer: Err(CallFailure::NoAnswer) };
     assert!(after(&mut agent, late, 3).is_empty());
 }

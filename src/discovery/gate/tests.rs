@@ -1,5 +1,6 @@
 use super::*;
 use crate::discovery::watch::QueryId;
+use crate::model::service::SourceId;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -22,14 +23,15 @@ fn gate(max_watches: u32) -> Gate {
 }
 
 fn fail(gate: &mut Gate, now: Time) {
-    let call = CallId { source: SourceId::nth(0), query: QueryId(1) };
+    let call = CallId::Query { source: SourceId::nth(0), query: QueryId(1) };
     gate.on_outcome(call, &OWN, Err(ErrorKind::Unreachable), now, &mut Rng::new(1));
 }
 
 /// Lets everyone have their turn who may.
 fn served(gate: &mut Gate, want: Want, now: Time) -> Vec<SourceId> {
     let mut served = Vec::new();
-    while let Some((source, lane)) = gate.poll_turn(now) {
+    while let Some((caller, lane)) = gate.poll_turn(now) {
+        let Caller::Source(source) = caller else { panic!("{caller:?}") };
         assert!(gate.admit(source, &OWN, want, now).is_some(), "{source:?}");
         gate.dismiss(source, lane);
         served.push(source);
@@ -116,9 +118,9 @@ fn while_the_breaker_is_open_one_source_probes_and_the_others_wait() {
     assert!(wants.iter().all(|(s, want)| gate.admit(*s, &OWN, *want, at(0)).is_none()));
     assert_eq!(gate.poll_turn(at(0)), None);
 
-    assert_eq!(gate.poll_turn(at(1_000)), Some((c, Lane::Retry)), "who has failed probes");
+    assert_eq!(gate.poll_turn(at(1_000)), Some((c.into(), Lane::Retry)), "who has failed probes");
     assert_eq!(gate.admit(c, &OWN, RETRY, at(1_000)), Some(Pass::Probe));
-    let probe = CallId { source: c, query: QueryId(9) };
+    let probe = CallId::Query { source: c, query: QueryId(9) };
     gate.on_probe(probe, &OWN, at(16_000));
     assert_eq!(gate.poll_turn(at(1_000)), None, "one at a time");
     gate.on_outcome(probe, &OWN, Ok(()), at(1_001), &mut rng);
@@ -140,18 +142,18 @@ fn a_probe_whose_outcome_nobody_tells_does_not_close_the_gate_for_ever() {
     let (mut gate, mut rng) = (gate(100), Rng::new(1));
     (0..5).for_each(|_| fail(&mut gate, at(0)));
     assert_eq!(gate.admit(SourceId::nth(0), &OWN, READ, at(1_000)), Some(Pass::Probe));
-    gate.on_probe(CallId { source: SourceId::nth(0), query: QueryId(9) }, &OWN, at(16_000));
+    gate.on_probe(CallId::Query { source: SourceId::nth(0), query: QueryId(9) }, &OWN, at(16_000));
     assert_eq!(gate.admit(SourceId::nth(1), &OWN, READ, at(15_999)), None);
     gate.on_tick(at(16_000), &mut rng);
     let turn = gate.poll_turn(at(60_000));
-    assert_eq!(turn, Some((SourceId::nth(1), Lane::Read)));
+    assert_eq!(turn, Some((SourceId::nth(1).into(), Lane::Read)));
 }
 
 #[test]
 fn a_datacenter_that_fails_keeps_nobody_else_waiting() {
     let mut gate = gate(100);
     let far: Datacenter = Some("dc2".into());
-    let call = CallId { source: SourceId::nth(0), query: QueryId(1) };
+    let call = CallId::Query { source: SourceId::nth(0), query: QueryId(1) };
     for _ in 0..5 {
         let failed = Err(ErrorKind::ServerError);
         gate.on_outcome(call, &far, failed, at(0), &mut Rng::new(1));
@@ -173,7 +175,7 @@ fn a_datacenter_that_fails_keeps_nobody_else_waiting() {
 fn what_nobody_asks_for_any_more_takes_no_room() {
     let mut gate = gate(100);
     for n in 0..100 {
-        let call = CallId { source: SourceId::nth(n), query: QueryId(1) };
+        let call = CallId::Query { source: SourceId::nth(n), query: QueryId(1) };
         let datacenter: Datacenter = Some(format!("dc{n}").into());
         gate.on_outcome(call, &datacenter, Ok(()), at(0), &mut Rng::new(1));
     }
@@ -187,7 +189,7 @@ fn a_circuit_that_nobody_is_left_to_probe_is_forgotten_and_hides_no_other() {
     let mut gate = gate(100);
     let datacenter: Datacenter = Some("dc9".into());
     for query in 1..=5 {
-        let call = CallId { source: SourceId::nth(1), query: QueryId(query) };
+        let call = CallId::Query { source: SourceId::nth(1), query: QueryId(query) };
         let failed = Err(ErrorKind::ServerError);
         gate.on_outcome(call, &datacenter, failed, at(0), &mut Rng::new(1));
     }
@@ -203,7 +205,7 @@ fn a_circuit_that_nobody_is_left_to_probe_is_forgotten_and_hides_no_other() {
 fn a_probe_whose_source_is_given_up_does_not_keep_the_others_waiting() {
     let mut gate = gate(100);
     let (one, other) = (SourceId::nth(1), SourceId::nth(2));
-    let call = |query| CallId { source: one, query: QueryId(query) };
+    let call = |query| CallId::Query { source: one, query: QueryId(query) };
     for query in 1..=5 {
         gate.on_outcome(call(query), &None, Err(ErrorKind::Unreachable), at(0), &mut Rng::new(1));
     }

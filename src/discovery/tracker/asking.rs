@@ -5,7 +5,8 @@ use core::time::Duration;
 use super::Tracker;
 use crate::consul::dropped::Dropped;
 use crate::consul::response::{CallFailure, Response};
-use crate::discovery::event::{CallId, Command};
+use crate::discovery::caller::CallId;
+use crate::discovery::event::Command;
 use crate::discovery::gate::Pass;
 use crate::discovery::notice::Notice;
 use crate::discovery::outcome::Outcome;
@@ -34,7 +35,7 @@ impl Tracker {
         });
         let outcome = self.watch.on_answer(id, answer, current, scope.now, scope.rng);
         if let Some(called) = outcome.of_call() {
-            let call = CallId { source: self.source, query: id };
+            let call = CallId::Query { source: self.source, query: id };
             scope.gate.on_outcome(call, &self.datacenter, called, scope.now, scope.rng);
             self.notice(Notice::Called(called), scope);
         }
@@ -68,7 +69,7 @@ impl Tracker {
         let ask = self
             .watch
             .ask(want, pass, scope.now, |ask| query.request(ask.index, ask.freshness).timeout);
-        let call = CallId { source: self.source, query: ask.id };
+        let call = CallId::Query { source: self.source, query: ask.id };
         let request = query.request(ask.index, ask.freshness);
         if pass == Pass::Probe {
             scope.gate.on_probe(call, &self.datacenter, scope.now + request.timeout + GIVE_UP);

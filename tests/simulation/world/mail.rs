@@ -3,6 +3,7 @@
 use consul_resolver::balance::hints::Hints;
 use consul_resolver::consul::response::{CallFailure, Response};
 use consul_resolver::discovery::event::Event;
+use consul_resolver::health::verdict::Answer;
 use consul_resolver::model::service::ServiceId;
 use consul_resolver::router::ask::Ask;
 use consul_resolver::router::decision::Decision;
@@ -51,7 +52,11 @@ impl World {
                         body: &reply.body,
                     }),
                 };
-                context.agent.handle_event(Event::Answered { call: reply.to.call, answer }, now);
+                context.agent.handle_event(Event::Answered { call: reply.call, answer }, now);
+            }
+            Mail::Probed(probe, status) => {
+                let answer = Ok(Answer { status, from_envoy: false, body: &[] });
+                context.agent.handle_event(Event::Examined { probe, answer }, now);
             }
             Mail::Request(service) => {
                 vm.serving = true;
@@ -97,6 +102,7 @@ impl World {
         if is_gone && self.vms.iter().all(|vm| vm.contexts.is_empty()) {
             self.shared = Shared::default();
             self.checks.begin_anew();
+            self.consul.registry.lose_book();
         }
     }
 

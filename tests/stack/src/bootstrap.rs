@@ -74,11 +74,22 @@ impl Bootstrap {
     /// # Errors
     /// There is no such cluster, or it has no address.
     pub fn set_consul(&mut self, consul: SocketAddr) -> Result<(), BootstrapError> {
-        let (kind, name) = ("cluster", "consul");
-        let missing = BootstrapError::NoAddress { kind, name };
+        self.set_address("consul", consul)
+    }
+
+    /// Replaces the address of a cluster.
+    ///
+    /// # Errors
+    /// There is no such cluster, or it has no address.
+    pub fn set_address(
+        &mut self,
+        name: &'static str,
+        at: SocketAddr,
+    ) -> Result<(), BootstrapError> {
+        let missing = BootstrapError::NoAddress { kind: "cluster", name };
         let address = socket_address(self.cluster(name)?).ok_or(missing)?;
-        address.insert("address".into(), consul.ip().to_string().into());
-        address.insert("port_value".into(), consul.port().into());
+        address.insert("address".into(), at.ip().to_string().into());
+        address.insert("port_value".into(), at.port().into());
         Ok(())
     }
 
@@ -282,13 +293,18 @@ static_resources:
     #[test]
     fn the_projects_own_configurations_have_all_parts() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../envoy");
-        for name in ["envoy.yaml", "minimal.yaml", "dynamic-forward-proxy.yaml", "consul-tls.yaml"]
-        {
+        for (name, list, service) in [
+            ("envoy.yaml", "services", "web"),
+            ("minimal.yaml", "services", "web"),
+            ("dynamic-forward-proxy.yaml", "services", "web"),
+            ("consul-tls.yaml", "services", "web"),
+            ("register.yaml", "register", "edge"),
+        ] {
             let yaml = std::fs::read_to_string(folder.join(name)).expect(name);
             substitute(&yaml).expect(name);
             let mut bootstrap = Bootstrap::parse(&yaml).expect(name);
             let plugin = bootstrap.plugin().expect(name);
-            assert_eq!(plugin["services"][0]["name"], "web");
+            assert_eq!(plugin[list][0]["name"], service);
             let manager = bootstrap.connection_manager().expect(name);
             assert_eq!(manager["stat_prefix"], "ingress");
         }

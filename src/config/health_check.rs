@@ -1,0 +1,214 @@
+//! How it is found out by a request whether something is healthy.
+
+use core::ops::RangeInclusive;
+use core::time::Duration;
+
+use super::duration::Spelled;
+use super::error::ConfigError;
+use super::excerpt::Excerpt;
+use super::node::{Node, Object};
+use super::problem::Problem;
+
+/// A request, the answers that are good ones, and how often it is made. Names and meanings are those of
+/// [Envoy's `HealthCheck`](https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/core/v3/health_check.proto).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// What is asked for, with its parameters.
+    pub path: String,
+    /// The `Host` header; none: what is asked says what it is.
+    pub host: Option<String>,
+    /// The method.
+    pub method: &'static str,
+    /// Headers beside those that every request has; names are in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The statuses of good answers.
+    pub expected_statuses: Vec<RangeInclusive<u16>>,
+    /// The statuses of answers that give a warning.
+    pub warning_statuses: Vec<RangeInclusive<u16>>,
+    /// What a good answer's body has somewhere; none: anything.
+    pub expected_body: Option<String>,
+    /// The time from one request to the next.
+    pub interval: Duration,
+    /// The same, while the last answer was not a good one.
+    pub unhealthy_interval: Duration,
+    /// How much longer each interval may be, by chance.
+    pub interval_jitter: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// So many good answers in a row make it healthy.
+    pub healthy_threshold: u32,
+    /// So many others in a row make it unhealthy.
+    pub unhealthy_threshold: u32,
+}
+
+impl HealthCheck {
+    /// The most bytes of `path`, of a header's value and of `expected_body`.
+    pub const MAX_TEXT_BYTES: usize = 1024;
+    /// The most bytes of a header's name.
+    pub const MAX_HEADER_BYTES: usize = 128;
+    /// The most headers.
+    pub const MAX_HEADERS: usize = 32;
+    /// The most ranges of statuses.
+    pub const MAX_STATUSES: usize = 32;
+    /// The most of a threshold.
+    pub const MAX_THRESHOLD: u32 = 100;
+    /// The shortest and the longest interval.
+    pub const INTERVAL: RangeInclusive<Duration> =
+        Duration::from_millis(250)..=Duration::from_secs(3600);
+    /// The shortest and the longest timeout.
+    pub const TIMEOUT: RangeInclusive<Duration> =
+        Duration::from_millis(10)..=Duration::from_secs(60);
+    /// The methods.
+    pub const METHODS: &[(&str, &str)] = &[
+        ("GET", "GET"),
+        ("HEAD", "HEAD"),
+        ("OPTIONS", "OPTIONS"),
+        ("POST", "POST"),
+        ("PUT", "PUT"),
+    ];
+
+    /// Reads what differs from the defaults. The object may have further fields.
+    ///
+    /// A timeout must not be above the interval: there is one request at a time.
+    pub(super) fn read(object: &Object<'_>, defaults: Self) -> Result<Self, ConfigError> {
+        let mut found = defaults;
+        object.set("path", &mut found.path, path)?;
+        found.host = object.optional("host", host)?;
+        object.set("method", &mut found.method, |node| node.choice("method", Self::METHODS))?;
+        object.set("headers", &mut found.headers, headers)?;
+        object.set("expected_statuses", &mut found.expected_statuses, statuses)?;
+        object.set("warning_statuses", &mut found.warning_statuses, statuses)?;
+        found.expected_body = object.optional("expected_body", |node| {
+            let is_allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
+            let expected = "no control characters but line ends and tabs";
+            node.text(Self::MAX_TEXT_BYTES, is_allowed, expected).map(str::to_owned)
+        })?;
+        object.set("interval", &mut found.interval, |node| node.duration(Self::INTERVAL))?;
+        found.unhealthy_interval = object
+            .optional("unhealthy_interval", |node| node.duration(Self::INTERVAL))?
+            .unwrap_or(found.interval);
+        object.set("interval_jitter", &mut found.interval_jitter, |node| {
+            node.duration(Duration::ZERO..=*Self::INTERVAL.end())
+        })?;
+        object.set("timeout", &mut found.timeout, |node| node.duration(Self::TIMEOUT))?;
+        for (name, slot) in [
+            ("healthy_threshold", &mut found.healthy_threshold),
+            ("unhealthy_threshold", &mut found.unhealthy_threshold),
+        ] {
+            object.set(name, slot, |node| node.integer(1..=Self::MAX_THRESHOLD))?;
+        }
+        found.check_timeout(object)?;
+        found.check_body(object)?;
+        Ok(found)
+    }
+
+    fn check_timeout(&mut self, object: &Object<'_>) -> Result<(), ConfigError> {
+        let least = self.interval.min(self.unhealthy_interval);
+        if self.timeout > least && !object.has("timeout") {
+            self.timeout = least;
+        }
+        if self.timeout > least {
+            let (found, most) = (Spelled(self.timeout).to_string(), Spelled(least).to_string());
+            let problem = Problem::Above { found, other: "interval", most };
+            return Err(object.refused("timeout", problem));
+        }
+        Ok(())
+    }
+
+    fn check_body(&self, object: &Object<'_>) -> Result<(), ConfigError> {
+        match &self.expected_body {
+            Some(_) if self.method == "HEAD" => {
+                let problem = Problem::Needs { other: "a method whose answers have a body" };
+                Err(object.refused("expected_body", problem))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `GET /`, every 5 s, which is to be answered with 200 within a second; one good answer makes it
+/// healthy, two bad ones unhealthy.
+impl Default for HealthCheck {
+    fn default() -> Self {
+        let interval = Duration::from_secs(5);
+        Self {
+            path: "/".to_owned(),
+            host: None,
+            method: "GET",
+            headers: Vec::new(),
+            expected_statuses: vec![200..=200],
+            warning_statuses: Vec::new(),
+            expected_body: None,
+            interval,
+            unhealthy_interval: interval,
+            interval_jitter: Duration::ZERO,
+            timeout: Duration::from_secs(1),
+            healthy_threshold: 1,
+            unhealthy_threshold: 2,
+        }
+    }
+}
+
+/// Reads a path, with parameters where it has some.
+fn path(node: &Node<'_>) -> Result<String, ConfigError> {
+    let is_allowed = |c: char| c.is_ascii_graphic() && c != '#';
+    let expected = "only visible ASCII characters, without \"#\"";
+    let path = node.text(HealthCheck::MAX_TEXT_BYTES, is_allowed, expected)?;
+    match path.starts_with('/') {
+        true => Ok(path.to_owned()),
+        false => {
+            let (text, expected) = (Excerpt::of(path), "a path: that begins with \"/\"");
+            Err(node.refused(Problem::Malformed { text, expected }))
+        }
+    }
+}
+
+pub(super) fn host(node: &Node<'_>) -> Result<String, ConfigError> {
+    let is_allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | '?' | '#' | '@' | ',');
+    let expected = "only the characters of a URL's host and port";
+    node.text(HealthCheck::MAX_HEADER_BYTES, is_allowed, expected).map(str::to_owned)
+}
+
+/// Reads headers. Those that Envoy makes itself cannot be set.
+pub(super) fn headers(node: &Node<'_>) -> Result<Vec<(String, String)>, ConfigError> {
+    node.entries(HealthCheck::MAX_HEADERS, |name, node| {
+        let most = HealthCheck::MAX_HEADER_BYTES;
+        let name = node.key(name, most, Node::is_of_token, Node::TOKEN)?.to_ascii_lowercase();
+        if matches!(name.as_str(), "host" | "content-length" | "transfer-encoding" | "connection") {
+            let expected = "a header to set: Envoy makes it, that of the host by the field host";
+            let text = Excerpt::of(&name);
+            return Err(node.refused(Problem::Malformed { text, expected }));
+        }
+        let is_allowed = |c: char| c.is_ascii_graphic() || c == ' ';
+        let expected = "only visible ASCII characters and blanks";
+        let value = node.text(HealthCheck::MAX_TEXT_BYTES, is_allowed, expected)?;
+        Ok((name, value.to_owned()))
+    })
+}
+
+/// Reads statuses: whole numbers, and ranges such as `"200-299"`.
+fn statuses(node: &Node<'_>) -> Result<Vec<RangeInclusive<u16>>, ConfigError> {
+    let found = node.array(HealthCheck::MAX_STATUSES, status)?;
+    match found.is_empty() {
+        true => Err(node.refused(Problem::Empty { expected: "statuses such as 200" })),
+        false => Ok(found),
+    }
+}
+
+fn status(node: &Node<'_>) -> Result<RangeInclusive<u16>, ConfigError> {
+    const STATUSES: RangeInclusive<u16> = 100..=599;
+    if !node.is_string() {
+        let status = node.integer(100..=599)? as u16;
+        return Ok(status..=status);
+    }
+    let text = node.string()?;
+    let number = |text: &str| text.parse().ok().filter(|status| STATUSES.contains(status));
+    let ends = text.split_once('-').map(|(first, last)| (number(first), number(last)));
+    match ends {
+        Some((Some(first), Some(last))) if first <= last => Ok(first..=last),
+        _ => {
+            let expected = "a range of statuses, such as \"200-299\"";
+            Err(node.refused(Problem::Malformed { text: Excerpt::of(text), expected }))
+        }
+    }
+}

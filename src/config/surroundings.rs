@@ -1,0 +1,173 @@
+//! What the configuration takes from the Envoy that it runs in.
+
+use super::Config;
+use super::error::ConfigError;
+use super::excerpt::Excerpt;
+use super::place::Place;
+use super::problem::Problem;
+use super::registration::Registration;
+use crate::hash::xxh64;
+
+/// What Envoy says of itself; each may be unknown.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Surroundings {
+    /// The zone of its node.
+    pub zone: Option<String>,
+    /// The id of its node.
+    pub node_id: Option<String>,
+    /// The address at which it is reached, by its node's metadata.
+    pub address: Option<String>,
+    /// The port at which it is reached, by its node's metadata.
+    pub port: Option<u16>,
+}
+
+impl Config {
+    /// Fills in what was left out because Envoy can tell it. The same surroundings give the same
+    /// result on every thread.
+    ///
+    /// # Errors
+    ///
+    /// A registration without an address or a port, and one that has the id of another.
+    pub fn completed(mut self, surroundings: &Surroundings) -> Result<Self, ConfigError> {
+        if let Some(locality) = &mut self.locality
+            && locality.zone.is_none()
+        {
+            locality.zone.clone_from(&surroundings.zone);
+        }
+        for (index, registration) in self.registrations.iter_mut().enumerate() {
+            registration.complete(surroundings).map_err(|(field, problem)| {
+                ConfigError::refused(place(index).field(field), problem)
+            })?;
+        }
+        self.check_ids_differ()?;
+        Ok(self)
+    }
+
+    fn check_ids_differ(&self) -> Result<(), ConfigError> {
+        for (index, registration) in self.registrations.iter().enumerate() {
+            let scope = |it: &Registration| (it.namespace.clone(), it.partition.clone());
+            let is_same =
+                |it: &Registration| it.id == registration.id && scope(it) == scope(registration);
+            let first = self.registrations.iter().position(is_same);
+            if let Some(first) = first.filter(|first| *first < index) {
+                let (text, first) = (Excerpt::of(&registration.id), place(first).field("id"));
+                let problem = Problem::Repeated { text, first };
+                return Err(ConfigError::refused(place(index).field("id"), problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Registration {
+    fn complete(&mut self, surroundings: &Surroundings) -> Result<(), (&'static str, Problem)> {
+        if self.address.is_empty() {
+            let expected = "an address at which others reach it, here or as \
+                            metadata.consul.address of Envoy's node";
+            let address = surroundings.address.clone().filter(|address| !address.is_empty());
+            self.address = address.ok_or(("address", Problem::Missing { expected }))?;
+        }
+        if self.port == 0 {
+            let expected = "a port at which others reach it, here or as \
+                            metadata.consul.port of Envoy's node";
+            let port = surroundings.port.filter(|port| *port != 0);
+            self.port = port.ok_or(("port", Problem::Missing { expected }))?;
+        }
+        if self.id.is_empty() {
+            let node = surroundings.node_id.as_deref().filter(|id| !id.is_empty());
+            self.id = default_id(&self.name, node.unwrap_or(&self.address), self.port);
+        }
+        Ok(())
+    }
+}
+
+/// Makes the id of an instance: `<name>-<node>-<port>`, where the node is the id of Envoy's node,
+/// or else the address. It stays the same when Envoy starts again, and two proxies have the same
+/// only where they have the same name, node and port.
+///
+/// Characters that an id must not have become `-`, and one that would be too long ends in a hash
+/// of the whole.
+fn default_id(name: &str, node: &str, port: u16) -> String {
+    let whole = format!("{name}-{node}-{port}");
+    let is_allowed =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '~');
+    let is_plain = whole.chars().all(is_allowed);
+    if is_plain && whole.len() <= Registration::MAX_ID_BYTES {
+        return whole;
+    }
+    let hash = xxh64(whole.as_bytes(), 0);
+    let plain = whole.chars().map(|c| if is_allowed(c) { c } else { '-' });
+    let kept = Registration::MAX_ID_BYTES - 17;
+    format!("{}-{hash:016x}", plain.take(kept).collect::<String>())
+}
+
+fn place(index: usize) -> Place {
+    Place::root().field("register").item(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn parsed(register: &str) -> Config {
+        let json = format!(r#"{{"consul": {{"cluster": "consul"}}, "register": [{register}]}}"#);
+        Config::parse(json.as_bytes()).unwrap()
+    }
+
+    fn completed(register: &str, surroundings: &Surroundings) -> Result<Registration, String> {
+        let result = parsed(register).completed(surroundings);
+        result.map(|mut config| config.registrations.remove(0)).map_err(|error| error.to_string())
+    }
+
+    fn here() -> Surroundings {
+        Surroundings {
+            zone: None,
+            node_id: Some("proxy-1".to_owned()),
+            address: Some("10.0.0.5".to_owned()),
+            port: Some(8080),
+        }
+    }
+
+    #[test]
+    fn address_and_port_are_those_of_the_node_unless_they_are_given() {
+        let whole = completed(r#"{"name": "edge"}"#, &here()).unwrap();
+        assert_eq!((whole.address.as_str(), whole.port), ("10.0.0.5", 8080));
+        let given = completed(r#"{"name": "edge", "address": "web.test", "port": 1}"#, &here());
+        let given = given.unwrap();
+        assert_eq!((given.address.as_str(), given.port), ("web.test", 1));
+        let unknown = Surroundings { port: None, ..here() };
+        let error = completed(r#"{"name": "edge"}"#, &unknown).unwrap_err();
+        assert!(error.starts_with("register[0].port: missing"), "{error}");
+        let error = completed(r#"{"name": "edge"}"#, &Surroundings::default()).unwrap_err();
+        assert!(error.starts_with("register[0].address: missing"), "{error}");
+    }
+
+    #[test]
+    fn the_id_is_made_of_name_node_and_port() {
+        let id = |surroundings| completed(r#"{"name": "edge"}"#, &surroundings).unwrap().id;
+        assert_eq!(id(here()), "edge-proxy-1-8080");
+        assert_eq!(id(Surroundings { node_id: None, ..here() }), "edge-10.0.0.5-8080");
+        let given = completed(r#"{"name": "edge", "id": "mine"}"#, &here()).unwrap();
+        assert_eq!(given.id, "mine");
+    }
+
+    #[test]
+    fn an_id_that_could_not_be_used_as_it_is_keeps_apart_what_is_apart() {
+        assert_ne!(default_id("a/b", "n", 1), default_id("a-b", "n", 1));
+        let long = "n".repeat(400);
+        let id = default_id("edge", &long, 8080);
+        assert_eq!(id.len(), Registration::MAX_ID_BYTES);
+        assert_ne!(id, default_id("edge", &long, 8081));
+    }
+
+    #[test]
+    fn no_two_registrations_have_one_id() {
+        let twice = r#"{"name": "edge"}, {"name": "edge"}"#;
+        let error = parsed(twice).completed(&here()).unwrap_err().to_string();
+        assert!(error.starts_with("register[1].id: "), "{error}");
+        let apart = r#"{"name": "edge"}, {"name": "edge", "namespace": "b"}"#;
+        assert!(parsed(apart).completed(&here()).is_ok());
+    }
+}

@@ -1,0 +1,106 @@
+//! Why a registration is not as it should be.
+
+use core::fmt;
+
+use crate::consul::error::{ErrorKind, QueryError};
+use crate::consul::excerpt::Excerpt;
+use crate::consul::registration::difference::Difference;
+
+/// Why a registration is not as it should be, or nobody knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistrationError {
+    /// The agent could not be asked.
+    Call(QueryError),
+    /// The agent does not take what is registered.
+    Rejected {
+        /// The status.
+        code: u16,
+        /// What it says about it.
+        excerpt: Excerpt,
+    },
+    /// The token may not do it.
+    Denied {
+        /// The status.
+        code: u16,
+        /// What the agent says about it.
+        excerpt: Excerpt,
+        /// The variable that holds the token; none where the configuration names none.
+        token_env: Option<String>,
+        /// The service.
+        service: String,
+    },
+    /// The agent's answer cannot be read.
+    Unreadable {
+        /// What it begins with.
+        excerpt: Excerpt,
+    },
+    /// The agent took it, and has it otherwise all the same.
+    InPart(Difference),
+    /// The agent is of another datacenter than the configuration says.
+    Elsewhere {
+        /// The agent's.
+        found: String,
+    },
+}
+
+impl RegistrationError {
+    /// Whether it says that the agent does not have it as configured; otherwise only nobody knows.
+    pub const fn is_about_the_registration(&self) -> bool {
+        matches!(self, Self::Rejected { .. } | Self::InPart(_) | Self::Elsewhere { .. })
+    }
+
+    /// The kind, to count it by.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Call(error) => error.kind(),
+            Self::Rejected { .. } | Self::Elsewhere { .. } => ErrorKind::ClientError,
+            Self::Denied { .. } => ErrorKind::Denied,
+            Self::Unreadable { .. } | Self::InPart(_) => ErrorKind::BadBody,
+        }
+    }
+}
+
+impl fmt::Display for RegistrationError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call(error) => error.fmt(f),
+            Self::Rejected { code, excerpt } => write!(
+                f,
+                "consul does not take the registration ({code} {excerpt}): mend it in the \
+                 configuration, under register"
+            ),
+            Self::Denied { code, excerpt, token_env, service } => {
+                write!(f, "consul refused the registration ({code} {excerpt}): ")?;
+                match token_env {
+                    Some(variable) => write!(f, "the token in {variable}")?,
+                    None => f.write_str("the anonymous token, used without consul.token_env,")?,
+                }
+                write!(f, " needs service:write for {service:?}")
+            }
+            Self::Unreadable { excerpt } => write!(
+                f,
+                "what consul says of the registration cannot be read ({excerpt:?}): check that \
+                 consul.cluster leads to the HTTP API of an agent"
+            ),
+            Self::InPart(difference) => write!(
+                f,
+                "consul took the registration only in part ({difference}), again and again: it is \
+                 removed, and tried anew later; check the agent behind consul.cluster"
+            ),
+            Self::Elsewhere { found } => write!(
+                f,
+                "the agent is of datacenter {found:?}, not of the registration's: it is removed; \
+                 let consul.cluster lead to an agent of that one, or change datacenter"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for RegistrationError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Call(error) => Some(error),
+            _ => None,
+        }
+    }
+}

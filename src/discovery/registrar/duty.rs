@@ -1,0 +1,155 @@
+//! What the VM does that has a registration's charge.
+
+use core::time::Duration;
+
+use crate::consul::error::ErrorKind;
+use crate::consul::registration::{Definition, Id};
+use crate::consul::request::Request;
+use crate::consul::response::{CallFailure, Response};
+use crate::registration::errand::{Errand, ErrandId};
+use crate::registration::keeper::Keeper;
+use crate::registration::notice::Notice;
+use crate::registration::probing::{Probed, Probing};
+use crate::registration::removal::Removal;
+use crate::rng::Rng;
+use crate::time::Time;
+
+/// How much longer than its timeout the probe of a breaker is waited for.
+const GIVE_UP: Duration = Duration::from_secs(3);
+
+/// What the VM does that has the charge; it does nothing before it has it.
+#[derive(Debug)]
+pub(super) enum Duty {
+    /// Keep it registered.
+    Keep { definition: Box<Definition>, keeper: Option<Box<Keeper>> },
+    /// Remove it.
+    Remove { id: Box<Id>, token_env: Option<Box<str>>, removal: Option<Box<Removal>> },
+}
+
+impl Duty {
+    pub(super) fn keep(definition: Definition) -> Self {
+        Self::Keep { definition: Box::new(definition), keeper: None }
+    }
+
+    pub(super) fn remove(id: Id, token_env: Option<&str>) -> Self {
+        Self::Remove { id: Box::new(id), token_env: token_env.map(Into::into), removal: None }
+    }
+
+    /// What identifies the registration at the agent.
+    pub(super) fn id(&self) -> &Id {
+        match self {
+            Self::Keep { definition, .. } => &definition.id,
+            Self::Remove { id, .. } => id,
+        }
+    }
+
+    pub(super) const fn is_removal(&self) -> bool {
+        matches!(self, Self::Remove { .. })
+    }
+
+    /// Whether the agent is known to have it as configured.
+    pub(super) fn stands(&self) -> bool {
+        matches!(self, Self::Keep { keeper: Some(keeper), .. } if keeper.stands())
+    }
+
+    /// Whether the agent is known not to have it any more, as is wanted.
+    pub(super) fn is_removed(&self) -> bool {
+        matches!(self, Self::Remove { removal: Some(removal), .. } if removal.is_done())
+    }
+
+    /// Begins, without knowing what the agent has.
+    pub(super) fn begin(&mut self, now: Time) {
+        match self {
+            Self::Keep { definition, keeper } => {
+                *keeper = Some(Box::new(Keeper::new((**definition).clone(), now)));
+            }
+            Self::Remove { id, token_env, removal } => {
+                let token_env = token_env.as_deref().map(str::to_owned);
+                *removal = Some(Box::new(Removal::new((**id).clone(), token_env)));
+            }
+        }
+    }
+
+    /// Stops: what was out is nobody's any more.
+    pub(super) fn end(&mut self) {
+        match self {
+            Self::Keep { keeper, .. } => *keeper = None,
+            Self::Remove { removal, .. } => *removal = None,
+        }
+    }
+
+    pub(super) fn review_dependencies(&mut self, down: impl Fn(&[String]) -> Vec<String>) {
+        if let Self::Keep { definition, keeper: Some(keeper) } = self
+            && let names @ [_, ..] = definition.service().depends_on.as_slice()
+        {
+            keeper.on_dependencies(down(names));
+        }
+    }
+
+    /// Whether the last call has failed.
+    pub(super) fn is_failing(&self) -> bool {
+        match self {
+            Self::Keep { keeper, .. } => keeper.as_ref().is_some_and(|keeper| keeper.is_failing()),
+            Self::Remove { removal, .. } => {
+                removal.as_ref().is_some_and(|removal| removal.is_failing())
+            }
+        }
+    }
+
+    pub(super) fn poll_lost(&self, now: Time) -> Option<ErrandId> {
+        match self {
+            Self::Keep { keeper, .. } => keeper.as_ref()?.poll_lost(now),
+            Self::Remove { removal, .. } => removal.as_ref()?.poll_lost(now),
+        }
+    }
+
+    pub(super) fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<Probing> {
+        match self {
+            Self::Keep { keeper, .. } => keeper.as_mut()?.poll_probe(now, rng),
+            Self::Remove { .. } => None,
+        }
+    }
+
+    pub(super) fn on_probed(&mut self, probed: &Probed<'_>, now: Time, rng: &mut Rng) {
+        if let Self::Keep { keeper: Some(keeper), .. } = self {
+            keeper.on_probed(probed, now, rng);
+        }
+    }
+
+    pub(super) fn wants(&self, now: Time) -> Option<Errand> {
+        match self {
+            Self::Keep { keeper, .. } => keeper.as_ref()?.wants(now),
+            Self::Remove { removal, .. } => removal.as_ref()?.wants(now),
+        }
+    }
+
+    pub(super) fn call(&mut self, errand: Errand, now: Time) -> Option<(ErrandId, Request)> {
+        match self {
+            Self::Keep { keeper, .. } => Some(keeper.as_mut()?.call(errand, now)),
+            Self::Remove { removal, .. } => Some(removal.as_mut()?.call(now)),
+        }
+    }
+
+    /// When a call that ends then at the latest has had an outcome.
+    pub(super) fn lost_at(&self, end: Time) -> Time {
+        end + GIVE_UP
+    }
+
+    pub(super) fn on_answer(
+        &mut self,
+        errand: ErrandId,
+        answer: Result<Response<'_>, CallFailure>,
+        now: Time,
+        rng: &mut Rng,
+        notices: &mut Vec<Notice>,
+    ) -> Option<Result<(), ErrorKind>> {
+        match self {
+            Self::Keep { keeper, .. } => {
+                keeper.as_mut()?.on_answer(errand, answer, now, rng, notices)
+            }
+            Self::Remove { removal, .. } => {
+                removal.as_mut()?.on_answer(errand, answer, now, rng, notices)
+            }
+        }
+    }
+}

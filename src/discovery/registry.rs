@@ -1,0 +1,243 @@
+//! All registrations of one VM: those of its configuration, and those that an earlier one has left
+//! behind.
+
+use core::time::Duration;
+
+use hashbrown::HashMap;
+
+use crate::config;
+use crate::consul::registration::Id;
+use crate::consul::response::{CallFailure, Response};
+use crate::discovery::event::{Command, Expect, ProbeId};
+use crate::discovery::registrar::Registrar;
+use crate::discovery::scope::Scope;
+use crate::health::verdict::{Answer, Reason};
+use crate::model::arena::Arena;
+use crate::model::registration::RegistrationId;
+use crate::model::service::QueryKey;
+use crate::registration::errand::ErrandId;
+use crate::registration::probing::Probed;
+use crate::shared::book::Book;
+use crate::shared::head::Rank;
+use crate::shared::key::{Cas, Key, VmId};
+use crate::time::Time;
+
+/// How often the book is looked at for what nobody wants any more.
+const INTERVAL: Duration = Duration::from_secs(5);
+
+/// All registrations of one VM.
+#[derive(Debug)]
+pub(super) struct Registry {
+    me: VmId,
+    consul: config::Consul,
+    registrars: Arena<RegistrationId, Registrar>,
+    /// Which registration a charge belongs to.
+    charges: HashMap<QueryKey, RegistrationId>,
+    /// Registrations that are nobody's any more; forgotten once what follows from that is carried
+    /// out.
+    retired: Vec<RegistrationId>,
+    next_look: Time,
+    /// Whether this VM takes away what nobody wants any more.
+    is_first_born: bool,
+}
+
+impl Registry {
+    /// Starts with nothing to register.
+    pub(super) fn new(me: VmId, consul: &config::Consul) -> Self {
+        Self {
+            me,
+            consul: consul.clone(),
+            registrars: Arena::new(),
+            charges: HashMap::new(),
+            retired: Vec::new(),
+            next_look: Time::ZERO,
+            is_first_born: false,
+        }
+    }
+
+    /// Takes the registrations of a complete configuration, in their order.
+    pub(super) fn keep(&mut self, registrations: &[config::Registration]) {
+        let Self { me, consul, .. } = self;
+        let (me, consul) = (*me, consul.clone());
+        for service in registrations {
+            self.add(|registration| Registrar::keeping(registration, me, &consul, service));
+        }
+    }
+
+    /// Whether this VM keeps any of them.
+    pub(super) fn is_leading(&self) -> bool {
+        self.registrars.values().any(Registrar::is_leading)
+    }
+
+    /// Whether it is known of each who keeps it, and that those stand that this VM keeps.
+    pub(super) fn is_settled(&self) -> bool {
+        self.registrars.values().all(Registrar::is_settled)
+    }
+
+    /// Looks after all of them.
+    pub(super) fn on_tick(&mut self, rank: Rank, is_first_born: bool, scope: &mut Scope<'_>) {
+        self.is_first_born = is_first_born;
+        for (_, registrar) in self.registrars.iter_mut() {
+            registrar.on_tick(rank, is_first_born, scope);
+        }
+        let mut registrars = self.registrars.values();
+        let is_wanted = registrars.any(|it| it.wants_entry() || it.wants_no_entry());
+        let is_due = is_first_born && scope.now >= self.next_look;
+        if is_due {
+            self.next_look = scope.now + INTERVAL;
+        }
+        if is_wanted || is_due {
+            scope.load(Key::Book);
+        }
+    }
+
+    /// Gives all of them away.
+    pub(super) fn leave(&mut self, scope: &mut Scope<'_>) {
+        self.registrars.iter_mut().for_each(|(_, registrar)| registrar.leave(scope));
+    }
+
+    /// Forgets what is nobody's any more.
+    pub(super) fn forget_retired(&mut self) {
+        for registration in self.retired.drain(..) {
+            if let Some(registrar) = self.registrars.remove(registration) {
+                self.charges.remove(&registrar.key());
+            }
+        }
+    }
+
+    /// Lets one ask whose turn has come.
+    pub(super) fn on_turn(&mut self, registration: RegistrationId, scope: &mut Scope<'_>) {
+        if let Some(registrar) = self.registrars.get_mut(registration) {
+            registrar.work(scope);
+        }
+    }
+
+    /// Learns which services are down, of those that its registrations depend on.
+    pub(super) fn review_dependencies(&mut self, down: impl Fn(&[String]) -> Vec<String>) {
+        self.registrars.iter_mut().for_each(|(_, it)| it.review_dependencies(&down));
+    }
+
+    /// Takes a charge as it stands.
+    pub(super) fn on_charge(
+        &mut self,
+        key: QueryKey,
+        value: Option<(&[u8], Cas)>,
+        scope: &mut Scope<'_>,
+    ) {
+        if let Some(registrar) = self.of(key) {
+            registrar.on_charge(value, scope);
+        }
+    }
+
+    /// Learns whether a charge was written.
+    pub(super) fn on_charge_stored(&mut self, key: QueryKey, written: bool, scope: &mut Scope<'_>) {
+        if let Some(registrar) = self.of(key) {
+            registrar.on_charge_stored(written, scope);
+        }
+    }
+
+    /// Takes the answer to a call.
+    pub(super) fn on_answer(
+        &mut self,
+        registration: RegistrationId,
+        errand: ErrandId,
+        answer: Result<Response<'_>, CallFailure>,
+        scope: &mut Scope<'_>,
+    ) {
+        if let Some(registrar) = self.registrars.get_mut(registration) {
+            registrar.on_answer(errand, answer, scope);
+            // What is removed is to go from the book at once.
+            if registrar.wants_no_entry() {
+                scope.load(Key::Book);
+            }
+        }
+    }
+
+    /// Takes what came back for a probe.
+    pub(super) fn on_examined(
+        &mut self,
+        probe: ProbeId,
+        answer: Result<Answer<'_>, Reason>,
+        scope: &mut Scope<'_>,
+    ) {
+        if let Some(registrar) = self.registrars.get_mut(probe.registration) {
+            let (spot, number) = (probe.spot, probe.number);
+            registrar.on_probed(&Probed { spot, number, answer }, scope);
+        }
+    }
+
+    /// Takes the book as it stands: writes into it what is to be registered, and strikes out what
+    /// is deregistered. One that cannot be read is as good as an empty one.
+    pub(super) fn on_book(&mut self, value: Option<(&[u8], Cas)>, scope: &mut Scope<'_>) {
+        let book = value.and_then(|(bytes, _)| Book::decode(bytes).ok()).unwrap_or_default();
+        self.adopt_orphans(&book, scope);
+        let mut better = book.clone();
+        for registrar in self.registrars.values() {
+            if registrar.wants_entry() {
+                better.add(registrar.id().clone());
+            }
+            if registrar.wants_no_entry() {
+                better.remove(registrar.id());
+            }
+        }
+        if better == book {
+            return self.on_current(&book, scope);
+        }
+        let expect = value.map_or(Expect::Absent, |(_, cas)| Expect::Unchanged(cas));
+        scope.store(Key::Book, better.encode(), expect);
+    }
+
+    /// Learns whether the book was written: what it says now is looked at in any case.
+    pub(super) fn on_book_stored(&mut self, scope: &mut Scope<'_>) {
+        scope.load(Key::Book);
+    }
+
+    fn on_current(&mut self, book: &Book, scope: &mut Scope<'_>) {
+        for (_, registrar) in self.registrars.iter_mut() {
+            if registrar.wants_entry() && book.contains(registrar.id()) {
+                registrar.on_entered(scope);
+            }
+        }
+    }
+
+    /// Takes charge of what no configuration here has, and forgets what is not in the book any
+    /// more: it was removed, or is somebody's again.
+    fn adopt_orphans(&mut self, book: &Book, scope: &mut Scope<'_>) {
+        let is_gone = |it: &Registrar| it.is_removal() && !book.contains(it.id());
+        let gone = self.registrars.iter().filter(|(_, it)| is_gone(it)).map(|(id, _)| id);
+        for registration in gone.collect::<Vec<_>>() {
+            if let Some(registrar) = self.registrars.get_mut(registration) {
+                registrar.leave(scope);
+            }
+            self.retired.push(registration);
+        }
+        if !self.is_first_born {
+            return;
+        }
+        let (me, consul) = (self.me, self.consul.clone());
+        let is_ours = |id: &&Id| id.cluster == consul.cluster;
+        for id in book.iter().filter(is_ours) {
+            if self.charges.contains_key(&id.key()) {
+                continue;
+            }
+            let added =
+                self.add(|registration| Registrar::removing(registration, me, &consul, id.clone()));
+            if let Some(registration) = added {
+                let id = id.id.clone();
+                scope.out.push_back(Command::Orphan { registration, id });
+            }
+        }
+    }
+
+    fn add(&mut self, make: impl FnOnce(RegistrationId) -> Registrar) -> Option<RegistrationId> {
+        let added = self.registrars.add(make)?;
+        let key = self.registrars.get(added).map(Registrar::key)?;
+        self.charges.insert(key, added);
+        Some(added)
+    }
+
+    fn of(&mut self, charge: QueryKey) -> Option<&mut Registrar> {
+        let registration = *self.charges.get(&charge)?;
+        self.registrars.get_mut(registration)
+    }
+}

@@ -1,0 +1,234 @@
+//! When one thing is asked whether it is healthy, and what its answers make of it.
+
+use core::time::Duration;
+
+use crate::config::HealthCheck;
+use crate::health::verdict::{Reason, Verdict};
+use crate::rng::Rng;
+use crate::time::Time;
+
+/// How much longer than its timeout a probe is waited for: Envoy calls back by then.
+const GIVE_UP: Duration = Duration::from_secs(2);
+
+/// Which probe of a prober.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProbeNumber(pub u64);
+
+/// How something stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody knows yet.
+    Unknown,
+    /// It works; and may warn all the same.
+    Healthy {
+        /// Whether its last answer was a warning.
+        warns: bool,
+    },
+    /// It does not work.
+    Unhealthy,
+}
+
+/// Asks one thing, one probe at a time.
+///
+/// The first answer decides how it stands; from then on, as at
+/// [Envoy's health checker](https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/health_checking),
+/// so many in a row as the thresholds say.
+#[derive(Debug)]
+pub struct Prober {
+    state: State,
+    standing: Standing,
+    /// So many outcomes in a row have contradicted how it stands.
+    against: u32,
+    last: Option<Verdict>,
+    number: ProbeNumber,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    Idle { next: Time },
+    Asking { since: Time, lost: Time },
+}
+
+impl Prober {
+    /// Starts with what is known; the first probe is due `first`.
+    pub const fn new(standing: Standing, first: Time) -> Self {
+        let state = State::Idle { next: first };
+        Self { state, standing, against: 0, last: None, number: ProbeNumber(0) }
+    }
+
+    /// How it stands.
+    pub const fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    /// Why the last probe ended as it did; none: none has ended.
+    pub fn reason(&self) -> Option<&Reason> {
+        self.last.as_ref().map(Verdict::reason)
+    }
+
+    /// The number of a probe that is to be sent now. One that nobody heard of again counts as
+    /// failed.
+    pub fn poll_probe(
+        &mut self,
+        check: &HealthCheck,
+        now: Time,
+        rng: &mut Rng,
+    ) -> Option<ProbeNumber> {
+        if let State::Asking { lost, .. } = self.state
+            && now >= lost
+        {
+            self.on_verdict(self.number, Verdict::Bad(Reason::NoAnswer), check, now, rng);
+        }
+        let State::Idle { next } = self.state else { return None };
+        if now < next {
+            return None;
+        }
+        self.number = ProbeNumber(self.number.0.wrapping_add(1));
+        self.state = State::Asking { since: now, lost: now + check.timeout + GIVE_UP };
+        Some(self.number)
+    }
+
+    /// Takes the outcome of a probe; one that nobody waits for is passed over. Tells whether it
+    /// stands otherwise now.
+    pub fn on_verdict(
+        &mut self,
+        number: ProbeNumber,
+        verdict: Verdict,
+        check: &HealthCheck,
+        now: Time,
+        rng: &mut Rng,
+    ) -> bool {
+        let State::Asking { since, .. } = self.state else { return false };
+        if number != self.number {
+            return false;
+        }
+        let before = self.standing;
+        let outcome = match &verdict {
+            Verdict::Good(_) => Standing::Healthy { warns: false },
+            Verdict::Warning(_) => Standing::Healthy { warns: true },
+            Verdict::Bad(_) => Standing::Unhealthy,
+        };
+        let threshold = match (self.standing, outcome) {
+            (Standing::Healthy { .. }, Standing::Unhealthy) => check.unhealthy_threshold,
+            (Standing::Unhealthy, Standing::Healthy { .. }) => check.healthy_threshold,
+            _ => 1,
+        };
+        let agrees = matches!(
+            (self.standing, outcome),
+            (Standing::Healthy { .. }, Standing::Healthy { .. })
+                | (Standing::Unhealthy, Standing::Unhealthy)
+        );
+        self.against = if agrees { 0 } else { self.against.saturating_add(1) };
+        if agrees || self.against >= threshold {
+            self.standing = outcome;
+            self.against = 0;
+        }
+        let interval = match verdict {
+            Verdict::Good(_) | Verdict::Warning(_) => check.interval,
+            Verdict::Bad(_) => check.unhealthy_interval,
+        };
+        let next = since + interval + check.interval_jitter.mul_f64(rng.unit());
+        self.state = State::Idle { next: next.max(now) };
+        self.last = Some(verdict);
+        self.standing != before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const HEALTHY: Standing = Standing::Healthy { warns: false };
+
+    fn at(milliseconds: u64) -> Time {
+        Time::from_start(Duration::from_millis(milliseconds))
+    }
+
+    fn check() -> HealthCheck {
+        HealthCheck {
+            unhealthy_interval: Duration::from_secs(1),
+            healthy_threshold: 3,
+            ..HealthCheck::default()
+        }
+    }
+
+    fn status(status: u16) -> Verdict {
+        match status {
+            200 => Verdict::Good(Reason::Status(200)),
+            429 => Verdict::Warning(Reason::Status(429)),
+            _ => Verdict::Bad(Reason::Status(status)),
+        }
+    }
+
+    /// Sends a probe and takes its outcome, each as early as may be; gives the moment.
+    fn probe(prober: &mut Prober, verdict: Verdict, from: u64) -> u64 {
+        let mut rng = Rng::new(1);
+        let (when, number) = (from..from + 100_000)
+            .find_map(|ms| Some((ms, prober.poll_probe(&check(), at(ms), &mut rng)?)))
+            .expect("a probe");
+        prober.on_verdict(number, verdict, &check(), at(when), &mut rng);
+        when
+    }
+
+    #[test]
+    fn the_first_answer_decides_and_then_the_thresholds_do() {
+        let mut prober = Prober::new(Standing::Unknown, at(0));
+        assert_eq!(prober.standing(), Standing::Unknown);
+        let mut now = probe(&mut prober, status(200), 0);
+        assert_eq!(prober.standing(), HEALTHY);
+        now = probe(&mut prober, status(503), now);
+        assert_eq!(prober.standing(), HEALTHY, "one of two");
+        now = probe(&mut prober, status(200), now);
+        now = probe(&mut prober, status(503), now);
+        assert_eq!(prober.standing(), HEALTHY, "not in a row");
+        now = probe(&mut prober, status(500), now);
+        assert_eq!(prober.standing(), Standing::Unhealthy);
+        assert_eq!(prober.reason(), Some(&Reason::Status(500)));
+        for _ in 0..2 {
+            now = probe(&mut prober, status(200), now);
+            assert_eq!(prober.standing(), Standing::Unhealthy);
+        }
+        probe(&mut prober, status(200), now);
+        assert_eq!(prober.standing(), HEALTHY);
+    }
+
+    #[test]
+    fn what_is_not_well_from_the_start_is_unhealthy_at_once() {
+        let mut prober = Prober::new(Standing::Unknown, at(0));
+        probe(&mut prober, status(500), 0);
+        assert_eq!(prober.standing(), Standing::Unhealthy);
+    }
+
+    #[test]
+    fn a_warning_is_healthy_and_shows_at_once() {
+        let mut prober = Prober::new(HEALTHY, at(0));
+        let now = probe(&mut prober, status(429), 0);
+        assert_eq!(prober.standing(), Standing::Healthy { warns: true });
+        probe(&mut prober, status(200), now);
+        assert_eq!(prober.standing(), HEALTHY);
+    }
+
+    #[test]
+    fn it_is_asked_at_its_interval_and_sooner_while_it_fails() {
+        let mut prober = Prober::new(HEALTHY, at(0));
+        assert_eq!(probe(&mut prober, status(200), 0), 0);
+        assert_eq!(probe(&mut prober, status(500), 0), 5_000);
+        assert_eq!(probe(&mut prober, status(200), 5_000), 6_000);
+        assert_eq!(probe(&mut prober, status(200), 6_000), 11_000);
+    }
+
+    #[test]
+    fn one_probe_at_a_time_and_a_lost_one_has_failed() {
+        let mut rng = Rng::new(1);
+        let mut prober = Prober::new(Standing::Unknown, at(0));
+        let first = prober.poll_probe(&check(), at(0), &mut rng).unwrap();
+        assert_eq!(prober.poll_probe(&check(), at(2_999), &mut rng), None);
+        let second = prober.poll_probe(&check(), at(3_000), &mut rng).unwrap();
+        assert_eq!(prober.standing(), Standing::Unhealthy);
+        assert_ne!(first, second);
+        assert!(!prober.on_verdict(first, status(200), &check(), at(3_001), &mut rng), "late");
+        assert!(prober.reason().is_some());
+    }
+}

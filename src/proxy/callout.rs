@@ -1,0 +1,88 @@
+//! What a root context asks of other clusters, and what comes back.
+
+use crate::consul::response::{
+    AGE_HEADER, FILTERED_HEADER, INDEX_HEADER, LAST_CONTACT_HEADER, Response, UPSTREAM_HEADER,
+};
+use crate::consul::token::Token;
+use crate::discovery::event::{CallId, ProbeId};
+use crate::health::verdict::Answer;
+use crate::proxy::host::{self, Headers};
+
+/// How much of an error's body is looked at: more than is ever quoted.
+const QUOTED: usize = 4_096;
+
+/// What this filter calls itself towards those that it asks.
+pub(super) const USER_AGENT: (&str, &str) =
+    ("user-agent", concat!("consul-resolver/", env!("CARGO_PKG_VERSION")));
+
+/// What a callout is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Callout {
+    /// A call to Consul.
+    Call(CallId),
+    /// A probe.
+    Probe(ProbeId),
+}
+
+/// What a callout has brought, owned, so that nothing is borrowed from the host.
+#[derive(Debug)]
+pub(super) struct CalloutAnswer {
+    status: u16,
+    from_envoy: bool,
+    index: Option<Vec<u8>>,
+    filtered_by_acls: bool,
+    last_contact: Option<Vec<u8>>,
+    age: Option<Vec<u8>>,
+    body: Vec<u8>,
+}
+
+impl CalloutAnswer {
+    /// Reads the answer; without headers there is none. Legal in the callout's callback.
+    pub(super) fn read(headers: usize, body_size: usize) -> Option<Self> {
+        if headers == 0 {
+            return None;
+        }
+        let header = |name| host::header(Headers::CalloutAnswer, name);
+        let status =
+            header(":status").and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok());
+        Some(Self {
+            status: status.unwrap_or(0),
+            from_envoy: header(UPSTREAM_HEADER).is_none(),
+            index: header(INDEX_HEADER),
+            filtered_by_acls: header(FILTERED_HEADER)
+                .is_some_and(|value| value.eq_ignore_ascii_case(b"true")),
+            last_contact: header(LAST_CONTACT_HEADER),
+            age: header(AGE_HEADER),
+            body: host::callout_body(body_size),
+        })
+    }
+
+    /// The answer without the token, if it is an error: of that the text is quoted, from its
+    /// beginning. Of an answer that can be read nothing is, but an index that cannot.
+    pub(super) fn without(self, token: &Token) -> Self {
+        let index = self.index.map(|index| token.redact(&index));
+        let body = match self.status {
+            200 => self.body,
+            _ => token.redact(self.body.get(..QUOTED).unwrap_or(&self.body)),
+        };
+        Self { index, body, ..self }
+    }
+
+    /// The answer as one to a probe.
+    pub(super) fn examined(&self) -> Answer<'_> {
+        Answer { status: self.status, from_envoy: self.from_envoy, body: &self.body }
+    }
+
+    /// The answer as discovery reads it.
+    pub(super) fn response(&self) -> Response<'_> {
+        Response {
+            status: self.status,
+            from_envoy: self.from_envoy,
+            index: self.index.as_deref(),
+            filtered_by_acls: self.filtered_by_acls,
+            last_contact: self.last_contact.as_deref(),
+            age: self.age.as_deref(),
+            body: &self.body,
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The metrics of registrations.
+
+use crate::config::Config;
+use crate::consul::registration::Status;
+use crate::model::arena::Beside;
+use crate::model::registration::RegistrationId;
+use crate::proxy::host::{self, MetricId};
+use crate::registration::notice::Notice;
+
+/// The metrics of all registrations of the configuration.
+#[derive(Debug)]
+pub(super) struct RegistrationMetrics(Beside<RegistrationId, OfOne>);
+
+#[derive(Debug)]
+struct OfOne {
+    /// Whether the agent has it as configured.
+    registered: Option<MetricId>,
+    /// How it stands by what is reported: 0 critical, 1 warning, 2 passing.
+    health: Option<MetricId>,
+    /// How often the agent had it otherwise than it was registered.
+    drifts: Option<MetricId>,
+}
+
+impl RegistrationMetrics {
+    /// Defines them. Their names have the service's, and the id where several have that name.
+    pub(super) fn define(config: &Config) -> Self {
+        let registrations = &config.registrations;
+        let of_one = registrations.iter().map(|registration| {
+            let name = &registration.name;
+            let is_only = registrations.iter().filter(|it| it.name == *name).count() == 1;
+            let prefix = format!("consul_resolver.registration.{name}");
+            OfOne::define(&if is_only { prefix } else { format!("{prefix}.{}", registration.id) })
+        });
+        Self((0..=u16::MAX).map(RegistrationId::nth).zip(of_one).collect())
+    }
+
+    /// Counts and shows what is told of one.
+    pub(super) fn on_notice(&self, registration: RegistrationId, notice: &Notice) {
+        let Some(metrics) = self.0.get(registration) else { return };
+        match notice {
+            Notice::Standing => host::record(metrics.registered, 1),
+            Notice::Drifted(_) => {
+                host::add(metrics.drifts, 1);
+                host::record(metrics.registered, 0);
+            }
+            Notice::Keeping => host::record(metrics.registered, 0),
+            Notice::Failing(error) if error.is_about_the_registration() => {
+                host::record(metrics.registered, 0);
+            }
+            Notice::Health(status) => host::record(
+                metrics.health,
+                match status {
+                    Status::Critical => 0,
+                    Status::Warning => 1,
+                    Status::Passing => 2,
+                },
+            ),
+            Notice::Failing(_)
+            | Notice::Left
+            | Notice::Superseded
+            | Notice::Called(_)
+            | Notice::Reported { .. }
+            | Notice::Removed => {}
+        }
+    }
+}
+
+impl OfOne {
+    fn define(prefix: &str) -> Self {
+        Self {
+            registered: host::define_gauge(&format!("{prefix}.registered")),
+            health: host::define_gauge(&format!("{prefix}.health")),
+            drifts: host::define_counter(&format!("{prefix}.drifts")),
+        }
+    }
+}

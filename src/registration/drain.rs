@@ -1,0 +1,38 @@
+//! Whether this Envoy is about to stop.
+
+use crate::config::Probe;
+use crate::health::prober::{Prober, Standing};
+use crate::health::verdict::Reason;
+use crate::registration::probing::{ProbeSpot, Probed, Probing};
+use crate::rng::Rng;
+use crate::time::Time;
+
+/// Asks whether this Envoy is about to stop: its administration interface says so by another
+/// status, once `/healthcheck/fail` was called or it drains. That nobody answers says nothing.
+#[derive(Debug)]
+pub(super) struct Drain {
+    probe: Probe,
+    prober: Prober,
+}
+
+impl Drain {
+    pub(super) const fn new(probe: Probe, now: Time) -> Self {
+        Self { probe, prober: Prober::new(Standing::Unknown, now) }
+    }
+
+    /// Whether it is.
+    pub(super) fn is_draining(&self) -> bool {
+        self.prober.standing() == Standing::Unhealthy
+            && matches!(self.prober.reason(), Some(Reason::Status(_) | Reason::Body))
+    }
+
+    pub(super) fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<Probing> {
+        let number = self.prober.poll_probe(&self.probe.check, now, rng)?;
+        Some(Probing::new(ProbeSpot::Drain, number, &self.probe))
+    }
+
+    pub(super) fn on_probed(&mut self, probed: &Probed<'_>, now: Time, rng: &mut Rng) {
+        let verdict = probed.verdict(&self.probe.check);
+        self.prober.on_verdict(probed.number, verdict, &self.probe.check, now, rng);
+    }
+}

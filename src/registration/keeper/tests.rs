@@ -1,0 +1,390 @@
+use super::*;
+use crate::config::Config;
+use crate::config::Surroundings;
+use crate::consul::registration::Difference;
+use crate::consul::request::Method;
+use crate::health::verdict::Answer;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+/// A configuration with one TTL check that probes, and one that Consul runs.
+const REGISTER: &str = r#"{
+    "name": "edge", "id": "edge-1", "address": "10.0.0.5", "port": 8080, "tags": ["envoy"],
+    "meta": {"team": "a"}, "version": "1.4.2",
+    "checks": [
+        {"ttl": "15s", "probe": {"cluster": "app", "path": "/health"}},
+        {"http": "http://10.0.0.5:8080/live"}
+    ]
+}"#;
+
+/// An agent as far as registrations go, which may do less than it says.
+#[derive(Default)]
+struct FakeAgent {
+    service: Option<Value>,
+    checks: BTreeMap<String, Value>,
+    /// All calls, as method and path without parameters.
+    calls: Vec<String>,
+    /// Whether it drops the checks of what is registered.
+    drops_checks: bool,
+    /// What it answers to everything, if not as it should.
+    refuses: Option<(u16, &'static str)>,
+}
+
+impl FakeAgent {
+    fn answer(&mut self, request: &Request) -> (u16, String) {
+        let path = request.path.split('?').next().unwrap();
+        self.calls.push(format!("{} {path}", request.method.word()));
+        if let Some((status, text)) = self.refuses {
+            return (status, text.to_owned());
+        }
+        match (request.method, path) {
+            (Method::Put, "/v1/agent/service/register") => {
+                let mut body: Value = serde_json::from_str(&request.body).unwrap();
+                let checks = body["Checks"].take();
+                body["Service"] = body["Name"].take();
+                self.service = Some(body);
+                let kept =
+                    |check: &Value| (check["CheckID"].as_str().unwrap().to_owned(), check.clone());
+                self.checks = checks.as_array().unwrap().iter().map(kept).collect();
+                self.checks.values_mut().for_each(|check| {
+                    if check["Status"].is_null() {
+                        check["Status"] = "critical".into();
+                    }
+                });
+                if self.drops_checks {
+                    self.checks.clear();
+                }
+                (200, String::new())
+            }
+            (Method::Get, "/v1/agent/service/edge-1") => match &self.service {
+                Some(service) => (200, service.to_string()),
+                None => (404, "unknown service ID: edge-1".to_owned()),
+            },
+            (Method::Get, "/v1/agent/checks") => (200, json!(self.checks).to_string()),
+            (Method::Put, "/v1/agent/service/deregister/edge-1") => {
+                self.service = None;
+                self.checks.clear();
+                (200, String::new())
+            }
+            (Method::Put, path) => {
+                let id = path.strip_prefix("/v1/agent/check/update/").unwrap().replace("%3A", ":");
+                let update: Value = serde_json::from_str(&request.body).unwrap();
+                match self.checks.get_mut(&id) {
+                    Some(check) => {
+                        check["Status"] = update["Status"].clone();
+                        check["Output"] = update["Output"].clone();
+                        (200, String::new())
+                    }
+                    None => (500, format!("CheckID {id:?} does not have associated TTL")),
+                }
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn status(&self) -> Option<&str> {
+        self.checks.get("service:edge-1:1")?["Status"].as_str()
+    }
+}
+
+/// A keeper and its agent, at a moment.
+struct Bench {
+    keeper: Keeper,
+    agent: FakeAgent,
+    now: Duration,
+    rng: Rng,
+    notices: Vec<Notice>,
+    /// What the service answers to a probe.
+    health: u16,
+    /// What Envoy answers to the probe whether it drains.
+    ready: u16,
+}
+
+impl Bench {
+    fn new(register: &str) -> Self {
+        let json = format!(r#"{{"consul": {{"cluster": "consul"}}, "register": [{register}]}}"#);
+        let config = Config::parse(json.as_bytes()).unwrap();
+        let config = config.completed(&Surroundings::default()).unwrap();
+        let definition = Definition::new(&config.consul, &config.registrations[0]);
+        Self {
+            keeper: Keeper::new(definition, Time::ZERO),
+            agent: FakeAgent::default(),
+            now: Duration::ZERO,
+            rng: Rng::new(1),
+            notices: Vec::new(),
+            health: 200,
+            ready: 200,
+        }
+    }
+
+    fn now(&self) -> Time {
+        Time::from_start(self.now)
+    }
+
+    /// Lets everything happen that happens until then.
+    fn run(&mut self, seconds: u64) {
+        let end = self.now + Duration::from_secs(seconds);
+        while self.now < end {
+            let now = self.now();
+            while let Some(probing) = self.keeper.poll_probe(now, &mut self.rng) {
+                let status = match probing.spot {
+                    ProbeSpot::Drain => self.ready,
+                    ProbeSpot::Check(_) => self.health,
+                };
+                let answer = Ok(Answer { status, from_envoy: false, body: b"" });
+                let probed = Probed { spot: probing.spot, number: probing.number, answer };
+                self.keeper.on_probed(&probed, now, &mut self.rng);
+            }
+            while let Some(errand) = self.keeper.wants(now) {
+                let (id, request) = self.keeper.call(errand, now);
+                assert_eq!(self.keeper.wants(now), None, "one call at a time");
+                let (status, body) = self.agent.answer(&request);
+                let response = Response {
+                    status,
+                    from_envoy: false,
+                    index: None,
+                    filtered_by_acls: false,
+                    last_contact: None,
+                    age: None,
+                    body: body.as_bytes(),
+                };
+                let Self { keeper, rng, notices, .. } = self;
+                let called = keeper.on_answer(id, Ok(response), now, rng, notices);
+                assert!(called.is_some(), "it is waited for");
+            }
+            self.now += Duration::from_millis(250);
+        }
+    }
+
+    fn calls(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.agent.calls)
+    }
+}
+
+#[test]
+fn it_is_looked_for_registered_read_back_and_reported_on() {
+    let mut bench = Bench::new(REGISTER);
+    bench.run(1);
+    assert_eq!(
+        bench.calls(),
+        [
+            "GET /v1/agent/service/edge-1",
+            "PUT /v1/agent/service/register",
+            "GET /v1/agent/service/edge-1",
+            "GET /v1/agent/checks",
+            "PUT /v1/agent/check/update/service%3Aedge-1%3A1",
+        ]
+    );
+    assert!(bench.keeper.stands());
+    assert_eq!(bench.agent.status(), Some("passing"));
+    let meta = &bench.agent.service.as_ref().unwrap()["Meta"];
+    assert_eq!(*meta, json!({"team": "a", "version": "1.4.2"}));
+    let told: Vec<_> = bench.notices.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        [
+            "registered",
+            "check service:edge-1:1 is passing: GET /health of app: status 200",
+            "passing"
+        ]
+    );
+}
+
+#[test]
+fn it_is_reported_at_a_third_of_the_ttl_and_compared_every_minute() {
+    let mut bench = Bench::new(REGISTER);
+    bench.run(1);
+    bench.calls();
+    bench.run(600);
+    let calls = bench.calls();
+    let reports = calls.iter().filter(|call| call.contains("/check/update/")).count();
+    let looks = calls.iter().filter(|call| call.contains("GET /v1/agent/service/")).count();
+    assert!((105..=130).contains(&reports), "{reports}");
+    assert!((9..=11).contains(&looks), "{looks}");
+    assert_eq!(calls.len(), reports + 2 * looks, "{calls:?}");
+    assert_eq!(bench.notices.len(), 3, "nothing more is told");
+}
+
+#[test]
+fn a_service_that_fails_is_critical_at_once_and_passes_again() {
+    let mut bench = Bench::new(REGISTER);
+    bench.run(1);
+    bench.health = 503;
+    bench.run(10);
+    assert_eq!(bench.agent.status(), Some("critical"));
+    let output = &bench.agent.checks["service:edge-1:1"]["Output"];
+    assert_eq!(*output, "GET /health of app: status 503");
+    bench.health = 200;
+    bench.run(6);
+    assert_eq!(bench.agent.status(), Some("passing"));
+}
+
+#[test]
+fn an_agent_that_has_forgotten_it_has_it_again_within_a_heartbeat() {
+    let mut bench = Bench::new(REGISTER);
+    bench.run(20);
+    (bench.agent.service, bench.agent.checks) = (None, BTreeMap::new());
+    bench.run(6);
+    assert!(bench.keeper.stands());
+    assert_eq!(bench.agent.status(), Some("passing"));
+    assert!(bench.notices.iter().any(|it| matches!(it, Notice::Drifted(Difference::Check(_)))));
+}
+
+#[test]
+fn what_others_change_is_mended_within_a_minute_but_tags_that_they_may() {
+    let mut bench = Bench::new(REGISTER);
+    bench.run(1);
+    for (field, value) in
+        [("Port", json!(9)), ("Tags", json!(["x"])), ("Meta", json!({})), ("Address", json!("::1"))]
+    {
+        bench.agent.service.as_mut().unwrap()[field] = value.clone();
+        bench.run(67);
+        assert_ne!(bench.agent.service.as_ref().unwrap()[field], value, "{field}");
+    }
+    bench.agent.checks.remove("service:edge-1:2");
+    bench.run(67);
+    assert!(bench.agent.checks.contains_key("service:edge-1:2"));
+
+    let mut bench =
+        Bench::new(&REGISTER.replace("\"id\"", "\"enable_tag_override\": true, \"id\""));
+    bench.run(1);
+    bench.agent.service.as_mut().unwrap()["Tags"] = json!(["theirs"]);
+    bench.agent.service.as_mut().unwrap()["Port"] = json!(9);
+    bench.run(67);
+    let service = bench.agent.service.as_ref().unwrap();
+    assert_eq!((&service["Tags"], &service["Port"]), (&json!(["theirs"]), &json!(8080)));
+}
+
+#[test]
+fn what_is_taken_only_in_part_is_tried_again_and_then_removed() {
+    let mut bench = Bench::new(REGISTER);
+    bench.agent.drops_checks = true;
+    bench.run(30);
+    assert_eq!(bench.agent.service, None, "it does not stay as it is");
+    assert!(!bench.keeper.stands());
+    let tries = bench.calls().iter().filter(|call| call.ends_with("/register")).count();
+    assert_eq!(tries, 3);
+    let told = bench.notices.last().unwrap().to_string();
+    assert!(told.contains("only in part (its check \"service:edge-1:1\" is missing)"), "{told}");
+    bench.agent.drops_checks = false;
+    bench.run(70);
+    assert!(bench.keeper.stands());
+    assert_eq!(bench.agent.status(), Some("passing"));
+}
+
+#[test]
+fn an_agent_of_another_datacenter_does_not_keep_it() {
+    let mut bench = Bench::new(&REGISTER.replace("\"id\"", "\"datacenter\": \"dc2\", \"id\""));
+    bench.agent.service = None;
+    bench.run(1);
+    assert!(bench.keeper.stands(), "an agent that does not say of which it is");
+    bench.agent.service.as_mut().unwrap()["Datacenter"] = json!("dc1");
+    bench.run(67);
+    assert_eq!(bench.agent.service, None);
+    let told = bench.notices.last().unwrap().to_string();
+    assert!(told.contains("of datacenter \"dc1\""), "{told}");
+}
+
+#[test]
+fn a_refusal_is_told_once_and_tried_again_at_a_growing_distance() {
+    let mut bench = Bench::new(REGISTER);
+    bench.agent.refuses = Some((403, "Permission denied"));
+    bench.run(120);
+    let calls = bench.calls().len();
+    assert!((12..40).contains(&calls), "{calls}");
+    let told: Vec<_> = bench.notices.iter().map(ToString::to_string).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("needs service:write for \"edge\""), "{told:?}");
+    bench.agent.refuses = None;
+    bench.run(12);
+    assert!(bench.keeper.stands());
+    assert_eq!(bench.notices[1], Notice::Standing);
+}
+
+#[test]
+fn an_outage_leads_to_a_look_and_reports_go_on_where_nothing_is_lost() {
+    let mut bench = Bench::new(REGISTER);
+    bench.run(1);
+    bench.agent.refuses = Some((500, "No cluster leader"));
+    bench.run(30);
+    bench.agent.refuses = None;
+    bench.calls();
+    bench.run(11);
+    let calls = bench.calls();
+    assert!(calls.contains(&"GET /v1/agent/service/edge-1".to_owned()), "{calls:?}");
+    assert!(!calls.iter().any(|call| call.ends_with("/register")), "{calls:?}");
+    assert_eq!(bench.notices.last(), Some(&Notice::Standing));
+}
+
+#[test]
+fn another_vm_goes_on_where_the_last_one_has_stopped() {
+    let mut first = Bench::new(REGISTER);
+    first.run(1);
+    let mut second = Bench::new(REGISTER);
+    second.agent = first.agent;
+    second.calls();
+    second.health = 503;
+    second.run(3);
+    let calls = second.calls();
+    assert!(!calls.iter().any(|call| call.ends_with("/register")), "{calls:?}");
+    assert_eq!(second.agent.status(), Some("passing"), "one failure of two");
+    second.run(5);
+    assert_eq!(second.agent.status(), Some("critical"));
+}
+
+#[test]
+fn a_proxy_that_drains_is_critical_whatever_its_service_says() {
+    let drain = r#""drain": {"cluster": "admin", "path": "/ready"}, "id""#;
+    let mut bench = Bench::new(&REGISTER.replace("\"id\"", drain));
+    bench.run(2);
+    assert_eq!(bench.agent.status(), Some("passing"));
+    bench.ready = 503;
+    bench.run(2);
+    assert_eq!(bench.agent.status(), Some("critical"));
+    assert_eq!(bench.agent.checks["service:edge-1:1"]["Output"], "Envoy drains");
+    bench.ready = 200;
+    bench.run(2);
+    assert_eq!(bench.agent.status(), Some("passing"));
+}
+
+#[test]
+fn a_dependency_that_is_down_makes_it_warn() {
+    let mut bench = Bench::new(REGISTER);
+    bench.run(1);
+    bench.keeper.on_dependencies(vec!["db".to_owned(), "cache".to_owned()]);
+    bench.run(1);
+    assert_eq!(bench.agent.status(), Some("warning"));
+    let output = &bench.agent.checks["service:edge-1:1"]["Output"];
+    assert_eq!(*output, "no healthy endpoint of db, cache");
+    bench.keeper.on_dependencies(Vec::new());
+    bench.run(1);
+    assert_eq!(bench.agent.status(), Some("passing"));
+}
+
+#[test]
+fn without_a_check_of_its_own_it_is_looked_at_every_ten_seconds() {
+    let mut bench =
+        Bench::new(r#"{"name": "edge", "id": "edge-1", "address": "a.test", "port": 1}"#);
+    bench.run(1);
+    assert!(bench.keeper.stands());
+    bench.agent.service = None;
+    bench.run(12);
+    assert!(bench.agent.service.is_some());
+}
+
+#[test]
+fn a_call_that_nobody_hears_of_again_is_given_up() {
+    let mut bench = Bench::new(REGISTER);
+    let errand = bench.keeper.wants(Time::ZERO).unwrap();
+    let (id, _) = bench.keeper.call(errand, Time::ZERO);
+    let at = |seconds| Time::from_start(Duration::from_secs(seconds));
+    assert_eq!(bench.keeper.poll_lost(at(6)), None);
+    assert_eq!(bench.keeper.poll_lost(at(7)), Some(id));
+    let Bench { keeper, rng, notices, .. } = &mut bench;
+    let called = keeper.on_answer(id, Err(CallFailure::Lost), at(7), rng, notices);
+    assert_eq!(called, Some(Err(ErrorKind::Timeout)));
+    assert_eq!(keeper.on_answer(id, Err(CallFailure::Lost), at(7), rng, notices), None);
+    assert!(keeper.wants(at(20)).is_some());
+}

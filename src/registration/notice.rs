@@ -1,0 +1,79 @@
+//! What an operator may want to know of a registration.
+
+use core::fmt;
+
+use log::Level;
+
+use crate::consul::error::ErrorKind;
+use crate::consul::registration::{Difference, RegistrationError, Report, Status};
+
+/// Something about a registration that is counted, shown or logged. Those that are logged are
+/// transitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// This VM keeps the registration from now on. Logged.
+    Keeping,
+    /// Another VM keeps it. Logged.
+    Left,
+    /// Another configuration has taken the id. Logged.
+    Superseded,
+    /// A call has ended. Counted.
+    Called(Result<(), ErrorKind>),
+    /// It is registered as configured. Shown and logged.
+    Standing,
+    /// The agent has it otherwise than it was registered, and it is registered anew. Logged.
+    Drifted(Difference),
+    /// It is not registered, or nobody knows. Shown and logged.
+    Failing(RegistrationError),
+    /// A check is reported otherwise than before. Shown and logged.
+    Reported {
+        /// Its id.
+        check: String,
+        /// What is reported.
+        report: Report,
+    },
+    /// How the service stands by all that is reported of it: the worst of it. Shown.
+    Health(Status),
+    /// It is removed, because the configuration does not have it any more. Logged.
+    Removed,
+}
+
+impl Notice {
+    /// How loudly it is logged; none for what is only counted or shown.
+    pub const fn level(&self) -> Option<Level> {
+        match self {
+            Self::Called(_) | Self::Health(_) => None,
+            Self::Keeping | Self::Left | Self::Standing | Self::Removed => Some(Level::Info),
+            Self::Reported { report, .. } => match report.status {
+                Status::Passing => Some(Level::Info),
+                Status::Warning | Status::Critical => Some(Level::Warn),
+            },
+            Self::Superseded | Self::Drifted(_) | Self::Failing(_) => Some(Level::Warn),
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keeping => f.write_str("this VM keeps the registration from now on"),
+            Self::Left => f.write_str("this VM keeps the registration no longer"),
+            Self::Superseded => f.write_str(
+                "another configuration of this proxy registers the same id, and is newer: this \
+                 one leaves it alone; give each registration an id of its own",
+            ),
+            Self::Called(Ok(())) => f.write_str("consul answered"),
+            Self::Called(Err(kind)) => write!(f, "consul did not answer ({})", kind.label()),
+            Self::Standing => f.write_str("registered"),
+            Self::Drifted(difference) => {
+                write!(f, "consul has it otherwise ({difference}); it is registered anew")
+            }
+            Self::Failing(error) => write!(f, "{error}"),
+            Self::Reported { check, report: Report { status, output } } => {
+                write!(f, "check {check} is {status}: {output}")
+            }
+            Self::Health(status) => write!(f, "{status}"),
+            Self::Removed => f.write_str("deregistered: the configuration has it no more"),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! A check that this proxy reports on.
+
+use core::time::Duration;
+
+use crate::config::{Check, CheckKind, Probe};
+use crate::consul::registration::{Report, Status};
+use crate::health::prober::{ProbeNumber, Prober, Standing};
+use crate::health::verdict::Verdict;
+use crate::rng::Rng;
+use crate::time::Time;
+
+/// In how many parts a TTL is cut: two reports may be lost.
+const PARTS: u32 = 3;
+
+/// A check that this proxy reports on, in time.
+#[derive(Debug)]
+pub(super) struct TtlCheck {
+    /// Its position among the registration's checks.
+    pub(super) position: usize,
+    ttl: Duration,
+    probe: Option<(Probe, Prober)>,
+    /// What was reported last; none since it was registered.
+    reported: Option<Status>,
+    next: Time,
+}
+
+impl TtlCheck {
+    /// The check at a position, if it is one.
+    pub(super) fn of(position: usize, check: &Check, now: Time) -> Option<Self> {
+        let CheckKind::Ttl { ttl, probe } = &check.kind else { return None };
+        let prober = |probe: &Probe| (probe.clone(), Prober::new(Standing::Unknown, now));
+        let probe = probe.as_ref().map(prober);
+        Some(Self { position, ttl: *ttl, probe, reported: None, next: now })
+    }
+
+    /// Learns what the agent has of it: where it is not known here how it stands, that is how.
+    pub(super) fn adopt(&mut self, status: Status, now: Time) {
+        if let Some((_, prober)) = &mut self.probe
+            && prober.standing() == Standing::Unknown
+        {
+            let standing = match status {
+                Status::Critical => Standing::Unknown,
+                Status::Warning => Standing::Healthy { warns: true },
+                Status::Passing => Standing::Healthy { warns: false },
+            };
+            *prober = Prober::new(standing, now);
+        }
+    }
+
+    /// How it stands; none: nobody knows yet.
+    pub(super) fn state(&self) -> Option<Report> {
+        let Some((probe, prober)) = &self.probe else {
+            let output = "Envoy runs".to_owned();
+            return Some(Report { status: Status::Passing, output });
+        };
+        let status = match prober.standing() {
+            Standing::Unknown => return None,
+            Standing::Healthy { warns: false } => Status::Passing,
+            Standing::Healthy { warns: true } => Status::Warning,
+            Standing::Unhealthy => Status::Critical,
+        };
+        // How it stands was taken over from another VM, and nothing has been heard since.
+        let reason = prober.reason()?;
+        let (method, path, cluster) = (probe.check.method, &probe.check.path, &probe.cluster);
+        Some(Report { status, output: format!("{method} {path} of {cluster}: {reason}") })
+    }
+
+    /// Whether this is to be reported now.
+    pub(super) fn is_due(&self, report: &Report, now: Time) -> bool {
+        self.reported != Some(report.status) || now >= self.next
+    }
+
+    /// Learns that this was reported; tells whether that is news.
+    pub(super) fn on_reported(&mut self, status: Status, now: Time, rng: &mut Rng) -> bool {
+        self.next = now + rng.about(self.ttl / PARTS);
+        self.reported.replace(status) != Some(status)
+    }
+
+    /// Learns that the agent has it anew.
+    pub(super) const fn on_registered(&mut self) {
+        self.reported = None;
+    }
+
+    /// What was reported last.
+    pub(super) const fn reported(&self) -> Option<Status> {
+        self.reported
+    }
+
+    /// A probe that is to be sent now.
+    pub(super) fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<(ProbeNumber, &Probe)> {
+        let (probe, prober) = self.probe.as_mut()?;
+        let number = prober.poll_probe(&probe.check, now, rng)?;
+        Some((number, probe))
+    }
+
+    /// Takes the outcome of a probe.
+    pub(super) fn on_probed(
+        &mut self,
+        number: ProbeNumber,
+        judge: impl FnOnce(&Probe) -> Verdict,
+        now: Time,
+        rng: &mut Rng,
+    ) {
+        if let Some((probe, prober)) = &mut self.probe {
+            let verdict = judge(probe);
+            prober.on_verdict(number, verdict, &probe.check, now, rng);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What must hold of registrations, and what follows on what.
+
+use consul_resolver::config::Registration;
+use serde_json::json;
+
+use crate::registry::IDS;
+use crate::seeds::for_seeds;
+use crate::world::World;
+use crate::{await_none, calm};
+
+/// How long after the end of all faults it may take until everything is registered as configured, in
+/// milliseconds. What may follow on each other, at worst, on the slowest clock:
+/// - a lease that was just lost is taken over, by another configuration after four of its periods;
+/// - a call that never returns is given up;
+/// - the breaker stays open for its longest time, and then the longest backoff follows;
+/// - what was taken only in part is left alone for a minute, and what somebody has changed is seen at
+///   the next look, a minute later;
+/// - an old configuration ends, and what it alone had is found and removed.
+pub const REGISTERED: u64 = (12_000 + 7_000 + 30_000 + 10_000 + 66_000 + 66_000 + 25_000) * 5 / 4;
+
+/// The most calls about one registration within a minute, beside [`FOR_NEWS`] for each time that
+/// something happens that leads to some: a report every two and a half seconds, a look every ten, and
+/// after failures one call at a time, at a growing distance.
+pub const MOST_CALLS: usize = 120;
+/// A registration, both looks at it before and after, and a report.
+pub const FOR_NEWS: usize = 7;
+
+impl World {
+    /// What is not registered as it should be, if anything.
+    pub fn unregistered(&self) -> Option<String> {
+        // Nobody is there who could see to it.
+        self.contexts().next()?;
+        let wanted =
+            self.wanted().into_iter().flat_map(|config| &self.configs[config].registrations);
+        let wanted: Vec<&Registration> = wanted.collect();
+        IDS.iter().find_map(|id| {
+            let found = self.consul.registry.get(id, self.now);
+            let wanted: Vec<_> = wanted.iter().filter(|it| it.id == *id).collect();
+            match (wanted.is_empty(), found) {
+                (true, None) => None,
+                (true, Some(found)) if found.is_orphaned && found.status != Some("passing") => None,
+                (true, Some(found)) => Some(format!("{id} is left behind: {found:?}")),
+                (false, None) => Some(format!("{id} is not registered")),
+                (false, Some(found)) => {
+                    let is_it = |it: &&&Registration| {
+                        let version = it.meta.first().map(|(_, version)| version);
+                        found.body["Port"] == it.port
+                            && found.body["Meta"].get("version")
+                                == version.map(|v| json!(v)).as_ref()
+                            && found.checks == it.checks.len()
+                    };
+                    let passes = found.checks == 0 || found.status == Some("passing");
+                    let is_well = wanted.iter().any(is_it) && passes;
+                    (!is_well).then(|| format!("{id} is {found:?}"))
+                }
+            }
+        })
+    }
+
+    /// Checks that the agent was left in peace, as far as nothing new was to be told.
+    pub fn check_errands(&mut self) {
+        let (calls, news) = self.consul.registry.calls(self.now);
+        let most = MOST_CALLS + FOR_NEWS * news;
+        assert!(calls <= most, "{calls} calls about one registration within a minute, of {most}");
+    }
+}
+
+/// A process that registers `edge-1` and `extra-1`.
+fn registering(seed: u64) -> World {
+    let mut world = calm(seed);
+    world.change_to(1);
+    world
+}
+
+#[test]
+fn all_is_registered_within_a_second_by_one_vm_and_stays_so() {
+    for_seeds(50, |seed| {
+        let mut world = registering(seed);
+        await_none(&mut world, 12_000, World::unregistered);
+        world.consul.registry.forget_calls();
+        for _ in 0..120 {
+            world.run(1_000);
+            assert_eq!(world.unregistered(), None);
+        }
+        let registered = world.consul.registry.registrations();
+        assert_eq!(registered, 0, "once is enough");
+    });
+}
+
+#[test]
+fn what_the_agent_has_lost_is_there_again_within_a_heartbeat() {
+    for_seeds(50, |seed| {
+        let mut world = registering(seed);
+        await_none(&mut world, 12_000, World::unregistered);
+        world.consul.registry.lose();
+        await_none(&mut world, 15_000 / 3 * 11 / 10 + 500, World::unregistered);
+    });
+}
+
+#[test]
+fn a_service_that_fails_is_critical_in_time_and_passes_again() {
+    for_seeds(50, |seed| {
+        let mut world = registering(seed);
+        await_none(&mut world, 12_000, World::unregistered);
+        world.consul.registry.set_well(false, world.now);
+        let is_critical = |world: &World| {
+            let found = world.consul.registry.get(IDS[0], world.now);
+            let status = found.and_then(|found| found.status);
+            (status != Some("critical")).then(|| format!("{status:?}"))
+        };
+        await_none(&mut world, 11_000, is_critical);
+        world.consul.registry.set_well(true, world.now);
+        await_none(&mut world, 6_000, World::unregistered);
+    });
+}
+
+#[test]
+fn what_no_configuration_has_any_more_is_removed_and_what_is_changed_is_so_at_once() {
+    for_seeds(50, |seed| {
+        let mut world = registering(seed);
+        await_none(&mut world, 12_000, World::unregistered);
+        // From version 1 to 2, and without `extra-1`; the old contexts end within ten seconds.
+        world.change_to(2);
+        world.run(2_000);
+        let found = world.consul.registry.get(IDS[0], world.now).expect("it is registered");
+        assert_eq!(found.body["Meta"]["version"], "2");
+        await_none(&mut world, 10_000 + 5_000 + 6_000, World::unregistered);
+    });
+}
+
+#[test]
+fn the_vm_that_keeps_a_registration_may_die_before_its_ttl_is_over() {
+    for_seeds(50, |seed| {
+        let mut world = registering(seed);
+        await_none(&mut world, 12_000, World::unregistered);
+        world.kill(0);
+        for _ in 0..60 {
+            world.run(1_000);
+            assert_eq!(world.unregistered(), None);
+        }
+    });
+}

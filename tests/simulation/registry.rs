@@ -1,0 +1,261 @@
+//! What the agent has registered, and the local service that is registered.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use consul_resolver::consul::query::{Method, Request};
+use serde_json::{Value, json};
+
+const SECOND: u64 = 1_000_000;
+const MINUTE: u64 = 60 * SECOND;
+
+/// The ids that configurations register.
+pub const IDS: [&str; 3] = ["edge-1", "extra-1", "plain-1"];
+
+/// An agent, as far as registrations go.
+pub struct Registry {
+    services: BTreeMap<String, Registered>,
+    /// The ids that no book has any more, though they are registered: Envoy has forgotten its shared
+    /// data.
+    orphaned: BTreeSet<String>,
+    /// Whether the local service answers as it should.
+    pub is_well: bool,
+    /// When it did last.
+    pub was_well: u64,
+    /// Whether what is registered loses its checks.
+    pub drops_checks: bool,
+    /// When calls about an id came, within the last minute.
+    calls: BTreeMap<String, Vec<u64>>,
+    /// When something has happened that leads to calls, within the last minute.
+    news: Vec<u64>,
+    /// How often something was registered.
+    registrations: usize,
+}
+
+/// What there is under an id.
+#[derive(Debug)]
+pub struct Found {
+    /// Its definition, but for the checks.
+    pub body: Value,
+    /// How many checks it has.
+    pub checks: usize,
+    /// The worst status of them; none where it has none.
+    pub status: Option<&'static str>,
+    /// Whether it stands in no book.
+    pub is_orphaned: bool,
+}
+
+struct Registered {
+    body: Value,
+    checks: BTreeMap<String, Check>,
+}
+
+#[derive(Debug, Clone)]
+struct Check {
+    status: &'static str,
+    /// How long a report holds, where it is reported on.
+    ttl: Option<u64>,
+    reported: u64,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            services: BTreeMap::new(),
+            orphaned: BTreeSet::new(),
+            is_well: true,
+            was_well: 0,
+            drops_checks: false,
+            calls: BTreeMap::new(),
+            news: Vec::new(),
+            registrations: 0,
+        }
+    }
+}
+
+impl Registry {
+    /// Takes a call; gives the answer's status and body.
+    pub fn call(&mut self, request: &Request, now: u64) -> (u16, String) {
+        self.see(now);
+        let path = request.path.split('?').next().expect("a path");
+        let after = |prefix: &str| path.strip_prefix(prefix).map(|id| id.replace("%3A", ":"));
+        let body = || serde_json::from_str::<Value>(&request.body).expect("JSON");
+        if let Some(id) = after("/v1/agent/service/deregister/") {
+            self.note(&id, now);
+            self.orphaned.remove(&id);
+            return match self.services.remove(&id) {
+                Some(_) => (200, String::new()),
+                None => (404, format!("Unknown service ID {id:?}")),
+            };
+        }
+        if path == "/v1/agent/service/register" {
+            let body = body();
+            let id = body["ID"].as_str().expect("an id").to_owned();
+            self.note(&id, now);
+            self.registrations += 1;
+            self.orphaned.remove(&id);
+            self.register(&id, body, now);
+            return (200, String::new());
+        }
+        if let Some(check) = after("/v1/agent/check/update/") {
+            let id = check.split(':').nth(1).expect("an id").to_owned();
+            self.note(&id, now);
+            return self.report(&id, &check, &body(), now);
+        }
+        if path == "/v1/agent/checks" {
+            let is_meant = |id: &&str| request.path.contains(&format!("%22{id}%22"));
+            let id = IDS.into_iter().find(is_meant).expect("a known id");
+            self.note(id, now);
+            let checks = self.services.get(id).map(|service| &service.checks);
+            let shown =
+                |(id, check): (&String, &Check)| (id.clone(), json!({"Status": check.status(now)}));
+            let shown: serde_json::Map<_, _> = checks.into_iter().flatten().map(shown).collect();
+            return (200, Value::Object(shown).to_string());
+        }
+        let id = after("/v1/agent/service/").expect("a known path");
+        assert_eq!(request.method, Method::Get, "{path}");
+        self.note(&id, now);
+        match self.services.get(&id) {
+            Some(service) => (200, service.body.to_string()),
+            None => (404, format!("unknown service ID: {id}")),
+        }
+    }
+
+    /// Loses everything, as an agent that is started anew without its data.
+    pub fn lose(&mut self) {
+        self.services.clear();
+        self.news.extend(self.calls.values().flatten().max().copied());
+    }
+
+    /// Envoy forgets its shared data, and the book with it.
+    pub fn lose_book(&mut self) {
+        self.orphaned = self.services.keys().cloned().collect();
+    }
+
+    /// Something has happened that leads to calls.
+    pub fn on_news(&mut self, now: u64) {
+        self.news.retain(|at| at + MINUTE > now);
+        self.news.push(now);
+    }
+
+    /// How often something was registered since [`Registry::forget_calls`].
+    pub const fn registrations(&self) -> usize {
+        self.registrations
+    }
+
+    /// Begins to count anew.
+    pub fn forget_calls(&mut self) {
+        self.registrations = 0;
+    }
+
+    /// Somebody else changes something of each.
+    pub fn tamper(&mut self) {
+        for service in self.services.values_mut() {
+            service.body["Port"] = 1.into();
+        }
+    }
+
+    /// The local service begins to answer as it should, or ends to.
+    pub fn set_well(&mut self, is_well: bool, now: u64) {
+        self.see(now);
+        self.is_well = is_well;
+        self.see(now);
+        self.on_news(now);
+    }
+
+    /// What there is under an id.
+    pub fn get(&self, id: &str, now: u64) -> Option<Found> {
+        let service = self.services.get(id)?;
+        let statuses = service.checks.values().map(|check| check.status(now));
+        let rank =
+            |status: &&str| ["critical", "warning", "passing"].iter().position(|it| it == status);
+        Some(Found {
+            body: service.body.clone(),
+            checks: service.checks.len(),
+            status: statuses.min_by_key(rank),
+            is_orphaned: self.orphaned.contains(id),
+        })
+    }
+
+    /// The most calls about one id within the last minute, and how often something has happened in it
+    /// that leads to calls.
+    pub fn calls(&mut self, now: u64) -> (usize, usize) {
+        self.news.retain(|at| at + MINUTE > now);
+        let recent = |calls: &Vec<u64>| calls.iter().filter(|at| **at + MINUTE > now).count();
+        (self.calls.values().map(recent).max().unwrap_or(0), self.news.len())
+    }
+
+    fn note(&mut self, id: &str, now: u64) {
+        let calls = self.calls.entry(id.to_owned()).or_default();
+        calls.retain(|at| at + MINUTE > now);
+        calls.push(now);
+    }
+
+    /// Registers, and keeps how the checks stand that stay, as Consul does.
+    fn register(&mut self, id: &str, mut body: Value, now: u64) {
+        let listed = body["Checks"].take();
+        let listed = listed.as_array().cloned().unwrap_or_default();
+        body["Service"] = body["Name"].take();
+        let before = self.services.get(id).map(|it| it.checks.clone()).unwrap_or_default();
+        let check = |check: &Value| {
+            let id = check["CheckID"].as_str().expect("an id").to_owned();
+            let status = word(check["Status"].as_str().unwrap_or("critical"));
+            let status = before.get(&id).map_or(status, |it| it.status(now));
+            let ttl = check["TTL"].as_str().map(|ttl| {
+                ttl.strip_suffix("ms").and_then(|ms| ms.parse::<u64>().ok()).expect("ms") * 1_000
+            });
+            (id, Check { status, ttl, reported: now })
+        };
+        let checks = match self.drops_checks {
+            true => BTreeMap::new(),
+            false => listed.iter().map(check).collect(),
+        };
+        self.services.insert(id.to_owned(), Registered { body, checks });
+    }
+
+    fn report(&mut self, id: &str, check: &str, body: &Value, now: u64) -> (u16, String) {
+        let (is_well, was_well) = (self.is_well, self.was_well);
+        let checks = self.services.get_mut(id).map(|service| &mut service.checks);
+        let Some(known) = checks.and_then(|checks| checks.get_mut(check)) else {
+            return (500, format!("CheckID {check:?} does not have associated TTL"));
+        };
+        let status = word(body["Status"].as_str().expect("a status"));
+        let is_probed = id == IDS[0];
+        let was_well_lately = is_well || was_well + LATELY > now;
+        assert!(
+            !is_probed || status != "passing" || was_well_lately,
+            "{id} is said to pass, and has not answered since {was_well} (it is {now})"
+        );
+        let is_news = known.status != status;
+        (known.status, known.reported) = (status, now);
+        if is_news {
+            self.on_news(now);
+        }
+        (200, String::new())
+    }
+
+    fn see(&mut self, now: u64) {
+        if self.is_well {
+            self.was_well = now;
+        }
+    }
+}
+
+impl Check {
+    fn status(&self, now: u64) -> &'static str {
+        match self.ttl {
+            Some(ttl) if self.reported + ttl <= now => "critical",
+            _ => self.status,
+        }
+    }
+}
+
+/// A word for a status, for ever.
+fn word(status: &str) -> &'static str {
+    let known = ["critical", "warning", "passing"].into_iter().find(|word| *word == status);
+    known.expect("a status that Consul knows")
+}
+
+/// For how long a service may be said to pass that does not answer any more: two probes five seconds
+/// apart, the second of which may be lost and is given up; and a report may have been on its way when
+/// its VM began to stand still.
+const LATELY: u64 = (2 * 5 + 1 + 2) * SECOND * 5 / 4 + 31 * SECOND;
