@@ -38,8 +38,8 @@ pub trait Host {
     fn probe(&mut self, queue: QueueId) -> bool;
     /// Sends a query to Consul; its answer comes later as [`Event::Answered`].
     fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure>;
-    /// Asks one of this proxy's own clusters something; its answer comes later as
-    /// [`Event::Examined`]. A host that has nothing registered knows no cluster.
+    /// Asks one of this proxy's own clusters something, or an endpoint by way of one; its answer
+    /// comes later as [`Event::Examined`]. A host that has nothing registered knows no cluster.
     fn examine(&mut self, _id: ProbeId, _probe: &Probe) -> Result<(), Reason> {
         Err(Reason::UnknownCluster)
     }
@@ -127,6 +127,9 @@ pub fn step(agent: &mut Agent, router: &mut Router, host: &mut impl Host) -> boo
         Command::Confirm { source, age } => {
             let now = host.now();
             router.on_confirmed(source, age, now);
+        }
+        Command::Health { source, unhealthy } => {
+            router.on_health(source, &unhealthy, host.now());
         }
         Command::Wanted { query, host: name } => {
             let now = host.now();

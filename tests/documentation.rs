@@ -13,8 +13,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use consul_resolver::config::{
-    AddressPolicy, CacheAges, Config, Consul, Discover, DnsNames, Handoff, LoadBalancing, Locality,
-    OutlierDetection, RetryBudget, Service, SlowStart, Sticky, Versions,
+    ActiveHealthCheck, AddressPolicy, CacheAges, Config, Consul, Discover, DnsNames, Handoff,
+    LoadBalancing, Locality, OutlierDetection, RetryBudget, Service, SlowStart, Sticky, Versions,
 };
 use consul_resolver::consul::error::ErrorKind;
 use consul_resolver::router::reply::ReplyReason;
@@ -88,6 +88,7 @@ fn the_configuration_reference_names_every_field() {
         LoadBalancing::FIELDS,
         SlowStart::FIELDS,
         OutlierDetection::FIELDS,
+        ActiveHealthCheck::FIELDS,
         Sticky::FIELDS,
         Versions::FIELDS,
         RetryBudget::FIELDS,

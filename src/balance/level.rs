@@ -1,5 +1,6 @@
 //! The endpoints of one datacenter.
 
+use core::net::SocketAddr;
 use core::num::NonZeroU32;
 use std::rc::Rc;
 
@@ -12,7 +13,7 @@ use crate::balance::slice::Slice;
 use crate::balance::slow_start;
 use crate::balance::subsets::{SliceId, Subsets};
 use crate::balance::target::{Prepared, Target};
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Address, Endpoint};
 use crate::model::snapshot::Snapshot;
 use crate::time::Time;
 
@@ -28,6 +29,8 @@ pub(super) struct Level {
     slices: Vec<Slice>,
     /// Removed while they were ejected: should they come back in that time, they still are.
     remembered: Vec<Rc<Target>>,
+    /// The addresses that are not healthy, in order, whether or not they are installed.
+    unhealthy: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +63,7 @@ impl Level {
         prepare: &mut dyn FnMut(&Endpoint) -> Prepared,
     ) {
         let is_first = self.installed.is_none();
+        let unhealthy = core::mem::take(&mut self.unhealthy);
         let before = self.installed.take().unwrap_or_default();
         let mut before = before.members.into_iter().peekable();
         let mut removed = Vec::new();
@@ -75,6 +79,7 @@ impl Level {
                 Rc::new(target)
             });
             target.set_weight(endpoint.weight);
+            target.monitor().set_unhealthy(is_among(&unhealthy, target.address()));
             let (zone, version) = (endpoint.zone.clone(), endpoint.version.clone());
             Member { target, zone, version }
         };
@@ -83,6 +88,33 @@ impl Level {
         self.remember(removed, now);
         let registered = snapshot.registered().map_or(0, |count| count as usize).max(members.len());
         self.installed = Some(Installed { members, registered });
+        self.unhealthy = unhealthy;
+    }
+
+    /// Goes back to where it was before its first snapshot. What is unhealthy still is.
+    pub(super) fn forget(&mut self) {
+        let unhealthy = core::mem::take(&mut self.unhealthy);
+        *self = Self { unhealthy, ..Self::default() };
+    }
+
+    /// Learns which addresses are not healthy, in order; those that are again may begin to warm up.
+    /// Tells whether that makes a difference to an endpoint.
+    pub(super) fn set_unhealthy(
+        &mut self,
+        unhealthy: &[SocketAddr],
+        warming: Option<Time>,
+    ) -> bool {
+        let mut changed = false;
+        for target in self.targets() {
+            let (monitor, is_unhealthy) = (target.monitor(), is_among(unhealthy, target.address()));
+            if monitor.is_unhealthy() != is_unhealthy {
+                monitor.set_unhealthy(is_unhealthy);
+                target.set_warming(warming.filter(|_| !is_unhealthy));
+                changed = true;
+            }
+        }
+        self.unhealthy = unhealthy.to_vec();
+        changed
     }
 
     /// Cuts the endpoints into the slices that there are now.
@@ -187,6 +219,14 @@ impl Level {
         });
         let excess = self.remembered.len().saturating_sub(MOST_REMEMBERED);
         self.remembered.drain(..excess);
+    }
+}
+
+/// Whether an address is one of these, which are in order.
+fn is_among(addresses: &[SocketAddr], address: &Address) -> bool {
+    match address {
+        Address::Ip(address) => addresses.binary_search(address).is_ok(),
+        Address::Name(..) => false,
     }
 }
 

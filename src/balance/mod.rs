@@ -23,6 +23,7 @@ mod peak_ewma;
 pub mod pool;
 pub mod priority;
 mod ranking;
+mod report;
 pub mod retry_budget;
 pub mod ring_hash;
 mod round_robin;

@@ -1,5 +1,6 @@
 //! A worker's live view of one service.
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -10,11 +11,12 @@ use crate::balance::group::Occasion;
 use crate::balance::hints::{Hints, Pin};
 use crate::balance::level::Level;
 use crate::balance::outlier::detector::Detector;
-use crate::balance::outlier::monitor::{Admission, Monitor};
+use crate::balance::outlier::monitor::Monitor;
 use crate::balance::outlier::outcome::Outcome;
 use crate::balance::outlier::transition::Transition;
 use crate::balance::priority::Loads;
 use crate::balance::ranking::Ranking;
+pub use crate::balance::report::Report;
 use crate::balance::settings::Settings;
 use crate::balance::subsets::{SliceId, Subsets, Wanted};
 use crate::balance::target::{Prepared, Target};
@@ -54,17 +56,6 @@ pub struct Pool {
     rebuilt_at: Time,
     events: Vec<PoolEvent>,
     rng: Rng,
-}
-
-/// How a request to an endpoint ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Report {
-    /// How the endpoint took the request.
-    pub admission: Admission,
-    /// How it did.
-    pub outcome: Outcome,
-    /// How soon it answered, where that is known.
-    pub latency: Option<Duration>,
 }
 
 /// What has happened to an endpoint, or to all of them, that an operator wants to know.
@@ -149,7 +140,17 @@ impl Pool {
     /// its first snapshot. [`Pool::install`] must follow.
     pub fn forget(&mut self, preference: usize) {
         if let Some(level) = self.levels.get_mut(preference) {
-            *level = Level::default();
+            level.forget();
+        }
+    }
+
+    /// Learns which addresses of a datacenter are not healthy, in order; all others are. They are
+    /// picked no more from now on, whatever Consul says of them, unless too few others are left; it
+    /// makes no difference whether they are installed before or after.
+    pub fn set_unhealthy(&mut self, preference: usize, unhealthy: &[SocketAddr], now: Time) {
+        let warming = self.settings.slow_start.map(|_| now);
+        if let Some(level) = self.levels.get_mut(preference) {
+            self.stale |= level.set_unhealthy(unhealthy, warming);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 
+use super::active_health_check::ActiveHealthCheck;
 use super::consul::scope;
 use super::dependencies::Dependencies;
 use super::error::ConfigError;
@@ -58,6 +59,8 @@ pub struct Service {
     pub load_balancing: LoadBalancing,
     /// When an endpoint is ejected for what it answers; none: never.
     pub outlier_detection: Option<OutlierDetection>,
+    /// How it is found out which endpoints are healthy; none: by Consul alone.
+    pub active_health_check: Option<ActiveHealthCheck>,
     /// How a client stays with its endpoint; none: it does not.
     pub sticky: Option<Sticky>,
     /// Which version a request goes to; none: any.
@@ -115,6 +118,7 @@ impl Service {
         "protocol",
         "load_balancing",
         "outlier_detection",
+        "active_health_check",
         "sticky",
         "versions",
         "retry_budget",
@@ -150,6 +154,7 @@ impl Service {
             protocol: Protocol::default(),
             load_balancing: LoadBalancing::default(),
             outlier_detection: None,
+            active_health_check: None,
             sticky: None,
             versions: None,
             retry_budget: None,
@@ -182,6 +187,13 @@ impl Service {
             let policy = load_balancing.policy.kind().name();
             return Err(object.refused("sticky", Problem::StickyHash { policy }));
         }
+        let resolve_names = object.optional("resolve_names", Node::boolean)?.unwrap_or(false);
+        let active_health_check =
+            object.optional("active_health_check", ActiveHealthCheck::read)?;
+        if active_health_check.is_some() && resolve_names {
+            let problem = Problem::Beside { other: "resolve_names" };
+            return Err(object.refused("active_health_check", problem));
+        }
         Ok(Self {
             hosts: object.optional("hosts", hosts)?.unwrap_or_default(),
             query: PreparedQuery::read(object)?,
@@ -200,12 +212,13 @@ impl Service {
                 .unwrap_or_default(),
             address: object.optional("address", AddressChoice::read)?.unwrap_or_default(),
             datacenters: object.optional("datacenters", datacenters)?.unwrap_or_default(),
-            resolve_names: object.optional("resolve_names", Node::boolean)?.unwrap_or(false),
+            resolve_names,
             protocol: object
                 .optional("protocol", |node| node.choice("protocol", Protocol::CHOICES))?
                 .unwrap_or_default(),
             load_balancing,
             outlier_detection: object.optional("outlier_detection", OutlierDetection::read)?,
+            active_health_check,
             sticky,
             versions: object.optional("versions", Versions::read)?,
             retry_budget: object.optional("retry_budget", RetryBudget::read)?,
@@ -225,6 +238,9 @@ pub enum HealthThreshold {
     Passing,
     /// Checks may warn; such an instance counts by its warning weight.
     Warning,
+    /// Checks say nothing, but that an instance is in maintenance. What
+    /// [`ConsulHealth::Ignore`](super::ConsulHealth::Ignore) comes to, and no choice of its own.
+    Any,
 }
 
 impl HealthThreshold {

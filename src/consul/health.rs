@@ -44,8 +44,9 @@ impl Health {
     pub const fn meets(self, threshold: HealthThreshold) -> bool {
         match self {
             Self::Passing => true,
-            Self::Warning => matches!(threshold, HealthThreshold::Warning),
-            Self::Unknown | Self::Critical | Self::Maintenance => false,
+            Self::Warning => !matches!(threshold, HealthThreshold::Passing),
+            Self::Unknown | Self::Critical => matches!(threshold, HealthThreshold::Any),
+            Self::Maintenance => false,
         }
     }
 }
@@ -88,5 +89,9 @@ mod tests {
         assert!(Health::Passing.meets(HealthThreshold::Warning));
         assert!(!Health::Critical.meets(HealthThreshold::Warning));
         assert!(!Health::Maintenance.meets(HealthThreshold::Warning));
+        for health in [Health::Passing, Health::Warning, Health::Unknown, Health::Critical] {
+            assert!(health.meets(HealthThreshold::Any), "{health:?}");
+        }
+        assert!(!Health::Maintenance.meets(HealthThreshold::Any));
     }
 }

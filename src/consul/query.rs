@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
-use crate::config::{self, Consistency, Discover};
+use crate::config::{
+    self, ActiveHealthCheck, Consistency, ConsulHealth, Discover, HealthThreshold,
+};
 use crate::consul::index::ConsulIndex;
 use crate::consul::key::{catalog_key, key};
 use crate::consul::path::{catalog_path, path, push_mode, push_name};
@@ -67,7 +69,12 @@ impl Query {
         let consul = &config.consul;
         let path = path(consul, service, datacenter);
         let selection = Selection {
-            health: service.health,
+            health: match &service.active_health_check {
+                Some(ActiveHealthCheck { consul_health: ConsulHealth::Ignore, .. }) => {
+                    HealthThreshold::Any
+                }
+                _ => service.health,
+            },
             address: service.address.clone(),
             resolve_names: service.resolve_names,
             policy: config.endpoints.clone(),
@@ -76,7 +83,7 @@ impl Query {
             // What share of them is healthy decides whether the next datacenter helps out.
             counts_registered: service.datacenters.len() > 1,
         };
-        let key = key(consul, &path, &selection);
+        let key = key(consul, &path, &selection, service.active_health_check.as_ref());
         Self {
             service: service.name.clone(),
             subject: match &service.query {

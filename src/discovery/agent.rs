@@ -233,9 +233,13 @@ impl Agent {
             Event::Stored { key: Key::Book, .. } => {
                 self.with_registry(now, |registry, scope| registry.on_book_stored(scope));
             }
-            Event::Examined { probe, answer } => {
-                self.with_registry(now, |registry, scope| {
-                    registry.on_examined(probe, answer, scope);
+            Event::Examined { probe, answer } => self.on_examined(probe, answer, now),
+            Event::Loaded { key: Key::Health(query), value } => {
+                self.with_query(query, now, |tracker, scope| tracker.on_findings(value, scope));
+            }
+            Event::Stored { key: Key::Health(query), written } => {
+                self.with_query(query, now, |tracker, scope| {
+                    tracker.on_findings_stored(written, scope);
                 });
             }
             Event::Stored { key: Key::Head(query), written } => {
@@ -375,6 +379,7 @@ impl Agent {
     }
 }
 
+mod examination;
 mod mail;
 #[cfg(test)]
 mod tests;

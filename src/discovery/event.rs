@@ -1,6 +1,8 @@
 //! What goes into the state machine, and what comes out of it.
 
+use core::net::SocketAddr;
 use core::time::Duration;
+use std::rc::Rc;
 
 use crate::config::Probe;
 use crate::consul::query::Request;
@@ -21,15 +23,27 @@ use crate::shared::head::Rank;
 use crate::shared::key::{Cas, Key, VmId};
 use crate::shared::members::{Member, QueueId};
 
-/// A probe: of which registration, what for, and which.
+/// A probe: whose, of what, and which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProbeId {
-    /// The registration.
-    pub registration: RegistrationId,
-    /// What it is for.
-    pub spot: ProbeSpot,
-    /// Its number.
-    pub number: ProbeNumber,
+pub enum ProbeId {
+    /// Of something that this proxy registers.
+    Registration {
+        /// The registration.
+        registration: RegistrationId,
+        /// What it is for.
+        spot: ProbeSpot,
+        /// Its number.
+        number: ProbeNumber,
+    },
+    /// Of an endpoint.
+    Endpoint {
+        /// Where the endpoint comes from.
+        source: SourceId,
+        /// The endpoint; that is where the probe goes.
+        address: SocketAddr,
+        /// Its number.
+        number: ProbeNumber,
+    },
 }
 
 /// Something has happened.
@@ -143,12 +157,12 @@ pub enum Command {
         /// What to ask.
         request: Request,
     },
-    /// Ask something of this proxy's own whether it is healthy; [`Event::Examined`].
+    /// Ask something of this proxy's own, or an endpoint, whether it is healthy; [`Event::Examined`].
     Examine {
         /// Which probe.
         id: ProbeId,
         /// What to ask.
-        probe: Box<Probe>,
+        probe: Rc<Probe>,
     },
     /// Route requests by this snapshot of the source from now on.
     Install {
@@ -163,6 +177,13 @@ pub enum Command {
         source: SourceId,
         /// How long ago.
         age: Duration,
+    },
+    /// These endpoints of the source are not healthy, and all others are.
+    Health {
+        /// The source.
+        source: SourceId,
+        /// Their addresses, in order.
+        unhealthy: Vec<SocketAddr>,
     },
     /// Another VM has a request for a host that this query is to be asked for.
     Wanted {

@@ -9,6 +9,8 @@ use crate::consul::dropped::Dropped;
 use crate::consul::error::{ErrorKind, QueryError};
 use crate::discovery::doubt::Doubt;
 use crate::discovery::guard::Resolution;
+use crate::discovery::health_change::HealthChange;
+use crate::health::verdict::Reason;
 use crate::model::snapshot::{Change, Snapshot};
 use crate::shared::CodecError;
 use crate::shared::head::Term;
@@ -64,6 +66,10 @@ pub enum Notice {
     Doubted(Doubt),
     /// What has become of a doubted answer. Counted where it was refuted, shown, and logged.
     Resolved(Resolution),
+    /// Probes have found out how the endpoints are. Shown; and logged where that is news.
+    Health(HealthChange),
+    /// Probes cannot be sent. Logged.
+    Unsent(Reason),
     /// Shared data holds something that this version cannot read. Logged.
     Unreadable(CodecError),
 }
@@ -87,6 +93,8 @@ impl Notice {
     pub const fn level(&self) -> Option<Level> {
         match self {
             Self::Called(_) | Self::Age { .. } | Self::Left => None,
+            Self::Health(change) if !change.is_news() => None,
+            Self::Health(HealthChange { fallen: 0, .. }) => Some(Level::Info),
             Self::Elected(_) | Self::Deposed | Self::Recovered(_) | Self::Published { .. } => {
                 Some(Level::Info)
             }
@@ -102,6 +110,8 @@ impl Notice {
             | Self::Dropped(_)
             | Self::Doubted(_)
             | Self::Resolved(Resolution::Refuted | Resolution::Expired)
+            | Self::Health(_)
+            | Self::Unsent(_)
             | Self::Unreadable(_) => Some(Level::Warn),
         }
     }
@@ -160,6 +170,10 @@ impl fmt::Display for Notice {
                 "nothing has contradicted the answer that was doubted (shrink_guard.hold is over), \
                  and it is used",
             ),
+            Self::Health(change) => fmt::Display::fmt(change, f),
+            Self::Unsent(reason) => {
+                write!(f, "probes cannot be sent: {reason}; the endpoints count as they did")
+            }
             Self::Unreadable(error) => write!(f, "{error}; it is replaced"),
         }
     }

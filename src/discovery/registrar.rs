@@ -5,6 +5,7 @@
 //! configurations at work for a while, and both may register the same id: then the newer one does.
 
 use core::time::Duration;
+use std::rc::Rc;
 
 use crate::config;
 use crate::consul::registration::{Definition, Id};
@@ -250,8 +251,8 @@ impl Registrar {
         }
         while let Some(probing) = self.duty.poll_probe(scope.now, scope.rng) {
             let (spot, number) = (probing.spot, probing.number);
-            let id = ProbeId { registration: self.registration, spot, number };
-            scope.out.push_back(Command::Examine { id, probe: Box::new(probing.probe) });
+            let id = ProbeId::Registration { registration: self.registration, spot, number };
+            scope.out.push_back(Command::Examine { id, probe: Rc::new(probing.probe) });
         }
         let Some(errand) = self.duty.wants(scope.now) else { return };
         let lane = if self.duty.is_failing() { Lane::Retry } else { Lane::Errand };

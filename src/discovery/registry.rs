@@ -8,10 +8,9 @@ use hashbrown::HashMap;
 use crate::config;
 use crate::consul::registration::Id;
 use crate::consul::response::{CallFailure, Response};
-use crate::discovery::event::{Command, Expect, ProbeId};
+use crate::discovery::event::{Command, Expect};
 use crate::discovery::registrar::Registrar;
 use crate::discovery::scope::Scope;
-use crate::health::verdict::{Answer, Reason};
 use crate::model::arena::Arena;
 use crate::model::registration::RegistrationId;
 use crate::model::service::QueryKey;
@@ -156,13 +155,12 @@ impl Registry {
     /// Takes what came back for a probe.
     pub(super) fn on_examined(
         &mut self,
-        probe: ProbeId,
-        answer: Result<Answer<'_>, Reason>,
+        registration: RegistrationId,
+        probed: &Probed<'_>,
         scope: &mut Scope<'_>,
     ) {
-        if let Some(registrar) = self.registrars.get_mut(probe.registration) {
-            let (spot, number) = (probe.spot, probe.number);
-            registrar.on_probed(&Probed { spot, number, answer }, scope);
+        if let Some(registrar) = self.registrars.get_mut(registration) {
+            registrar.on_probed(probed, scope);
         }
     }
 

@@ -11,6 +11,7 @@ use core::time::Duration;
 
 use crate::config::Consul;
 use crate::consul::query::Query;
+use crate::discovery::checkup::Checkup;
 use crate::discovery::circuit::Datacenter;
 use crate::discovery::contact::Contact;
 use crate::discovery::event::{Command, Expect};
@@ -32,6 +33,7 @@ use crate::shared::record::{Record, Version};
 use crate::time::Time;
 
 mod asking;
+mod health;
 mod retirement;
 mod step;
 
@@ -55,6 +57,8 @@ pub struct Tracker {
     leftovers: Vec<(Version, Cas)>,
     contact: Contact,
     suspicion: Suspicion,
+    /// Only where endpoints are probed.
+    checkup: Option<Checkup>,
     /// Whether the head that this VM fetches under points to a record.
     is_published: bool,
     /// The head whose age was told last.
@@ -79,6 +83,7 @@ impl Tracker {
             leftovers: Vec::new(),
             contact: Contact::default(),
             suspicion: Suspicion::new(me),
+            checkup: subject.check.map(Checkup::new),
             is_published: false,
             told_age_of: None,
         }
@@ -160,6 +165,7 @@ impl Tracker {
             Look::Commit => return self.commit(head.as_ref(), expect, scope),
             Look::Leave | Look::Retire => return self.give_away(head.as_ref(), expect, scope),
         }
+        self.look_at_findings(head.as_ref(), scope);
         // What an owner that has left published is nobody's to vouch for, and may be of any age.
         let current = head.filter(|head| head.rank != Rank::LEAVING);
         let published = current.and_then(|head| head.published.map(|version| (version, head.age)));
@@ -258,6 +264,9 @@ impl Tracker {
                 let is_here = self.installed.as_ref().map(|it| it.version) == published;
                 let is_stale = !is_here && head.is_some_and(|head| head.rank == Rank::LEAVING);
                 let published = published.filter(|_| !is_stale);
+                if let Some(checkup) = &mut self.checkup {
+                    checkup.begin(is_stale);
+                }
                 self.write = Write::Claim { vacancy };
                 self.is_published = published.is_some();
                 self.contact.begin(published.map(|_| age), scope.now);
@@ -311,6 +320,9 @@ impl Tracker {
 
     fn install(&mut self, record: Record, scope: &mut Scope<'_>) {
         let snapshot = record.snapshot.clone();
+        if let Some(checkup) = &mut self.checkup {
+            checkup.on_endpoints(&snapshot, scope.now, scope.rng);
+        }
         scope.out.push_back(Command::Install { source: self.source, snapshot });
         self.installed = Some(record);
     }
@@ -326,6 +338,9 @@ impl Tracker {
         self.watch.stop();
         self.publication = Publication::default();
         self.contact.end();
+        if let Some(checkup) = &mut self.checkup {
+            checkup.end();
+        }
     }
 
     fn load_head(&mut self, look: Look, scope: &mut Scope<'_>) {

@@ -1,4 +1,5 @@
 //! Finding out by requests whether something is healthy.
 
 pub mod prober;
+pub mod roll;
 pub mod verdict;

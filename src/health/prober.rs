@@ -56,6 +56,13 @@ impl Prober {
         Self { state, standing, against: 0, last: None, number: ProbeNumber(0) }
     }
 
+    /// The same, whose probes have higher numbers than this one: answers to those of an earlier
+    /// prober are not its own.
+    pub const fn counting_from(mut self, number: ProbeNumber) -> Self {
+        self.number = number;
+        self
+    }
+
     /// How it stands.
     pub const fn standing(&self) -> Standing {
         self.standing
@@ -66,6 +73,19 @@ impl Prober {
         self.last.as_ref().map(Verdict::reason)
     }
 
+    /// Whether a probe is out.
+    pub const fn is_asking(&self) -> bool {
+        matches!(self.state, State::Asking { .. })
+    }
+
+    /// When something is to be done next: a probe to be sent, or one to be given up.
+    pub const fn due(&self) -> Time {
+        match self.state {
+            State::Idle { next } => next,
+            State::Asking { lost, .. } => lost,
+        }
+    }
+
     /// The number of a probe that is to be sent now. One that nobody heard of again counts as
     /// failed.
     pub fn poll_probe(
@@ -74,11 +94,7 @@ impl Prober {
         now: Time,
         rng: &mut Rng,
     ) -> Option<ProbeNumber> {
-        if let State::Asking { lost, .. } = self.state
-            && now >= lost
-        {
-            self.on_verdict(self.number, Verdict::Bad(Reason::NoAnswer), check, now, rng);
-        }
+        self.give_up(check, now, rng);
         let State::Idle { next } = self.state else { return None };
         if now < next {
             return None;
@@ -86,6 +102,27 @@ impl Prober {
         self.number = ProbeNumber(self.number.0.wrapping_add(1));
         self.state = State::Asking { since: now, lost: now + check.timeout + GIVE_UP };
         Some(self.number)
+    }
+
+    /// Counts a probe that nobody heard of again as failed, once it is due.
+    pub fn give_up(&mut self, check: &HealthCheck, now: Time, rng: &mut Rng) {
+        if self.is_asking() && now >= self.due() {
+            self.on_verdict(self.number, Verdict::Bad(Reason::NoAnswer), check, now, rng);
+        }
+    }
+
+    /// Passes over a probe that was never sent, which says nothing: the next one comes in its time.
+    pub fn on_unsent(
+        &mut self,
+        number: ProbeNumber,
+        check: &HealthCheck,
+        now: Time,
+        rng: &mut Rng,
+    ) {
+        if self.is_asking() && number == self.number {
+            let next = now + check.interval + check.interval_jitter.mul_f64(rng.unit());
+            self.state = State::Idle { next };
+        }
     }
 
     /// Takes the outcome of a probe; one that nobody waits for is passed over. Tells whether it

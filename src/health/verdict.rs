@@ -75,6 +75,19 @@ impl Verdict {
     }
 }
 
+impl Reason {
+    /// Whether it is this Envoy that did not send the probe: that says nothing of whoever was to
+    /// be asked.
+    pub fn is_unsent(&self) -> bool {
+        match self {
+            Self::UnknownCluster | Self::NoCapacity => true,
+            // What Envoy says where the cluster's circuit breaker is open.
+            Self::Unreachable(503, excerpt) => excerpt.as_str().contains("overflow"),
+            Self::Unreachable(..) | Self::Status(_) | Self::Body | Self::NoAnswer => false,
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

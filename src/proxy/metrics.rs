@@ -94,6 +94,8 @@ pub(super) struct SourceMetrics {
     refuted: Option<MetricId>,
     /// Whether an answer is held back.
     held: Option<MetricId>,
+    /// Endpoints that probes have found not to be healthy; only where there are probes.
+    unhealthy: Option<MetricId>,
 }
 
 impl Metrics {
@@ -109,7 +111,13 @@ impl Metrics {
             .services
             .iter()
             .map(|s| Rc::new(ServiceMetrics::define(&service_prefix(&s.name))));
-        let sources = config.sources().map(|s| Rc::new(SourceMetrics::define(&source_prefix(s))));
+        let sources = config.sources().map(|source| {
+            let metrics = SourceMetrics::define(&source_prefix(source));
+            Rc::new(match source.service.active_health_check {
+                Some(_) => metrics.probed(&source_prefix(source)),
+                None => metrics,
+            })
+        });
         Self {
             calls_ok: call("ok"),
             calls_failed: ErrorKind::ALL.iter().map(|&kind| (kind, call(kind.label()))).collect(),
@@ -234,7 +242,12 @@ impl Metrics {
                 host::record(metrics.fetchers, 1);
                 metrics.show(*age, *endpoints);
             }
+            Notice::Health(change) => {
+                let unhealthy = u64::try_from(change.unhealthy).unwrap_or(u64::MAX);
+                host::record(metrics.unhealthy, unhealthy);
+            }
             Notice::Called(_)
+            | Notice::Unsent(_)
             | Notice::Deposed
             | Notice::FetcherLost
             | Notice::Failing(_)
@@ -279,6 +292,7 @@ impl Metrics {
             doubted: host::define_counter("consul_resolver.catalog.doubted_answers"),
             refuted: host::define_counter("consul_resolver.catalog.refuted_answers"),
             held: host::define_gauge("consul_resolver.catalog.held_answers"),
+            unhealthy: None,
         };
         self.sources.insert(source, Rc::new(metrics));
     }
@@ -343,7 +357,14 @@ impl SourceMetrics {
             doubted: host::define_counter(&name("doubted_answers")),
             refuted: host::define_counter(&name("refuted_answers")),
             held: host::define_gauge(&name("held_answers")),
+            unhealthy: None,
         }
+    }
+
+    /// The same, of endpoints that are probed.
+    fn probed(self, prefix: &str) -> Self {
+        let name = |what: &str| format!("{prefix}.{what}");
+        Self { unhealthy: host::define_gauge(&name("unhealthy_endpoints")), ..self }
     }
 
     fn show(&self, age: Duration, endpoints: usize) {

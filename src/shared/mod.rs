@@ -8,6 +8,7 @@ pub mod book;
 mod bytes;
 pub mod charge;
 pub mod head;
+pub mod health;
 pub mod key;
 mod labels;
 pub mod members;

@@ -1,5 +1,6 @@
 //! What requests cost: nothing is allocated for any.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use consul_resolver::balance::hints::{Hints, Pin};
@@ -103,6 +104,9 @@ fn a_request_and_its_answer_allocate_nothing_with_all_features_at_once() {
         for round in 0..200_u64 {
             let now = Time::from_start(Duration::from_millis(250 * round));
             let all: Vec<_> = (0..20).map(|n| hints(round * 20 + n, now, pin)).collect();
+            // One endpoint after the other is found not to be healthy.
+            let sick = SocketAddr::from(([10, 0, 0, 1], 1 + (round / 5) as u16));
+            router.on_health(SourceId::nth(0), &[sick], now);
             // An event of an ejection is kept for the tick, in a list that is made then.
             let mut events = 0;
             let cost = allocation_counter::measure(|| {

@@ -15,6 +15,7 @@ mod distribution;
 mod ejections;
 mod failover;
 mod fleet;
+mod health;
 mod latencies;
 mod lifetimes;
 mod picks;

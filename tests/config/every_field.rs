@@ -72,6 +72,15 @@ fn a_configuration_that_sets_every_field_is_read() {
                     max_ejection_percent: 50,
                     ..OutlierDetection::default()
                 }),
+                active_health_check: Some(ActiveHealthCheck {
+                    probe: Probe {
+                        cluster: "probes".into(),
+                        check: HealthCheck { path: "/health".into(), ..HealthCheck::default() },
+                    },
+                    max_per_second: 50,
+                    max_concurrent: 10,
+                    consul_health: ConsulHealth::Ignore,
+                }),
                 sticky: Some(Sticky { cookie: "pin".into(), ttl: Duration::ZERO }),
                 versions: Some(Versions {
                     key: VersionKey::TagPrefix("v=".into()),
@@ -177,6 +186,13 @@ fn full() -> Value {
                     "panic_threshold": 0
                 },
                 "outlier_detection": { "consecutive_5xx": 3, "max_ejection_percent": 50.0 },
+                "active_health_check": {
+                    "cluster": "probes",
+                    "path": "/health",
+                    "max_per_second": 50,
+                    "max_concurrent": 10,
+                    "consul_health": "ignore"
+                },
                 "sticky": { "cookie": "pin", "ttl": "0s" },
                 "versions": {
                     "tag_prefix": "v=",

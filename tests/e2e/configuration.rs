@@ -84,6 +84,7 @@ fn the_configurations_of_the_project_load_as_they_are() {
         "minimal.yaml",
         "dynamic-forward-proxy.yaml",
         "consul-tls.yaml",
+        "health-check.yaml",
         "register.yaml",
     ] {
         let path = format!("{}/envoy/{name}", env!("CARGO_MANIFEST_DIR"));

@@ -29,6 +29,7 @@ mod failover;
 mod faults;
 mod finding;
 mod grpc;
+mod health_checks;
 mod hostile;
 mod hosts;
 mod latency;

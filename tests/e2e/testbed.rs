@@ -43,6 +43,11 @@ impl Setup {
         Self::read("dynamic-forward-proxy.yaml", consul)
     }
 
+    /// `envoy/health-check.yaml`: probes the instances of `web`.
+    pub fn probing(consul: SocketAddr) -> Self {
+        Self::read("health-check.yaml", consul)
+    }
+
     /// `envoy/register.yaml`: registers `edge`, served by that backend, as the node of that name,
     /// on that port.
     pub fn registering(consul: SocketAddr, app: SocketAddr, node: &str, port: u16) -> Self {

@@ -273,7 +273,7 @@ impl Host for SimHost<'_> {
                 let charge = Charge::decode(value).expect("a charge that reads back");
                 self.effects.charged |= Some(charge.tenure.owner) != before;
             }
-            Key::Members | Key::Book => {}
+            Key::Members | Key::Book | Key::Health(_) => {}
         }
         written
     }

@@ -15,6 +15,8 @@ use crate::time::Time;
 #[derive(Debug, Default)]
 pub struct Monitor {
     state: Cell<State>,
+    /// Whether probes say that it does not work, whatever its answers say.
+    unhealthy: Cell<bool>,
     /// When a tick first met the probe that is out.
     probe_seen: Cell<Option<Time>>,
     /// Counts ejections and returns: a request tells by it whether it began in this one.
@@ -63,14 +65,24 @@ impl Monitor {
         matches!(self.state.get(), State::Ejected { .. } | State::Probation { .. })
     }
 
-    /// Whether it takes no request at all until its time is over.
+    /// Whether it takes no request at all: until its time is over, or while it is not healthy.
     pub const fn is_barred(&self) -> bool {
-        matches!(self.state.get(), State::Ejected { .. })
+        self.unhealthy.get() || matches!(self.state.get(), State::Ejected { .. })
     }
 
     /// Whether it takes its share.
     pub const fn is_active(&self) -> bool {
-        matches!(self.state.get(), State::Active { .. })
+        !self.unhealthy.get() && matches!(self.state.get(), State::Active { .. })
+    }
+
+    /// Whether probes say that it does not work.
+    pub const fn is_unhealthy(&self) -> bool {
+        self.unhealthy.get()
+    }
+
+    /// Learns what probes say.
+    pub fn set_unhealthy(&self, is_unhealthy: bool) {
+        self.unhealthy.set(is_unhealthy);
     }
 
     /// Whether it takes no request now, and would not at a later moment before its time is over.
@@ -84,14 +96,18 @@ impl Monitor {
     }
 
     /// Whether a request may be sent to it: not while it is ejected, and not while another
-    /// request probes it.
+    /// request probes it, nor while it is not healthy.
     pub const fn admits(&self) -> bool {
-        matches!(self.state.get(), State::Active { .. } | State::Probation { probing: false })
+        !self.unhealthy.get()
+            && matches!(
+                self.state.get(),
+                State::Active { .. } | State::Probation { probing: false }
+            )
     }
 
     /// Whether the next request to it is its probe.
     pub const fn awaits_probe(&self) -> bool {
-        matches!(self.state.get(), State::Probation { probing: false })
+        !self.unhealthy.get() && matches!(self.state.get(), State::Probation { probing: false })
     }
 
     /// Notes a request to it that begins; the first one after the time of an ejection is its
@@ -307,6 +323,19 @@ mod tests {
         assert_eq!(monitor.count_connection(false), 1);
         assert_eq!(monitor.count_connection(false), 2);
         assert_eq!(monitor.count_connection(true), 0);
+    }
+
+    #[test]
+    fn one_that_is_not_healthy_takes_nothing_and_keeps_what_its_answers_have_told() {
+        for (monitor, is_active) in [(Monitor::default(), true), (in_probation(), false)] {
+            monitor.set_unhealthy(true);
+            assert!(!monitor.admits() && !monitor.is_active() && monitor.is_barred());
+            assert!(!monitor.begin_request().is_probe());
+            assert_eq!(monitor.is_ejected(), !is_active);
+            monitor.set_unhealthy(false);
+            assert!(monitor.admits() && !monitor.is_barred());
+            assert_eq!(monitor.is_active(), is_active);
+        }
     }
 
     #[test]

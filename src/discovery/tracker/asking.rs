@@ -49,6 +49,7 @@ impl Tracker {
         if !self.is_fetcher() {
             return;
         }
+        self.probe_if_due(scope);
         if let Some(lost) = self.watch.poll_lost(scope.now) {
             return self.on_answer(lost, Err(CallFailure::Lost), scope);
         }
@@ -81,6 +82,7 @@ impl Tracker {
     /// this tick.
     pub fn on_turn(&mut self, scope: &mut Scope<'_>) {
         self.ask_if_due(scope);
+        self.publish_findings(scope);
     }
 
     /// Publishes what was held back until now. That is no news of Consul: nothing was asked.

@@ -37,6 +37,10 @@ impl Tracker {
             let age = self.contact.age(scope.now);
             scope.out.extend(age.map(|age| Command::Confirm { source, age }));
         }
+        if let Some(checkup) = &self.checkup {
+            let (source, unhealthy) = (self.source, checkup.told().to_vec());
+            scope.out.push_back(Command::Health { source, unhealthy });
+        }
         // A follower finds the age in the head.
         self.told_age_of = None;
     }

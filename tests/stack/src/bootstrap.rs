@@ -298,6 +298,7 @@ static_resources:
             ("minimal.yaml", "services", "web"),
             ("dynamic-forward-proxy.yaml", "services", "web"),
             ("consul-tls.yaml", "services", "web"),
+            ("health-check.yaml", "services", "web"),
             ("register.yaml", "register", "edge"),
         ] {
             let yaml = std::fs::read_to_string(folder.join(name)).expect(name);
