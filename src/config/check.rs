@@ -211,11 +211,12 @@ impl CheckTarget {
                 tls_skip_verify,
             });
         }
-        if let Some(target) = object.optional("grpc", target)? {
+        if let Some(target) = object.optional("grpc", |node| target(node, true))? {
             let tls = object.optional("grpc_use_tls", Node::boolean)?.unwrap_or(false);
             return Ok(Self::Grpc { target, tls, tls_skip_verify });
         }
-        object.required("tcp", "an address and a port", target).map(Self::Tcp)
+        let tcp = object.required("tcp", "an address and a port", |node| target(node, false));
+        tcp.map(Self::Tcp)
     }
 }
 
@@ -232,11 +233,14 @@ fn url(node: &Node<'_>) -> Result<String, ConfigError> {
     Ok(url.to_owned())
 }
 
-/// Reads a host and a port; behind a `/` a gRPC service may follow.
-fn target(node: &Node<'_>) -> Result<String, ConfigError> {
+/// Reads a host and a port; behind a `/` a service may follow, where that may be.
+fn target(node: &Node<'_>, may_name_service: bool) -> Result<String, ConfigError> {
     let expected = "only visible ASCII characters";
     let text = node.text(Check::MAX_TEXT_BYTES, |c| c.is_ascii_graphic(), expected)?;
-    let address = text.split_once('/').map_or(text, |(address, _)| address);
+    let address = match text.split_once('/') {
+        Some((address, _)) if may_name_service => address,
+        _ => text,
+    };
     let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty());
     let port = port.and_then(|(_, port)| port.parse::<u16>().ok()).filter(|port| *port != 0);
     if port.is_none() {

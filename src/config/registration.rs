@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use super::check::Check;
+use super::check::{Check, CheckKind};
 use super::consul::scope;
 use super::error::ConfigError;
 use super::excerpt::Excerpt;
@@ -106,6 +106,12 @@ impl Registration {
     pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         let checks = object.optional("checks", |node| node.array(Self::MAX_CHECKS, Check::read))?;
+        let reports = |check: &Check| matches!(check.kind, CheckKind::Ttl { .. });
+        if !checks.iter().flatten().any(reports)
+            && let Some(field) = ["drain", "depends_on"].into_iter().find(|it| object.has(it))
+        {
+            return Err(object.refused(field, Problem::Needs { other: "a check with a ttl" }));
+        }
         Ok(Self {
             name: object.required("name", "the service's name in Consul", name)?,
             id: object.optional("id", id)?.unwrap_or_default(),
@@ -196,15 +202,19 @@ pub(super) fn address(node: &Node<'_>) -> Result<String, ConfigError> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':' | '_');
     let expected = "an IP address or a host name, without a port";
     let text = node.text(Registration::MAX_ADDRESS_BYTES, is_allowed, expected)?;
-    let is_address = match text.parse::<IpAddr>() {
-        Ok(address) => !address.is_unspecified(),
-        Err(_) => !text.contains(':'),
-    };
-    if !is_address {
+    if !is_address(text) {
         let expected = "an address at which others reach it, without a port";
         return Err(node.refused(Problem::Malformed { text: Excerpt::of(text), expected }));
     }
     Ok(text.to_owned())
+}
+
+/// Whether others can reach something there: an IP address, or a host name without a port.
+pub(super) fn is_address(text: &str) -> bool {
+    match text.parse::<IpAddr>() {
+        Ok(address) => !address.is_unspecified(),
+        Err(_) => !text.contains([':', '/', ' ']),
+    }
 }
 
 fn port(node: &Node<'_>) -> Result<u16, ConfigError> {

@@ -5,7 +5,7 @@ use super::error::ConfigError;
 use super::excerpt::Excerpt;
 use super::place::Place;
 use super::problem::Problem;
-use super::registration::Registration;
+use super::registration::{Registration, is_address};
 use crate::hash::xxh64;
 
 /// What Envoy says of itself; each may be unknown.
@@ -45,7 +45,11 @@ impl Config {
 
     fn check_ids_differ(&self) -> Result<(), ConfigError> {
         for (index, registration) in self.registrations.iter().enumerate() {
-            let scope = |it: &Registration| (it.namespace.clone(), it.partition.clone());
+            let consul = &self.consul;
+            let scope = |it: &Registration| {
+                let namespace = it.namespace.as_ref().or(consul.namespace.as_ref()).cloned();
+                (namespace, it.partition.as_ref().or(consul.partition.as_ref()).cloned())
+            };
             let is_same =
                 |it: &Registration| it.id == registration.id && scope(it) == scope(registration);
             let first = self.registrations.iter().position(is_same);
@@ -65,7 +69,14 @@ impl Registration {
             let expected = "an address at which others reach it, here or as \
                             metadata.consul.address of Envoy's node";
             let address = surroundings.address.clone().filter(|address| !address.is_empty());
-            self.address = address.ok_or(("address", Problem::Missing { expected }))?;
+            let address = address.ok_or(("address", Problem::Missing { expected }))?;
+            if !is_address(&address) {
+                let expected = "an address at which others reach it, in metadata.consul.address of \
+                                Envoy's node";
+                let text = Excerpt::of(&address);
+                return Err(("address", Problem::Malformed { text, expected }));
+            }
+            self.address = address;
         }
         if self.port == 0 {
             let expected = "a port at which others reach it, here or as \

@@ -1,5 +1,7 @@
 //! The calls for one datacenter.
 
+use core::time::Duration;
+
 use crate::config;
 use crate::discovery::breaker::{Breaker, Evidence};
 use crate::discovery::caller::{CallId, Caller};
@@ -9,6 +11,12 @@ use crate::time::Time;
 
 /// Which datacenter a source is asked for; none is the agent's own.
 pub type Datacenter = Option<Box<str>>;
+
+/// What stands for a datacenter where the agent is asked for what it does itself: registrations. It
+/// answers these when its servers have no leader, too, and a report that comes late is an outage.
+pub(super) const OF_THE_AGENT: &str = "of the agent itself, for registrations";
+/// The longest time for which it is left alone: a part of the shortest TTL.
+const LONGEST_OF_THE_AGENT: Duration = Duration::from_secs(3);
 
 /// The breaker of one datacenter, and who waits while it is not closed.
 ///
@@ -23,8 +31,16 @@ pub(super) struct Circuit {
 }
 
 impl Circuit {
-    /// Starts closed.
-    pub(super) fn new(settings: config::Breaker) -> Self {
+    /// That of a datacenter; starts closed.
+    pub(super) fn of(datacenter: &Datacenter, settings: config::Breaker) -> Self {
+        let is_agent = datacenter.as_deref() == Some(OF_THE_AGENT);
+        let most = if is_agent { LONGEST_OF_THE_AGENT } else { Duration::MAX };
+        let config::Breaker { base_open_time, max_open_time, .. } = settings;
+        let settings = config::Breaker {
+            base_open_time: base_open_time.min(most),
+            max_open_time: max_open_time.min(most),
+            ..settings
+        };
         Self { breaker: Breaker::new(settings), probe: None, line: Line::default() }
     }
 

@@ -182,8 +182,10 @@ impl Gate {
             self.budget.on_good_call(now);
         }
         let settings = self.breaker;
-        let circuit =
-            self.circuits.entry(datacenter.clone()).or_insert_with(|| Circuit::new(settings));
+        let circuit = self
+            .circuits
+            .entry(datacenter.clone())
+            .or_insert_with(|| Circuit::of(datacenter, settings));
         circuit.on_outcome(call, Evidence::of(outcome), now, rng);
     }
 

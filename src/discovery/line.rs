@@ -22,7 +22,7 @@ pub enum Lane {
 
 impl Lane {
     /// All of them, in the order in which they are served.
-    pub const ALL: [Self; 4] = [Self::Retry, Self::Errand, Self::Read, Self::Poll];
+    pub const ALL: [Self; 4] = [Self::Errand, Self::Retry, Self::Read, Self::Poll];
 }
 
 /// The callers that wait, in a line for each lane: first come, first served.
@@ -86,7 +86,7 @@ impl Line {
     }
 
     const fn lane(&mut self, lane: Lane) -> &mut VecDeque<(Caller, u64)> {
-        let [retries, errands, reads, polls] = &mut self.lanes;
+        let [errands, retries, reads, polls] = &mut self.lanes;
         match lane {
             Lane::Retry => retries,
             Lane::Errand => errands,

@@ -11,7 +11,7 @@ use crate::config;
 use crate::consul::registration::{Definition, Id};
 use crate::consul::response::{CallFailure, Response};
 use crate::discovery::caller::CallId;
-use crate::discovery::circuit::Datacenter;
+use crate::discovery::circuit::{Datacenter, OF_THE_AGENT};
 use crate::discovery::event::{Command, Expect, ProbeId};
 use crate::discovery::gate::{Pass, Want};
 use crate::discovery::lease::{Lease, PERIOD, Verdict};
@@ -57,6 +57,8 @@ pub(super) struct Registrar {
     write: Write,
     /// Whether the book has an entry of it.
     is_entered: bool,
+    /// Whether another VM kept exactly this before, as the charge that is claimed says.
+    is_handed_over: bool,
 }
 
 /// Why the charge was asked for.
@@ -85,7 +87,7 @@ impl Registrar {
         let definition = Definition::new(consul, service);
         let (key, digest) = (definition.id.key(), definition.digest());
         let duty = Duty::keep(definition);
-        Self::new(registration, me, consul, (key, digest), duty)
+        Self::new(registration, me, (key, digest), duty)
     }
 
     /// Is to remove what an earlier configuration has registered.
@@ -100,20 +102,19 @@ impl Registrar {
         const NOTHING: QueryKey = QueryKey(0);
         let key = id.key();
         let duty = Duty::remove(id, consul.token_env.as_deref());
-        Self::new(registration, me, consul, (key, NOTHING), duty)
+        Self::new(registration, me, (key, NOTHING), duty)
     }
 
     fn new(
         registration: RegistrationId,
         me: VmId,
-        consul: &config::Consul,
         (key, digest): (QueryKey, QueryKey),
         duty: Duty,
     ) -> Self {
         Self {
             registration,
             me,
-            datacenter: consul.datacenter.as_deref().map(Into::into),
+            datacenter: Some(OF_THE_AGENT.into()),
             key,
             digest,
             lease: Lease::new(me),
@@ -123,6 +124,7 @@ impl Registrar {
             look: Look::Leave,
             write: Write::Leave,
             is_entered: false,
+            is_handed_over: false,
         }
     }
 
@@ -161,6 +163,11 @@ impl Registrar {
         self.is_leading() && self.duty.is_removed()
     }
 
+    /// Learns that the book has no entry of it any more: it is to get one again.
+    pub(super) const fn on_struck(&mut self) {
+        self.is_entered = false;
+    }
+
     /// Learns that the book has an entry of it.
     pub(super) fn on_entered(&mut self, scope: &mut Scope<'_>) {
         self.is_entered = true;
@@ -193,6 +200,9 @@ impl Registrar {
             Look::Leave => self.give_away(charge, expect, scope),
             Look::Check { rank, is_first_born } => {
                 self.silence.on_look(cas, scope.now);
+                if !self.is_leading() {
+                    self.is_handed_over = charge.is_some_and(|it| it.digest == self.digest);
+                }
                 match self.judge(charge, cas, rank, is_first_born, scope) {
                     Verdict::Follow => {}
                     Verdict::Lead => self.work(scope),
@@ -209,10 +219,11 @@ impl Registrar {
         match self.write {
             Write::Claim => {
                 self.lease.on_claimed(written, scope.now);
+                let known = self.is_handed_over;
                 if self.is_leading() {
                     self.is_entered = false;
                     self.has_been_current = true;
-                    self.duty.begin(scope.now);
+                    self.duty.begin(self.lease.term().unwrap_or_default(), known, scope.now);
                     if !self.is_removal() {
                         self.notice(Notice::Keeping, scope);
                     }
@@ -293,7 +304,9 @@ impl Registrar {
         scope: &Scope<'_>,
     ) -> Verdict {
         let now = scope.now;
-        let is_orphan = self.silence.has_lasted(ORPHANED, LOOKS, now);
+        // The VM that was made first comes first; it may be dead, and nobody know it.
+        let patience = if is_first_born { ORPHANED } else { ABANDONED };
+        let is_orphan = self.silence.has_lasted(patience, LOOKS, now);
         let is_abandoned = self.silence.has_lasted(ABANDONED, LOOKS, now);
         let is_foreign = charge.is_some_and(|charge| charge.digest != self.digest);
         let is_left = charge.is_none_or(|charge| charge.is_left());
@@ -337,6 +350,9 @@ impl Registrar {
             && let Some(term) = term
         {
             self.store(Write::Leave, term, Rank::LEAVING, expect, scope);
+            if !self.is_removal() {
+                self.notice(Notice::GivenUp, scope);
+            }
         }
         scope.gate.forget(self.registration, scope.now);
         self.lease = Lease::new(self.me);

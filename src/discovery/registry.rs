@@ -36,8 +36,6 @@ pub(super) struct Registry {
     /// out.
     retired: Vec<RegistrationId>,
     next_look: Time,
-    /// Whether this VM takes away what nobody wants any more.
-    is_first_born: bool,
 }
 
 impl Registry {
@@ -50,7 +48,6 @@ impl Registry {
             charges: HashMap::new(),
             retired: Vec::new(),
             next_look: Time::ZERO,
-            is_first_born: false,
         }
     }
 
@@ -75,13 +72,12 @@ impl Registry {
 
     /// Looks after all of them.
     pub(super) fn on_tick(&mut self, rank: Rank, is_first_born: bool, scope: &mut Scope<'_>) {
-        self.is_first_born = is_first_born;
         for (_, registrar) in self.registrars.iter_mut() {
             registrar.on_tick(rank, is_first_born, scope);
         }
         let mut registrars = self.registrars.values();
         let is_wanted = registrars.any(|it| it.wants_entry() || it.wants_no_entry());
-        let is_due = is_first_born && scope.now >= self.next_look;
+        let is_due = scope.now >= self.next_look;
         if is_due {
             self.next_look = scope.now + INTERVAL;
         }
@@ -168,6 +164,11 @@ impl Registry {
     /// is deregistered. One that cannot be read is as good as an empty one.
     pub(super) fn on_book(&mut self, value: Option<(&[u8], Cas)>, scope: &mut Scope<'_>) {
         let book = value.and_then(|(bytes, _)| Book::decode(bytes).ok()).unwrap_or_default();
+        for (_, registrar) in self.registrars.iter_mut() {
+            if !book.contains(registrar.id()) {
+                registrar.on_struck();
+            }
+        }
         self.adopt_orphans(&book, scope);
         let mut better = book.clone();
         for registrar in self.registrars.values() {
@@ -209,11 +210,11 @@ impl Registry {
             }
             self.retired.push(registration);
         }
-        if !self.is_first_born {
-            return;
-        }
         let (me, consul) = (self.me, self.consul.clone());
-        let is_ours = |id: &&Id| id.cluster == consul.cluster;
+        // One that is there by way of another cluster, too, may be of the same agent, and wanted.
+        let is_only =
+            |id: &Id| book.iter().filter(|other| other.names_the_same_as(id)).count() == 1;
+        let is_ours = |id: &&Id| id.cluster == consul.cluster && is_only(id);
         for id in book.iter().filter(is_ours) {
             if self.charges.contains_key(&id.key()) {
                 continue;

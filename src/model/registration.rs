@@ -41,6 +41,12 @@ pub struct Id {
 }
 
 impl Id {
+    /// Whether another one is the same but for the cluster by which its agent is reached.
+    pub fn names_the_same_as(&self, other: &Self) -> bool {
+        let named = |it: &Self| (it.id.clone(), it.namespace.clone(), it.partition.clone());
+        named(self) == named(other)
+    }
+
     /// A hash of it.
     pub fn key(&self) -> QueryKey {
         let [namespace, partition] =

@@ -43,8 +43,7 @@ impl RegistrationMetrics {
                 host::add(metrics.drifts, 1);
                 host::record(metrics.registered, 0);
             }
-            Notice::Keeping => host::record(metrics.registered, 0),
-            Notice::Failing(error) if error.is_about_the_registration() => {
+            Notice::Keeping | Notice::GivenUp | Notice::Failing(_) => {
                 host::record(metrics.registered, 0);
             }
             Notice::Health(status) => host::record(
@@ -55,8 +54,7 @@ impl RegistrationMetrics {
                     Status::Passing => 2,
                 },
             ),
-            Notice::Failing(_)
-            | Notice::Left
+            Notice::Left
             | Notice::Superseded
             | Notice::Called(_)
             | Notice::Reported { .. }

@@ -13,17 +13,18 @@ use crate::time::Time;
 pub(super) struct Drain {
     probe: Probe,
     prober: Prober,
+    was_asked: bool,
 }
 
 impl Drain {
     pub(super) const fn new(probe: Probe, now: Time) -> Self {
-        Self { probe, prober: Prober::new(Standing::Unknown, now) }
+        Self { probe, prober: Prober::new(Standing::Unknown, now), was_asked: false }
     }
 
-    /// Whether it is.
-    pub(super) fn is_draining(&self) -> bool {
-        self.prober.standing() == Standing::Unhealthy
-            && matches!(self.prober.reason(), Some(Reason::Status(_) | Reason::Body))
+    /// Whether it is; none before it was asked once.
+    pub(super) fn is_draining(&self) -> Option<bool> {
+        let is_draining = self.prober.standing() == Standing::Unhealthy;
+        (self.was_asked || is_draining).then_some(is_draining)
     }
 
     pub(super) fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<Probing> {
@@ -32,7 +33,13 @@ impl Drain {
     }
 
     pub(super) fn on_probed(&mut self, probed: &Probed<'_>, now: Time, rng: &mut Rng) {
+        self.was_asked = true;
         let verdict = probed.verdict(&self.probe.check);
-        self.prober.on_verdict(probed.number, verdict, &self.probe.check, now, rng);
+        match verdict.reason() {
+            Reason::Status(_) | Reason::Body => {
+                self.prober.on_verdict(probed.number, verdict, &self.probe.check, now, rng);
+            }
+            _ => self.prober.on_unsent(probed.number, &self.probe.check, now, rng),
+        }
     }
 }

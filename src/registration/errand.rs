@@ -18,3 +18,10 @@ pub enum Errand {
 /// The number of a call for a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ErrandId(pub u64);
+
+impl ErrandId {
+    /// Where the numbers of a term begin, which those of no other come near.
+    pub const fn first_in(term: u64) -> Self {
+        Self(term << 32)
+    }
+}

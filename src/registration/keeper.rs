@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::backoff::{Backoff, Jitter};
 use crate::config;
 use crate::consul::error::ErrorKind;
-use crate::consul::registration::{Definition, RegistrationError, Report, Status};
+use crate::consul::registration::{Definition, Difference, RegistrationError, Report, Status};
 use crate::consul::request::Request;
 use crate::consul::response::{CallFailure, Response};
 use crate::registration::drain::Drain;
@@ -23,14 +23,16 @@ const AUDIT: Duration = Duration::from_secs(60);
 const AUDIT_WITHOUT_REPORTS: Duration = Duration::from_secs(10);
 /// How long to wait after the first of several failures in a row.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
-/// How long to wait at most.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+/// How long a call may take at most, and how long to wait after failures.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait after what was registered in part was removed.
 const REST: Duration = Duration::from_secs(60);
+/// How long to wait before an agent of another datacenter is looked at again.
+const REST_ELSEWHERE: Duration = Duration::from_secs(600);
 /// So often in a row a registration is tried that is taken only in part.
 const ATTEMPTS: u32 = 3;
 /// How much longer than its timeout a call is waited for: Envoy calls back by then.
-const GIVE_UP: Duration = Duration::from_secs(2);
+const GIVE_UP: Duration = Duration::from_secs(1);
 
 /// One registration, as the VM that keeps it sees it.
 ///
@@ -40,6 +42,9 @@ const GIVE_UP: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Keeper {
     definition: Definition,
+    /// How long a call may take, and how long to wait after failures at most: one report may be
+    /// lost, and the next is in time.
+    patience: Duration,
     checks: Vec<TtlCheck>,
     drain: Option<Drain>,
     /// The services without which it only warns that are down.
@@ -55,6 +60,15 @@ pub struct Keeper {
     /// No call before then.
     rest: Time,
     backoff: Backoff,
+    /// Whether it is to be registered whatever the agent has: what a definition says of its checks
+    /// cannot be read back, nor with which token it was registered.
+    is_unsure: bool,
+    /// Whether the agent has its checks, as far as is known: then they are reported on.
+    has_checks: bool,
+    /// Whether the agent has a check by which somebody has taken it out of service.
+    is_in_maintenance: bool,
+    /// What was found otherwise at the last look.
+    difference: Option<Difference>,
     /// So often in a row it was taken only in part.
     attempts: u32,
     /// So often in a row the agent did not know a check that it had.
@@ -96,8 +110,12 @@ impl Keeper {
         let drain = drain.as_ref().map(|probe| Drain::new(probe.clone(), now));
         let checks = checks.iter().enumerate();
         let checks = checks.filter_map(|(position, check)| TtlCheck::of(position, check, now));
+        let checks: Vec<TtlCheck> = checks.collect();
+        let least = checks.iter().map(TtlCheck::ttl).min();
+        let patience = least.map_or(PATIENCE, |ttl| (ttl / 6).min(PATIENCE));
         Self {
-            checks: checks.collect(),
+            patience,
+            checks,
             drain,
             definition,
             down: Vec::new(),
@@ -107,13 +125,24 @@ impl Keeper {
             out: None,
             last: ErrandId(0),
             rest: Time::ZERO,
-            backoff: Backoff::new(FIRST_BACKOFF, LONGEST_BACKOFF, Jitter::Equal),
+            backoff: Backoff::new(FIRST_BACKOFF, patience, Jitter::Equal),
+            is_unsure: true,
+            has_checks: false,
+            is_in_maintenance: false,
+            difference: None,
             attempts: 0,
             unknown: 0,
             tags: None,
             failing: None,
             told: None,
         }
+    }
+
+    /// The same in a term of the lease, where another VM may have handed over exactly this.
+    pub const fn in_term(mut self, term: u64, is_handed_over: bool) -> Self {
+        self.last = ErrandId::first_in(term);
+        self.is_unsure = !is_handed_over;
+        self
     }
 
     /// What is registered.
@@ -141,7 +170,7 @@ impl Keeper {
         if self.out.is_some() || now < self.rest {
             return None;
         }
-        if self.stands
+        if self.has_checks
             && let Some((position, _)) = self.due_report(now)
         {
             return Some(Errand::Report(position));
@@ -168,7 +197,9 @@ impl Keeper {
             }
             Errand::ReadChecks => id.read_checks(),
             Errand::Register => {
-                self.definition.register(|position| self.state(position), self.tags.as_deref())
+                let replaces = !self.is_in_maintenance;
+                let state = |position| self.state(position);
+                self.definition.register(state, self.tags.as_deref(), replaces)
             }
             Errand::Report(position) => {
                 let report = self.state(position).unwrap_or_else(unknown);
@@ -178,6 +209,7 @@ impl Keeper {
             }
             Errand::Deregister => id.deregister(),
         };
+        let request = Request { timeout: request.timeout.min(self.patience), ..request };
         self.last = ErrandId(self.last.0.wrapping_add(1));
         let lost = now + request.timeout + GIVE_UP;
         self.out = Some(Call { id: self.last, errand, status, lost });
@@ -203,12 +235,13 @@ impl Keeper {
         let had_failed = self.is_failing();
         let result = match call.errand {
             Errand::Read => self.definition.read_found(answer).map(|found| {
-                self.on_found(found, notices);
+                self.on_found(found, now, rng, notices);
             }),
             Errand::ReadChecks => self.definition.read_found_checks(answer).map(|found| {
                 self.on_found_checks(&found, now, rng, notices);
             }),
             Errand::Register => self.definition.read_registered(answer).map(|()| {
+                self.is_unsure = false;
                 self.checks.iter_mut().for_each(TtlCheck::on_registered);
                 self.stage = Stage::Looking { registered: true };
             }),
@@ -218,13 +251,18 @@ impl Keeper {
             Errand::Deregister => {
                 let token_env = self.definition.token_env();
                 self.definition.id.read_deregistered(answer, token_env).map(|_| {
-                    (self.stage, self.rest) = (Stage::Registering, now + rng.about(REST));
+                    let is_elsewhere =
+                        matches!(self.failing, Some(RegistrationError::Elsewhere { .. }));
+                    let rest = if is_elsewhere { REST_ELSEWHERE } else { REST };
+                    (self.stage, self.rest) = (Stage::Registering, now + rng.about(rest));
                     self.attempts = 0;
                 })
             }
         };
         let called = result.as_ref().copied().map_err(RegistrationError::kind);
         match result {
+            // An agent that never knows its checks is not well, though it answers.
+            Ok(()) if self.unknown > 1 => {}
             Ok(()) => {
                 self.backoff.on_success();
                 // Whoever could not be reached may have lost what it had.
@@ -284,9 +322,14 @@ impl Keeper {
     /// How the check at a position stands, if it is one that is reported on, and is known.
     fn state(&self, position: usize) -> Option<Report> {
         let check = self.checks.iter().find(|check| check.position == position)?;
-        if self.drain.as_ref().is_some_and(Drain::is_draining) {
-            let output = "Envoy drains".to_owned();
-            return Some(Report { status: Status::Critical, output });
+        match self.drain.as_ref().map(Drain::is_draining) {
+            // Nothing is said before that is known, or cannot be.
+            Some(None) => return None,
+            Some(Some(true)) => {
+                let output = "Envoy drains".to_owned();
+                return Some(Report { status: Status::Critical, output });
+            }
+            Some(Some(false)) | None => {}
         }
         let report = check.state()?;
         if self.down.is_empty() || report.status != Status::Passing {

@@ -15,6 +15,8 @@ pub enum Notice {
     Keeping,
     /// Another VM keeps it. Logged.
     Left,
+    /// The configuration that has it is in use no longer. Shown and logged.
+    GivenUp,
     /// Another configuration has taken the id. Logged.
     Superseded,
     /// A call has ended. Counted.
@@ -43,12 +45,17 @@ impl Notice {
     pub const fn level(&self) -> Option<Level> {
         match self {
             Self::Called(_) | Self::Health(_) => None,
-            Self::Keeping | Self::Left | Self::Standing | Self::Removed => Some(Level::Info),
+            Self::Keeping
+            | Self::Left
+            | Self::GivenUp
+            | Self::Superseded
+            | Self::Standing
+            | Self::Removed => Some(Level::Info),
             Self::Reported { report, .. } => match report.status {
                 Status::Passing => Some(Level::Info),
                 Status::Warning | Status::Critical => Some(Level::Warn),
             },
-            Self::Superseded | Self::Drifted(_) | Self::Failing(_) => Some(Level::Warn),
+            Self::Drifted(_) | Self::Failing(_) => Some(Level::Warn),
         }
     }
 }
@@ -58,9 +65,10 @@ impl fmt::Display for Notice {
         match self {
             Self::Keeping => f.write_str("this VM keeps the registration from now on"),
             Self::Left => f.write_str("this VM keeps the registration no longer"),
+            Self::GivenUp => f.write_str("this configuration is in use no longer, and leaves it"),
             Self::Superseded => f.write_str(
-                "another configuration of this proxy registers the same id, and is newer: this \
-                 one leaves it alone; give each registration an id of its own",
+                "a newer configuration of this proxy registers this id, as that of an updated \
+                 listener does: this one leaves it alone",
             ),
             Self::Called(Ok(())) => f.write_str("consul answered"),
             Self::Called(Err(kind)) => write!(f, "consul did not answer ({})", kind.label()),

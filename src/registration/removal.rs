@@ -31,12 +31,12 @@ pub struct Removal {
 
 impl Removal {
     /// Starts with all still to be done.
-    pub const fn new(id: Id, token_env: Option<String>) -> Self {
+    pub const fn new(id: Id, token_env: Option<String>, term: u64) -> Self {
         Self {
             id,
             token_env,
             out: None,
-            last: ErrandId(0),
+            last: ErrandId::first_in(term),
             rest: Time::ZERO,
             backoff: Backoff::new(FIRST_BACKOFF, LONGEST_BACKOFF, Jitter::Equal),
             failing: None,

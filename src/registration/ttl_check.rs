@@ -33,8 +33,17 @@ impl TtlCheck {
         Some(Self { position, ttl: *ttl, probe, reported: None, next: now })
     }
 
-    /// Learns what the agent has of it: where it is not known here how it stands, that is how.
-    pub(super) fn adopt(&mut self, status: Status, now: Time) {
+    /// How long a report holds.
+    pub(super) const fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// Learns what the agent has of it: where it is not known here how it stands, that is how; and
+    /// where it was reported otherwise, it is reported again.
+    pub(super) fn on_found(&mut self, status: Status, now: Time) {
+        if self.reported.is_some_and(|reported| reported != status) {
+            self.reported = None;
+        }
         if let Some((_, prober)) = &mut self.probe
             && prober.standing() == Standing::Unknown
         {
@@ -59,9 +68,13 @@ impl TtlCheck {
             Standing::Healthy { warns: true } => Status::Warning,
             Standing::Unhealthy => Status::Critical,
         };
-        // How it stands was taken over from another VM, and nothing has been heard since.
-        let reason = prober.reason()?;
-        let (method, path, cluster) = (probe.check.method, &probe.check.path, &probe.cluster);
+        let Some(reason) = prober.reason() else {
+            let output = "as it stood before; it is being probed".to_owned();
+            return Some(Report { status, output });
+        };
+        // Parameters may be secrets, and everyone reads the output.
+        let (method, cluster) = (probe.check.method, &probe.cluster);
+        let path = probe.check.path.split('?').next().unwrap_or_default();
         Some(Report { status, output: format!("{method} {path} of {cluster}: {reason}") })
     }
 

@@ -179,6 +179,7 @@ impl Router {
         for user in self.users.get(source).into_iter().flatten() {
             if let Some(route) = self.routes.get_mut(user.service) {
                 route.pool.set_unhealthy(user.preference, unhealthy, now);
+                self.dependencies.on_changed(user.service, &mut self.routes, now);
             }
         }
     }

@@ -224,7 +224,7 @@ fn what_cannot_be_registered_is_refused_with_its_place() {
         ),
         (
             "register",
-            json!([{"name": "edge", "depends_on": ["wen"]}]),
+            json!([{"name": "edge", "checks": [{"ttl": "15s"}], "depends_on": ["wen"]}]),
             "register[0].depends_on[0]: unknown service \"wen\"; did you mean \"web\"? expected the \
              name of another service of the list",
         ),

@@ -42,7 +42,7 @@ impl Definition {
     /// Everything but a 200 that can be read, and a 404 of the agent.
     pub fn read_found(&self, called: Called<'_>) -> Result<Option<FoundService>> {
         match called {
-            Ok(response) if response.status == 404 && !response.from_envoy => Ok(None),
+            Ok(response) if is_unknown(&response, b"unknown service") => Ok(None),
             called => {
                 let response = self.read_ok(called)?;
                 FoundService::decode(response.body).map(Some).ok_or_else(|| unreadable(&response))
@@ -57,6 +57,12 @@ impl Definition {
     /// Everything but a 200 that can be read.
     pub fn read_found_checks(&self, called: Called<'_>) -> Result<Vec<FoundCheck>> {
         let response = self.read_ok(called)?;
+        // What is hidden is not missing.
+        if response.filtered_by_acls {
+            let (code, excerpt) = (response.status, Excerpt::new(b"some checks are hidden"));
+            let (token_env, service) = (self.token_env.clone(), self.name().to_owned());
+            return Err(RegistrationError::Denied { code, excerpt, token_env, service });
+        }
         FoundCheck::decode_all(response.body).ok_or_else(|| unreadable(&response))
     }
 
@@ -133,5 +139,5 @@ fn is_unknown_check(response: &Response<'_>) -> bool {
 /// Whether the agent says that it does not have what was named.
 fn is_unknown(response: &Response<'_>, words: &[u8]) -> bool {
     let says = || response.body.windows(words.len()).any(|part| part.eq_ignore_ascii_case(words));
-    !response.from_envoy && (response.status == 404 || response.status == 500 && says())
+    !response.from_envoy && matches!(response.status, 404 | 500) && says()
 }

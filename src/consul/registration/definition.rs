@@ -114,6 +114,7 @@ pub struct Definition {
     pub(super) checks: Vec<String>,
     /// The variable that holds the token.
     pub(super) token_env: Option<String>,
+    authority: String,
 }
 
 impl Definition {
@@ -129,7 +130,8 @@ impl Definition {
         // As Consul itself names them.
         let checks = numbers.map(|number| format!("service:{}:{number}", id.id)).collect();
         let token_env = consul.token_env.clone();
-        Self { id, service: service.clone(), checks, token_env }
+        let authority = consul.authority.clone();
+        Self { id, service: service.clone(), checks, token_env, authority }
     }
 
     /// What the configuration says of it.
@@ -161,22 +163,27 @@ impl Definition {
     pub fn digest(&self) -> QueryKey {
         let body = self.body(|_| None, None).to_string();
         let part = |text: &Option<String>| text.clone().unwrap_or_default();
-        let probes = format!("{:?} {:?}", self.service.checks, self.service.drain);
-        QueryKey::of([body.as_str(), &probes, &part(&self.service.datacenter)])
+        let (service, token_env) = (&self.service, part(&self.token_env));
+        let probes = format!("{:?} {:?}", service.checks, service.drain);
+        let rest = [body.as_str(), &probes, &part(&service.datacenter), &token_env];
+        let dependencies = service.depends_on.iter().map(String::as_str);
+        QueryKey::of(rest.into_iter().chain([self.authority.as_str()]).chain(dependencies))
     }
 
     /// Registers it, in the place of whatever the agent has under its id: the service and its
     /// checks in one call.
     ///
     /// Checks begin as `state` says, and else critical. `tags` are those to register where others
-    /// may have changed them.
+    /// may have changed them. Where it does not replace its checks, those stay that it does not name:
+    /// one by which somebody has taken it out of service is such a check.
     pub fn register(
         &self,
         state: impl Fn(usize) -> Option<Report>,
         tags: Option<&[String]>,
+        replaces: bool,
     ) -> Request {
         let mut path = String::from("/v1/agent/service/register");
-        push_value(&mut path, "replace-existing-checks", Some("true"));
+        push_value(&mut path, "replace-existing-checks", replaces.then_some("true"));
         self.id.push_scope(&mut path);
         self.id.request(Method::Put, path, self.body(state, tags).to_string())
     }

@@ -44,11 +44,6 @@ pub enum RegistrationError {
 }
 
 impl RegistrationError {
-    /// Whether it says that the agent does not have it as configured; otherwise only nobody knows.
-    pub const fn is_about_the_registration(&self) -> bool {
-        matches!(self, Self::Rejected { .. } | Self::InPart(_) | Self::Elsewhere { .. })
-    }
-
     /// The kind, to count it by.
     pub const fn kind(&self) -> ErrorKind {
         match self {

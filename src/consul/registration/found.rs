@@ -51,7 +51,9 @@ impl FoundService {
         };
         let address = |(name, value): (&String, &Value)| {
             let value = value.as_object()?;
-            Some((name.clone(), text(value, "Address"), number(value, "Port")))
+            // Versions of Consul differ in the case of these.
+            let address = [text(value, "Address"), text(value, "address")].concat();
+            Some((name.clone(), address, number(value, "Port").max(number(value, "port"))))
         };
         let mut meta = object(body, "Meta").map(strings).unwrap_or_default();
         meta.sort_unstable();
@@ -77,6 +79,11 @@ impl FoundService {
 }
 
 impl FoundCheck {
+    /// Whether it is what takes a service out of service.
+    pub fn is_maintenance(&self) -> bool {
+        self.id.starts_with("_service_maintenance:")
+    }
+
     /// Reads the body of `/v1/agent/checks`; none where it is no object.
     pub(super) fn decode_all(body: &[u8]) -> Option<Vec<Self>> {
         let body: Value = serde_json::from_slice(body).ok()?;

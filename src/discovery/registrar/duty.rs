@@ -12,6 +12,7 @@ use crate::registration::notice::Notice;
 use crate::registration::probing::{Probed, Probing};
 use crate::registration::removal::Removal;
 use crate::rng::Rng;
+use crate::shared::head::Term;
 use crate::time::Time;
 
 /// How much longer than its timeout the probe of a breaker is waited for.
@@ -57,15 +58,17 @@ impl Duty {
         matches!(self, Self::Remove { removal: Some(removal), .. } if removal.is_done())
     }
 
-    /// Begins, without knowing what the agent has.
-    pub(super) fn begin(&mut self, now: Time) {
+    /// Begins, without knowing what the agent has. What was sent in an earlier term has other numbers
+    /// than what is sent now.
+    pub(super) fn begin(&mut self, term: Term, is_handed_over: bool, now: Time) {
         match self {
             Self::Keep { definition, keeper } => {
-                *keeper = Some(Box::new(Keeper::new((**definition).clone(), now)));
+                let began = Keeper::new((**definition).clone(), now);
+                *keeper = Some(Box::new(began.in_term(term.0, is_handed_over)));
             }
             Self::Remove { id, token_env, removal } => {
                 let token_env = token_env.as_deref().map(str::to_owned);
-                *removal = Some(Box::new(Removal::new((**id).clone(), token_env)));
+                *removal = Some(Box::new(Removal::new((**id).clone(), token_env, term.0)));
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What follows from what the agent says.
 
-use super::{ATTEMPTS, AUDIT, AUDIT_WITHOUT_REPORTS, Keeper, Stage};
+use super::{ATTEMPTS, AUDIT, AUDIT_WITHOUT_REPORTS, Keeper, REST, REST_ELSEWHERE, Stage};
 use crate::consul::registration::{
     Difference, FoundCheck, FoundService, RegistrationError, Report, Reported, Status,
 };
@@ -10,20 +10,37 @@ use crate::rng::Rng;
 use crate::time::Time;
 
 impl Keeper {
-    pub(super) fn on_found(&mut self, found: Option<FoundService>, notices: &mut Vec<Notice>) {
+    /// The agent has this under the id. Its checks are looked at in any case: how they stand is to be
+    /// known before it is registered anew, and who has added one.
+    pub(super) fn on_found(
+        &mut self,
+        found: Option<FoundService>,
+        now: Time,
+        rng: &mut Rng,
+        notices: &mut Vec<Notice>,
+    ) {
         let Stage::Looking { registered } = self.stage else { return };
         let Some(found) = found else {
+            self.has_checks = false;
             return self.on_difference(Difference::Absent, registered, notices);
         };
         if self.definition.is_elsewhere(&found) {
             let found = found.datacenter.unwrap_or_default();
-            return self.undo(RegistrationError::Elsewhere { found }, notices);
+            let error = RegistrationError::Elsewhere { found };
+            if registered {
+                return self.undo(error, notices);
+            }
+            (self.stage, self.stands) = (Stage::Looking { registered }, false);
+            self.rest = now + rng.about(REST_ELSEWHERE);
+            return self.tell(error, notices);
         }
-        match self.definition.difference(&found) {
-            Some(difference) => self.on_difference(difference, registered, notices),
-            None => self.stage = Stage::LookingAtChecks { registered },
-        }
-        self.tags = self.definition.has_tag_override().then_some(found.tags);
+        self.difference = self.definition.difference(&found);
+        // Tags that others have given it are kept; not those that it had by another definition.
+        let keeps_tags = self.definition.has_tag_override()
+            && !self.is_unsure
+            && !matches!(self.difference, Some(Difference::Name(_)));
+        self.tags = keeps_tags.then_some(found.tags);
+        self.stage = Stage::LookingAtChecks { registered };
     }
 
     pub(super) fn on_found_checks(
@@ -34,16 +51,23 @@ impl Keeper {
         notices: &mut Vec<Notice>,
     ) {
         let Stage::LookingAtChecks { registered } = self.stage else { return };
+        let missing = self.definition.missing_check(found);
+        self.is_in_maintenance = found.iter().any(FoundCheck::is_maintenance);
         self.has_looked = true;
-        if let Some(difference) = self.definition.missing_check(found) {
-            return self.on_difference(difference, registered, notices);
-        }
         for check in &mut self.checks {
             let id = self.definition.checks().get(check.position);
             let found = found.iter().find(|found| Some(&found.id) == id);
-            if let Some(status) = found.and_then(|found| found.status).filter(|_| !registered) {
-                check.adopt(status, now);
+            if let Some(status) = found.and_then(|found| found.status) {
+                check.on_found(status, now);
             }
+        }
+        self.has_checks = missing.is_none();
+        if let Some(difference) = self.difference.take().or(missing) {
+            return self.on_difference(difference, registered, notices);
+        }
+        if self.is_unsure {
+            self.stage = Stage::Registering;
+            return;
         }
         let audit = if self.checks.is_empty() { AUDIT_WITHOUT_REPORTS } else { AUDIT };
         self.stage = Stage::Standing { until: now + rng.about(audit) };
@@ -67,9 +91,15 @@ impl Keeper {
     ) {
         let id = self.definition.checks().get(position).cloned().unwrap_or_default();
         if reported == Reported::Unknown {
+            self.has_checks = false;
             self.unknown = self.unknown.saturating_add(1);
             if self.unknown > 1 {
                 self.rest = now + self.backoff.on_failure(rng);
+            }
+            if self.unknown > ATTEMPTS {
+                let error = RegistrationError::InPart(Difference::Check(id.clone()));
+                self.rest = now + rng.about(REST);
+                self.tell(error, notices);
             }
             return self.on_difference(Difference::Check(id), false, notices);
         }
@@ -107,7 +137,7 @@ impl Keeper {
     }
 
     fn undo(&mut self, error: RegistrationError, notices: &mut Vec<Notice>) {
-        self.stands = false;
+        (self.stands, self.has_checks) = (false, false);
         self.stage = Stage::Undoing;
         self.tell(error, notices);
     }

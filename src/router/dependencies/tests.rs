@@ -207,6 +207,18 @@ fn one_whose_endpoints_are_all_ejected_is_down_at_once_and_until_one_may_be_prob
 }
 
 #[test]
+fn one_whose_endpoints_all_fail_their_probes_is_down_at_once_and_until_one_answers() {
+    let mut bench = Bench::new(&[("web", r#""depends_on": ["db"]"#), ("db", "")]);
+    bench.install("db", 0, &[7, 8]);
+    let both = [7, 8].map(|last| SocketAddr::from(([10, 0, 0, last], 80)));
+    let source = bench.router.sources(bench.id("db"))[0];
+    for (unhealthy, expected) in [(&both[..1], None), (&both, Some("db")), (&both[1..], None)] {
+        bench.router.on_health(source, unhealthy, bench.now);
+        assert_eq!(bench.down("web"), expected, "before the next tick");
+    }
+}
+
+#[test]
 fn a_failure_behind_a_retry_counts_at_once_too() {
     let mut bench = Bench::new(&[("web", r#""depends_on": ["db"]"#), ("db", EJECTS_AT_ONCE)]);
     bench.install("db", 0, &[7]);
