@@ -73,6 +73,11 @@ impl Prober {
         self.last.as_ref().map(Verdict::reason)
     }
 
+    /// The number of the last probe.
+    pub const fn last(&self) -> ProbeNumber {
+        self.number
+    }
+
     /// Whether a probe is out.
     pub const fn is_asking(&self) -> bool {
         matches!(self.state, State::Asking { .. })

@@ -28,6 +28,11 @@ impl Drain {
     }
 
     pub(super) fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<Probing> {
+        // One that nobody heard of again says nothing, as one that nobody has answered.
+        if self.prober.is_asking() && now >= self.prober.due() {
+            self.was_asked = true;
+            self.prober.on_unsent(self.prober.last(), &self.probe.check, now, rng);
+        }
         let number = self.prober.poll_probe(&self.probe.check, now, rng)?;
         Some(Probing::new(ProbeSpot::Drain, number, &self.probe))
     }

@@ -259,8 +259,11 @@ fn a_registration_that_took_only_in_part_is_repaired_or_undone() {
     // Twice without its check, and then as it should be.
     agent.misbehave(path.clone(), Fault::Registration(Lapse::Checks(vec![])), Times::Next(2));
     let bed = setup.start();
-    await_passing(&agent, &[&id]);
+    // Without its check it counts as healthy: what repairs it is waited for.
+    let repaired = wait_until(SOON, || check(&agent, &id)["Status"] == "passing");
+    assert!(repaired, "{}", bed.envoy.log());
     assert_eq!(agent.requests_to("PUT", "/v1/agent/service/register").len(), 3);
+    await_passing(&agent, &[&id]);
 
     // Never again as it should be.
     agent.misbehave(path, Fault::Registration(Lapse::Checks(vec![])), Times::Always);

@@ -290,6 +290,21 @@ fn a_proxy_that_drains_is_critical_whatever_its_service_says() {
 }
 
 #[test]
+fn that_nobody_says_whether_it_drains_is_no_reason_to_be_critical_nor_to_pass_again() {
+    let drain = r#""drain": {"cluster": "admin", "path": "/ready"}, "id""#;
+    let mut bench = Bench::new(&REGISTER.replace("\"id\"", drain));
+    bench.is_admin_silent = true;
+    bench.run(10);
+    assert_eq!(bench.agent.status(), Some("passing"), "where it was never said");
+    (bench.is_admin_silent, bench.ready) = (false, 503);
+    bench.run(10);
+    assert_eq!(bench.agent.status(), Some("critical"));
+    bench.is_admin_silent = true;
+    bench.run(60);
+    assert_eq!(bench.agent.status(), Some("critical"), "it was said last");
+}
+
+#[test]
 fn a_dependency_that_is_down_makes_it_warn() {
     let mut bench = Bench::new(REGISTER);
     bench.run(1);

@@ -117,6 +117,8 @@ pub(super) struct Bench {
     pub(super) health: u16,
     /// What Envoy answers to the probe whether it drains.
     pub(super) ready: u16,
+    /// Whether nobody hears of the probes whether it drains.
+    pub(super) is_admin_silent: bool,
     /// Whether nobody hears of the next report.
     pub(super) loses_next: bool,
 }
@@ -135,6 +137,7 @@ impl Bench {
             notices: Vec::new(),
             health: 200,
             ready: 200,
+            is_admin_silent: false,
             loses_next: false,
         }
     }
@@ -149,6 +152,9 @@ impl Bench {
         while self.now < end {
             let now = self.now();
             while let Some(probing) = self.keeper.poll_probe(now, &mut self.rng) {
+                if self.is_admin_silent && probing.spot == ProbeSpot::Drain {
+                    continue;
+                }
                 let status = match probing.spot {
                     ProbeSpot::Drain => self.ready,
                     ProbeSpot::Check(_) => self.health,
