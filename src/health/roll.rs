@@ -104,6 +104,9 @@ impl Roll {
         while let Some(&(_, address)) = self.asked.first().filter(|(lost, _)| *lost <= now) {
             let member = self.members.get_mut(&address)?;
             member.prober.give_up(&self.check, now, rng);
+            if member.prober.is_asking() {
+                break;
+            }
             self.place(address);
         }
         let (_, address) = *self.waiting.first().filter(|(due, _)| *due <= now)?;
