@@ -79,6 +79,9 @@ struct State {
     plain: usize,
     /// How many queries there were, and when the last one came.
     asked: (usize, u64),
+    /// The last query, and when a good answer to it comes, if one does.
+    last_asked: Option<(ContextId, CallId)>,
+    heard: Option<u64>,
     /// How often an answer has said something else than the one before it.
     turns: usize,
     last: Vec<u16>,
@@ -110,6 +113,8 @@ impl Consul {
             hidden: None,
             plain: 0,
             asked: (0, 0),
+            last_asked: None,
+            heard: None,
             turns: 0,
             last: Vec::new(),
         };
@@ -203,6 +208,7 @@ impl Consul {
         let state = &mut self.states[source];
         state.plain += usize::from(index.is_none());
         state.asked = (state.asked.0 + 1, now);
+        (state.last_asked, state.heard) = (Some((from, call)), None);
         if rng.below(100) < self.weather.refused {
             return Err(CallFailure::Refused(Refusal::NoCapacity));
         }
@@ -246,6 +252,11 @@ impl Consul {
     /// How many queries for a source there were, and when the last one came.
     pub fn asked(&self, source: usize) -> (usize, u64) {
         self.states[source].asked
+    }
+
+    /// When a good answer to the last query for a source has come, if it has.
+    pub fn heard(&self, source: usize, now: u64) -> Option<u64> {
+        self.states[source].heard.filter(|heard| *heard <= now)
     }
 
     /// Whether a query waits on an index that Consul is yet to reach, as after its index went back
@@ -315,7 +326,13 @@ impl Consul {
         let fails = !weather.failing_blocking || to.index.is_some();
         let failure = weather.failing.filter(|_| fails && rng.below(100) < weather.failing_share);
         let reply = match failure {
-            None => self.content(to, rng),
+            None => {
+                let state = &mut self.states[to.source];
+                if state.last_asked == Some((to.from, to.call)) {
+                    state.heard = Some(at);
+                }
+                self.content(to, rng)
+            }
             Some(Failure::Breaks) => broken(&to),
             Some(Failure::Status(status)) => failed(&to, status, b"No cluster leader"),
             Some(Failure::NoIndex) => Reply { index: None, ..self.content(to, rng) },

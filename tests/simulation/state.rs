@@ -92,13 +92,15 @@ impl World {
             let still =
                 |id| self.contexts().any(|(_, c)| c.id == id && c.tracker(source).is_some());
             let blocking: Vec<_> = blocking.into_iter().filter(|id| still(*id)).collect();
-            let (_, asked) = self.consul.asked(source);
+            // Whose last query failed, or never returned, waits until it is given up, and then for
+            // its backoff.
+            let heard = self.consul.heard(source, self.now);
             if blocking == [context.id] {
                 watched += 1;
             } else if !blocking.is_empty() {
                 return Some(format!("{blocking:?} block on {name}, not only {:?}", context.id));
-            } else if asked + POLLED < self.now {
-                return Some(format!("{:?} has not polled {name} since {asked}", context.id));
+            } else if heard.is_none_or(|heard| heard + POLLED < self.now) {
+                return Some(format!("{:?} polls {name}, and has heard: {heard:?}", context.id));
             } else if !is_on_trial {
                 polled = Some(name);
             }
