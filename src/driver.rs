@@ -63,13 +63,14 @@ pub trait Host {
 
 /// Takes an event and carries out all that follows from it.
 pub fn run(agent: &mut Agent, router: &mut Router, host: &mut impl Host, event: Event<'_>) {
+    let now = host.now();
     if let Event::Tick(_) = event {
-        agent.review_dependencies(|names| {
+        let down = |names: &[String]| {
             let down = router.down(names.iter().map(String::as_str));
             down.into_iter().map(str::to_owned).collect()
-        });
+        };
+        agent.review_dependencies(down, now);
     }
-    let now = host.now();
     agent.handle_event(event, now);
     settle(agent, router, host);
 }

@@ -1,6 +1,7 @@
 //! What a service depends on.
 
 use core::fmt;
+use core::iter::once;
 
 use hashbrown::HashMap;
 
@@ -295,6 +296,34 @@ impl<'a> Names<'a> {
         id.copied().ok_or_else(|| self.unknown(name))
     }
 
+    /// The names of the services by which one leads to another, itself the first and that one the
+    /// last; none: it does not. No service depends on itself.
+    fn way(&self, from: ServiceId, to: &str) -> Option<Vec<&'a str>> {
+        let all: Beside<ServiceId, &Service> = ids().zip(self.services).collect();
+        let mut whence = Beside::new();
+        whence.insert(from, from);
+        let mut reached = vec![from];
+        while let Some(mut id) = reached.pop() {
+            let service = all.get(id)?;
+            if service.name.eq_ignore_ascii_case(to) {
+                let mut way = vec![service.name.as_str()];
+                while id != from {
+                    id = *whence.get(id)?;
+                    way.push(&all.get(id)?.name);
+                }
+                way.reverse();
+                return Some(way);
+            }
+            for next in on(service) {
+                if whence.get(*next).is_none() {
+                    whence.insert(*next, id);
+                    reached.push(*next);
+                }
+            }
+        }
+        None
+    }
+
     /// All names together have no more bytes than the configuration, which bounds the work.
     fn unknown(&self, name: &str) -> DependencyError {
         let known = self.services.iter().map(|service| service.name.as_str());
@@ -304,7 +333,8 @@ impl<'a> Names<'a> {
 }
 
 impl Config {
-    /// Refuses a registration that depends on a service that is not there.
+    /// Refuses a registration that depends on a service that is not there, or on itself: once it
+    /// warned, and so was an endpoint of nobody's, it would never pass again.
     pub(super) fn check_registrations_depend(&self) -> Result<(), ConfigError> {
         if self.registrations.iter().all(|registration| registration.depends_on.is_empty()) {
             return Ok(());
@@ -313,9 +343,18 @@ impl Config {
         for (index, registration) in self.registrations.iter().enumerate() {
             let place = Place::root().field("register").item(index).field("depends_on");
             for (item, name) in registration.depends_on.iter().enumerate() {
-                names.find(name).map_err(|error| {
-                    ConfigError::refused(place.item(item), Problem::Dependency(error))
-                })?;
+                let refused =
+                    |error| ConfigError::refused(place.item(item), Problem::Dependency(error));
+                let way = names.way(names.find(name).map_err(refused)?, &registration.name);
+                match way.as_deref() {
+                    None => {}
+                    Some([_]) => return Err(refused(DependencyError::Itself)),
+                    Some(way) => {
+                        let path = once(&*registration.name).chain(way.iter().copied());
+                        let path = path.map(spelled).collect();
+                        return Err(refused(DependencyError::Cycle { path }));
+                    }
+                }
             }
         }
         Ok(())

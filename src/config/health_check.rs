@@ -10,7 +10,9 @@ use super::node::{Node, Object};
 use super::problem::Problem;
 
 /// A request, the answers that are good ones, and how often it is made. Names and meanings are those of
-/// [Envoy's `HealthCheck`](https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/core/v3/health_check.proto).
+/// [Envoy's `HealthCheck`](https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/core/v3/health_check.proto),
+/// but that `unhealthy_threshold` holds for answers with another status, too, and
+/// `unhealthy_interval` from the first bad answer on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthCheck {
     /// What is asked for, with its parameters.
@@ -29,7 +31,7 @@ pub struct HealthCheck {
     pub expected_body: Option<String>,
     /// The time from one request to the next.
     pub interval: Duration,
-    /// The same, while the last answer was not a good one.
+    /// The same after an answer that was not a good one, and while it is unhealthy.
     pub unhealthy_interval: Duration,
     /// How much longer each interval may be, by chance.
     pub interval_jitter: Duration,
@@ -46,6 +48,8 @@ impl HealthCheck {
     pub const MAX_TEXT_BYTES: usize = 1024;
     /// The most bytes of a header's name.
     pub const MAX_HEADER_BYTES: usize = 128;
+    /// So much of an answer's body is searched for `expected_body`.
+    pub const MAX_BODY_BYTES: usize = 64 * 1024;
     /// The most headers.
     pub const MAX_HEADERS: usize = 32;
     /// The most ranges of statuses.
@@ -69,7 +73,8 @@ impl HealthCheck {
 
     /// Reads what differs from the defaults. The object may have further fields.
     ///
-    /// A timeout must not be above the interval: there is one request at a time.
+    /// A timeout must not be above the interval: there is one request at a time. Above
+    /// `unhealthy_interval` the next one waits for it.
     pub(super) fn read(object: &Object<'_>, defaults: Self) -> Result<Self, ConfigError> {
         let mut found = defaults;
         object.set("path", &mut found.path, path)?;
@@ -103,12 +108,11 @@ impl HealthCheck {
     }
 
     fn check_timeout(&mut self, object: &Object<'_>) -> Result<(), ConfigError> {
-        let least = self.interval.min(self.unhealthy_interval);
-        if self.timeout > least && !object.has("timeout") {
-            self.timeout = least;
+        if !object.has("timeout") {
+            self.timeout = self.timeout.min(self.interval);
         }
-        if self.timeout > least {
-            let (found, most) = (Spelled(self.timeout).to_string(), Spelled(least).to_string());
+        if self.timeout > self.interval {
+            let [found, most] = [self.timeout, self.interval].map(|it| Spelled(it).to_string());
             let problem = Problem::Above { found, other: "interval", most };
             return Err(object.refused("timeout", problem));
         }

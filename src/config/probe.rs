@@ -40,13 +40,18 @@ impl Probe {
         Self::read_from(node, HealthCheck::default())
     }
 
-    /// Reads how it is found out whether this Envoy drains: every second, and the first answer
-    /// decides, unless something else is said.
+    /// Reads how it is found out whether this Envoy drains: at `/ready`, every second, and the first
+    /// answer decides, unless something else is said.
     pub(super) fn read_drain(node: &Node<'_>) -> Result<Self, ConfigError> {
         let interval = Duration::from_secs(1);
-        let defaults = HealthCheck::default();
-        let defaults = HealthCheck { interval, unhealthy_threshold: 1, ..defaults };
-        Self::read_from(node, HealthCheck { unhealthy_interval: interval, ..defaults })
+        let defaults = HealthCheck {
+            path: "/ready".to_owned(),
+            interval,
+            unhealthy_interval: interval,
+            unhealthy_threshold: 1,
+            ..HealthCheck::default()
+        };
+        Self::read_from(node, defaults)
     }
 
     fn read_from(node: &Node<'_>, defaults: HealthCheck) -> Result<Self, ConfigError> {

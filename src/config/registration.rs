@@ -1,6 +1,7 @@
 //! A service that is registered with Consul.
 
 use core::net::IpAddr;
+use core::time::Duration;
 
 use super::check::{Check, CheckKind};
 use super::consul::scope;
@@ -83,6 +84,8 @@ impl Registration {
     pub const MAX_DEPENDENCIES: usize = 16;
     /// The key of the metadata that `version` stands under.
     pub const VERSION_KEY: &str = "version";
+    /// How the keys of metadata begin that no service may have, but Consul itself.
+    pub const RESERVED_PREFIX: &str = "consul-";
     /// The fields that the configuration knows.
     pub const FIELDS: &[&str] = &[
         "name",
@@ -102,6 +105,15 @@ impl Registration {
         "drain",
         "depends_on",
     ];
+
+    /// The shortest TTL of its checks, where one has any.
+    pub fn least_ttl(&self) -> Option<Duration> {
+        let ttl = |check: &Check| match &check.kind {
+            CheckKind::Ttl { ttl, .. } => Some(*ttl),
+            CheckKind::Run(_) => None,
+        };
+        self.checks.iter().filter_map(ttl).min()
+    }
 
     pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
@@ -223,15 +235,32 @@ fn port(node: &Node<'_>) -> Result<u16, ConfigError> {
 
 /// Reads the metadata, and the version that becomes a part of it.
 fn meta(object: &Object<'_>) -> Result<Vec<(String, String)>, ConfigError> {
-    let mut meta = object.optional("meta", metadata)?.unwrap_or_default();
+    let mut meta = object.optional("meta", own_metadata)?.unwrap_or_default();
     let version =
         object.optional("version", |node| node.line(Service::MAX_NODE_META_VALUE_BYTES))?;
     if let Some(version) = version {
         if meta.iter().any(|(key, _)| key == Registration::VERSION_KEY) {
             return Err(object.refused("version", Problem::Beside { other: "meta.version" }));
         }
+        if meta.len() == Service::MAX_NODE_META {
+            let problem = Problem::TooMany { limit: meta.len(), found: meta.len() + 1 };
+            return Err(object.refused("meta", problem));
+        }
         meta.push((Registration::VERSION_KEY.to_owned(), version.to_owned()));
     }
     meta.sort_unstable();
     Ok(meta)
+}
+
+/// Reads metadata, none of which is [Consul's own](https://developer.hashicorp.com/consul/docs/services/configuration/services-configuration-reference#meta).
+fn own_metadata(node: &Node<'_>) -> Result<Vec<(String, String)>, ConfigError> {
+    let meta = metadata(node)?;
+    match meta.iter().find(|(key, _)| key.starts_with(Registration::RESERVED_PREFIX)) {
+        Some((key, _)) => {
+            let expected = "a key for a service: Consul keeps \"consul-\" for its own";
+            let problem = Problem::Malformed { text: Excerpt::of(key), expected };
+            Err(ConfigError::refused(node.place().field(key), problem))
+        }
+        None => Ok(meta),
+    }
 }

@@ -116,8 +116,8 @@ impl Agent {
     }
 
     /// Learns which services are down, of those that this VM's registrations depend on.
-    pub fn review_dependencies(&mut self, down: impl Fn(&[String]) -> Vec<String>) {
-        self.registry.review_dependencies(down);
+    pub fn review_dependencies(&mut self, down: impl Fn(&[String]) -> Vec<String>, now: Time) {
+        self.registry.review_dependencies(down, now, &mut self.rng);
     }
 
     /// Begins to follow what a query asks for, for one more user; none where there are too many

@@ -12,7 +12,7 @@ use crate::config::{ActiveHealthCheck, Probe};
 use crate::discovery::health_change::HealthChange;
 use crate::health::prober::{ProbeNumber, Standing};
 use crate::health::roll::Roll;
-use crate::health::verdict::{Answer, Reason, Verdict};
+use crate::health::verdict::{Answer, ProbeOutcome, Reason, Verdict};
 use crate::model::endpoint::Address;
 use crate::model::snapshot::Snapshot;
 use crate::rng::Rng;
@@ -93,12 +93,14 @@ impl Checkup {
         (self.roll, self.writing) = (None, None);
     }
 
+    /// Whether this is what was taken last, as a follower: it is looked at in every tick.
+    pub(super) fn has_seen(&self, cas: Option<Cas>) -> bool {
+        self.seen == cas
+    }
+
     /// Takes what stands in shared data, as a follower.
     pub(super) fn on_findings_of_another(&mut self, findings: Findings, cas: Option<Cas>) -> Todo {
-        // Each value once: it is looked at in every tick.
-        if core::mem::replace(&mut self.seen, cas) == cas {
-            return Todo::Nothing;
-        }
+        self.seen = cas;
         self.tell(findings.unhealthy)
     }
 
@@ -162,7 +164,8 @@ impl Checkup {
         self.roll.as_mut()?.poll_probe(now, rng)
     }
 
-    /// Takes what came back for a probe; why it was not sent, where that is to be told.
+    /// Takes what came back for a probe: what it came to, and why it was not sent, where that is to
+    /// be told. None where this VM probes no longer.
     pub(super) fn on_examined(
         &mut self,
         address: SocketAddr,
@@ -170,20 +173,26 @@ impl Checkup {
         answer: Result<Answer<'_>, Reason>,
         now: Time,
         rng: &mut Rng,
-    ) -> Option<Reason> {
+    ) -> Option<(ProbeOutcome, Option<Reason>)> {
         let roll = self.roll.as_mut()?;
         let verdict = match answer {
             Ok(answer) => Verdict::of(&self.check.probe.check, answer),
             Err(reason) => Verdict::Bad(reason),
         };
-        let unsent = Some(verdict.reason()).filter(|reason| reason.is_unsent()).cloned();
+        let outcome = verdict.outcome();
+        let unsent = Some(verdict.reason()).filter(|_| outcome == ProbeOutcome::Unsent).cloned();
         roll.on_verdict(address, number, verdict, now, rng);
         let is_quiet = self.complained.is_some_and(|when| now.since(when) < QUIET);
         let complaint = unsent.filter(|_| !is_quiet);
         if complaint.is_some() {
             self.complained = Some(now);
         }
-        complaint
+        Some((outcome, complaint))
+    }
+
+    /// How long the probe is overdue that has waited longest; none where another VM probes.
+    pub(super) fn overdue(&self, now: Time) -> Option<Duration> {
+        self.roll.as_ref().map(|roll| roll.overdue(now))
     }
 
     /// Whether something was found out that the others do not know yet.
@@ -253,7 +262,9 @@ mod tests {
             let is_sick = sick.iter().any(|n| self::address(*n) == address);
             let status = if is_sick { 503 } else { 200 };
             let answer = Ok(Answer { status, from_envoy: false, body: b"" });
-            assert_eq!(checkup.on_examined(address, number, answer, at(now), rng), None);
+            let outcome = if is_sick { ProbeOutcome::Failure } else { ProbeOutcome::Success };
+            let examined = checkup.on_examined(address, number, answer, at(now), rng);
+            assert_eq!(examined, Some((outcome, None)));
         }
     }
 
@@ -337,7 +348,8 @@ mod tests {
             while let Some((address, number)) = checkup.poll_probe(at(second * 1_000), &mut rng) {
                 let answer = Err(Reason::UnknownCluster);
                 let now = at(second * 1_000);
-                told.extend(checkup.on_examined(address, number, answer, now, &mut rng));
+                let examined = checkup.on_examined(address, number, answer, now, &mut rng);
+                told.extend(examined.and_then(|(_, complaint)| complaint));
             }
         }
         assert_eq!(told, [Reason::UnknownCluster, Reason::UnknownCluster]);

@@ -10,7 +10,7 @@ use crate::consul::error::{ErrorKind, QueryError};
 use crate::discovery::doubt::Doubt;
 use crate::discovery::guard::Resolution;
 use crate::discovery::health_change::HealthChange;
-use crate::health::verdict::Reason;
+use crate::health::verdict::{ProbeOutcome, Reason};
 use crate::model::snapshot::{Change, Snapshot};
 use crate::shared::CodecError;
 use crate::shared::head::Term;
@@ -68,6 +68,16 @@ pub enum Notice {
     Resolved(Resolution),
     /// Probes have found out how the endpoints are. Shown; and logged where that is news.
     Health(HealthChange),
+    /// How many endpoints fail their probes, and how long the probe is overdue that has waited
+    /// longest. Shown.
+    Probing {
+        /// So many endpoints are not healthy.
+        unhealthy: usize,
+        /// How much later it is than the next probe should have been sent.
+        overdue: Duration,
+    },
+    /// What a probe came to. Counted.
+    Probed(ProbeOutcome),
     /// Probes cannot be sent. Logged.
     Unsent(Reason),
     /// Shared data holds something that this version cannot read. Logged.
@@ -92,7 +102,11 @@ impl Notice {
     /// How loudly it is logged; `None` for what is only counted or shown.
     pub const fn level(&self) -> Option<Level> {
         match self {
-            Self::Called(_) | Self::Age { .. } | Self::Left => None,
+            Self::Called(_)
+            | Self::Age { .. }
+            | Self::Left
+            | Self::Probing { .. }
+            | Self::Probed(_) => None,
             Self::Health(change) if !change.is_news() => None,
             Self::Health(HealthChange { fallen: 0, .. }) => Some(Level::Info),
             Self::Elected(_) | Self::Deposed | Self::Recovered(_) | Self::Published { .. } => {
@@ -156,6 +170,12 @@ impl fmt::Display for Notice {
             Self::Age { age, endpoints } => {
                 write!(f, "{endpoints} endpoints, confirmed {} ms ago", age.as_millis())
             }
+            Self::Probing { unhealthy, overdue } => write!(
+                f,
+                "{unhealthy} endpoints do not pass active_health_check, whose probes are {} ms late",
+                overdue.as_millis()
+            ),
+            Self::Probed(outcome) => write!(f, "a probe has ended ({outcome:?})"),
             Self::Doubted(doubt) => {
                 write!(f, "{doubt}: this is not used until a fresh, consistent read confirms it")
             }

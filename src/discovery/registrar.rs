@@ -23,9 +23,11 @@ use crate::model::service::QueryKey;
 use crate::registration::errand::ErrandId;
 use crate::registration::notice::Notice;
 use crate::registration::probing::Probed;
+use crate::rng::Rng;
 use crate::shared::charge::Charge;
 use crate::shared::head::{Rank, Tenure, Term};
 use crate::shared::key::{Cas, Key, VmId};
+use crate::time::Time;
 
 use self::duty::Duty;
 
@@ -175,8 +177,13 @@ impl Registrar {
     }
 
     /// Learns which services are down, of those that it depends on.
-    pub(super) fn review_dependencies(&mut self, down: impl Fn(&[String]) -> Vec<String>) {
-        self.duty.review_dependencies(down);
+    pub(super) fn review_dependencies(
+        &mut self,
+        down: impl Fn(&[String]) -> Vec<String>,
+        now: Time,
+        rng: &mut Rng,
+    ) {
+        self.duty.review_dependencies(down, now, rng);
     }
 
     /// Looks after the lease, and what is to be done under it.

@@ -16,6 +16,7 @@ use crate::model::registration::RegistrationId;
 use crate::model::service::QueryKey;
 use crate::registration::errand::ErrandId;
 use crate::registration::probing::Probed;
+use crate::rng::Rng;
 use crate::shared::book::Book;
 use crate::shared::head::Rank;
 use crate::shared::key::{Cas, Key, VmId};
@@ -108,8 +109,13 @@ impl Registry {
     }
 
     /// Learns which services are down, of those that its registrations depend on.
-    pub(super) fn review_dependencies(&mut self, down: impl Fn(&[String]) -> Vec<String>) {
-        self.registrars.iter_mut().for_each(|(_, it)| it.review_dependencies(&down));
+    pub(super) fn review_dependencies(
+        &mut self,
+        down: impl Fn(&[String]) -> Vec<String>,
+        now: Time,
+        rng: &mut Rng,
+    ) {
+        self.registrars.iter_mut().for_each(|(_, it)| it.review_dependencies(&down, now, rng));
     }
 
     /// Takes a charge as it stands.

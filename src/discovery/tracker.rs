@@ -254,6 +254,7 @@ impl Tracker {
                 if let (Some(age), Some(record)) = (self.contact.age(scope.now), &self.installed) {
                     let endpoints = record.snapshot.len();
                     self.notice(Notice::Age { age, endpoints }, scope);
+                    self.show_probes(scope);
                 }
                 self.store_head(term, rank, published, expect, scope);
             }

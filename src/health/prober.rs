@@ -10,6 +10,10 @@ use crate::time::Time;
 /// How much longer than its timeout a probe is waited for: Envoy calls back by then.
 const GIVE_UP: Duration = Duration::from_secs(2);
 
+/// What is sent so much later than it was due has waited for something that others may have waited
+/// for, too: ticks come four times a second.
+const LATE: Duration = Duration::from_millis(500);
+
 /// Which probe of a prober.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProbeNumber(pub u64);
@@ -46,7 +50,7 @@ pub struct Prober {
 #[derive(Debug, Clone, Copy)]
 enum State {
     Idle { next: Time },
-    Asking { since: Time, lost: Time },
+    Asking { since: Time, lost: Time, is_late: bool },
 }
 
 impl Prober {
@@ -83,6 +87,12 @@ impl Prober {
         matches!(self.state, State::Asking { .. })
     }
 
+    /// Whether its last outcome does not agree with how it stands, or it is known not to work: then
+    /// the next one matters more than another's.
+    pub fn is_suspect(&self) -> bool {
+        self.against > 0 || self.standing == Standing::Unhealthy
+    }
+
     /// When something is to be done next: a probe to be sent, or one to be given up.
     pub const fn due(&self) -> Time {
         match self.state {
@@ -105,7 +115,8 @@ impl Prober {
             return None;
         }
         self.number = ProbeNumber(self.number.0.wrapping_add(1));
-        self.state = State::Asking { since: now, lost: now + check.timeout + GIVE_UP };
+        let (lost, is_late) = (now + check.timeout + GIVE_UP, now.since(next) > LATE);
+        self.state = State::Asking { since: now, lost, is_late };
         Some(self.number)
     }
 
@@ -140,7 +151,7 @@ impl Prober {
         now: Time,
         rng: &mut Rng,
     ) -> bool {
-        let State::Asking { since, .. } = self.state else { return false };
+        let State::Asking { since, is_late, .. } = self.state else { return false };
         if number != self.number {
             return false;
         }
@@ -165,11 +176,13 @@ impl Prober {
             self.standing = outcome;
             self.against = 0;
         }
-        let interval = match verdict {
-            Verdict::Good(_) | Verdict::Warning(_) => check.interval,
-            Verdict::Bad(_) => check.unhealthy_interval,
+        let interval = match (&verdict, self.standing) {
+            (Verdict::Bad(_), _) | (_, Standing::Unhealthy) => check.unhealthy_interval,
+            (Verdict::Good(_) | Verdict::Warning(_), _) => check.interval,
         };
-        let next = since + interval + check.interval_jitter.mul_f64(rng.unit());
+        // Else all that have waited for the same thing would be asked together from now on.
+        let part = if is_late { 0.5 + rng.unit() / 2.0 } else { 1.0 };
+        let next = since + interval.mul_f64(part) + check.interval_jitter.mul_f64(rng.unit());
         self.state = State::Idle { next: next.max(now) };
         self.last = Some(verdict);
         self.standing != before

@@ -1,5 +1,6 @@
 //! What a root context asks of other clusters, and what comes back.
 
+use crate::config::HealthCheck;
 use crate::consul::response::{
     AGE_HEADER, FILTERED_HEADER, INDEX_HEADER, LAST_CONTACT_HEADER, Response, UPSTREAM_HEADER,
 };
@@ -20,8 +21,8 @@ pub(super) const USER_AGENT: (&str, &str) =
 pub(super) enum Callout {
     /// A call to Consul.
     Call(CallId),
-    /// A probe.
-    Probe(ProbeId),
+    /// A probe; the body of its answer may decide, or only be quoted.
+    Probe { id: ProbeId, body_decides: bool },
 }
 
 /// What a callout has brought, owned, so that nothing is borrowed from the host.
@@ -37,11 +38,18 @@ pub(super) struct CalloutAnswer {
 }
 
 impl CalloutAnswer {
-    /// Reads the answer; without headers there is none. Legal in the callout's callback.
-    pub(super) fn read(headers: usize, body_size: usize) -> Option<Self> {
+    /// Reads the answer, as far as it is looked at; without headers there is none. Legal in the
+    /// callout's callback.
+    pub(super) fn read(callout: Callout, headers: usize, body_size: usize) -> Option<Self> {
         if headers == 0 {
             return None;
         }
+        let body_size = match callout {
+            Callout::Probe { body_decides, .. } => {
+                body_size.min(if body_decides { HealthCheck::MAX_BODY_BYTES } else { QUOTED })
+            }
+            Callout::Call(_) => body_size,
+        };
         let header = |name| host::header(Headers::CalloutAnswer, name);
         let status =
             header(":status").and_then(|value| std::str::from_utf8(&value).ok()?.parse().ok());

@@ -254,8 +254,10 @@ impl Host for ConsulHost {
             (":method", check.method),
             (":path", check.path.as_str()),
             (":authority", authority),
-            USER_AGENT,
         ];
+        if !check.headers.iter().any(|(name, _)| name == USER_AGENT.0) {
+            headers.push(USER_AGENT);
+        }
         headers.extend(check.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         headers.extend(address.iter().map(|it| (ActiveHealthCheck::HEADER, it.as_str())));
         let sent = host::request(&probe.cluster, headers, "", check.timeout);
@@ -263,7 +265,8 @@ impl Host for ConsulHost {
             CalloutRefused::NoCluster => Reason::UnknownCluster,
             CalloutRefused::NoCapacity => Reason::NoCapacity,
         })?;
-        self.callouts.insert(callout, Callout::Probe(id));
+        let body_decides = check.expected_body.is_some();
+        self.callouts.insert(callout, Callout::Probe { id, body_decides });
         Ok(())
     }
 

@@ -117,21 +117,23 @@ impl Core {
         &mut self,
         root: u32,
         callout: CalloutId,
-        answer: Option<CalloutAnswer>,
+        headers: usize,
+        body_size: usize,
     ) {
-        match self.host.take_callout(callout) {
-            Some(Callout::Call(call)) => {
+        let Some(callout) = self.host.take_callout(callout) else { return };
+        let answer = CalloutAnswer::read(callout, headers, body_size);
+        match callout {
+            Callout::Call(call) => {
                 let answer = answer.map(|answer| self.host.redact(answer));
                 let answer = answer.as_ref().map(CalloutAnswer::response);
                 let answer = answer.ok_or(CallFailure::NoAnswer);
                 self.run(Event::Answered { call, answer });
                 self.release(root);
             }
-            Some(Callout::Probe(probe)) => {
+            Callout::Probe { id: probe, .. } => {
                 let answer = answer.as_ref().map(CalloutAnswer::examined).ok_or(Reason::NoAnswer);
                 self.run(Event::Examined { probe, answer });
             }
-            None => {}
         }
     }
 

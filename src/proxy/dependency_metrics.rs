@@ -63,7 +63,9 @@ impl DependencyMetrics {
             return;
         };
         match notice {
-            Notice::Elected(_) => {
+            // What an older configuration of the same service has shown when it left is not true of
+            // this one.
+            Notice::Elected(_) | Notice::Age { .. } => {
                 metrics.is_owner.set(true);
                 metrics.show();
             }

@@ -21,6 +21,7 @@ use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::dependency_metrics::DependencyMetrics;
 use crate::proxy::found_metrics::FoundMetrics;
 use crate::proxy::host::{self, MetricId};
+use crate::proxy::probe_metrics::ProbeMetrics;
 use crate::proxy::registration_metrics::RegistrationMetrics;
 use crate::router::change::Addition;
 use crate::router::decision::Forward;
@@ -94,8 +95,8 @@ pub(super) struct SourceMetrics {
     refuted: Option<MetricId>,
     /// Whether an answer is held back.
     held: Option<MetricId>,
-    /// Endpoints that probes have found not to be healthy; only where there are probes.
-    unhealthy: Option<MetricId>,
+    /// Only where endpoints are probed.
+    probes: Option<ProbeMetrics>,
 }
 
 impl Metrics {
@@ -243,8 +244,16 @@ impl Metrics {
                 metrics.show(*age, *endpoints);
             }
             Notice::Health(change) => {
-                let unhealthy = u64::try_from(change.unhealthy).unwrap_or(u64::MAX);
-                host::record(metrics.unhealthy, unhealthy);
+                metrics.probes.iter().for_each(|probes| probes.show_unhealthy(change.unhealthy));
+            }
+            Notice::Probing { unhealthy, overdue } => {
+                if let Some(probes) = &metrics.probes {
+                    probes.show_unhealthy(*unhealthy);
+                    probes.show_overdue(*overdue);
+                }
+            }
+            Notice::Probed(outcome) => {
+                metrics.probes.iter().for_each(|probes| probes.on_outcome(*outcome));
             }
             Notice::Called(_)
             | Notice::Unsent(_)
@@ -292,7 +301,7 @@ impl Metrics {
             doubted: host::define_counter("consul_resolver.catalog.doubted_answers"),
             refuted: host::define_counter("consul_resolver.catalog.refuted_answers"),
             held: host::define_gauge("consul_resolver.catalog.held_answers"),
-            unhealthy: None,
+            probes: None,
         };
         self.sources.insert(source, Rc::new(metrics));
     }
@@ -357,14 +366,13 @@ impl SourceMetrics {
             doubted: host::define_counter(&name("doubted_answers")),
             refuted: host::define_counter(&name("refuted_answers")),
             held: host::define_gauge(&name("held_answers")),
-            unhealthy: None,
+            probes: None,
         }
     }
 
     /// The same, of endpoints that are probed.
     fn probed(self, prefix: &str) -> Self {
-        let name = |what: &str| format!("{prefix}.{what}");
-        Self { unhealthy: host::define_gauge(&name("unhealthy_endpoints")), ..self }
+        Self { probes: Some(ProbeMetrics::define(prefix)), ..self }
     }
 
     fn show(&self, age: Duration, endpoints: usize) {

@@ -12,6 +12,7 @@ mod filter;
 mod found_metrics;
 mod host;
 mod metrics;
+mod probe_metrics;
 mod registration_metrics;
 mod root;
 mod stream;

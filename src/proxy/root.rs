@@ -7,7 +7,6 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
 use crate::config::{Config, Locality, Surroundings};
-use crate::proxy::callout::CalloutAnswer;
 use crate::proxy::core::Core;
 use crate::proxy::filter::{Filter, Unconfigured};
 use crate::proxy::host::{self, CalloutId};
@@ -93,9 +92,8 @@ impl Drop for Root {
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _: usize) {
-        let answer = CalloutAnswer::read(headers, body_size);
         if let Some(core) = &self.core {
-            core.borrow_mut().on_callout(self.id, CalloutId(token), answer);
+            core.borrow_mut().on_callout(self.id, CalloutId(token), headers, body_size);
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use crate::config::Probe;
 use crate::health::prober::{Prober, Standing};
-use crate::health::verdict::Reason;
+use crate::health::verdict::{Answer, Reason};
 use crate::registration::probing::{ProbeSpot, Probed, Probing};
 use crate::rng::Rng;
 use crate::time::Time;
 
 /// Asks whether this Envoy is about to stop: its administration interface says so by another
-/// status, once `/healthcheck/fail` was called or it drains. That nobody answers says nothing.
+/// status, once `/healthcheck/fail` was called or it drains. That nobody answers says nothing, nor
+/// does that it starts: it is not known before it has.
 #[derive(Debug)]
 pub(super) struct Drain {
     probe: Probe,
@@ -38,6 +39,10 @@ impl Drain {
     }
 
     pub(super) fn on_probed(&mut self, probed: &Probed<'_>, now: Time, rng: &mut Rng) {
+        if probed.answer.as_ref().is_ok_and(is_starting) {
+            // No Envoy that runs starts again: then it is one that is about to take its place.
+            return self.prober.on_unsent(probed.number, &self.probe.check, now, rng);
+        }
         self.was_asked = true;
         let verdict = probed.verdict(&self.probe.check);
         match verdict.reason() {
@@ -46,5 +51,49 @@ impl Drain {
             }
             _ => self.prober.on_unsent(probed.number, &self.probe.check, now, rng),
         }
+    }
+}
+
+/// Whether it is Envoy's answer at
+/// [`/ready`](https://www.envoyproxy.io/docs/envoy/latest/operations/admin#get--ready) while it
+/// starts.
+fn is_starting(answer: &Answer<'_>) -> bool {
+    [&b"PRE_INITIALIZING"[..], b"INITIALIZING"].iter().any(|state| answer.body.starts_with(state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::HealthCheck;
+    use core::time::Duration;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// What is known after these answers of `/ready`.
+    fn known(answers: &[(u16, &str)]) -> Option<bool> {
+        let mut rng = Rng::new(1);
+        let check = HealthCheck { unhealthy_threshold: 1, ..HealthCheck::default() };
+        let probe = Probe { cluster: "envoy_admin".to_owned(), check };
+        let mut drain = Drain::new(probe, Time::ZERO);
+        for (seconds, (status, body)) in (0..).step_by(60).zip(answers) {
+            let now = Time::from_start(Duration::from_secs(seconds));
+            let Probing { spot, number, .. } = drain.poll_probe(now, &mut rng).unwrap();
+            let answer = Answer { status: *status, from_envoy: false, body: body.as_bytes() };
+            drain.on_probed(&Probed { spot, number, answer: Ok(answer) }, now, &mut rng);
+        }
+        drain.is_draining()
+    }
+
+    #[test]
+    fn what_envoy_says_while_it_starts_is_no_word_on_whether_it_drains() {
+        let (live, draining) = ((200, "LIVE\n"), (503, "DRAINING\n"));
+        assert_eq!(known(&[(503, "PRE_INITIALIZING\n"), (503, "INITIALIZING\n")]), None);
+        for starting in [(503, "PRE_INITIALIZING\n"), (503, "INITIALIZING\n")] {
+            assert_eq!(known(&[starting, live]), Some(false));
+            assert_eq!(known(&[live, starting]), Some(false), "another one");
+            assert_eq!(known(&[live, draining, starting]), Some(true), "another one");
+        }
+        assert_eq!(known(&[live, draining]), Some(true));
+        assert_eq!(known(&[draining, live]), Some(false));
     }
 }

@@ -36,8 +36,8 @@ const GIVE_UP: Duration = Duration::from_secs(1);
 
 /// One registration, as the VM that keeps it sees it.
 ///
-/// It begins with a look at what the agent has, since another VM, or the Envoy before this one,
-/// may have registered it: then its checks go on as they stand. What is registered is read back and
+/// It begins with a look at what the agent has, since another VM may have registered it: then its
+/// checks go on as they stand. What is registered is read back and
 /// compared, and so it is every minute.
 #[derive(Debug)]
 pub struct Keeper {
@@ -47,11 +47,13 @@ pub struct Keeper {
     patience: Duration,
     checks: Vec<TtlCheck>,
     drain: Option<Drain>,
-    /// The services without which it only warns that are down.
-    down: Vec<String>,
+    /// The services without which it only warns that have been down for a while.
+    lacks: Vec<String>,
     stage: Stage,
     /// Whether the agent has it as configured, as far as is known.
     stands: bool,
+    /// Whether another VM of this Envoy has kept exactly this until now.
+    is_handed_over: bool,
     /// Whether it is known how its checks stood before: until then nothing is probed, or one bad
     /// answer would outdo what they had shown.
     has_looked: bool,
@@ -111,16 +113,17 @@ impl Keeper {
         let checks = checks.iter().enumerate();
         let checks = checks.filter_map(|(position, check)| TtlCheck::of(position, check, now));
         let checks: Vec<TtlCheck> = checks.collect();
-        let least = checks.iter().map(TtlCheck::ttl).min();
+        let least = definition.service().least_ttl();
         let patience = least.map_or(PATIENCE, |ttl| (ttl / 6).min(PATIENCE));
         Self {
             patience,
             checks,
             drain,
             definition,
-            down: Vec::new(),
+            lacks: Vec::new(),
             stage: Stage::Looking { registered: false },
             stands: false,
+            is_handed_over: false,
             has_looked: false,
             out: None,
             last: ErrandId(0),
@@ -141,7 +144,7 @@ impl Keeper {
     /// The same in a term of the lease, where another VM may have handed over exactly this.
     pub const fn in_term(mut self, term: u64, is_handed_over: bool) -> Self {
         self.last = ErrandId::first_in(term);
-        self.is_unsure = !is_handed_over;
+        (self.is_handed_over, self.is_unsure) = (is_handed_over, !is_handed_over);
         self
     }
 
@@ -160,9 +163,11 @@ impl Keeper {
         self.backoff.failures() > 0
     }
 
-    /// Learns which of the services are down without which it only warns.
-    pub fn on_dependencies(&mut self, down: Vec<String>) {
-        self.down = down;
+    /// Learns which services it is to warn of.
+    pub fn on_lack(&mut self, lacks: &[String]) {
+        if self.lacks != lacks {
+            self.lacks = lacks.to_vec();
+        }
     }
 
     /// What the agent is to be asked now.
@@ -332,10 +337,10 @@ impl Keeper {
             Some(Some(false)) | None => {}
         }
         let report = check.state()?;
-        if self.down.is_empty() || report.status != Status::Passing {
+        if self.lacks.is_empty() || report.status != Status::Passing {
             return Some(report);
         }
-        let output = format!("no healthy endpoint of {}", self.down.join(", "));
+        let output = format!("no healthy endpoint of {}", self.lacks.join(", "));
         Some(Report { status: Status::Warning, output })
     }
 }

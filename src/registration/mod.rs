@@ -7,6 +7,7 @@
 mod drain;
 pub mod errand;
 pub mod keeper;
+pub mod lack;
 pub mod notice;
 pub mod probing;
 pub mod removal;

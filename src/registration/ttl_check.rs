@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::config::{Check, CheckKind, Probe};
 use crate::consul::registration::{Report, Status};
 use crate::health::prober::{ProbeNumber, Prober, Standing};
-use crate::health::verdict::Verdict;
+use crate::health::verdict::{ProbeOutcome, Reason, Verdict};
 use crate::rng::Rng;
 use crate::time::Time;
 
@@ -19,6 +19,13 @@ pub(super) struct TtlCheck {
     pub(super) position: usize,
     ttl: Duration,
     probe: Option<(Probe, Prober)>,
+    /// Why the last probe was not sent, where it was not.
+    unsent: Option<Reason>,
+    /// When something last came back for a probe; nothing is made of those that were not sent before
+    /// a TTL has passed.
+    heard: Time,
+    /// Whether that is so long ago.
+    is_blind: bool,
     /// What was reported last; none since it was registered.
     reported: Option<Status>,
     next: Time,
@@ -30,21 +37,27 @@ impl TtlCheck {
         let CheckKind::Ttl { ttl, probe } = &check.kind else { return None };
         let prober = |probe: &Probe| (probe.clone(), Prober::new(Standing::Unknown, now));
         let probe = probe.as_ref().map(prober);
-        Some(Self { position, ttl: *ttl, probe, reported: None, next: now })
+        Some(Self {
+            position,
+            ttl: *ttl,
+            probe,
+            unsent: None,
+            heard: now,
+            is_blind: false,
+            reported: None,
+            next: now,
+        })
     }
 
-    /// How long a report holds.
-    pub(super) const fn ttl(&self) -> Duration {
-        self.ttl
-    }
-
-    /// Learns what the agent has of it: where it is not known here how it stands, that is how; and
-    /// where it was reported otherwise, it is reported again.
-    pub(super) fn on_found(&mut self, status: Status, now: Time) {
+    /// Learns what the agent has of it: where it was reported otherwise, it is reported again. Where
+    /// it is not known here how it stands and another VM of this Envoy has just reported on it, it is
+    /// as that one said; what an earlier Envoy has left behind says nothing.
+    pub(super) fn on_found(&mut self, status: Status, is_handed_over: bool, now: Time) {
         if self.reported.is_some_and(|reported| reported != status) {
             self.reported = None;
         }
         if let Some((_, prober)) = &mut self.probe
+            && is_handed_over
             && prober.standing() == Standing::Unknown
         {
             let standing = match status {
@@ -62,6 +75,13 @@ impl TtlCheck {
             let output = "Envoy runs".to_owned();
             return Some(Report { status: Status::Passing, output });
         };
+        // Parameters may be secrets, and everyone reads the output.
+        let (method, cluster) = (probe.check.method, &probe.cluster);
+        let path = probe.check.path.split('?').next().unwrap_or_default();
+        if let Some(reason) = self.unsent.as_ref().filter(|_| self.is_blind) {
+            let output = format!("{method} {path} of {cluster} could not be sent: {reason}");
+            return Some(Report { status: Status::Critical, output });
+        }
         let status = match prober.standing() {
             Standing::Unknown => return None,
             Standing::Healthy { warns: false } => Status::Passing,
@@ -72,9 +92,6 @@ impl TtlCheck {
             let output = "as it stood before; it is being probed".to_owned();
             return Some(Report { status, output });
         };
-        // Parameters may be secrets, and everyone reads the output.
-        let (method, cluster) = (probe.check.method, &probe.cluster);
-        let path = probe.check.path.split('?').next().unwrap_or_default();
         Some(Report { status, output: format!("{method} {path} of {cluster}: {reason}") })
     }
 
@@ -102,11 +119,13 @@ impl TtlCheck {
     /// A probe that is to be sent now.
     pub(super) fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<(ProbeNumber, &Probe)> {
         let (probe, prober) = self.probe.as_mut()?;
+        self.is_blind = self.unsent.is_some() && now.since(self.heard) >= self.ttl;
         let number = prober.poll_probe(&probe.check, now, rng)?;
         Some((number, probe))
     }
 
-    /// Takes the outcome of a probe.
+    /// Takes the outcome of a probe. One that this Envoy has not sent says nothing of the service;
+    /// but where that lasts for a TTL nobody can say any more that it is well.
     pub(super) fn on_probed(
         &mut self,
         number: ProbeNumber,
@@ -116,7 +135,13 @@ impl TtlCheck {
     ) {
         if let Some((probe, prober)) = &mut self.probe {
             let verdict = judge(probe);
-            prober.on_verdict(number, verdict, &probe.check, now, rng);
+            if verdict.outcome() == ProbeOutcome::Unsent {
+                prober.on_unsent(number, &probe.check, now, rng);
+                self.unsent = Some(verdict.reason().clone());
+            } else {
+                prober.on_verdict(number, verdict, &probe.check, now, rng);
+                (self.unsent, self.heard) = (None, now);
+            }
         }
     }
 }

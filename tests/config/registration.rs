@@ -6,6 +6,7 @@ use consul_resolver::config::{
 };
 use core::time::Duration;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 use crate::{assert_refused, parse, with};
 
@@ -188,6 +189,7 @@ fn a_configuration_may_only_register() {
 
 #[test]
 fn what_cannot_be_registered_is_refused_with_its_place() {
+    let full: BTreeMap<_, _> = (0..64).map(|key| (format!("k{key}"), "v")).collect();
     assert_refused([
         (
             "register",
@@ -230,9 +232,25 @@ fn what_cannot_be_registered_is_refused_with_its_place() {
         ),
         (
             "register",
+            json!([{"name": "WEB", "checks": [{"ttl": "15s"}], "depends_on": ["web"]}]),
+            "register[0].depends_on[0]: a service cannot depend on itself; leave it out",
+        ),
+        (
+            "register",
             json!([{"name": "edge", "meta": {"a b": "c"}}]),
             "register[0].meta[\"a b\"]: ' ' is not allowed; expected only ASCII letters, digits, \
              \"-\" and \"_\" in a key",
+        ),
+        (
+            "register",
+            json!([{"name": "edge", "meta": {"a": "1", "consul-a": "2"}}]),
+            "register[0].meta.consul-a: \"consul-a\" is not a key for a service: Consul keeps \
+             \"consul-\" for its own",
+        ),
+        (
+            "register",
+            json!([{"name": "edge", "version": "1", "meta": full}]),
+            "register[0].meta: too many with 65 items; at most 64 are allowed",
         ),
     ]);
 }
@@ -334,4 +352,41 @@ fn a_probe_that_could_not_work_is_refused_with_its_place() {
              answers have a body; give that too, or leave it out",
         ),
     ]);
+}
+
+#[test]
+fn what_depends_on_what_is_registered_is_nothing_to_depend_on() {
+    let service = |name: &str, on: &[&str]| match on {
+        [] => json!({"name": name, "hosts": [name]}),
+        on => json!({"name": name, "hosts": [name], "depends_on": on}),
+    };
+    let services = [
+        service("web", &["db", "cache"]),
+        service("db", &[]),
+        service("cache", &["edge"]),
+        service("edge", &["db"]),
+    ];
+    let depends = |on: &str| {
+        json!({
+            "consul": {"cluster": "consul"},
+            "services": services,
+            "register": [{"name": "edge", "checks": [{"ttl": "15s"}], "depends_on": ["db", on]}],
+        })
+    };
+    let error = parse(&depends("web")).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "register[0].depends_on[1]: edge → web → cache → edge is a cycle; leave one of them out"
+    );
+    parse(&depends("db")).unwrap();
+}
+
+#[test]
+fn a_drain_is_asked_for_where_envoy_tells_of_it() {
+    let config = json!({"name": "edge", "checks": [{"ttl": "15s"}], "drain": {"cluster": "admin"}});
+    let HealthCheck { path, interval, unhealthy_interval, unhealthy_threshold, .. } =
+        registered(&config).drain.unwrap().check;
+    let second = Duration::from_secs(1);
+    assert_eq!(path, "/ready");
+    assert_eq!((interval, unhealthy_interval, unhealthy_threshold), (second, second, 1));
 }

@@ -13,6 +13,7 @@
     reason = "tests fail by panicking, and real processes live on the wall clock"
 )]
 
+mod acls;
 mod address_policy;
 mod addresses;
 mod affinity;

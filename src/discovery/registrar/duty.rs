@@ -8,6 +8,7 @@ use crate::consul::request::Request;
 use crate::consul::response::{CallFailure, Response};
 use crate::registration::errand::{Errand, ErrandId};
 use crate::registration::keeper::Keeper;
+use crate::registration::lack::Lack;
 use crate::registration::notice::Notice;
 use crate::registration::probing::{Probed, Probing};
 use crate::registration::removal::Removal;
@@ -22,14 +23,14 @@ const GIVE_UP: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) enum Duty {
     /// Keep it registered.
-    Keep { definition: Box<Definition>, keeper: Option<Box<Keeper>> },
+    Keep { definition: Box<Definition>, lack: Lack, keeper: Option<Box<Keeper>> },
     /// Remove it.
     Remove { id: Box<Id>, token_env: Option<Box<str>>, removal: Option<Box<Removal>> },
 }
 
 impl Duty {
     pub(super) fn keep(definition: Definition) -> Self {
-        Self::Keep { definition: Box::new(definition), keeper: None }
+        Self::Keep { definition: Box::new(definition), lack: Lack::default(), keeper: None }
     }
 
     pub(super) fn remove(id: Id, token_env: Option<&str>) -> Self {
@@ -62,8 +63,9 @@ impl Duty {
     /// than what is sent now.
     pub(super) fn begin(&mut self, term: Term, is_handed_over: bool, now: Time) {
         match self {
-            Self::Keep { definition, keeper } => {
-                let began = Keeper::new((**definition).clone(), now);
+            Self::Keep { definition, lack, keeper } => {
+                let mut began = Keeper::new((**definition).clone(), now);
+                began.on_lack(lack.lasting(now));
                 *keeper = Some(Box::new(began.in_term(term.0, is_handed_over)));
             }
             Self::Remove { id, token_env, removal } => {
@@ -81,11 +83,22 @@ impl Duty {
         }
     }
 
-    pub(super) fn review_dependencies(&mut self, down: impl Fn(&[String]) -> Vec<String>) {
-        if let Self::Keep { definition, keeper: Some(keeper) } = self
+    /// Learns which services are down, of those without which it only warns: also while another VM
+    /// has the charge, so that whoever takes it over says the same.
+    pub(super) fn review_dependencies(
+        &mut self,
+        down: impl Fn(&[String]) -> Vec<String>,
+        now: Time,
+        rng: &mut Rng,
+    ) {
+        if let Self::Keep { definition, lack, keeper } = self
             && let names @ [_, ..] = definition.service().depends_on.as_slice()
         {
-            keeper.on_dependencies(down(names));
+            let hold = definition.service().least_ttl().unwrap_or_default() / 3;
+            lack.learn(down(names), hold, now, rng);
+            if let Some(keeper) = keeper {
+                keeper.on_lack(lack.lasting(now));
+            }
         }
     }
 
@@ -154,5 +167,27 @@ impl Duty {
                 removal.as_mut()?.on_answer(errand, answer, now, rng, notices)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn what_was_down_before_it_began_is_down() {
+        let config = br#"{"consul": {"cluster": "consul"}, "services": [{"name": "db"}],
+            "register": [{"name": "edge", "id": "edge-1", "address": "10.0.0.5", "port": 80,
+                "checks": [{"ttl": "15s"}], "depends_on": ["db"]}]}"#;
+        let Config { consul, registrations, .. } = Config::parse(config).unwrap();
+        let mut duty = Duty::keep(Definition::new(&consul, &registrations[0]));
+        let (since, later) = (Time::ZERO, Time::from_start(Duration::from_secs(8)));
+        duty.review_dependencies(<[String]>::to_vec, since, &mut Rng::new(1));
+        duty.begin(Term(1), false, later);
+        let (_, request) = duty.call(Errand::Report(0), later).unwrap();
+        assert!(request.body.contains("no healthy endpoint of db"), "{}", request.body);
     }
 }

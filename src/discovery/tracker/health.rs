@@ -21,6 +21,10 @@ impl Tracker {
     /// Takes what stands in shared data of the endpoints' health.
     pub fn on_findings(&mut self, value: Option<(&[u8], Cas)>, scope: &mut Scope<'_>) {
         let cas = value.map(|(_, cas)| cas);
+        let is_follower = self.lease.term().is_none();
+        if is_follower && self.checkup.as_ref().is_some_and(|checkup| checkup.has_seen(cas)) {
+            return;
+        }
         let findings = match value.map(|(bytes, _)| Findings::decode(bytes)) {
             Some(Ok(findings)) => findings,
             None | Some(Err(CodecError::Empty)) => Findings::default(),
@@ -66,9 +70,10 @@ impl Tracker {
         scope: &mut Scope<'_>,
     ) {
         let Some(checkup) = &mut self.checkup else { return };
-        let unsent = checkup.on_examined(address, number, answer, scope.now, scope.rng);
-        if let Some(reason) = unsent {
-            self.notice(Notice::Unsent(reason), scope);
+        let examined = checkup.on_examined(address, number, answer, scope.now, scope.rng);
+        if let Some((outcome, complaint)) = examined {
+            self.notice(Notice::Probed(outcome), scope);
+            complaint.into_iter().for_each(|it| self.notice(Notice::Unsent(it), scope));
         }
         self.probe_if_due(scope);
     }
@@ -79,6 +84,14 @@ impl Tracker {
         while let Some((address, number)) = checkup.poll_probe(scope.now, scope.rng) {
             let id = ProbeId::Endpoint { source: self.source, address, number };
             scope.out.push_back(Command::Examine { id, probe: Rc::clone(checkup.probe()) });
+        }
+    }
+
+    /// Shows how the probes get on, where this VM sends them.
+    pub(super) fn show_probes(&self, scope: &mut Scope<'_>) {
+        if let Some(overdue) = self.checkup.as_ref().and_then(|it| it.overdue(scope.now)) {
+            let unhealthy = self.checkup.as_ref().map_or(0, |checkup| checkup.told().len());
+            self.notice(Notice::Probing { unhealthy, overdue }, scope);
         }
     }
 

@@ -58,7 +58,7 @@ impl Keeper {
             let id = self.definition.checks().get(check.position);
             let found = found.iter().find(|found| Some(&found.id) == id);
             if let Some(status) = found.and_then(|found| found.status) {
-                check.on_found(status, now);
+                check.on_found(status, self.is_handed_over, now);
             }
         }
         self.has_checks = missing.is_none();

@@ -1,5 +1,6 @@
 use super::*;
 use crate::consul::registration::Difference;
+use crate::health::verdict::Reason;
 use serde_json::json;
 use std::collections::BTreeMap;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
@@ -275,6 +276,37 @@ fn another_vm_goes_on_where_the_last_one_has_stopped() {
 }
 
 #[test]
+fn what_an_earlier_envoy_has_left_behind_says_nothing_of_the_service() {
+    let mut first = Bench::new(REGISTER);
+    first.run(1);
+    let mut second = Bench::new(REGISTER);
+    second.agent = first.agent;
+    second.health = 503;
+    assert_eq!(second.agent.status(), Some("passing"));
+    second.run(1);
+    assert_eq!(second.agent.status(), Some("critical"), "by its first answer");
+}
+
+#[test]
+fn a_probe_that_envoy_does_not_send_is_no_failure_unless_that_lasts() {
+    let mut bench = Bench::new(REGISTER);
+    bench.run(1);
+    bench.unsent = Some(Reason::NoCapacity);
+    bench.run(12);
+    assert_eq!(bench.agent.status(), Some("passing"), "not for a TTL yet");
+    bench.unsent = None;
+    bench.run(6);
+    bench.unsent = Some(Reason::UnknownCluster);
+    bench.run(22);
+    assert_eq!(bench.agent.status(), Some("critical"));
+    let output = &bench.agent.checks["service:edge-1:1"]["Output"];
+    assert_eq!(*output, "GET /health of app could not be sent: Envoy has no such cluster");
+    bench.unsent = None;
+    bench.run(6);
+    assert_eq!(bench.agent.status(), Some("passing"));
+}
+
+#[test]
 fn a_proxy_that_drains_is_critical_whatever_its_service_says() {
     let drain = r#""drain": {"cluster": "admin", "path": "/ready"}, "id""#;
     let mut bench = Bench::new(&REGISTER.replace("\"id\"", drain));
@@ -308,12 +340,12 @@ fn that_nobody_says_whether_it_drains_is_no_reason_to_be_critical_nor_to_pass_ag
 fn a_dependency_that_is_down_makes_it_warn() {
     let mut bench = Bench::new(REGISTER);
     bench.run(1);
-    bench.keeper.on_dependencies(vec!["db".to_owned(), "cache".to_owned()]);
+    bench.keeper.on_lack(&["db".to_owned(), "cache".to_owned()]);
     bench.run(1);
     assert_eq!(bench.agent.status(), Some("warning"));
     let output = &bench.agent.checks["service:edge-1:1"]["Output"];
     assert_eq!(*output, "no healthy endpoint of db, cache");
-    bench.keeper.on_dependencies(Vec::new());
+    bench.keeper.on_lack(&[]);
     bench.run(1);
     assert_eq!(bench.agent.status(), Some("passing"));
 }

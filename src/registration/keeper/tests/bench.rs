@@ -9,7 +9,7 @@ use crate::config::{Config, Surroundings};
 use crate::consul::registration::Definition;
 use crate::consul::request::{Method, Request};
 use crate::consul::response::{CallFailure, Response};
-use crate::health::verdict::Answer;
+use crate::health::verdict::{Answer, Reason};
 use crate::registration::errand::Errand;
 use crate::registration::keeper::Keeper;
 use crate::registration::notice::Notice;
@@ -119,6 +119,8 @@ pub(super) struct Bench {
     pub(super) ready: u16,
     /// Whether nobody hears of the probes whether it drains.
     pub(super) is_admin_silent: bool,
+    /// Why Envoy does not send the probes of the service, if it does not.
+    pub(super) unsent: Option<Reason>,
     /// Whether nobody hears of the next report.
     pub(super) loses_next: bool,
 }
@@ -138,6 +140,7 @@ impl Bench {
             health: 200,
             ready: 200,
             is_admin_silent: false,
+            unsent: None,
             loses_next: false,
         }
     }
@@ -159,7 +162,10 @@ impl Bench {
                     ProbeSpot::Drain => self.ready,
                     ProbeSpot::Check(_) => self.health,
                 };
-                let answer = Ok(Answer { status, from_envoy: false, body: b"" });
+                let answer = match &self.unsent {
+                    Some(reason) if probing.spot != ProbeSpot::Drain => Err(reason.clone()),
+                    _ => Ok(Answer { status, from_envoy: false, body: b"" }),
+                };
                 let probed = Probed { spot: probing.spot, number: probing.number, answer };
                 self.keeper.on_probed(&probed, now, &mut self.rng);
             }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Consul, ConsulError, NODE, PATIENCE};
+use super::acl::MANAGEMENT;
+use super::{Consul, ConsulError, NODE, PATIENCE, acl};
 use crate::client::Request;
 use crate::pki::Pki;
 use crate::process::{Ending, Process};
@@ -49,6 +50,7 @@ pub struct ConsulBuilder {
     node_meta: BTreeMap<String, String>,
     federated: bool,
     tls: Option<Pki>,
+    acls: bool,
 }
 
 impl Default for ConsulBuilder {
@@ -60,6 +62,7 @@ impl Default for ConsulBuilder {
             node_meta: BTreeMap::new(),
             federated: false,
             tls: None,
+            acls: false,
         }
     }
 }
@@ -99,6 +102,12 @@ impl ConsulBuilder {
     /// asks other servers for theirs (`verify_outgoing`): see [`Consul::https`].
     pub fn tls(mut self, pki: Pki) -> Self {
         self.tls = Some(pki);
+        self
+    }
+
+    /// Lets nobody do anything without a token: see [`Consul::grant`].
+    pub fn acls(mut self) -> Self {
+        self.acls = true;
         self
     }
 
@@ -162,6 +171,9 @@ impl ConsulBuilder {
         let mut settings = self.settings(&data, ports);
         if let (Some(pki), Some(settings)) = (&self.tls, settings.as_object_mut()) {
             settings.extend(tls_settings(pki, dir)?);
+        }
+        if self.acls {
+            settings["acl"] = acl::settings();
         }
         std::fs::write(&config, settings.to_string())?;
         let mut command = Command::new(binary);
@@ -247,7 +259,11 @@ pub(super) fn federate(consuls: &[Consul]) -> Result<(), ConsulError> {
 /// Whether a leader is elected and the node itself is in the catalog.
 fn is_ready(http: u16) -> bool {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, http));
-    let get = |path| Request::new("GET", address, path).timeout(Duration::from_secs(2)).send();
+    // A Consul without ACLs minds no token.
+    let get = |path| {
+        let request = Request::new("GET", address, path).header("x-consul-token", MANAGEMENT);
+        request.timeout(Duration::from_secs(2)).send()
+    };
     let leader = get("/v1/status/leader")
         .is_ok_and(|answer| answer.json().as_str().is_some_and(|s| !s.is_empty()));
     leader

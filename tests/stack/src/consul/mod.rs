@@ -1,7 +1,9 @@
 //! A running Consul: one server with one node, on loopback.
 
+mod acl;
 mod builder;
 
+pub use acl::Grant;
 pub use builder::ConsulBuilder;
 
 use std::collections::HashSet;
