@@ -3,7 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use crate::consul::{HeldId, Reply};
+use crate::consul::HeldId;
+use crate::replies::Reply;
 use crate::vm::{ContextId, Mail};
 
 /// Something that happens at a moment.

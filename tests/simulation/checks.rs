@@ -2,18 +2,25 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use consul_resolver::config::{ActiveHealthCheck, Config};
+use consul_resolver::discovery::event::ProbeId;
 use consul_resolver::discovery::tracker::Tracker;
 use consul_resolver::model::service::QueryKey;
 use consul_resolver::model::snapshot::Snapshot;
+use consul_resolver::registration::probing::ProbeSpot;
 use consul_resolver::router::decision::Forward;
 use consul_resolver::shared::head::{Head, Term};
 use consul_resolver::shared::key::{Key, VmId};
 use consul_resolver::shared::record::{Record, Version};
 
+use crate::admin::Drains;
+use crate::backends::place_at;
+use crate::checkups::Checkups;
 use crate::consul::Consul;
+use crate::probes::{Echo, Sent};
 use crate::shared::Shared;
-use crate::sources::{CATALOG, SOURCES, position, source_of};
-use crate::vm::Context;
+use crate::sources::{CATALOG, SOURCES, place_of, position, source_of};
+use crate::vm::{Context, ContextId, Effects, Task};
 
 const MINUTE: u64 = 60_000_000;
 
@@ -32,6 +39,10 @@ pub struct Checks {
     calls: [VecDeque<(u64, usize)>; SOURCES.len()],
     /// The most calls for one source within a minute, without two for each of those times.
     most_calls: usize,
+    /// What was probed of endpoints, and what was made of that.
+    pub checkups: Checkups,
+    /// What was said of whether Envoy drains.
+    drains: Drains,
 }
 
 /// How often Consul is asked for one source within a minute at most, beside two calls for each time
@@ -48,6 +59,7 @@ impl Checks {
         self.terms.clear();
         self.published.clear();
         self.contents.clear();
+        self.checkups.begin_anew();
     }
 
     /// A head was written: a term has one owner, neither the term nor what is published ever goes
@@ -90,6 +102,7 @@ impl Checks {
             assert!(last < Some(record.version), "{:?} went back from {last:?}", context.id);
             context.seen[source] = Some(record.version);
             let ports = ports(&record.snapshot, source);
+            self.checkups.on_installed(context.id, source, &ports);
             assert!(
                 consul.has_answered(source, &ports, now),
                 "{:?} has {ports:?} of {}, which Consul never answered",
@@ -101,14 +114,60 @@ impl Checks {
         }
     }
 
+    /// A context has done something about heads, probes, or what it says of itself.
+    pub fn on_probes(&mut self, context: &Context, config: &Config, effects: &Effects, clock: u64) {
+        let written = effects.heads.iter().filter_map(|(key, head)| match key {
+            Key::Head(query) => Some((*query, *head)),
+            _ => None,
+        });
+        // A VM that is woken only looks for news; at a tick it sees to its lease.
+        let read = effects.read.filter(|_| context.task == Task::Tick);
+        for (query, head) in written.chain(read) {
+            self.checkups.on_seen(context, place_of(query), head);
+        }
+        for Sent { id, is_out } in &effects.probes {
+            match *id {
+                ProbeId::Registration { registration, spot: ProbeSpot::Drain, number } => {
+                    self.drains.on_asked(context.id, registration, number, context.began);
+                }
+                ProbeId::Endpoint { address, number, .. } if *is_out => {
+                    let check = checkup_of(config, place_at(address));
+                    self.checkups.on_sent(context, (address, number), check, clock);
+                }
+                ProbeId::Registration { .. } | ProbeId::Endpoint { .. } => {}
+            }
+        }
+        if let Some((query, findings)) = &effects.findings {
+            self.checkups.on_findings(context.id, place_of(*query), findings, clock);
+        }
+        if let Some((registration, request)) = &effects.errand {
+            self.drains.on_errand(context.id, *registration, request);
+        }
+    }
+
+    /// A context hears what came back for a probe.
+    pub fn on_probed(&mut self, context: ContextId, probe: ProbeId, echo: Echo, clock: u64) {
+        match probe {
+            ProbeId::Registration { registration, spot: ProbeSpot::Drain, number } => {
+                self.drains.on_heard(context, registration, number, echo, clock);
+            }
+            ProbeId::Endpoint { address, number, .. } => {
+                self.checkups.on_heard(context, (address, number), echo, clock);
+            }
+            ProbeId::Registration { .. } => {}
+        }
+    }
+
     /// A request goes to an endpoint: one that the context has installed, and that Consul listed
-    /// at some time.
+    /// at some time; and not to one that does not answer its probes, as far as is known here.
     pub fn on_pick(&self, context: &Context, forward: &Forward) {
         let address = forward.ticket().target().address();
         let listed = context.agent.trackers().into_iter().filter_map(Tracker::installed);
         let is_listed = listed.flat_map(|record| record.snapshot.endpoints());
         let is_listed = is_listed.into_iter().any(|endpoint| endpoint.address == *address);
         assert!(is_listed, "{:?} sends a request to {address}, which it has not", context.id);
+        let is_unhealthy = forward.ticket().target().monitor().is_unhealthy();
+        assert!(!is_unhealthy, "{:?} sends a request to {address}, which fails", context.id);
     }
 
     /// Consul is asked for a source, for which its answers have said something new so often.
@@ -127,6 +186,13 @@ impl Checks {
         let calls = self.most_calls;
         assert!(calls <= MOST_CALLS, "{calls} calls for one source within a minute");
     }
+}
+
+/// How the endpoints of a source are probed by a configuration.
+fn checkup_of(config: &Config, source: usize) -> &ActiveHealthCheck {
+    let service = config.services.iter().find(|service| service.name == SOURCES[source]);
+    let check = service.and_then(|service| service.active_health_check.as_ref());
+    check.expect("a service whose endpoints are probed")
 }
 
 /// The ports of a snapshot, all of which must be at the address of their source; of the catalog, the

@@ -20,15 +20,41 @@ struct Setting {
     registers: &'static [usize],
 }
 
-/// What may be registered: one service in two versions, and two others. The first is probed.
-const REGISTRATIONS: [&str; 4] = [
+/// What may be registered: one service in two versions, and two others; and one in two versions whose
+/// checks say whether Envoy drains. The first and that one are probed.
+const REGISTRATIONS: [&str; 6] = [
     r#"{"name":"edge","id":"edge-1","address":"10.9.0.1","port":80,"version":"1",
         "checks":[{"ttl":"15s","probe":{"cluster":"app"}}]}"#,
     r#"{"name":"edge","id":"edge-1","address":"10.9.0.1","port":80,"version":"2",
         "checks":[{"ttl":"15s","probe":{"cluster":"app"}}]}"#,
     r#"{"name":"extra","id":"extra-1","address":"10.9.0.1","port":81,"checks":[{"ttl":"10s"}]}"#,
     r#"{"name":"plain","id":"plain-1","address":"10.9.0.1","port":82}"#,
+    r#"{"name":"gate","id":"gate-1","address":"10.9.0.1","port":83,"version":"1",
+        "drain":{"cluster":"admin","path":"/ready"},
+        "checks":[{"ttl":"15s","probe":{"cluster":"app"}},{"ttl":"10s"}]}"#,
+    r#"{"name":"gate","id":"gate-1","address":"10.9.0.1","port":83,"version":"2",
+        "drain":{"cluster":"admin","path":"/ready"},
+        "checks":[{"ttl":"15s","probe":{"cluster":"app"}},{"ttl":"10s"}]}"#,
 ];
+
+/// How the endpoints of a service are probed, where they are, and how they are picked: in turn, so
+/// that it shows who is left out. Few probes may be sent at once, so that the limits show, too.
+fn probed(service: &str) -> &'static str {
+    match service {
+        "shop" => {
+            r#","load_balancing":{"policy":"round_robin","panic_threshold":0},
+                "active_health_check":{"cluster":"probes","interval":"1s","max_per_second":4,
+                    "max_concurrent":2}"#
+        }
+        "bank" => {
+            r#","load_balancing":{"policy":"round_robin","panic_threshold":0},
+                "active_health_check":{"cluster":"probes","interval":"2s","unhealthy_interval":"1s",
+                    "healthy_threshold":2,"max_per_second":8,"max_concurrent":3,
+                    "consul_health":"ignore"}"#
+        }
+        _ => "",
+    }
+}
 
 const PLAIN: Setting = Setting {
     services: &[],
@@ -39,7 +65,7 @@ const PLAIN: Setting = Setting {
     registers: &[],
 };
 
-const SETTINGS: [Setting; 13] = [
+const SETTINGS: [Setting; 17] = [
     Setting { services: &["web", "api"], wait: LONGEST_WAIT / 1_000, ..PLAIN },
     Setting { services: &["web", "api"], wait: 2, registers: &[0, 2], ..PLAIN },
     Setting { services: &["web"], wait: 5, registers: &[1], ..PLAIN },
@@ -60,6 +86,10 @@ const SETTINGS: [Setting; 13] = [
         max_watches: Some(4),
         ..PLAIN
     },
+    Setting { services: &["shop", "bank"], wait: 2, registers: &[4], ..PLAIN },
+    Setting { services: &["web", "shop"], wait: 5, registers: &[5, 2], ..PLAIN },
+    Setting { services: &["bank", "api"], wait: 10, registers: &[0], ..PLAIN },
+    Setting { services: &["shop"], wait: LONGEST_WAIT / 1_000, ..PLAIN },
 ];
 
 /// The longest wait of those, in milliseconds.
@@ -72,6 +102,9 @@ pub const PLAIN_CONFIGS: [usize; 8] = [1, 1, 1, 2, 2, 3, 4, 5];
 /// not. In none of them Consul holds a query for long: whoever forgets a source, or gives it to a more
 /// suitable VM that a name has come to, cannot call its query back.
 pub const FINDING_CONFIGS: [usize; 11] = [2, 3, 3, 6, 6, 7, 8, 9, 10, 11, 12];
+
+/// Those that probe endpoints, or whether Envoy drains, or both.
+pub const PROBING_CONFIGS: [usize; 6] = [13, 13, 14, 14, 15, 16];
 
 /// One that resolves names.
 pub const NAMES: usize = 6;
@@ -86,6 +119,9 @@ pub const TWO_WATCHES: usize = 11;
 /// One that does both, with places for its own sources, the catalog and one service that is found.
 pub const ONE_FOR_THE_FOUND: usize = 12;
 
+/// One that probes the endpoints of two services, and whether Envoy drains.
+pub const PROBES: usize = 13;
+
 /// The configurations, by their number.
 pub fn configs() -> Vec<Config> {
     SETTINGS.iter().map(Setting::config).collect()
@@ -95,7 +131,8 @@ impl Setting {
     fn config(&self) -> Config {
         let service = |name: &&str| {
             let datacenters = if *name == "web" { r#","datacenters":["dc1","dc2"]"# } else { "" };
-            format!(r#"{{"name":"{name}","hosts":["{name}.test"]{datacenters}}}"#)
+            let probed = probed(name);
+            format!(r#"{{"name":"{name}","hosts":["{name}.test"]{datacenters}{probed}}}"#)
         };
         let services: Vec<String> = self.services.iter().map(service).collect();
         let services = services.join(",");

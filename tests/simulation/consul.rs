@@ -9,8 +9,10 @@ use consul_resolver::discovery::caller::{CallId, Caller};
 use consul_resolver::discovery::event::ProbeId;
 use consul_resolver::rng::Rng;
 
+use crate::probes::Echo;
 use crate::registry::Registry;
-use crate::sources::{CATALOG, SOURCES, is_listed, position};
+use crate::replies::{Ask, Reply, broken, failed};
+use crate::sources::{CATALOG, SOURCES, endpoints, is_critical, is_listed, position};
 use crate::vm::ContextId;
 use crate::weather::{Failure, Lie, Weather};
 
@@ -20,48 +22,14 @@ const SECOND: u64 = 1_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeldId(u64);
 
-/// A query.
-#[derive(Debug, Clone)]
-pub struct Ask {
-    /// Who asks.
-    pub from: ContextId,
-    /// Which of its calls it is.
-    pub call: CallId,
-    /// The source, by its place in [`SOURCES`].
-    pub source: usize,
-    /// The index that it waits on.
-    pub index: Option<u64>,
-    /// When Envoy gives it up.
-    pub(super) timeout: u64,
-}
-
-/// An answer that is on its way.
-#[derive(Debug)]
-pub struct Reply {
-    /// Who asked.
-    pub from: ContextId,
-    /// Which of its calls it was.
-    pub call: CallId,
-    /// The status; none where the answer broke off.
-    pub status: Option<u16>,
-    /// Whether Envoy has replied itself.
-    pub from_envoy: bool,
-    /// The index, if it has one.
-    pub index: Option<u64>,
-    /// Whether something was left out that the token may not see.
-    pub filtered: bool,
-    /// The body.
-    pub body: Vec<u8>,
-}
-
 /// What comes of a query, or of a change.
 pub enum Outcome {
     /// An answer arrives then.
     Reply(u64, Reply),
     /// The query is held until then at most.
     Held(u64, HeldId),
-    /// A probe is answered with a status then.
-    Probed(u64, ContextId, ProbeId, u16),
+    /// This comes back for a probe then.
+    Probed(u64, ContextId, ProbeId, Echo),
 }
 
 /// What there is of a source.
@@ -281,7 +249,7 @@ impl Consul {
         &self.states[source].ports
     }
 
-    /// Whether exactly these ports were ever answered. That there is none is believed, too, where
+    /// Whether exactly these endpoints were ever answered. That there is none is believed, too, where
     /// all was hidden for so long, on the fastest clock, as such an answer is held back.
     pub fn has_answered(&self, source: usize, ports: &[u16], now: u64) -> bool {
         let State { answered, hidden, .. } = &self.states[source];
@@ -364,7 +332,11 @@ impl Consul {
         }
         let instance = |port: &u16| {
             let address = format!("10.0.{}.1", to.source);
-            format!(r#"{{"Node":{{"Address":"{address}"}},"Service":{{"Port":{port}}}}}"#)
+            let status = if is_critical(to.source, *port) { "critical" } else { "passing" };
+            format!(
+                r#"{{"Node":{{"Address":"{address}"}},"Service":{{"Port":{port}}},
+                    "Checks":[{{"Status":"{status}"}}]}}"#
+            )
         };
         let listed = |source: &u16| format!(r#""{}":[]"#, SOURCES[usize::from(*source)]);
         let body = match to.source {
@@ -375,24 +347,11 @@ impl Consul {
         let ports: Vec<u16> = ports.into_iter().collect();
         if state.last != ports {
             state.turns += 1;
-            state.last.clone_from(&ports);
+            state.last = ports;
         }
-        state.answered.insert(ports);
+        state.answered.insert(endpoints(to.source, &state.last));
         Reply { status: Some(200), index: Some(index), body, ..broken(&to) }
     }
-}
-
-/// An answer that breaks off.
-pub(super) fn broken(to: &Ask) -> Reply {
-    let (from, call) = (to.from, to.call);
-    let body = Vec::new();
-    Reply { from, call, status: None, from_envoy: false, index: None, filtered: false, body }
-}
-
-/// An answer that is an error; 503 and 504 are Envoy's own.
-pub(super) fn failed(to: &Ask, status: u16, body: &[u8]) -> Reply {
-    let from_envoy = matches!(status, 503 | 504);
-    Reply { status: Some(status), from_envoy, body: body.to_vec(), ..broken(to) }
 }
 
 /// Microseconds of a duration as Consul reads it.

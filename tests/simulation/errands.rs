@@ -1,13 +1,12 @@
-//! Calls for registrations, and probes of the local service, on their way.
+//! Calls for registrations on their way.
 
 use consul_resolver::consul::query::Request;
 use consul_resolver::consul::response::{CallFailure, Refusal};
 use consul_resolver::discovery::caller::CallId;
-use consul_resolver::discovery::event::ProbeId;
-use consul_resolver::health::verdict::Reason;
 use consul_resolver::rng::Rng;
 
-use crate::consul::{Ask, Consul, Outcome, Reply, broken, failed};
+use crate::consul::{Consul, Outcome};
+use crate::replies::{Ask, Reply, broken, failed};
 use crate::vm::ContextId;
 use crate::weather::Failure;
 
@@ -63,24 +62,5 @@ impl Consul {
             None | Some(Failure::NoIndex | Failure::Filtered) => content(&body),
         };
         Ok(Some(Outcome::Reply(at.min(timeout), reply)))
-    }
-
-    /// Takes a probe of the local service.
-    pub fn examine(
-        &mut self,
-        from: ContextId,
-        probe: ProbeId,
-        now: u64,
-        rng: &mut Rng,
-    ) -> Result<Option<Outcome>, Reason> {
-        if rng.below(100) < self.weather.refused / 4 {
-            return Err(Reason::NoCapacity);
-        }
-        if rng.below(100) < self.weather.vanished {
-            return Ok(None);
-        }
-        let status = if self.registry.is_well { 200 } else { 503 };
-        let at = now + 200 + u64::from(rng.below(20_000));
-        Ok(Some(Outcome::Probed(at, from, probe, status)))
     }
 }

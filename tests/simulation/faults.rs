@@ -2,12 +2,15 @@
 
 use consul_resolver::model::service::SourceId;
 
+use crate::admin::SILENCES;
+use crate::backends::ILLNESSES;
 use crate::calendar::Happening;
 use crate::clock::Clock;
 use crate::plan::Fault;
+use crate::sources::CHECKED;
 use crate::vm::{Doom, Mail};
 use crate::weather::{Failure, Lie, Weather};
-use crate::world::World;
+use crate::world::{PORTS, World};
 
 const SECOND: u64 = 1_000_000;
 const FAILURES: [Failure; 8] = [
@@ -30,7 +33,8 @@ impl World {
     }
 
     /// Ends all faults: Consul answers in time, says the truth, and forgets nothing; clocks run;
-    /// nothing changes any more. What is dead stays dead until a request comes for it.
+    /// nothing changes any more. What is dead stays dead until a request comes for it, who is sick
+    /// stays so, and Envoy drains if it did.
     pub fn heal(&mut self) {
         self.plan.faults.clear();
         self.plan.interruption = 1_000;
@@ -39,6 +43,7 @@ impl World {
         self.consul.weather = Weather::default();
         self.consul.registry.drops_checks = false;
         self.consul.registry.set_well(true, self.now);
+        self.admin.silence = None;
         for thread in 0..self.vms.len() {
             self.vms[thread].doom = None;
             self.thaw(thread);
@@ -80,7 +85,7 @@ impl World {
                 self.expect(outcomes);
             }
             Fault::MassExit => {
-                let source = self.below(self.plan.changing());
+                let source = self.plan.changing[self.below(self.plan.changing.len())];
                 self.empty(source);
             }
             Fault::Stall => {
@@ -128,6 +133,17 @@ impl World {
             Fault::Illness => {
                 let is_well = !self.consul.registry.is_well;
                 self.consul.registry.set_well(is_well, self.now);
+            }
+            Fault::Sickness => {
+                let source = CHECKED[self.below(CHECKED.len())];
+                let port = self.below(PORTS as usize) as u16 + 1;
+                let illness = ILLNESSES.get(self.below(2 * ILLNESSES.len())).copied();
+                self.backends.set(source, port, illness);
+            }
+            Fault::Drain => self.admin.drains ^= true,
+            Fault::Silence => {
+                let silence = SILENCES.get(self.below(2 * SILENCES.len())).copied();
+                self.admin.silence = silence;
             }
             Fault::Suspicion => {
                 let ids: Vec<_> = self.vms[thread].contexts.iter().map(|c| c.id).collect();

@@ -21,13 +21,13 @@ const KEPT: u64 = 10_000 / 3 + 30_000 + 1_000;
 const POLLED_TWICE: u64 = 15_000;
 
 /// How long a configuration that is in use no longer may be there all the same, in milliseconds.
-const DRAINED: u64 = 11_000;
+pub const ENDED: u64 = 11_000;
 
 /// Checks that once no request comes for a name any more, every VM forgets it, and what the catalog
 /// does not list; that whoever fetched it last leaves nothing behind; and that nobody asks on.
 pub fn check_that_nobody_keeps_what_nobody_wants(world: &mut World) {
     // A configuration that is in use no longer may be there until then, and gives its leases away.
-    let drained = world.now + DRAINED * 1_000;
+    let drained = world.now + ENDED * 1_000;
     await_none(world, HELD, |world| match world.now < drained {
         true => Some("not yet".to_owned()),
         false => world.unsettled(),
@@ -221,7 +221,7 @@ fn beyond_the_watches_sources_are_polled() {
         let watched =
             (0..SOURCES.len()).filter(|source| !world.consul.blocking(*source).is_empty());
         assert_eq!(watched.count(), 2);
-        (0..world.plan.changing()).for_each(|source| world.toggle(source, 7));
+        world.plan.changing.iter().for_each(|source| world.toggle(*source, 7));
         world.run(6_000);
         world.check_converged();
         settle(&mut world);

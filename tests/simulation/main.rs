@@ -16,17 +16,24 @@
     reason = "a test may panic"
 )]
 
+mod admin;
+mod backends;
 mod calendar;
 mod checks;
+mod checkups;
 mod clock;
 mod configs;
 mod consul;
+mod draining;
 mod errands;
 mod faults;
 mod finding;
 mod plan;
+mod probes;
+mod probing;
 mod registering;
 mod registry;
+mod replies;
 mod seeds;
 mod shared;
 mod sources;
@@ -83,8 +90,13 @@ fn calm(seed: u64) -> World {
 
 /// A world in which anything goes wrong for a while.
 fn chaos(seed: u64) -> World {
+    chaos_by(Plan::draw, seed)
+}
+
+/// The same, planned so.
+fn chaos_by(draw: impl Fn(&mut Rng) -> Plan, seed: u64) -> World {
     let mut rng = Rng::new(seed);
-    let plan = Plan::draw(&mut rng);
+    let plan = draw(&mut rng);
     let mut world = World::new(plan, rng);
     world.begin_chaos();
     for _ in 0..world.plan.chaos / 1_000 {
@@ -125,7 +137,8 @@ fn whatever_went_wrong_every_vm_ends_with_consuls_state_and_one_query_blocks_for
         let amiss = |world: &World| world.unlike_consul().or_else(|| world.unsettled());
         await_none(&mut world, STALENESS, amiss);
         world.check_settled();
-        let source = (seed % world.plan.changing() as u64) as usize;
+        let changing = world.plan.changing;
+        let source = changing[(seed % changing.len() as u64) as usize];
         world.toggle(source, NEW_PORT);
         await_none(&mut world, PACED, World::unlike_consul);
         if world.plan.finds() {

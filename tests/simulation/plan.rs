@@ -2,8 +2,8 @@
 
 use consul_resolver::rng::Rng;
 
-use crate::configs::{FINDING_CONFIGS, PLAIN_CONFIGS};
-use crate::sources::{CONFIGURED, SERVICES};
+use crate::configs::{FINDING_CONFIGS, PLAIN_CONFIGS, PROBING_CONFIGS};
+use crate::sources::{CONFIGURED, PROBED, SERVICES};
 
 /// How long things go wrong at most, in seconds.
 pub const LONGEST_CHAOS: usize = 40;
@@ -55,9 +55,15 @@ pub enum Fault {
     InPart,
     /// The local service answers badly, or well again.
     Illness,
+    /// An endpoint does not answer its probes, or does again.
+    Sickness,
+    /// Envoy begins to drain, or ends to.
+    Drain,
+    /// Envoy's administration interface does not answer, or does again.
+    Silence,
 }
 
-/// All of them.
+/// All of them that mean something where nobody probes endpoints, or whether Envoy drains.
 pub const FAULTS: [Fault; 22] = [
     Fault::Failing,
     Fault::Restart,
@@ -83,6 +89,10 @@ pub const FAULTS: [Fault; 22] = [
     Fault::Illness,
 ];
 
+/// The others.
+const PROBE_FAULTS: [Fault; 6] =
+    [Fault::Sickness, Fault::Sickness, Fault::Sickness, Fault::Drain, Fault::Drain, Fault::Silence];
+
 /// What a seed decides of a world before it begins.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -92,6 +102,8 @@ pub struct Plan {
     pub listeners: Vec<usize>,
     /// The configurations that listeners may be given later.
     pub configs: &'static [usize],
+    /// The sources that may change: those that any configuration follows.
+    pub changing: &'static [usize],
     /// What may go wrong. Of all that could, each seed has some: what goes wrong all the time
     /// hides what another fault would show ("swarm testing", Groce et al., ISSTA 2012).
     pub faults: Vec<Fault>,
@@ -126,17 +138,13 @@ impl Plan {
         self.named > 0
     }
 
-    /// How many sources may change: those that any configuration follows.
-    pub const fn changing(&self) -> usize {
-        if self.finds() { SERVICES } else { CONFIGURED }
-    }
-
     /// A process of so many threads, to which nothing happens by itself.
     pub fn calm(threads: usize) -> Self {
         Self {
             threads,
             listeners: vec![0],
             configs: &PLAIN_CONFIGS,
+            changing: &CONFIGURED,
             faults: Vec::new(),
             fault_interval: SECOND,
             change_interval: SECOND / 2,
@@ -166,6 +174,7 @@ impl Plan {
                 .map(|_| configs[rng.below(configs.len() as u32) as usize])
                 .collect(),
             configs,
+            changing: if finds { &SERVICES } else { &CONFIGURED },
             faults,
             fault_interval: one_of(rng, &[200, 500, 1_000, 3_000]) * MILLISECOND,
             change_interval: one_of(rng, &[50, 400, 1_000, 5_000]) * MILLISECOND,
@@ -178,5 +187,16 @@ impl Plan {
             own_clocks: rng.below(2) == 0,
             chaos: u64::from(one_of(rng, &[3, 8, 15, LONGEST_CHAOS as u32]) * 1_000),
         }
+    }
+
+    /// The same for a process that probes endpoints, and whether Envoy drains.
+    pub fn draw_probing(rng: &mut Rng) -> Self {
+        let plan = Self::draw(rng);
+        let configs = &PROBING_CONFIGS;
+        let mut one = || configs[rng.below(configs.len() as u32) as usize];
+        let listeners = plan.listeners.iter().map(|_| one()).collect();
+        let mut faults = plan.faults;
+        faults.extend(PROBE_FAULTS.into_iter().filter(|_| rng.below(4) < 3));
+        Self { listeners, configs, changing: &PROBED, faults, named: 0, burst: 0, ..plan }
     }
 }

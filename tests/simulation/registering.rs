@@ -3,7 +3,7 @@
 use consul_resolver::config::Registration;
 use serde_json::json;
 
-use crate::registry::IDS;
+use crate::registry::{DRAINS, IDS};
 use crate::seeds::for_seeds;
 use crate::world::World;
 use crate::{await_none, calm};
@@ -26,7 +26,8 @@ pub const MOST_CALLS: usize = 120;
 pub const FOR_NEWS: usize = 7;
 
 impl World {
-    /// What is not registered as it should be, if anything.
+    /// What is not registered as it should be, if anything: one whose checks say whether Envoy drains
+    /// is critical by all of them while it does, and by reports that still hold.
     pub fn unregistered(&self) -> Option<String> {
         // Nobody is there who could see to it.
         self.contexts().next()?;
@@ -49,12 +50,20 @@ impl World {
                                 == version.map(|v| json!(v)).as_ref()
                             && found.checks == it.checks.len()
                     };
-                    let passes = found.checks == 0 || found.status == Some("passing");
-                    let is_well = wanted.iter().any(is_it) && passes;
+                    let stands = match self.admin.drains && *id == DRAINS {
+                        true => self.reports(id).iter().all(|it| *it == Some("critical")),
+                        false => found.checks == 0 || found.status == Some("passing"),
+                    };
+                    let is_well = wanted.iter().any(is_it) && stands;
                     (!is_well).then(|| format!("{id} is {found:?}"))
                 }
             }
         })
+    }
+
+    /// How the checks of an id stand that are reported on; none: nobody has for longer than its TTL.
+    pub fn reports(&self, id: &str) -> Vec<Option<&'static str>> {
+        self.consul.registry.reports(id, self.now)
     }
 
     /// Checks that the agent was left in peace, as far as nothing new was to be told.

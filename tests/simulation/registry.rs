@@ -9,7 +9,11 @@ const SECOND: u64 = 1_000_000;
 const MINUTE: u64 = 60 * SECOND;
 
 /// The ids that configurations register.
-pub const IDS: [&str; 3] = ["edge-1", "extra-1", "plain-1"];
+pub const IDS: [&str; 4] = ["edge-1", "extra-1", "plain-1", "gate-1"];
+/// The one of them whose checks say whether Envoy drains.
+pub const DRAINS: &str = IDS[3];
+/// The checks for which the local service is probed.
+const PROBED: [&str; 2] = ["service:edge-1:1", "service:gate-1:1"];
 
 /// An agent, as far as registrations go.
 pub struct Registry {
@@ -176,6 +180,13 @@ impl Registry {
         })
     }
 
+    /// How the checks of an id stand that are reported on; none: nobody has for longer than its TTL.
+    pub fn reports(&self, id: &str, now: u64) -> Vec<Option<&'static str>> {
+        let checks = self.services.get(id).map(|service| service.checks.values());
+        let checks = checks.into_iter().flatten().filter_map(|check| check.ttl.zip(Some(check)));
+        checks.map(|(ttl, it)| (now < it.reported + ttl).then_some(it.status)).collect()
+    }
+
     /// The most calls about one id within the last minute, and how often something has happened in it
     /// that leads to calls.
     pub fn calls(&mut self, now: u64) -> (usize, usize) {
@@ -219,11 +230,11 @@ impl Registry {
             return (500, format!("CheckID {check:?} does not have associated TTL"));
         };
         let status = word(body["Status"].as_str().expect("a status"));
-        let is_probed = id == IDS[0];
+        let is_probed = PROBED.contains(&check);
         let was_well_lately = is_well || was_well + LATELY > now;
         assert!(
             !is_probed || status != "passing" || was_well_lately,
-            "{id} is said to pass, and has not answered since {was_well} (it is {now})"
+            "{check} is said to pass, and has not answered since {was_well} (it is {now})"
         );
         let is_news = known.status != status;
         (known.status, known.reported) = (status, now);

@@ -7,7 +7,7 @@ use consul_resolver::shared::key::Cas;
 use consul_resolver::shared::members::QueueId;
 
 use crate::registry::IDS;
-use crate::sources::SOURCES;
+use crate::sources::{CHECKED, SOURCES};
 use crate::vm::ContextId;
 
 /// A number that no value ever has, as the module uses it to store only where nothing is.
@@ -48,8 +48,9 @@ impl Shared {
         }
         self.last_cas += 1;
         self.data.insert(key.to_owned(), (value.to_vec(), self.last_cas));
-        // The members, the book, three for each source, and one for each registration.
-        let most = 2 + 3 * SOURCES.len() + IDS.len();
+        // The members, the book, three for each source, one for what probes tell of its endpoints,
+        // and one for each registration.
+        let most = 2 + 3 * SOURCES.len() + CHECKED.len() + IDS.len();
         assert!(self.data.len() <= most, "nothing is ever removed: {:?}", self.data.keys());
         true
     }

@@ -11,14 +11,16 @@ use consul_resolver::model::service::QueryKey;
 use crate::configs::configs;
 
 /// What Consul is asked for: a service in a datacenter, or in the agent's own; one that Consul does
-/// not know; and the catalog.
-pub const SOURCES: [&str; 8] =
-    ["web@dc1", "web@dc2", "api", "db", "cache", "mail", "nobody", "the catalog"];
+/// not know; the catalog; and services whose endpoints are probed.
+pub const SOURCES: [&str; 10] =
+    ["web@dc1", "web@dc2", "api", "db", "cache", "mail", "nobody", "the catalog", "shop", "bank"];
 
-/// How many of them may be configured; they come first.
-pub const CONFIGURED: usize = 4;
-/// How many of them have instances at some time; they come first.
-pub const SERVICES: usize = 6;
+/// Those that may be configured where no endpoints are probed.
+pub const CONFIGURED: [usize; 4] = [0, 1, 2, 3];
+/// Those, and what may be found beside them.
+pub const SERVICES: [usize; 6] = [0, 1, 2, 3, CACHE, MAIL];
+/// Those that may be configured where endpoints are probed; these come more often.
+pub const PROBED: [usize; 7] = [0, 1, 2, SHOP, SHOP, BANK, BANK];
 /// One that configurations have.
 pub const DB: usize = 3;
 /// One that is found.
@@ -29,15 +31,38 @@ pub const MAIL: usize = 5;
 pub const NOBODY: usize = 6;
 /// The catalog.
 pub const CATALOG: usize = 7;
+/// One whose endpoints are probed, beside what Consul's own checks say.
+pub const SHOP: usize = 8;
+/// One whose endpoints are probed, whatever Consul's own checks say.
+pub const BANK: usize = 9;
+/// Those whose endpoints are probed.
+pub const CHECKED: [usize; 2] = [SHOP, BANK];
 
 /// The place of a name among them.
 pub fn position(name: &str) -> Option<usize> {
     SOURCES.iter().position(|known| *known == name)
 }
 
+/// Whether Consul's own checks say that an instance is critical.
+pub const fn is_critical(source: usize, port: u16) -> bool {
+    (source == SHOP || source == BANK) && port.is_multiple_of(3)
+}
+
+/// Those of the instances that are endpoints.
+pub fn endpoints<'a>(source: usize, ports: impl IntoIterator<Item = &'a u16>) -> Vec<u16> {
+    let is_endpoint = |port: &u16| source == BANK || !is_critical(source, *port);
+    ports.into_iter().copied().filter(is_endpoint).collect()
+}
+
+/// The place of a source by what is asked for it.
+pub fn place_of(query: QueryKey) -> usize {
+    let known = QUERIES.iter().find(|(its, _)| *its == query);
+    known.expect("a query of a configuration").1
+}
+
 /// Whether the catalog of the agent's own datacenter lists a source while it has instances.
 pub const fn is_listed(source: usize) -> bool {
-    2 <= source && source < SERVICES
+    2 <= source && source <= MAIL
 }
 
 /// The hosts of requests for services that are not configured; the first ones come more often.
@@ -55,9 +80,7 @@ static QUERIES: LazyLock<Vec<(QueryKey, usize)>> = LazyLock::new(|| {
 
 /// What a tracker asks for, by its place in [`SOURCES`].
 pub fn source_of(tracker: &Tracker) -> usize {
-    let key = tracker.key();
-    let known = QUERIES.iter().find(|(query, _)| *query == key);
-    known.expect("a query of a configuration").1
+    place_of(tracker.key())
 }
 
 /// What is asked for a source.

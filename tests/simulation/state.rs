@@ -8,7 +8,7 @@ use consul_resolver::shared::key::Key;
 use consul_resolver::shared::record::Version;
 
 use crate::checks::ports;
-use crate::sources::{CATALOG, NAMED, SOURCES, query_of, source_of};
+use crate::sources::{CATALOG, NAMED, SOURCES, endpoints, query_of, source_of};
 use crate::vm::{Context, Vm};
 use crate::world::World;
 
@@ -33,7 +33,7 @@ impl World {
             let unlike = |source: usize| {
                 let installed = context.tracker(source)?.installed();
                 let installed = installed.map(|record| ports(&record.snapshot, source));
-                let expected: Vec<u16> = self.consul.ports(source).iter().copied().collect();
+                let expected = endpoints(source, self.consul.ports(source));
                 let name = SOURCES[source];
                 (installed.as_ref() != Some(&expected)).then(|| {
                     format!("{:?} has {installed:?} of {name}, not {expected:?}", context.id)

@@ -23,13 +23,18 @@ use consul_resolver::router::change::Addition;
 use consul_resolver::router::decision::Forward;
 use consul_resolver::shared::charge::Charge;
 use consul_resolver::shared::head::{Head, Rank};
+use consul_resolver::shared::health::Findings;
 use consul_resolver::shared::key::{Cas, Key};
 use consul_resolver::shared::members::QueueId;
 use consul_resolver::shared::record::Version;
 use consul_resolver::time::Time;
 
+use crate::admin::Admin;
+use crate::backends::Backends;
 use crate::clock::Clock;
-use crate::consul::{Consul, Outcome, Reply};
+use crate::consul::{Consul, Outcome};
+use crate::probes::{Echo, Sent};
+use crate::replies::Reply;
 use crate::shared::Shared;
 use crate::sources::{SOURCES, configured, source_of};
 use crate::trace::Trace;
@@ -103,8 +108,10 @@ pub struct Context {
     pub flying: Vec<Forward>,
     /// What it has installed last of each source, also of those that it has forgotten since.
     pub seen: [Option<Version>; SOURCES.len()],
-    /// What it does now.
+    /// What it does now, and when it began with that on its own clock.
     pub task: Task,
+    /// See `task`.
+    pub began: u64,
     /// Whether its configuration is in use no longer, and it has been told so.
     pub leaves: bool,
 }
@@ -129,8 +136,8 @@ pub enum Mail {
     Queue(QueueId),
     /// A callout has ended.
     Answer(Reply),
-    /// A probe was answered with this status.
-    Probed(ProbeId, u16),
+    /// This came back for a probe.
+    Probed(ProbeId, Echo),
     /// A request for one of its configured services.
     Request(u32),
     /// A request for one of the [`HOSTS`](crate::sources::HOSTS).
@@ -163,6 +170,7 @@ impl Context {
             router: Router::new(of, &mut own),
             flying: Vec::new(),
             task: Task::Other,
+            began: 0,
             leaves: false,
         }
     }
@@ -213,6 +221,10 @@ pub struct SimHost<'w> {
     pub shared: &'w mut Shared,
     /// Consul.
     pub consul: &'w mut Consul,
+    /// Envoy's administration interface.
+    pub admin: &'w Admin,
+    /// Whoever is behind the endpoints that are probed.
+    pub backends: &'w Backends,
     /// The world's randomness.
     pub rng: &'w mut Rng,
     /// What has happened.
@@ -232,6 +244,14 @@ pub struct Effects {
     pub wakes: Vec<(ContextId, QueueId)>,
     /// The heads that were written.
     pub heads: Vec<(Key, Head)>,
+    /// The head that was read.
+    pub read: Option<(QueryKey, Head)>,
+    /// What was written of the health of endpoints.
+    pub findings: Option<(QueryKey, Findings)>,
+    /// The probes that were made.
+    pub probes: Vec<Sent>,
+    /// What the agent was called for.
+    pub errand: Option<(RegistrationId, Request)>,
     /// The sources whose records were written to, or emptied.
     pub records: Vec<QueryKey>,
     /// What comes of queries.
@@ -252,7 +272,11 @@ impl Host for SimHost<'_> {
     }
 
     fn load(&mut self, key: &Key) -> Option<(Vec<u8>, Cas)> {
-        self.shared.load(&key.to_string())
+        let value = self.shared.load(&key.to_string());
+        if let (Key::Head(query), Some((bytes, _))) = (key, &value) {
+            self.effects.read = Head::decode(bytes).ok().map(|head| (*query, head));
+        }
+        value
     }
 
     fn store(&mut self, key: &Key, value: &[u8], expect: Expect) -> bool {
@@ -273,7 +297,11 @@ impl Host for SimHost<'_> {
                 let charge = Charge::decode(value).expect("a charge that reads back");
                 self.effects.charged |= Some(charge.tenure.owner) != before;
             }
-            Key::Members | Key::Book | Key::Health(_) => {}
+            Key::Health(query) => {
+                let findings = Findings::decode(value).expect("findings that read back");
+                self.effects.findings = Some((*query, findings));
+            }
+            Key::Members | Key::Book => {}
         }
         written
     }
@@ -290,7 +318,8 @@ impl Host for SimHost<'_> {
 
     fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure> {
         self.trace.note_text(&request.path);
-        if let CallId::Errand { .. } = call {
+        if let CallId::Errand { registration, .. } = call {
+            self.effects.errand = Some((registration, request.clone()));
             let outcome = self.consul.errand(self.id, call, request, self.at, self.rng)?;
             self.effects.outcomes.extend(outcome);
             return Ok(());
@@ -301,10 +330,8 @@ impl Host for SimHost<'_> {
         Ok(())
     }
 
-    fn examine(&mut self, probe: ProbeId, _: &Probe) -> Result<(), Reason> {
-        let outcome = self.consul.examine(self.id, probe, self.at, self.rng)?;
-        self.effects.outcomes.extend(outcome);
-        Ok(())
+    fn examine(&mut self, id: ProbeId, probe: &Probe) -> Result<(), Reason> {
+        self.send_probe(id, probe)
     }
 
     fn registration(&mut self, _: RegistrationId, notice: &registration::Notice) {

@@ -1,6 +1,7 @@
 //! A whole Envoy process and its Consul, with one seed for everything that happens.
 
 mod mail;
+mod requests;
 
 use std::rc::Rc;
 
@@ -8,6 +9,8 @@ use consul_resolver::config::Config;
 use consul_resolver::driver;
 use consul_resolver::rng::Rng;
 
+use crate::admin::Admin;
+use crate::backends::Backends;
 use crate::calendar::{Calendar, Happening};
 use crate::checks::Checks;
 use crate::clock::Clock;
@@ -15,12 +18,11 @@ use crate::configs::configs;
 use crate::consul::{Consul, Outcome};
 use crate::plan::Plan;
 use crate::shared::Shared;
-use crate::sources::HOSTS;
 use crate::trace::Trace;
 use crate::vm::{Context, ContextId, Effects, Mail, SimHost, Vm};
 
 /// Ports of instances.
-const PORTS: u32 = 12;
+pub const PORTS: u32 = 12;
 
 /// Everything.
 pub struct World {
@@ -30,6 +32,10 @@ pub struct World {
     pub now: u64,
     /// Consul.
     pub consul: Consul,
+    /// Envoy's administration interface.
+    pub admin: Admin,
+    /// Whoever is behind the endpoints that are probed.
+    pub backends: Backends,
     /// The VMs, by their threads.
     pub vms: Vec<Vm>,
     /// What Envoy keeps for all VMs.
@@ -80,6 +86,8 @@ impl World {
             plan,
             now: 0,
             consul: Consul::new(),
+            admin: Admin::default(),
+            backends: Backends::default(),
             vms,
             shared: Shared::default(),
             checks: Checks::default(),
@@ -189,8 +197,8 @@ impl World {
         for outcome in outcomes {
             match outcome {
                 Outcome::Reply(at, reply) => self.calendar.plan(at, Happening::Reply(reply)),
-                Outcome::Probed(at, from, probe, status) => {
-                    let mail = Mail::Probed(probe, status);
+                Outcome::Probed(at, from, probe, echo) => {
+                    let mail = Mail::Probed(probe, echo);
                     self.calendar.plan(at, Happening::Mail(from, mail));
                 }
                 Outcome::Held(at, id) => self.calendar.plan(at, Happening::HeldLongEnough(id)),
@@ -232,7 +240,8 @@ impl World {
             Happening::Request(thread) => self.request(thread),
             Happening::Change => {
                 if self.changes {
-                    let source = self.rng.below(self.plan.changing() as u32) as usize;
+                    let changing = self.plan.changing;
+                    let source = changing[self.rng.below(changing.len() as u32) as usize];
                     let port = 1 + self.rng.below(PORTS) as u16;
                     self.toggle(source, port);
                 }
@@ -247,50 +256,6 @@ impl World {
     fn plan_change(&mut self) {
         let at = self.now + self.about(self.plan.change_interval);
         self.calendar.plan(at, Happening::Change);
-    }
-
-    fn plan_request(&mut self, thread: usize) {
-        let at = self.now + self.about(self.plan.request_interval);
-        if thread > 0 {
-            self.calendar.plan(at, Happening::Request(thread));
-        }
-    }
-
-    /// A request comes to a worker. One whose VM is dead is given a new one.
-    fn request(&mut self, thread: usize) {
-        self.plan_request(thread);
-        if !self.vms[thread].alive {
-            self.rebirth(thread);
-        }
-        let count = self.vms[thread].contexts.len() as u32;
-        let chosen = self.rng.below(count) as usize;
-        let service = self.rng.next_u64() as u32;
-        let mail = self.host().map_or(Mail::Request(service), Mail::Named);
-        if let Some(id) = self.vms[thread].contexts.get(chosen).map(|context| context.id) {
-            self.post(id, mail);
-        }
-    }
-
-    /// Requests come to all workers for all hosts that no service is configured for.
-    pub fn ask_for_all(&mut self) {
-        let workers = self.vms.iter().skip(1).flat_map(|vm| &vm.contexts);
-        let ids: Vec<_> = workers.map(|context| context.id).collect();
-        for id in ids {
-            (0..HOSTS.len()).for_each(|host| self.post(id, Mail::Named(host)));
-        }
-    }
-
-    /// The host of a request, where it is one that no service is configured for. The first ones
-    /// come more often.
-    fn host(&mut self) -> Option<usize> {
-        if !self.names || self.rng.below(self.plan.named) > 0 {
-            return None;
-        }
-        let most = 1 + self.rng.below(HOSTS.len() as u32);
-        let host = self.rng.below(most);
-        let turn = self.now.checked_div(u64::from(self.plan.burst)).unwrap_or_default();
-        let is_asked_for = self.plan.burst == 0 || (turn + u64::from(host)).is_multiple_of(2);
-        is_asked_for.then_some(host as usize)
     }
 
     /// Lets a VM go on until there is nothing to do, or something comes between.
@@ -355,6 +320,8 @@ impl World {
             id,
             shared: &mut self.shared,
             consul: &mut self.consul,
+            admin: &self.admin,
+            backends: &self.backends,
             rng: &mut self.rng,
             trace: &mut self.trace,
             period: &mut context.period,
@@ -366,6 +333,7 @@ impl World {
         for (key, head) in &effects.heads {
             self.checks.on_head(*key, head, &self.shared);
         }
+        self.checks.on_probes(context, &self.configs[context.config], &effects, clock);
         if effects.charged {
             self.consul.registry.on_news(self.now);
         }

@@ -3,7 +3,6 @@
 use consul_resolver::balance::hints::Hints;
 use consul_resolver::consul::response::{CallFailure, Response};
 use consul_resolver::discovery::event::Event;
-use consul_resolver::health::verdict::Answer;
 use consul_resolver::model::service::ServiceId;
 use consul_resolver::router::ask::Ask;
 use consul_resolver::router::decision::Decision;
@@ -24,7 +23,7 @@ impl World {
             return;
         };
         vm.busy = Some(id);
-        context.task = Task::Other;
+        (context.task, context.began) = (Task::Other, clock);
         match mail {
             Mail::Tick => {
                 context.task = Task::Tick;
@@ -54,8 +53,9 @@ impl World {
                 };
                 context.agent.handle_event(Event::Answered { call: reply.call, answer }, now);
             }
-            Mail::Probed(probe, status) => {
-                let answer = Ok(Answer { status, from_envoy: false, body: &[] });
+            Mail::Probed(probe, echo) => {
+                self.checks.on_probed(id, probe, echo, clock);
+                let answer = Ok(echo.answer());
                 context.agent.handle_event(Event::Examined { probe, answer }, now);
             }
             Mail::Request(service) => {

@@ -1,0 +1,91 @@
+//! What a registration says while Envoy drains, or while nobody says whether it does.
+
+use crate::admin::SILENCES;
+use crate::await_none;
+use crate::configs::PROBES;
+use crate::registry::DRAINS;
+use crate::seeds::for_seeds;
+use crate::world::World;
+
+/// How soon the agent knows that Envoy drains, or drains no more, where nothing else is wrong, in
+/// milliseconds: a probe every second, sent at a tick, answered within moments, and reported at once.
+pub const DRAINED: u64 = 1_000 + 250 + 250;
+
+/// A process that registers `gate-1`.
+fn draining(seed: u64) -> World {
+    let mut world = crate::calm(seed);
+    world.change_to(PROBES);
+    world
+}
+
+/// Checks that are not said to pass, or nobody has said anything of for longer than their TTL.
+fn not_passing(world: &World) -> Option<String> {
+    let reports = world.reports(DRAINS);
+    let is_passing = reports.len() == 2 && reports.iter().all(|it| *it == Some("passing"));
+    (!is_passing).then(|| format!("{reports:?}"))
+}
+
+#[test]
+fn while_envoy_drains_all_checks_are_critical_and_then_they_pass_again() {
+    for_seeds(50, |seed| {
+        let mut world = draining(seed);
+        await_none(&mut world, 12_000, World::unregistered);
+        for drains in [true, false] {
+            world.admin.drains = drains;
+            await_none(&mut world, DRAINED, World::unregistered);
+            for _ in 0..60 {
+                world.run(1_000);
+                assert_eq!(world.unregistered(), None);
+            }
+        }
+    });
+}
+
+#[test]
+fn that_nobody_says_whether_envoy_drains_neither_keeps_checks_from_passing_nor_makes_them_critical()
+{
+    for_seeds(100, |seed| {
+        let mut world = draining(seed);
+        let silence = SILENCES[seed as usize / 2 % SILENCES.len()];
+        // From the start, or later.
+        if seed.is_multiple_of(2) {
+            await_none(&mut world, 12_000, World::unregistered);
+        }
+        world.admin.silence = Some(silence);
+        await_none(&mut world, 12_000, not_passing);
+        world.admin.drains = true;
+        for _ in 0..30 {
+            world.run(1_000);
+            assert_eq!(not_passing(&world), None);
+        }
+        // A probe that was lost is given up first.
+        world.admin.silence = None;
+        await_none(&mut world, DRAINED + 3_250, World::unregistered);
+        // It was said last.
+        world.admin.silence = Some(silence);
+        for _ in 0..30 {
+            world.run(1_000);
+            assert_eq!(world.unregistered(), None);
+        }
+        // To whoever takes over it was never said.
+        world.kill(0);
+        await_none(&mut world, 12_000, not_passing);
+    });
+}
+
+#[test]
+fn who_takes_over_while_envoy_drains_never_says_that_it_passes() {
+    for_seeds(50, |seed| {
+        let mut world = draining(seed);
+        await_none(&mut world, 12_000, World::unregistered);
+        world.admin.drains = true;
+        await_none(&mut world, DRAINED, World::unregistered);
+        world.kill(0);
+        for _ in 0..600 {
+            world.run(50);
+            let reports = world.reports(DRAINS);
+            assert!(!reports.contains(&Some("passing")), "{reports:?}");
+        }
+        assert_eq!(world.unregistered(), None);
+    });
+}

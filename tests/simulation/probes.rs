@@ -1,0 +1,99 @@
+//! Probes on their way: of the local service, of Envoy's administration interface, and of endpoints.
+
+use consul_resolver::config::Probe;
+use consul_resolver::discovery::event::ProbeId;
+use consul_resolver::health::verdict::{Answer, Reason};
+use consul_resolver::registration::probing::ProbeSpot;
+
+use crate::consul::Outcome;
+use crate::vm::SimHost;
+
+const SECOND: u64 = 1_000_000;
+
+/// What comes back for a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Echo {
+    /// An answer with this status.
+    Status(u16),
+    /// Envoy says that nobody could be reached.
+    Unreachable,
+    /// Envoy says that there was no answer in time.
+    TimedOut,
+}
+
+/// How someone takes a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Answers with this status, at once.
+    Answers(u16),
+    /// Answers with 200, so late that nobody waits for it any more.
+    Late,
+    /// Cannot be reached.
+    Unreachable,
+    /// Never answers.
+    Silent,
+    /// Envoy does not send the probe.
+    Unsent,
+    /// Envoy loses the callout: nothing ever comes back.
+    Lost,
+}
+
+/// A probe that a context has made.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    /// Which.
+    pub id: ProbeId,
+    /// Whether it was sent at all.
+    pub is_out: bool,
+}
+
+impl Echo {
+    /// The same as Envoy gives it.
+    pub const fn answer(self) -> Answer<'static> {
+        let (status, from_envoy, body): (_, _, &[u8]) = match self {
+            Self::Status(status) => (status, false, b""),
+            Self::Unreachable => (503, true, b"upstream connect error: connection failure"),
+            Self::TimedOut => (504, true, b"upstream request timeout"),
+        };
+        Answer { status, from_envoy, body }
+    }
+}
+
+impl SimHost<'_> {
+    /// Sends a probe.
+    pub fn send_probe(&mut self, id: ProbeId, probe: &Probe) -> Result<(), Reason> {
+        let result = self.deliver(id, probe);
+        self.effects.probes.push(Sent { id, is_out: result.is_ok() });
+        result
+    }
+
+    fn deliver(&mut self, id: ProbeId, probe: &Probe) -> Result<(), Reason> {
+        let weather = &self.consul.weather;
+        if self.rng.below(100) < weather.refused / 4 {
+            return Err(Reason::NoCapacity);
+        }
+        if self.rng.below(100) < weather.vanished {
+            return Ok(());
+        }
+        let manner = match id {
+            ProbeId::Registration { spot: ProbeSpot::Check(_), .. } => {
+                Manner::Answers(if self.consul.registry.is_well { 200 } else { 503 })
+            }
+            ProbeId::Registration { spot: ProbeSpot::Drain, .. } => self.admin.manner(),
+            ProbeId::Endpoint { address, .. } => self.backends.manner(address),
+        };
+        let soon = self.at + 200 + u64::from(self.rng.below(20_000));
+        let timeout = u64::try_from(probe.check.timeout.as_micros()).expect("a short time");
+        let end = self.at + timeout;
+        let (at, echo) = match manner {
+            Manner::Answers(status) => (soon, Echo::Status(status)),
+            Manner::Late => (end + 5 * SECOND, Echo::Status(200)),
+            Manner::Unreachable => (soon, Echo::Unreachable),
+            Manner::Silent => (end, Echo::TimedOut),
+            Manner::Unsent => return Err(Reason::UnknownCluster),
+            Manner::Lost => return Ok(()),
+        };
+        self.effects.outcomes.push(Outcome::Probed(at, self.id, id, echo));
+        Ok(())
+    }
+}

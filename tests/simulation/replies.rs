@@ -1,0 +1,52 @@
+//! A query of Consul, and the answer to it.
+
+use consul_resolver::discovery::caller::CallId;
+
+use crate::vm::ContextId;
+
+/// A query.
+#[derive(Debug, Clone)]
+pub struct Ask {
+    /// Who asks.
+    pub from: ContextId,
+    /// Which of its calls it is.
+    pub call: CallId,
+    /// The source, by its place in [`SOURCES`](crate::sources::SOURCES).
+    pub source: usize,
+    /// The index that it waits on.
+    pub index: Option<u64>,
+    /// When Envoy gives it up.
+    pub timeout: u64,
+}
+
+/// An answer that is on its way.
+#[derive(Debug)]
+pub struct Reply {
+    /// Who asked.
+    pub from: ContextId,
+    /// Which of its calls it was.
+    pub call: CallId,
+    /// The status; none where the answer broke off.
+    pub status: Option<u16>,
+    /// Whether Envoy has replied itself.
+    pub from_envoy: bool,
+    /// The index, if it has one.
+    pub index: Option<u64>,
+    /// Whether something was left out that the token may not see.
+    pub filtered: bool,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// An answer that breaks off.
+pub fn broken(to: &Ask) -> Reply {
+    let (from, call) = (to.from, to.call);
+    let body = Vec::new();
+    Reply { from, call, status: None, from_envoy: false, index: None, filtered: false, body }
+}
+
+/// An answer that is an error; 503 and 504 are Envoy's own.
+pub fn failed(to: &Ask, status: u16, body: &[u8]) -> Reply {
+    let from_envoy = matches!(status, 503 | 504);
+    Reply { status: Some(status), from_envoy, body: body.to_vec(), ..broken(to) }
+}
