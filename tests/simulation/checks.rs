@@ -7,16 +7,15 @@ use consul_resolver::discovery::event::ProbeId;
 use consul_resolver::discovery::tracker::Tracker;
 use consul_resolver::model::service::QueryKey;
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::registration::probing::ProbeSpot;
 use consul_resolver::router::decision::Forward;
 use consul_resolver::shared::head::{Head, Term};
 use consul_resolver::shared::key::{Key, VmId};
 use consul_resolver::shared::record::{Record, Version};
 
-use crate::admin::Drains;
 use crate::backends::place_at;
 use crate::checkups::Checkups;
 use crate::consul::Consul;
+use crate::hearing::Hearing;
 use crate::probes::{Echo, Sent};
 use crate::shared::Shared;
 use crate::sources::{CATALOG, SOURCES, place_of, position, source_of};
@@ -41,8 +40,8 @@ pub struct Checks {
     most_calls: usize,
     /// What was probed of endpoints, and what was made of that.
     pub checkups: Checkups,
-    /// What was said of whether Envoy drains.
-    drains: Drains,
+    /// What those who keep registrations have heard.
+    hearing: Hearing,
 }
 
 /// How often Consul is asked for one source within a minute at most, beside two calls for each time
@@ -127,34 +126,34 @@ impl Checks {
         }
         for Sent { id, is_out } in &effects.probes {
             match *id {
-                ProbeId::Registration { registration, spot: ProbeSpot::Drain, number } => {
-                    self.drains.on_asked(context.id, registration, number, context.began);
+                ProbeId::Registration { registration, spot, number } => {
+                    let asked = (registration, spot);
+                    self.hearing.on_asked(context.id, asked, number, context.began);
                 }
                 ProbeId::Endpoint { address, number, .. } if *is_out => {
                     let check = checkup_of(config, place_at(address));
                     self.checkups.on_sent(context, (address, number), check, clock);
                 }
-                ProbeId::Registration { .. } | ProbeId::Endpoint { .. } => {}
+                ProbeId::Endpoint { .. } => {}
             }
         }
         if let Some((query, findings)) = &effects.findings {
             self.checkups.on_findings(context.id, place_of(*query), findings, clock);
         }
         if let Some((registration, request)) = &effects.errand {
-            self.drains.on_errand(context.id, *registration, request);
+            self.hearing.on_errand(context.id, *registration, request);
         }
     }
 
     /// A context hears what came back for a probe.
     pub fn on_probed(&mut self, context: ContextId, probe: ProbeId, echo: Echo, clock: u64) {
         match probe {
-            ProbeId::Registration { registration, spot: ProbeSpot::Drain, number } => {
-                self.drains.on_heard(context, registration, number, echo, clock);
+            ProbeId::Registration { registration, spot, number } => {
+                self.hearing.on_heard(context, (registration, spot), number, echo, clock);
             }
             ProbeId::Endpoint { address, number, .. } => {
                 self.checkups.on_heard(context, (address, number), echo, clock);
             }
-            ProbeId::Registration { .. } => {}
         }
     }
 

@@ -8,9 +8,8 @@ use consul_resolver::health::prober::ProbeNumber;
 use consul_resolver::shared::head::{Head, Rank, Term};
 use consul_resolver::shared::health::Findings;
 
-use crate::admin::GIVEN_UP;
 use crate::backends::place_at;
-use crate::probes::Echo;
+use crate::probes::{Echo, GIVEN_UP};
 use crate::vm::{Context, ContextId};
 
 const SECOND: u64 = 1_000_000;

@@ -28,6 +28,7 @@ mod draining;
 mod errands;
 mod faults;
 mod finding;
+mod hearing;
 mod plan;
 mod probes;
 mod probing;

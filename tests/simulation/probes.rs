@@ -10,6 +10,10 @@ use crate::vm::SimHost;
 
 const SECOND: u64 = 1_000_000;
 
+/// How long a VM waits for the answer to a probe, in microseconds of its own clock: the probe's
+/// timeout of a second, and two seconds more.
+pub const GIVEN_UP: u64 = 3_000_000;
+
 /// What comes back for a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Echo {
