@@ -63,8 +63,13 @@ impl Prober {
     /// The same, whose probes have higher numbers than this one: answers to those of an earlier
     /// prober are not its own.
     pub const fn counting_from(mut self, number: ProbeNumber) -> Self {
-        self.number = number;
+        self.count_from(number);
         self
+    }
+
+    /// Gives its probes higher numbers than this one.
+    pub const fn count_from(&mut self, number: ProbeNumber) {
+        self.number = number;
     }
 
     /// How it stands.

@@ -1,7 +1,7 @@
 //! Whether this Envoy is about to stop.
 
 use crate::config::Probe;
-use crate::health::prober::{Prober, Standing};
+use crate::health::prober::{ProbeNumber, Prober, Standing};
 use crate::health::verdict::{Answer, Reason};
 use crate::registration::probing::{ProbeSpot, Probed, Probing};
 use crate::rng::Rng;
@@ -20,6 +20,11 @@ pub(super) struct Drain {
 impl Drain {
     pub(super) const fn new(probe: Probe, now: Time) -> Self {
         Self { probe, prober: Prober::new(Standing::Unknown, now), was_asked: false }
+    }
+
+    /// Gives its probes higher numbers than this one.
+    pub(super) const fn count_from(&mut self, number: ProbeNumber) {
+        self.prober.count_from(number);
     }
 
     /// Whether it is; none before it was asked once.

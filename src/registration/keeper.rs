@@ -8,6 +8,7 @@ use crate::consul::error::ErrorKind;
 use crate::consul::registration::{Definition, Difference, RegistrationError, Report, Status};
 use crate::consul::request::Request;
 use crate::consul::response::{CallFailure, Response};
+use crate::health::prober::ProbeNumber;
 use crate::registration::drain::Drain;
 use crate::registration::errand::{Errand, ErrandId};
 use crate::registration::notice::Notice;
@@ -141,9 +142,15 @@ impl Keeper {
         }
     }
 
-    /// The same in a term of the lease, where another VM may have handed over exactly this.
-    pub const fn in_term(mut self, term: u64, is_handed_over: bool) -> Self {
+    /// The same in a term of the lease, where another VM may have handed over exactly this. What was
+    /// sent in an earlier one has other numbers.
+    pub fn in_term(mut self, term: u64, is_handed_over: bool) -> Self {
         self.last = ErrandId::first_in(term);
+        let ErrandId(number) = self.last;
+        self.checks.iter_mut().for_each(|check| check.count_from(ProbeNumber(number)));
+        if let Some(drain) = &mut self.drain {
+            drain.count_from(ProbeNumber(number));
+        }
         (self.is_handed_over, self.is_unsure) = (is_handed_over, !is_handed_over);
         self
     }

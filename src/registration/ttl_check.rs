@@ -49,6 +49,13 @@ impl TtlCheck {
         })
     }
 
+    /// Gives its probes higher numbers than this one.
+    pub(super) const fn count_from(&mut self, number: ProbeNumber) {
+        if let Some((_, prober)) = &mut self.probe {
+            prober.count_from(number);
+        }
+    }
+
     /// Learns what the agent has of it: where it was reported otherwise, it is reported again. Where
     /// it is not known here how it stands and another VM of this Envoy has just reported on it, it is
     /// as that one said; what an earlier Envoy has left behind says nothing.
@@ -65,7 +72,7 @@ impl TtlCheck {
                 Status::Warning => Standing::Healthy { warns: true },
                 Status::Passing => Standing::Healthy { warns: false },
             };
-            *prober = Prober::new(standing, now);
+            *prober = Prober::new(standing, now).counting_from(prober.last());
         }
     }
 

@@ -1,6 +1,6 @@
 //! What must hold of the probes of endpoints, and of what is made of them.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 
 use consul_resolver::config::ActiveHealthCheck;
@@ -26,6 +26,11 @@ pub struct Checkups {
     paces: HashMap<(ContextId, usize), (Term, VecDeque<u64>)>,
     /// What was found out last.
     published: HashMap<usize, Findings>,
+    /// The endpoints of a source, as each context has them.
+    ports: HashMap<(ContextId, usize), Vec<u16>>,
+    /// Those that went while they were known not to be healthy. If they come back soon, they are as
+    /// they were; no world lasts for longer than that.
+    away: HashSet<SocketAddr>,
     /// Who has sent how many probes for a source, since [`Checkups::begin_to_count`].
     senders: HashMap<usize, BTreeMap<ContextId, u64>>,
 }
@@ -65,6 +70,7 @@ impl Checkups {
     /// Forgets what was in shared data: so has Envoy.
     pub fn begin_anew(&mut self) {
         self.published.clear();
+        self.away.clear();
     }
 
     /// A context has read the head of a source at a tick, or written it.
@@ -87,6 +93,7 @@ impl Checkups {
 
     /// A context has other endpoints: what is out to those that have gone is not waited for.
     pub fn on_installed(&mut self, context: ContextId, source: usize, ports: &[u16]) {
+        self.ports.insert((context, source), ports.to_vec());
         for (address, patient) in self.patients.entry(context).or_default() {
             if place_at(*address) == source && !ports.contains(&address.port()) {
                 patient.is_here = false;
@@ -178,7 +185,7 @@ impl Checkups {
 
     /// A context publishes which endpoints are not healthy, in a term that never goes back. Of those
     /// that were healthy before, each has failed to answer a probe of this VM since it has last
-    /// answered as often as makes it healthy.
+    /// answered as often as makes it healthy; or it went while it was not healthy, and is back.
     pub fn on_findings(
         &mut self,
         context: ContextId,
@@ -189,13 +196,24 @@ impl Checkups {
         let before = self.published.insert(source, findings.clone()).unwrap_or_default();
         let (last, term) = (before.term, findings.term);
         assert!(last <= term, "what is found out went back from {last:?} to {term:?}");
+        let ports = self.ports.get(&(context, source)).map_or(&[][..], Vec::as_slice);
+        for address in before.unhealthy.iter().filter(|it| !findings.unhealthy.contains(it)) {
+            match ports.contains(&address.port()) {
+                true => self.away.remove(address),
+                false => self.away.insert(*address),
+            };
+        }
         let patients = self.patients.get(&context);
         for address in findings.unhealthy.iter().filter(|it| !before.unhealthy.contains(it)) {
             let patient = patients.and_then(|patients| patients.get(address));
             let has_failed = patient.is_some_and(|patient| {
                 patient.owes > 0 || (!patient.is_heard && !patient.is_out(clock))
             });
-            assert!(has_failed, "{context:?} takes out {address}, which answers: {patient:?}");
+            let is_back = self.away.remove(address);
+            assert!(
+                has_failed || is_back,
+                "{context:?} takes out {address}, which answers: {patient:?}"
+            );
         }
     }
 

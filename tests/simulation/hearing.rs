@@ -42,7 +42,7 @@ enum Word {
 
 impl Hearing {
     /// A context asks, or tries to, no earlier than at a moment of its own clock. Whoever begins to
-    /// keep a registration counts its probes from 1.
+    /// keep a registration counts its probes from 1, in the lower half of their numbers.
     pub fn on_asked(
         &mut self,
         context: ContextId,
@@ -52,7 +52,7 @@ impl Hearing {
     ) {
         let begun = Heard { word: Word::Nothing, number, asked: clock };
         let heard = self.heard.entry((context, registration, spot)).or_insert(begun);
-        let word = if number == ProbeNumber(1) { Word::Nothing } else { heard.word };
+        let word = if number.0 as u32 == 1 { Word::Nothing } else { heard.word };
         *heard = Heard { word, number, asked: clock };
     }
 
