@@ -59,7 +59,8 @@ pub(super) struct Registrar {
     write: Write,
     /// Whether the book has an entry of it.
     is_entered: bool,
-    /// Whether another VM kept exactly this before, as the charge that is claimed says.
+    /// Whether another VM kept exactly this before, as the charge that is claimed says, and had
+    /// registered it.
     is_handed_over: bool,
 }
 
@@ -208,7 +209,8 @@ impl Registrar {
             Look::Check { rank, is_first_born } => {
                 self.silence.on_look(cas, scope.now);
                 if !self.is_leading() {
-                    self.is_handed_over = charge.is_some_and(|it| it.digest == self.digest);
+                    let is_same = |it: Charge| it.digest == self.digest && it.is_kept;
+                    self.is_handed_over = charge.is_some_and(is_same);
                 }
                 match self.judge(charge, cas, rank, is_first_born, scope) {
                     Verdict::Follow => {}
@@ -376,7 +378,11 @@ impl Registrar {
     ) {
         self.write = write;
         let tenure = Tenure { owner: self.me, term, rank };
-        let charge = Charge { tenure, digest: self.digest };
+        let is_kept = match self.write {
+            Write::Claim => self.is_handed_over,
+            Write::Renewal | Write::Leave => self.duty.is_sure(),
+        };
+        let charge = Charge { tenure, digest: self.digest, is_kept };
         scope.store(Key::Charge(self.key), charge.encode(), expect);
     }
 

@@ -28,6 +28,7 @@ use crate::router::reply::Reply;
 use crate::router::wants::Wants;
 use crate::shared::head::Rank;
 use crate::shared::members::QueueId;
+use crate::time::Time;
 
 /// How often deadlines are looked at while requests wait.
 const WAITING_TICK: Duration = Duration::from_millis(20);
@@ -75,9 +76,12 @@ impl Core {
         }
     }
 
-    /// Starts the timer.
-    pub(super) fn start(&self) {
+    /// Starts the timer. What is to be done after a while is so from now on, and not from the first
+    /// tick, which may come after the first request.
+    pub(super) fn start(&mut self) {
         host::set_tick_period(self.period);
+        let now = self.host.now();
+        self.let_pass(now);
     }
 
     /// Handles the timer; `root` is the context that it belongs to.
@@ -87,8 +91,7 @@ impl Core {
         self.host.metrics.flush();
         self.run(Event::Tick(rank));
         let now = self.host.now();
-        let host = &self.host;
-        self.router.on_tick(now, |service, event| host.on_route_event(service, &event));
+        self.let_pass(now);
         self.release(root);
     }
 
@@ -259,6 +262,10 @@ impl Core {
     fn release(&mut self, root: u32) {
         if !self.waiting.is_empty() {
             let now = self.host.now();
+            if self.waiting.is_due(now) {
+                // There may be a fallback now.
+                self.let_pass(now);
+            }
             let router = &self.router;
             let due = self
                 .waiting
@@ -271,6 +278,12 @@ impl Core {
             host::enter(root);
         }
         self.set_timer();
+    }
+
+    /// Lets time pass for what requests go by.
+    fn let_pass(&mut self, now: Time) {
+        let host = &self.host;
+        self.router.on_tick(now, |service, event| host.on_route_event(service, &event));
     }
 
     /// Tells Envoy the timer's period if it is to be another one. Setting it starts the period

@@ -107,7 +107,7 @@ impl RootContext for Root {
             Ok(config) => {
                 log::set_max_level(config.log_level);
                 warn_of_unknown_zone(config.locality.as_ref());
-                let core = Core::new(&config);
+                let mut core = Core::new(&config);
                 core.start();
                 // From now on it is known when this VM was made.
                 rank();

@@ -67,6 +67,11 @@ impl Waiting {
         self.waiters.is_empty()
     }
 
+    /// Whether somebody has waited long enough.
+    pub(super) fn is_due(&self, now: Time) -> bool {
+        self.waiters.values().any(|waiter| now >= waiter.deadline)
+    }
+
     /// Takes out those that need not wait any longer.
     pub(super) fn take_due(&mut self, is_due: impl Fn(&Waiter) -> bool) -> Vec<(u32, Waiter)> {
         let due: Vec<_> = self.waiters.extract_if(|_, waiter| is_due(waiter)).collect();

@@ -165,6 +165,11 @@ impl Keeper {
         self.stands
     }
 
+    /// Whether this has been registered since this Envoy has started.
+    pub const fn is_sure(&self) -> bool {
+        !self.is_unsure
+    }
+
     /// Whether the last call has failed.
     pub const fn is_failing(&self) -> bool {
         self.backoff.failures() > 0

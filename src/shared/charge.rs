@@ -13,6 +13,9 @@ pub struct Charge {
     /// The digest of what is registered: another configuration may register something else under
     /// the same id.
     pub digest: QueryKey,
+    /// Whether it has been registered so since this Envoy has started: until then nobody knows with
+    /// which token the agent has it.
+    pub is_kept: bool,
 }
 
 impl Charge {
@@ -21,15 +24,16 @@ impl Charge {
         self.tenure.rank == Rank::LEAVING
     }
 
-    /// Writes it: 41 bytes.
+    /// Writes it: 42 bytes.
     pub fn encode(&self) -> Vec<u8> {
         let Tenure { owner, term, rank } = self.tenure;
-        let mut out = Vec::with_capacity(41);
+        let mut out = Vec::with_capacity(42);
         out.extend(owner.0.to_le_bytes());
         out.extend(term.0.to_le_bytes());
         out.push(u8::from(rank.serving));
         out.extend(rank.born.to_le_bytes());
         out.extend(self.digest.0.to_le_bytes());
+        out.push(u8::from(self.is_kept));
         out
     }
 
@@ -40,8 +44,9 @@ impl Charge {
         let term = Term(reader.u64()?);
         let rank = Rank { serving: reader.flag("charge.serving")?, born: reader.u64()? };
         let digest = QueryKey(u128::from_le_bytes(reader.array()?));
+        let is_kept = reader.flag("charge.kept")?;
         reader.finish()?;
-        Ok(Self { tenure: Tenure { owner, term, rank }, digest })
+        Ok(Self { tenure: Tenure { owner, term, rank }, digest, is_kept })
     }
 }
 
@@ -55,7 +60,7 @@ mod tests {
     fn a_charge_reads_back_as_written_and_nothing_else_does() {
         let tenure =
             Tenure { owner: VmId(3), term: Term(9), rank: Rank { serving: true, born: 5 } };
-        let charge = Charge { tenure, digest: QueryKey(u128::MAX - 7) };
+        let charge = Charge { tenure, digest: QueryKey(u128::MAX - 7), is_kept: true };
         let bytes = charge.encode();
         assert_eq!(Charge::decode(&bytes), Ok(charge));
         assert_eq!(Charge::decode(&[]), Err(CodecError::Empty));

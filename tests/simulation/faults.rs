@@ -218,7 +218,7 @@ impl World {
     }
 
     /// Each VM makes the contexts that listeners want, at a time of its own.
-    fn configure_all(&mut self) {
+    pub fn configure_all(&mut self) {
         for (thread, config) in self.everywhere(&self.wanted()) {
             let at = self.now + u64::from(self.rng.below(300_000));
             self.calendar.plan(at, Happening::Configure(thread, config));
@@ -226,7 +226,7 @@ impl World {
     }
 
     /// Each VM ends those contexts, at a time of its own, unless they are wanted again by then.
-    fn drain_all(&mut self, gone: &[usize]) {
+    pub fn drain_all(&mut self, gone: &[usize]) {
         for (thread, config) in self.everywhere(gone) {
             let at = self.now + u64::from(self.rng.below(10 * SECOND as u32));
             self.calendar.plan(at, Happening::Drain(thread, config));

@@ -86,6 +86,8 @@ fn all_is_registered_within_a_second_by_one_vm_and_stays_so() {
     for_seeds(50, |seed| {
         let mut world = registering(seed);
         await_none(&mut world, 12_000, World::unregistered);
+        // Until it is settled who keeps it, whoever takes it over registers it, too.
+        world.run(3_000);
         world.consul.registry.forget_calls();
         for _ in 0..120 {
             world.run(1_000);
@@ -103,6 +105,25 @@ fn what_the_agent_has_lost_is_there_again_within_a_heartbeat() {
         await_none(&mut world, 12_000, World::unregistered);
         world.consul.registry.lose();
         await_none(&mut world, 15_000 / 3 * 11 / 10 + 500, World::unregistered);
+    });
+}
+
+#[test]
+fn an_envoy_that_starts_registers_all_anew_whatever_the_agent_has() {
+    for_seeds(50, |seed| {
+        let mut world = registering(seed);
+        await_none(&mut world, 12_000, World::unregistered);
+        let listeners = std::mem::take(&mut world.listeners);
+        world.drain_all(&[1]);
+        await_none(&mut world, 12_000, |world| world.contexts().next().map(|_| "alive".into()));
+        world.consul.registry.forget_calls();
+        world.listeners = listeners;
+        world.configure_all();
+        world.run(5_000);
+        assert_eq!(world.unregistered(), None);
+        // Nobody but a VM that has done so itself knows with which token it is registered.
+        let (registered, most) = (world.consul.registry.registrations(), 2 * world.vms.len());
+        assert!((2..=most).contains(&registered), "{registered} registrations, of at most {most}");
     });
 }
 

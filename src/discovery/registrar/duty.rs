@@ -54,6 +54,11 @@ impl Duty {
         matches!(self, Self::Keep { keeper: Some(keeper), .. } if keeper.stands())
     }
 
+    /// Whether it has been registered as configured since this Envoy has started.
+    pub(super) fn is_sure(&self) -> bool {
+        matches!(self, Self::Keep { keeper: Some(keeper), .. } if keeper.is_sure())
+    }
+
     /// Whether the agent is known not to have it any more, as is wanted.
     pub(super) fn is_removed(&self) -> bool {
         matches!(self, Self::Remove { removal: Some(removal), .. } if removal.is_done())
