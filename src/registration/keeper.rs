@@ -38,8 +38,8 @@ const GIVE_UP: Duration = Duration::from_secs(1);
 /// One registration, as the VM that keeps it sees it.
 ///
 /// It begins with a look at what the agent has, since another VM may have registered it: then its
-/// checks go on as they stand. What is registered is read back and
-/// compared, and so it is every minute.
+/// checks go on as they stand. What is registered is read back and compared, and so it is every
+/// minute.
 #[derive(Debug)]
 pub struct Keeper {
     definition: Definition,
