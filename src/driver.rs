@@ -38,6 +38,15 @@ pub trait Host {
     fn probe(&mut self, queue: QueueId) -> bool;
     /// Sends a query to Consul; its answer comes later as [`Event::Answered`].
     fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure>;
+    /// The same by way of another cluster. A host that registers nothing knows one Consul.
+    fn call_by(
+        &mut self,
+        _cluster: &str,
+        call: CallId,
+        request: &Request,
+    ) -> Result<(), CallFailure> {
+        self.call(call, request)
+    }
     /// Asks one of this proxy's own clusters something, or an endpoint by way of one; its answer
     /// comes later as [`Event::Examined`]. A host that has nothing registered knows no cluster.
     fn examine(&mut self, _id: ProbeId, _probe: &Probe) -> Result<(), Reason> {
@@ -111,6 +120,11 @@ pub fn step(agent: &mut Agent, router: &mut Router, host: &mut impl Host) -> boo
         }
         Command::Call { call, request } => {
             if let Err(failure) = host.call(call, &request) {
+                answer(agent, host, Event::Answered { call, answer: Err(failure) });
+            }
+        }
+        Command::CallBy { cluster, call, request } => {
+            if let Err(failure) = host.call_by(&cluster, call, &request) {
                 answer(agent, host, Event::Answered { call, answer: Err(failure) });
             }
         }

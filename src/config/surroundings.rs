@@ -86,20 +86,22 @@ impl Registration {
         }
         if self.id.is_empty() {
             let node = surroundings.node_id.as_deref().filter(|id| !id.is_empty());
-            self.id = default_id(&self.name, node.unwrap_or(&self.address), self.port);
+            self.id = default_id(&self.name, node, &self.address, self.port);
         }
         Ok(())
     }
 }
 
-/// Makes the id of an instance: `<name>-<node>-<port>`, where the node is the id of Envoy's node,
-/// or else the address. It stays the same when Envoy starts again, and two proxies have the same
-/// only where they have the same name, node and port.
+/// Makes the id of an instance: `<name>-<node>-<address>-<port>`, where the node is the id of Envoy's
+/// node, and is left out where it has none. It stays the same when Envoy starts again, and two proxies
+/// have the same only where they are reached at the same place: the id of a node is often that of all
+/// proxies that share a bootstrap.
 ///
 /// Characters that an id must not have become `-`, and one that would be too long ends in a hash
 /// of the whole.
-fn default_id(name: &str, node: &str, port: u16) -> String {
-    let whole = format!("{name}-{node}-{port}");
+fn default_id(name: &str, node: Option<&str>, address: &str, port: u16) -> String {
+    let node = node.map(|node| format!("{node}-")).unwrap_or_default();
+    let whole = format!("{name}-{node}{address}-{port}");
     let is_allowed =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '~');
     let is_plain = whole.chars().all(is_allowed);
@@ -156,21 +158,23 @@ mod tests {
     }
 
     #[test]
-    fn the_id_is_made_of_name_node_and_port() {
+    fn the_id_is_made_of_name_node_address_and_port() {
         let id = |surroundings| completed(r#"{"name": "edge"}"#, &surroundings).unwrap().id;
-        assert_eq!(id(here()), "edge-proxy-1-8080");
+        assert_eq!(id(here()), "edge-proxy-1-10.0.0.5-8080");
         assert_eq!(id(Surroundings { node_id: None, ..here() }), "edge-10.0.0.5-8080");
+        let other = Surroundings { address: Some("10.0.0.6".to_owned()), ..here() };
+        assert_ne!(id(here()), id(other), "two proxies of one bootstrap");
         let given = completed(r#"{"name": "edge", "id": "mine"}"#, &here()).unwrap();
         assert_eq!(given.id, "mine");
     }
 
     #[test]
     fn an_id_that_could_not_be_used_as_it_is_keeps_apart_what_is_apart() {
-        assert_ne!(default_id("a/b", "n", 1), default_id("a-b", "n", 1));
+        assert_ne!(default_id("a/b", None, "n", 1), default_id("a-b", None, "n", 1));
         let long = "n".repeat(400);
-        let id = default_id("edge", &long, 8080);
+        let id = default_id("edge", Some(&long), "n", 8080);
         assert_eq!(id.len(), Registration::MAX_ID_BYTES);
-        assert_ne!(id, default_id("edge", &long, 8081));
+        assert_ne!(id, default_id("edge", Some(&long), "n", 8081));
     }
 
     #[test]

@@ -157,6 +157,15 @@ pub enum Command {
         /// What to ask.
         request: Request,
     },
+    /// Ask Consul by another cluster than the configuration's; [`Event::Answered`] likewise.
+    CallBy {
+        /// The cluster.
+        cluster: Box<str>,
+        /// Which call.
+        call: CallId,
+        /// What to ask.
+        request: Request,
+    },
     /// Ask something of this proxy's own, or an endpoint, whether it is healthy; [`Event::Examined`].
     Examine {
         /// Which probe.

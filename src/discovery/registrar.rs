@@ -4,7 +4,6 @@
 //! [`Charge`]. It also says what is registered, since a listener that is updated has two
 //! configurations at work for a while, and both may register the same id: then the newer one does.
 
-use core::time::Duration;
 use std::rc::Rc;
 
 use crate::config;
@@ -14,7 +13,7 @@ use crate::discovery::caller::CallId;
 use crate::discovery::circuit::{Datacenter, OF_THE_AGENT};
 use crate::discovery::event::{Command, Expect, ProbeId};
 use crate::discovery::gate::{Pass, Want};
-use crate::discovery::lease::{Lease, PERIOD, Verdict};
+use crate::discovery::lease::{Lease, Verdict};
 use crate::discovery::line::Lane;
 use crate::discovery::scope::Scope;
 use crate::discovery::silence::Silence;
@@ -30,15 +29,11 @@ use crate::shared::key::{Cas, Key, VmId};
 use crate::time::Time;
 
 use self::duty::Duty;
+use self::kinship::{ABANDONED, Kinship};
 
 mod duty;
+pub(super) mod kinship;
 
-/// How long the charge of a registration that nobody has in its configuration must be left alone
-/// before it is taken away: another listener may have it.
-const ORPHANED: Duration = Duration::from_secs(5);
-/// How long a charge must not have changed before another configuration may take it that is not
-/// newer, or take away what it stands for: its own followers have come first by then.
-const ABANDONED: Duration = Duration::from_secs(4 * PERIOD.as_secs());
 /// So often it must have been looked at in that time.
 const LOOKS: u32 = 20;
 
@@ -62,6 +57,7 @@ pub(super) struct Registrar {
     /// Whether another VM kept exactly this before, as the charge that is claimed says, and had
     /// registered it.
     is_handed_over: bool,
+    kinship: Kinship,
 }
 
 /// Why the charge was asked for.
@@ -104,7 +100,7 @@ impl Registrar {
         /// purposes.
         const NOTHING: QueryKey = QueryKey(0);
         let key = id.key();
-        let duty = Duty::remove(id, consul.token_env.as_deref());
+        let duty = Duty::remove(id, consul);
         Self::new(registration, me, (key, NOTHING), duty)
     }
 
@@ -128,6 +124,7 @@ impl Registrar {
             write: Write::Leave,
             is_entered: false,
             is_handed_over: false,
+            kinship: Kinship::Own,
         }
     }
 
@@ -149,6 +146,12 @@ impl Registrar {
     /// Whether this VM keeps it, or removes it.
     pub(super) const fn is_leading(&self) -> bool {
         self.lease.term().is_some()
+    }
+
+    /// Learns of an orphan how it is related to what this configuration registers.
+    pub(super) fn on_kinship(&mut self, kinship: Kinship) {
+        self.kinship = kinship;
+        self.duty.on_wanted(kinship == Kinship::Wanted);
     }
 
     /// Whether it is known who keeps it, and that it stands where this VM does.
@@ -257,7 +260,9 @@ impl Registrar {
 
     /// Takes what came back for a probe.
     pub(super) fn on_probed(&mut self, probed: &Probed<'_>, scope: &mut Scope<'_>) {
-        self.duty.on_probed(probed, scope.now, scope.rng);
+        let mut notices = Vec::new();
+        self.duty.on_probed(probed, scope.now, scope.rng, &mut notices);
+        notices.into_iter().for_each(|notice| self.notice(notice, scope));
         self.work(scope);
     }
 
@@ -281,11 +286,15 @@ impl Registrar {
         let Some(pass) = pass else { return };
         let Some((errand, request)) = self.duty.call(errand, scope.now) else { return };
         let call = CallId::Errand { registration: self.registration, errand };
+        let cluster = self.duty.cluster().map(Box::from);
         if pass == Pass::Probe {
             let lost = self.duty.lost_at(scope.now + request.timeout);
             scope.gate.on_probe(call, &self.datacenter, lost);
         }
-        scope.out.push_back(Command::Call { call, request });
+        scope.out.push_back(match cluster {
+            Some(cluster) => Command::CallBy { cluster, call, request },
+            None => Command::Call { call, request },
+        });
     }
 
     fn take_answer(
@@ -313,9 +322,7 @@ impl Registrar {
         scope: &Scope<'_>,
     ) -> Verdict {
         let now = scope.now;
-        // The VM that was made first comes first; it may be dead, and nobody know it.
-        let patience = if is_first_born { ORPHANED } else { ABANDONED };
-        let is_orphan = self.silence.has_lasted(patience, LOOKS, now);
+        let is_orphan = self.silence.has_lasted(self.kinship.patience(is_first_born), LOOKS, now);
         let is_abandoned = self.silence.has_lasted(ABANDONED, LOOKS, now);
         let is_foreign = charge.is_some_and(|charge| charge.digest != self.digest);
         let is_left = charge.is_none_or(|charge| charge.is_left());

@@ -10,6 +10,7 @@ use crate::consul::registration::Id;
 use crate::consul::response::{CallFailure, Response};
 use crate::discovery::event::{Command, Expect};
 use crate::discovery::registrar::Registrar;
+use crate::discovery::registrar::kinship::Kinship;
 use crate::discovery::scope::Scope;
 use crate::model::arena::Arena;
 use crate::model::registration::RegistrationId;
@@ -217,20 +218,36 @@ impl Registry {
             self.retired.push(registration);
         }
         let (me, consul) = (self.me, self.consul.clone());
-        // One that is there by way of another cluster, too, may be of the same agent, and wanted.
-        let is_only =
-            |id: &Id| book.iter().filter(|other| other.names_the_same_as(id)).count() == 1;
-        let is_ours = |id: &&Id| id.cluster == consul.cluster && is_only(id);
-        for id in book.iter().filter(is_ours) {
-            if self.charges.contains_key(&id.key()) {
-                continue;
+        for id in book.iter() {
+            if !self.charges.contains_key(&id.key()) {
+                let removing =
+                    |registration| Registrar::removing(registration, me, &consul, id.clone());
+                if let Some(registration) = self.add(removing) {
+                    let id = id.id.clone();
+                    scope.out.push_back(Command::Orphan { registration, id });
+                }
             }
-            let added =
-                self.add(|registration| Registrar::removing(registration, me, &consul, id.clone()));
-            if let Some(registration) = added {
-                let id = id.id.clone();
-                scope.out.push_back(Command::Orphan { registration, id });
+            let kinship = self.kinship(id, book);
+            if let Some(registrar) = self.of(id.key()) {
+                registrar.on_kinship(kinship);
             }
+        }
+    }
+
+    /// How what stands in the book is related to what is registered here. What is there by another
+    /// cluster, too, may be at the same agent.
+    fn kinship(&self, id: &Id, book: &Book) -> Kinship {
+        let is_kept = |other: &Id| {
+            let registration = self.charges.get(&other.key());
+            let registrar = registration.and_then(|it| self.registrars.get(*it));
+            registrar.is_some_and(|it| !it.is_removal())
+        };
+        let others = || book.iter().filter(|other| *other != id && other.names_the_same_as(id));
+        match others().count() {
+            0 if id.cluster == self.consul.cluster => Kinship::Own,
+            0 => Kinship::Foreign,
+            _ if others().any(is_kept) => Kinship::Wanted,
+            _ => Kinship::Doubtful,
         }
     }
 

@@ -72,6 +72,12 @@ impl Prober {
         self.number = number;
     }
 
+    /// Goes on from what is known, with a probe that is due `first`; one that is out is waited for no
+    /// longer.
+    pub fn begin_anew(&mut self, standing: Standing, first: Time) {
+        *self = Self::new(standing, first).counting_from(self.number);
+    }
+
     /// How it stands.
     pub const fn standing(&self) -> Standing {
         self.standing

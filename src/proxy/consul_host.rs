@@ -223,6 +223,16 @@ impl Host for ConsulHost {
     }
 
     fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure> {
+        let cluster = self.cluster.clone();
+        self.call_by(&cluster, call, request)
+    }
+
+    fn call_by(
+        &mut self,
+        cluster: &str,
+        call: CallId,
+        request: &Request,
+    ) -> Result<(), CallFailure> {
         let mut headers = vec![
             (":method", request.method.word()),
             (":path", request.path.as_str()),
@@ -234,7 +244,7 @@ impl Host for ConsulHost {
         if let Some(token) = &self.token {
             headers.push(("x-consul-token", token.header_value()));
         }
-        let sent = host::request(&self.cluster, headers, &request.body, request.timeout);
+        let sent = host::request(cluster, headers, &request.body, request.timeout);
         let callout = sent.map_err(|refused| match refused {
             CalloutRefused::NoCluster => CallFailure::Refused(Refusal::UnknownCluster),
             CalloutRefused::NoCapacity => CallFailure::Refused(Refusal::NoCapacity),

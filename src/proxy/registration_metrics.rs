@@ -58,7 +58,10 @@ impl RegistrationMetrics {
             | Notice::Superseded
             | Notice::Called(_)
             | Notice::Reported { .. }
-            | Notice::Removed => {}
+            | Notice::NoCluster(_)
+            | Notice::ClusterFound(_)
+            | Notice::Removed
+            | Notice::Remains(_) => {}
         }
     }
 }

@@ -27,6 +27,17 @@ impl Drain {
         self.prober.count_from(number);
     }
 
+    /// The cluster that is asked.
+    pub(super) fn cluster(&self) -> &str {
+        &self.probe.cluster
+    }
+
+    /// Learns that this VM has stood still: it is asked anew.
+    pub(super) fn on_gap(&mut self, now: Time) {
+        self.was_asked = false;
+        self.prober.begin_anew(self.prober.standing(), now);
+    }
+
     /// Whether it is; none before it was asked once.
     pub(super) fn is_draining(&self) -> Option<bool> {
         let is_draining = self.prober.standing() == Standing::Unhealthy;

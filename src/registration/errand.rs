@@ -7,6 +7,8 @@ pub enum Errand {
     Read,
     /// Which checks that has.
     ReadChecks,
+    /// Which agent it is.
+    Identify,
     /// To register service and checks.
     Register,
     /// To take the state of a check, of this position.

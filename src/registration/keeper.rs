@@ -2,17 +2,18 @@
 
 use core::time::Duration;
 
-use crate::backoff::{Backoff, Jitter};
 use crate::config;
 use crate::consul::error::ErrorKind;
-use crate::consul::registration::{Definition, Difference, RegistrationError, Report, Status};
+use crate::consul::registration::{
+    AgentIdentity, Definition, Difference, RegistrationError, Report, Status,
+};
 use crate::consul::request::Request;
 use crate::consul::response::{CallFailure, Response};
 use crate::health::prober::ProbeNumber;
 use crate::registration::drain::Drain;
 use crate::registration::errand::{Errand, ErrandId};
 use crate::registration::notice::Notice;
-use crate::registration::probing::{ProbeSpot, Probed, Probing};
+use crate::registration::slot::Slot;
 use crate::registration::ttl_check::TtlCheck;
 use crate::rng::Rng;
 use crate::time::Time;
@@ -22,18 +23,23 @@ const AUDIT: Duration = Duration::from_secs(60);
 /// The same for a registration without a check that this proxy reports on: no report tells that
 /// the agent has lost it.
 const AUDIT_WITHOUT_REPORTS: Duration = Duration::from_secs(10);
-/// How long to wait after the first of several failures in a row.
-const FIRST_BACKOFF: Duration = Duration::from_millis(500);
-/// How long a call may take at most, and how long to wait after failures.
+/// How long to wait after failures at most.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait after refusals at most: only an operator can help.
+const LONG_PATIENCE: Duration = Duration::from_secs(240);
+/// In how many parts a TTL is cut for a report: it may take one, and be made up for within the others.
+const PARTS: u32 = 4;
 /// How long to wait after what was registered in part was removed.
 const REST: Duration = Duration::from_secs(60);
 /// How long to wait before an agent of another datacenter is looked at again.
 const REST_ELSEWHERE: Duration = Duration::from_secs(600);
 /// So often in a row a registration is tried that is taken only in part.
 const ATTEMPTS: u32 = 3;
-/// How much longer than its timeout a call is waited for: Envoy calls back by then.
-const GIVE_UP: Duration = Duration::from_secs(1);
+/// So often what may be registered at several agents is deregistered: each is reached once, where they
+/// take turns, and where chance decides, most likely.
+const ROUNDS: u32 = 8;
+/// How long this VM may stand still before what is out is waited for anew.
+pub(super) const STILL: Duration = Duration::from_secs(2);
 
 /// One registration, as the VM that keeps it sees it.
 ///
@@ -43,9 +49,6 @@ const GIVE_UP: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Keeper {
     definition: Definition,
-    /// How long a call may take, and how long to wait after failures at most: one report may be
-    /// lost, and the next is in time.
-    patience: Duration,
     checks: Vec<TtlCheck>,
     drain: Option<Drain>,
     /// The services without which it only warns that have been down for a while.
@@ -58,11 +61,19 @@ pub struct Keeper {
     /// Whether it is known how its checks stood before: until then nothing is probed, or one bad
     /// answer would outdo what they had shown.
     has_looked: bool,
-    out: Option<Call>,
     last: ErrandId,
-    /// No call before then.
-    rest: Time,
-    backoff: Backoff,
+    /// The way of all calls but reports: an agent may be slow.
+    calls: Slot,
+    /// The way of reports: they are due in time, whatever else is out.
+    reports: Slot,
+    /// When this VM was here last.
+    seen: Time,
+    /// The agents that have answered, the last one last; none where nobody may know.
+    agents: Vec<AgentIdentity>,
+    /// Whether something may be registered that was not undone.
+    may_be_there: bool,
+    /// The clusters that Envoy does not have.
+    missing: Vec<String>,
     /// Whether it is to be registered whatever the agent has: what a definition says of its checks
     /// cannot be read back, nor with which token it was registered.
     is_unsure: bool,
@@ -90,20 +101,15 @@ enum Stage {
     Looking { registered: bool },
     /// To look which checks it has.
     LookingAtChecks { registered: bool },
+    /// To ask twice which agent it is that answers: several may take turns.
+    Identifying { first: Option<AgentIdentity> },
     /// To register it.
     Registering,
-    /// To remove what was taken only in part.
-    Undoing,
+    /// To remove what was taken only in part, or by one of several agents, so many times, and to rest
+    /// then.
+    Undoing { times: u32, rest: Duration },
     /// Nothing before the next look.
     Standing { until: Time },
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Call {
-    id: ErrandId,
-    errand: Errand,
-    status: Option<Status>,
-    lost: Time,
 }
 
 impl Keeper {
@@ -114,10 +120,10 @@ impl Keeper {
         let checks = checks.iter().enumerate();
         let checks = checks.filter_map(|(position, check)| TtlCheck::of(position, check, now));
         let checks: Vec<TtlCheck> = checks.collect();
-        let least = definition.service().least_ttl();
-        let patience = least.map_or(PATIENCE, |ttl| (ttl / 6).min(PATIENCE));
+        // One report may be lost, and the next is in time.
+        let ttl = definition.service().least_ttl().unwrap_or_default();
+        let reports = Slot::new((ttl / 6).min(PATIENCE), ttl / 3).bounded(ttl / PARTS);
         Self {
-            patience,
             checks,
             drain,
             definition,
@@ -126,10 +132,13 @@ impl Keeper {
             stands: false,
             is_handed_over: false,
             has_looked: false,
-            out: None,
             last: ErrandId(0),
-            rest: Time::ZERO,
-            backoff: Backoff::new(FIRST_BACKOFF, patience, Jitter::Equal),
+            calls: Slot::new(PATIENCE, LONG_PATIENCE),
+            reports,
+            seen: now,
+            agents: Vec::new(),
+            may_be_there: false,
+            missing: Vec::new(),
             is_unsure: true,
             has_checks: false,
             is_in_maintenance: false,
@@ -152,6 +161,7 @@ impl Keeper {
             drain.count_from(ProbeNumber(number));
         }
         (self.is_handed_over, self.is_unsure) = (is_handed_over, !is_handed_over);
+        self.may_be_there = is_handed_over;
         self
     }
 
@@ -172,7 +182,7 @@ impl Keeper {
 
     /// Whether the last call has failed.
     pub const fn is_failing(&self) -> bool {
-        self.backoff.failures() > 0
+        self.calls.is_failing() || self.reports.is_failing()
     }
 
     /// Learns which services it is to warn of.
@@ -184,19 +194,21 @@ impl Keeper {
 
     /// What the agent is to be asked now.
     pub fn wants(&self, now: Time) -> Option<Errand> {
-        if self.out.is_some() || now < self.rest {
-            return None;
-        }
         if self.has_checks
+            && self.reports.is_free(now)
             && let Some((position, _)) = self.due_report(now)
         {
             return Some(Errand::Report(position));
         }
+        if !self.calls.is_free(now) {
+            return None;
+        }
         match self.stage {
             Stage::Looking { .. } => Some(Errand::Read),
             Stage::LookingAtChecks { .. } => Some(Errand::ReadChecks),
+            Stage::Identifying { .. } => Some(Errand::Identify),
             Stage::Registering => Some(Errand::Register),
-            Stage::Undoing => Some(Errand::Deregister),
+            Stage::Undoing { .. } => Some(Errand::Deregister),
             Stage::Standing { until } => (now >= until).then_some(Errand::Read),
         }
     }
@@ -213,7 +225,9 @@ impl Keeper {
                 id.read()
             }
             Errand::ReadChecks => id.read_checks(),
+            Errand::Identify => id.identify(),
             Errand::Register => {
+                self.may_be_there = true;
                 let replaces = !self.is_in_maintenance;
                 let state = |position| self.state(position);
                 self.definition.register(state, self.tags.as_deref(), replaces)
@@ -226,16 +240,15 @@ impl Keeper {
             }
             Errand::Deregister => id.deregister(),
         };
-        let request = Request { timeout: request.timeout.min(self.patience), ..request };
         self.last = ErrandId(self.last.0.wrapping_add(1));
-        let lost = now + request.timeout + GIVE_UP;
-        self.out = Some(Call { id: self.last, errand, status, lost });
-        (self.last, request)
+        let id = self.last;
+        (id, self.slot(errand).send(id, errand, status, request, now))
     }
 
     /// A call that nobody heard of again.
-    pub fn poll_lost(&self, now: Time) -> Option<ErrandId> {
-        self.out.filter(|call| now >= call.lost).map(|call| call.id)
+    pub fn poll_lost(&mut self, now: Time) -> Option<ErrandId> {
+        self.be_here(now);
+        self.reports.poll_lost(now).or_else(|| self.calls.poll_lost(now))
     }
 
     /// Takes the answer to a call: what it says of the way to the agent. None where nobody waits
@@ -248,7 +261,7 @@ impl Keeper {
         rng: &mut Rng,
         notices: &mut Vec<Notice>,
     ) -> Option<Result<(), ErrorKind>> {
-        let call = self.out.take_if(|call| call.id == id)?;
+        let call = self.reports.take(id).or_else(|| self.calls.take(id))?;
         let had_failed = self.is_failing();
         let result = match call.errand {
             Errand::Read => self.definition.read_found(answer).map(|found| {
@@ -256,6 +269,9 @@ impl Keeper {
             }),
             Errand::ReadChecks => self.definition.read_found_checks(answer).map(|found| {
                 self.on_found_checks(&found, now, rng, notices);
+            }),
+            Errand::Identify => self.definition.id.read_identity(answer).map(|found| {
+                self.on_identified(found, now, rng, notices);
             }),
             Errand::Register => self.definition.read_registered(answer).map(|()| {
                 self.is_unsure = false;
@@ -268,66 +284,36 @@ impl Keeper {
             Errand::Deregister => {
                 let token_env = self.definition.token_env();
                 self.definition.id.read_deregistered(answer, token_env).map(|_| {
-                    let is_elsewhere =
-                        matches!(self.failing, Some(RegistrationError::Elsewhere { .. }));
-                    let rest = if is_elsewhere { REST_ELSEWHERE } else { REST };
-                    (self.stage, self.rest) = (Stage::Registering, now + rng.about(rest));
-                    self.attempts = 0;
+                    self.on_deregistered(now, rng);
                 })
             }
         };
         let called = result.as_ref().copied().map_err(RegistrationError::kind);
         match result {
-            // An agent that never knows its checks is not well, though it answers.
-            Ok(()) if self.unknown > 1 => {}
             Ok(()) => {
-                self.backoff.on_success();
+                self.slot(call.errand).on_success(call, now);
                 // Whoever could not be reached may have lost what it had.
                 if had_failed && let Stage::Standing { until } = &mut self.stage {
                     *until = now;
                 }
             }
             Err(error) => {
-                self.rest = now + self.backoff.on_failure(rng);
+                self.slot(call.errand).on_failure(call, error.kind(), now, rng);
                 self.tell(error, notices);
             }
         }
         Some(called)
     }
-
-    /// A probe that is to be sent now.
-    pub fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<Probing> {
-        if let Some(drain) = &mut self.drain
-            && let Some(probing) = drain.poll_probe(now, rng)
-        {
-            return Some(probing);
-        }
-        let checks = self.checks.iter_mut().filter(|_| self.has_looked);
-        checks.into_iter().find_map(|check| {
-            let spot = ProbeSpot::Check(check.position);
-            check.poll_probe(now, rng).map(|(number, probe)| Probing::new(spot, number, probe))
-        })
-    }
-
-    /// Takes what came back for a probe.
-    pub fn on_probed(&mut self, probed: &Probed<'_>, now: Time, rng: &mut Rng) {
-        match probed.spot {
-            ProbeSpot::Drain => {
-                if let Some(drain) = &mut self.drain {
-                    drain.on_probed(probed, now, rng);
-                }
-            }
-            ProbeSpot::Check(position) => {
-                let check = self.checks.iter_mut().find(|check| check.position == position);
-                if let Some(check) = check {
-                    check.on_probed(probed.number, |probe| probed.verdict(&probe.check), now, rng);
-                }
-            }
-        }
-    }
 }
 
 impl Keeper {
+    fn slot(&mut self, errand: Errand) -> &mut Slot {
+        match errand {
+            Errand::Report(_) => &mut self.reports,
+            _ => &mut self.calls,
+        }
+    }
+
     fn due_report(&self, now: Time) -> Option<(usize, Report)> {
         let state = |check: &TtlCheck| {
             let report = self.state(check.position)?;
@@ -363,5 +349,6 @@ fn unknown() -> Report {
 }
 
 mod findings;
+mod probes;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::registration::keeper::STILL;
 use crate::rng::Rng;
 use crate::time::Time;
 
@@ -15,11 +16,18 @@ pub struct Lack {
     down: Vec<String>,
     /// From when on it warns.
     warns: Option<Time>,
+    /// When it last learned.
+    seen: Time,
 }
 
 impl Lack {
-    /// Learns which are down now; it warns of what lasts for about `hold`.
+    /// Learns which are down now; it warns of what lasts for about `hold`. While this VM stood still
+    /// nobody has looked, and nothing has lasted.
     pub fn learn(&mut self, down: Vec<String>, hold: Duration, now: Time, rng: &mut Rng) {
+        let seen = core::mem::replace(&mut self.seen, now);
+        if now.since(seen) >= STILL {
+            self.warns = self.warns.filter(|warns| *warns <= seen);
+        }
         self.down = down;
         if self.down.is_empty() {
             self.warns = None;
@@ -60,5 +68,22 @@ mod tests {
         assert_eq!(lack.lasting(at(26)), ["cache"]);
         lack.learn(Vec::new(), HOLD, at(27), &mut rng);
         assert!(lack.lasting(at(27)).is_empty(), "at once");
+    }
+
+    #[test]
+    fn nothing_has_lasted_while_nobody_looked() {
+        let at = |seconds| Time::from_start(Duration::from_secs(seconds));
+        let mut rng = Rng::new(1);
+        let mut lack = Lack::default();
+        let mut learn = |now| {
+            lack.learn(vec!["db".to_owned()], HOLD, at(now), &mut rng);
+            !lack.lasting(at(now)).is_empty()
+        };
+        learn(1);
+        assert!(!learn(20), "a stop");
+        (21..26).for_each(|now| {
+            learn(now);
+        });
+        assert!(learn(26) && learn(60), "it has lasted before the second stop");
     }
 }

@@ -11,4 +11,5 @@ pub mod lack;
 pub mod notice;
 pub mod probing;
 pub mod removal;
+mod slot;
 mod ttl_check;

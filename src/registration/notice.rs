@@ -38,6 +38,23 @@ pub enum Notice {
     Health(Status),
     /// It is removed, because the configuration does not have it any more. Logged.
     Removed,
+    /// The configuration does not have it any more, and it may still be registered. Logged.
+    Remains(Remains),
+    /// A cluster that is probed does not exist. Logged.
+    NoCluster(String),
+    /// A cluster that did not exist does now. Logged.
+    ClusterFound(String),
+}
+
+/// Why something that is wanted no more may still be registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remains {
+    /// The cluster by which it was registered has gone.
+    OutOfReach,
+    /// The agent behind that cluster may be the one that has what is wanted.
+    Unsure,
+    /// Several agents answer.
+    Several,
 }
 
 impl Notice {
@@ -50,13 +67,29 @@ impl Notice {
             | Self::GivenUp
             | Self::Superseded
             | Self::Standing
-            | Self::Removed => Some(Level::Info),
+            | Self::Removed
+            | Self::ClusterFound(_) => Some(Level::Info),
             Self::Reported { report, .. } => match report.status {
                 Status::Passing => Some(Level::Info),
                 Status::Warning | Status::Critical => Some(Level::Warn),
             },
-            Self::Drifted(_) | Self::Failing(_) => Some(Level::Warn),
+            Self::Drifted(_) | Self::Failing(_) | Self::Remains(_) | Self::NoCluster(_) => {
+                Some(Level::Warn)
+            }
         }
+    }
+}
+
+impl fmt::Display for Remains {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OutOfReach => "envoy has no longer the cluster by which it was registered",
+            Self::Unsure => {
+                "it was registered by another cluster, of which the token may not know (agent:read) \
+                 whether it leads to the same agent"
+            }
+            Self::Several => "several agents answer behind the cluster, or somebody registers it",
+        })
     }
 }
 
@@ -74,7 +107,14 @@ impl fmt::Display for Notice {
             Self::Called(Err(kind)) => write!(f, "consul did not answer ({})", kind.label()),
             Self::Standing => f.write_str("registered"),
             Self::Drifted(difference) => {
-                write!(f, "consul has it otherwise ({difference}); it is registered anew")
+                write!(f, "consul has it otherwise ({difference}); it is registered anew")?;
+                match difference.is_of_another() {
+                    true => f.write_str(
+                        ", but another proxy seems to have the same id: give each its own, or \
+                         leave id out",
+                    ),
+                    false => Ok(()),
+                }
             }
             Self::Failing(error) => write!(f, "{error}"),
             Self::Reported { check, report: Report { status, output } } => {
@@ -82,6 +122,17 @@ impl fmt::Display for Notice {
             }
             Self::Health(status) => write!(f, "{status}"),
             Self::Removed => f.write_str("deregistered: the configuration has it no more"),
+            Self::Remains(remains) => write!(
+                f,
+                "the configuration has it no more, and {remains}: what is left goes by its \
+                 deregister_critical_service_after, or is for you to deregister"
+            ),
+            Self::NoCluster(cluster) => write!(
+                f,
+                "envoy has no cluster {cluster:?}, which is to be probed: add it, or mend probe or \
+                 drain"
+            ),
+            Self::ClusterFound(cluster) => write!(f, "envoy has the cluster {cluster:?} now"),
         }
     }
 }

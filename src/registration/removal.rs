@@ -2,75 +2,131 @@
 
 use core::time::Duration;
 
-use crate::backoff::{Backoff, Jitter};
-use crate::consul::error::ErrorKind;
-use crate::consul::registration::{Id, RegistrationError};
+use crate::consul::error::{ErrorKind, QueryError};
+use crate::consul::registration::{AgentIdentity, Id, RegistrationError};
 use crate::consul::request::Request;
-use crate::consul::response::{CallFailure, Response};
+use crate::consul::response::{CallFailure, Refusal, Response};
 use crate::registration::errand::{Errand, ErrandId};
-use crate::registration::notice::Notice;
+use crate::registration::notice::{Notice, Remains};
+use crate::registration::slot::Slot;
 use crate::rng::Rng;
 use crate::time::Time;
 
-const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
-const GIVE_UP: Duration = Duration::from_secs(2);
+/// How long to wait after refusals at most.
+const LONGEST_REFUSAL: Duration = Duration::from_secs(240);
+/// So many looks in a row must find nothing: where several agents take turns, another one answers each.
+const LOOKS: u32 = 3;
+/// So often it is deregistered where several agents answer: each is reached once, where they take turns,
+/// and where chance decides, most likely.
+const ROUNDS: u32 = 8;
 
 /// Removes what an agent has under an id, however often that fails.
+///
+/// It goes by the cluster by which it was registered, and where Envoy does not have that any more, by
+/// that of the configuration: it may be the same agent, by another name.
 #[derive(Debug)]
 pub struct Removal {
     id: Id,
+    /// The cluster of the configuration.
+    configured: String,
+    /// Whether the configuration registers the same id, by its own cluster.
+    is_wanted: bool,
     token_env: Option<String>,
-    out: Option<(ErrandId, Time)>,
+    stage: Stage,
+    slot: Slot,
     last: ErrandId,
-    rest: Time,
-    backoff: Backoff,
     failing: Option<ErrorKind>,
-    is_done: bool,
+    is_several: bool,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// To ask which agent it is behind the cluster by which it was registered: that of what the
+    /// configuration has registered under the same id keeps it.
+    AskingTheirs,
+    /// To ask which agent it is behind the cluster of the configuration.
+    AskingOurs { theirs: AgentIdentity },
+    /// To deregister it so many times.
+    Deregistering { times: u32 },
+    /// To look so many times whether it is gone.
+    Looking { times: u32 },
+    /// Nothing.
+    Done,
 }
 
 impl Removal {
-    /// Starts with all still to be done.
-    pub const fn new(id: Id, token_env: Option<String>, term: u64) -> Self {
+    /// Starts with all still to be done. Where the configuration registers the same id, by another
+    /// cluster, it stays with an agent that has both.
+    pub const fn new(
+        id: Id,
+        configured: String,
+        is_wanted: bool,
+        token_env: Option<String>,
+        term: u64,
+    ) -> Self {
+        let stage = match is_wanted {
+            true => Stage::AskingTheirs,
+            false => Stage::Deregistering { times: 1 },
+        };
         Self {
             id,
+            configured,
+            is_wanted,
             token_env,
-            out: None,
+            stage,
+            slot: Slot::new(LONGEST_BACKOFF, LONGEST_REFUSAL),
             last: ErrandId::first_in(term),
-            rest: Time::ZERO,
-            backoff: Backoff::new(FIRST_BACKOFF, LONGEST_BACKOFF, Jitter::Equal),
             failing: None,
-            is_done: false,
+            is_several: false,
         }
     }
 
-    /// Whether it is gone.
+    /// Whether nothing is left to be done.
     pub const fn is_done(&self) -> bool {
-        self.is_done
+        matches!(self.stage, Stage::Done)
     }
 
     /// Whether the last call has failed.
     pub const fn is_failing(&self) -> bool {
-        self.backoff.failures() > 0
+        self.slot.is_failing()
+    }
+
+    /// The cluster by which the agent is asked now.
+    pub fn cluster(&self) -> &str {
+        match self.stage {
+            Stage::AskingOurs { .. } => &self.configured,
+            _ => &self.id.cluster,
+        }
     }
 
     /// What the agent is to be asked now.
     pub fn wants(&self, now: Time) -> Option<Errand> {
-        let may_ask = !self.is_done && self.out.is_none() && now >= self.rest;
-        may_ask.then_some(Errand::Deregister)
+        if !self.slot.is_free(now) {
+            return None;
+        }
+        match self.stage {
+            Stage::AskingTheirs | Stage::AskingOurs { .. } => Some(Errand::Identify),
+            Stage::Deregistering { .. } => Some(Errand::Deregister),
+            Stage::Looking { .. } => Some(Errand::Read),
+            Stage::Done => None,
+        }
     }
 
-    /// Makes the call.
-    pub fn call(&mut self, now: Time) -> (ErrandId, Request) {
-        let request = self.id.deregister();
+    /// Makes the call of an errand that it [wants](Self::wants).
+    pub fn call(&mut self, errand: Errand, now: Time) -> (ErrandId, Request) {
+        let request = match errand {
+            Errand::Identify => self.id.identify(),
+            Errand::Read => self.id.read(),
+            _ => self.id.deregister(),
+        };
         self.last = ErrandId(self.last.0.wrapping_add(1));
-        self.out = Some((self.last, now + request.timeout + GIVE_UP));
-        (self.last, request)
+        (self.last, self.slot.send(self.last, errand, None, request, now))
     }
 
     /// A call that nobody heard of again.
     pub fn poll_lost(&self, now: Time) -> Option<ErrandId> {
-        self.out.filter(|(_, lost)| now >= *lost).map(|(id, _)| id)
+        self.slot.poll_lost(now)
     }
 
     /// Takes the answer to a call; none where nobody waits for it.
@@ -82,21 +138,224 @@ impl Removal {
         rng: &mut Rng,
         notices: &mut Vec<Notice>,
     ) -> Option<Result<(), ErrorKind>> {
-        self.out.take_if(|(out, _)| *out == id)?;
-        let result = self.id.read_deregistered(answer, self.token_env.as_deref());
-        let called = result.as_ref().map(|_| ()).map_err(RegistrationError::kind);
+        let call = self.slot.take(id)?;
+        let token_env = self.token_env.as_deref();
+        let result = match call.errand {
+            Errand::Identify => {
+                let asked = Id { cluster: self.cluster().to_owned(), ..self.id.clone() };
+                asked.read_identity(answer).map(|found| self.on_identified(found, notices))
+            }
+            Errand::Read => {
+                let found = self.id.read_found(answer, &self.id.id, token_env);
+                // Who may not look does not see it.
+                let is_there = match found {
+                    Err(RegistrationError::Denied { .. }) => Ok(false),
+                    found => found.map(|found| found.is_some()),
+                };
+                is_there.map(|is_there| self.on_look(is_there, notices))
+            }
+            _ => self.id.read_deregistered(answer, token_env).map(|_| self.on_deregistered()),
+        };
+        let called = result.as_ref().copied().map_err(RegistrationError::kind);
         match result {
-            Ok(_) => {
-                self.is_done = true;
-                notices.push(Notice::Removed);
+            Ok(()) => self.slot.on_success(call, now),
+            Err(error) if is_unknown_cluster(&error) && self.cluster() != self.configured => {
+                self.on_cluster_gone(notices);
             }
             Err(error) => {
-                self.rest = now + self.backoff.on_failure(rng);
+                self.slot.on_failure(call, error.kind(), now, rng);
                 if self.failing.replace(error.kind()) != Some(error.kind()) {
                     notices.push(Notice::Failing(error));
                 }
             }
         }
         Some(called)
+    }
+
+    fn on_identified(&mut self, found: Option<AgentIdentity>, notices: &mut Vec<Notice>) {
+        let Some(found) = found else {
+            return self.end(Some(Notice::Remains(Remains::Unsure)), notices);
+        };
+        match core::mem::replace(&mut self.stage, Stage::Done) {
+            Stage::AskingTheirs => self.stage = Stage::AskingOurs { theirs: found },
+            Stage::AskingOurs { theirs } if theirs != found => {
+                self.stage = Stage::Deregistering { times: 1 };
+            }
+            // The agent has what is wanted, which has taken its place.
+            _ => {}
+        }
+    }
+
+    fn on_deregistered(&mut self) {
+        if let Stage::Deregistering { times } = &mut self.stage {
+            *times = times.saturating_sub(1);
+            if *times == 0 {
+                self.stage = Stage::Looking { times: LOOKS };
+            }
+        }
+    }
+
+    /// It is there all the same, or is not. That an agent has deregistered it says nothing of others
+    /// that may be behind the same cluster.
+    fn on_look(&mut self, is_there: bool, notices: &mut Vec<Notice>) {
+        match (&mut self.stage, is_there) {
+            (Stage::Looking { times: times @ 2.. }, false) => *times -= 1,
+            (Stage::Looking { .. }, true) if !self.is_several => {
+                self.is_several = true;
+                self.stage = Stage::Deregistering { times: ROUNDS };
+            }
+            (Stage::Looking { .. }, _) => {
+                let notice = match self.is_several {
+                    true => Notice::Remains(Remains::Several),
+                    false => Notice::Removed,
+                };
+                self.end(Some(notice), notices);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_cluster_gone(&mut self, notices: &mut Vec<Notice>) {
+        match self.stage {
+            Stage::Deregistering { .. } if !self.is_wanted => {
+                self.id.cluster.clone_from(&self.configured);
+            }
+            _ => self.end(Some(Notice::Remains(Remains::OutOfReach)), notices),
+        }
+    }
+
+    fn end(&mut self, notice: Option<Notice>, notices: &mut Vec<Notice>) {
+        self.stage = Stage::Done;
+        notices.extend(notice);
+    }
+}
+
+fn is_unknown_cluster(error: &RegistrationError) -> bool {
+    let refused = |error: &QueryError| {
+        matches!(error, QueryError::Refused { refusal: Refusal::UnknownCluster, .. })
+    };
+    matches!(error, RegistrationError::Call(error) if refused(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// What agents answer to a removal, by cluster and errand, until it is done; gives what it asked and
+    /// what it told.
+    fn removed(
+        is_wanted: bool,
+        mut answer: impl FnMut(&str, Errand) -> Result<(u16, String), Refusal>,
+    ) -> (Vec<String>, Vec<String>) {
+        let id = Id {
+            cluster: "old".to_owned(),
+            id: "edge-1".to_owned(),
+            namespace: None,
+            partition: None,
+        };
+        let mut removal = Removal::new(id, "new".to_owned(), is_wanted, None, 1);
+        let (mut asked, mut notices, mut rng) = (Vec::new(), Vec::new(), Rng::new(1));
+        for seconds in 0..100 {
+            let now = Time::from_start(Duration::from_secs(seconds));
+            let Some(errand) = removal.wants(now) else { break };
+            let cluster = removal.cluster().to_owned();
+            asked.push(format!("{cluster} {errand:?}"));
+            let (id, _) = removal.call(errand, now);
+            let answer = answer(&cluster, errand);
+            let answer = answer.as_ref().map(|(status, body)| Response {
+                status: *status,
+                from_envoy: false,
+                index: None,
+                filtered_by_acls: false,
+                last_contact: None,
+                age: None,
+                body: body.as_bytes(),
+            });
+            let answer = answer.map_err(|refusal| CallFailure::Refused(*refusal));
+            assert!(removal.on_answer(id, answer, now, &mut rng, &mut notices).is_some());
+        }
+        assert!(removal.is_done(), "{asked:?}");
+        (asked, notices.iter().map(ToString::to_string).collect())
+    }
+
+    const UNKNOWN: &str = "unknown service ID: edge-1";
+
+    /// An agent of that node, that does not have it.
+    fn without(node: &str, errand: Errand) -> (u16, String) {
+        match errand {
+            Errand::Identify => {
+                (200, format!(r#"{{"Config":{{"NodeName":"{node}","Datacenter":"dc1"}}}}"#))
+            }
+            Errand::Read => (404, UNKNOWN.to_owned()),
+            // As Consul 1.8 does.
+            _ => (200, String::new()),
+        }
+    }
+
+    #[test]
+    fn it_goes_by_the_cluster_by_which_it_was_registered() {
+        let (asked, told) = removed(false, |_, errand| Ok(without("n", errand)));
+        assert_eq!(asked, ["old Deregister", "old Read", "old Read", "old Read"]);
+        assert_eq!(told, ["deregistered: the configuration has it no more"]);
+    }
+
+    #[test]
+    fn it_goes_by_the_configured_cluster_where_the_old_one_is_gone() {
+        let (asked, told) = removed(false, |cluster, errand| match cluster {
+            "old" => Err(Refusal::UnknownCluster),
+            _ => Ok(without("n", errand)),
+        });
+        assert_eq!(asked, ["old Deregister", "new Deregister", "new Read", "new Read", "new Read"]);
+        assert_eq!(told, ["deregistered: the configuration has it no more"]);
+    }
+
+    #[test]
+    fn what_is_wanted_stays_with_an_agent_that_has_both() {
+        let (asked, told) = removed(true, |_, errand| Ok(without("n", errand)));
+        assert_eq!((asked.len(), told), (2, vec![]), "{asked:?}");
+        let (asked, told) = removed(true, |cluster, errand| Ok(without(cluster, errand)));
+        assert_eq!(asked[..3], ["old Identify", "new Identify", "old Deregister"]);
+        assert_eq!(told, ["deregistered: the configuration has it no more"]);
+        let denied = |_: &str, _| Ok((403, "Permission denied".to_owned()));
+        let (asked, told) = removed(true, denied);
+        assert_eq!(asked, ["old Identify"]);
+        assert!(told[0].contains("may not know (agent:read)"), "{told:?}");
+        for goes_at in [0, 2] {
+            let mut calls = 0;
+            let (asked, told) = removed(true, |cluster, errand| {
+                calls += 1;
+                match cluster {
+                    "old" if calls > goes_at => Err(Refusal::UnknownCluster),
+                    _ => Ok(without(cluster, errand)),
+                }
+            });
+            assert!(!asked.iter().any(|it| it == "new Deregister"), "{asked:?}");
+            assert!(told[0].contains("has no longer the cluster"), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_called_removed_that_another_agent_may_have() {
+        for agents in [2, 3] {
+            let mut has = vec![false; agents];
+            has[1] = true;
+            let mut turn = 0;
+            let (asked, told) = removed(false, |_, errand| {
+                let has = &mut has[turn % agents];
+                turn += 1;
+                Ok(match errand {
+                    Errand::Read if *has => (200, "{}".to_owned()),
+                    Errand::Deregister => {
+                        *has = false;
+                        (200, String::new())
+                    }
+                    errand => without("n", errand),
+                })
+            });
+            assert!(!has.iter().any(|has| *has), "{asked:?}");
+            assert!(told.len() == 1 && told[0].contains("several agents answer"), "{told:?}");
+        }
     }
 }

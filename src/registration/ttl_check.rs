@@ -56,6 +56,22 @@ impl TtlCheck {
         }
     }
 
+    /// The cluster that is probed.
+    pub(super) fn cluster(&self) -> Option<&str> {
+        self.probe.as_ref().map(|(probe, _)| probe.cluster.as_str())
+    }
+
+    /// Learns that this VM has stood still for so long: what was asked before is asked anew; and where
+    /// the TTL may be over, nobody knows any more how it stands.
+    pub(super) fn on_gap(&mut self, gap: Duration, now: Time) {
+        if let Some((_, prober)) = &mut self.probe {
+            let is_old = gap >= self.ttl / 2;
+            let standing = if is_old { Standing::Unknown } else { prober.standing() };
+            prober.begin_anew(standing, now);
+            (self.unsent, self.heard) = (None, now);
+        }
+    }
+
     /// Learns what the agent has of it: where it was reported otherwise, it is reported again. Where
     /// it is not known here how it stands and another VM of this Envoy has just reported on it, it is
     /// as that one said; what an earlier Envoy has left behind says nothing.
@@ -72,7 +88,7 @@ impl TtlCheck {
                 Status::Warning => Standing::Healthy { warns: true },
                 Status::Passing => Standing::Healthy { warns: false },
             };
-            *prober = Prober::new(standing, now).counting_from(prober.last());
+            prober.begin_anew(standing, now);
         }
     }
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use stack::agent::{Fault, Lapse, Scope, Times};
 use stack::client::Request;
-use stack::{Backend, Consul, Registry, Service, Status, wait_until};
+use stack::{Agent, Backend, Consul, Registry, Service, Status, wait_until};
 
 use crate::dynamic::{DRAIN_SECONDS, LISTENERS};
 use crate::load::Load;
-use crate::log::LogMark;
+use crate::log::{LogMark, assert_told_once};
 use crate::testbed::{SOON, Setup, Testbed, instances, yaml};
 
 /// How often a probe is sent in these tests, and so many must fail.
@@ -21,7 +21,7 @@ const FAILURES: u32 = 2;
 /// `envoy/register.yaml` in front of a backend, with a short interval of its probe.
 fn setup(consul: SocketAddr, backend: &Backend, node: &str) -> (Setup, String) {
     let port = stack::port::free();
-    let id = format!("edge-{node}-{port}");
+    let id = format!("edge-{node}-127.0.0.1-{port}");
     let setup = Setup::registering(consul, backend.address(), node, port).edit(|bootstrap| {
         let register = &mut bootstrap.plugin().expect("a plugin")["register"][0];
         let probe = &mut register["checks"][0]["probe"];
@@ -180,7 +180,7 @@ fn what_an_update_takes_out_of_the_configuration_is_deregistered() {
     let agent = stack::Agent::start().expect("an agent");
     let backend = Backend::start("app").expect("a backend");
     let port = stack::port::free();
-    let id = format!("edge-proxy-1-{port}");
+    let id = format!("edge-proxy-1-127.0.0.1-{port}");
     let setup = |register: Value| {
         Setup::registering(agent.address(), backend.address(), "proxy-1", port)
             .set("services", json!([{"name": "web"}]))
@@ -275,3 +275,172 @@ fn a_registration_that_took_only_in_part_is_repaired_or_undone() {
     assert_eq!(bed.stat("registration.edge.registered"), 0);
     bed.assert_no_crash();
 }
+
+/// Sets fields of what `envoy/register.yaml` registers.
+fn registering(setup: Setup, fields: Value) -> Setup {
+    setup.edit(|bootstrap| {
+        let register = &mut bootstrap.plugin().expect("a plugin")["register"][0];
+        for (field, value) in fields.as_object().expect("an object") {
+            register[field] = yaml(value.clone());
+        }
+    })
+}
+
+/// How often the agent was called so.
+fn count(agent: &Agent, method: &str, path: &str) -> usize {
+    agent.requests_to(method, path).len()
+}
+
+#[test]
+fn a_slow_agent_is_registered_with() {
+    let agent = Agent::start().expect("an agent");
+    let backend = Backend::start("app").expect("a backend");
+    let path = Scope::Path("/v1/agent".to_owned());
+    agent.misbehave(path, Fault::Delay(Duration::from_secs(2)), Times::Always);
+    let (setup, id) = setup(agent.address(), &backend, "proxy-1");
+    let probe = json!({"cluster": "local_app", "path": "/health"});
+    let checks = json!({"checks": [{"ttl": "10s", "probe": probe}]});
+    let bed = registering(setup, checks).start();
+    let registered = wait_until(Duration::from_secs(25), || passing(&agent) == one(&id));
+    assert!(registered, "{}", bed.envoy.log());
+    // For longer than the TTL.
+    let end = std::time::Instant::now() + Duration::from_secs(12);
+    while std::time::Instant::now() < end {
+        assert_eq!(passing(&agent), one(&id));
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    bed.assert_no_crash();
+}
+
+#[test]
+fn an_agent_of_another_datacenter_gets_no_registration() {
+    let Some(consul) = Consul::start_or_skip("an agent of another datacenter") else { return };
+    let backend = Backend::start("app").expect("a backend");
+    let (setup, id) = setup(consul.address(), &backend, "proxy-1");
+    let bed = registering(setup, json!({"datacenter": "elsewhere"})).start();
+    LogMark::START.await_line(&bed.envoy, "the agent is of datacenter \"dc1\"");
+    assert_eq!(registered(&consul, &id), Value::Null);
+    assert_eq!(bed.stat("registration.edge.registered"), 0);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn several_agents_behind_one_cluster_are_told_of() {
+    let agents = ["one", "two", "three"].map(|node| {
+        let agent = Agent::start().expect("an agent");
+        let config = json!({"Datacenter": "dc1", "NodeName": node});
+        let body = json!({ "Config": config }).to_string().into_bytes();
+        let path = Scope::Path("/v1/agent/self".to_owned());
+        agent.misbehave(path, Fault::Body(body), Times::Always);
+        agent
+    });
+    let backend = Backend::start("app").expect("a backend");
+    let (setup, id) = setup(agents[0].address(), &backend, "proxy-1");
+    let setup = setup.edit(|bootstrap| {
+        let endpoints = agents.iter().map(|agent| {
+            let (ip, port) = (agent.address().ip(), agent.address().port());
+            json!({"endpoint": {"address": {"socket_address": {"address": ip, "port_value": port}}}})
+        });
+        let endpoints = json!([{"lb_endpoints": endpoints.collect::<Vec<_>>()}]);
+        let cluster = bootstrap.cluster("consul").expect("a cluster");
+        cluster["load_assignment"]["endpoints"] = yaml(endpoints);
+    });
+    let bed = setup.start();
+    LogMark::START.await_line(&bed.envoy, "several seem to be behind cluster \"consul\"");
+    let is_left = |agent: &Agent| registered(agent, &id) != Value::Null;
+    let is_gone = wait_until(SOON, || !agents.iter().any(is_left));
+    assert!(is_gone, "{}", bed.envoy.log());
+    assert_eq!(bed.stat("registration.edge.registered"), 0);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn nothing_passes_after_a_stop_before_it_is_probed() {
+    let agent = Agent::start().expect("an agent");
+    let backend = Backend::start("app").expect("a backend");
+    let (setup, id) = setup(agent.address(), &backend, "proxy-1");
+    let bed = registering(setup, json!({ "id": id })).start();
+    await_passing(&agent, &[&id]);
+    bed.envoy.process().stop();
+    // It dies while nobody looks.
+    backend.stop();
+    let critical = wait_until(TTL + SOON, || check(&agent, &id)["Status"] == "critical");
+    assert!(critical, "{}", check(&agent, &id));
+    agent.forget_requests();
+    bed.envoy.process().cont();
+    let update = format!("/v1/agent/check/update/service:{id}:1");
+    let reported = wait_until(SOON, || count(&agent, "PUT", &update) > 0);
+    assert!(reported, "{}", bed.envoy.log());
+    for report in agent.requests_to("PUT", &update) {
+        let body = String::from_utf8_lossy(&report.body).into_owned();
+        assert!(body.contains("critical"), "{body}");
+    }
+    bed.assert_no_crash();
+}
+
+#[test]
+fn what_leaves_after_a_rename_of_the_cluster_is_removed() {
+    let agent = Agent::start().expect("an agent");
+    let backend = Backend::start("app").expect("a backend");
+    let port = stack::port::free();
+    let (id, gone_id) = ("edge-1", "gone-1");
+    let setup = |cluster: &str, names: &[&str]| {
+        let one = |name: &&str| json!({"name": name, "id": format!("{name}-1"), "checks": [{"ttl": "15s"}]});
+        let register: Vec<_> = names.iter().map(one).collect();
+        Setup::registering(agent.address(), backend.address(), "proxy-1", port)
+            .set("services", json!([{"name": "web"}]))
+            .set("register", json!(register))
+            .edit(|bootstrap| {
+                bootstrap.add_static_cluster("consul_local", agent.address());
+                bootstrap.plugin().expect("a plugin")["consul"]["cluster"] = cluster.into();
+            })
+    };
+    let bed = LISTENERS.start(|| setup("consul", &["edge", "gone"]));
+    let is_there = |id: &str| registered(&agent, id) != Value::Null;
+    assert!(wait_until(SOON, || is_there(id) && is_there(gone_id)), "{}", bed.envoy.log());
+
+    // In the same update, and what stays is left alone.
+    agent.forget_requests();
+    LISTENERS.update(&bed, setup("consul_local", &["edge"]));
+    let drained = Duration::from_secs(3 * DRAIN_SECONDS + 15);
+    assert!(wait_until(drained, || !is_there(gone_id)), "{}", bed.envoy.log());
+    std::thread::sleep(SOON);
+    let deregistered = count(&agent, "PUT", &format!("/v1/agent/service/deregister/{id}"));
+    assert_eq!(deregistered, 0, "{}", bed.envoy.log());
+    await_passing(&agent, &[id]);
+
+    // And in a later one.
+    LISTENERS.update(&bed, setup("consul_local", &["other"]));
+    assert!(wait_until(drained, || !is_there(id)), "{}", bed.envoy.log());
+    bed.assert_no_crash();
+}
+
+#[test]
+fn a_refused_registration_is_tried_again_after_minutes() {
+    let agent = Agent::start().expect("an agent");
+    let backend = Backend::start("app").expect("a backend");
+    let path = "/v1/agent/service/register";
+    let refusal = Fault::Status(400, "Invalid check".to_owned());
+    agent.misbehave(Scope::Path(path.to_owned()), refusal, Times::Always);
+    let bed = setup(agent.address(), &backend, "proxy-1").0.start();
+    LogMark::START.await_line(&bed.envoy, "400 Invalid check");
+    std::thread::sleep(Duration::from_secs(30));
+    let tries = count(&agent, "PUT", path);
+    assert!((5..12).contains(&tries), "{tries} in half a minute");
+    bed.assert_no_crash();
+}
+
+#[test]
+fn a_cluster_to_be_probed_that_is_not_there_is_told_of_once() {
+    let agent = Agent::start().expect("an agent");
+    let backend = Backend::start("app").expect("a backend");
+    let (setup, _) = setup(agent.address(), &backend, "proxy-1");
+    let bed = registering(setup, json!({"drain": {"cluster": "nowhere"}})).start();
+    LogMark::START.await_line(&bed.envoy, "envoy has no cluster \"nowhere\"");
+    std::thread::sleep(Duration::from_secs(5));
+    assert_told_once(&bed.envoy, "envoy has no cluster \"nowhere\"");
+    bed.assert_no_crash();
+}
+
+/// That of `envoy/register.yaml`.
+const TTL: Duration = Duration::from_secs(15);

@@ -109,6 +109,9 @@ impl Registry {
             let shown: serde_json::Map<_, _> = checks.into_iter().flatten().map(shown).collect();
             return (200, Value::Object(shown).to_string());
         }
+        if path == "/v1/agent/self" {
+            return (200, json!({"Config": {"NodeName": "n", "Datacenter": "dc1"}}).to_string());
+        }
         let id = after("/v1/agent/service/").expect("a known path");
         assert_eq!(request.method, Method::Get, "{path}");
         self.note(&id, now);

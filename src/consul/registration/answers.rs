@@ -5,6 +5,7 @@ use crate::consul::excerpt::Excerpt;
 use crate::consul::registration::definition::{Definition, Id};
 use crate::consul::registration::error::RegistrationError;
 use crate::consul::registration::found::{FoundCheck, FoundService};
+use crate::consul::registration::identity::AgentIdentity;
 use crate::consul::response::{CallFailure, Response};
 
 /// What came of a call.
@@ -41,13 +42,7 @@ impl Definition {
     ///
     /// Everything but a 200 that can be read, and a 404 of the agent.
     pub fn read_found(&self, called: Called<'_>) -> Result<Option<FoundService>> {
-        match called {
-            Ok(response) if is_unknown(&response, b"unknown service") => Ok(None),
-            called => {
-                let response = self.read_ok(called)?;
-                FoundService::decode(response.body).map(Some).ok_or_else(|| unreadable(&response))
-            }
-        }
+        self.id.read_found(called, self.name(), self.token_env())
     }
 
     /// Reads which checks the agent has for the id.
@@ -85,6 +80,39 @@ impl Definition {
 }
 
 impl Id {
+    /// Reads what the agent has under the id, of a service of that name; none: nothing.
+    ///
+    /// # Errors
+    ///
+    /// Everything but a 200 that can be read, and a 404 of the agent.
+    pub fn read_found(
+        &self,
+        called: Called<'_>,
+        service: &str,
+        token_env: Option<&str>,
+    ) -> Result<Option<FoundService>> {
+        match called {
+            Ok(response) if is_unknown(&response, b"unknown service") => Ok(None),
+            called => {
+                let response = self.read_ok(called, service, token_env)?;
+                FoundService::decode(response.body).map(Some).ok_or_else(|| unreadable(&response))
+            }
+        }
+    }
+
+    /// Reads which agent it is that answers; none: the token may not know, or it does not say.
+    ///
+    /// # Errors
+    ///
+    /// Everything that the agent itself has not answered, or that it could not.
+    pub fn read_identity(&self, called: Called<'_>) -> Result<Option<AgentIdentity>> {
+        match self.read_ok(called, &self.id, None) {
+            Ok(response) => Ok(AgentIdentity::decode(response.body)),
+            Err(RegistrationError::Denied { .. } | RegistrationError::Rejected { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Reads the answer to a removal. What was not there is gone, too.
     ///
     /// # Errors

@@ -72,6 +72,11 @@ impl Id {
         self.request(Method::Get, path, String::new())
     }
 
+    /// Asks which agent it is that answers.
+    pub fn identify(&self) -> Request {
+        self.request(Method::Get, String::from("/v1/agent/self"), String::new())
+    }
+
     /// Removes what the agent has under this id, with its checks.
     pub fn deregister(&self) -> Request {
         let path = self.path("/v1/agent/service/deregister/", &self.id);

@@ -28,6 +28,13 @@ pub enum Difference {
     Check(String),
 }
 
+impl Difference {
+    /// Whether it looks as if another proxy had the same id: what the agent has is reached elsewhere.
+    pub const fn is_of_another(&self) -> bool {
+        matches!(self, Self::Name(_) | Self::Address(..))
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -5,6 +5,7 @@ use core::fmt;
 use crate::consul::error::{ErrorKind, QueryError};
 use crate::consul::excerpt::Excerpt;
 use crate::consul::registration::difference::Difference;
+use crate::consul::registration::identity::AgentIdentity;
 
 /// Why a registration is not as it should be, or nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,13 @@ pub enum RegistrationError {
         /// The agent's.
         found: String,
     },
+    /// Several agents answer by turns, and a service belongs to one.
+    SeveralAgents {
+        /// The Envoy cluster behind which they are.
+        cluster: String,
+        /// Two of them; none where the token may not know.
+        found: Option<Box<[AgentIdentity; 2]>>,
+    },
 }
 
 impl RegistrationError {
@@ -48,7 +56,9 @@ impl RegistrationError {
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Call(error) => error.kind(),
-            Self::Rejected { .. } | Self::Elsewhere { .. } => ErrorKind::ClientError,
+            Self::Rejected { .. } | Self::Elsewhere { .. } | Self::SeveralAgents { .. } => {
+                ErrorKind::ClientError
+            }
             Self::Denied { .. } => ErrorKind::Denied,
             Self::Unreadable { .. } | Self::InPart(_) => ErrorKind::BadBody,
         }
@@ -84,9 +94,21 @@ impl fmt::Display for RegistrationError {
             ),
             Self::Elsewhere { found } => write!(
                 f,
-                "the agent is of datacenter {found:?}, not of the registration's: it is removed; \
-                 let consul.cluster lead to an agent of that one, or change datacenter"
+                "the agent is of datacenter {found:?}, not of the registration's: it is not \
+                 registered there; let consul.cluster lead to an agent of that one, or change \
+                 datacenter"
             ),
+            Self::SeveralAgents { cluster, found } => {
+                match found.as_deref() {
+                    Some([one, other]) => write!(f, "two agents answer, {one} and {other}: ")?,
+                    None => f.write_str("the agent does not have what it has just taken: ")?,
+                }
+                write!(
+                    f,
+                    "several seem to be behind cluster {cluster:?}, and a service belongs to one; \
+                     let it lead to the agent of this machine alone"
+                )
+            }
         }
     }
 }

@@ -11,9 +11,11 @@ mod definition;
 mod difference;
 mod error;
 mod found;
+mod identity;
 
 pub use self::answers::{Gone, Reported};
 pub use self::definition::{Definition, Id, Report, Status};
 pub use self::difference::Difference;
 pub use self::error::RegistrationError;
 pub use self::found::{FoundCheck, FoundService};
+pub use self::identity::AgentIdentity;

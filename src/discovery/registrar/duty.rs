@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::config;
 use crate::consul::error::ErrorKind;
 use crate::consul::registration::{Definition, Id};
 use crate::consul::request::Request;
@@ -25,7 +26,17 @@ pub(super) enum Duty {
     /// Keep it registered.
     Keep { definition: Box<Definition>, lack: Lack, keeper: Option<Box<Keeper>> },
     /// Remove it.
-    Remove { id: Box<Id>, token_env: Option<Box<str>>, removal: Option<Box<Removal>> },
+    Remove { id: Box<Id>, by: Box<Removing>, removal: Option<Box<Removal>> },
+}
+
+/// How a registration is removed that an earlier configuration has left behind.
+#[derive(Debug)]
+pub(super) struct Removing {
+    /// The cluster of this configuration.
+    cluster: String,
+    token_env: Option<String>,
+    /// Whether this configuration registers the same id, by its own cluster.
+    is_wanted: bool,
 }
 
 impl Duty {
@@ -33,8 +44,27 @@ impl Duty {
         Self::Keep { definition: Box::new(definition), lack: Lack::default(), keeper: None }
     }
 
-    pub(super) fn remove(id: Id, token_env: Option<&str>) -> Self {
-        Self::Remove { id: Box::new(id), token_env: token_env.map(Into::into), removal: None }
+    pub(super) fn remove(id: Id, consul: &config::Consul) -> Self {
+        let (cluster, token_env) = (consul.cluster.clone(), consul.token_env.clone());
+        let by = Removing { cluster, token_env, is_wanted: false };
+        Self::Remove { id: Box::new(id), by: Box::new(by), removal: None }
+    }
+
+    /// Learns whether this configuration registers the same id, by its own cluster.
+    pub(super) fn on_wanted(&mut self, wanted: bool) {
+        if let Self::Remove { by, .. } = self {
+            by.is_wanted = wanted;
+        }
+    }
+
+    /// The cluster by which the agent is asked, where it is another than the configuration's.
+    pub(super) fn cluster(&self) -> Option<&str> {
+        match self {
+            Self::Remove { by, removal: Some(removal), .. } => {
+                Some(removal.cluster()).filter(|cluster| *cluster != by.cluster)
+            }
+            Self::Remove { .. } | Self::Keep { .. } => None,
+        }
     }
 
     /// What identifies the registration at the agent.
@@ -73,9 +103,11 @@ impl Duty {
                 began.on_lack(lack.lasting(now));
                 *keeper = Some(Box::new(began.in_term(term.0, is_handed_over)));
             }
-            Self::Remove { id, token_env, removal } => {
-                let token_env = token_env.as_deref().map(str::to_owned);
-                *removal = Some(Box::new(Removal::new((**id).clone(), token_env, term.0)));
+            Self::Remove { id, by, removal } => {
+                let Removing { cluster, token_env, is_wanted } = &**by;
+                let (cluster, token_env) = (cluster.clone(), token_env.clone());
+                let began = Removal::new((**id).clone(), cluster, *is_wanted, token_env, term.0);
+                *removal = Some(Box::new(began));
             }
         }
     }
@@ -117,9 +149,9 @@ impl Duty {
         }
     }
 
-    pub(super) fn poll_lost(&self, now: Time) -> Option<ErrandId> {
+    pub(super) fn poll_lost(&mut self, now: Time) -> Option<ErrandId> {
         match self {
-            Self::Keep { keeper, .. } => keeper.as_ref()?.poll_lost(now),
+            Self::Keep { keeper, .. } => keeper.as_mut()?.poll_lost(now),
             Self::Remove { removal, .. } => removal.as_ref()?.poll_lost(now),
         }
     }
@@ -131,9 +163,15 @@ impl Duty {
         }
     }
 
-    pub(super) fn on_probed(&mut self, probed: &Probed<'_>, now: Time, rng: &mut Rng) {
+    pub(super) fn on_probed(
+        &mut self,
+        probed: &Probed<'_>,
+        now: Time,
+        rng: &mut Rng,
+        notices: &mut Vec<Notice>,
+    ) {
         if let Self::Keep { keeper: Some(keeper), .. } = self {
-            keeper.on_probed(probed, now, rng);
+            keeper.on_probed(probed, now, rng, notices);
         }
     }
 
@@ -147,7 +185,7 @@ impl Duty {
     pub(super) fn call(&mut self, errand: Errand, now: Time) -> Option<(ErrandId, Request)> {
         match self {
             Self::Keep { keeper, .. } => Some(keeper.as_mut()?.call(errand, now)),
-            Self::Remove { removal, .. } => Some(removal.as_mut()?.call(now)),
+            Self::Remove { removal, .. } => Some(removal.as_mut()?.call(errand, now)),
         }
     }
 

@@ -1,13 +1,21 @@
 //! What follows from what the agent says.
 
-use super::{ATTEMPTS, AUDIT, AUDIT_WITHOUT_REPORTS, Keeper, REST, REST_ELSEWHERE, Stage};
+use core::time::Duration;
+
+use super::{ATTEMPTS, AUDIT, AUDIT_WITHOUT_REPORTS, Keeper, REST, REST_ELSEWHERE, ROUNDS, Stage};
 use crate::consul::registration::{
-    Difference, FoundCheck, FoundService, RegistrationError, Report, Reported, Status,
+    AgentIdentity, Difference, FoundCheck, FoundService, RegistrationError, Report, Reported,
+    Status,
 };
 use crate::registration::notice::Notice;
 use crate::registration::ttl_check::TtlCheck;
 use crate::rng::Rng;
 use crate::time::Time;
+
+/// So many agents are remembered that have answered.
+const KNOWN: usize = 8;
+/// How long to wait where the agent knows a check now and then not again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 impl Keeper {
     /// The agent has this under the id. Its checks are looked at in any case: how they stand is to be
@@ -27,12 +35,10 @@ impl Keeper {
         if self.definition.is_elsewhere(&found) {
             let found = found.datacenter.unwrap_or_default();
             let error = RegistrationError::Elsewhere { found };
-            if registered {
-                return self.undo(error, notices);
-            }
-            (self.stage, self.stands) = (Stage::Looking { registered }, false);
-            self.rest = now + rng.about(REST_ELSEWHERE);
-            return self.tell(error, notices);
+            return match registered {
+                true => self.undo(error, 1, REST_ELSEWHERE, notices),
+                false => self.wait(error, REST_ELSEWHERE, now, rng, notices),
+            };
         }
         self.difference = self.definition.difference(&found);
         // Tags that others have given it are kept; not those that it had by another definition.
@@ -66,7 +72,7 @@ impl Keeper {
             return self.on_difference(difference, registered, notices);
         }
         if self.is_unsure {
-            self.stage = Stage::Registering;
+            self.stage = Stage::Identifying { first: None };
             return;
         }
         let audit = if self.checks.is_empty() { AUDIT_WITHOUT_REPORTS } else { AUDIT };
@@ -93,13 +99,12 @@ impl Keeper {
         if reported == Reported::Unknown {
             self.has_checks = false;
             self.unknown = self.unknown.saturating_add(1);
-            if self.unknown > 1 {
-                self.rest = now + self.backoff.on_failure(rng);
-            }
             if self.unknown > ATTEMPTS {
                 let error = RegistrationError::InPart(Difference::Check(id.clone()));
-                self.rest = now + rng.about(REST);
+                self.rest(now + rng.about(REST));
                 self.tell(error, notices);
+            } else if self.unknown > 1 {
+                self.rest(now + rng.about(PAUSE));
             }
             return self.on_difference(Difference::Check(id), false, notices);
         }
@@ -128,18 +133,107 @@ impl Keeper {
         if core::mem::take(&mut self.stands) {
             notices.push(Notice::Drifted(difference.clone()));
         }
-        self.stage = Stage::Registering;
+        self.stage = Stage::Identifying { first: None };
         self.has_looked = true;
         self.attempts = if registered { self.attempts.saturating_add(1) } else { 0 };
+        // What one agent has taken another one does not have.
+        let is_several = difference == Difference::Absent && registered && self.agents.is_empty();
+        let (error, times, rest) = if is_several {
+            let cluster = self.definition.id.cluster.clone();
+            let error = RegistrationError::SeveralAgents { cluster, found: None };
+            self.tell(error.clone(), notices);
+            (error, ROUNDS, REST_ELSEWHERE)
+        } else {
+            (RegistrationError::InPart(difference), 1, REST)
+        };
         if self.attempts >= ATTEMPTS {
-            self.undo(RegistrationError::InPart(difference), notices);
+            self.undo(error, times, rest, notices);
         }
     }
 
-    fn undo(&mut self, error: RegistrationError, notices: &mut Vec<Notice>) {
+    /// This agent answers; none: nobody may know which it is.
+    pub(super) fn on_identified(
+        &mut self,
+        found: Option<AgentIdentity>,
+        now: Time,
+        rng: &mut Rng,
+        notices: &mut Vec<Notice>,
+    ) {
+        let Stage::Identifying { first } = &mut self.stage else { return };
+        let Some(found) = found else {
+            self.stage = Stage::Registering;
+            return;
+        };
+        let wanted = self.definition.service().datacenter.as_deref();
+        if wanted.is_some_and(|wanted| !wanted.eq_ignore_ascii_case(&found.datacenter)) {
+            let error = RegistrationError::Elsewhere { found: found.datacenter };
+            return self.wait(error, REST_ELSEWHERE, now, rng, notices);
+        }
+        let Some(first) = first.take() else {
+            self.stage = Stage::Identifying { first: Some(found) };
+            return;
+        };
+        // One that was replaced never comes back.
+        let (last, earlier) = self.agents.split_last().unzip();
+        let returns = last != Some(&found) && earlier.unwrap_or_default().contains(&found);
+        let other = if first == found { last.filter(|_| returns).cloned() } else { Some(first) };
+        if let Some(other) = other {
+            let cluster = self.definition.id.cluster.clone();
+            let found = Some(Box::new([other, found]));
+            let error = RegistrationError::SeveralAgents { cluster, found };
+            return match self.may_be_there {
+                true => self.undo(error, ROUNDS, REST, notices),
+                false => self.wait(error, REST, now, rng, notices),
+            };
+        }
+        if last != Some(&found) {
+            self.agents.push(found);
+            self.agents.drain(..self.agents.len().saturating_sub(KNOWN));
+        }
+        self.stage = Stage::Registering;
+    }
+
+    /// What was registered is deregistered, once more.
+    pub(super) fn on_deregistered(&mut self, now: Time, rng: &mut Rng) {
+        let Stage::Undoing { times, rest } = &mut self.stage else { return };
+        *times = times.saturating_sub(1);
+        if *times == 0 {
+            self.calls.rest(now + rng.about(*rest));
+            self.stage = Stage::Looking { registered: false };
+            (self.attempts, self.may_be_there) = (0, false);
+        }
+    }
+
+    /// Removes what may be registered, as often as that, and rests.
+    fn undo(
+        &mut self,
+        error: RegistrationError,
+        times: u32,
+        rest: Duration,
+        notices: &mut Vec<Notice>,
+    ) {
         (self.stands, self.has_checks) = (false, false);
-        self.stage = Stage::Undoing;
+        self.stage = Stage::Undoing { times, rest };
         self.tell(error, notices);
+    }
+
+    /// Leaves the agent alone for a while.
+    fn wait(
+        &mut self,
+        error: RegistrationError,
+        rest: Duration,
+        now: Time,
+        rng: &mut Rng,
+        notices: &mut Vec<Notice>,
+    ) {
+        (self.stage, self.stands) = (Stage::Looking { registered: false }, false);
+        self.calls.rest(now + rng.about(rest));
+        self.tell(error, notices);
+    }
+
+    fn rest(&mut self, until: Time) {
+        self.calls.rest(until);
+        self.reports.rest(until);
     }
 
     pub(super) fn tell(&mut self, error: RegistrationError, notices: &mut Vec<Notice>) {

@@ -1,7 +1,7 @@
 //! A keeper, an agent that may do less than it says, and time.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::consul::registration::Definition;
 use crate::consul::request::{Method, Request};
 use crate::consul::response::{CallFailure, Response};
 use crate::health::verdict::{Answer, Reason};
-use crate::registration::errand::Errand;
+use crate::registration::errand::{Errand, ErrandId};
 use crate::registration::keeper::Keeper;
 use crate::registration::notice::Notice;
 use crate::registration::probing::{ProbeSpot, Probed};
@@ -24,12 +24,16 @@ pub(super) struct FakeAgent {
     pub(super) checks: BTreeMap<String, Value>,
     /// All calls, as method and path without parameters.
     pub(super) calls: Vec<String>,
+    /// The states that were reported.
+    pub(super) reports: Vec<String>,
     /// Whether it drops the checks of what is registered.
     pub(super) drops_checks: bool,
     /// What it answers to everything, if not as it should.
     pub(super) refuses: Option<(u16, &'static str)>,
     /// The datacenter that it says it is of.
     pub(super) datacenter: Option<&'static str>,
+    /// The node that it says it is; none: the token may not know.
+    pub(super) node: Option<&'static str>,
     /// Whether it says of every check that it has none.
     pub(super) knows_no_check: bool,
     /// Whether it refuses to register anything.
@@ -79,6 +83,14 @@ impl FakeAgent {
                 Some(service) => (200, service.to_string()),
                 None => (404, "unknown service ID: edge-1".to_owned()),
             },
+            (Method::Get, "/v1/agent/self") => match self.node {
+                Some(node) => {
+                    let datacenter = self.datacenter.unwrap_or("dc1");
+                    let config = json!({"NodeName": node, "Datacenter": datacenter});
+                    (200, json!({ "Config": config }).to_string())
+                }
+                None => (403, "Permission denied".to_owned()),
+            },
             (Method::Get, "/v1/agent/checks") => (200, json!(self.checks).to_string()),
             (Method::Put, "/v1/agent/service/deregister/edge-1") => {
                 self.service = None;
@@ -91,6 +103,7 @@ impl FakeAgent {
                 match self.checks.get_mut(&id).filter(|_| !self.knows_no_check) {
                     Some(check) => {
                         check["Status"] = update["Status"].clone();
+                        self.reports.extend(update["Status"].as_str().map(str::to_owned));
                         check["Output"] = update["Output"].clone();
                         (200, String::new())
                     }
@@ -106,10 +119,23 @@ impl FakeAgent {
     }
 }
 
+/// An answer on its way.
+struct Flying {
+    at: Duration,
+    id: ErrandId,
+    /// What the agent says; none: Envoy says that it took too long.
+    answer: Option<(u16, String)>,
+}
+
 /// A keeper and its agent, at a moment.
 pub(super) struct Bench {
     pub(super) keeper: Keeper,
     pub(super) agent: FakeAgent,
+    /// Others that answer by turns with it.
+    pub(super) others: VecDeque<FakeAgent>,
+    /// How long each answer takes.
+    pub(super) takes: Duration,
+    flying: Vec<Flying>,
     pub(super) now: Duration,
     pub(super) rng: Rng,
     pub(super) notices: Vec<Notice>,
@@ -121,6 +147,8 @@ pub(super) struct Bench {
     pub(super) is_admin_silent: bool,
     /// Why Envoy does not send the probes of the service, if it does not.
     pub(super) unsent: Option<Reason>,
+    /// Likewise those that ask whether it drains.
+    pub(super) unsent_drain: Option<Reason>,
     /// Whether nobody hears of the next report.
     pub(super) loses_next: bool,
 }
@@ -134,6 +162,9 @@ impl Bench {
         Self {
             keeper: Keeper::new(definition, Time::ZERO),
             agent: FakeAgent::default(),
+            others: VecDeque::new(),
+            takes: Duration::ZERO,
+            flying: Vec::new(),
             now: Duration::ZERO,
             rng: Rng::new(1),
             notices: Vec::new(),
@@ -141,6 +172,7 @@ impl Bench {
             ready: 200,
             is_admin_silent: false,
             unsent: None,
+            unsent_drain: None,
             loses_next: false,
         }
     }
@@ -162,38 +194,62 @@ impl Bench {
                     ProbeSpot::Drain => self.ready,
                     ProbeSpot::Check(_) => self.health,
                 };
-                let answer = match &self.unsent {
-                    Some(reason) if probing.spot != ProbeSpot::Drain => Err(reason.clone()),
-                    _ => Ok(Answer { status, from_envoy: false, body: b"" }),
+                let unsent = match probing.spot {
+                    ProbeSpot::Drain => &self.unsent_drain,
+                    ProbeSpot::Check(_) => &self.unsent,
+                };
+                let answer = match unsent {
+                    Some(reason) => Err(reason.clone()),
+                    None => Ok(Answer { status, from_envoy: false, body: b"" }),
                 };
                 let probed = Probed { spot: probing.spot, number: probing.number, answer };
-                self.keeper.on_probed(&probed, now, &mut self.rng);
+                self.keeper.on_probed(&probed, now, &mut self.rng, &mut self.notices);
             }
+            self.deliver(now);
             if let Some(lost) = self.keeper.poll_lost(now) {
                 let Self { keeper, rng, notices, .. } = self;
                 keeper.on_answer(lost, Err(CallFailure::Lost), now, rng, notices);
             }
             while let Some(errand) = self.keeper.wants(now) {
                 let (id, request) = self.keeper.call(errand, now);
-                assert_eq!(self.keeper.wants(now), None, "one call at a time");
+                let is_report = |errand: &Errand| matches!(errand, Errand::Report(_));
+                let next = self.keeper.wants(now);
+                let is_alike = next.is_some_and(|next| is_report(&next) == is_report(&errand));
+                assert!(!is_alike, "one report and one other call at a time");
                 if matches!(errand, Errand::Report(_)) && core::mem::take(&mut self.loses_next) {
                     break;
                 }
-                let (status, body) = self.agent.answer(&request);
-                let response = Response {
-                    status,
-                    from_envoy: false,
-                    index: None,
-                    filtered_by_acls: false,
-                    last_contact: None,
-                    age: None,
-                    body: body.as_bytes(),
-                };
-                let Self { keeper, rng, notices, .. } = self;
-                let called = keeper.on_answer(id, Ok(response), now, rng, notices);
-                assert!(called.is_some(), "it is waited for");
+                let answer = self.agent.answer(&request);
+                if let Some(next) = self.others.pop_front() {
+                    self.others.push_back(core::mem::replace(&mut self.agent, next));
+                }
+                let answer = Some(answer).filter(|_| self.takes < request.timeout);
+                let at = self.now + self.takes.min(request.timeout);
+                self.flying.push(Flying { at, id, answer });
+                self.deliver(now);
             }
             self.now += Duration::from_millis(250);
+        }
+    }
+
+    /// Brings the answers that have come by now.
+    fn deliver(&mut self, now: Time) {
+        let due: Vec<_> = self.flying.extract_if(.., |it| it.at <= self.now).collect();
+        for Flying { id, answer, .. } in due {
+            let from_envoy = answer.is_none();
+            let (status, body) = answer.unwrap_or_else(|| (504, "timeout".to_owned()));
+            let response = Response {
+                status,
+                from_envoy,
+                index: None,
+                filtered_by_acls: false,
+                last_contact: None,
+                age: None,
+                body: body.as_bytes(),
+            };
+            let Self { keeper, rng, notices, .. } = self;
+            let called = keeper.on_answer(id, Ok(response), now, rng, notices);
+            assert!(called.is_some(), "it is waited for");
         }
     }
 
