@@ -40,6 +40,22 @@ impl TokenBucket {
         is_there
     }
 
+    /// Takes a token if so many others would be left; tells whether it has.
+    pub fn take_beyond(&mut self, left: u32, now: Time) -> bool {
+        let is_there = self.full_at.since(now).saturating_add(self.interval.saturating_mul(left))
+            <= self.depth;
+        if is_there {
+            self.take(now);
+        }
+        is_there
+    }
+
+    /// Puts a token back that was taken; a full bucket stays as it is.
+    pub fn put_back(&mut self, now: Time) {
+        let missing = self.full_at.since(now).saturating_sub(self.interval);
+        self.full_at = now + missing;
+    }
+
     /// Whether there is a token now.
     pub fn has(&self, now: Time) -> bool {
         self.full_at.since(now) <= self.depth
@@ -84,5 +100,19 @@ mod tests {
             assert!(!bucket.has(at(second)) && !bucket.take_now(at(second)));
         }
         assert!(bucket.take_now(at(115)) && !bucket.take_now(at(115)));
+    }
+
+    #[test]
+    fn tokens_are_left_for_others_and_may_be_put_back() {
+        let mut bucket = TokenBucket::new(3, Duration::from_secs(15));
+        assert!(!bucket.take_beyond(3, at(100)) && bucket.take_beyond(2, at(100)));
+        assert!(!bucket.take_beyond(2, at(114)) && bucket.take_beyond(1, at(114)));
+        assert!(bucket.take_now(at(114)) && !bucket.has(at(114)));
+        bucket.put_back(at(114));
+        assert!(bucket.take_now(at(114)) && !bucket.has(at(114)));
+
+        let mut full = TokenBucket::new(1, Duration::from_secs(15));
+        full.put_back(at(100));
+        assert!(full.take_now(at(100)) && !full.has(at(100)));
     }
 }

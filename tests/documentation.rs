@@ -110,20 +110,39 @@ fn the_configuration_reference_has_the_defaults_of_outlier_detection() {
 #[test]
 fn every_metric_that_the_filter_defines_is_in_the_readme() {
     let readme = read("README.md");
-    let source =
-        ["metrics", "dependency_metrics"].map(|file| read(format!("src/proxy/{file}.rs"))).concat();
+    let source = ["metrics", "source_metrics", "dependency_metrics"]
+        .map(|file| read(format!("src/proxy/{file}.rs")))
+        .concat();
     for kind in ErrorKind::ALL {
         assert!(readme.contains(&format!("`{}`", kind.label())), "{}", kind.label());
     }
     for reason in ReplyReason::ALL {
         assert!(readme.contains(&format!("`{}`", reason.label())), "{}", reason.label());
     }
-    let names: Vec<&str> =
-        source.split("(&name(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    assert!(names.len() >= 5, "{names:?}");
+    let after = |text: &str, before: &str| -> Vec<String> {
+        let rest = text.split(before).skip(1).filter_map(|rest| rest.split('"').next());
+        rest.map(str::to_owned).collect()
+    };
+    let defined = |text: &str| {
+        ["(&name(\"", " gauge(\"", " named(\""].map(|before| after(text, before)).concat()
+    };
+    let names = defined(&source);
+    assert!(names.len() >= 17, "{names:?}");
     for name in names {
         let row = format!("| `service.<name>.{name}` |");
         assert!(readme.contains(&row), "the table has no row {row}");
+    }
+    // Those of a source are those of the catalog, too, some by other names.
+    let of_source = source.split("fn define_as(").nth(1).expect("where they are defined");
+    let of_source = defined(of_source.split("probes: None").next().expect("the end"));
+    assert_eq!(of_source.len(), 9, "{of_source:?}");
+    for name in of_source.iter().filter(|name| *name != "denied_instances") {
+        let name = match name.as_str() {
+            "endpoints" => "services",
+            "faulty_instances" => "left_out",
+            other => other,
+        };
+        assert!(readme.contains(&format!("`catalog.{name}`")), "catalog.{name}");
     }
     // Those whose names are whole, and the prefixes of what several services share.
     let found = read("src/proxy/found_metrics.rs");
@@ -133,7 +152,7 @@ fn every_metric_that_the_filter_defines_is_in_the_readme() {
         names.filter_map(until_it_varies).map(|name| name.trim_end_matches('.').into()).collect()
     };
     let names = [whole(&source), whole(&found)].concat();
-    assert!(names.iter().any(|name| name == "catalog.services"), "{names:?}");
+    assert!(names.iter().any(|name| name == "catalog"), "{names:?}");
     assert!(names.iter().any(|name| name == "dns_names"), "{names:?}");
     for name in names {
         let is_told =

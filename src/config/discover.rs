@@ -8,7 +8,8 @@ use super::service::{Service, tags};
 /// Which services of Consul's catalog are served without being configured, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Discover {
-    /// The tags that a service must have, all of them, each on one of its instances at least.
+    /// The tags that a service must have, all of them, each on one of its instances at least; in
+    /// lower case.
     pub tags: Vec<String>,
     /// The names of services that are left alone, in lower case.
     pub exclude: Vec<String>,
@@ -59,8 +60,10 @@ impl Discover {
         let excluded = object.optional("exclude", |node| {
             node.array(Self::MAX_EXCLUDED, |node| node.line(Service::MAX_NAME_BYTES))
         })?;
+        let mut tags = object.optional("tags", tags)?.unwrap_or_default();
+        tags.iter_mut().for_each(|tag| tag.make_ascii_lowercase());
         Ok(Self {
-            tags: object.optional("tags", tags)?.unwrap_or_default(),
+            tags,
             exclude: excluded
                 .unwrap_or_else(|| vec![Self::DEFAULT_EXCLUDE])
                 .into_iter()

@@ -100,8 +100,8 @@ pub struct Config {
     /// Where Consul is and how it is asked.
     pub consul: Consul,
     /// The services to discover, at most [`Config::MAX_SERVICES`]; at least one, unless others
-    /// are found while running. No two have the same name (in any case: Consul does not tell it
-    /// apart) or a host in common.
+    /// are found while running. No two have the same name (in any case) or a host in
+    /// common.
     pub services: Vec<Service>,
     /// Which services of Consul's catalog are served, too; none: none.
     pub discover: Option<Discover>,

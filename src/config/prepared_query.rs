@@ -24,8 +24,16 @@ impl PreparedQuery {
     /// The most `limit`: as many endpoints as one service may have.
     pub const MAX_LIMIT: u32 = 65_536;
     /// The fields of a service that a prepared query takes the place of.
-    pub const REPLACED: [&str; 7] =
-        ["tags", "filter", "node_meta", "namespace", "partition", "peer", "merge_central_config"];
+    pub const REPLACED: [&str; 8] = [
+        "service",
+        "tags",
+        "filter",
+        "node_meta",
+        "namespace",
+        "partition",
+        "peer",
+        "merge_central_config",
+    ];
 
     /// Reads the fields of a service that are about it.
     pub(super) fn read(service: &Object<'_>) -> Result<Option<Self>, ConfigError> {

@@ -351,9 +351,10 @@ impl fmt::Display for Problem {
                 "missing; of several services each needs its hosts, unless route_metadata is \
                  true and the route names the service",
             ),
-            Self::PathSegment => {
-                f.write_str("\".\" and \"..\" cannot be asked for over HTTP; expected another name")
-            }
+            Self::PathSegment => f.write_str(
+                "nothing, \".\" or \"..\" cannot be asked for over HTTP, alone or beside a \"/\"; \
+                 expected another name",
+            ),
             Self::ClusterIsNoAuthority { found } => write!(
                 f,
                 "missing; its default, the cluster's name, has {found:?}, which no Host header \

@@ -22,8 +22,10 @@ use super::versions::Versions;
 /// A service to discover: what is asked of Consul, and how an instance is picked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Service {
-    /// Its name in Consul; with a prepared query only its name here.
+    /// Its name here, which metrics, log lines and other services call it by. No two have one.
     pub name: String,
+    /// Its name in Consul; none: the same. With a prepared query it has none.
+    pub service: Option<String>,
     /// The hosts whose requests go to it. Empty in the only service: those of every host;
     /// beside others: none, and the route's metadata names the service.
     pub hosts: Vec<HostPattern>,
@@ -99,6 +101,7 @@ impl Service {
     /// The fields that the configuration knows.
     pub const FIELDS: &[&str] = &[
         "name",
+        "service",
         "hosts",
         "query",
         "limit",
@@ -137,6 +140,7 @@ impl Service {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            service: None,
             hosts: Vec::new(),
             query: None,
             namespace: None,
@@ -165,10 +169,16 @@ impl Service {
         }
     }
 
+    /// Its name in Consul.
+    pub fn name_in_consul(&self) -> &str {
+        self.service.as_ref().unwrap_or(&self.name)
+    }
+
     pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
-        let name = object.required("name", "the service's name in Consul", name)?;
-        Self::read_fields(&object, Self::new(name))
+        let name = object.required("name", "the service's name", name)?;
+        let service = object.optional("service", self::name)?;
+        Self::read_fields(&object, Self { service, ..Self::new(name) })
     }
 
     /// Reads what many services have in common, of which only these fields can be.
@@ -285,14 +295,13 @@ impl Protocol {
     pub const CHOICES: &[(&str, Self)] = &[("http", Self::Http), ("grpc", Self::Grpc)];
 }
 
-/// Reads a name that can stand as one segment of a URL's path: `/` would begin another,
-/// and `.` and `..` are taken away on the way.
+/// Reads a name that Consul can be asked for, in the path of a URL. A `/` is encoded there; Consul
+/// decodes it, and then clears away what is empty, `.` or `..` beside one.
 pub(super) fn name(node: &Node<'_>) -> Result<String, ConfigError> {
-    let is_allowed = |c: char| !c.is_control() && c != '/';
-    let expected = "no \"/\" and no control characters";
-    match node.text(Service::MAX_NAME_BYTES, is_allowed, expected)? {
-        "." | ".." => Err(node.refused(Problem::PathSegment)),
-        name => Ok(name.to_owned()),
+    let name = node.line(Service::MAX_NAME_BYTES)?;
+    match name.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        true => Err(node.refused(Problem::PathSegment)),
+        false => Ok(name.to_owned()),
     }
 }
 
@@ -330,14 +339,17 @@ pub(super) fn tags(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
     Ok(tags.into_iter().map(str::to_owned).collect())
 }
 
-/// Reads pairs of a key and a value; of a colon in it Consul would take the rest of a key for a
+/// Reads pairs of a key and a value, which may be empty; of a colon in it Consul would take the rest of a key for a
 /// value.
 pub(super) fn metadata(node: &Node<'_>) -> Result<Vec<(String, String)>, ConfigError> {
     node.entries(Service::MAX_NODE_META, |key, node| {
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         let expected = "only ASCII letters, digits, \"-\" and \"_\" in a key";
         let key = node.key(key, Service::MAX_NODE_META_KEY_BYTES, is_allowed, expected)?;
-        let value = node.line(Service::MAX_NODE_META_VALUE_BYTES)?;
+        let value = match node.string()? {
+            "" => "",
+            _ => node.line(Service::MAX_NODE_META_VALUE_BYTES)?,
+        };
         Ok((key.to_owned(), value.to_owned()))
     })
 }

@@ -21,8 +21,7 @@ impl Config {
     pub const MAX_SOURCES: usize = 65_535;
 
     /// Lists what is asked of Consul: service by service, and the datacenters of each in
-    /// their order. A service without datacenters has that of `consul`. The order decides
-    /// their ids.
+    /// their order. A service without datacenters has that of `consul`. Two may ask the same.
     pub fn sources(&self) -> impl Iterator<Item = Source<'_>> {
         self.services.iter().zip((0..=u16::MAX).map(ServiceId::nth)).flat_map(
             move |(service, id)| {

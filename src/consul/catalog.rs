@@ -94,7 +94,7 @@ impl<'de> Target<'de> for Tags<'_> {
                 return Ok(());
             }
             for (wanted, bit) in self.wanted.iter().zip(0..u64::BITS) {
-                if *wanted == *tag {
+                if wanted.eq_ignore_ascii_case(&tag) {
                     self.found |= 1 << bit;
                 }
             }
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(names(""), "api db old web");
         assert_eq!(names(r#", "tags": ["envoy"]"#), "api web");
         assert_eq!(names(r#", "tags": ["envoy", "x"]"#), "api");
-        assert_eq!(names(r#", "tags": ["Envoy"]"#), "", "tags are told apart by case");
+        assert_eq!(names(r#", "tags": ["Envoy", "X"]"#), "api", "in any case");
         assert_eq!(names(r#", "exclude": ["WEB", "old"]"#), "api consul db");
         assert_eq!(names(r#", "exclude": []"#), "api consul db old web");
     }

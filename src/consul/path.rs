@@ -16,7 +16,7 @@ pub(super) fn path(consul: &Consul, service: &Service, datacenter: Option<&str>)
         None => {
             let kind = if service.connect { "connect" } else { "service" };
             let mut path = format!("/v1/health/{kind}/");
-            push_encoded(&mut path, &service.name);
+            push_encoded(&mut path, service.name_in_consul());
             path
         }
     };

@@ -85,7 +85,7 @@ impl Query {
         };
         let key = key(consul, &path, &selection, service.active_health_check.as_ref());
         Self {
-            service: service.name.clone(),
+            service: service.name_in_consul().to_owned(),
             subject: match &service.query {
                 Some(query) => Subject::Prepared { name: query.name.clone(), selection },
                 None => Subject::Instances(selection),

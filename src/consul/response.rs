@@ -143,6 +143,21 @@ impl Query {
         Ok(answer)
     }
 
+    /// Takes it for an answer that lists nothing, that Consul has no such prepared query: where a
+    /// client has named it, that is no mistake of the configuration's.
+    ///
+    /// # Errors
+    ///
+    /// Any other error.
+    pub fn unknown_is_empty(error: QueryError) -> Result<Answer, QueryError> {
+        match error {
+            QueryError::UnknownQuery { .. } => {
+                Ok(Answer::new(ConsulIndex::ONE, Decoded::default()))
+            }
+            error => Err(error),
+        }
+    }
+
     fn not_ok(&self, response: &Response<'_>) -> QueryError {
         let (code, excerpt) = (response.status, Excerpt::new(response.body));
         if response.from_envoy {

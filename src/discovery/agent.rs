@@ -77,15 +77,19 @@ struct Known {
 }
 
 impl Agent {
-    /// Starts with nothing known. The subjects are those of the sources in their order, no two
-    /// of which ask the same: no two services have one name, and no service has one
-    /// datacenter twice. `rng` must be seeded differently in each VM: the agent's identity is
+    /// Starts with nothing known. The subjects are those of the sources in their order; of those that
+    /// ask the same the first one counts, and has all of them for its users, as in
+    /// [`Subject::all`]. `rng` must be seeded differently in each VM: the agent's identity is
     /// drawn from it.
     pub fn new(subjects: Vec<Subject>, consul: &Consul, mut rng: Rng) -> Self {
         let me = VmId(rng.next_u64());
-        let (mut trackers, mut sources) = (Arena::new(), HashMap::new());
+        let (mut trackers, mut sources) = (Arena::new(), HashMap::<_, Known>::new());
         for subject in subjects {
             let key = subject.query.key();
+            if let Some(known) = sources.get_mut(&key) {
+                known.users = known.users.saturating_add(1);
+                continue;
+            }
             let source = trackers.add(|source| Tracker::new(me, source, subject, consul));
             sources.extend(source.map(|source| (key, Known { source, users: 1 })));
         }
@@ -127,6 +131,9 @@ impl Agent {
         if let Some(known) = self.sources.get_mut(&subject.query.key()) {
             known.users += 1;
             let source = known.source;
+            if !subject.on_trial {
+                self.with_tracker(source, now, Tracker::trust);
+            }
             self.with_tracker(source, now, Tracker::tell_again);
             return Some(source);
         }

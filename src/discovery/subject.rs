@@ -1,8 +1,11 @@
 //! What a tracker is to find out.
 
+use hashbrown::HashMap;
+
 use crate::config::{ActiveHealthCheck, Config, Discover, Service, ShrinkGuard, Source};
 use crate::consul::query::Query;
 use crate::discovery::circuit::Datacenter;
+use crate::model::service::SourceId;
 
 /// What is asked for a source, and how far its answers are trusted.
 #[derive(Debug, Clone)]
@@ -23,6 +26,18 @@ impl Subject {
     /// What a configuration says of a source.
     pub fn new(config: &Config, source: Source<'_>) -> Self {
         Self::of(config, source.service, source.datacenter)
+    }
+
+    /// Lists what a configuration asks of Consul, in the order of its sources, each with its id. The
+    /// ids are in that order, too, but that a question which was asked before has that one's id.
+    pub fn all(config: &Config) -> Vec<(SourceId, Source<'_>, Self)> {
+        let mut ids = HashMap::new();
+        let each = config.sources().map(|source| {
+            let subject = Self::new(config, source);
+            let next = SourceId::nth(u16::try_from(ids.len()).unwrap_or(u16::MAX));
+            (*ids.entry(subject.query.key()).or_insert(next), source, subject)
+        });
+        each.collect()
     }
 
     /// What a configuration says of a service in a datacenter; none is the agent's own.

@@ -94,6 +94,14 @@ impl Tracker {
         Self { lease: Lease::deferring(self.me), ..self }
     }
 
+    /// Learns that it is not only clients who want it. Whatever waits at the gate asks again.
+    pub fn trust(&mut self, scope: &mut Scope<'_>) {
+        if self.on_trial {
+            scope.gate.forget(self.source, scope.now);
+            self.on_trial = false;
+        }
+    }
+
     /// The key of what it asks Consul.
     pub fn key(&self) -> QueryKey {
         self.query.key()

@@ -12,8 +12,9 @@ pub struct ServiceId(Slot);
 /// A source: what one query asks of Consul, such as a service in one of its datacenters.
 ///
 /// Those of the configuration come first, in the order of the services and, within one, in
-/// that of its datacenters; a service that names none is one source. Discovery knows sources
-/// only: each has a query, a lease and a snapshot of its own.
+/// that of its datacenters; a service that names none is one source, and services that ask the
+/// same share one. Discovery knows sources only: each has a query, a lease and a snapshot of its
+/// own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(Slot);
 

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
+use log::Level;
 
 use crate::balance::outlier::transition::Transition;
 use crate::balance::pool::PoolEvent;
@@ -13,6 +14,7 @@ use crate::consul::token::Token;
 use crate::discovery::breaker::Position;
 use crate::discovery::event::{CallId, Expect, ProbeId};
 use crate::discovery::notice::Notice;
+use crate::discovery::subject::Subject;
 use crate::driver::Host;
 use crate::health::verdict::Reason;
 use crate::model::arena::Beside;
@@ -23,7 +25,7 @@ use crate::proxy::clock::Start;
 use crate::proxy::host::{self, CalloutId, CalloutRefused};
 use crate::proxy::metrics::Metrics;
 use crate::registration::notice as registration;
-use crate::router::change::Addition;
+use crate::router::change::{Addition, Origin};
 use crate::router::event::RouteEvent;
 use crate::shared::key::{Cas, Key};
 use crate::shared::members::QueueId;
@@ -45,6 +47,8 @@ pub(super) struct ConsulHost {
     services: Beside<ServiceId, String>,
     /// What log lines call each source.
     sources: Beside<SourceId, String>,
+    /// The sources that only clients have named, and that have not shown yet to be there.
+    named: HashSet<SourceId>,
     /// What log lines call each registration.
     registrations: Beside<RegistrationId, String>,
     callouts: HashMap<CalloutId, Callout>,
@@ -71,7 +75,8 @@ impl ConsulHost {
             token,
             missing_token,
             services: service_ids().zip(config.services.iter().map(|s| s.name.clone())).collect(),
-            sources: source_ids().zip(config.sources().map(name)).collect(),
+            sources: source_names(config),
+            named: HashSet::new(),
             registrations: registration_names(config),
             callouts: HashMap::new(),
             period,
@@ -172,9 +177,19 @@ fn service_ids() -> impl Iterator<Item = ServiceId> {
     (0..=u16::MAX).map(ServiceId::nth)
 }
 
-/// The ids of the configured sources.
-fn source_ids() -> impl Iterator<Item = SourceId> {
-    (0..=u16::MAX).map(SourceId::nth)
+/// What log lines call the configured sources: by all services that have one.
+fn source_names(config: &Config) -> Beside<SourceId, String> {
+    let mut names: Beside<SourceId, String> = Beside::new();
+    for (id, source, _) in Subject::all(config) {
+        match names.get_mut(id) {
+            Some(names) => {
+                names.push_str(", ");
+                names.push_str(&name(source));
+            }
+            None => names.insert(id, name(source)),
+        }
+    }
+    names
 }
 
 /// The service's name, with the datacenter where it has several.
@@ -298,11 +313,19 @@ impl Host for ConsulHost {
     }
 
     fn notice(&mut self, source: SourceId, notice: &Notice) {
-        self.metrics.on_notice(source, notice);
+        if let Notice::Published { endpoints: 1.., .. } | Notice::Age { endpoints: 1.., .. } =
+            notice
+        {
+            self.named.remove(&source);
+        }
+        let is_named = self.named.contains(&source);
+        self.metrics.on_notice(source, notice, is_named);
         if matches!(notice, Notice::Elected(_)) {
             self.warn_of_missing_token();
         }
         if let (Some(level), Some(name)) = (notice.level(), self.sources.get(source)) {
+            // What a client has made up is no news, and no fault of anybody's.
+            let level = if is_named { Level::Debug } else { level };
             log::log!(level, "{name}: {notice}");
         }
     }
@@ -326,11 +349,18 @@ impl Host for ConsulHost {
         log::debug!("service {}: found", added.name);
         self.services.insert(added.service, added.name.clone());
         self.metrics.on_added(added, sources);
+        let is_named = added.origin != Origin::Catalog;
         for (source, place) in sources.iter().zip(&added.places) {
             // One that another service uses too keeps its name.
-            if self.sources.get(*source).is_none() {
+            let is_new = self.sources.get(*source).is_none();
+            if is_new {
                 self.sources.insert(*source, format!("service {}{place}", added.name));
             }
+            match is_named {
+                true if is_new => self.named.insert(*source),
+                true => false,
+                false => self.named.remove(source),
+            };
         }
     }
 
@@ -338,9 +368,10 @@ impl Host for ConsulHost {
         if let Some(name) = self.services.remove(service) {
             log::debug!("service {name}: gone");
         }
-        self.metrics.on_removed(service, sources);
+        self.metrics.on_removed(service);
         for source in sources {
             self.sources.remove(*source);
+            self.named.remove(source);
         }
     }
 

@@ -2,10 +2,11 @@
 
 use core::cell::Cell;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use crate::config::Config;
 use crate::discovery::notice::Notice;
+use crate::discovery::subject::Subject;
 use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::host::{self, MetricId};
 use crate::proxy::metrics::service_prefix;
@@ -17,8 +18,8 @@ use crate::proxy::metrics::service_prefix;
 #[derive(Debug)]
 pub(super) struct DependencyMetrics {
     services: HashMap<ServiceId, Degradation>,
-    /// Whose gauge belongs to the VM that fetches the source.
-    owned_by: HashMap<SourceId, ServiceId>,
+    /// The first source of each service, whose gauge belongs to the VM that fetches that.
+    owned_by: HashSet<(SourceId, ServiceId)>,
 }
 
 #[derive(Debug)]
@@ -38,12 +39,13 @@ impl DependencyMetrics {
         let ids = (0..=u16::MAX).map(ServiceId::nth).zip(&config.services);
         let dependents = ids.filter(|(_, service)| service.dependencies.is_some());
         let services = dependents.map(|(id, service)| (id, Degradation::define(&service.name)));
-        let sources = config.sources().zip((0..=u16::MAX).map(SourceId::nth));
-        let first = sources
-            .filter(|(source, _)| source.preference == 0 && source.service.dependencies.is_some());
+        let sources = Subject::all(config).into_iter();
+        let first = sources.filter(|(_, source, _)| {
+            source.preference == 0 && source.service.dependencies.is_some()
+        });
         Self {
             services: services.collect(),
-            owned_by: first.map(|(source, id)| (id, source.id)).collect(),
+            owned_by: first.map(|(id, source, _)| (id, source.id)).collect(),
         }
     }
 
@@ -56,13 +58,23 @@ impl DependencyMetrics {
         }
     }
 
-    /// Learns from what discovery tells whose the gauge is.
-    pub(super) fn on_notice(&self, source: SourceId, notice: &Notice) {
-        let service = self.owned_by.get(&source);
-        let Some(metrics) = service.and_then(|service| self.services.get(service)) else {
+    /// Learns from what discovery tells whose the gauge of a service is; `may_show` says whether that
+    /// is this configuration's at all.
+    pub(super) fn on_notice(
+        &self,
+        source: SourceId,
+        service: ServiceId,
+        notice: &Notice,
+        may_show: bool,
+    ) {
+        let is_first = self.owned_by.contains(&(source, service));
+        let Some(metrics) = self.services.get(&service).filter(|_| is_first) else {
             return;
         };
         match notice {
+            Notice::Elected(_) | Notice::Age { .. } | Notice::Left if !may_show => {
+                metrics.is_owner.set(false);
+            }
             // What an older configuration of the same service has shown when it left is not true of
             // this one.
             Notice::Elected(_) | Notice::Age { .. } => {

@@ -4,7 +4,11 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use crate::proxy::metrics::{ServiceMetrics, SourceMetrics, service_prefix};
+use crate::consul::error::ErrorKind;
+use crate::model::service::QueryKey;
+use crate::proxy::host::{self, MetricId};
+use crate::proxy::metrics::{ServiceMetrics, service_prefix};
+use crate::proxy::source_metrics::SourceMetrics;
 use crate::router::change::{Addition, Origin};
 
 /// How many services that were found have metrics of their own, in the life of this VM.
@@ -21,11 +25,24 @@ pub(super) struct FoundMetrics {
     others: Option<Rc<ServiceMetrics>>,
     /// Those of all names that clients have sent, which never become names of metrics.
     named: Option<Rc<ServiceMetrics>>,
+    /// The answers that were given for such names, and the calls that failed.
+    calls: Option<[Option<MetricId>; 2]>,
 }
 
 type Defined = (Rc<ServiceMetrics>, Vec<Rc<SourceMetrics>>);
 
 impl FoundMetrics {
+    /// Counts a call for a name that a client has sent, and that has not shown yet to be there: it
+    /// says nothing of Consul.
+    pub(super) fn on_called(&mut self, called: Result<(), ErrorKind>) {
+        let [ok, failed] = *self.calls.get_or_insert_with(|| {
+            ["ok", "failed"].map(|what| {
+                host::define_counter(&format!("consul_resolver.dns_names.consul_calls.{what}"))
+            })
+        });
+        host::add(if called.is_ok() { ok } else { failed }, 1);
+    }
+
     /// The metrics of a service with so many sources: its own, or what it shares with all that
     /// came too late for some.
     pub(super) fn of(&mut self, added: &Addition, sources: usize) -> Defined {
@@ -42,11 +59,12 @@ impl FoundMetrics {
             return (Rc::clone(others), Vec::new());
         }
         let prefix = service_prefix(&added.name);
-        let source = |place: &String| {
+        let source = |(place, query): (&String, &QueryKey)| {
             let datacenter = place.strip_prefix(" in ").map(|dc| format!(".datacenter.{dc}"));
-            Rc::new(SourceMetrics::define(&format!("{prefix}{}", datacenter.unwrap_or_default())))
+            let prefix = format!("{prefix}{}", datacenter.unwrap_or_default());
+            Rc::new(SourceMetrics::define(&prefix, *query))
         };
-        let sources = added.places.iter().take(sources).map(source).collect();
+        let sources = added.places.iter().zip(&added.queries).take(sources).map(source).collect();
         let defined = (Rc::new(ServiceMetrics::define(&prefix)), sources);
         self.own.insert(added.name.clone(), defined.clone());
         defined

@@ -5,28 +5,31 @@
 //! against what Envoy shows.
 
 use core::cell::Cell;
-use core::time::Duration;
 use std::rc::Rc;
+
+use hashbrown::HashMap;
 
 use crate::balance::outlier::transition::Transition;
 use crate::balance::pool::PoolEvent;
 use crate::config::{Config, Source};
-use crate::consul::dropped::Dropped;
 use crate::consul::error::ErrorKind;
 use crate::discovery::breaker::Position;
-use crate::discovery::guard::Resolution;
 use crate::discovery::notice::Notice;
+use crate::discovery::subject::Subject;
 use crate::model::arena::Beside;
-use crate::model::service::{ServiceId, SourceId};
+use crate::model::service::{QueryKey, ServiceId, SourceId};
 use crate::proxy::dependency_metrics::DependencyMetrics;
 use crate::proxy::found_metrics::FoundMetrics;
 use crate::proxy::host::{self, MetricId};
-use crate::proxy::probe_metrics::ProbeMetrics;
 use crate::proxy::registration_metrics::RegistrationMetrics;
+use crate::proxy::source_metrics::SourceMetrics;
 use crate::router::change::Addition;
 use crate::router::decision::Forward;
 use crate::router::event::RouteEvent;
 use crate::router::reply::ReplyReason;
+
+/// Whose the metrics of the catalog are: no service has this id, since there are fewer.
+const NO_SERVICE: ServiceId = ServiceId::nth(u16::MAX);
 
 /// The metrics of one VM.
 #[derive(Debug)]
@@ -37,7 +40,12 @@ pub(super) struct Metrics {
     breaker_opens: Option<MetricId>,
     replies: Vec<(ReplyReason, Option<MetricId>)>,
     services: Beside<ServiceId, Rc<ServiceMetrics>>,
-    sources: Beside<SourceId, Rc<SourceMetrics>>,
+    /// Those of all services that have endpoints from a source.
+    sources: Beside<SourceId, Vec<(ServiceId, Rc<SourceMetrics>)>>,
+    /// What is asked for the catalog.
+    catalog: Option<QueryKey>,
+    /// The sources of the services that were found while running, and have metrics of their own.
+    found_sources: HashMap<ServiceId, Vec<SourceId>>,
     found: FoundMetrics,
     pub(super) registrations: RegistrationMetrics,
     dependencies: DependencyMetrics,
@@ -80,25 +88,6 @@ pub(super) struct ServiceMetrics {
     fallbacks: Option<MetricId>,
 }
 
-/// What discovery tells of one source.
-#[derive(Debug)]
-pub(super) struct SourceMetrics {
-    updates: Option<MetricId>,
-    endpoints: Option<MetricId>,
-    /// Instances of the last answer whose registrations somebody should mend.
-    faulty: Option<MetricId>,
-    /// Instances of the last answer whose addresses the policy does not admit.
-    denied: Option<MetricId>,
-    age: Option<MetricId>,
-    fetchers: Option<MetricId>,
-    doubted: Option<MetricId>,
-    refuted: Option<MetricId>,
-    /// Whether an answer is held back.
-    held: Option<MetricId>,
-    /// Only where endpoints are probed.
-    probes: Option<ProbeMetrics>,
-}
-
 impl Metrics {
     /// Defines the metrics of a configuration.
     pub(super) fn define(config: &Config) -> Self {
@@ -112,13 +101,19 @@ impl Metrics {
             .services
             .iter()
             .map(|s| Rc::new(ServiceMetrics::define(&service_prefix(&s.name))));
-        let sources = config.sources().map(|source| {
-            let metrics = SourceMetrics::define(&source_prefix(source));
-            Rc::new(match source.service.active_health_check {
+        let mut sources: Beside<SourceId, Vec<_>> = Beside::new();
+        for (id, source, subject) in Subject::all(config) {
+            let metrics = SourceMetrics::define(&source_prefix(source), subject.query.key());
+            let metrics = Rc::new(match source.service.active_health_check {
                 Some(_) => metrics.probed(&source_prefix(source)),
                 None => metrics,
-            })
-        });
+            });
+            let of_service = (source.id, metrics);
+            match sources.get_mut(id) {
+                Some(others) => others.push(of_service),
+                None => sources.insert(id, vec![of_service]),
+            }
+        }
         Self {
             calls_ok: call("ok"),
             calls_failed: ErrorKind::ALL.iter().map(|&kind| (kind, call(kind.label()))).collect(),
@@ -126,7 +121,9 @@ impl Metrics {
             breaker_opens: host::define_counter("consul_resolver.consul_breaker_opens"),
             replies: ReplyReason::ALL.iter().map(|&reason| reply(reason)).collect(),
             services: (0..=u16::MAX).map(ServiceId::nth).zip(services).collect(),
-            sources: (0..=u16::MAX).map(SourceId::nth).zip(sources).collect(),
+            sources,
+            catalog: config.discover.as_ref().map(|it| Subject::catalog(config, it).query.key()),
+            found_sources: HashMap::new(),
             found: FoundMetrics::default(),
             registrations: RegistrationMetrics::define(config),
             dependencies: DependencyMetrics::define(config),
@@ -200,110 +197,59 @@ impl Metrics {
         host::add(metric, 1);
     }
 
-    /// Counts and shows what discovery tells.
-    pub(super) fn on_notice(&self, source: SourceId, notice: &Notice) {
-        if let Notice::Called(called) = notice {
-            self.on_called(*called);
-        }
-        self.dependencies.on_notice(source, notice);
-        // What clients ask for by name has no metrics of its own.
-        let Some(metrics) = self.sources.get(source) else {
-            return;
-        };
+    /// Counts and shows what discovery tells; `is_named` says that only clients want the source, and
+    /// that it has not shown yet to be there.
+    pub(super) fn on_notice(&mut self, source: SourceId, notice: &Notice, is_named: bool) {
         match notice {
-            Notice::Elected(_) => {
-                host::record(metrics.fetchers, 1);
-                // It reads the service at once, and then tells of those that there are.
-                metrics.record_left_out(Dropped::default());
-                host::record(metrics.held, 0);
-            }
-            Notice::Left => {
-                host::record(metrics.fetchers, 0);
-                host::record(metrics.held, 0);
-            }
-            Notice::Doubted(_) => {
-                host::add(metrics.doubted, 1);
-                host::record(metrics.held, 1);
-            }
-            Notice::Resolved(resolution) => {
-                host::add(metrics.refuted, (*resolution == Resolution::Refuted).into());
-                host::record(metrics.held, 0);
-            }
-            Notice::Published { endpoints, .. } => {
-                host::add(metrics.updates, 1);
-                metrics.show(Duration::ZERO, *endpoints);
-            }
-            Notice::Listed { services, left_out, .. } => {
-                host::add(metrics.updates, 1);
-                metrics.show(Duration::ZERO, *services);
-                host::record(metrics.faulty, (*left_out).into());
-            }
-            Notice::Dropped(dropped) => metrics.record_left_out(*dropped),
-            Notice::Age { age, endpoints } => {
-                host::record(metrics.fetchers, 1);
-                metrics.show(*age, *endpoints);
-            }
-            Notice::Health(change) => {
-                metrics.probes.iter().for_each(|probes| probes.show_unhealthy(change.unhealthy));
-            }
-            Notice::Probing { unhealthy, overdue } => {
-                if let Some(probes) = &metrics.probes {
-                    probes.show_unhealthy(*unhealthy);
-                    probes.show_overdue(*overdue);
-                }
-            }
-            Notice::Probed(outcome) => {
-                metrics.probes.iter().for_each(|probes| probes.on_outcome(*outcome));
-            }
-            Notice::Called(_)
-            | Notice::Unsent(_)
-            | Notice::Deposed
-            | Notice::FetcherLost
-            | Notice::Failing(_)
-            | Notice::Recovered(_)
-            | Notice::Unreadable(_) => {}
+            Notice::Called(called) if is_named => self.found.on_called(*called),
+            Notice::Called(called) => self.on_called(*called),
+            _ => {}
+        }
+        // What clients ask for by name has no metrics of its own.
+        for (service, metrics) in self.sources.get(source).into_iter().flatten() {
+            let may_show = metrics.on_notice(notice);
+            self.dependencies.on_notice(source, *service, notice, may_show);
         }
     }
 
     /// Defines the metrics of a service that was found, or takes those that it had before.
     pub(super) fn on_added(&mut self, added: &Addition, sources: &[SourceId]) {
-        let Self { services, sources: of_sources, found, .. } = self;
-        let (of_service, of_each) = found.of(added, sources.len());
-        services.insert(added.service, of_service);
+        let (of_service, of_each) = self.found.of(added, sources.len());
+        self.services.insert(added.service, of_service);
+        if !of_each.is_empty() {
+            self.found_sources.insert(added.service, sources.to_vec());
+        }
         for (source, metrics) in sources.iter().zip(of_each) {
-            if of_sources.get(*source).is_none() {
-                of_sources.insert(*source, metrics);
+            let of_service = (added.service, metrics);
+            match self.sources.get_mut(*source) {
+                Some(others) => others.push(of_service),
+                None => self.sources.insert(*source, vec![of_service]),
             }
         }
     }
 
     /// Counts for a service no more.
-    pub(super) fn on_removed(&mut self, service: ServiceId, sources: &[SourceId]) {
+    pub(super) fn on_removed(&mut self, service: ServiceId) {
         if let Some(metrics) = self.services.remove(service) {
             metrics.flush();
         }
-        for source in sources {
-            if let Some(metrics) = self.sources.remove(*source) {
-                metrics.show(Duration::ZERO, 0);
+        for source in self.found_sources.remove(&service).unwrap_or_default() {
+            let Some(all) = self.sources.get_mut(source) else { continue };
+            for (_, metrics) in all.iter().filter(|(its, _)| *its == service) {
+                metrics.end();
+            }
+            all.retain(|(its, _)| *its != service);
+            if all.is_empty() {
+                self.sources.remove(source);
             }
         }
     }
 
-    /// Defines what is shown of the catalog.
+    /// Defines what is shown of the catalog, with its services in the place of endpoints.
     pub(super) fn on_catalog(&mut self, source: SourceId) {
-        let metrics = SourceMetrics {
-            updates: host::define_counter("consul_resolver.catalog.updates"),
-            endpoints: host::define_gauge("consul_resolver.catalog.services"),
-            faulty: host::define_gauge("consul_resolver.catalog.left_out"),
-            denied: None,
-            age: host::define_gauge("consul_resolver.catalog.snapshot_age_ms"),
-            fetchers: host::define_gauge("consul_resolver.catalog.fetchers"),
-            doubted: host::define_counter("consul_resolver.catalog.doubted_answers"),
-            refuted: host::define_counter("consul_resolver.catalog.refuted_answers"),
-            held: host::define_gauge("consul_resolver.catalog.held_answers"),
-            probes: None,
-        };
-        self.sources.insert(source, Rc::new(metrics));
+        let Some(query) = self.catalog else { return };
+        let metrics = SourceMetrics::of_catalog(query);
+        self.sources.insert(source, vec![(NO_SERVICE, Rc::new(metrics))]);
     }
 
     /// Adds to Envoy's counters what was counted here.
@@ -349,39 +295,5 @@ impl ServiceMetrics {
         for tally in [&self.picks, &self.failures, &self.withheld_retries] {
             tally.flush();
         }
-    }
-}
-
-impl SourceMetrics {
-    /// Defines them under names that begin so.
-    pub(super) fn define(prefix: &str) -> Self {
-        let name = |what: &str| format!("{prefix}.{what}");
-        Self {
-            updates: host::define_counter(&name("updates")),
-            endpoints: host::define_gauge(&name("endpoints")),
-            faulty: host::define_gauge(&name("faulty_instances")),
-            denied: host::define_gauge(&name("denied_instances")),
-            age: host::define_gauge(&name("snapshot_age_ms")),
-            fetchers: host::define_gauge(&name("fetchers")),
-            doubted: host::define_counter(&name("doubted_answers")),
-            refuted: host::define_counter(&name("refuted_answers")),
-            held: host::define_gauge(&name("held_answers")),
-            probes: None,
-        }
-    }
-
-    /// The same, of endpoints that are probed.
-    fn probed(self, prefix: &str) -> Self {
-        Self { probes: Some(ProbeMetrics::define(prefix)), ..self }
-    }
-
-    fn show(&self, age: Duration, endpoints: usize) {
-        host::record(self.age, u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        host::record(self.endpoints, u64::try_from(endpoints).unwrap_or(u64::MAX));
-    }
-
-    fn record_left_out(&self, dropped: Dropped) {
-        host::record(self.faulty, u64::try_from(dropped.total()).unwrap_or(u64::MAX));
-        host::record(self.denied, u64::try_from(dropped.denied.count).unwrap_or(u64::MAX));
     }
 }

@@ -10,11 +10,13 @@ mod core;
 mod dependency_metrics;
 mod filter;
 mod found_metrics;
+mod gauges;
 mod host;
 mod metrics;
 mod probe_metrics;
 mod registration_metrics;
 mod root;
+mod source_metrics;
 mod stream;
 #[cfg(feature = "trap")]
 mod trap;

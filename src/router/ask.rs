@@ -2,12 +2,10 @@
 
 use std::rc::Rc;
 
-use crate::consul::dns_name::DnsName;
-use crate::consul::query::Query;
 use crate::model::service::{QueryKey, ServiceId};
 use crate::router::Router;
 use crate::router::change::Origin;
-use crate::router::found::text;
+use crate::router::found::{Found, text};
 use crate::router::host_name::HostName;
 use crate::router::reply::Reply;
 use crate::time::Time;
@@ -15,7 +13,7 @@ use crate::time::Time;
 /// What a host is that no known service serves.
 #[derive(Debug)]
 pub enum Ask {
-    /// A name that is to be resolved now.
+    /// A name: one that is to be resolved now, or another host of one that is known.
     New(ServiceId),
     /// A name; it is not resolved, and the request answered like this.
     Refused(Rc<Reply>),
@@ -55,48 +53,43 @@ impl Router {
         let Some(mut found) = self.found.take() else {
             return Ask::Nothing;
         };
-        let Some(demand) = &mut found.demand else {
-            self.found = Some(found);
-            return Ask::Nothing;
-        };
-        let like = &demand.settings.service;
-        let name = DnsName::parse(host, &demand.settings.domain);
-        let service = name.and_then(|name| name.service(like)).map(|(mut service, datacenter)| {
-            service.datacenters.extend(datacenter);
-            service
-        });
-        let config = &found.config;
-        let is_meant = |key: QueryKey| {
-            let datacenter = |service| config.datacenters(service).next().flatten();
-            service
-                .as_ref()
-                .is_some_and(|its| Query::new(config, its, datacenter(its)).key() == key)
-        };
-        let is_known = told.is_some() && demand.on_told(host, now);
-        let ask = match service {
-            Some(_) if told.is_none() && demand.by_host(host, now).is_some() => {
-                demand.by_host(host, now).map_or(Ask::Nothing, Ask::New)
-            }
-            Some(_) if is_known || told.is_some_and(|key| !is_meant(key)) => Ask::Nothing,
-            None => Ask::Nothing,
-            Some(service) => match demand.admit(told.is_some(), now) {
-                Err(_) => Ask::Refused(Rc::clone(&found.too_many_names)),
-                Ok(()) => match self.add(&service) {
-                    None => Ask::Refused(Rc::clone(&found.too_many_names)),
-                    Some(id) => {
-                        demand.add(host, id, now);
-                        let origin = match told {
-                            Some(_) => Origin::OtherVm,
-                            None => Origin::Request(text(host)),
-                        };
-                        found.add(id, &service, origin);
-                        Ask::New(id)
-                    }
-                },
-            },
-        };
+        let ask = self.find_or_add(&mut found, host, told, now);
         self.found = Some(found);
-        ask
+        ask.unwrap_or(Ask::Nothing)
+    }
+
+    /// The service of a host, taken in where it is new; none where it is not to be.
+    fn find_or_add(
+        &mut self,
+        found: &mut Found,
+        host: &[u8],
+        told: Option<QueryKey>,
+        now: Time,
+    ) -> Option<Ask> {
+        let (service, query) =
+            found.named(host).filter(|(_, key)| told.is_none_or(|its| its == *key))?;
+        let demand = found.demand.as_mut()?;
+        if let Some(known) = demand.by_query(query, host, told.is_some(), now) {
+            return Some(Ask::New(known));
+        }
+        let refused = Ask::Refused(Rc::clone(&found.too_many_names));
+        if !demand.admit(query, told.is_some(), now) {
+            return Some(refused);
+        }
+        let gone = demand.make_room();
+        let Some(id) = self.add(&service) else {
+            return Some(refused);
+        };
+        demand.add(query, host, id, told.is_some(), now);
+        let origin = match told {
+            Some(_) => Origin::OtherVm,
+            None => Origin::Request(text(host)),
+        };
+        found.add(id, &service, origin);
+        for service in gone {
+            found.remove(service, self.remove(service));
+        }
+        Some(Ask::New(id))
     }
 }
 
@@ -104,10 +97,12 @@ impl Router {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::model::endpoint::Endpoint;
     use crate::model::service::SourceId;
     use crate::model::snapshot::Snapshot;
     use crate::rng::Rng;
     use crate::router::change::Change;
+    use core::net::SocketAddr;
     use core::time::Duration;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -192,5 +187,89 @@ mod tests {
         }
         router.on_tick(at(31), |_, _| {});
         assert_eq!(router.routes.len(), 0);
+    }
+
+    /// Lets Consul answer for all that were taken in: with an endpoint where the name is real.
+    fn answer(router: &mut Router, sources: &mut u16, now: Time) -> usize {
+        let mut taken = 0;
+        while let Some(change) = router.poll_change() {
+            let Change::Added(added) = change else { continue };
+            if !router.has(added.service) {
+                continue;
+            }
+            *sources += 1;
+            let source = SourceId::nth(*sources);
+            router.attach(added.service, 0, source);
+            let is_real = added.name.starts_with("real");
+            let address = SocketAddr::from(([10, 0, 0, 1], 80));
+            let endpoints = is_real.then(|| Endpoint::new(address)).into_iter().collect();
+            router.install(source, &Snapshot::new(endpoints), now);
+            taken += usize::from(is_real);
+        }
+        taken
+    }
+
+    #[test]
+    fn real_names_are_taken_in_while_many_are_made_up() {
+        let (mut router, mut sources) = (router("{}"), 0);
+        let (mut taken, mut made_up) = (0, 0);
+        // A hundred a second are made up; sixty real ones are asked for once a second each.
+        for step in 0..1_000_u64 {
+            let now = Time::from_start(Duration::from_millis(step * 10));
+            router.on_tick(now, |_, _| {});
+            let _ = router.ask(Some(format!("made-up{step}.service.consul").as_bytes()));
+            if step >= 500 {
+                let host = format!("real{}.service.consul", step % 100);
+                if step % 100 < 60 && router.service_by_host(Some(host.as_bytes())).is_none() {
+                    let _ = router.ask(Some(host.as_bytes()));
+                }
+            }
+            let before = sources;
+            let real = answer(&mut router, &mut sources, now);
+            taken += real;
+            made_up += usize::from(sources - before) - real;
+        }
+        assert_eq!(taken, 60);
+        assert!(made_up <= 60, "{made_up}");
+    }
+
+    #[test]
+    fn spellings_of_one_service_are_one_name_and_all_route() {
+        let mut router = router("{}");
+        let web = new(router.ask(Some(b"web.service.dc1.consul")));
+        for host in [
+            "web.service.dc1.dc.consul",
+            "_web._tcp.service.dc1.consul",
+            "_web._tcp.service.dc1.dc.consul",
+            "WEB.service.dc1.consul.:8080",
+        ] {
+            assert_eq!(new(router.ask(Some(host.as_bytes()))), web, "{host}");
+            assert_eq!(router.service_by_host(Some(host.as_bytes())), Some(web), "{host}");
+        }
+        assert_eq!(router.routes.len(), 1);
+        for other in ["web.service.consul", "v2.web.service.dc1.consul", "web.query.dc1.consul"] {
+            assert_ne!(new(router.ask(Some(other.as_bytes()))), web, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_new_name_is_taken_in_though_there_are_too_many() {
+        let json = br#"{"consul": {"cluster": "c"}, "dns_names": {"max_services": 3}}"#;
+        let mut router = Router::new(&Config::parse(json).unwrap(), &mut Rng::new(1));
+        let mut sources = 0;
+        for n in 0..5 {
+            let now = at(n);
+            router.on_tick(now, |_, _| {});
+            for host in [format!("real{n}.service.consul"), format!("q{n}.query.consul")] {
+                new(router.ask(Some(host.as_bytes())));
+                answer(&mut router, &mut sources, now);
+            }
+            router.on_tick(now, |_, _| {});
+        }
+        let has = |host: &str| router.service_by_host(Some(host.as_bytes())).is_some();
+        let kept = |name: fn(usize) -> String| [0, 1, 2, 3, 4].map(|n| has(&name(n)));
+        let expected = [false, false, true, true, true];
+        assert_eq!(kept(|n| format!("real{n}.service.consul")), expected);
+        assert_eq!(kept(|n| format!("q{n}.query.consul")), expected);
     }
 }

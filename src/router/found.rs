@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::config::{Config, Discover, Service};
+use crate::consul::dns_name::DnsName;
+use crate::consul::query::Query;
 use crate::discovery::subject::Subject;
-use crate::model::service::{ServiceId, SourceId};
+use crate::model::service::{QueryKey, ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::router::Router;
 use crate::router::catalog::Catalog;
@@ -49,17 +51,35 @@ impl Found {
         let place = |dc: Option<&str>| {
             dc.filter(|_| has_several).map_or_else(String::new, |dc| format!(" in {dc}"))
         };
+        let subjects: Vec<_> = config
+            .datacenters(service)
+            .map(|dc| Subject::of(config, service, dc))
+            .map(|subject| Subject { on_trial: origin != Origin::Catalog, ..subject })
+            .collect();
         self.changes.push_back(Change::Added(Addition {
             service: id,
             name: service.name.clone(),
-            subjects: config
-                .datacenters(service)
-                .map(|dc| Subject::of(config, service, dc))
-                .map(|subject| Subject { on_trial: origin != Origin::Catalog, ..subject })
-                .collect(),
+            queries: subjects.iter().map(|subject| subject.query.key()).collect(),
+            subjects,
             places: config.datacenters(service).map(place).collect(),
             origin,
         }));
+    }
+
+    /// Lets a service be followed no more, that had its endpoints from these sources.
+    pub(super) fn remove(&mut self, service: ServiceId, sources: Vec<SourceId>) {
+        self.changes.push_back(Change::Removed { service, sources });
+    }
+
+    /// The service that a host names in Consul's DNS, and what identifies its query.
+    pub(super) fn named(&self, host: &[u8]) -> Option<(Service, QueryKey)> {
+        let settings = &self.demand.as_ref()?.settings;
+        let name = DnsName::parse(host, &settings.domain)?;
+        let (mut service, datacenter) = name.service(&settings.service)?;
+        service.datacenters.extend(datacenter);
+        let datacenter = self.config.datacenters(&service).next().flatten();
+        let query = Query::new(&self.config, &service, datacenter).key();
+        Some((service, query))
     }
 
     /// The service that serves a host.
@@ -115,8 +135,7 @@ impl Router {
             }
         }
         for service in gone {
-            let sources = self.remove(service);
-            found.changes.push_back(Change::Removed { service, sources });
+            found.remove(service, self.remove(service));
         }
         self.found = Some(found);
     }

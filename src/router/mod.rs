@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use crate::balance::hints::Hints;
 use crate::balance::pool::Pool;
 use crate::config::{Config, Service, Unmatched};
+use crate::discovery::subject::Subject;
 use crate::model::arena::{Arena, Beside};
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
@@ -41,6 +42,7 @@ pub mod handoff;
 mod host_name;
 mod hosts;
 mod lower_case;
+mod refused;
 pub mod reply;
 mod reservation;
 mod route;
@@ -103,7 +105,7 @@ impl Router {
                 router.names.insert(name.into_bytes().into(), id);
             }
         }
-        for (source, id) in config.sources().zip((0..=u16::MAX).map(SourceId::nth)) {
+        for (id, source, _) in Subject::all(config) {
             router.attach(source.id, usize::from(source.preference), id);
         }
         router

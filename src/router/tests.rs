@@ -163,3 +163,27 @@ fn filter_state_has_one_endpoint() {
     router.install(SourceId::nth(0), &snapshot(&[1, 2, 3]), Time::ZERO);
     assert_eq!(forward(router.decide(Some(WEB), &Hints::default())).handoffs().count(), 1);
 }
+
+#[test]
+fn services_that_ask_the_same_have_the_same_endpoints() {
+    let json = br#"{
+        "consul": { "cluster": "consul" },
+        "services": [
+            { "name": "one", "service": "web", "hosts": ["one.test"] },
+            { "name": "web", "hosts": ["web.test"], "tags": ["v2"] },
+            { "name": "two", "service": "web", "hosts": ["two.test"] }
+        ]
+    }"#;
+    let mut router = Router::new(&Config::parse(json).unwrap(), &mut Rng::new(1));
+    router.install(SourceId::nth(0), &snapshot(&[1]), Time::ZERO);
+    router.install(SourceId::nth(1), &snapshot(&[2, 3]), Time::ZERO);
+    let endpoints = [0, 1, 2].map(|n| router.endpoints(ServiceId::nth(n)));
+    assert_eq!(endpoints, [1, 2, 1]);
+    assert_eq!(router.service_by_name(b"Web"), Some(ServiceId::nth(1)), "by the name here");
+    let reason = Reply::no_healthy_endpoints("two").body;
+    router.install(SourceId::nth(0), &Snapshot::default(), Time::ZERO);
+    let Decision::Reply(reply) = router.decide(Some(ServiceId::nth(2)), &Hints::default()) else {
+        panic!("not answered");
+    };
+    assert_eq!(reply.body, reason);
+}

@@ -7,6 +7,7 @@
 pub mod book;
 mod bytes;
 pub mod charge;
+pub mod gauges;
 pub mod head;
 pub mod health;
 pub mod key;

@@ -134,19 +134,26 @@ fn a_service_that_could_not_be_asked_for_or_found_is_refused() {
         ),
         (
             "services[0].name",
-            json!("a/b"),
-            "services[0].name: '/' is not allowed; expected no \"/\" and no control characters",
+            json!("a//b"),
+            "services[0].name: nothing, \".\" or \"..\" cannot be asked for over HTTP, alone or \
+             beside a \"/\"; expected another name",
         ),
         (
             "services[0].name",
             json!(".."),
-            "services[0].name: \".\" and \"..\" cannot be asked for over HTTP; expected another \
-             name",
+            "services[0].name: nothing, \".\" or \"..\" cannot be asked for over HTTP, alone or \
+             beside a \"/\"; expected another name",
+        ),
+        (
+            "services[0].service",
+            json!("a/./b"),
+            "services[0].service: nothing, \".\" or \"..\" cannot be asked for over HTTP, alone or \
+             beside a \"/\"; expected another name",
         ),
         (
             "services[0].name",
             json!("a\0b"),
-            "services[0].name: '\\0' is not allowed; expected no \"/\" and no control characters",
+            "services[0].name: '\\0' is not allowed; expected no control characters",
         ),
         (
             "services[0].tags",

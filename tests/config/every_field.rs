@@ -40,6 +40,7 @@ fn a_configuration_that_sets_every_field_is_read() {
         services: vec![
             Service {
                 name: "web".into(),
+                service: Some("team/web".into()),
                 hosts: vec![
                     HostPattern::Exact("web.test".into()),
                     HostPattern::Suffix(".web.internal".into()),
@@ -164,7 +165,7 @@ fn full() -> Value {
         },
         "services": [
             {
-                "name": "web",
+                "name": "web", "service": "team/web",
                 "hosts": ["Web.Test", "*.web.internal"],
                 "namespace": "team-b",
                 "partition": "part_2",

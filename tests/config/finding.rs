@@ -42,7 +42,7 @@ fn every_field_of_both_is_read() {
         "consul": { "cluster": "consul" },
         "services": [],
         "discover": {
-            "tags": ["envoy"], "exclude": ["Vault", "nomad"], "host": "{service}.mesh",
+            "tags": ["Envoy"], "exclude": ["Vault", "nomad"], "host": "{service}.mesh",
             "max_services": 7, "service": { "datacenters": ["dc1", "dc2"], "outlier_detection": {} }
         },
         "dns_names": {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::assert_refused;
+use crate::{assert_refused, parse, with};
 
 #[test]
 fn a_selection_that_consul_would_not_understand_is_refused() {
@@ -55,6 +55,7 @@ fn a_prepared_query_takes_the_place_of_what_selects_instances_by_name() {
     let service =
         |field: &str, value: Value| json!([{ "name": "web", "query": "geo", field: value }]);
     for (field, value) in [
+        ("service", json!("web")),
         ("tags", json!(["a"])),
         ("filter", json!("Service.Port == 80")),
         ("node_meta", json!({ "a": "b" })),
@@ -69,8 +70,9 @@ fn a_prepared_query_takes_the_place_of_what_selects_instances_by_name() {
     assert_refused([
         (
             "services[0].query",
-            json!("a/b"),
-            "services[0].query: '/' is not allowed; expected no \"/\" and no control characters",
+            json!("a/"),
+            "services[0].query: nothing, \".\" or \"..\" cannot be asked for over HTTP, alone or \
+             beside a \"/\"; expected another name",
         ),
         (
             "services[0].limit",
@@ -95,4 +97,39 @@ fn a_prepared_query_takes_the_place_of_what_selects_instances_by_name() {
             "services[0].limit: 0 is out of range; expected 1 to 65536",
         ),
     ]);
+}
+
+#[test]
+fn services_of_one_name_in_consul_have_names_of_their_own() {
+    let services = json!([
+        { "name": "web-v1", "service": "web", "hosts": ["v1.test"], "tags": ["v1"] },
+        { "name": "web-v2", "service": "web", "hosts": ["v2.test"], "filter": "Service.Port == 80" },
+        { "name": "web-too", "service": "web", "hosts": ["too.test"], "filter": "Service.Port == 80" },
+        { "name": "team/web", "hosts": ["web.test"] },
+        { "name": "web", "service": "team/web", "hosts": ["other.test"] },
+    ]);
+    let config = parse(&with("services", services)).unwrap();
+    let names: Vec<_> =
+        config.services.iter().map(|it| (it.name.as_str(), it.name_in_consul())).collect();
+    let expected = [
+        ("web-v1", "web"),
+        ("web-v2", "web"),
+        ("web-too", "web"),
+        ("team/web", "team/web"),
+        ("web", "team/web"),
+    ];
+    assert_eq!(names, expected);
+    let twice = json!([{ "name": "web", "service": "a" }, { "name": "WEB", "service": "b" }]);
+    let error = parse(&with("services", twice)).unwrap_err().to_string();
+    assert!(error.starts_with("services[1].name: "), "{error}");
+}
+
+#[test]
+fn values_of_metadata_may_be_empty() {
+    let services = json!([{ "name": "web", "node_meta": { "env": "" } }]);
+    let config = parse(&with("services", services)).unwrap();
+    assert_eq!(config.services[0].node_meta, [("env".to_owned(), String::new())]);
+    let register = json!([{ "name": "edge", "meta": { "team": "" } }]);
+    let config = parse(&with("register", register)).unwrap();
+    assert_eq!(config.registrations[0].meta, [("team".to_owned(), String::new())]);
 }

@@ -85,11 +85,7 @@ fn unknown_and_missing_fields_are_refused() {
             json!({}),
             "consul.cluster: missing; expected the name of Consul's cluster in Envoy",
         ),
-        (
-            "services[0]",
-            json!({}),
-            "services[0].name: missing; expected the service's name in Consul",
-        ),
+        ("services[0]", json!({}), "services[0].name: missing; expected the service's name"),
         ("handoff", json!({}), "handoff.via: missing; expected filter_state or headers"),
     ]);
 }

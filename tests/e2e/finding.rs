@@ -7,6 +7,7 @@ use serde_json::json;
 use stack::agent::Record;
 use stack::{Agent, Consul, Registry, wait_until};
 
+use crate::log::LogMark;
 use crate::testbed::{Setup, Testbed, instances, who};
 
 /// The grace of a service that leaves the catalog, and a margin.
@@ -106,6 +107,53 @@ fn names_that_consul_does_not_know_are_answered_and_cannot_flood_it() {
     assert!(names.count() <= 100, "{:?}", agent.request_count());
     assert!(bed.stat("local_replies.too_many_names") >= 200);
     bed.await_routed("web.service.consul", &["web-1"]);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn queries_that_consul_does_not_know_keep_no_name_out() {
+    let agent = Agent::start().expect("an agent");
+    let _web = instances(&agent, "web", &["web-1"]);
+    let bed = Setup::recommended(agent.address())
+        .set("services", json!([]))
+        .set("dns_names", json!({ "max_services": 2 }))
+        .workers(1)
+        .start();
+    for n in 0..6 {
+        let unknown = bed.get("/", &format!("q{n}.query.consul"));
+        let expected = format!(r#"{{"error":"no_healthy_endpoints","service":"q{n}"}}"#);
+        assert_eq!((unknown.status, unknown.text()), (503, expected));
+    }
+    for host in ["web.service.consul", "_web._tcp.service.consul", "web.service.dc1.consul"] {
+        let answer = bed.get("/", host);
+        assert_eq!(who(&answer), "web-1", "{host}");
+    }
+    assert_eq!(bed.stat("local_replies.too_many_names"), 0);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn what_clients_make_up_says_nothing_of_consul() {
+    let agent = Agent::start().expect("an agent");
+    let _web = instances(&agent, "web", &["web-1"]);
+    // Whether such calls count for the breaker is not looked at here.
+    let breaker = json!({ "consecutive_failures": 0, "failure_percent": 0 });
+    let bed = Setup::recommended(agent.address())
+        .set("consul", json!({ "cluster": "consul", "breaker": breaker }))
+        .set("services", json!([]))
+        .set("dns_names", json!({}))
+        .start();
+    bed.await_routed("web.service.consul", &["web-1"]);
+    let reply = bed.get("/", "web.service.nowhere.consul");
+    assert_eq!(reply.json()["error"], "not_resolved_yet", "{}", reply.text());
+    let failed = || bed.stat("dns_names.consul_calls.failed") > 0;
+    assert!(wait_until(GONE, failed), "{}", bed.envoy.log());
+    assert_eq!(bed.stat("consul_calls.server_error"), 0);
+    let _second = instances(&agent, "web", &["web-2"]);
+    bed.await_routed("web.service.consul", &["web-1", "web-2"]);
+    assert!(bed.stat("consul_calls.ok") > 0, "those of a name that is there count");
+    let told = LogMark::START.lines(&bed.envoy, "No path to datacenter");
+    assert!(told.is_empty(), "{told:?}");
     bed.assert_no_crash();
 }
 

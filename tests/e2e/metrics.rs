@@ -1,13 +1,15 @@
 //! What the filter counts and shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use consul_resolver::consul::error::ErrorKind;
 use consul_resolver::router::reply::ReplyReason;
 use serde_json::{Value, json};
-use stack::{Consul, Registry, Trouble, wait_until};
+use stack::{Backend, Consul, Registry, Trouble, wait_until};
 
-use crate::testbed::{SOON, Setup, Testbed, instances};
+use crate::log::LogMark;
+use crate::testbed::{SOON, Setup, Testbed, instance, instances, yaml};
 
 const PREFIX: &str = "wasmcustom.consul_resolver.";
 
@@ -207,5 +209,97 @@ fn each_datacenter_of_a_service_has_its_own() {
     expected.extend(OF_DISCOVERY.iter().flat_map(of_both));
     expected.sort_unstable();
     assert_eq!(of_service.collect::<Vec<_>>(), expected);
+    bed.assert_no_crash();
+}
+
+/// A configuration of a second listener, which has other services.
+fn beside(setup: Setup, services: Value) -> Setup {
+    setup.edit(|bootstrap| {
+        let plugin = bootstrap.plugin().expect("a plugin");
+        let own = std::mem::replace(&mut plugin["services"], yaml(services));
+        let mut other = bootstrap.ingress().expect("a listener").clone();
+        other["name"] = "other".into();
+        bootstrap.plugin().expect("a plugin")["services"] = own;
+        let listeners = &mut bootstrap.config()["static_resources"]["listeners"];
+        listeners.as_sequence_mut().expect("listeners").push(other);
+    })
+}
+
+/// One instance of `web` with the tag `v1`, and two with `v2`.
+fn two_versions(consul: &dyn Registry) -> Vec<Backend> {
+    let tagged = [("web-1", "v1"), ("web-2", "v2"), ("web-3", "v2")];
+    let start = |(name, tag)| instance(consul, "web", name, |web| web.tag(tag));
+    tagged.into_iter().map(start).collect()
+}
+
+#[test]
+fn services_of_one_name_in_consul_have_metrics_of_their_own() {
+    let Some(consul) = Consul::start_or_skip("names that are not those in Consul") else {
+        return;
+    };
+    let _backends = two_versions(&consul);
+    let _with_slash = instances(&consul, "team/web", &["web-4"]);
+    let services = json!([
+        {"name": "web-v1", "service": "web", "hosts": ["v1.test"], "tags": ["V1"]},
+        {"name": "web-v2", "service": "web", "hosts": ["v2.test"], "tags": ["v2"]},
+        {"name": "all", "service": "web", "hosts": ["all.test"]},
+        {"name": "all-too", "service": "web", "hosts": ["all-too.test"]},
+        {"name": "team/web", "hosts": ["team.test"]},
+        {"name": "none", "service": "web", "hosts": ["none.test"], "tags": ["v3"]},
+    ]);
+    let bed = Setup::recommended(consul.address()).set("services", services).start();
+    bed.await_routed("v1.test", &["web-1"]);
+    bed.await_routed("v2.test", &["web-2", "web-3"]);
+    bed.await_routed("all.test", &["web-1", "web-2", "web-3"]);
+    bed.await_routed("all-too.test", &["web-1", "web-2", "web-3"]);
+    bed.await_routed("team.test", &["web-4"]);
+    bed.await_reply("none.test", "no_healthy_endpoints");
+    assert_eq!(bed.get("/", "none.test").json()["service"], "none");
+    for (name, endpoints) in [("web-v1", 1), ("web-v2", 2), ("all", 3), ("all-too", 3), ("none", 0)]
+    {
+        await_stat(&bed, &format!("service.{name}.endpoints"), |n| n == endpoints);
+        await_stat(&bed, &format!("service.{name}.fetchers"), |n| n == 1);
+    }
+    await_stat(&bed, "service.team/web.endpoints", |n| n == 1);
+    assert!(!all(&bed).keys().any(|name| name.starts_with("service.web.")), "{:?}", all(&bed));
+    LogMark::START.await_line(&bed.envoy, "service web-v2: 2 endpoints");
+    LogMark::START.await_line(&bed.envoy, "service all, service all-too: 3 endpoints");
+    bed.assert_no_crash();
+}
+
+#[test]
+fn gauges_of_one_name_show_one_of_two_configurations() {
+    let Some(consul) = Consul::start_or_skip("two configurations of one name") else {
+        return;
+    };
+    let mut backends = two_versions(&consul);
+    backends.push(instance(&consul, "web", "web-4", |web| web.tag("v2")));
+    consul.await_passing("web", &["web-1", "web-2", "web-3", "web-4"]).expect("passing");
+    let [one, two] = ["v1", "v2"].map(|tag| json!([{"name": "web", "tags": [tag]}]));
+    let bed = beside(Setup::recommended(consul.address()).set("services", one), two).start();
+    bed.await_routed("any", &["web-1"]);
+    LogMark::START.await_line(
+        &bed.envoy,
+        "consul_resolver.service.web.* show what another configuration asks of consul",
+    );
+    // What changes for the other one is counted, and not shown.
+    let endpoints = bed.stat("service.web.endpoints");
+    let (shown, other) = if endpoints == 1 { ("v1", "v2") } else { ("v2", "v1") };
+    let updates = bed.stat("service.web.updates");
+    let _other = instance(&consul, "web", "web-5", |web| web.tag(other));
+    let mut seen = BTreeSet::new();
+    let is_published = wait_until(SOON, || {
+        seen.insert(bed.stat("service.web.endpoints"));
+        bed.stat("service.web.updates") > updates
+    });
+    assert!(is_published, "{:?}", all(&bed));
+    let renewed = Instant::now() + Duration::from_millis(1_500);
+    while Instant::now() < renewed {
+        seen.insert(bed.stat("service.web.endpoints"));
+    }
+    assert_eq!(seen, BTreeSet::from([endpoints]));
+    let _shown = instance(&consul, "web", "web-6", |web| web.tag(shown));
+    await_stat(&bed, "service.web.endpoints", |n| n == endpoints + 1);
+    await_stat(&bed, "service.web.snapshot_age_ms", |age| age >= 1_500);
     bed.assert_no_crash();
 }

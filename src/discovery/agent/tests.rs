@@ -2,6 +2,7 @@ use super::*;
 use crate::config::{Config, Service};
 use crate::consul::response::{CallFailure, Response};
 use crate::discovery::event::Expect;
+use crate::discovery::notice::Notice;
 use crate::discovery::watch::QueryId;
 use crate::shared::head::{Head, Term};
 use crate::shared::key::Cas;
@@ -284,4 +285,63 @@ fn a_name_that_a_client_has_made_up_takes_no_place_among_the_watches() {
         }
     }
     assert!((1..=3).contains(&polls), "it is polled, slowly: {polls} times in 10 s");
+}
+
+#[test]
+fn a_made_up_query_is_empty_when_consul_does_not_know_it() {
+    let unknown = Response { status: 404, body: b"Query not found", ..NOTHING };
+    for on_trial in [true, false] {
+        let json = br#"{"consul": {"cluster": "c"}, "services": [{"name": "q", "query": "q"}]}"#;
+        let config = Config::parse(json).unwrap();
+        let subject = Subject::new(&config, config.sources().next().unwrap());
+        let key = subject.query.key();
+        let subject = Subject { on_trial, ..subject };
+        let mut agent = Agent::new(vec![subject], &config.consul, Rng::new(1));
+        after(&mut agent, Event::Tick(RANK), 0);
+        after(&mut agent, Event::Loaded { key: Key::Head(key), value: None }, 0);
+        let won = Event::Stored { key: Key::Head(key), written: true };
+        let asked = calls(&after(&mut agent, won, 0));
+        let answer = Event::Answered { call: asked[0], answer: Ok(unknown) };
+        let commands = after(&mut agent, answer, 1);
+        let is_failing = |command: &Command| {
+            matches!(command, Command::Notice { notice: Notice::Failing(_), .. })
+        };
+        assert_eq!(looked_at(&commands).is_some(), on_trial, "it is published: {commands:?}");
+        assert_eq!(commands.iter().any(is_failing), !on_trial, "{commands:?}");
+    }
+}
+
+#[test]
+fn services_that_ask_the_same_share_a_source() {
+    let json = br#"{
+        "consul": {"cluster": "c"}, "route_metadata": true,
+        "services": [
+            {"name": "one", "service": "web"}, {"name": "two", "service": "web"},
+            {"name": "three", "service": "web", "tags": ["v2"]}, {"name": "web"}
+        ]
+    }"#;
+    let config = Config::parse(json).unwrap();
+    let all = Subject::all(&config);
+    let ids: Vec<_> = all.iter().map(|(id, ..)| *id).collect();
+    assert_eq!(ids, [0, 0, 1, 0].map(SourceId::nth));
+    let keys: Vec<_> = all.iter().map(|(_, _, subject)| subject.query.key()).collect();
+    let subjects = all.into_iter().map(|(.., subject)| subject).collect();
+    let mut agent = Agent::new(subjects, &config.consul, Rng::new(1));
+    let of_trackers: Vec<_> = agent.trackers().into_iter().map(Tracker::key).collect();
+    assert_eq!(of_trackers, [keys[0], keys[2]]);
+    // A service that is found and asks the same goes, and the source stays.
+    let source = agent.add(Subject::new(&config, config.sources().next().unwrap()), Time::ZERO);
+    assert_eq!(source, Some(ids[0]));
+    assert!(!agent.remove(ids[0], Time::ZERO));
+}
+
+#[test]
+fn a_name_is_on_trial_no_more_when_a_service_asks_the_same() {
+    let config =
+        Config::parse(br#"{"consul": {"cluster": "consul"}, "services": [{"name": "web"}]}"#);
+    let made_up = Subject { on_trial: true, ..found("web") };
+    let key = made_up.query.key();
+    let mut agent = Agent::new(vec![made_up], &config.unwrap().consul, Rng::new(1));
+    assert_eq!(agent.add(found("web"), Time::ZERO), Some(SOURCE));
+    assert_eq!(publish_nothing(&mut agent, key).len(), 1, "it blocks as that of a service");
 }

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::Tracker;
 use crate::consul::dropped::Dropped;
+use crate::consul::query::Query;
 use crate::consul::response::{CallFailure, Response};
 use crate::discovery::caller::CallId;
 use crate::discovery::event::Command;
@@ -27,6 +28,10 @@ impl Tracker {
         }
         let current = self.installed.as_ref().map(|installed| &installed.snapshot);
         let answer = self.query.read(answer).map(|answer| self.query.limit(answer, current));
+        let answer = match answer {
+            Err(error) if !self.is_proven() => Query::unknown_is_empty(error),
+            answer => answer,
+        };
         let dropped = answer.as_ref().ok().map(|answer| answer.decoded.dropped);
         let failures = self.watch.failures();
         let answer = answer.and_then(|answer| match self.watch.is_useless(&answer, current) {

@@ -1,0 +1,166 @@
+//! The metrics of one source.
+
+use core::time::Duration;
+
+use crate::consul::dropped::Dropped;
+use crate::discovery::guard::Resolution;
+use crate::discovery::notice::Notice;
+use crate::model::service::QueryKey;
+use crate::proxy::gauges::{Claim, Gauge, Right};
+use crate::proxy::host::{self, MetricId};
+use crate::proxy::probe_metrics::ProbeMetrics;
+
+/// What discovery tells of one source.
+#[derive(Debug)]
+pub(super) struct SourceMetrics {
+    claim: Claim,
+    updates: Option<MetricId>,
+    endpoints: Gauge,
+    /// Instances of the last answer whose registrations somebody should mend.
+    faulty: Gauge,
+    /// Instances of the last answer whose addresses the policy does not admit; none of a catalog.
+    denied: Option<Gauge>,
+    age: Gauge,
+    fetchers: Gauge,
+    doubted: Option<MetricId>,
+    refuted: Option<MetricId>,
+    /// Whether an answer is held back.
+    held: Gauge,
+    /// Only where endpoints are probed.
+    probes: Option<ProbeMetrics>,
+}
+
+impl SourceMetrics {
+    /// Defines them under names that begin so, for what a query tells.
+    pub(super) fn define(prefix: &str, query: QueryKey) -> Self {
+        Self::define_as(prefix, query, Some)
+    }
+
+    /// Those of the catalog, with its services in the place of endpoints.
+    pub(super) fn of_catalog(query: QueryKey) -> Self {
+        Self::define_as("consul_resolver.catalog", query, |what| match what {
+            "endpoints" => Some("services"),
+            "faulty_instances" => Some("left_out"),
+            "denied_instances" => None,
+            other => Some(other),
+        })
+    }
+
+    /// Defines them where some have another name or are left out.
+    fn define_as(
+        prefix: &str,
+        query: QueryKey,
+        named: fn(&'static str) -> Option<&'static str>,
+    ) -> Self {
+        let name = |what| format!("{prefix}.{}", named(what).unwrap_or(what));
+        let gauge = |what| Gauge::define(&name(what));
+        Self {
+            claim: Claim::new(prefix, query),
+            updates: host::define_counter(&name("updates")),
+            endpoints: gauge("endpoints"),
+            faulty: gauge("faulty_instances"),
+            denied: named("denied_instances").map(gauge),
+            age: gauge("snapshot_age_ms"),
+            fetchers: gauge("fetchers"),
+            doubted: host::define_counter(&name("doubted_answers")),
+            refuted: host::define_counter(&name("refuted_answers")),
+            held: gauge("held_answers"),
+            probes: None,
+        }
+    }
+
+    /// The same, of endpoints that are probed.
+    pub(super) fn probed(self, prefix: &str) -> Self {
+        Self { probes: Some(ProbeMetrics::define(prefix)), ..self }
+    }
+
+    /// Counts and shows what discovery tells; tells whether the gauges are this query's to set.
+    pub(super) fn on_notice(&self, notice: &Notice) -> bool {
+        if matches!(notice, Notice::Called(_) | Notice::Probed(_)) {
+            if let (Notice::Probed(outcome), Some(probes)) = (notice, &self.probes) {
+                probes.on_outcome(*outcome);
+            }
+            return false;
+        }
+        let right = self.claim.right(notice);
+        let may_show = right != Right::None;
+        match notice {
+            Notice::Elected(_) => {
+                self.fetchers.set(1, may_show);
+                // It reads the service at once, and then tells of those that there are.
+                self.set_left_out(Dropped::default(), may_show);
+                self.held.set(0, may_show);
+            }
+            Notice::Left => {
+                self.fetchers.set(0, may_show);
+                self.held.set(0, may_show);
+                self.claim.give_up();
+            }
+            Notice::Doubted(_) => {
+                host::add(self.doubted, 1);
+                self.held.set(1, may_show);
+            }
+            Notice::Resolved(resolution) => {
+                host::add(self.refuted, (*resolution == Resolution::Refuted).into());
+                self.held.set(0, may_show);
+            }
+            Notice::Published { endpoints, .. } => {
+                host::add(self.updates, 1);
+                self.set(Duration::ZERO, *endpoints, may_show);
+            }
+            Notice::Listed { services, left_out, .. } => {
+                host::add(self.updates, 1);
+                self.set(Duration::ZERO, *services, may_show);
+                self.faulty.set((*left_out).into(), may_show);
+            }
+            Notice::Dropped(dropped) => self.set_left_out(*dropped, may_show),
+            Notice::Age { age, endpoints } => {
+                self.fetchers.set(1, may_show);
+                self.set(*age, *endpoints, may_show);
+            }
+            Notice::Health(change) if may_show => {
+                self.probes.iter().for_each(|probes| probes.show_unhealthy(change.unhealthy));
+            }
+            Notice::Probing { unhealthy, overdue } if may_show => {
+                if let Some(probes) = &self.probes {
+                    probes.show_unhealthy(*unhealthy);
+                    probes.show_overdue(*overdue);
+                }
+            }
+            Notice::Health(_)
+            | Notice::Probing { .. }
+            | Notice::Called(_)
+            | Notice::Probed(_)
+            | Notice::Unsent(_)
+            | Notice::Deposed
+            | Notice::FetcherLost
+            | Notice::Failing(_)
+            | Notice::Recovered(_)
+            | Notice::Unreadable(_) => {}
+        }
+        if right == Right::New {
+            let all = [&self.endpoints, &self.faulty, &self.age, &self.fetchers, &self.held];
+            all.into_iter().chain(&self.denied).for_each(Gauge::show);
+        }
+        may_show
+    }
+
+    /// Shows that there is nothing any more, where that is this query's to show.
+    pub(super) fn end(&self) {
+        let may_show = self.claim.right(&Notice::Left) != Right::None;
+        self.set(Duration::ZERO, 0, may_show);
+        self.claim.give_up();
+    }
+
+    fn set(&self, age: Duration, endpoints: usize, may_show: bool) {
+        self.age.set(u64::try_from(age.as_millis()).unwrap_or(u64::MAX), may_show);
+        self.endpoints.set(u64::try_from(endpoints).unwrap_or(u64::MAX), may_show);
+    }
+
+    fn set_left_out(&self, dropped: Dropped, may_show: bool) {
+        self.faulty.set(u64::try_from(dropped.total()).unwrap_or(u64::MAX), may_show);
+        if let Some(denied) = &self.denied {
+            denied.set(u64::try_from(dropped.denied.count).unwrap_or(u64::MAX), may_show);
+        }
+    }
+}
