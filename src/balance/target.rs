@@ -1,6 +1,7 @@
 //! What a pool keeps for each endpoint.
 
 use core::cell::{Cell, OnceCell, RefCell};
+use core::iter;
 use core::num::{NonZeroU16, NonZeroU32};
 use core::time::Duration;
 use std::rc::Rc;
@@ -80,10 +81,17 @@ impl CountedIn {
 /// What tells Envoy's router to go to an endpoint, prepared when it was installed.
 #[derive(Debug, Default)]
 pub struct Prepared {
-    /// The address, or the host of a name.
+    /// The address as a header has it, or the first argument of a call to Envoy.
     pub first: Box<[u8]>,
-    /// The port of a name; else nothing.
-    pub second: Box<[u8]>,
+    /// The arguments of further calls; none where one is enough.
+    pub rest: Box<[Box<[u8]>]>,
+}
+
+impl Prepared {
+    /// The arguments of all calls, in their order.
+    pub fn arguments(&self) -> impl Iterator<Item = &[u8]> {
+        iter::once(&self.first).chain(&self.rest).map(AsRef::as_ref)
+    }
 }
 
 impl Target {

@@ -181,11 +181,16 @@ impl Core {
         }
     }
 
+    /// Notes that Envoy shows an answer, of whatever request. Those that it keeps to itself, to
+    /// follow a redirect, have another one behind them.
+    pub(super) fn on_answer_shown(&mut self) {
+        self.unseen.on_answer();
+    }
+
     /// Handles the headers of an answer; `ended` says that nothing follows.
     pub(super) fn on_answer(&mut self, forward: &mut Forward, ended: bool) -> Next {
         let mut stream = self.stream();
         let (lesson, next) = answer::on_headers(&mut self.router, forward, ended, &mut stream);
-        self.unseen.on_answer();
         self.take(forward.service(), lesson);
         next
     }

@@ -62,6 +62,7 @@ impl HttpContext for Filter {
     }
 
     fn on_http_response_headers(&mut self, _: usize, ended: bool) -> Action {
+        self.core.borrow_mut().on_answer_shown();
         let forward = match mem::replace(&mut self.state, State::Idle) {
             State::InFlight(forward) => Some(forward),
             State::Waiting(slot) => {

@@ -144,10 +144,12 @@ fn number(path: Vec<&str>) -> Option<u64> {
     bytes.try_into().ok().map(u64::from_le_bytes)
 }
 
-/// Reads the service's name from the route's metadata. Legal in the request's header phase.
+/// Reads the service's name from the route's metadata. Where Envoy refuses to tell it, that is the
+/// empty one, which no service has: the client's host must not decide instead. Legal in the
+/// request's header phase.
 pub(super) fn route_service() -> Option<Vec<u8>> {
     let path = vec!["xds", "route_metadata", "filter_metadata", "consul", "service"];
-    hostcalls::get_property(path).ok().flatten()
+    hostcalls::get_property(path).unwrap_or_else(|_| Some(Vec::new()))
 }
 
 /// Answers the request of the effective context itself. `headers` are in the form of

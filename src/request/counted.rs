@@ -12,6 +12,8 @@ pub(super) struct Counted {
     pub(super) source_address: Option<&'static str>,
     pub(super) route_service: Option<&'static str>,
     pub(super) filter_states: Vec<Vec<u8>>,
+    /// How many filter states Envoy takes before it refuses one; none: it takes all.
+    pub(super) takes: Option<usize>,
     pub(super) calls: usize,
 }
 
@@ -76,8 +78,11 @@ impl Stream for Counted {
 
     fn set_filter_state(&mut self, argument: &[u8]) -> bool {
         self.calls += 1;
-        self.filter_states.push(argument.to_vec());
-        true
+        let is_taken = self.takes != Some(self.filter_states.len());
+        if is_taken {
+            self.filter_states.push(argument.to_vec());
+        }
+        is_taken
     }
 }
 

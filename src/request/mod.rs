@@ -6,6 +6,7 @@
 
 use std::rc::Rc;
 
+use crate::balance::target::Prepared;
 use crate::model::service::ServiceId;
 use crate::router::Router;
 use crate::router::ask::Ask;
@@ -23,7 +24,8 @@ mod values;
 pub trait Stream {
     /// Reads `:authority`.
     fn authority(&mut self) -> Option<Vec<u8>>;
-    /// Reads the service's name from the route's metadata.
+    /// Reads the service's name from the route's metadata; one of no service where Envoy does not
+    /// let them be read.
     fn route_service(&mut self) -> Option<Vec<u8>>;
     /// Reads a header's first value.
     fn header(&mut self, name: &str) -> Option<Vec<u8>>;
@@ -37,7 +39,7 @@ pub trait Stream {
     fn set_header(&mut self, name: &str, value: &[u8]);
     /// Removes a header.
     fn remove_header(&mut self, name: &str);
-    /// Hands Envoy the encoded argument of its `set_envoy_filter_state`.
+    /// Hands Envoy the encoded argument of its `set_envoy_filter_state`; false when it refuses.
     fn set_filter_state(&mut self, argument: &[u8]) -> bool;
 }
 
@@ -133,10 +135,10 @@ impl Manner {
             }
             Preparation::FilterState | Preparation::DynamicHost => {
                 self.cleanse(stream);
-                for argument in handoffs.next().into_iter().flat_map(|h| [&h.first, &h.second]) {
-                    if !argument.is_empty() {
-                        stream.set_filter_state(argument);
-                    }
+                let mut arguments = handoffs.next().into_iter().flat_map(Prepared::arguments);
+                if !arguments.all(|argument| stream.set_filter_state(argument)) {
+                    // Without it Envoy would go by what stands there, or by the client's host.
+                    return Verdict::Reply(Rc::new(Reply::handoff_refused()));
                 }
             }
         }
@@ -162,6 +164,8 @@ impl Manner {
 
 #[cfg(test)]
 mod counted;
+#[cfg(test)]
+mod handoffs;
 
 #[cfg(test)]
 mod tests {
@@ -364,29 +368,5 @@ mod tests {
         let mut stream = Counted::default();
         let _forward = of(r#","retry_budget":{}"#, 3).handle(&mut stream);
         assert_eq!((stream.value(MOST_RETRIES), stream.calls), (None, 4));
-    }
-
-    #[test]
-    fn a_name_is_handed_to_the_dynamic_forward_proxy_as_host_and_port() {
-        let mut bench = of(r#","resolve_names":true"#, 1);
-        let mut stream = Counted::default();
-        let verdict = bench.handle(&mut stream);
-        assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
-        assert_eq!((stream.calls, stream.filter_states.len()), (2, 2));
-        let holds =
-            |state: &[u8], text: &str| state.windows(text.len()).any(|w| w == text.as_bytes());
-        assert!(holds(&stream.filter_states[0], "envoy.upstream.dynamic_host"));
-        assert!(holds(&stream.filter_states[0], "10.0.0.1"));
-        assert!(holds(&stream.filter_states[1], "envoy.upstream.dynamic_port"));
-
-        // What a client has put into the headers of the others' handoff is removed here too.
-        let mut bench = of(r#","resolve_names":true"#, 2);
-        let mut stream = HANDOFF_HEADERS
-            .iter()
-            .fold(Counted::default(), |stream, name| stream.with(name, "trap"));
-        let verdict = bench.handle(&mut stream);
-        assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
-        assert!(stream.headers.is_empty());
-        assert_eq!(stream.filter_states.len(), 2);
     }
 }

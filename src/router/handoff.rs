@@ -24,6 +24,12 @@ pub const FILTER_STATE_KEY: &str = "envoy.network.transport_socket.original_dst_
 const DYNAMIC_HOST_KEY: &str = "envoy.upstream.dynamic_host";
 const DYNAMIC_PORT_KEY: &str = "envoy.upstream.dynamic_port";
 
+/// The keys under which a TLS connection finds the name that it asks for (SNI), and the names of
+/// which the certificate must have one. What stands there goes before `auto_sni` and
+/// `auto_san_validation`, which go by the host that the client has sent.
+const SERVER_NAME_KEY: &str = "envoy.network.upstream_server_name";
+const SUBJECT_ALT_NAMES_KEY: &str = "envoy.network.upstream_subject_alt_names";
+
 /// Envoy's foreign function that sets it; its argument is the prepared handoff.
 pub const FILTER_STATE_FUNCTION: &str = "set_envoy_filter_state";
 
@@ -38,8 +44,8 @@ pub enum Preparation {
         /// How many of them a request needs.
         attempts: u8,
     },
-    /// As two arguments of [`FILTER_STATE_FUNCTION`], for Envoy's dynamic forward proxy: host and
-    /// port, as it resolves names itself.
+    /// As arguments of [`FILTER_STATE_FUNCTION`], for Envoy's dynamic forward proxy: host and
+    /// port, as it resolves names itself, and what the certificate of a name must be of.
     DynamicHost,
 }
 
@@ -63,24 +69,28 @@ impl Preparation {
         }
     }
 
-    /// Prepares an address: `10.0.0.7:8080` or `[::1]:8080`, as bytes or as an argument; a name
-    /// or an IP and its port as two.
+    /// Prepares an address: `10.0.0.7:8080` or `[::1]:8080`, as bytes or as an argument; for the
+    /// dynamic forward proxy an IP and its port as two arguments, and a name as four.
     pub fn of(self, address: &Address) -> Prepared {
-        let one = |first: Vec<u8>| Prepared { first: first.into(), second: Box::default() };
+        let one = |first: Vec<u8>| Prepared { first: first.into(), rest: Box::default() };
         match self {
             Self::FilterState => one(filter_state_argument(FILTER_STATE_KEY, &address.to_string())),
             Self::Headers { .. } => one(address.to_string().into_bytes()),
             Self::DynamicHost => {
-                let host = match address {
-                    Address::Ip(SocketAddr::V4(address)) => address.ip().to_string(),
-                    Address::Ip(SocketAddr::V6(address)) => format!("[{}]", address.ip()),
-                    Address::Name(name, _) => name.to_string(),
+                let argument = |key, value: &str| filter_state_argument(key, value).into();
+                let port = argument(DYNAMIC_PORT_KEY, &address.port().to_string());
+                let (host, rest) = match address {
+                    Address::Ip(SocketAddr::V4(address)) => (address.ip().to_string(), vec![port]),
+                    Address::Ip(SocketAddr::V6(address)) => {
+                        (format!("[{}]", address.ip()), vec![port])
+                    }
+                    Address::Name(name, _) => {
+                        let certified = [SERVER_NAME_KEY, SUBJECT_ALT_NAMES_KEY];
+                        let [asked_for, certified] = certified.map(|key| argument(key, name));
+                        (name.to_string(), vec![port, asked_for, certified])
+                    }
                 };
-                let port = address.port().to_string();
-                Prepared {
-                    first: filter_state_argument(DYNAMIC_HOST_KEY, &host).into(),
-                    second: filter_state_argument(DYNAMIC_PORT_KEY, &port).into(),
-                }
+                Prepared { first: argument(DYNAMIC_HOST_KEY, &host), rest: rest.into() }
             }
         }
     }
@@ -88,27 +98,22 @@ impl Preparation {
 
 /// Encodes Envoy's `SetEnvoyFilterStateArguments { string path = 1; string value = 2;
 /// LifeSpan span = 3; }` (source/extensions/common/wasm/ext/set_envoy_filter_state.proto).
+///
+/// Without a span it is the shortest one, `FilterChain`: until an internal redirect, whose request
+/// is picked for anew. With a longer one it would go to the old endpoint even where it is of no
+/// service.
 fn filter_state_argument(key: &str, value: &str) -> Vec<u8> {
-    /// `LifeSpan::DownstreamRequest`: the whole request, internal redirects included.
-    const DOWNSTREAM_REQUEST: u8 = 1;
     let mut argument = Vec::new();
     put_string(&mut argument, 1, key);
     put_string(&mut argument, 2, value);
-    argument.extend([tag(3, WIRE_VARINT), DOWNSTREAM_REQUEST]);
     argument
 }
 
-const WIRE_VARINT: u8 = 0;
-const WIRE_LENGTH_DELIMITED: u8 = 2;
-
-/// A field's number and wire type in one byte; of numbers up to 15.
-const fn tag(field: u8, wire_type: u8) -> u8 {
-    field << 3 | wire_type
-}
-
-/// Appends a string field as the protobuf encoding has it: tag, length as a varint, bytes.
+/// Appends a string field, of a number up to 15, as the protobuf encoding has it: tag, length as a
+/// varint, bytes.
 fn put_string(message: &mut Vec<u8>, field: u8, text: &str) {
-    message.push(tag(field, WIRE_LENGTH_DELIMITED));
+    const LENGTH_DELIMITED: u8 = 2;
+    message.push(field << 3 | LENGTH_DELIMITED);
     let mut length = text.len();
     while length >= 0x80 {
         message.push(length as u8 | 0x80);
@@ -144,10 +149,8 @@ mod tests {
         want.extend(b"envoy.network.transport_socket.original_dst_address");
         want.extend([0x12, 13]);
         want.extend(b"10.0.0.7:8080");
-        want.extend([0x18, 1]);
         let prepared = preparation.of(&address("10.0.0.7:8080"));
-        assert_eq!((*prepared.first).to_vec(), want);
-        assert!(prepared.second.is_empty());
+        assert_eq!(prepared.arguments().collect::<Vec<_>>(), [want]);
         assert_eq!(preparation.attempts(), 1);
     }
 

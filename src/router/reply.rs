@@ -35,6 +35,8 @@ pub enum ReplyReason {
     TooManyNames,
     /// The request is of no configured service, and such are rejected.
     UnknownService,
+    /// Envoy does not take the endpoint that was picked.
+    HandoffRefused,
 }
 
 const CONTENT_TYPE: (&str, &str) = ("content-type", "application/json");
@@ -76,6 +78,11 @@ impl Reply {
         Self::new(ReplyReason::UnknownService, None)
     }
 
+    /// The answer when Envoy does not take the endpoint that was picked.
+    pub fn handoff_refused() -> Self {
+        Self::new(ReplyReason::HandoffRefused, None)
+    }
+
     fn new(reason: ReplyReason, service: Option<&str>) -> Self {
         Self::about(reason, service, &[])
     }
@@ -90,7 +97,7 @@ impl Reply {
             // Nothing but strings: there is nothing in it that JSON could not express.
             body: serde_json::to_string(&body).unwrap_or_default(),
             headers: match reason {
-                ReplyReason::UnknownService => &[CONTENT_TYPE],
+                ReplyReason::UnknownService | ReplyReason::HandoffRefused => &[CONTENT_TYPE],
                 ReplyReason::NoHealthyEndpoints
                 | ReplyReason::NotResolvedYet
                 | ReplyReason::TooManyNames
@@ -103,13 +110,14 @@ impl Reply {
 
 impl ReplyReason {
     /// All reasons, for a counter of each.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::NoHealthyEndpoints,
         Self::NotResolvedYet,
         Self::StaleEndpoints,
         Self::DependencyDown,
         Self::TooManyNames,
         Self::UnknownService,
+        Self::HandoffRefused,
     ];
 
     /// The reason's name in the body and in a counter.
@@ -121,6 +129,7 @@ impl ReplyReason {
             Self::DependencyDown => "dependency_down",
             Self::TooManyNames => "too_many_names",
             Self::UnknownService => "unknown_service",
+            Self::HandoffRefused => "handoff_refused",
         }
     }
 
@@ -132,6 +141,7 @@ impl ReplyReason {
             Self::DependencyDown => "consul_resolver.dependency_down",
             Self::TooManyNames => "consul_resolver.too_many_names",
             Self::UnknownService => "consul_resolver.unknown_service",
+            Self::HandoffRefused => "consul_resolver.handoff_refused",
         }
     }
 
@@ -143,6 +153,7 @@ impl ReplyReason {
             | Self::DependencyDown
             | Self::TooManyNames => 503,
             Self::UnknownService => 404,
+            Self::HandoffRefused => 500,
         }
     }
 }
@@ -184,11 +195,13 @@ mod tests {
             Reply::too_many_names(),
             Reply::dependency_down("web", &["db".into()]),
             Reply::unknown_service(),
+            Reply::handoff_refused(),
         ] {
             assert_eq!(reply.headers.contains(&RETRY_AFTER), reply.status == 503);
             assert!(reply.headers.contains(&CONTENT_TYPE));
         }
         assert_eq!(Reply::unknown_service().status, 404);
+        assert_eq!(Reply::handoff_refused().status, 500);
     }
 
     #[test]

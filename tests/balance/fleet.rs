@@ -70,7 +70,7 @@ impl Fleet {
     pub(crate) fn install_in(&mut self, preference: usize, snapshot: Snapshot) {
         self.pool.install(preference, &snapshot, self.now, &mut |endpoint| Prepared {
             first: endpoint.address.to_string().into_bytes().into(),
-            second: Box::default(),
+            rest: Box::default(),
         });
     }
 

@@ -47,7 +47,9 @@ mod outage;
 mod outliers;
 mod plugin;
 mod query;
+mod redirects;
 mod refused_calls;
+mod refused_handoffs;
 mod registration;
 mod share;
 mod slow_start;
@@ -55,6 +57,7 @@ mod staleness;
 #[allow(dead_code, reason = "each file takes what it needs")]
 mod testbed;
 mod tls;
+mod tls_names;
 mod token;
 mod versions;
 mod warmup;

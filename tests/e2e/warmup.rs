@@ -145,7 +145,7 @@ fn requests_that_wait_go_on_at_once_when_consul_answers() {
         return;
     };
     let _web = instances(&consul, "web", &["web-1"]);
-    for setup in [Setup::recommended, Setup::minimal] {
+    for setup in [Setup::recommended, Setup::minimal, Setup::dynamic_forward_proxy] {
         consul.stop();
         let bed = setup(consul_address(&consul)).set("warmup_timeout", json!("20s")).start();
         let ingress = bed.ingress;

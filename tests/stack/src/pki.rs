@@ -46,6 +46,17 @@ impl Pki {
     }
 }
 
+/// Makes an authority, of which this is the certificate, and of it one for each of these names.
+///
+/// # Errors
+/// The cryptography fails.
+pub fn certified(names: &[&str]) -> Result<(String, Vec<Identity>), rcgen::Error> {
+    let (ca, issuer) = authority("consul-resolver test CA")?;
+    let identities =
+        names.iter().map(|name| identity(&issuer, &[name])).collect::<Result<_, _>>()?;
+    Ok((ca, identities))
+}
+
 fn authority(name: &str) -> Result<(String, Issuer<'static, KeyPair>), rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();

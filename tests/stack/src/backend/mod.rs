@@ -53,6 +53,7 @@ struct Shared {
 /// | `/echo` | the body is the request's |
 /// | `/slow?ms=250` | after that time |
 /// | `/status?code=503` | with that status |
+/// | `/redirect?to=http://api.test/` | 302, to that place |
 ///
 /// Dropping it closes its listener and its connections.
 #[derive(Debug)]

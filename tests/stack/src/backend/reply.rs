@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Body;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
@@ -52,6 +52,13 @@ pub(super) async fn reply<B: Body>(request: Request<B>, shared: &Shared) -> Resp
     }
     if delay > 0 {
         tokio::time::sleep(Duration::from_millis(delay)).await;
+    }
+    if let ("/redirect", Some(place)) = (path, query.strip_prefix("to=")) {
+        let mut redirect = response(shared, StatusCode::FOUND, Bytes::new());
+        if let Ok(place) = HeaderValue::from_str(place) {
+            redirect.headers_mut().insert(LOCATION, place);
+        }
+        return redirect;
     }
     if path == "/echo" {
         // A body that is cut off has no answer that could be mistaken for a whole one.
