@@ -52,10 +52,12 @@ fn endpoint() -> impl Strategy<Value = Endpoint> {
 }
 
 fn snapshot(most: usize) -> impl Strategy<Value = Snapshot> {
-    (vec(endpoint(), 0..most), option::of(any::<u32>())).prop_map(|(endpoints, registered)| {
+    let lacking = vec((any::<String>().prop_map(Rc::from), any::<u32>()), 0..4);
+    let registered = option::of((any::<u32>(), lacking));
+    (vec(endpoint(), 0..most), registered).prop_map(|(endpoints, registered)| {
         let snapshot = Snapshot::new(endpoints);
         match registered {
-            Some(registered) => snapshot.registering(registered),
+            Some((registered, lacking)) => snapshot.registering(registered).lacking(lacking),
             None => snapshot,
         }
     })

@@ -7,7 +7,6 @@ use crate::balance::round_robin::RoundRobin;
 use crate::balance::target::Target;
 use crate::balance::{least_request, peak_ewma};
 use crate::config::Policy;
-use crate::model::endpoint::Address;
 use crate::rng::Rng;
 use crate::time::Time;
 
@@ -59,9 +58,8 @@ impl<'a> Occasion<'a> {
 }
 
 impl Group {
-    /// A group of these members, sorted by address. Where it takes turns, it goes on with the
-    /// member that was next `before` (or the one after it by address), so a group that changes
-    /// all the time does not send everything to its first members.
+    /// A group of these members, sorted by address. Where it takes turns, it ends the round first
+    /// that it was in `before`: those who had their turn wait, however often the group changes.
     pub(super) fn new(
         zone: Option<Rc<str>>,
         members: Vec<Rc<Target>>,
@@ -71,11 +69,14 @@ impl Group {
     ) -> Self {
         let shares: Vec<_> = members.iter().map(|target| target.share()).collect();
         let turns = matches!(policy, Policy::RoundRobin).then(|| {
-            let first = match before.and_then(Self::next_in_turn) {
-                Some(next) => members.partition_point(|target| target.address() < next),
-                None => rng.below(members.len() as u32) as usize,
-            };
-            RoundRobin::new(&shares, first, rng)
+            let mut turns = RoundRobin::new(&shares, rng);
+            if let Some((before, earlier)) = before.and_then(|it| Some((it, it.turns.as_ref()?))) {
+                turns.go_on(earlier, |index| {
+                    let address = before.members.get(index)?.address();
+                    members.binary_search_by(|member| member.address().cmp(address)).ok()
+                });
+            }
+            turns
         });
         let total: f64 = shares.iter().map(|share| f64::from(share.get())).sum();
         let mean_share = total / shares.len().max(1) as f64;
@@ -96,7 +97,7 @@ impl Group {
     pub(super) fn pick(&mut self, occasion: Occasion<'_>, rng: &mut Rng) -> Option<&Rc<Target>> {
         if let Some(turns) = &mut self.turns {
             for _ in 0..TURNS {
-                let index = turns.take()?;
+                let index = turns.take(rng)?;
                 if self.members.get(index).is_some_and(|target| occasion.admits(target)) {
                     return self.members.get(index);
                 }
@@ -153,23 +154,24 @@ impl Group {
         allows: impl Fn(&Rc<Target>) -> bool,
         is_better: impl Fn(&Target, &Target) -> bool,
     ) -> Option<&Rc<Target>> {
-        let mut best = self.draw(rng, &allows)?;
-        for _ in 1..count {
-            if best.monitor().awaits_probe() {
+        let refuses = |index| self.members.get(index).is_none_or(|target| !allows(target));
+        let mut drawn = [usize::MAX; Policy::MAX_CHOICE_COUNT as usize];
+        let mut best: Option<&Rc<Target>> = None;
+        for n in 0..usize::from(count) {
+            if best.is_some_and(|best| best.monitor().awaits_probe()) {
                 break;
             }
-            match self.draw(rng, |target| !Rc::ptr_eq(target, best) && allows(target)) {
-                Some(other) if is_better(other, best) => best = other,
-                Some(_) => {}
-                None => break,
+            let earlier = drawn.get(..n).unwrap_or_default();
+            let taken = |index| earlier.contains(&index) || refuses(index);
+            let Some(index) = self.table.draw_unless(rng, taken) else {
+                break;
+            };
+            if let Some(place) = drawn.get_mut(n) {
+                *place = index;
             }
+            let is_best = |other: &&Rc<Target>| best.is_none_or(|best| is_better(other, best));
+            best = self.members.get(index).filter(is_best).or(best);
         }
-        Some(best)
-    }
-
-    /// The member that the round robin visits next.
-    fn next_in_turn(&self) -> Option<&Address> {
-        let index = self.turns.as_ref()?.next()?;
-        self.members.get(index).map(|target| target.address())
+        best
     }
 }

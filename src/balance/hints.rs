@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::hash::xxh64;
 use crate::model::endpoint::Address;
+use crate::rng::Rng;
 use crate::time::Time;
 
 /// What a request says about where it wants to go, as far as its service asks for it: each
@@ -20,6 +21,16 @@ pub struct Hints {
     pub split: Option<u64>,
     /// The endpoint that the client stays with; see [`Pin`].
     pub pin: Option<Pin>,
+}
+
+impl Hints {
+    /// What a request with a hash draws by: always the same, so that its datacenter and whatever
+    /// else its policy draws follow from the hash, as Envoy's priority does (`choosePriority` in
+    /// its `load_balancer_impl.cc`). The version that the same hash may draw is independent of it,
+    /// or the keys of a version would fail over together.
+    pub(super) fn draws(&self) -> Option<Rng> {
+        self.hash.map(|hash| Rng::new(hash).split())
+    }
 }
 
 /// The opaque name of an endpoint, as a cookie tells it to a client.

@@ -27,6 +27,8 @@ pub(super) struct Level {
     installed: Option<Installed>,
     /// By [`SliceId`].
     slices: Vec<Slice>,
+    /// How many instances of each slice Consul lists beside its endpoints; by [`SliceId`], too.
+    lacking: Vec<u64>,
     /// Removed while they were ejected: should they come back in that time, they still are.
     remembered: Vec<Rc<Target>>,
     /// The addresses that are not healthy, in order, whether or not they are installed.
@@ -37,8 +39,10 @@ pub(super) struct Level {
 struct Installed {
     /// Sorted by address, as the snapshot is.
     members: Vec<Member>,
-    /// How many instances Consul lists, healthy or not.
-    registered: usize,
+    /// How many instances Consul lists beside them, of any version or none.
+    lacking: u64,
+    /// How many of these each version has.
+    lacks: Vec<(Rc<str>, u32)>,
 }
 
 /// An endpoint with what Consul says of it.
@@ -86,8 +90,9 @@ impl Level {
         let members: Vec<_> = snapshot.endpoints().iter().map(&mut place).collect();
         removed.extend(before.map(|member| member.target));
         self.remember(removed, now);
-        let registered = snapshot.registered().map_or(0, |count| count as usize).max(members.len());
-        self.installed = Some(Installed { members, registered });
+        let registered = snapshot.registered().map_or(0, u64::from);
+        let lacking = registered.saturating_sub(members.len() as u64);
+        self.installed = Some(Installed { members, lacking, lacks: snapshot.lacks().to_vec() });
         self.unhealthy = unhealthy;
     }
 
@@ -131,6 +136,20 @@ impl Level {
                 if let Some(inside) = inside.get_mut(id.0) {
                     inside.push((Rc::clone(target), zone.clone()));
                 }
+            }
+        }
+        self.lacking.clear();
+        self.lacking.resize(subsets.len(), 0);
+        if let Some(Installed { lacking, lacks, .. }) = &self.installed {
+            for (version, count) in lacks {
+                for id in subsets.holding(Some(version)) {
+                    if let Some(of_slice) = self.lacking.get_mut(id.0) {
+                        *of_slice += u64::from(*count);
+                    }
+                }
+            }
+            if let Some(of_all) = self.lacking.get_mut(SliceId::ALL.0) {
+                *of_all = *lacking;
             }
         }
         self.slices.resize_with(subsets.len(), Slice::default);
@@ -184,16 +203,17 @@ impl Level {
         self.installed.as_ref().map_or(0, |installed| installed.members.len())
     }
 
-    /// How much of what is registered of a slice can be used, that is, `is` so. Which versions the instances have
-    /// that Consul does not call healthy is not known: they are taken to be as many of each as
-    /// of the others.
+    /// How much of what is registered of a slice can be used, that is, `is` so. An instance that
+    /// Consul does not call healthy counts in the slices of its own version.
     pub(super) fn health(&self, id: SliceId, is: fn(&Monitor) -> bool) -> Health {
         let slice = self.get(id);
         let (all, usable) = slice.map_or((0, 0), |slice| (slice.len(), slice.count(is)));
-        let registered = self.installed.as_ref().map_or(0, |installed| installed.registered);
-        let registered = (registered * all).div_ceil(self.len().max(1));
+        let lacking = self.lacking.get(id.0).copied().unwrap_or(0);
         let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
-        Health { usable: number(usable), registered: number(registered) }
+        Health {
+            usable: number(usable as u64),
+            registered: number(lacking.saturating_add(all as u64)),
+        }
     }
 
     /// Whether an endpoint has not come to its full share yet.
@@ -242,4 +262,32 @@ fn share(target: &Target, settings: &Settings, now: Time) -> NonZeroU32 {
     }
     let weight = NonZeroU32::from(target.weight());
     NonZeroU32::new(u32::from(permille)).map_or(weight, |permille| weight.saturating_mul(permille))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balance::priority::Loads;
+    use crate::config::LoadBalancing;
+    use crate::consul::decode::MAX_ENDPOINTS;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// Fails where a number of endpoints is multiplied by another one in 32 bits.
+    #[test]
+    fn as_many_endpoints_as_there_can_be_keep_all_requests() {
+        let place = |n: usize| SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 80));
+        let endpoints: Vec<_> = (0..MAX_ENDPOINTS).map(|n| Endpoint::new(place(n))).collect();
+        let registered = endpoints.len() as u32;
+        let snapshot = Snapshot::new(endpoints).registering(registered);
+        let settings = Settings::new(&LoadBalancing::default(), None);
+        let mut level = Level::default();
+        level.install(&snapshot, Time::ZERO, &mut |_| Prepared::default());
+        level.slice(&Subsets::new(None, &settings), &settings);
+        let health = level.health(SliceId::ALL, |_| true);
+        assert_eq!(health, Health { usable: registered, registered });
+        let half = level.health(SliceId::ALL, |_| false);
+        assert_eq!(Loads::new(&[health, health]).percents(), [100, 0]);
+        assert_eq!(Loads::new(&[half, health]).percents(), [0, 100]);
+    }
 }

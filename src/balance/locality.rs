@@ -1,5 +1,6 @@
 //! Staying in the zone of the proxy as far as that is fair.
 
+use crate::balance::cumulative::Cumulative;
 use crate::rng::Rng;
 
 /// What share of a proxy's requests goes to each zone.
@@ -19,12 +20,14 @@ use crate::rng::Rng;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ZonePlan {
     shares: Vec<f64>,
+    capacities: Cumulative,
 }
 
 impl ZonePlan {
     /// Plans for a proxy in the zone with the index `local`, by what the endpoints of each zone
     /// can take: the sum of the weights of those that are healthy.
     pub fn new(local: Option<usize>, capacities: &[u64]) -> Self {
+        let cumulative = Cumulative::new(capacities.iter().copied());
         let capacities = capacities.iter().map(|&capacity| capacity as f64).collect::<Vec<_>>();
         let total = capacities.iter().sum::<f64>();
         // What a zone would serve if all were equal, and each served its own proxies.
@@ -50,7 +53,7 @@ impl ZonePlan {
             _ if total > 0.0 => capacities.iter().map(|capacity| capacity / total).collect(),
             _ => Vec::new(),
         };
-        Self { shares }
+        Self { shares, capacities: cumulative }
     }
 
     /// The share of each zone, of 1; none at all where no zone has any capacity.
@@ -73,6 +76,21 @@ impl ZonePlan {
         }
         // What rounding has lost of the sum belongs to the last one.
         self.shares.iter().rposition(|&share| share > 0.0)
+    }
+
+    /// What `take` makes of the zone that is chosen; where that is nothing, of another one. What
+    /// the chosen zone cannot take goes to the others by their capacity.
+    pub(super) fn find<T>(
+        &self,
+        rng: &mut Rng,
+        mut take: impl FnMut(usize, &mut Rng) -> Option<T>,
+    ) -> Option<T> {
+        let chosen = self.choose(rng)?;
+        take(chosen, rng).or_else(|| {
+            let mut other =
+                |zone, rng: &mut Rng| if zone == chosen { None } else { take(zone, rng) };
+            self.capacities.find(rng, &mut other)
+        })
     }
 }
 

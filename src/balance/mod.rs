@@ -11,6 +11,7 @@
 //! endpoint's monitor (`outlier`) and latency.
 
 mod alias;
+mod cumulative;
 mod group;
 mod hash_table;
 pub mod hints;

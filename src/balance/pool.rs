@@ -56,6 +56,8 @@ pub struct Pool {
     rebuilt_at: Time,
     events: Vec<PoolEvent>,
     rng: Rng,
+    /// What the request draws by that is picked for, where its hash decides.
+    by_hash: Option<Rng>,
 }
 
 /// What has happened to an endpoint, or to all of them, that an operator wants to know.
@@ -93,6 +95,7 @@ impl Pool {
             rebuilt_at: Time::ZERO,
             events: Vec::new(),
             rng,
+            by_hash: None,
         }
     }
 
@@ -163,7 +166,9 @@ impl Pool {
     pub fn pick(&mut self, hints: &Hints, others: &mut [Option<Rc<Target>>]) -> Option<Ticket> {
         others.fill(None);
         let slice = self.slice_for(hints)?;
-        let first = self.loads.get(slice.0).and_then(|loads| loads.choose(&mut self.rng));
+        self.by_hash = if self.settings.hashes() { hints.draws() } else { None };
+        let rng = self.by_hash.as_mut().unwrap_or(&mut self.rng);
+        let first = self.loads.get(slice.0).and_then(|loads| loads.choose(rng));
         if let Some(ticket) = self.pinned(hints, slice) {
             self.fill(others, ticket.target(), hints, slice, first);
             return Some(ticket);
@@ -310,7 +315,7 @@ impl Pool {
     /// to pick.
     fn pick_from(&mut self, hints: &Hints, slice: SliceId, first: Option<usize>) -> Option<Ticket> {
         let occasion = Occasion::new(&self.settings.policy, hints.now, self.usual_latency);
-        let (levels, rng) = (&mut self.levels, &mut self.rng);
+        let (levels, rng) = (&mut self.levels, self.by_hash.as_mut().unwrap_or(&mut self.rng));
         self.ranking.from(first).find_map(|index| {
             levels.get_mut(index)?.get_mut(slice)?.pick(occasion, hints.hash, rng)
         })
@@ -326,7 +331,7 @@ impl Pool {
         first: Option<usize>,
     ) {
         let occasion = Occasion::new(&self.settings.policy, hints.now, self.usual_latency);
-        let (levels, rng) = (&self.levels, &mut self.rng);
+        let (levels, rng) = (&self.levels, self.by_hash.as_mut().unwrap_or(&mut self.rng));
         let slices = self.ranking.from(first);
         let mut slices = slices.filter_map(|index| levels.get(index)?.get(slice)).peekable();
         let mut place = 0;

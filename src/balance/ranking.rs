@@ -1,6 +1,5 @@
 //! Which datacenters of a service are preferred to which.
 
-use crate::balance::slice;
 use crate::model::places::Places;
 
 /// The order in which the levels of a pool are preferred now: as they are configured, but for
@@ -38,8 +37,18 @@ impl Ranking {
 
     /// The level of this rank where there is such a one, then the others in their order.
     pub(super) fn from(&self, rank: Option<usize>) -> impl Iterator<Item = usize> {
-        slice::from(rank, self.order.len()).filter_map(|rank| self.order.get(rank).copied())
+        from(rank, self.order.len()).filter_map(|rank| self.order.get(rank).copied())
     }
+}
+
+/// The positions below `count`: `first` where there is such a one, then the others in order.
+fn from(first: Option<usize>, count: usize) -> impl Iterator<Item = usize> {
+    let first = first.filter(|&first| first < count).unwrap_or(0);
+    (0..count).map(move |turn| match turn {
+        0 => first,
+        _ if turn <= first => turn - 1,
+        _ => turn,
+    })
 }
 
 #[cfg(test)]

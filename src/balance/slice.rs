@@ -38,8 +38,8 @@ impl Slice {
     /// Builds what picks need from the state of the endpoints as it is. Where the other
     /// datacenters can take what this one cannot, it has no reason to panic.
     pub(super) fn rebuild(&mut self, settings: &Settings, may_panic: bool, rng: &mut Rng) {
-        let least = self.len() * usize::from(settings.panic_threshold);
-        self.panic = may_panic && self.count(Monitor::is_active) * 100 < least;
+        let (len, active) = (self.len() as u64, self.count(Monitor::is_active) as u64);
+        self.panic = may_panic && active * 100 < len * u64::from(settings.panic_threshold);
         let panic = self.panic;
         let in_use = |target: &Target| panic || !target.monitor().is_barred();
         let members = || self.targets.iter().zip(&self.zones).filter(|(target, _)| in_use(target));
@@ -90,8 +90,8 @@ impl Slice {
             }
         }
         let groups = &mut self.groups;
-        from(self.plan.choose(rng), groups.len())
-            .find_map(|index| groups.get_mut(index)?.pick(occasion, rng).map(Ticket::new))
+        self.plan
+            .find(rng, |index, rng| groups.get_mut(index)?.pick(occasion, rng).map(Ticket::new))
     }
 
     /// An endpoint for a retry that `allows` it, by the policy, or the next one for `hash`.
@@ -108,15 +108,13 @@ impl Slice {
             table.sequence(hash, &self.targets).find(|target| allows(target))
         });
         next.or_else(|| {
-            from(self.plan.choose(rng), self.groups.len())
-                .find_map(|index| self.groups.get(index)?.choose(occasion, rng, allows))
+            self.plan.find(rng, |index, rng| self.groups.get(index)?.choose(occasion, rng, allows))
         })
     }
 
     /// Draws an endpoint by its share, of the zone that the plan chooses if one there is allowed.
     fn draw(&self, rng: &mut Rng, allows: impl Fn(&Rc<Target>) -> bool) -> Option<&Rc<Target>> {
-        from(self.plan.choose(rng), self.groups.len())
-            .find_map(|index| self.groups.get(index)?.draw(rng, &allows))
+        self.plan.find(rng, |index, rng| self.groups.get(index)?.draw(rng, &allows))
     }
 
     /// Whether a target is one of its endpoints.
@@ -145,14 +143,4 @@ impl Slice {
     pub(super) fn count(&self, is: fn(&Monitor) -> bool) -> usize {
         self.targets.iter().filter(|target| is(target.monitor())).count()
     }
-}
-
-/// The positions below `count`: `first` where there is such a one, then the others in order.
-pub(super) fn from(first: Option<usize>, count: usize) -> impl Iterator<Item = usize> {
-    let first = first.filter(|&first| first < count).unwrap_or(0);
-    (0..count).map(move |turn| match turn {
-        0 => first,
-        _ if turn <= first => turn - 1,
-        _ => turn,
-    })
 }

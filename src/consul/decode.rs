@@ -108,8 +108,8 @@ impl<'s> Reading<'s> {
             Err(reason) => {
                 self.dropped.count(reason);
                 if matches!(reason, Reason::Unhealthy(_)) {
-                    let address = self.selection.address_when_healthy(entry);
-                    self.unhealthy.extend(address.map(Endpoint::new));
+                    let healthy = self.selection.endpoint_when_healthy(entry, &mut self.labels);
+                    self.unhealthy.extend(healthy);
                 }
             }
         }
@@ -121,10 +121,16 @@ impl<'s> Reading<'s> {
 
     fn into_decoded(self) -> Decoded {
         let (dropped, mut snapshot) = (self.dropped, Snapshot::new(self.endpoints));
-        let missing = Snapshot::new(self.unhealthy).since(&snapshot).added;
-        let registered = u32::try_from(snapshot.len() + missing).unwrap_or(u32::MAX);
+        let healthy = snapshot.endpoints();
+        let is_missing = |one: &&Endpoint| {
+            healthy.binary_search_by(|other| other.address.cmp(&one.address)).is_err()
+        };
+        let unhealthy = Snapshot::new(self.unhealthy);
+        let missing: Vec<_> = unhealthy.endpoints().iter().filter(is_missing).collect();
+        let registered = u32::try_from(snapshot.len() + missing.len()).unwrap_or(u32::MAX);
         if self.selection.counts_registered {
-            snapshot = snapshot.registering(registered);
+            let versions = missing.iter().filter_map(|one| Some((one.version.clone()?, 1)));
+            snapshot = snapshot.registering(registered).lacking(versions);
         }
         Decoded { snapshot, dropped, registered }
     }

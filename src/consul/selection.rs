@@ -63,18 +63,25 @@ impl Selection {
         let weight = weight(service, health).ok_or(Reason::Weightless)?;
         let address = self.address(entry)?;
         let zone = self.zone_key.is_some().then(|| zone(entry, labels)).flatten();
-        let version = match self.version {
-            Some(VersionKey::Meta(_)) => labels.of(&service.meta.version),
-            Some(VersionKey::TagPrefix(_)) => labels.of(service.tags.rest()),
-            None => None,
-        };
-        Ok(Endpoint { address, weight, zone, version })
+        Ok(Endpoint { address, weight, zone, version: self.version(entry, labels) })
     }
 
-    /// The address at which an entry that is not healthy enough would take traffic if all of
-    /// its checks passed.
-    pub(super) fn address_when_healthy(&self, entry: &Entry<'_, '_>) -> Option<Address> {
-        weight(&entry.service, Health::Passing).and_then(|_| self.address(entry).ok())
+    /// What an entry that is not healthy enough would be if all of its checks passed; of no zone.
+    pub(super) fn endpoint_when_healthy(
+        &self,
+        entry: &Entry<'_, '_>,
+        labels: &mut Labels,
+    ) -> Option<Endpoint> {
+        let weight = weight(&entry.service, Health::Passing)?;
+        let version = self.version(entry, labels);
+        Some(Endpoint { version, ..Endpoint::new(self.address(entry).ok()?).weighing(weight) })
+    }
+
+    fn version(&self, entry: &Entry<'_, '_>, labels: &mut Labels) -> Option<Rc<str>> {
+        match self.version.as_ref()? {
+            VersionKey::Meta(_) => labels.of(&entry.service.meta.version),
+            VersionKey::TagPrefix(_) => labels.of(entry.service.tags.rest()),
+        }
     }
 
     /// The name of the tagged address that is wanted, if any.

@@ -1,5 +1,7 @@
 //! What Consul has said of one source at one moment.
 
+use std::rc::Rc;
+
 use crate::model::endpoint::Endpoint;
 use crate::model::services::Services;
 
@@ -10,8 +12,16 @@ use crate::model::services::Services;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
     endpoints: Vec<Endpoint>,
-    registered: Option<u32>,
+    registered: Option<Registered>,
     services: Option<Services>,
+}
+
+/// What the endpoints are a share of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Registered {
+    addresses: u32,
+    /// In order, no version twice.
+    lacking: Vec<(Rc<str>, u32)>,
 }
 
 impl Snapshot {
@@ -36,8 +46,26 @@ impl Snapshot {
     }
 
     /// The same, of so many addresses that are registered, healthy or not.
-    pub fn registering(self, registered: u32) -> Self {
-        Self { registered: Some(registered), ..self }
+    pub fn registering(self, addresses: u32) -> Self {
+        Self { registered: Some(Registered { addresses, lacking: Vec::new() }), ..self }
+    }
+
+    /// The same, where so many of each of these versions are registered beside the endpoints. It
+    /// makes no difference where the registered addresses are not told.
+    pub fn lacking(mut self, versions: impl IntoIterator<Item = (Rc<str>, u32)>) -> Self {
+        if let Some(registered) = &mut self.registered {
+            let mut lacking: Vec<_> = versions.into_iter().filter(|(_, n)| *n > 0).collect();
+            lacking.sort_unstable();
+            lacking.dedup_by(|later, earlier| {
+                let is_same = later.0 == earlier.0;
+                if is_same {
+                    earlier.1 = earlier.1.saturating_add(later.1);
+                }
+                is_same
+            });
+            registered.lacking = lacking;
+        }
+        self
     }
 
     /// The endpoints, sorted by address.
@@ -48,8 +76,14 @@ impl Snapshot {
     /// How many addresses would take traffic if all of their instances were healthy: what
     /// the endpoints are a share of. Told only where that share decides something, so that
     /// no one else is told of every instance that falls ill.
-    pub const fn registered(&self) -> Option<u32> {
-        self.registered
+    pub fn registered(&self) -> Option<u32> {
+        self.registered.as_ref().map(|registered| registered.addresses)
+    }
+
+    /// How many of the registered addresses are no endpoints, by the version that they have;
+    /// sorted by version. Those without a version are not among them.
+    pub fn lacks(&self) -> &[(Rc<str>, u32)] {
+        self.registered.as_ref().map_or(&[], |registered| &registered.lacking)
     }
 
     /// How many endpoints there are, or services.
@@ -111,7 +145,7 @@ pub struct Change {
     pub reweighted: usize,
     /// In both, with another zone or another version.
     pub relabelled: usize,
-    /// Whether another number of addresses is registered.
+    /// Whether another number of addresses is registered, or of some version.
     pub is_recounted: bool,
 }
 
@@ -177,6 +211,20 @@ mod tests {
         let recounted = Change { is_recounted: true, ..Change::default() };
         assert_eq!(old.clone().registering(2).since(&old), recounted);
         let more = old.clone().registering(3);
+        let other = more.clone().lacking([("1.0".into(), 2)]);
+        assert_eq!(other.since(&more), recounted);
         assert_eq!(more.since(&old.registering(2)), recounted);
+    }
+
+    #[test]
+    fn versions_that_lack_endpoints_are_counted_once_and_in_order() {
+        let of = |versions: &[(&str, u32)]| {
+            let versions: Vec<_> = versions.iter().map(|&(name, n)| (name.into(), n)).collect();
+            Snapshot::default().registering(9).lacking(versions)
+        };
+        let one = of(&[("2.0", 1), ("1.0", 2), ("3.0", 0), ("2.0", 4)]);
+        assert_eq!(one, of(&[("1.0", 2), ("2.0", 5)]));
+        assert_eq!(one.lacks(), [("1.0".into(), 2), ("2.0".into(), 5)]);
+        assert!(Snapshot::default().lacking([("1.0".into(), 1)]).lacks().is_empty());
     }
 }

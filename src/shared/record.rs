@@ -33,7 +33,8 @@ impl Version {
 /// A snapshot with its version.
 ///
 /// An IPv4 endpoint takes 9 bytes and an IPv6 endpoint 21; one with a name takes 9 and the
-/// name. A zone and a version take 2 bytes each, and the text where it stands first. Endpoints
+/// name. A zone and a version take 2 bytes each, and the text where it stands first; a version of
+/// which some are registered that are no endpoints takes 8 and the text. Endpoints
 /// are stored in their order, and a record that is out of order is refused: what is read is a
 /// snapshot already. A service of a catalog takes 4 bytes and its name. There is one form for every record, so what reads well is what was
 /// written.
@@ -57,6 +58,8 @@ const NAME: u8 = 1;
 const ZONE: u8 = 0x40;
 const VERSION: u8 = 0x80;
 const SMALLEST_ENDPOINT: usize = 9;
+/// That of a version of which endpoints are lacking: its length, and their number.
+const SMALLEST_LACK: usize = 8;
 /// That of a service: the length of its name.
 const SMALLEST_NAME: usize = 4;
 
@@ -75,6 +78,12 @@ impl Record {
         out.push(if self.snapshot.registered().is_some() { REGISTERED } else { ENDPOINTS });
         if let Some(registered) = self.snapshot.registered() {
             out.extend(registered.to_le_bytes());
+            let lacks = self.snapshot.lacks();
+            out.extend(u32::try_from(lacks.len()).unwrap_or(u32::MAX).to_le_bytes());
+            for (version, count) in lacks {
+                push_text(&mut out, version);
+                out.extend(count.to_le_bytes());
+            }
         }
         out.extend(u32::try_from(endpoints.len()).unwrap_or(u32::MAX).to_le_bytes());
         let (mut zones, mut versions) = (LabelWriter::default(), LabelWriter::default());
@@ -102,7 +111,7 @@ impl Record {
                 reader.finish()?;
                 return Ok(Self { version, snapshot: Snapshot::of_services(services) });
             }
-            REGISTERED => Some(reader.u32()?),
+            REGISTERED => Some((reader.u32()?, decode_lacks(&mut reader)?)),
             ENDPOINTS => None,
             _ => return Err(CodecError::Invalid { field: "record.kind" }),
         };
@@ -122,7 +131,13 @@ impl Record {
         reader.finish()?;
         let snapshot = Snapshot::new(endpoints);
         let snapshot = match registered {
-            Some(registered) => snapshot.registering(registered),
+            Some((registered, lacks)) => {
+                let snapshot = snapshot.registering(registered).lacking(lacks.iter().cloned());
+                if snapshot.lacks() != lacks {
+                    return Err(CodecError::Invalid { field: "record.lacks" });
+                }
+                snapshot
+            }
             None => snapshot,
         };
         Ok(Self { version, snapshot })
@@ -151,6 +166,14 @@ fn decode_services(reader: &mut Reader<'_>) -> Result<Services, CodecError> {
         return Err(CodecError::Invalid { field: "services.order" });
     }
     Ok(services.leaving_out(left_out))
+}
+
+fn decode_lacks(reader: &mut Reader<'_>) -> Result<Vec<(Rc<str>, u32)>, CodecError> {
+    let count = reader.u32()? as usize;
+    if count > reader.left() / SMALLEST_LACK {
+        return Err(CodecError::Invalid { field: "lacks.count" });
+    }
+    (0..count).map(|_| Ok((reader.text("lacks.version")?.into(), reader.u32()?))).collect()
 }
 
 fn push_address(out: &mut Vec<u8>, labels: u8, address: &Address) {
@@ -241,7 +264,9 @@ mod tests {
             endpoint(ip(3), Some("b"), None),
             endpoint(name, Some("a"), Some("1.0")),
         ];
-        Record { snapshot: Snapshot::new(endpoints).registering(9), ..record() }
+        let snapshot = Snapshot::new(endpoints).registering(9);
+        let lacks = [("1.0".into(), 2), ("2.0".into(), 3)];
+        Record { snapshot: snapshot.lacking(lacks), ..record() }
     }
 
     fn catalog() -> Record {
@@ -277,7 +302,8 @@ mod tests {
         let length = |record: Record| record.encode().len();
         let none = Record { snapshot: Snapshot::default(), ..record() };
         assert_eq!(length(record()) - length(none), 9 + 9 + 21);
-        let four = length(labelled()) - (21 + 4);
+        let lacks = 2 * (8 + "1.0".len());
+        let four = length(labelled()) - (21 + 4 + 4 + lacks);
         let (zones, versions, texts) = (3 * 2, 3 * 2, (4 + 1) + (4 + 1) + (4 + 3));
         assert_eq!(four, 3 * 9 + (9 + "web.internal".len()) + zones + versions + texts);
     }
@@ -296,6 +322,20 @@ mod tests {
         let mut bytes = record().encode();
         bytes[17..21].copy_from_slice(&u32::MAX.to_le_bytes());
         assert_eq!(Record::decode(&bytes), Err(CodecError::Invalid { field: "record.count" }));
+    }
+
+    #[test]
+    fn versions_that_lack_endpoints_are_refused_out_of_order_or_of_a_false_number() {
+        let bytes = labelled().encode();
+        let first = 21 + 4..21 + 4 + 11;
+        let mut twice = bytes.clone();
+        twice.copy_within(first, 21 + 4 + 11);
+        let order = Err(CodecError::Invalid { field: "record.lacks" });
+        assert_eq!(Record::decode(&twice), order);
+        let mut many = bytes;
+        many[21..25].copy_from_slice(&u32::MAX.to_le_bytes());
+        let count = Err(CodecError::Invalid { field: "lacks.count" });
+        assert_eq!(Record::decode(&many), count);
     }
 
     #[test]

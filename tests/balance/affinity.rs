@@ -198,6 +198,86 @@ fn a_bound_is_right_after_a_new_snapshot() {
     }
 }
 
+/// A service of two datacenters, with endpoints on ports 1 to 5 of 10 that are registered, and on
+/// ports 6 to 10.
+fn half_gone(service: &str) -> Fleet {
+    let mut fleet = Fleet::new(&format!(r#""datacenters": ["dc1", "dc2"], {service}"#));
+    fleet.install_in(0, Snapshot::new((1..=5).map(at).collect()).registering(10));
+    fleet.install_in(1, Snapshot::new((6..=10).map(at).collect()));
+    fleet
+}
+
+#[test]
+fn a_key_has_one_owner_when_a_datacenter_fails_over_in_part() {
+    for name in HASHING {
+        let mut fleet = half_gone(&policy(name));
+        let mut in_first = 0;
+        for key in keys(2_000) {
+            let attempts = fleet.attempts_for(&hashed(key), 2);
+            in_first += u32::from(attempts[0] <= 5);
+            for _ in 0..5 {
+                assert_eq!(fleet.attempts_for(&hashed(key), 2), attempts, "{name}");
+            }
+        }
+        // Five of ten can take 70 %.
+        assert!((1_310..1_490).contains(&in_first), "{name}, seed {SEED}: {in_first}");
+    }
+}
+
+#[test]
+fn a_key_stays_in_its_datacenter_when_more_keys_fail_over() {
+    for name in HASHING {
+        let mut fleet = half_gone(&policy(name));
+        let before = owners(&mut fleet, 2_000);
+        fleet.install_in(0, Snapshot::new((1..=5).map(at).collect()).registering(14));
+        for (key, owner) in owners(&mut fleet, 2_000) {
+            assert!(owner == before[&key] || before[&key] <= 5 && owner > 5, "{name}");
+        }
+    }
+}
+
+#[test]
+fn keys_of_each_version_fail_over_alike_when_one_hash_decides_both() {
+    for name in HASHING {
+        let versions =
+            r#""versions": { "split": { "1.x": 50, "2.x": 50 }, "hash_on": { "path": true } }"#;
+        let mut fleet =
+            Fleet::new(&format!(r#""datacenters": ["dc1", "dc2"], {versions}, {}"#, policy(name)));
+        let of_both = |ports: std::ops::RangeInclusive<u16>| {
+            let version = |port| if port % 2 == 0 { "2.0" } else { "1.0" };
+            Snapshot::new(ports.map(|port| of_version(port, version(port))).collect())
+        };
+        let ill = [("1.0".into(), 4), ("2.0".into(), 4)];
+        fleet.install_in(0, of_both(1..=8).registering(16).lacking(ill));
+        fleet.install_in(1, of_both(9..=16));
+        let mut seen = [[0; 2]; 2];
+        for key in keys(2_000) {
+            let hints = Hints { split: Some(key), ..hashed(key) };
+            let port = fleet.port_for(&hints).unwrap();
+            seen[usize::from(port.is_multiple_of(2))][usize::from(port > 8)] += 1;
+        }
+        for [stay, go] in seen {
+            assert!((640..760).contains(&stay) && (240..360).contains(&go), "{name}: {seen:?}");
+        }
+    }
+}
+
+#[test]
+fn a_key_has_one_owner_when_few_endpoints_are_left() {
+    // 4 of 100 take requests: three of ten keys meet none of them in all their places.
+    for name in HASHING {
+        let service = format!(r#""datacenters": ["dc1", "dc2"], {}"#, policy(name));
+        let mut fleet = Fleet::new(&service).of(weighing(&[1; 100]));
+        fleet.install_in(1, Snapshot::new((101..=200).map(at).collect()));
+        fleet.set_unhealthy(0, &(5..=100).collect::<Vec<_>>());
+        fleet.tick();
+        for key in keys(1_000) {
+            let attempts = fleet.attempts_for(&hashed(key), 2);
+            assert!((0..3).all(|_| fleet.attempts_for(&hashed(key), 2) == attempts), "{name}");
+        }
+    }
+}
+
 fn pinned(fleet: &Fleet, port: u16) -> Hints {
     Hints { pin: Some(fleet.target(port).pin()), ..Hints::default() }
 }

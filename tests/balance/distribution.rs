@@ -1,6 +1,7 @@
 //! How often each endpoint is picked: chi-square at a fixed seed for every policy, and for
 //! whatever else divides requests.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use consul_resolver::balance::hints::Hints;
@@ -9,7 +10,9 @@ use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::snapshot::Snapshot;
 use consul_resolver::rng::Rng;
 
-use crate::fleet::{Fleet, POLICIES, SEED, at, hashed, in_zone, of_version, policy, weighing};
+use crate::fleet::{
+    DETECTS, Fleet, POLICIES, SEED, at, hashed, in_zone, of_version, policy, weighing,
+};
 use crate::statistics::assert_follows;
 
 const REQUESTS: u32 = 100_000;
@@ -112,14 +115,78 @@ fn a_version_has_loads_of_its_own() {
     let service = r#""datacenters": ["dc1", "dc2"], "versions": { "header": "x-version" }"#;
     let mut fleet = Fleet::new(service);
     let in_first = (1..=8).map(|port| of_version(port, if port == 8 { "2.0.0" } else { "1.0.0" }));
-    // Half of what is registered is ill: of each version, as far as anybody knows.
-    fleet.install_in(0, Snapshot::new(in_first.collect()).registering(16));
+    // The other instance of this version is ill, as are seven without a version.
+    let in_first = Snapshot::new(in_first.collect()).registering(16);
+    fleet.install_in(0, in_first.lacking([("2.0.0".into(), 1)]));
     fleet.install_in(1, Snapshot::new(vec![of_version(9, "2.0.0")]));
     let named = |name: &str| Hints { version: Some(name.into()), ..Hints::default() };
     let seen = fleet.count_for(REQUESTS, 9, |_| named("2.x"));
     assert_follows(&seen, &[0., 0., 0., 0., 0., 0., 0., 70.0, 30.0], &format!("seed {SEED}"));
     let seen = fleet.count_for(1_000, 9, |_| named("1.x"));
     assert_eq!((seen[7], seen[8]), (0, 0), "nobody else has it");
+}
+
+#[test]
+fn a_version_stays_in_its_datacenter_as_far_as_it_is_healthy_itself() {
+    let service = r#""datacenters": ["dc1", "dc2"], "versions": { "header": "x-version" }"#;
+    let mut fleet = Fleet::new(service);
+    let of_both = || (1..=11).map(|port| of_version(port, if port == 11 { "2.0" } else { "1.0" }));
+    // All ten of 1.0 are well, and of 2.0 one of ten.
+    let in_first = Snapshot::new(of_both().collect()).registering(20);
+    fleet.install_in(0, in_first.lacking([("2.0".into(), 9)]));
+    let in_second = (12..=13).map(|port| of_version(port, if port == 13 { "2.0" } else { "1.0" }));
+    fleet.install_in(1, Snapshot::new(in_second.collect()));
+    let named = |name: &str| Hints { version: Some(name.into()), ..Hints::default() };
+    let seen = fleet.count_for(1_000, 13, |_| named("1.0"));
+    assert_eq!((seen[11], seen[12]), (0, 0), "nothing leaves");
+    let seen = fleet.count_for(REQUESTS, 13, |_| named("2.x"));
+    let seen = [seen[10], seen[12]];
+    assert_follows(&seen, &[14.0, 86.0], &format!("seed {SEED}"));
+    // 11 of 20 of any version can take 77 %.
+    let seen = fleet.count(REQUESTS, 13);
+    let (stay, leave) = (seen[..11].iter().sum(), seen[11..].iter().sum());
+    assert_follows(&[stay, leave], &[77.0, 23.0], &format!("seed {SEED}"));
+}
+
+#[test]
+fn retries_of_a_heavy_endpoint_go_to_the_others_by_weight() {
+    let weights = [1, 2, 65_535, 3, 4, 10];
+    for name in ["round_robin", "random", "least_request", "peak_ewma"] {
+        let mut fleet = Fleet::new(&policy(name)).of(weighing(&weights));
+        let mut seen = [0; 5];
+        for _ in 0..REQUESTS / 5 {
+            let attempts = fleet.attempts_for(&Hints::default(), 1);
+            if attempts[0] == 3 {
+                let retry = usize::from(attempts[1]);
+                seen[retry - 1 - usize::from(retry > 3)] += 1;
+            }
+        }
+        assert_follows(&seen, &[1.0, 2.0, 3.0, 4.0, 10.0], &format!("{name}, seed {SEED}"));
+    }
+}
+
+#[test]
+fn what_a_zone_cannot_take_goes_to_the_others_by_capacity() {
+    // The own zone has enough: one of weight 10, beside one in `b` and nine in `c`.
+    let zones = ["a", "b", "c", "c", "c", "c", "c", "c", "c", "c", "c"];
+    let mut endpoints: Vec<_> = zones.iter().zip(1..).map(|(zone, at)| in_zone(at, zone)).collect();
+    endpoints[0].weight = NonZeroU16::new(10).unwrap();
+    for name in ["round_robin", "random", "least_request", "peak_ewma"] {
+        let service = format!("{}, {DETECTS}", policy(name));
+        let mut fleet = Fleet::located(&service, r#"{ "zone": "a" }"#).of(endpoints.clone());
+        let mut retries = [0; 2];
+        for _ in 0..REQUESTS / 5 {
+            let attempts = fleet.attempts_for(&Hints::default(), 1);
+            assert_eq!(attempts[0], 1);
+            retries[usize::from(attempts[1] > 2)] += 1;
+        }
+        assert_follows(&retries, &[1.0, 9.0], &format!("{name}, retries, seed {SEED}"));
+        // Before the next tick, too.
+        fleet.eject(&[1]);
+        let seen = fleet.count(REQUESTS / 5, 11);
+        let seen = [seen[1], seen[2..].iter().sum()];
+        assert_follows(&seen, &[1.0, 9.0], &format!("{name}, seed {SEED}"));
+    }
 }
 
 #[test]

@@ -183,6 +183,24 @@ fn retries_go_to_different_endpoints_by_weight() {
 }
 
 #[test]
+fn as_many_choices_as_endpoints_always_find_the_idle_one() {
+    for name in ["least_request", "peak_ewma"] {
+        for count in 2..=4_u16 {
+            let load_balancing =
+                policy(name).replace(" }", &format!(r#", "choice_count": {count} }}"#));
+            let mut fleet = Fleet::new(&load_balancing).of(weighing(&vec![1; count.into()]));
+            let busy = |ticket: &mut Ticket| port(ticket) != 1;
+            let mut all: Vec<_> = (0..100).map(|_| fleet.pick().unwrap()).collect();
+            let _busy: Vec<_> = all.extract_if(.., busy).collect();
+            drop(all);
+            for n in 0..1_000 {
+                assert_eq!(fleet.port_for(&Hints::default()), Some(1), "{name}, {count}: {n}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_pick_takes_no_longer_for_having_met_an_ejected_endpoint() {
     // 9 of 10 are out of use, and the pool has not looked yet: whoever is left has it all.
     for name in POLICIES {

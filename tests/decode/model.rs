@@ -17,28 +17,34 @@ use serde_json::Value;
 
 pub fn decode(body: &Value, selection: &Selection) -> Decoded {
     let mut endpoints = BTreeMap::<Address, Vec<Endpoint>>::new();
-    let mut registered = BTreeMap::<Address, ()>::new();
+    let mut unhealthy = BTreeMap::<Address, Vec<Endpoint>>::new();
     let mut dropped = Dropped::default();
     for entry in body.as_array().unwrap() {
         if let Some(endpoint) = read(entry, selection, &mut dropped) {
-            registered.insert(endpoint.address.clone(), ());
             endpoints.entry(endpoint.address.clone()).or_default().push(endpoint);
         } else if is_unhealthy(entry, selection) {
             // As it would be if it had no checks at all.
             let mut healthy = entry.clone();
             healthy["Checks"] = Value::Null;
-            let endpoint = read(&healthy, selection, &mut Dropped::default());
-            registered.extend(endpoint.map(|endpoint| (endpoint.address, ())));
+            if let Some(endpoint) = read(&healthy, selection, &mut Dropped::default()) {
+                let endpoint = Endpoint { zone: None, ..endpoint };
+                unhealthy.entry(endpoint.address.clone()).or_default().push(endpoint);
+            }
         }
     }
+    unhealthy.retain(|address, _| !endpoints.contains_key(address));
+    let registered = u32::try_from(endpoints.len() + unhealthy.len()).unwrap();
     let best = |of: Vec<Endpoint>| {
         let order = |e: &Endpoint| (Reverse(e.weight), e.version.clone(), e.zone.clone());
         of.into_iter().min_by_key(order).unwrap()
     };
     let snapshot = Snapshot::new(endpoints.into_values().map(best).collect());
-    let registered = u32::try_from(registered.len()).unwrap();
-    let snapshot =
-        if selection.counts_registered { snapshot.registering(registered) } else { snapshot };
+    let lacking = unhealthy.into_values().filter_map(|of| Some((best(of).version?, 1)));
+    let snapshot = if selection.counts_registered {
+        snapshot.registering(registered).lacking(lacking)
+    } else {
+        snapshot
+    };
     Decoded { snapshot, dropped, registered }
 }
 
