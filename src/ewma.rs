@@ -1,4 +1,4 @@
-//! A moving average of latencies that believes the worst at once.
+//! Moving averages: of latencies, which believes the worst at once, and of failures.
 
 use core::time::Duration;
 
@@ -55,6 +55,38 @@ impl PeakEwma {
     /// What is left of the weight of the average after the time since.
     fn weight(&self, now: Time, decay: Duration) -> f64 {
         remaining(now.since(self.observed_at), decay)
+    }
+}
+
+/// The share of failures among the latest answers, between 0 and 1.
+///
+/// Each answer weighs a sixteenth: a single failure, which any request may provoke, says little,
+/// and a dozen in a row say nearly all. While nothing is observed the share falls towards 0, so
+/// that what failed long ago is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct FailureShare {
+    share: f64,
+    observed_at: Time,
+}
+
+impl FailureShare {
+    const WEIGHT: f64 = 1.0 / 16.0;
+
+    /// Takes an answer into the share. `decay` is the time in which the answers before it come to
+    /// weigh 1/e.
+    pub fn observe(&mut self, has_failed: bool, now: Time, decay: Duration) {
+        let share = self.value(now, decay);
+        let answer = if has_failed { 1.0 } else { 0.0 };
+        *self = Self { share: share + (answer - share) * Self::WEIGHT, observed_at: now };
+    }
+
+    /// The share, as far as it still holds.
+    pub fn value(&self, now: Time, decay: Duration) -> f64 {
+        if self.share == 0.0 {
+            // As of nearly all.
+            return 0.0;
+        }
+        self.share * remaining(now.since(self.observed_at), decay)
     }
 }
 
@@ -147,6 +179,19 @@ mod tests {
         assert!(is_near(ewma.value(at(40), DECAY), 0.05));
         // And goes on from there.
         assert!(ewma.value(at(50), DECAY) < 0.02);
+    }
+
+    #[test]
+    fn a_failure_share_follows_the_answers_and_is_forgotten() {
+        let mut share = FailureShare::default();
+        assert!(is_near(share.value(at(0), DECAY), 0.0));
+        share.observe(true, at(0), DECAY);
+        assert!(is_near(share.value(at(0), DECAY), 1.0 / 16.0));
+        (0..40).for_each(|_| share.observe(true, at(0), DECAY));
+        assert!((0.9..1.0).contains(&share.value(at(0), DECAY)));
+        assert!(share.value(at(10), DECAY) < 0.37);
+        (0..40).for_each(|_| share.observe(false, at(0), DECAY));
+        assert!(share.value(at(0), DECAY) < 0.1);
     }
 
     #[test]

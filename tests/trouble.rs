@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use consul_resolver::balance::hints::Hints;
 use consul_resolver::balance::outlier::outcome::Outcome;
-use consul_resolver::balance::pool::{Pool, Report};
+use consul_resolver::balance::pool::{Pool, Report, Sample};
 use consul_resolver::balance::target::Prepared;
 use consul_resolver::balance::ticket::Ticket;
 use consul_resolver::config::Config;
@@ -80,8 +80,8 @@ impl Scene {
             let ((end, _), (ticket, (outcome, latency))) = first.remove_entry();
             let (target, admission) = (ticket.target().clone(), ticket.admission());
             drop(ticket);
-            let latency = Some(latency).filter(|_| outcome != Outcome::LocalOrigin);
-            self.pool.on_outcome(&target, Report { admission, outcome, latency }, end);
+            let sample = (outcome != Outcome::LocalOrigin).then_some(Sample::Latency(latency));
+            self.pool.on_outcome(&target, Report { admission, outcome, sample }, end);
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use consul_resolver::balance::hints::Hints;
 use consul_resolver::balance::outlier::outcome::Outcome;
-use consul_resolver::balance::pool::{Pool, Report};
+use consul_resolver::balance::pool::{Pool, Report, Sample};
 use consul_resolver::config::{Config, ConfigError, Handoff, Service};
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::service::SourceId;
@@ -151,10 +151,11 @@ fn pick(service: &Service, weights: Weights, size: u32) -> f64 {
     put(&mut pool, &weights.snapshot(size));
     let mut rng = Rng::new(2);
     for target in pool.targets().cloned().collect::<Vec<_>>() {
-        let latency = Some(Duration::from_micros(u64::from(1_000 + rng.below(1_000))));
+        let latency = Duration::from_micros(u64::from(1_000 + rng.below(1_000)));
+        let sample = Some(Sample::Latency(latency));
         let admission = target.monitor().begin_request();
         target.monitor().end_request(admission);
-        let report = Report { admission, outcome: Outcome::Success, latency };
+        let report = Report { admission, outcome: Outcome::Success, sample };
         pool.on_outcome(&target, report, Time::ZERO);
     }
     let mut flying = [const { None }; IN_FLIGHT];
@@ -168,7 +169,7 @@ fn pick(service: &Service, weights: Weights, size: u32) -> f64 {
     })
 }
 
-/// The first snapshot of a service.
+/// The first snapshot of a service, and its first request.
 fn install(service: &Service, weights: Weights, size: u32) -> f64 {
     let snapshot = weights.snapshot(size);
     median(1, || {
@@ -178,7 +179,7 @@ fn install(service: &Service, weights: Weights, size: u32) -> f64 {
     })
 }
 
-/// A snapshot in which one endpoint has gone or come back.
+/// A snapshot in which one endpoint has gone or come back, and the first request after it.
 fn update(service: &Service, weights: Weights, size: u32) -> f64 {
     let all = weights.snapshot(size);
     let without_first = Snapshot::new(all.endpoints().iter().skip(1).cloned().collect());
@@ -215,11 +216,13 @@ fn forward(router: &mut Router) -> Option<Forward> {
     Some(forward)
 }
 
-/// Installs as the filter does that ships: with headers.
+/// Installs as the filter does that ships, with headers; and lets the first request come, which
+/// builds the table of a policy that hashes.
 fn put(pool: &mut Pool, snapshot: &Snapshot) {
     let preparation = Preparation::new(&Handoff::Headers { attempts: 2 });
     let mut prepare = |endpoint: &Endpoint| preparation.of(&endpoint.address);
     pool.install(0, snapshot, Time::ZERO, &mut prepare);
+    black_box(pool.pick(&Hints { hash: Some(7), ..Hints::default() }, &mut []));
 }
 
 /// The median time of one of the `count` steps that a round does, after a round that is not

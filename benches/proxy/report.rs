@@ -267,8 +267,9 @@ fn micro_section(native: &[Measurement], in_module: &InModule) -> String {
         "## Picks and installs\n\n\
          For 10, 1,000 and 10,000 endpoints, natively and in the module by Envoy's own engine; one \
          thread; nanoseconds, median of {rounds} rounds natively and {fewer} in the module. *pick*: choose an endpoint and end an older request, 64 in flight. *decide*: a request's whole way from its host to \
-         the handoff. *install*: the first snapshot of a service. *update*: a snapshot in which \
-         one endpoint has gone or come back.\n\n{table}"
+         the handoff. *install*: the first snapshot of a service and its first request, which \
+         builds the table of a policy that hashes. *update*: the same of a snapshot in which one \
+         endpoint has gone or come back.\n\n{table}"
     )
 }
 

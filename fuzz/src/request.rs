@@ -120,6 +120,14 @@ impl Stream for Client<'_> {
         self.value(name).map(<[u8]>::to_vec)
     }
 
+    fn values(&mut self, name: &str) -> Option<Vec<u8>> {
+        self.header(name)
+    }
+
+    fn has_body(&self) -> bool {
+        false
+    }
+
     fn source_address(&mut self) -> Option<Vec<u8>> {
         self.header("source")
     }

@@ -13,6 +13,8 @@ use crate::time::Time;
 pub struct Hints {
     /// The moment; the start of time for a service whose picks do not depend on it.
     pub now: Time,
+    /// Whether the request has a body that is still to come; false where latencies are not wanted.
+    pub has_body: bool,
     /// The hash that a hash policy goes by.
     pub hash: Option<u64>,
     /// The version, or the range of versions, that the request names.

@@ -152,9 +152,10 @@ impl Level {
                 *of_all = *lacking;
             }
         }
+        let mut tables = self.slices.iter().filter_map(Slice::table).collect();
         self.slices.resize_with(subsets.len(), Slice::default);
-        for (slice, inside) in self.slices.iter_mut().zip(inside) {
-            slice.set(inside, settings);
+        for (id, (slice, inside)) in self.slices.iter_mut().zip(inside).enumerate() {
+            slice.set(inside, SliceId(id) != SliceId::ALL, settings, &mut tables);
         }
     }
 

@@ -3,7 +3,8 @@
 //! A [`pool::Pool`] is the worker's live view of a service. It keeps one
 //! [`target::Target`] for each endpoint, picks by its policy, and hands out a
 //! [`ticket::Ticket`] for each request in flight. A pick takes the same time whatever the
-//! number of endpoints, and allocates nothing; all that costs is done at install.
+//! number of endpoints, and allocates nothing; all that costs is done at install, but for the tables
+//! of hash policies, which wait for their first use.
 //!
 //! A pick narrows down: the datacenter (a *level*, by `priority`), the versions that the
 //! request wants (a *slice* of it, by `subsets`), the zone (a *group* of the slice, by

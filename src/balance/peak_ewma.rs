@@ -2,28 +2,40 @@
 
 use core::time::Duration;
 
+use crate::balance::outlier::outcome::Outcome;
+use crate::balance::report::Sample;
 use crate::balance::target::Target;
-use crate::ewma;
 use crate::time::Time;
 
-/// How many times its latency an endpoint is taken to need just after a failure.
-const FAILURE_PENALTY: f64 = 10.0;
+/// The natural logarithm of how many times its latency an endpoint is taken to need that answers
+/// nothing but failures: of 1000.
+const FAILURE_PENALTY: f64 = 6.9;
+/// The share of failures that is no reason to avoid an endpoint: any client may ask for what is not
+/// there, and where nothing else differs the least penalty would decide every pick.
+const TOLERATED: f64 = 1.0 / 8.0;
 
 /// The latency that is to be expected of a target, in seconds; of one that has not answered yet
 /// it is the `usual` one.
 ///
-/// A failure makes it longer, the less the longer ago it was. How soon the failure came counts
-/// for nothing: an endpoint that refuses at once would look like the fastest of all, and draw
-/// the traffic of the others to where it fails. Nor is it taken for a latency itself: the usual
-/// latency is made of latencies, and with penalties in it each would raise the next one.
+/// Failures make it longer, by their share of the latest answers. How soon they came counts for
+/// nothing: an endpoint that refuses at once would look like the fastest of all, and draw the
+/// traffic of the others to where it fails. It also has nothing in flight for long, so the penalty
+/// is greater than the number of requests that wait elsewhere. And while it gives no latency, its
+/// average falls towards 0: as far as it fails it is taken for no faster than is usual.
+///
+/// Failures are not taken for latencies themselves: the usual latency is made of latencies, and
+/// with penalties in it each would raise the next one. An endpoint that fails as often as the
+/// others do is no worse than they are.
 pub(super) fn expected(target: &Target, usual: f64, now: Time, decay: Duration) -> f64 {
-    let failure = target.failed_at().map(|at| ewma::remaining(now.since(at), decay));
+    let failures = target.failures().value(now, decay);
     let latency = match target.latency() {
-        Some(latency) => latency.value(now, decay),
-        // As if its failure had come after the usual time: it too is tried again.
-        None => usual * failure.unwrap_or(1.0),
+        Some(latency) => latency.value(now, decay).max(usual * failures),
+        None => usual,
     };
-    latency * (1.0 + (FAILURE_PENALTY - 1.0) * failure.unwrap_or(0.0))
+    match failures - TOLERATED {
+        excess if excess > 0.0 => latency * (FAILURE_PENALTY * excess).exp(),
+        _ => latency,
+    }
 }
 
 /// The cost of another request to a target: its latency × (requests in flight + 1), as in
@@ -36,6 +48,61 @@ pub(super) fn expected(target: &Target, usual: f64, now: Time, decay: Duration) 
 pub(super) fn cost(latency: f64, target: &Target, mean_share: f64) -> f64 {
     let in_flight = f64::from(target.active()) * mean_share / f64::from(target.share().get());
     latency * (in_flight + 1.0)
+}
+
+/// The mean latency of the endpoints that have answered, at which those start that have not: at none
+/// they would be flooded, and at a great one never tried.
+#[derive(Debug, Default)]
+pub(super) struct UsualLatency(Option<Duration>);
+
+impl UsualLatency {
+    /// The latency in seconds; none while nobody has answered.
+    pub(super) fn seconds(&self) -> Option<f64> {
+        self.0.as_ref().map(Duration::as_secs_f64)
+    }
+
+    /// Learns how a target has answered.
+    pub(super) fn on_answer(
+        &mut self,
+        target: &Target,
+        outcome: Outcome,
+        sample: Option<Sample>,
+        now: Time,
+        decay: Duration,
+    ) {
+        match (outcome, sample) {
+            (Outcome::Success, Some(Sample::Latency(latency))) => {
+                target.observe(Some(latency), now, decay);
+                // The others have not answered yet, and are not to look slower or faster for it.
+                self.0.get_or_insert(latency);
+            }
+            (Outcome::Success, None) => target.observe(None, now, decay),
+            _ => target.observe_failure(self.0, now, decay),
+        }
+    }
+
+    /// Learns that a target has not answered for so long, when the client left. While nobody has
+    /// answered, that is no more than is usual.
+    pub(super) fn on_silence(&self, target: &Target, time: Duration, now: Time, decay: Duration) {
+        if let Some(usual) = self.0 {
+            target.observe_silence(time, usual, now, decay);
+        }
+    }
+
+    /// Takes the mean of the latencies.
+    pub(super) fn measure<'a>(
+        &mut self,
+        targets: impl Iterator<Item = &'a Target>,
+        now: Time,
+        decay: Duration,
+    ) {
+        let (sum, count) = targets
+            .filter_map(Target::latency)
+            .fold((0.0, 0_u32), |(sum, count), one| (sum + one.value(now, decay), count + 1));
+        // A mean of durations is one; of none there is none.
+        let mean = Duration::try_from_secs_f64(sum / f64::from(count));
+        self.0 = mean.ok().or(self.0);
+    }
 }
 
 #[cfg(test)]

@@ -12,11 +12,11 @@ use crate::balance::hints::{Hints, Pin};
 use crate::balance::level::Level;
 use crate::balance::outlier::detector::Detector;
 use crate::balance::outlier::monitor::Monitor;
-use crate::balance::outlier::outcome::Outcome;
 use crate::balance::outlier::transition::Transition;
+use crate::balance::peak_ewma::UsualLatency;
 use crate::balance::priority::Loads;
 use crate::balance::ranking::Ranking;
-pub use crate::balance::report::Report;
+pub use crate::balance::report::{Report, Sample};
 use crate::balance::settings::Settings;
 use crate::balance::subsets::{SliceId, Subsets, Wanted};
 use crate::balance::target::{Prepared, Target};
@@ -33,7 +33,8 @@ use crate::time::Time;
 ///
 /// Everything that grows with the number of endpoints is done by [`Pool::install`], and by
 /// [`Pool::on_tick`] after endpoints were ejected, came back, or became warmer; a pick takes
-/// the same time with 10 and with 10,000, and allocates nothing.
+/// the same time with 10 and with 10,000, and allocates nothing. Only the table of a hash policy is
+/// built by the first pick that needs it.
 #[derive(Debug)]
 pub struct Pool {
     settings: Settings,
@@ -48,8 +49,7 @@ pub struct Pool {
     /// By which clients stay with their endpoint; none where they do not.
     pins: Option<HashMap<Pin, Rc<Target>>>,
     detector: Option<Detector>,
-    /// The mean latency of the endpoints that have answered, in seconds; none while none has.
-    usual_latency: Option<f64>,
+    usual_latency: UsualLatency,
     /// Whether the levels are to be rebuilt.
     stale: bool,
     /// When they were.
@@ -90,7 +90,7 @@ impl Pool {
             unnamed_versions: 0,
             pins: service.sticky.as_ref().map(|_| HashMap::new()),
             detector: service.outlier_detection.map(Detector::new),
-            usual_latency: None,
+            usual_latency: UsualLatency::default(),
             stale: false,
             rebuilt_at: Time::ZERO,
             events: Vec::new(),
@@ -187,20 +187,9 @@ impl Pool {
     /// Learns how an endpoint has answered, and how soon where that is known. Tells whether it is
     /// ejected for it, or has returned.
     pub fn on_outcome(&mut self, target: &Rc<Target>, report: Report, now: Time) -> bool {
-        let Report { admission, outcome, latency } = report;
+        let Report { admission, outcome, sample } = report;
         if let Policy::PeakEwma { decay, .. } = self.settings.policy {
-            match (outcome, latency) {
-                (Outcome::Success, Some(latency)) => {
-                    target.observe(latency, now, decay);
-                    // The others have not answered yet, and are not to look slower or faster for it.
-                    self.usual_latency.get_or_insert(latency.as_secs_f64());
-                }
-                (Outcome::Success, None) => {}
-                // An endpoint that is avoided for its failures has too few requests to be ejected
-                // ever, and as long as it is there a slow one is the better of the two.
-                _ if self.detector.is_some() => {}
-                _ => target.set_failed(Some(now)),
-            }
+            self.usual_latency.on_answer(target, outcome, sample, now, decay);
         }
         let endpoints = self.len();
         let Some(detector) = &mut self.detector else {
@@ -211,12 +200,19 @@ impl Pool {
         if let Some(transition) = transition {
             self.stale = true;
             if transition == Transition::Returned {
-                target.set_failed(None);
+                target.forgive();
                 target.set_warming(self.settings.slow_start.map(|_| now));
             }
             self.events.push(PoolEvent::Endpoint(target.address().clone(), transition));
         }
         transition.is_some()
+    }
+
+    /// Learns that an endpoint has not answered for so long, when the client left.
+    pub fn on_silence(&mut self, target: &Rc<Target>, time: Duration, now: Time) {
+        if let Policy::PeakEwma { decay, .. } = self.settings.policy {
+            self.usual_latency.on_silence(target, time, now, decay);
+        }
     }
 
     /// Prefers all other datacenters to these, by their places in the order of preference.
@@ -237,7 +233,8 @@ impl Pool {
             });
         }
         if let Policy::PeakEwma { decay, .. } = self.settings.policy {
-            self.measure(now, decay);
+            let targets = self.levels.iter().flat_map(Level::targets);
+            self.usual_latency.measure(targets.map(Rc::as_ref), now, decay);
         }
         let is_warming = || self.levels.iter().any(Level::is_warming);
         if self.stale || now.since(self.rebuilt_at) >= self.settings.warming_step() && is_warming()
@@ -314,7 +311,8 @@ impl Pool {
     /// Picks from the datacenter of this rank, or from the next one that has an endpoint
     /// to pick.
     fn pick_from(&mut self, hints: &Hints, slice: SliceId, first: Option<usize>) -> Option<Ticket> {
-        let occasion = Occasion::new(&self.settings.policy, hints.now, self.usual_latency);
+        let occasion =
+            Occasion::new(&self.settings.policy, hints.now, self.usual_latency.seconds());
         let (levels, rng) = (&mut self.levels, self.by_hash.as_mut().unwrap_or(&mut self.rng));
         self.ranking.from(first).find_map(|index| {
             levels.get_mut(index)?.get_mut(slice)?.pick(occasion, hints.hash, rng)
@@ -330,7 +328,8 @@ impl Pool {
         slice: SliceId,
         first: Option<usize>,
     ) {
-        let occasion = Occasion::new(&self.settings.policy, hints.now, self.usual_latency);
+        let occasion =
+            Occasion::new(&self.settings.policy, hints.now, self.usual_latency.seconds());
         let (levels, rng) = (&self.levels, self.by_hash.as_mut().unwrap_or(&mut self.rng));
         let slices = self.ranking.from(first);
         let mut slices = slices.filter_map(|index| levels.get(index)?.get(slice)).peekable();
@@ -384,16 +383,5 @@ impl Pool {
     fn is_in_panic(&self) -> bool {
         let all = self.levels.iter().filter_map(|level| level.get(SliceId::ALL));
         all.into_iter().any(|slice| slice.is_in_panic())
-    }
-
-    /// Takes the mean of the latencies, at which endpoints start that have not answered yet: at
-    /// none they would be flooded, and at a great one never tried.
-    fn measure(&mut self, now: Time, decay: Duration) {
-        let latencies = self.targets().filter_map(|target| target.latency());
-        let (sum, count) = latencies
-            .fold((0.0, 0.0), |(sum, count), one| (sum + one.value(now, decay), count + 1.0));
-        if count > 0.0 {
-            self.usual_latency = Some(sum / count);
-        }
     }
 }

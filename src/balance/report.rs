@@ -12,6 +12,15 @@ pub struct Report {
     pub admission: Admission,
     /// How it did.
     pub outcome: Outcome,
-    /// How soon it answered, where that is known.
-    pub latency: Option<Duration>,
+    /// What the answer tells of how fast the endpoint is, where it is no failure of it.
+    pub sample: Option<Sample>,
+}
+
+/// What an answer tells of how fast its endpoint is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sample {
+    /// It has done what was asked for, in that time.
+    Latency(Duration),
+    /// It has refused, which takes no time: the request may be wrong, or too many have come.
+    Refusal,
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::balance::group::{Group, Occasion};
-use crate::balance::hash_table::HashTable;
+use crate::balance::hash_table::{HashTable, Table};
 use crate::balance::locality::ZonePlan;
 use crate::balance::outlier::monitor::Monitor;
 use crate::balance::settings::Settings;
@@ -28,11 +28,22 @@ pub(super) struct Slice {
 }
 
 impl Slice {
-    /// Takes over the endpoints of a newer snapshot, each with its zone. [`Slice::rebuild`]
-    /// must follow.
-    pub(super) fn set(&mut self, members: Vec<(Rc<Target>, Option<Rc<str>>)>, settings: &Settings) {
+    /// Takes over the endpoints of a newer snapshot, each with its zone; those of a version, or
+    /// all. Of the `known` tables it takes the one that fits. [`Slice::rebuild`] must follow.
+    pub(super) fn set(
+        &mut self,
+        members: Vec<(Rc<Target>, Option<Rc<str>>)>,
+        is_of_version: bool,
+        settings: &Settings,
+        known: &mut Vec<Rc<Table>>,
+    ) {
         (self.targets, self.zones) = members.into_iter().unzip();
-        self.table = HashTable::new(&settings.policy, &self.targets);
+        self.table = HashTable::new(&settings.policy, &self.targets, is_of_version, known);
+    }
+
+    /// The table of a hash policy.
+    pub(super) fn table(&self) -> Option<Rc<Table>> {
+        self.table.as_ref().map(|table| Rc::clone(table.table()))
     }
 
     /// Builds what picks need from the state of the endpoints as it is. Where the other

@@ -53,7 +53,8 @@ pub(super) enum Wanted {
 impl Subsets {
     /// The most versions that a header may name.
     const MOST_NAMED: usize = 64;
-    /// The same where each slice has a table of a hash policy, which takes milliseconds to build.
+    /// The same where each slice has a table of a hash policy, which takes milliseconds to build,
+    /// and hundreds of kilobytes.
     const MOST_NAMED_IN_TABLES: usize = 16;
 
     /// The slices of a service none of whose endpoints is known.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::balance::hints::Pin;
 use crate::balance::outlier::monitor::{Admission, Monitor};
-use crate::ewma::PeakEwma;
+use crate::ewma::{FailureShare, PeakEwma};
 use crate::model::endpoint::{Address, Endpoint};
 use crate::time::Time;
 
@@ -29,7 +29,7 @@ pub struct Target {
     counted_in: RefCell<CountedIn>,
     monitor: Monitor,
     latency: Cell<Option<PeakEwma>>,
-    failed_at: Cell<Option<Time>>,
+    failures: Cell<FailureShare>,
     handoff: Prepared,
     warming_since: Cell<Option<Time>>,
     pin: OnceCell<Pin>,
@@ -107,7 +107,7 @@ impl Target {
             handoff,
             monitor: Monitor::default(),
             latency: Cell::new(None),
-            failed_at: Cell::new(None),
+            failures: Cell::default(),
             warming_since: Cell::new(None),
         }
     }
@@ -153,9 +153,9 @@ impl Target {
         self.latency.get()
     }
 
-    /// When it has failed last, since it returned.
-    pub(super) const fn failed_at(&self) -> Option<Time> {
-        self.failed_at.get()
+    /// How many of its latest answers were failures, since it returned.
+    pub const fn failures(&self) -> FailureShare {
+        self.failures.get()
     }
 
     /// Since when it comes to its full share slowly; none: it has it.
@@ -178,16 +178,49 @@ impl Target {
         self.warming_since.set(since);
     }
 
-    /// Takes a latency into account; the first one counts as it is.
-    pub(super) fn observe(&self, latency: Duration, now: Time, decay: Duration) {
-        let mut moving = self.latency.get().unwrap_or_else(|| PeakEwma::new(latency, now));
-        moving.observe(latency, now, decay);
-        self.latency.set(Some(moving));
+    /// Takes an answer that was no failure into account; of its latencies the first one counts as
+    /// it is.
+    pub(super) fn observe(&self, latency: Option<Duration>, now: Time, decay: Duration) {
+        if let Some(latency) = latency {
+            let mut moving = self.latency.get().unwrap_or_else(|| PeakEwma::new(latency, now));
+            moving.observe(latency, now, decay);
+            self.latency.set(Some(moving));
+        }
+        self.count(false, now, decay);
     }
 
-    /// Notes when it has failed last; none: that is forgiven.
-    pub(super) fn set_failed(&self, at: Option<Time>) {
-        self.failed_at.set(at);
+    /// Takes a failure into account. If it is the first answer, it is as if it had come after the
+    /// `usual` time, which is forgotten as any latency is, so that it is tried again.
+    pub(super) fn observe_failure(&self, usual: Option<Duration>, now: Time, decay: Duration) {
+        let usual = usual.map(|usual| PeakEwma::new(usual, now));
+        self.latency.set(self.latency.get().or(usual));
+        self.count(true, now, decay);
+    }
+
+    /// Takes into account that an answer has not come for so long: that is a latency if it is above
+    /// the average, which is the `usual` one before there is any, and else says nothing.
+    pub(super) fn observe_silence(
+        &self,
+        time: Duration,
+        usual: Duration,
+        now: Time,
+        decay: Duration,
+    ) {
+        let average = self.latency.get().map(|latency| latency.value(now, decay));
+        if time.as_secs_f64() > average.unwrap_or(usual.as_secs_f64()) {
+            self.latency.set(Some(PeakEwma::new(time, now)));
+        }
+    }
+
+    /// Forgives its failures.
+    pub(super) fn forgive(&self) {
+        self.failures.take();
+    }
+
+    fn count(&self, has_failed: bool, now: Time, decay: Duration) {
+        let mut failures = self.failures.get();
+        failures.observe(has_failed, now, decay);
+        self.failures.set(failures);
     }
 
     /// Counts its requests in `total` too, those in flight included.

@@ -9,9 +9,9 @@ use super::problem::Problem;
 /// What is hashed of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HashOn {
-    /// A header's first value; the name in lower case.
+    /// All values of a header; the name in lower case.
     Header(String),
-    /// A cookie's value.
+    /// A cookie's value, in whichever field it is.
     Cookie(String),
     /// A query parameter's value.
     Query(String),

@@ -140,11 +140,12 @@ impl Core {
         }
     }
 
-    /// Handles the headers of a request.
-    pub(super) fn on_request(&mut self, context: u32) -> Step {
+    /// Handles the headers of a request; `ended` says that nothing follows.
+    pub(super) fn on_request(&mut self, context: u32, ended: bool) -> Step {
         #[cfg(feature = "trap")]
         crate::proxy::trap::on_request();
-        let mut stream = self.stream();
+        let has_body = !ended;
+        let mut stream = EnvoyStream { has_body, ..self.stream() };
         let mut service = self.manner.find(&self.router, &mut stream);
         if service.is_none() {
             match self.manner.ask(&mut self.router, &mut stream) {
@@ -177,7 +178,7 @@ impl Core {
                 self.reply(&reply);
                 Step::Stop(None)
             }
-            Verdict::Wait(service, reply) => self.wait(context, service, reply),
+            Verdict::Wait(service, reply) => self.wait(context, service, has_body, reply),
         }
     }
 
@@ -209,6 +210,8 @@ impl Core {
 
     /// Handles the end of a request that was never answered, as far as this filter was shown.
     pub(super) fn on_unanswered(&mut self, forward: &Forward) {
+        let mut stream = self.stream();
+        answer::on_unanswered(&mut self.router, forward, &mut stream);
         let wants = self.router.wants(forward.service());
         if wants.is_some_and(Wants::answers) && self.unseen.on_unanswered() {
             log::warn!(
@@ -245,10 +248,10 @@ impl Core {
     }
 
     fn stream(&self) -> EnvoyStream {
-        EnvoyStream { start: self.host.start }
+        EnvoyStream { start: self.host.start, has_body: false }
     }
 
-    fn wait(&mut self, context: u32, service: ServiceId, reply: Rc<Reply>) -> Step {
+    fn wait(&mut self, context: u32, service: ServiceId, has_body: bool, reply: Rc<Reply>) -> Step {
         let is_named = self.router.is_named(service);
         if self.warmup_timeout.is_zero() || !self.waiting.has_room(is_named) {
             self.reply(&reply);
@@ -256,8 +259,9 @@ impl Core {
         }
         let slot = ForwardSlot::default();
         let deadline = self.host.now() + self.warmup_timeout;
-        self.waiting
-            .add(context, Waiter { service, is_named, deadline, reply, slot: Rc::clone(&slot) });
+        let waiter =
+            Waiter { service, is_named, deadline, has_body, reply, slot: Rc::clone(&slot) };
+        self.waiting.add(context, waiter);
         self.set_timer();
         Step::Stop(Some(slot))
     }
@@ -309,7 +313,7 @@ impl Core {
             return self.reply(&waiter.reply);
         }
         let service = Some(waiter.service);
-        let mut stream = self.stream();
+        let mut stream = EnvoyStream { has_body: waiter.has_body, ..self.stream() };
         match self.manner.handle(&mut self.router, service, &mut stream) {
             Verdict::Forward(forward) => {
                 self.host.metrics.on_forward(&forward);

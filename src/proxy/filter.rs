@@ -48,9 +48,9 @@ impl Filter {
 impl Context for Filter {}
 
 impl HttpContext for Filter {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+    fn on_http_request_headers(&mut self, _: usize, ended: bool) -> Action {
         note_serving();
-        let step = self.core.borrow_mut().on_request(self.id);
+        let step = self.core.borrow_mut().on_request(self.id, ended);
         let (state, action) = match step {
             Step::Continue(None) => (State::Idle, Action::Continue),
             Step::Continue(Some(forward)) => (State::InFlight(forward), Action::Continue),

@@ -78,6 +78,12 @@ pub(super) fn header(headers: Headers, name: &str) -> Option<Vec<u8>> {
     hostcalls::get_map_value_bytes(headers.map(), name).ok().flatten()
 }
 
+/// Reads all values of a request header, with commas between them. Legal in the request's header
+/// phase.
+pub(super) fn request_header_values(name: &str) -> Option<Vec<u8>> {
+    hostcalls::get_property(vec!["request", "headers", name]).ok().flatten()
+}
+
 /// Sets a request header, whatever values it had. Legal in the request's header phase.
 /// Clears Envoy's route cache.
 pub(super) fn set_request_header(name: &str, value: &[u8]) {
@@ -106,13 +112,13 @@ pub(super) fn source_address() -> Option<Vec<u8>> {
     hostcalls::get_property(vec!["source", "address"]).ok().flatten()
 }
 
-/// Reads which attempt was answered; the first is 1. Legal in the answer's phases.
+/// Reads how many attempts were made. Legal in the answer's phases, and when the request ends.
 pub(super) fn attempt_count() -> Option<u64> {
     number(vec!["upstream", "request_attempt_count"])
 }
 
 /// Reads the address of the host that Envoy's router has chosen last; none where the request went
-/// nowhere. Legal in the answer's phases.
+/// nowhere. Legal in the answer's phases, and when the request ends.
 pub(super) fn upstream_address() -> Option<Vec<u8>> {
     hostcalls::get_property(vec!["upstream", "address"]).ok().flatten()
 }

@@ -1,6 +1,7 @@
 //! A request and its answer as [`request`](crate::request) sees them, on Envoy's host calls.
 
 use core::str::{self, FromStr};
+use core::time::Duration;
 
 use crate::proxy::clock::Start;
 use crate::proxy::host::{self, Headers};
@@ -14,6 +15,8 @@ use crate::time::Time;
 #[derive(Debug)]
 pub(super) struct EnvoyStream {
     pub(super) start: Start,
+    /// Whether a body is still to come behind the request's headers.
+    pub(super) has_body: bool,
 }
 
 impl Stream for EnvoyStream {
@@ -27,6 +30,14 @@ impl Stream for EnvoyStream {
 
     fn header(&mut self, name: &str) -> Option<Vec<u8>> {
         host::header(Headers::Request, name)
+    }
+
+    fn values(&mut self, name: &str) -> Option<Vec<u8>> {
+        host::request_header_values(name)
+    }
+
+    fn has_body(&self) -> bool {
+        self.has_body
     }
 
     fn source_address(&mut self) -> Option<Vec<u8>> {
@@ -73,6 +84,11 @@ impl AnswerStream for EnvoyStream {
 
     fn upstream(&mut self) -> Option<Vec<u8>> {
         host::upstream_address()
+    }
+
+    fn service_time(&mut self) -> Option<Duration> {
+        let header = host::header(Headers::Answer, "x-envoy-upstream-service-time")?;
+        parse(&header).map(Duration::from_millis)
     }
 
     fn flags(&mut self) -> ResponseFlags {

@@ -24,6 +24,8 @@ pub(super) struct Waiter {
     pub(super) is_named: bool,
     /// Until when.
     pub(super) deadline: Time,
+    /// Whether its body was still to come when it was paused.
+    pub(super) has_body: bool,
     /// What it is answered then.
     pub(super) reply: Rc<Reply>,
     /// Where its way is put.

@@ -1,5 +1,7 @@
 //! A request and an answer for tests that count the calls to the host.
 
+use core::time::Duration;
+
 use crate::request::Stream;
 use crate::request::answer::{AnswerStream, Part, ResponseFlags};
 use crate::router::answer::Attempt;
@@ -9,6 +11,7 @@ use crate::time::Time;
 #[derive(Default)]
 pub(super) struct Counted {
     pub(super) headers: Vec<(String, Vec<u8>)>,
+    pub(super) has_body: bool,
     pub(super) source_address: Option<&'static str>,
     pub(super) route_service: Option<&'static str>,
     pub(super) filter_states: Vec<Vec<u8>>,
@@ -49,6 +52,17 @@ impl Stream for Counted {
     fn header(&mut self, name: &str) -> Option<Vec<u8>> {
         self.calls += 1;
         self.value(name).map(|value| value.as_bytes().to_vec())
+    }
+
+    fn values(&mut self, name: &str) -> Option<Vec<u8>> {
+        self.calls += 1;
+        let values = self.headers.iter().filter(|(known, _)| known == name);
+        let values: Vec<_> = values.map(|(_, value)| value.as_slice()).collect();
+        Some(values.join(&b',')).filter(|_| !values.is_empty())
+    }
+
+    fn has_body(&self) -> bool {
+        self.has_body
     }
 
     fn source_address(&mut self) -> Option<Vec<u8>> {
@@ -93,6 +107,7 @@ pub(super) struct CountedAnswer {
     pub(super) attempt: u64,
     pub(super) upstream: Option<&'static str>,
     pub(super) flags: u64,
+    pub(super) service_time: Option<Duration>,
     pub(super) now: Time,
     pub(super) cookies: Vec<String>,
     pub(super) calls: usize,
@@ -107,6 +122,7 @@ impl CountedAnswer {
             attempt: 1,
             upstream: Some(upstream),
             flags: 0,
+            service_time: None,
             now: Time::ZERO,
             cookies: Vec::new(),
             calls: 0,
@@ -133,6 +149,11 @@ impl AnswerStream for CountedAnswer {
     fn upstream(&mut self) -> Option<Vec<u8>> {
         self.calls += 1;
         self.upstream.map(|address| address.as_bytes().to_vec())
+    }
+
+    fn service_time(&mut self) -> Option<Duration> {
+        self.calls += 1;
+        self.service_time
     }
 
     fn flags(&mut self) -> ResponseFlags {

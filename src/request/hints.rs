@@ -19,6 +19,7 @@ pub(super) fn read(wants: &Wants, now: Time, stream: &mut impl Stream) -> Hints 
     };
     Hints {
         now: if wants.latency { stream.now() } else { now },
+        has_body: wants.latency && stream.has_body(),
         hash: wants.hash_on.as_ref().and_then(|on| hash(on, stream)),
         version,
         split,
@@ -33,8 +34,8 @@ pub(super) fn read(wants: &Wants, now: Time, stream: &mut impl Stream) -> Hints 
 fn hash(on: &HashOn, stream: &mut impl Stream) -> Option<u64> {
     let of = |value: &[u8]| xxh64(value, 0);
     match on {
-        HashOn::Header(name) => stream.header(name).map(|value| of(&value)),
-        HashOn::Cookie(name) => of_part(stream.header("cookie"), |all| cookie(all, name)),
+        HashOn::Header(name) => stream.values(name).map(|values| of(&values)),
+        HashOn::Cookie(name) => of_part(stream.values("cookie"), |all| cookie(all, name)),
         HashOn::Query(name) => of_part(stream.header(":path"), |all| query(all, name)),
         HashOn::Path => of_part(stream.header(":path"), |all| Some(path(all))),
         HashOn::SourceAddress => of_part(stream.source_address(), |all| Some(without_port(all))),
@@ -94,6 +95,30 @@ mod tests {
         assert_eq!(path(&query, "/id=7"), None);
         assert_eq!(path(&HashOn::Path, "/a?id=7"), path(&HashOn::Path, "/a"));
         assert_ne!(path(&HashOn::Path, "/a"), path(&HashOn::Path, "/b"));
+    }
+
+    #[test]
+    fn all_values_of_a_header_are_hashed() {
+        let of = |values: &[&str]| {
+            let add = |stream: Counted, value: &&str| stream.with("x-user", value);
+            hashed(HashOn::Header("x-user".into()), values.iter().fold(Counted::default(), add))
+        };
+        assert_ne!(of(&["all", "7"]), of(&["all", "8"]));
+        assert_ne!(of(&["all", "7"]), of(&["all"]));
+        assert_eq!(of(&["all", "7"]), of(&["all", "7"]));
+    }
+
+    #[test]
+    fn a_cookie_is_found_in_any_field() {
+        let of = |fields: &[&str]| {
+            let add = |stream: Counted, field: &&str| stream.with("cookie", field);
+            hashed(HashOn::Cookie("id".into()), fields.iter().fold(Counted::default(), add))
+        };
+        let alone = of(&["id=7"]);
+        assert!(alone.is_some());
+        assert_eq!(of(&["a=1", "id=7"]), alone);
+        assert_eq!(of(&["a=1; b=2", "c=3; id=7", "d=4"]), alone);
+        assert_eq!(of(&["id=7", "b=2"]), alone);
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub trait Stream {
     fn route_service(&mut self) -> Option<Vec<u8>>;
     /// Reads a header's first value.
     fn header(&mut self, name: &str) -> Option<Vec<u8>>;
+    /// Reads all values of a header, in their order, with commas between them.
+    fn values(&mut self, name: &str) -> Option<Vec<u8>>;
+    /// Whether a body is still to come behind the headers.
+    fn has_body(&self) -> bool;
     /// Reads the address and port that the request came from.
     fn source_address(&mut self) -> Option<Vec<u8>>;
     /// Reads the clock.

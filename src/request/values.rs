@@ -1,9 +1,10 @@
 //! Parts of header values, as bytes: a client may send anything.
 
-/// A cookie's value in a `cookie` header (RFC 6265, 4.2): the first of that name, as it stands,
-/// but for the quotes that may be round it.
-pub(super) fn cookie<'a>(header: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let value = header.split(|byte| *byte == b';').find_map(|pair| {
+/// A cookie's value in the `cookie` fields of a request (RFC 6265, 4.2), which have commas between
+/// them: the first of that name, as it stands, but for the quotes that may be round it. No cookie
+/// has a comma in it.
+pub(super) fn cookie<'a>(fields: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let value = fields.split(|byte| matches!(byte, b';' | b',')).find_map(|pair| {
         let (key, value) = split_once(pair.trim_ascii(), b'=')?;
         (key == name.as_bytes()).then_some(value)
     })?;
@@ -48,6 +49,7 @@ mod tests {
         assert_eq!(of("id=7"), Some(&b"7"[..]));
         assert_eq!(of("a=id=7;  id=\"8\" ; id=9"), Some(&b"8"[..]));
         assert_eq!(of("id=a=b"), Some(&b"a=b"[..]));
+        assert_eq!(of("a=1,id=7,b=2"), Some(&b"7"[..]));
         assert_eq!(of("id="), Some(&b""[..]));
         for none in ["", ";", "id", "xid=7", "id =7", "ID=7"] {
             assert_eq!(of(none), None, "{none}");

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crate::balance::hints::Pin;
 use crate::balance::outlier::monitor::Admission;
 use crate::balance::outlier::outcome::Outcome;
-use crate::balance::pool::Report;
+use crate::balance::pool::{Report, Sample};
 use crate::balance::target::Target;
 use crate::model::endpoint::Address;
 use crate::router::Router;
@@ -26,11 +26,18 @@ pub struct Lesson {
 }
 
 impl Router {
-    /// Learns which attempt of a request was answered: the endpoints of the earlier ones have
-    /// failed.
-    pub fn on_attempt(&mut self, forward: &mut Forward, attempt: Attempt, now: Time) -> Lesson {
+    /// Learns how many attempts of a request were `made`, and which of them was answered: the
+    /// endpoints of the earlier ones have failed. Of later ones, which Envoy makes beside one that
+    /// takes long (hedging), nothing is known.
+    pub fn on_attempt(
+        &mut self,
+        forward: &mut Forward,
+        made: Attempt,
+        attempt: Attempt,
+        now: Time,
+    ) -> Lesson {
         if let Some(reservation) = &mut forward.reservation {
-            reservation.on_retried(attempt.retries(), now);
+            reservation.on_retried(made.retries(), now);
         }
         let mut lesson = Lesson { failures: 0, suspects: attempt.retries() > 0 };
         let mut is_other = false;
@@ -41,7 +48,7 @@ impl Router {
                 lesson.failures += 1;
                 let outcome = Outcome::GatewayFailure;
                 let admission = forward.admission(target);
-                let report = Report { admission, outcome, latency: None };
+                let report = Report { admission, outcome, sample: None };
                 is_other |= route.pool.on_outcome(target, report, now);
             }
         }
@@ -51,13 +58,13 @@ impl Router {
         lesson
     }
 
-    /// Learns how the endpoint that has answered did; how soon, where that is known.
+    /// Learns how the endpoint that has answered did, and what that tells of how fast it is.
     pub fn on_outcome(
         &mut self,
         forward: &Forward,
         attempt: Attempt,
         outcome: Outcome,
-        latency: Option<Duration>,
+        sample: Option<Sample>,
         now: Time,
     ) -> Lesson {
         // Envoy may make more attempts than it was given endpoints for.
@@ -66,13 +73,21 @@ impl Router {
         };
         if let Some(route) = self.route_mut(forward.service) {
             let admission = forward.admission(target);
-            if route.pool.on_outcome(target, Report { admission, outcome, latency }, now) {
+            if route.pool.on_outcome(target, Report { admission, outcome, sample }, now) {
                 self.dependencies.on_changed(forward.service, &mut self.routes, now);
             }
         }
         Lesson {
             failures: u32::from(outcome != Outcome::Success),
             suspects: outcome == Outcome::LocalOrigin,
+        }
+    }
+
+    /// Learns that the client of a request has left before its endpoint has answered.
+    pub fn on_silence(&mut self, forward: &Forward, now: Time) {
+        if let Some(route) = self.route_mut(forward.service) {
+            let time = now.since(forward.sent);
+            route.pool.on_silence(forward.ticket.target(), time, now);
         }
     }
 }
@@ -95,8 +110,8 @@ impl Forward {
         Some(target.pin()).filter(|pin| self.pin != Some(*pin))
     }
 
-    /// How long it has been under way, where only one attempt was made: how the time is shared
-    /// between several is not known.
+    /// How long it has been under way, where the first attempt was answered: how the time is
+    /// shared between several is not known.
     pub fn latency(&self, attempt: Attempt, now: Time) -> Option<Duration> {
         (attempt.retries() == 0).then(|| now.since(self.sent))
     }
@@ -106,16 +121,22 @@ impl Forward {
         self.ticket.admission().is_probe()
     }
 
-    /// Whether Envoy's router has sent it to one of its endpoints, by the address that it was sent
-    /// to. A route may lead to another cluster. Where a name leads is not known here: to any address.
-    pub fn went_to(&self, upstream: &[u8]) -> bool {
-        let upstream = str::from_utf8(upstream).ok().and_then(|text| text.parse().ok());
-        upstream.is_some_and(|upstream: SocketAddr| {
-            self.endpoints().any(|target| match target.address() {
-                Address::Ip(address) => *address == upstream,
-                Address::Name(..) => true,
-            })
-        })
+    /// Which of the attempts that were `made` is that to the address which Envoy's router names; of
+    /// several the last one. None where it is none of them: a route may lead to another cluster.
+    /// Where a name leads is not known here: to any address.
+    ///
+    /// It is not always the last attempt: with hedging an earlier one may be answered first. Of more
+    /// attempts than there are endpoints for, the last one is of none.
+    pub fn attempt_to(&self, upstream: &[u8], made: Attempt) -> Option<Attempt> {
+        let upstream: SocketAddr = str::from_utf8(upstream).ok()?.parse().ok()?;
+        let is_it = |target: &Rc<Target>| match target.address() {
+            Address::Ip(address) => *address == upstream,
+            Address::Name(..) => true,
+        };
+        let attempts = self.endpoints().zip(1..).take(made.0.get() as usize);
+        let last = attempts.filter(|(target, _)| is_it(target)).last();
+        let is_beyond = made.retries() >= u32::from(self.preparation.attempts());
+        last.map(|(_, number)| if is_beyond { made } else { Attempt::new(number) })
     }
 
     /// Whether its endpoint has a name, which Envoy's dynamic forward proxy resolves.

@@ -39,6 +39,8 @@ pub struct Forward {
     pub(super) preparation: Preparation,
     /// When it was sent; the start of time where that is not wanted.
     pub(super) sent: Time,
+    /// Whether its body was still to come then.
+    pub(super) has_body: bool,
     /// The endpoint that the client was to stay with, if it named one.
     pub(super) pin: Option<Pin>,
     /// Its part of the retry budget; none where the service has none.
@@ -57,6 +59,12 @@ impl Forward {
     /// The service that it is of.
     pub const fn service(&self) -> ServiceId {
         self.service
+    }
+
+    /// Whether its body was still to come when its endpoint was picked: how long an answer takes
+    /// is then the client's doing, too.
+    pub const fn has_body(&self) -> bool {
+        self.has_body
     }
 
     /// How its endpoints were prepared for the handoff.
@@ -84,7 +92,7 @@ impl Forward {
     }
 
     /// The endpoint of each attempt, in their order.
-    pub(super) fn endpoints(&self) -> impl Iterator<Item = &Rc<Target>> {
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Rc<Target>> {
         iter::once(self.ticket.target())
             .chain(self.others.iter().flatten())
             .cycle()

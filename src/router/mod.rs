@@ -52,8 +52,8 @@ mod workshop;
 /// Tells for each request what is to be done with it: finds its service, and picks an
 /// endpoint from the service's pool.
 ///
-/// Touches only its own memory and allocates nothing per request. What it hands out is
-/// owned, so nothing of it stays borrowed while the host is called.
+/// Touches only its own memory and allocates nothing per request, but where a hash policy builds its
+/// table at the first one. What it hands out is owned, so nothing of it stays borrowed while the host is called.
 #[derive(Debug)]
 pub struct Router {
     hosts: Hosts,

@@ -151,6 +151,7 @@ impl Route {
             others,
             preparation: self.preparation,
             sent: hints.now,
+            has_body: hints.has_body,
             pin: hints.pin,
             reservation,
         })

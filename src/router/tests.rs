@@ -140,7 +140,7 @@ fn a_service_that_has_gone_neither_counts_nor_teaches_for_its_successor() {
     router.install(source, &snapshot(&[80]), Time::ZERO);
     assert_ne!(new, old);
     assert_eq!((router.in_flight(new), router.endpoints(new)), (0, 1));
-    let lesson = router.on_attempt(&mut late, Attempt::new(2), Time::ZERO);
+    let lesson = router.on_attempt(&mut late, Attempt::new(2), Attempt::new(2), Time::ZERO);
     assert_eq!(lesson.failures, 0);
     assert!(matches!(router.decide(Some(old), &Hints::default()), Decision::Pass));
 }

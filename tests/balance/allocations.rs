@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use consul_resolver::balance::hints::{Hints, Pin};
 use consul_resolver::balance::outlier::outcome::Outcome;
+use consul_resolver::balance::pool::Sample;
 use consul_resolver::config::Config;
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::service::SourceId;
@@ -15,7 +16,7 @@ use consul_resolver::router::answer::Attempt;
 use consul_resolver::router::decision::Decision;
 use consul_resolver::time::Time;
 
-use crate::fleet::{POLICIES, at, policy, weighing};
+use crate::fleet::{Fleet, POLICIES, at, of_version, policy, weighing};
 
 /// 100 endpoints, of three zones and four versions.
 fn endpoints() -> Vec<Endpoint> {
@@ -83,6 +84,7 @@ fn hints(n: u64, now: Time, pin: Pin) -> Hints {
         version: name.map(|name| name.as_bytes().to_vec()),
         split: Some(n).filter(|n| n.is_multiple_of(3)),
         pin: Some(pin).filter(|_| n.is_multiple_of(7)),
+        ..Hints::default()
     }
 }
 
@@ -98,6 +100,15 @@ fn a_request_and_its_answer_allocate_nothing_with_all_features_at_once() {
         };
         let mut router = router(&format!("{policy}{more}, {sticky} {EVERYTHING}"));
         let web = router.service_by_host(Some(b"a.web.test"));
+        // A table of a hash policy is built by the first request that needs it, in both datacenters.
+        let sick: Vec<_> = (1..=100).map(|port| SocketAddr::from(([10, 0, 0, 1], port))).collect();
+        for unhealthy in [&sick[..], &[]] {
+            router.on_health(SourceId::nth(0), unhealthy, Time::ZERO);
+            router.on_tick(Time::ZERO, |_, _| {});
+            for n in 0..200 {
+                drop(router.decide(web, &hints(n, Time::ZERO, pin)));
+            }
+        }
         let mut total = 0;
         let mut ejections = 0;
         let mut allocated = 0;
@@ -121,8 +132,10 @@ fn a_request_and_its_answer_allocate_nothing_with_all_features_at_once() {
                         _ => Outcome::Success,
                     };
                     let latency = forward.latency(attempt, now + Duration::from_millis(3));
-                    router.on_attempt(&mut forward, attempt, now);
-                    router.on_outcome(&forward, attempt, outcome, latency, now);
+                    let sample = latency.map(Sample::Latency);
+                    router.on_attempt(&mut forward, attempt, attempt, now);
+                    router.on_outcome(&forward, attempt, outcome, sample, now);
+                    router.on_silence(&forward, now);
                     if !sticky.is_empty() {
                         std::hint::black_box(forward.new_pin(attempt));
                     }
@@ -138,6 +151,78 @@ fn a_request_and_its_answer_allocate_nothing_with_all_features_at_once() {
         assert!(ejections > 0, "{name}: some were ejected");
         assert_eq!(allocated, 0, "{name}");
     }
+}
+
+/// 16 versions of 25 instances each, with a hash policy; the last instance of each of the first
+/// `short` versions is missing.
+fn versions(short: u16) -> Vec<Endpoint> {
+    let instance = |n: u16| of_version(n + 1, &format!("{}.1.0", n / 25));
+    (0..400).filter(|n| n % 25 < 24 || n / 25 >= short).map(instance).collect()
+}
+
+fn of_versions(policy: &str) -> Fleet {
+    let versions = r#""versions": { "header": "x-version", "fallback": "none" }"#;
+    Fleet::new(&format!("{policy}, {versions}"))
+}
+
+/// What a request with a key for that version allocates, in bytes.
+fn bytes_for(fleet: &mut Fleet, version: &str) -> u64 {
+    let hints = Hints { hash: Some(7), version: Some(version.into()), ..Hints::default() };
+    let hints = Hints { now: fleet.now, ..hints };
+    let pick = || assert!(fleet.pool.pick(&hints, &mut []).is_some());
+    allocation_counter::measure(pick).bytes_total
+}
+
+/// What the installation of these allocates, in bytes.
+fn bytes_to_install(fleet: &mut Fleet, endpoints: Vec<Endpoint>) -> u64 {
+    allocation_counter::measure(|| fleet.install(endpoints)).bytes_total
+}
+
+/// The bytes of Maglev's table by default, without what it takes to build it.
+const TABLE: u64 = 4 * 65_537;
+
+#[test]
+fn a_version_has_its_table_built_at_first_use() {
+    let mut plain = of_versions(&policy("random"));
+    let without = bytes_to_install(&mut plain, versions(0));
+    let mut fleet = of_versions(&policy("maglev"));
+    let with = bytes_to_install(&mut fleet, versions(0));
+    assert!(with < without + TABLE / 2, "{with} bytes, {without} without tables");
+    assert!(bytes_for(&mut fleet, "3.1.0") > TABLE);
+    // It is that of `3`, `3.x` and `3.1` as well: they are the same instances.
+    for name in ["3.1.0", "3", "3.x", "3.1", "3.1.x"] {
+        assert_eq!(bytes_for(&mut fleet, name), 0, "{name}");
+    }
+}
+
+#[test]
+fn a_version_keeps_its_table_while_its_instances_stay() {
+    for name in ["maglev", "ring_hash"] {
+        let mut fleet = of_versions(&policy(name)).of(versions(0));
+        let names: Vec<_> = (0..16).map(|n| format!("{n}.x")).collect();
+        assert!(names.iter().all(|name| bytes_for(&mut fleet, name) > 0), "{name}");
+        fleet.install(versions(2));
+        for (version, changed) in names.iter().zip([true, true].into_iter().chain([false; 14])) {
+            assert_eq!(bytes_for(&mut fleet, version) > 0, changed, "{name} {version}");
+        }
+        // A version that comes or goes moves the places of all others.
+        fleet.install(versions(2).into_iter().skip(24).collect());
+        assert!(names[1..].iter().all(|name| bytes_for(&mut fleet, name) == 0), "{name}");
+    }
+}
+
+#[test]
+fn the_largest_table_is_not_that_of_each_version() {
+    let maglev = policy("maglev");
+    let maglev = maglev.strip_suffix('}').unwrap();
+    let mut fleet = of_versions(&format!(r#"{maglev}, "table_size": 5000011 }}"#)).of(versions(0));
+    for n in 0..16 {
+        let bytes = bytes_for(&mut fleet, &format!("{n}.x"));
+        assert!((TABLE..5 * TABLE).contains(&bytes), "{bytes} for version {n}");
+    }
+    let changed = bytes_to_install(&mut fleet, versions(1));
+    // One of all, with what it takes to build it.
+    assert!((20_000_000..70_000_000).contains(&changed), "{changed}");
 }
 
 #[test]

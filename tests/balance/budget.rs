@@ -85,7 +85,7 @@ fn what_a_request_did_not_take_is_free_when_it_is_answered() {
     let mut in_flight: Vec<_> = (0..10).map(|_| send(&mut router, 100)).collect();
     assert_eq!(send(&mut router, 100).most_retries(), Some("0"));
     for forward in &mut in_flight {
-        router.on_attempt(forward, Attempt::new(2), second(100));
+        router.on_attempt(forward, Attempt::new(2), Attempt::new(2), second(100));
     }
     // They are still in flight: their answers may be long. 10 of 30 were taken.
     assert_eq!(send(&mut router, 100).most_retries(), None);
@@ -102,10 +102,10 @@ fn a_request_that_lasts_long_does_not_empty_the_window() {
     let mut router = router(THREE_A_SECOND);
     let endless = send(&mut router, 100);
     let mut answered = send(&mut router, 100);
-    router.on_attempt(&mut answered, Attempt::FIRST, second(100));
+    router.on_attempt(&mut answered, Attempt::FIRST, Attempt::FIRST, second(100));
     for _ in 0..10 {
         let mut forward = send(&mut router, 500);
-        router.on_attempt(&mut forward, Attempt::new(4), second(500));
+        router.on_attempt(&mut forward, Attempt::new(4), Attempt::new(4), second(500));
     }
     assert_eq!(send(&mut router, 500).most_retries(), Some("0"));
     drop(endless);

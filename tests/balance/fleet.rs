@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use consul_resolver::balance::hints::Hints;
 use consul_resolver::balance::outlier::outcome::Outcome;
-use consul_resolver::balance::pool::{Pool, PoolEvent, Report};
+use consul_resolver::balance::pool::{Pool, PoolEvent, Report, Sample};
 use consul_resolver::balance::target::{Prepared, Target};
 use consul_resolver::balance::ticket::Ticket;
 use consul_resolver::config::Config;
@@ -132,8 +132,26 @@ impl Fleet {
         outcome: Outcome,
         latency: Option<Duration>,
     ) {
-        let report = Report { admission: ticket.admission(), outcome, latency };
+        self.end_with(ticket, outcome, latency.map(Sample::Latency));
+    }
+
+    /// The same with what the answer tells of how fast the endpoint is.
+    pub(crate) fn end_with(&mut self, ticket: Ticket, outcome: Outcome, sample: Option<Sample>) {
+        let report = Report { admission: ticket.admission(), outcome, sample };
         self.pool.on_outcome(ticket.target(), report, self.now);
+    }
+
+    /// Sends requests until one goes to this port, and ends that with this, and the others not yet.
+    pub(crate) fn answer_with(&mut self, at: u16, sample: Sample) {
+        let mut busy = Vec::new();
+        loop {
+            let ticket = self.pick().unwrap();
+            if port(&ticket) == at {
+                return self.end_with(ticket, Outcome::Success, Some(sample));
+            }
+            busy.push(ticket);
+            assert!(busy.len() < 10_000, "port {at} is never picked");
+        }
     }
 
     /// Sends requests until so many went to this port, and ends those like that. The others are

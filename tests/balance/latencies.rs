@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use std::collections::VecDeque;
+
 use consul_resolver::balance::outlier::outcome::Outcome;
+use consul_resolver::balance::pool::Sample;
 
 use crate::fleet::{DETECTS, Fleet, policy, port, weighing};
 
@@ -84,6 +87,125 @@ fn while_all_fail_nothing_runs_away_and_all_are_used() {
     serve(&mut fleet, 50_000, well);
     let seen = serve(&mut fleet, 4_000, well);
     assert!(seen.iter().all(|&seen| seen > 500), "{seen:?}");
+}
+
+/// How many of the requests of so many clients, one at a time each, go to port 2, which refuses
+/// all at once, where port 1 takes its time. Both were well before.
+fn refused_of(requests: u32, clients: usize, service: &str, report: (Outcome, Sample)) -> u32 {
+    let mut fleet = Fleet::new(service).of(weighing(&[1; 2]));
+    serve(&mut fleet, 1_000, well);
+    let (mut refused, mut busy) = (0, VecDeque::new());
+    for n in 0..requests {
+        fleet.now = fleet.now + STEP;
+        if n % 250 == 0 {
+            fleet.tick();
+        }
+        let ticket = fleet.pick().unwrap();
+        match port(&ticket) {
+            1 => busy.push_back(ticket),
+            _ => {
+                refused += 1;
+                fleet.end_with(ticket, report.0, Some(report.1));
+            }
+        }
+        if busy.len() >= clients {
+            let ticket = busy.pop_front().unwrap();
+            fleet.end_after(ticket, Outcome::Success, Some(STEP * clients as u32));
+        }
+    }
+    refused
+}
+
+#[test]
+fn an_endpoint_that_refuses_at_once_draws_no_traffic() {
+    let alone = policy("peak_ewma");
+    let detecting = format!(r#"{alone}, "outlier_detection": {{ "max_ejection_percent": 0 }}"#);
+    for service in [&alone, &detecting] {
+        for report in [
+            (Outcome::Success, Sample::Refusal),
+            (Outcome::GatewayFailure, Sample::Refusal),
+            (Outcome::LocalOrigin, Sample::Latency(Duration::ZERO)),
+        ] {
+            for clients in [1, 8, 64] {
+                // For a while, and until all that was learned of it before is forgotten.
+                for requests in [400, 60_000] {
+                    let refused = refused_of(requests, clients, service, report);
+                    let all = format!("{refused} of {requests}, {clients} clients, {report:?}");
+                    assert!(refused * 2 < requests, "{all}, {service}");
+                    assert!(refused > 0, "{all}, {service}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_single_refusal_costs_an_endpoint_little() {
+    // Any client may ask for what is not there.
+    let mut fleet = fleet(4);
+    serve(&mut fleet, 5_000, well);
+    for at in 1..=3 {
+        fleet.answer_with(at, Sample::Refusal);
+    }
+    let seen = serve(&mut fleet, 8_000, well);
+    assert!(seen.iter().all(|&seen| seen > 300), "{seen:?}");
+}
+
+#[test]
+fn endpoints_that_refuse_alike_are_told_apart_by_latency() {
+    let mut fleet = fleet(3);
+    let mut seen = [0_u32; 3];
+    for n in 1..=20_000_u32 {
+        fleet.now = fleet.now + STEP;
+        let ticket = fleet.pick().unwrap();
+        let at = usize::from(port(&ticket)) - 1;
+        seen[at] += 1;
+        // One of ten, wherever it goes.
+        let latency = if at == 2 { STEP * 30 } else { STEP };
+        let sample = if n % 10 == 0 { Sample::Refusal } else { Sample::Latency(latency) };
+        fleet.end_with(ticket, Outcome::Success, Some(sample));
+        if n % 250 == 0 {
+            fleet.tick();
+        }
+    }
+    assert!(seen[2] < 500 && seen[0].min(seen[1]) > 4_000, "{seen:?}");
+}
+
+#[test]
+fn an_endpoint_that_hangs_is_avoided_when_clients_leave() {
+    let mut fleet = fleet(3);
+    serve(&mut fleet, 3_000, well);
+    fleet.tick();
+    let mut left = 0;
+    for _ in 0..1_000 {
+        fleet.now = fleet.now + STEP * 100;
+        let ticket = fleet.pick().unwrap();
+        if port(&ticket) == 2 {
+            left += 1;
+            let target = std::rc::Rc::clone(ticket.target());
+            fleet.pool.on_silence(&target, STEP * 100, fleet.now);
+        } else {
+            fleet.end_after(ticket, Outcome::Success, Some(STEP));
+        }
+        fleet.tick();
+    }
+    assert!((1..20).contains(&left), "{left} of 1,000 in 100 s");
+}
+
+#[test]
+fn a_client_that_leaves_early_makes_no_endpoint_faster() {
+    let mut fleet = fleet(2);
+    serve(&mut fleet, 1_000, well);
+    let target = fleet.target(1);
+    let before = target.latency();
+    fleet.pool.on_silence(&target, Duration::ZERO, fleet.now);
+    assert_eq!(target.latency(), before);
+    fleet.install(weighing(&[1; 3]));
+    fleet.tick();
+    fleet.pool.on_silence(&fleet.target(3), Duration::ZERO, fleet.now);
+    assert_eq!(fleet.target(3).latency(), None, "it has not answered yet");
+    fleet.pool.on_silence(&fleet.target(3), STEP * 9, fleet.now);
+    assert!(fleet.target(3).latency().is_some());
 }
 
 #[test]

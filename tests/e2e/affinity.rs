@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use stack::{Consul, Registry, wait_until};
 
 use crate::testbed::{SOON, Setup, Testbed, instances, who};
+use crate::wire::Connection;
 
 const NAMES: [&str; 4] = ["web-1", "web-2", "web-3", "web-4"];
 
@@ -62,6 +63,52 @@ fn a_key_keeps_its_instance_with_ring_hash() {
 #[test]
 fn a_key_keeps_its_instance_with_maglev() {
     a_key_keeps_its_instance("maglev");
+}
+
+/// Who answers a request with these lines in its header.
+fn by_lines(bed: &Testbed, lines: &str) -> String {
+    let request = format!("GET / HTTP/1.1\r\nhost: any\r\n{lines}\r\n\r\n");
+    let mut client = Connection::open(bed.ingress).expect("a connection");
+    client.send(request.as_bytes()).expect("sent");
+    client.answer().expect("an answer").who()
+}
+
+#[test]
+fn all_values_of_a_header_are_hashed() {
+    let Some(consul) = Consul::start_or_skip("headers of several values") else {
+        return;
+    };
+    let _backends = instances(&consul, "web", &NAMES);
+    let balancing = json!({"policy": "maglev", "hash_on": {"header": "x-user"}});
+    let bed = start(&consul, json!({"name": "web", "load_balancing": balancing}));
+    let homes: BTreeSet<_> = (0..40)
+        .map(|user| {
+            let lines = format!("x-user: of-all\r\nx-user: {user}");
+            let home = by_lines(&bed, &lines);
+            assert_eq!(by_lines(&bed, &lines), home, "user {user}");
+            home
+        })
+        .collect();
+    assert_eq!(homes.len(), NAMES.len(), "{homes:?}");
+    bed.assert_no_crash();
+}
+
+#[test]
+fn a_cookie_is_found_in_any_field() {
+    let Some(consul) = Consul::start_or_skip("cookies in several fields") else {
+        return;
+    };
+    let _backends = instances(&consul, "web", &NAMES);
+    let balancing = json!({"policy": "maglev", "hash_on": {"cookie": "id"}});
+    let bed = start(&consul, json!({"name": "web", "load_balancing": balancing}));
+    for user in 0..10 {
+        let home = by_lines(&bed, &format!("cookie: id={user}"));
+        for lines in ["cookie: a=1\r\ncookie: id=", "cookie: a=1; b=2\r\ncookie: c=3; id="] {
+            let lines = format!("{lines}{user}");
+            assert_eq!(by_lines(&bed, &lines), home, "{lines:?}");
+        }
+    }
+    bed.assert_no_crash();
 }
 
 #[test]

@@ -17,6 +17,8 @@ use crate::router::event::RouteEvent;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+mod latency;
+
 const ONE: &str = "10.0.0.1:80";
 const TWO: &str = "10.0.0.2:80";
 const ELSEWHERE: &str = "10.9.9.9:80";
@@ -88,8 +90,10 @@ fn what_each_feature_reads_of_an_answer_is_counted() {
         (detection, BY_FILTER_STATE, 1),
         // The attempt as well.
         (detection, BY_HEADERS, 2),
-        // The clock, and the status.
-        (latency, BY_FILTER_STATE, 2),
+        // The clock, the address, and the status.
+        (latency, BY_FILTER_STATE, 3),
+        // The attempt as well.
+        (latency, BY_HEADERS, 4),
         // The attempt.
         (r#""retry_budget": {}"#, BY_HEADERS, 1),
         // The status, and the cookie.

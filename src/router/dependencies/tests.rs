@@ -223,7 +223,8 @@ fn a_failure_behind_a_retry_counts_at_once_too() {
     let mut bench = Bench::new(&[("web", r#""depends_on": ["db"]"#), ("db", EJECTS_AT_ONCE)]);
     bench.install("db", 0, &[7]);
     let mut forward = bench.forward("db");
-    bench.router.on_attempt(&mut forward, Attempt::new(2), bench.now);
+    let second = Attempt::new(2);
+    bench.router.on_attempt(&mut forward, second, second, bench.now);
     assert_eq!(bench.down("web"), Some("db"));
 }
 
