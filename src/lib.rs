@@ -18,6 +18,7 @@
 //! | F6 | [`request`], [`driver`] | the traits of a host, and what is done by way of them |
 //! | F7 | `proxy` | Envoy: the only floor that exists in the module alone |
 
+pub mod awake;
 pub mod backoff;
 pub mod balance;
 pub mod config;

@@ -14,9 +14,9 @@ use std::net::IpAddr;
 use consul_resolver::config::{
     AddressChoice, AddressPolicy, Cidr, Config, HealthThreshold as Threshold, VersionKey,
 };
-use consul_resolver::consul::decode::{DecodeError, decode, decode_executed};
+use consul_resolver::consul::decode::{DecodeError, Decoded, decode, decode_executed};
 use consul_resolver::consul::excerpt::Excerpt;
-use consul_resolver::consul::query::Query;
+use consul_resolver::consul::query::{Origin, Query};
 use consul_resolver::consul::response::Response;
 use consul_resolver::consul::selection::Selection;
 use proptest::collection::vec;
@@ -265,7 +265,10 @@ proptest! {
     ) {
         let body = json!({"Service": more.clone(), "Nodes": entries.clone(), "Zone": more});
         let executed = decode_executed(body.to_string().as_bytes(), &selection);
-        prop_assert_eq!(executed, Ok(model::decode(&Value::Array(entries), &selection)));
+        let service = body["Service"].as_str().unwrap_or_default().to_owned();
+        let origin = Some(Origin { service, ..Origin::default() });
+        let expected = model::decode(&Value::Array(entries), &selection);
+        prop_assert_eq!(executed, Ok(Decoded { origin, ..expected }));
     }
 
     #[test]

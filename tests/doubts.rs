@@ -9,7 +9,7 @@ use consul_resolver::config::ShrinkGuard;
 use consul_resolver::consul::decode::Decoded;
 use consul_resolver::consul::error::QueryError;
 use consul_resolver::consul::index::ConsulIndex;
-use consul_resolver::consul::query::Freshness;
+use consul_resolver::consul::query::{Freshness, Origin};
 use consul_resolver::consul::response::Answer;
 use consul_resolver::discovery::doubt::Doubt;
 use consul_resolver::discovery::gate::{Pass, Want};
@@ -50,39 +50,53 @@ struct Bench {
     watch: Watch,
     rng: Rng,
     current: Option<Snapshot>,
+    /// Whether a query may block.
+    may_watch: bool,
 }
 
 impl Bench {
     fn with_ten(guard: ShrinkGuard) -> Self {
         let mut watch = Watch::new(WAIT, RESYNC, guard);
         watch.start(at(0));
-        let mut bench = Self { watch, rng: Rng::new(1), current: None };
+        let mut bench = Self { watch, rng: Rng::new(1), current: None, may_watch: true };
         let (_, outcome) = bench.round(0, reply(7, 1..11));
         assert!(matches!(outcome, Outcome::Changed(_)));
         bench
     }
 
-    /// Asks what is due, answers it, and publishes what has changed.
-    fn round(&mut self, now: u64, reply: Reply) -> (Ask, Outcome) {
-        let want = self.watch.wants(true, at(now)).expect("a query is due");
-        let ask = self.watch.ask(want, Pass::AsWanted, at(now), |_| WAIT);
+    /// Sends the query that is due.
+    fn ask(&mut self, now: u64) -> Option<Ask> {
+        let want = self.watch.wants(self.may_watch, at(now))?;
+        Some(self.watch.ask(want, Pass::AsWanted, at(now), |_| WAIT))
+    }
+
+    /// Answers a query, and publishes what has changed.
+    fn answer(&mut self, ask: Ask, now: u64, reply: Reply) -> Outcome {
         let current = self.current.as_ref();
         let outcome = self.watch.on_answer(ask.id, reply, current, at(now), &mut self.rng);
-        self.publish(&outcome, now);
-        (ask, outcome)
+        let (Outcome::Changed(snapshot)
+        | Outcome::Held(Some(snapshot))
+        | Outcome::Doubted(_, Some(snapshot))) = &outcome
+        else {
+            return outcome;
+        };
+        self.current = Some(snapshot.clone());
+        self.watch.on_applied(at(now));
+        outcome
     }
 
-    fn publish(&mut self, outcome: &Outcome, now: u64) {
-        if let Outcome::Changed(snapshot) = outcome {
-            self.current = Some(snapshot.clone());
-            self.watch.on_applied(at(now));
-        }
+    /// Sends the query that is due, and answers it.
+    fn round(&mut self, now: u64, reply: Reply) -> (Ask, Outcome) {
+        let ask = self.ask(now).expect("a query is due");
+        (ask, self.answer(ask, now, reply))
     }
 
-    /// Lets the time of a held answer end.
-    fn expire(&mut self, now: u64) -> bool {
-        let outcome = self.watch.poll_expired(self.current.as_ref(), at(now), &mut self.rng);
-        outcome.inspect(|outcome| self.publish(outcome, now)).is_some()
+    /// Is doubted at the first second, and sends what follows: a query that blocks and, beside it, a
+    /// read that is to confirm it.
+    fn doubted(&mut self, reply: Reply) -> (Ask, Ask) {
+        let (_, outcome) = self.round(1_000, reply);
+        assert!(matches!(outcome, Outcome::Doubted(..)), "{outcome:?}");
+        (self.ask(1_000).expect("a query that blocks"), self.ask(1_000).expect("a read"))
     }
 
     fn endpoints(&self) -> usize {
@@ -94,8 +108,15 @@ impl Bench {
 fn nothing_is_asked_for_again_at_once_and_consistently() {
     let mut bench = Bench::with_ten(ShrinkGuard::default());
     let (_, outcome) = bench.round(1_000, reply(8, 1..1));
-    assert!(matches!(outcome, Outcome::Doubted(Doubt::Nothing { before: 10 })), "{outcome:?}");
+    assert!(
+        matches!(outcome, Outcome::Doubted(Doubt::Nothing { before: 10 }, None)),
+        "{outcome:?}"
+    );
     assert!(bench.watch.is_holding());
+    assert_eq!(bench.watch.wants(true, at(1_000)), Some(Want::Watch));
+    let blocking = bench.ask(1_000).unwrap();
+    assert_eq!(blocking.index, Some(ConsulIndex::new(8)), "what is held was received");
+    assert_eq!(blocking.freshness, Freshness::AsConfigured);
     assert_eq!(bench.watch.wants(true, at(1_000)), Some(Want::Read(Lane::Read)));
     let (ask, _) = bench.round(1_000, reply(8, 1..1));
     assert_eq!((ask.index, ask.freshness), (None, Freshness::Consistent));
@@ -103,67 +124,137 @@ fn nothing_is_asked_for_again_at_once_and_consistently() {
 }
 
 #[test]
+fn a_source_without_a_watch_is_read_again_at_once_and_consistently() {
+    let mut bench = Bench { may_watch: false, ..Bench::with_ten(ShrinkGuard::default()) };
+    bench.round(6_000, reply(8, 1..1));
+    let (ask, outcome) = bench.round(6_000, reply(8, 1..1));
+    assert_eq!((ask.index, ask.freshness), (None, Freshness::Consistent));
+    assert!(matches!(outcome, Outcome::Held(None)), "{outcome:?}");
+    assert_eq!(bench.ask(10_000), None, "not again at once");
+    bench.round(12_000, reply(9, 1..12));
+    assert_eq!((bench.endpoints(), bench.watch.is_holding()), (11, false));
+}
+
+#[test]
 fn a_lie_is_refuted_by_the_read_that_lists_more() {
     let mut bench = Bench::with_ten(ShrinkGuard::default());
-    bench.round(1_000, reply(8, 1..1));
-    let (_, outcome) = bench.round(1_000, reply(8, 1..11));
+    let (blocking, read) = bench.doubted(reply(8, 1..1));
+    let outcome = bench.answer(read, 1_000, reply(8, 1..11));
     assert!(matches!(outcome, Outcome::Unchanged), "{outcome:?}");
     assert_eq!(bench.watch.poll_resolution(), Some(Resolution::Refuted));
     assert_eq!(bench.watch.poll_resolution(), None, "told once");
     assert_eq!(bench.endpoints(), 10);
-    let (ask, _) = bench.round(1_100, reply(9, 1..12));
-    assert_eq!(ask.index, Some(ConsulIndex::new(8)), "it is watched as before");
-    assert_eq!(ask.freshness, Freshness::AsConfigured);
+    assert_eq!(bench.ask(1_100), None, "the query that blocks is out");
+    bench.answer(blocking, 1_100, reply(9, 1..12));
+    assert_eq!(bench.endpoints(), 11, "it is watched as before");
 }
 
 #[test]
 fn few_are_believed_when_a_second_answer_says_the_same() {
     let mut bench = Bench::with_ten(ShrinkGuard::default());
-    let (_, outcome) = bench.round(1_000, reply(8, 1..3));
-    assert!(matches!(outcome, Outcome::Doubted(Doubt::Shrunk { before: 10, left: 2 })));
-    bench.round(1_000, reply(8, 1..3));
+    let (blocking, read) = bench.doubted(reply(8, 1..3));
+    bench.answer(read, 1_000, reply(8, 1..3));
     assert_eq!(bench.watch.poll_resolution(), Some(Resolution::Confirmed));
     assert_eq!(bench.endpoints(), 2);
-    bench.round(1_100, reply(9, 1..2));
+    bench.answer(blocking, 1_100, reply(9, 1..2));
     assert_eq!(bench.endpoints(), 1, "fewer by one is no matter");
+}
+
+#[test]
+fn few_are_not_believed_by_the_query_that_blocks() {
+    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let (blocking, read) = bench.doubted(reply(8, 1..3));
+    let outcome = bench.answer(blocking, 1_010, reply(9, 1..4));
+    assert!(matches!(outcome, Outcome::Held(None)), "{outcome:?}");
+    assert_eq!(bench.endpoints(), 10);
+    bench.answer(read, 1_020, reply(9, 1..4));
+    assert_eq!(bench.endpoints(), 3);
+}
+
+#[test]
+fn additions_are_used_at_once_while_what_is_gone_is_held() {
+    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let (_, outcome) = bench.round(1_000, reply(8, 1..1));
+    assert!(matches!(outcome, Outcome::Doubted(_, None)), "{outcome:?}");
+    let (blocking, read) = (bench.ask(1_000).unwrap(), bench.ask(1_000).unwrap());
+    bench.answer(blocking, 1_050, reply(9, 10..13));
+    assert_eq!((bench.endpoints(), bench.watch.is_holding()), (12, true));
+    // An older one, which was under way, takes nothing back.
+    let outcome = bench.answer(read, 1_060, reply(8, 1..1));
+    assert!(matches!(outcome, Outcome::Older), "{outcome:?}");
+    assert_eq!(bench.endpoints(), 12);
+    let (blocking, read) = (bench.ask(1_300).unwrap(), bench.ask(1_300).unwrap());
+    assert_eq!(blocking.index, Some(ConsulIndex::new(9)));
+    bench.answer(read, 1_310, reply(9, 10..13));
+    assert_eq!((bench.endpoints(), bench.watch.is_holding()), (3, false));
+}
+
+#[test]
+fn a_lower_index_is_believed_when_it_is_read_twice() {
+    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let (_, read) = bench.doubted(reply(8, 1..3));
+    assert!(matches!(bench.answer(read, 1_000, reply(3, 1..3)), Outcome::Older));
+    assert_eq!(bench.endpoints(), 10);
+    bench.round(1_300, reply(3, 1..3));
+    assert_eq!(bench.endpoints(), 2, "Consul was restored");
+}
+
+/// Lets time pass in steps until what is held is believed; how many reads that took, and when it was.
+fn believed(bench: &mut Bench, mut now: u64, says: impl Fn() -> Reply) -> (usize, u64) {
+    let (before, mut reads) = (bench.endpoints(), 0);
+    loop {
+        while let Some(ask) = bench.ask(now) {
+            if ask.index.is_none() {
+                reads += 1;
+                bench.answer(ask, now, says());
+            }
+        }
+        if bench.endpoints() != before {
+            return (reads, now);
+        }
+        now += 250;
+        assert!(now < 700_000, "it is never believed");
+    }
 }
 
 #[test]
 fn nothing_is_believed_only_when_its_time_is_over() {
     let mut bench = Bench::with_ten(ShrinkGuard::default());
-    bench.round(1_000, reply(8, 1..1));
-    let (mut reads, mut now) = (0, 1_000);
-    while !bench.expire(now) {
-        if bench.watch.wants(true, at(now)).is_some() {
-            reads += 1;
-            bench.round(now, reply(8, 1..1));
-        }
-        assert_eq!(bench.endpoints(), 10, "after {now} ms");
-        now += 250;
-    }
-    assert_eq!(now, 31_000);
-    assert!((6..=40).contains(&reads), "{reads} reads in 30 s");
-    assert_eq!(bench.endpoints(), 0);
+    let (_, outcome) = bench.round(1_000, reply(8, 1..1));
+    assert!(matches!(outcome, Outcome::Doubted(..)), "{outcome:?}");
+    let (reads, when) = believed(&mut bench, 1_000, || reply(8, 1..1));
+    assert_eq!((bench.endpoints(), when), (0, 31_000));
+    assert!((6..=10).contains(&reads), "{reads} reads in 30 s");
     assert_eq!(bench.watch.poll_resolution(), Some(Resolution::Expired));
     assert!(!bench.watch.is_holding());
+}
+
+#[test]
+fn what_was_asked_before_the_time_was_over_does_not_end_it() {
+    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let (_, read) = bench.doubted(reply(8, 1..1));
+    let outcome = bench.answer(read, 40_000, reply(8, 1..1));
+    assert!(matches!(outcome, Outcome::Held(None)), "it may be as old: {outcome:?}");
+    bench.round(40_000, reply(8, 1..1));
+    assert_eq!(bench.endpoints(), 0);
 }
 
 #[test]
 fn nothing_that_was_said_once_is_not_believed_while_consul_cannot_be_asked_again() {
     let mut bench = Bench::with_ten(ShrinkGuard::default());
     bench.round(1_000, reply(8, 1..1));
+    let mut asked = 0;
     for now in (1_000..600_000).step_by(250) {
-        assert!(!bench.expire(now));
-        if bench.watch.wants(true, at(now)).is_some() {
-            bench.round(now, Err(QueryError::NoAnswer));
+        while let Some(ask) = bench.ask(now) {
+            if ask.index.is_none() {
+                asked += 1;
+                bench.answer(ask, now, Err(QueryError::NoAnswer));
+            }
         }
         assert_eq!(bench.endpoints(), 10, "after {now} ms");
     }
-    let mut now = 600_000;
-    while bench.watch.wants(true, at(now)).is_none() {
-        now += 250;
-    }
-    bench.round(now, reply(8, 1..1));
+    assert!((20..=80).contains(&asked), "{asked} reads in ten minutes");
+    believed(&mut bench, 600_000, || reply(8, 1..1));
     assert_eq!(bench.endpoints(), 0, "its time was over, and now it has been said again");
     assert_eq!(bench.watch.poll_resolution(), Some(Resolution::Expired));
 }
@@ -171,24 +262,28 @@ fn nothing_that_was_said_once_is_not_believed_while_consul_cannot_be_asked_again
 #[test]
 fn a_truth_that_comes_while_it_is_held_back_is_used_at_once() {
     let mut bench = Bench::with_ten(ShrinkGuard::default());
-    bench.round(1_000, reply(8, 1..1));
-    bench.round(1_000, Err(QueryError::NoAnswer));
+    let (blocking, read) = bench.doubted(reply(8, 1..1));
+    bench.answer(read, 1_000, Err(QueryError::NoAnswer));
+    bench.answer(blocking, 1_000, Err(QueryError::NoAnswer));
     let (ask, outcome) = bench.round(2_000, reply(9, 2..12));
     assert_eq!(ask.freshness, Freshness::Consistent);
     assert!(matches!(outcome, Outcome::Changed(_)), "{outcome:?}");
     assert_eq!((bench.endpoints(), bench.watch.is_holding()), (10, false));
-    assert!(!bench.expire(60_000));
 }
 
 #[test]
 fn a_partial_answer_is_held_back_until_a_whole_one_comes() {
     let mut bench = Bench::with_ten(ShrinkGuard::default());
     let (_, outcome) = bench.round(1_000, filtered(reply(8, 1..10)));
-    assert!(matches!(outcome, Outcome::Doubted(Doubt::Filtered { removed: 1 })), "{outcome:?}");
-    let (_, outcome) = bench.round(1_000, filtered(reply(8, 1..10)));
-    assert!(matches!(outcome, Outcome::Held), "{outcome:?}");
-    assert_eq!(bench.watch.wants(true, at(5_499)), None);
-    bench.round(6_500, reply(8, 1..10));
+    assert!(
+        matches!(outcome, Outcome::Doubted(Doubt::Filtered { removed: 1 }, None)),
+        "{outcome:?}"
+    );
+    let (blocking, read) = (bench.ask(1_000).unwrap(), bench.ask(1_000).unwrap());
+    let outcome = bench.answer(read, 1_000, filtered(reply(8, 1..10)));
+    assert!(matches!(outcome, Outcome::Held(None)), "{outcome:?}");
+    assert_eq!(bench.ask(5_499), None);
+    bench.answer(blocking, 5_500, reply(8, 1..10));
     assert_eq!((bench.endpoints(), bench.watch.is_holding()), (9, false));
 }
 
@@ -197,24 +292,24 @@ fn one_who_has_taken_over_doubts_by_what_was_listed_before() {
     let mut watch = Watch::new(WAIT, RESYNC, ShrinkGuard::default());
     watch.recall(4);
     watch.start(at(0));
-    let mut bench = Bench { watch, rng: Rng::new(1), current: Some(Snapshot::default()) };
+    let current = Some(Snapshot::default());
+    let mut bench = Bench { watch, rng: Rng::new(1), current, may_watch: true };
     let (_, outcome) = bench.round(0, reply(8, 1..1));
-    assert!(matches!(outcome, Outcome::Doubted(Doubt::Nothing { before: 4 })), "{outcome:?}");
+    assert!(matches!(outcome, Outcome::Doubted(Doubt::Nothing { before: 4 }, None)), "{outcome:?}");
+    let (ask, _) = bench.round(0, reply(8, 1..1));
+    assert_eq!(ask.freshness, Freshness::Consistent, "before any query may block");
 }
 
 #[test]
 fn an_early_look_that_would_be_doubted_changes_nothing() {
     let mut bench = Bench::with_ten(ShrinkGuard::default());
-    let blocking = bench.watch.ask(Want::Watch, Pass::AsWanted, at(1_000), |_| WAIT);
+    let blocking = bench.ask(1_000).unwrap();
     bench.watch.on_suspicion(at(2_000));
     let (_, outcome) = bench.round(2_000, reply(8, 1..1));
     assert!(matches!(outcome, Outcome::Older), "{outcome:?}");
     assert_eq!((bench.endpoints(), bench.watch.is_holding()), (10, false));
-    let current = bench.current.clone();
-    let answer = reply(8, 1..1);
-    let told =
-        bench.watch.on_answer(blocking.id, answer, current.as_ref(), at(2_001), &mut bench.rng);
-    assert!(matches!(told, Outcome::Doubted(_)), "the query that blocks says so too: {told:?}");
+    let told = bench.answer(blocking, 2_001, reply(8, 1..1));
+    assert!(matches!(told, Outcome::Doubted(..)), "the query that blocks says so too: {told:?}");
 }
 
 #[test]
@@ -229,5 +324,75 @@ fn one_who_stops_fetching_forgets_what_it_held_back() {
     let mut bench = Bench::with_ten(ShrinkGuard::default());
     bench.round(1_000, reply(8, 1..1));
     bench.watch.stop();
-    assert!(!bench.watch.is_holding() && !bench.expire(60_000));
+    assert!(!bench.watch.is_holding());
+}
+
+/// A service of ten instances that a prepared query finds, of which these are left.
+fn found(ports: std::ops::Range<u16>, service: &str) -> Reply {
+    let origin = Origin { service: service.to_owned(), datacenter: String::new() };
+    reply(1, ports).map(|mut answer| {
+        answer.decoded.origin = Some(origin);
+        answer
+    })
+}
+
+/// The instances of the service that are critical.
+fn critical(ports: std::ops::Range<u16>) -> Reply {
+    let unhealthy = reply(1, ports).unwrap().decoded.snapshot;
+    let decoded = Decoded { unhealthy, ..Decoded::default() };
+    Ok(Answer::new(ConsulIndex::new(30), decoded))
+}
+
+/// A watch of a prepared query, whose answer was doubted: the read that confirms it, and the one that
+/// looks at the instances, if one does.
+fn doubted_query(left: std::ops::Range<u16>, service: &str) -> (Bench, Ask, Option<Ask>) {
+    let mut watch = Watch::new(WAIT, RESYNC, ShrinkGuard::default());
+    watch.start(at(0));
+    let mut bench = Bench { watch, rng: Rng::new(1), current: None, may_watch: false };
+    bench.round(0, found(1..11, service));
+    let (_, outcome) = bench.round(6_000, found(left, service));
+    assert!(matches!(outcome, Outcome::Doubted(..)), "{outcome:?}");
+    let read = bench.ask(6_000).unwrap();
+    assert!(!read.instances && read.freshness == Freshness::Consistent);
+    let looks = bench.ask(6_000);
+    assert!(looks.is_none_or(|ask| ask.instances));
+    (bench, read, looks)
+}
+
+#[test]
+fn what_is_critical_has_not_vanished_from_a_prepared_query() {
+    let (mut bench, read, looks) = doubted_query(1..1, "web");
+    assert_eq!(bench.watch.origin().unwrap().service, "web");
+    let outcome = bench.answer(looks.unwrap(), 6_000, critical(1..11));
+    assert!(matches!(outcome, Outcome::Changed(_)), "{outcome:?}");
+    assert_eq!((bench.endpoints(), bench.watch.is_holding()), (0, false));
+    let outcome = bench.answer(read, 6_001, found(1..1, "web"));
+    assert!(matches!(outcome, Outcome::Unchanged), "{outcome:?}");
+    let (_, outcome) = bench.round(12_000, found(1..1, "web"));
+    assert!(matches!(outcome, Outcome::Unchanged), "nor does it later: {outcome:?}");
+}
+
+#[test]
+fn what_is_not_critical_is_held_when_the_rest_of_a_query_is() {
+    let (mut bench, read, looks) = doubted_query(1..1, "web");
+    let outcome = bench.answer(looks.unwrap(), 6_000, critical(1..10));
+    assert!(matches!(outcome, Outcome::Held(Some(_))), "{outcome:?}");
+    assert_eq!((bench.endpoints(), bench.watch.is_holding()), (1, true));
+    bench.answer(read, 6_001, found(1..1, "web"));
+    assert_eq!(believed(&mut bench, 6_250, || found(1..1, "web")).1, 36_000);
+}
+
+#[test]
+fn query_is_held_for_five_seconds_when_nobody_explains_it() {
+    let (mut bench, read, looks) = doubted_query(1..1, "");
+    assert_eq!((bench.watch.origin(), looks), (None, None));
+    bench.answer(read, 6_000, found(1..1, ""));
+    assert_eq!(believed(&mut bench, 6_000, || found(1..1, "")).1, 11_000);
+
+    let (mut bench, read, looks) = doubted_query(1..1, "web");
+    let outcome = bench.answer(looks.unwrap(), 6_000, Err(QueryError::MissingIndex));
+    assert!(matches!(outcome, Outcome::Wasted(_)), "{outcome:?}");
+    bench.answer(read, 6_000, found(1..1, "web"));
+    let when = believed(&mut bench, 6_000, || found(1..1, "web")).1;
+    assert_eq!((when, bench.endpoints()), (11_000, 0));
 }

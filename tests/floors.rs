@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// The floors, lowest first: each is a list of modules of the crate's root.
 const FLOORS: [&[&str]; 8] = [
-    &["time", "rng", "ewma", "hash", "backoff", "token_bucket", "version", "window"],
+    &["time", "awake", "rng", "ewma", "hash", "backoff", "token_bucket", "version", "window"],
     &["model"],
     &["config", "consul", "shared"],
     &["balance", "health", "registration"],

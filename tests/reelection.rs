@@ -33,7 +33,14 @@ fn after(now: Duration, act: impl FnOnce(&mut Scope<'_>)) -> Vec<Command> {
     let (mut rng, mut out, mut post) = (Rng::new(1), VecDeque::new(), Vec::new());
     let now = Time::from_start(now);
     let mut gate = Gate::new(&Consul::new("consul"));
-    act(&mut Scope { now, gate: &mut gate, rng: &mut rng, out: &mut out, post: &mut post });
+    act(&mut Scope {
+        now,
+        awake: now,
+        gate: &mut gate,
+        rng: &mut rng,
+        out: &mut out,
+        post: &mut post,
+    });
     out.into()
 }
 

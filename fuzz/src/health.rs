@@ -40,7 +40,8 @@ pub fn check(input: &[u8]) {
 fn check_bounds(decoded: &Decoded, body: &[u8]) {
     // The least that is an endpoint: {"Service":{"Address":"::1","Port":1}}
     const LEAST: usize = 36;
-    let Decoded { snapshot, dropped, registered } = decoded;
+    let Decoded { snapshot, dropped, registered, unhealthy, origin } = decoded;
+    assert!(unhealthy.len() <= *registered as usize && origin.is_none());
     assert!(snapshot.len() <= *registered as usize, "{} of {registered}", snapshot.len());
     assert!(snapshot.len() * LEAST <= body.len(), "{} of {}", snapshot.len(), body.len());
     assert!(*registered as usize >= snapshot.len() && *registered as usize <= body.len());

@@ -4,7 +4,7 @@ use serde::de::{DeserializeSeed, Error as _, SeqAccess};
 
 pub use crate::consul::decode_error::DecodeError;
 use crate::consul::dropped::{Dropped, Reason};
-use crate::consul::executed::Executed;
+use crate::consul::executed::{Executed, Origin};
 use crate::consul::labels::Labels;
 use crate::consul::lenient::{Fill, Target};
 use crate::consul::selection::Selection;
@@ -32,6 +32,11 @@ pub struct Decoded {
     /// How many addresses would take traffic if all of their instances were healthy; what is
     /// left of them is the snapshot.
     pub registered: u32,
+    /// What the unhealthy ones would be if they were healthy: they are listed, and have not
+    /// vanished.
+    pub unhealthy: Snapshot,
+    /// Where a prepared query has found them; none: none was asked.
+    pub origin: Option<Origin>,
 }
 
 /// Decodes a body of `/v1/health/service/<name>`, or of `/v1/health/connect/<name>`, into
@@ -52,7 +57,9 @@ pub fn decode(body: &[u8], selection: &Selection) -> Result<Decoded, DecodeError
 pub fn decode_executed(body: &[u8], selection: &Selection) -> Result<Decoded, DecodeError> {
     let mut executed = Executed::new(Reading::new(selection));
     read(body, &mut executed, |executed| &mut executed.reading.refused)?;
-    executed.into_reading().map(Reading::into_decoded)
+    let origin = executed.origin();
+    let decoded = executed.into_reading()?.into_decoded();
+    Ok(Decoded { origin: Some(origin), ..decoded })
 }
 
 /// Reads all of a body into a target that may refuse it.
@@ -132,7 +139,7 @@ impl<'s> Reading<'s> {
             let versions = missing.iter().filter_map(|one| Some((one.version.clone()?, 1)));
             snapshot = snapshot.registering(registered).lacking(versions);
         }
-        Decoded { snapshot, dropped, registered }
+        Decoded { snapshot, dropped, registered, unhealthy, origin: None }
     }
 }
 

@@ -3,7 +3,6 @@
 use core::fmt;
 
 use crate::consul::decode::{DecodeError, MAX_BODY};
-use crate::consul::dropped::Dropped;
 use crate::consul::excerpt::Excerpt;
 use crate::consul::index::IndexError;
 use crate::consul::response::{CallFailure, Refusal};
@@ -64,8 +63,6 @@ pub enum QueryError {
     BadIndex(IndexError),
     /// The body is not a list of instances.
     Decode(DecodeError),
-    /// Instances are listed, and not one of them could be an endpoint.
-    Nonsense(Dropped),
 }
 
 impl QueryError {
@@ -91,7 +88,7 @@ impl QueryError {
             Self::Status { .. } | Self::UnknownQuery { .. } => ErrorKind::ClientError,
             Self::FilteredByAcls { .. } => ErrorKind::Filtered,
             Self::MissingIndex | Self::BadIndex(_) => ErrorKind::BadIndex,
-            Self::Decode(_) | Self::Nonsense(_) => ErrorKind::BadBody,
+            Self::Decode(_) => ErrorKind::BadBody,
         }
     }
 }
@@ -156,11 +153,6 @@ impl fmt::Display for QueryError {
             ),
             Self::BadIndex(error) => error.fmt(f),
             Self::Decode(error) => error.fmt(f),
-            Self::Nonsense(dropped) => write!(
-                f,
-                "consul lists only instances that cannot be reached ({dropped}): mend their \
-                 registrations"
-            ),
         }
     }
 }
@@ -230,7 +222,7 @@ pub enum ErrorKind {
     Filtered,
     /// No index, or none that can be read.
     BadIndex,
-    /// A body that cannot be decoded, or lists nothing that could be an endpoint.
+    /// A body that cannot be decoded.
     BadBody,
 }
 

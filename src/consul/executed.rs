@@ -1,22 +1,44 @@
 //! The answer of a prepared query.
 
+use std::borrow::Cow;
+
 use serde::de::{MapAccess, SeqAccess};
 
 use crate::consul::decode::Reading;
 use crate::consul::decode_error::DecodeError;
 use crate::consul::lenient::{Fill, Target, next_name, skip};
 
-/// The object that a prepared query is answered with. Of it only `Nodes` counts, which has the
-/// entries; what else it tells (the service, the datacenter that had instances, the failovers
-/// that it took to find them) decides nothing here.
-pub(super) struct Executed<'s> {
-    pub(super) reading: Reading<'s>,
-    has_nodes: bool,
+/// The longest name of a service, and of a datacenter, that is read, in bytes.
+const MAX_NAME: usize = 255;
+
+/// Where a prepared query looks for instances: what its answer says beside them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// The service whose instances they are; empty where Consul does not say.
+    pub service: String,
+    /// The datacenter that was looked into last; empty where Consul does not say.
+    pub datacenter: String,
 }
 
-impl<'s> Executed<'s> {
+/// The object that a prepared query is answered with. `Nodes` has the entries.
+pub(super) struct Executed<'de, 's> {
+    pub(super) reading: Reading<'s>,
+    has_nodes: bool,
+    service: Cow<'de, str>,
+    datacenter: Cow<'de, str>,
+}
+
+impl<'s> Executed<'_, 's> {
     pub(super) const fn new(reading: Reading<'s>) -> Self {
-        Self { reading, has_nodes: false }
+        let (service, datacenter) = (Cow::Borrowed(""), Cow::Borrowed(""));
+        Self { reading, has_nodes: false, service, datacenter }
+    }
+
+    /// Where the query looks.
+    pub(super) fn origin(&self) -> Origin {
+        let name =
+            |text: &str| if text.len() <= MAX_NAME { text.to_owned() } else { String::new() };
+        Origin { service: name(&self.service), datacenter: name(&self.datacenter) }
     }
 
     /// What was read; an object without `Nodes`, as Consul writes none, is no answer.
@@ -25,7 +47,7 @@ impl<'s> Executed<'s> {
     }
 }
 
-impl<'de> Target<'de> for Executed<'_> {
+impl<'de> Target<'de> for Executed<'de, '_> {
     fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
         while let Some(name) = next_name(&mut fields)? {
             match name.as_ref() {
@@ -35,6 +57,8 @@ impl<'de> Target<'de> for Executed<'_> {
                     self.has_nodes = true;
                     fields.next_value_seed(Fill(&mut Nodes(&mut self.reading)))?;
                 }
+                "Service" => fields.next_value_seed(Fill(&mut self.service))?,
+                "Datacenter" => fields.next_value_seed(Fill(&mut self.datacenter))?,
                 _ => skip(&mut fields)?,
             }
         }
@@ -87,7 +111,8 @@ mod tests {
     #[test]
     fn an_empty_list_may_be_null_and_none_is_no_answer() {
         for nothing in [r#"{"Nodes": []}"#, r#"{"Nodes": null, "Failovers": 2}"#] {
-            assert_eq!(read(nothing), Ok(Decoded::default()), "{nothing}");
+            let decoded = Decoded { origin: Some(Origin::default()), ..Decoded::default() };
+            assert_eq!(read(nothing), Ok(decoded), "{nothing}");
         }
         for body in ["{}", "[]", "null", "1", r#"{"nodes": []}"#, r#"{"Nodes": {}}"#] {
             assert_eq!(read(body), Err(DecodeError::NotExecuted), "{body}");
@@ -103,7 +128,19 @@ mod tests {
         let one = read(&format!(r#"{{"Nodes": [{entry}, null], "Nodes": [{entry}]}}"#)).unwrap();
         assert_eq!((one.snapshot.len(), one.dropped.total()), (1, 0));
         let none = read(&format!(r#"{{"Nodes": [{entry}], "Nodes": null}}"#)).unwrap();
-        assert_eq!(none, Decoded::default());
+        assert_eq!(none, Decoded { origin: Some(Origin::default()), ..Decoded::default() });
+    }
+
+    #[test]
+    fn origin_is_what_the_answer_says_and_empty_when_it_does_not() {
+        let origin = |body: &str| read(body).unwrap().origin.unwrap();
+        let named = origin(GEO);
+        assert_eq!((&*named.service, &*named.datacenter), ("web", "dc1"));
+        let odd = r#"{"Service": 7, "Datacenter": null, "Nodes": []}"#;
+        assert_eq!(origin(odd), Origin::default());
+        let long = "a".repeat(MAX_NAME + 1);
+        let long = origin(&format!(r#"{{"Service": "{long}", "Datacenter": "b", "Nodes": []}}"#));
+        assert_eq!((&*long.service, &*long.datacenter), ("", "b"));
     }
 
     #[test]

@@ -5,9 +5,10 @@ use core::time::Duration;
 use crate::config::{
     self, ActiveHealthCheck, Consistency, ConsulHealth, Discover, HealthThreshold,
 };
+pub use crate::consul::executed::Origin;
 use crate::consul::index::ConsulIndex;
 use crate::consul::key::{catalog_key, key};
-use crate::consul::path::{catalog_path, path, push_mode, push_name};
+use crate::consul::path::{catalog_path, path, push_encoded, push_mode, push_name, push_value};
 use crate::consul::request::Wait;
 pub use crate::consul::request::{Freshness, Method, Request};
 use crate::consul::selection::Selection;
@@ -16,8 +17,8 @@ use crate::model::service::QueryKey;
 /// The header with the ages of an answer that is accepted from a cache.
 const CACHE_CONTROL: &str = "cache-control";
 
-/// How long a read that does not wait for a change may take.
-const PLAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a read that does not wait for a change may take, unless Consul is known to be slower.
+pub const PLAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a blocking query may take beyond the longest that Consul itself holds it: the
 /// network, a busy server, a body of some MiB.
@@ -52,6 +53,8 @@ pub(super) enum Subject {
     Prepared {
         /// Its name or id.
         name: String,
+        /// Whether it is asked for what takes traffic of the mesh.
+        connect: bool,
         /// Which of them become endpoints.
         selection: Selection,
     },
@@ -87,7 +90,10 @@ impl Query {
         Self {
             service: service.name_in_consul().to_owned(),
             subject: match &service.query {
-                Some(query) => Subject::Prepared { name: query.name.clone(), selection },
+                Some(query) => {
+                    let (name, connect) = (query.name.clone(), service.connect);
+                    Subject::Prepared { name, connect, selection }
+                }
                 None => Subject::Instances(selection),
             },
             cluster: consul.cluster.clone(),
@@ -162,6 +168,19 @@ impl Query {
         push_name(&mut path, &format!("index={index}&wait={}", Wait(self.wait)));
         let timeout = self.wait.saturating_add(self.wait / 16).saturating_add(BLOCKING_MARGIN);
         Self::get(path, headers, timeout)
+    }
+
+    /// The request for the instances of the service that a prepared query looks for: unlike the
+    /// query's answer it lists those, too, that are critical.
+    pub fn instances(&self, of: &Origin) -> Request {
+        let is_of_mesh = matches!(self.subject, Subject::Prepared { connect: true, .. });
+        let mut path = String::from("/v1/health/");
+        path.push_str(if is_of_mesh { "connect/" } else { "service/" });
+        push_encoded(&mut path, &of.service);
+        let datacenter = Some(of.datacenter.as_str()).filter(|name| !name.is_empty());
+        push_value(&mut path, "dc", datacenter);
+        push_name(&mut path, "consistent");
+        Self::get(path, Vec::new(), PLAIN_TIMEOUT)
     }
 
     /// The ages of the agent's cache that are accepted (RFC 9111 and RFC 5861). Consul goes by

@@ -80,6 +80,30 @@ impl Query {
     /// them apart as well, and then counts more than the header of Envoy, which a cluster
     /// may have been told not to add.
     pub fn read(&self, result: Result<Response<'_>, CallFailure>) -> Result<Answer, QueryError> {
+        self.read_by(result, |body| self.decode(body))
+    }
+
+    /// Reads what came of a request for the [instances](Query::instances) of a service, by the same
+    /// rules.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Query::read`].
+    pub fn read_instances(
+        &self,
+        result: Result<Response<'_>, CallFailure>,
+    ) -> Result<Answer, QueryError> {
+        self.read_by(result, |body| match self.subject() {
+            Subject::Prepared { selection, .. } => decode(body, selection),
+            Subject::Instances(_) | Subject::Catalog(_) => self.decode(body),
+        })
+    }
+
+    fn read_by(
+        &self,
+        result: Result<Response<'_>, CallFailure>,
+        decode: impl FnOnce(&[u8]) -> Result<Decoded, DecodeError>,
+    ) -> Result<Answer, QueryError> {
         let response = result.map_err(|failure| QueryError::of_failure(failure, self.cluster()))?;
         if response.status != 200 {
             return Err(self.not_ok(&response));
@@ -87,7 +111,7 @@ impl Query {
         // A prepared query has an index, too, though it is always the same one.
         let index = response.index.ok_or(QueryError::MissingIndex)?;
         let index = ConsulIndex::parse(index).map_err(QueryError::BadIndex)?;
-        let decoded = self.decode(response.body).map_err(QueryError::Decode)?;
+        let decoded = decode(response.body).map_err(QueryError::Decode)?;
         let last_contact = response.last_contact.and_then(number).map(Duration::from_millis);
         let age = response.age.and_then(number).map(Duration::from_secs);
         let is_above = |found: Option<Duration>, limit: Option<Duration>| {
@@ -117,14 +141,17 @@ impl Query {
 
     /// Leaves out of a catalog what is more than is to be served, but keeps what is `current`.
     pub fn limit(&self, mut answer: Answer, current: Option<&Snapshot>) -> Answer {
-        if let Subject::Catalog(discover) = self.subject() {
-            let names = current.and_then(Snapshot::services).map(Services::names);
-            let most = discover.max_services as usize;
-            let services = answer.decoded.snapshot.services().cloned().unwrap_or_default();
-            let services = services.within(most, names.unwrap_or_default());
-            answer.decoded.snapshot = Snapshot::of_services(services);
-        }
+        answer.decoded.snapshot = self.within_limit(answer.decoded.snapshot, current);
         answer
+    }
+
+    /// The same of a snapshot.
+    pub fn within_limit(&self, snapshot: Snapshot, current: Option<&Snapshot>) -> Snapshot {
+        let Subject::Catalog(discover) = self.subject() else { return snapshot };
+        let names = current.and_then(Snapshot::services).map(Services::names);
+        let most = discover.max_services as usize;
+        let services = snapshot.services().cloned().unwrap_or_default();
+        Snapshot::of_services(services.within(most, names.unwrap_or_default()))
     }
 
     /// Refuses an answer of which Consul has left something out: it would take instances for

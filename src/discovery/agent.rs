@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
+use crate::awake::AwakeClock;
 use crate::config::{Config, Consul};
 use crate::discovery::breaker::Position;
 use crate::discovery::caller::CallId;
@@ -65,6 +66,7 @@ pub struct Agent {
     /// What other VMs are to be told, as soon as the list of members is loaded.
     post: Vec<Letter>,
     started: Option<Time>,
+    clock: AwakeClock,
     period: Duration,
     out: VecDeque<Command>,
 }
@@ -108,6 +110,7 @@ impl Agent {
             membership: Membership::new(me),
             post: Vec::new(),
             started: None,
+            clock: AwakeClock::default(),
             period: FIRST_TICKS,
             out: VecDeque::new(),
         }
@@ -287,14 +290,15 @@ impl Agent {
             self.out.push_back(Command::RegisterQueue(self.me.queue_name()));
         }
         self.look_at_members(now);
-        let Self { trackers, gate, rng, out, post, .. } = self;
+        let Self { trackers, gate, rng, out, post, clock, .. } = self;
+        let awake = clock.at(now);
         gate.on_tick(now, rng);
         let turns = if trackers.len() > EVERY_TICK { TURNS } else { 1 };
         self.turn = self.turn.wrapping_add(1) % turns;
         for (n, (_, tracker)) in trackers.iter_mut().enumerate() {
-            let scope = &mut Scope { now, gate, rng, out, post };
+            let scope = &mut Scope { now, awake, gate, rng, out, post };
             let is_due = match tracker.is_fetcher() {
-                true => turns == 1 || tracker.must_renew(rank, now),
+                true => turns == 1 || tracker.must_renew(rank, awake),
                 false => n % turns == self.turn,
             };
             match is_due {
@@ -348,9 +352,10 @@ impl Agent {
     }
 
     fn on_leaving(&mut self, now: Time) {
-        let Self { trackers, gate, rng, out, post, .. } = self;
+        let Self { trackers, gate, rng, out, post, clock, .. } = self;
+        let awake = clock.at(now);
         for (_, tracker) in trackers.iter_mut() {
-            tracker.leave(&mut Scope { now, gate, rng, out, post });
+            tracker.leave(&mut Scope { now, awake, gate, rng, out, post });
         }
         self.with_registry(now, |registry, scope| registry.leave(scope));
         self.membership.leave();
@@ -369,8 +374,8 @@ impl Agent {
     }
 
     fn with_registry(&mut self, now: Time, act: impl FnOnce(&mut Registry, &mut Scope<'_>)) {
-        let Self { registry, gate, rng, out, post, .. } = self;
-        act(registry, &mut Scope { now, gate, rng, out, post });
+        let Self { registry, gate, rng, out, post, clock, .. } = self;
+        act(registry, &mut Scope { now, awake: clock.at(now), gate, rng, out, post });
     }
 
     fn with_tracker(
@@ -379,9 +384,9 @@ impl Agent {
         now: Time,
         act: impl FnOnce(&mut Tracker, &mut Scope<'_>),
     ) {
-        let Self { trackers, gate, rng, out, post, .. } = self;
+        let Self { trackers, gate, rng, out, post, clock, .. } = self;
         if let Some(tracker) = trackers.get_mut(source) {
-            act(tracker, &mut Scope { now, gate, rng, out, post });
+            act(tracker, &mut Scope { now, awake: clock.at(now), gate, rng, out, post });
         }
     }
 }

@@ -4,7 +4,9 @@ use core::fmt;
 
 use crate::config::ShrinkGuard;
 use crate::consul::decode::Decoded;
+use crate::consul::dropped::Dropped;
 use crate::consul::response::Answer;
+use crate::model::endpoint::Endpoint;
 use crate::model::snapshot::Snapshot;
 
 /// Why an answer is doubted.
@@ -32,15 +34,19 @@ pub enum Doubt {
         /// How many endpoints are gone.
         removed: usize,
     },
+    /// No endpoint is left, and what is listed instead makes no sense: a mistake in the registrations,
+    /// or a body that was mangled on its way.
+    Unusable(Dropped),
 }
 
 impl Doubt {
     /// Judges an answer beside what was there before: how many instances were listed, and the
-    /// endpoints that are published.
+    /// endpoints that are published. Of these the `excused` are known not to have vanished.
     pub fn of(
         answer: &Answer,
         listed_before: u32,
         current: Option<&Snapshot>,
+        excused: &Snapshot,
         guard: ShrinkGuard,
     ) -> Option<Self> {
         if guard.is_off() {
@@ -49,14 +55,18 @@ impl Doubt {
         let published = current.map_or(0, Snapshot::len);
         let before = listed_before.max(u32::try_from(published).unwrap_or(u32::MAX));
         let left = listed(&answer.decoded);
-        let lost = before.saturating_sub(left);
+        let lost = before.saturating_sub(left).saturating_sub(missing(answer, current, excused));
         let removed = removed(answer, current);
         if answer.filtered_by_acls && removed > 0 && lost > 0 {
             return Some(Self::Filtered { removed });
         }
+        let Decoded { snapshot, dropped, .. } = &answer.decoded;
+        if snapshot.is_empty() && published > 0 && dropped.is_nonsense() {
+            return Some(Self::Unusable(*dropped));
+        }
         let is_sharp = u64::from(lost) * 100 > u64::from(before) * u64::from(guard.percent);
         match left {
-            0 if before > 0 => Some(Self::Nothing { before }),
+            0 if lost > 0 => Some(Self::Nothing { before }),
             _ if lost >= guard.at_least && is_sharp => Some(Self::Shrunk { before, left }),
             _ => None,
         }
@@ -70,16 +80,24 @@ pub fn listed(decoded: &Decoded) -> u32 {
     registered.saturating_add(u32::try_from(others).unwrap_or(u32::MAX))
 }
 
-/// Whether a partial answer cannot be used at all: nothing in it is an endpoint and none is
-/// published, so it says as much as an error; or it takes endpoints away, and nobody may doubt it.
+/// Whether a partial answer cannot be used at all: nothing is listed in it and nothing is published,
+/// so it says as much as an error; or it takes endpoints away, and nobody may doubt it.
 pub fn is_useless(answer: &Answer, current: Option<&Snapshot>, guard: ShrinkGuard) -> bool {
-    let adds_nothing = answer.decoded.snapshot.is_empty() && current.is_none_or(Snapshot::is_empty);
+    let adds_nothing = listed(&answer.decoded) == 0 && current.is_none_or(Snapshot::is_empty);
     answer.filtered_by_acls && (adds_nothing || (guard.is_off() && removed(answer, current) > 0))
 }
 
 /// How many of the published endpoints are gone from an answer.
 fn removed(answer: &Answer, current: Option<&Snapshot>) -> usize {
     current.map_or(0, |current| answer.decoded.snapshot.since(current).removed)
+}
+
+/// How many of the published endpoints are gone from an answer, and among the excused.
+fn missing(answer: &Answer, current: Option<&Snapshot>, excused: &Snapshot) -> u32 {
+    let endpoints = current.map_or(&[][..], Snapshot::endpoints).iter();
+    let is_excused =
+        |it: &&Endpoint| excused.has(&it.address) && !answer.decoded.snapshot.has(&it.address);
+    u32::try_from(endpoints.filter(is_excused).count()).unwrap_or(u32::MAX)
 }
 
 impl fmt::Display for Doubt {
@@ -96,6 +114,11 @@ impl fmt::Display for Doubt {
                 "consul hid instances from the read, and {removed} endpoints are gone; check the \
                  token's service:read and node:read"
             ),
+            Self::Unusable(dropped) => write!(
+                f,
+                "consul lists only instances that cannot be reached ({dropped}; mend their \
+                 registrations)"
+            ),
         }
     }
 }
@@ -103,9 +126,8 @@ impl fmt::Display for Doubt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consul::dropped::{Denied, Dropped, Unhealthy};
+    use crate::consul::dropped::{Denied, Unhealthy};
     use crate::consul::index::ConsulIndex;
-    use crate::model::endpoint::Endpoint;
     use core::net::SocketAddr;
     use core::time::Duration;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
@@ -124,12 +146,13 @@ mod tests {
         let unhealthy = Unhealthy { critical: critical as usize, ..Unhealthy::default() };
         let registered = u32::try_from(snapshot.len()).unwrap() + critical;
         let dropped = Dropped { unhealthy, ..Dropped::default() };
-        let decoded = Decoded { snapshot, dropped, registered };
+        let decoded = Decoded { snapshot, dropped, registered, ..Decoded::default() };
         Answer::new(ConsulIndex::ONE, decoded)
     }
 
     fn doubt(answer: &Answer, before: u32, current: &Snapshot) -> Option<Doubt> {
-        Doubt::of(answer, before, Some(current), ShrinkGuard::default())
+        let none = Snapshot::default();
+        Doubt::of(answer, before, Some(current), &none, ShrinkGuard::default())
     }
 
     #[test]
@@ -138,7 +161,8 @@ mod tests {
         assert_eq!(doubt(&nothing, 1, &snapshot(1..2)), Some(Doubt::Nothing { before: 1 }));
         assert_eq!(doubt(&nothing, 2, &snapshot(1..1)), Some(Doubt::Nothing { before: 2 }));
         assert_eq!(doubt(&nothing, 0, &snapshot(1..1)), None);
-        assert_eq!(Doubt::of(&nothing, 0, None, ShrinkGuard::default()), None);
+        let none = Snapshot::default();
+        assert_eq!(Doubt::of(&nothing, 0, None, &none, ShrinkGuard::default()), None);
     }
 
     #[test]
@@ -180,7 +204,32 @@ mod tests {
     }
 
     #[test]
+    fn nothing_but_nonsense_is_doubted_when_it_takes_all_endpoints_away() {
+        let mut nonsense = answer(1..1, 0);
+        nonsense.decoded.dropped.hostname = 10;
+        let unusable = Doubt::Unusable(nonsense.decoded.dropped);
+        assert_eq!(doubt(&nonsense, 10, &snapshot(1..11)), Some(unusable));
+        assert!(unusable.to_string().contains("10 with a name"), "{unusable}");
+        assert_eq!(doubt(&nonsense, 10, &snapshot(1..1)), None, "there is nothing to lose");
+        nonsense.decoded.dropped.unhealthy.critical = 1;
+        assert_eq!(doubt(&nonsense, 10, &snapshot(1..11)), None, "that is understood");
+    }
+
+    #[test]
+    fn what_is_excused_has_not_vanished() {
+        let (ten, guard) = (snapshot(1..11), ShrinkGuard::default());
+        let doubt =
+            |answer: &Answer, excused| Doubt::of(answer, 10, Some(&ten), &snapshot(excused), guard);
+        assert_eq!(doubt(&answer(1..1, 0), 1..11), None);
+        assert_eq!(doubt(&answer(1..1, 0), 2..11), Some(Doubt::Nothing { before: 10 }));
+        assert_eq!(doubt(&answer(1..2, 0), 6..11), None, "four are left unexplained");
+        let shrunk = Some(Doubt::Shrunk { before: 10, left: 1 });
+        assert_eq!(doubt(&answer(1..2, 0), 8..30), shrunk);
+    }
+
+    #[test]
     fn without_a_hold_nothing_is_doubted() {
-        assert_eq!(Doubt::of(&answer(1..1, 0), 10, Some(&snapshot(1..11)), OFF), None);
+        let (ten, none) = (snapshot(1..11), Snapshot::default());
+        assert_eq!(Doubt::of(&answer(1..1, 0), 10, Some(&ten), &none, OFF), None);
     }
 }

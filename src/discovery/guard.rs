@@ -2,36 +2,68 @@
 
 use core::time::Duration;
 
+use crate::backoff::{Backoff, Jitter};
 use crate::config::ShrinkGuard;
+use crate::consul::decode::{Decoded, MAX_ENDPOINTS};
+use crate::consul::query::Origin;
 use crate::consul::response::Answer;
 use crate::discovery::doubt::{self, Doubt, listed};
+use crate::discovery::line::Lane;
 use crate::model::snapshot::Snapshot;
 use crate::rng::Rng;
 use crate::time::Time;
 
 /// How often a doubted answer is read again while it is held back.
 const AGAIN: Duration = Duration::from_secs(5);
+/// The first wait after a read that was to confirm it has failed; up to six times [`AGAIN`].
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+/// How long the answer of a prepared query is held back at most, where nobody can say whether what is
+/// gone from it is critical.
+const UNEXPLAINED: Duration = Duration::from_secs(5);
 
 /// Judges the answers for one source, and holds one back that is [doubted](Doubt).
 ///
-/// A doubted answer is not used; a fresh, consistent read follows at once. Where that lists more,
-/// it is what is used. Where it says the same and something is left, Consul is believed. Where it
-/// says the same and nothing is left, or it is partial, or it fails, the read is repeated until the
-/// time is over for which the first one is held back; then Consul is believed.
+/// Held back is what is gone: what is new in a doubted answer is used at once, and so is what it says
+/// of the instances that it lists. A fresh, consistent read follows at once, beside the query that
+/// blocks on the doubted answer's index, whose answers are judged meanwhile like any other. Where the
+/// fresh read lists more, it is what is used. Where it says the same and something is left, Consul is
+/// believed. Where it says the same and nothing is left, or it is partial, or it fails, it is repeated;
+/// the first one that is sent after the time is over for which the answer is held back is believed.
+///
+/// A prepared query lists no critical instances. So of what is gone from its answer the instances of its
+/// service are asked for, too: what is listed there as out of service has not vanished.
 #[derive(Debug)]
 pub(super) struct Guard {
     settings: ShrinkGuard,
     hold: Option<Hold>,
     resolution: Option<Resolution>,
+    /// Where a prepared query has found the endpoints that are used.
+    origin: Option<Origin>,
 }
 
 /// An answer that is held back.
 #[derive(Debug)]
 struct Hold {
     answer: Answer,
+    since: Time,
+    /// From when on a fresh, consistent read is believed that says the same.
     until: Time,
-    /// Whether a fresh, consistent read has said the same.
-    is_repeated: bool,
+    /// When that read is due.
+    again: Time,
+    retry: Backoff,
+    /// Whether the instances are to be asked for that a prepared query looks for.
+    needs_instances: bool,
+    /// What is out of service of these.
+    excused: Snapshot,
+}
+
+/// What answers are judged by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'a> {
+    /// How many instances were listed before.
+    pub(super) listed: u32,
+    /// The endpoints that are published.
+    pub(super) current: Option<&'a Snapshot>,
 }
 
 /// What is done with an answer.
@@ -39,21 +71,24 @@ struct Hold {
 pub(super) enum Judgement {
     /// It is used.
     Used(Box<Answer>),
-    /// It is doubted, and held back; it is to be read again at once, consistently.
-    Doubted(Doubt),
-    /// It is held back in place of an earlier one, and to be read again then.
+    /// What is gone from it stays until a fresh, consistent read confirms it.
     Held {
-        /// When.
-        again: Time,
+        /// Why, where nothing was held back before.
+        doubt: Option<Doubt>,
+        /// Whether it says something else than what was held back before.
+        is_news: bool,
+        /// What is used of it, if that is anything new.
+        snapshot: Option<Snapshot>,
     },
 }
 
 /// How a doubt has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resolution {
-    /// A fresh, consistent read has listed more: the doubted answer was not true.
+    /// A later answer has listed more, or some that can be reached: the doubted one is not true any
+    /// more, or never was.
     Refuted,
-    /// A fresh, consistent read has said the same.
+    /// A fresh, consistent read has said the same, or a word about what is gone.
     Confirmed,
     /// Nothing has contradicted it while it was held back, and Consul is believed.
     Expired,
@@ -62,7 +97,7 @@ pub enum Resolution {
 impl Guard {
     /// Starts with nothing held back.
     pub(super) const fn new(settings: ShrinkGuard) -> Self {
-        Self { settings, hold: None, resolution: None }
+        Self { settings, hold: None, resolution: None, origin: None }
     }
 
     /// Whether an answer is held back.
@@ -70,70 +105,113 @@ impl Guard {
         self.hold.is_some()
     }
 
+    /// In which lane the fresh, consistent read goes, if it is due.
+    pub(super) fn wants(&self, now: Time) -> Option<Lane> {
+        let hold = self.hold.as_ref().filter(|hold| now >= hold.again)?;
+        Some(if hold.retry.failures() > 0 { Lane::Retry } else { Lane::Read })
+    }
+
+    /// Whether the instances are to be asked for that a prepared query looks for.
+    pub(super) fn wants_instances(&self) -> bool {
+        self.hold.as_ref().is_some_and(|hold| hold.needs_instances)
+    }
+
+    /// Learns that they were asked for.
+    pub(super) const fn on_asked_for_instances(&mut self) {
+        if let Some(hold) = &mut self.hold {
+            hold.needs_instances = false;
+        }
+    }
+
+    /// Where a prepared query looks for instances; none where it does not say.
+    pub(super) fn origin(&self) -> Option<&Origin> {
+        let held = || self.hold.as_ref()?.answer.decoded.origin.as_ref();
+        self.origin.as_ref().or_else(held).filter(|origin| !origin.service.is_empty())
+    }
+
     /// Forgets what is held back.
     pub(super) fn clear(&mut self) {
         self.hold = None;
         self.resolution = None;
+        self.origin = None;
     }
 
-    /// Judges an answer beside what is published: so many instances listed, these endpoints.
+    /// Judges an answer. That of a fresh, consistent read says when it was `asked` for.
     pub(super) fn judge(
         &mut self,
         answer: Answer,
-        listed_before: u32,
-        current: Option<&Snapshot>,
+        asked: Option<Time>,
+        known: Known<'_>,
         now: Time,
         rng: &mut Rng,
     ) -> Judgement {
-        let doubt = self.doubt(&answer, listed_before, current);
-        match (&mut self.hold, doubt) {
-            (None, None) => Judgement::Used(Box::new(answer)),
-            (None, Some(doubt)) => {
-                let until = now + self.settings.hold;
-                self.hold = Some(Hold { answer, until, is_repeated: false });
-                Judgement::Doubted(doubt)
-            }
-            (Some(hold), Some(Doubt::Nothing { .. } | Doubt::Filtered { .. })) => {
-                if now >= hold.until {
-                    self.hold = None;
-                    self.resolution = Some(Resolution::Expired);
-                    return Judgement::Used(Box::new(answer));
-                }
-                hold.answer = answer;
-                hold.is_repeated = true;
-                Judgement::Held { again: now + rng.about(AGAIN) }
-            }
-            (Some(hold), None | Some(Doubt::Shrunk { .. })) => {
-                let lists_more = listed(&answer.decoded) > listed(&hold.answer.decoded);
-                self.hold = None;
-                self.resolution =
-                    Some(if lists_more { Resolution::Refuted } else { Resolution::Confirmed });
-                Judgement::Used(Box::new(answer))
-            }
+        let doubt = self.doubt(&answer, known);
+        let Some(hold) = &mut self.hold else {
+            return match doubt {
+                None => self.believe(answer, None),
+                Some(doubt) => self.begin(answer, doubt, known, now),
+            };
+        };
+        let is_over = asked.is_some_and(|asked| asked >= hold.until);
+        match doubt {
+            None => return self.confirm(answer),
+            Some(Doubt::Shrunk { .. }) if asked.is_some() => return self.confirm(answer),
+            Some(_) if is_over => return self.believe(answer, Some(Resolution::Expired)),
+            Some(_) => {}
+        }
+        let is_news = hold.answer.decoded.snapshot != answer.decoded.snapshot;
+        if asked.is_some() {
+            hold.retry.on_success();
+            hold.again = (now + rng.about(AGAIN)).min(hold.until.max(now));
+        } else if is_news {
+            hold.again = now;
+        }
+        hold.answer = answer;
+        self.look_at_instances();
+        Judgement::Held { doubt: None, is_news, snapshot: self.used(known) }
+    }
+
+    /// Takes the instances of the service that a prepared query looks for, of what is held back.
+    pub(super) fn on_instances(&mut self, found: Answer, known: Known<'_>) -> Option<Judgement> {
+        let mut hold = self.hold.take()?;
+        if found.filtered_by_acls {
+            hold.until = hold.until.min(hold.since + UNEXPLAINED);
+        }
+        hold.excused = found.decoded.unhealthy;
+        if Doubt::of(&hold.answer, known.listed, known.current, &hold.excused, self.settings)
+            .is_none()
+        {
+            return Some(self.believe(hold.answer, Some(Resolution::Confirmed)));
+        }
+        self.hold = Some(hold);
+        Some(Judgement::Held { doubt: None, is_news: false, snapshot: self.used(known) })
+    }
+
+    /// Learns that nobody can say whether what is gone is critical.
+    pub(super) fn on_no_instances(&mut self) {
+        if let Some(hold) = &mut self.hold {
+            hold.until = hold.until.min(hold.since + UNEXPLAINED);
+            hold.again = hold.again.min(hold.until);
+        }
+    }
+
+    /// Learns that the fresh, consistent read has failed, or could not be judged.
+    pub(super) fn on_failure(&mut self, now: Time, rng: &mut Rng) {
+        if let Some(hold) = &mut self.hold {
+            hold.again = now + hold.retry.on_failure(rng);
         }
     }
 
     /// Why an answer would be doubted.
-    pub(super) fn doubt(
-        &self,
-        answer: &Answer,
-        listed_before: u32,
-        current: Option<&Snapshot>,
-    ) -> Option<Doubt> {
-        Doubt::of(answer, listed_before, current, self.settings)
+    pub(super) fn doubt(&self, answer: &Answer, known: Known<'_>) -> Option<Doubt> {
+        let none = Snapshot::default();
+        let excused = self.hold.as_ref().map_or(&none, |hold| &hold.excused);
+        Doubt::of(answer, known.listed, known.current, excused, self.settings)
     }
 
     /// Whether a partial answer says no more than an error.
     pub(super) fn is_useless(&self, answer: &Answer, current: Option<&Snapshot>) -> bool {
         doubt::is_useless(answer, current, self.settings)
-    }
-
-    /// The answer that was held back long enough, once: it is to be used after all. One that Consul
-    /// has given once, and could not be asked about since, waits until it can.
-    pub(super) fn poll_expired(&mut self, now: Time) -> Option<Answer> {
-        let hold = self.hold.take_if(|hold| hold.is_repeated && now >= hold.until)?;
-        self.resolution = Some(Resolution::Expired);
-        Some(hold.answer)
     }
 
     /// Whether the last answer has refuted the one before it. Where the servers of a Consul contradict
@@ -145,5 +223,59 @@ impl Guard {
     /// How a doubt has ended, once.
     pub(super) const fn poll_resolution(&mut self) -> Option<Resolution> {
         self.resolution.take()
+    }
+
+    fn begin(&mut self, answer: Answer, doubt: Doubt, known: Known<'_>, now: Time) -> Judgement {
+        self.hold = Some(Hold {
+            answer,
+            since: now,
+            until: now + self.settings.hold,
+            again: now,
+            retry: Backoff::new(FIRST_RETRY, AGAIN * 6, Jitter::Full),
+            needs_instances: false,
+            excused: Snapshot::default(),
+        });
+        self.look_at_instances();
+        Judgement::Held { doubt: Some(doubt), is_news: true, snapshot: self.used(known) }
+    }
+
+    fn confirm(&mut self, answer: Answer) -> Judgement {
+        let extent = |decoded: &Decoded| (listed(decoded), !decoded.snapshot.is_empty());
+        let held = self.hold.as_ref().map(|hold| extent(&hold.answer.decoded));
+        let is_more = Some(extent(&answer.decoded)) > held;
+        let resolution = if is_more { Resolution::Refuted } else { Resolution::Confirmed };
+        self.believe(answer, Some(resolution))
+    }
+
+    fn believe(&mut self, answer: Answer, resolution: Option<Resolution>) -> Judgement {
+        self.hold = None;
+        self.resolution = resolution.or(self.resolution);
+        if !answer.decoded.snapshot.is_empty() {
+            self.origin = answer.decoded.origin.clone();
+        }
+        Judgement::Used(Box::new(answer))
+    }
+
+    /// Wants the instances asked for, where a prepared query is in doubt that says whose they are.
+    fn look_at_instances(&mut self) {
+        let is_named = self.origin().is_some();
+        let Some(hold) = &mut self.hold else { return };
+        hold.needs_instances = is_named;
+        if !is_named && hold.answer.decoded.origin.is_some() {
+            self.on_no_instances();
+        }
+    }
+
+    /// What is used of the answer that is held back: all that it lists, and what is published beside
+    /// that; none where that is nothing new, or more than a service may have.
+    fn used(&self, known: Known<'_>) -> Option<Snapshot> {
+        let Hold { answer, excused, .. } = self.hold.as_ref()?;
+        let Decoded { snapshot, unhealthy, .. } = &answer.decoded;
+        let Some(current) = known.current else {
+            return (!snapshot.is_empty()).then(|| snapshot.clone());
+        };
+        let gone = unhealthy.keeping(excused, &Snapshot::default());
+        let used = snapshot.keeping(current, &gone);
+        (used != *current && used.len() <= MAX_ENDPOINTS).then_some(used)
     }
 }

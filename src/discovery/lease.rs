@@ -3,7 +3,8 @@
 //! The lease is part of the service's [`Head`], which changes only by compare-and-set. Its
 //! owner rewrites the head once in a while; a follower that has not seen it change for a
 //! lease period *on its own clock* takes it over, with the next term. No timestamp of one
-//! VM is ever compared with another's.
+//! VM is ever compared with another's. The clock is one that [stands still](crate::awake) while
+//! its VM does: where all have stood still, nobody could give a sign of life.
 //!
 //! The main thread's VM never serves requests, so parsing a large answer there delays
 //! nobody. No VM can know that it is the main thread's, and none needs to: the head tells
@@ -41,7 +42,7 @@ enum State {
     /// This VM's claim is being written.
     Claiming { term: Term, rank: Rank },
     /// This VM owns the lease.
-    Leading { term: Term, rank: Rank, renewed: Time },
+    Leading { term: Term, rank: Rank, renewed: Option<Time> },
 }
 
 /// What to do about the head that was read.
@@ -125,7 +126,7 @@ impl Lease {
                 if !self.must_renew(rank, now) {
                     return Verdict::Lead;
                 }
-                self.state = State::Leading { term, rank, renewed: now };
+                self.state = State::Leading { term, rank, renewed: Some(now) };
                 Verdict::Renew(term)
             }
             State::Following { cas: seen, since } if seen == cas => {
@@ -153,15 +154,25 @@ impl Lease {
     /// Learns whether the claim was written; another VM may have been faster.
     pub const fn on_claimed(&mut self, written: bool, now: Time) {
         if let State::Claiming { term, rank } = self.state {
-            self.state =
-                if written { State::Leading { term, rank, renewed: now } } else { State::Unseen };
+            self.state = if written {
+                State::Leading { term, rank, renewed: Some(now) }
+            } else {
+                State::Unseen
+            };
         }
     }
 
     /// Whether this VM owns the lease and is to say so again, of itself or of its new rank.
     pub fn must_renew(&self, rank: Rank, now: Time) -> bool {
         matches!(self.state, State::Leading { rank: said, renewed, .. }
-            if now.since(renewed) >= RENEWAL || said != rank)
+            if said != rank || renewed.is_none_or(|renewed| now.since(renewed) >= RENEWAL))
+    }
+
+    /// Wants the head written at the next look, where this VM owns the lease: it says something new.
+    pub const fn renew_soon(&mut self) {
+        if let State::Leading { renewed, .. } = &mut self.state {
+            *renewed = None;
+        }
     }
 
     /// Whether `head` says that this VM fetches in `term`.
@@ -202,7 +213,7 @@ mod tests {
 
     fn leading(term: u64) -> Lease {
         let mut lease = Lease::new(ME);
-        lease.state = State::Leading { term: Term(term), rank: IDLE, renewed: at(0) };
+        lease.state = State::Leading { term: Term(term), rank: IDLE, renewed: Some(at(0)) };
         lease
     }
 
@@ -266,6 +277,9 @@ mod tests {
         assert_eq!(lease.on_head(seen, IDLE, at(1_000)), Verdict::Renew(Term(3)));
         assert_eq!(lease.on_head(seen, IDLE, at(1_250)), Verdict::Lead);
         assert_eq!(lease.on_head(seen, BUSY, at(1_500)), Verdict::Renew(Term(3)));
+        lease.renew_soon();
+        assert_eq!(lease.on_head(seen, BUSY, at(1_500)), Verdict::Renew(Term(3)));
+        assert_eq!(lease.on_head(seen, BUSY, at(1_500)), Verdict::Lead);
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub enum Notice {
         /// How many endpoints are published.
         endpoints: usize,
     },
-    /// An answer lists fewer instances than before, and is not used before it is confirmed.
+    /// An answer lists fewer instances than before, and what is gone stays until that is confirmed.
     /// Counted, shown and logged.
     Doubted(Doubt),
     /// What has become of a doubted answer. Counted where it was refuted, shown, and logged.
@@ -177,11 +177,11 @@ impl fmt::Display for Notice {
             ),
             Self::Probed(outcome) => write!(f, "a probe has ended ({outcome:?})"),
             Self::Doubted(doubt) => {
-                write!(f, "{doubt}: this is not used until a fresh, consistent read confirms it")
+                write!(f, "{doubt}: what is gone stays until a fresh, consistent read confirms it")
             }
             Self::Resolved(Resolution::Refuted) => f.write_str(
-                "a fresh, consistent read lists more instances than the answer that was doubted, \
-                 and is used",
+                "a later answer lists more instances than the answer that was doubted, or some that \
+                 can be reached, and is used",
             ),
             Self::Resolved(Resolution::Confirmed) => {
                 f.write_str("a fresh, consistent read confirms what was doubted, and is used")

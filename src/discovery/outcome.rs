@@ -14,10 +14,11 @@ pub enum Outcome {
     Reread,
     /// Nothing to apply: an extra query was answered from an older state, or its answer is doubted.
     Older,
-    /// Nothing to apply: the answer is doubted, and read again at once.
-    Doubted(Doubt),
-    /// Nothing to apply: the answer is held back as an earlier one was, and read again.
-    Held,
+    /// The answer is doubted: what is gone from it is held back, and read again at once. The rest of
+    /// it is these endpoints, if they are others; publish them.
+    Doubted(Doubt, Option<Snapshot>),
+    /// The same of an answer that is held back as an earlier one was.
+    Held(Option<Snapshot>),
     /// Nothing to apply: an extra query failed, which says nothing about the one that blocks.
     Wasted(ErrorKind),
     /// The endpoints are those that are known already.
@@ -29,18 +30,11 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// What came of the call, for which somebody still waited.
-    pub fn of_call(&self) -> Option<Result<(), ErrorKind>> {
-        match self {
-            Self::Late => None,
-            Self::Failed(error) => Some(Err(error.kind())),
-            Self::Wasted(kind) => Some(Err(*kind)),
-            Self::Reread
-            | Self::Older
-            | Self::Doubted(_)
-            | Self::Held
-            | Self::Unchanged
-            | Self::Changed(_) => Some(Ok(())),
+    /// That of an answer which is held back; `doubt` says why, where none was before.
+    pub(super) fn held(doubt: Option<Doubt>, snapshot: Option<Snapshot>) -> Self {
+        match doubt {
+            Some(doubt) => Self::Doubted(doubt, snapshot),
+            None => Self::Held(snapshot),
         }
     }
 }

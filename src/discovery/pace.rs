@@ -24,7 +24,7 @@ const LONGEST_CUT: Duration = Duration::from_secs(15);
 /// wakes a query for a service that it does not know at *any* service's change
 /// (hashicorp/consul#4810), and rewrites of a check's output wake queries too. The first
 /// such answers are free, the next ones wait twice as long each time: up to 1 s, and up to
-/// 15 s where the service has no instance at all. A query that was held for most of its
+/// 15 s where the service has no instance at all, healthy or not. A query that was held for most of its
 /// `wait` is the normal case and forgets all that.
 ///
 /// Where queries that block are cut off at once, as by a load balancer that knows none, and plain
@@ -60,8 +60,8 @@ impl Pace {
 
     /// When to ask again after an answer that changed nothing.
     ///
-    /// `held` tells that Consul kept the query for most of its wait; `empty` that the
-    /// service has no instances.
+    /// `held` tells that Consul kept the query for most of its wait; `empty` that no instance of the
+    /// service is registered, so that any service's change wakes its query.
     pub fn on_repeat(&mut self, held: bool, empty: bool, now: Time, rng: &mut Rng) -> Time {
         if held {
             self.forget_repeats();

@@ -210,7 +210,7 @@ impl Registrar {
         match self.look {
             Look::Leave => self.give_away(charge, expect, scope),
             Look::Check { rank, is_first_born } => {
-                self.silence.on_look(cas, scope.now);
+                self.silence.on_look(cas, scope.awake);
                 if !self.is_leading() {
                     let is_same = |it: Charge| it.digest == self.digest && it.is_kept;
                     self.is_handed_over = charge.is_some_and(is_same);
@@ -230,7 +230,7 @@ impl Registrar {
     pub(super) fn on_charge_stored(&mut self, written: bool, scope: &mut Scope<'_>) {
         match self.write {
             Write::Claim => {
-                self.lease.on_claimed(written, scope.now);
+                self.lease.on_claimed(written, scope.awake);
                 let known = self.is_handed_over;
                 if self.is_leading() {
                     self.is_entered = false;
@@ -321,7 +321,7 @@ impl Registrar {
         is_first_born: bool,
         scope: &Scope<'_>,
     ) -> Verdict {
-        let now = scope.now;
+        let now = scope.awake;
         let is_orphan = self.silence.has_lasted(self.kinship.patience(is_first_born), LOOKS, now);
         let is_abandoned = self.silence.has_lasted(ABANDONED, LOOKS, now);
         let is_foreign = charge.is_some_and(|charge| charge.digest != self.digest);

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::discovery::watch::QueryId;
+use crate::discovery::watch::ask::Asking;
 use crate::time::Time;
 use crate::token_bucket::TokenBucket;
 
@@ -28,7 +29,7 @@ enum State {
     /// It is to be sent then.
     Wanted { due: Time },
     /// It is out.
-    Asking { id: QueryId, lost: Time },
+    Asking(Asking),
 }
 
 impl Reread {
@@ -50,26 +51,37 @@ impl Reread {
         matches!(self.state, State::Wanted { due } if now >= due)
     }
 
-    /// Learns that it was sent, and from when on it counts as lost.
-    pub(super) const fn on_sent(&mut self, id: QueryId, lost: Time) {
-        self.state = State::Asking { id, lost };
+    /// Whether one is out.
+    pub(super) const fn is_out(&self) -> bool {
+        matches!(self.state, State::Asking(_))
+    }
+
+    /// Learns that it was sent, or another one in its place.
+    pub(super) const fn on_sent(&mut self, asking: Asking) {
+        self.state = State::Asking(asking);
+    }
+
+    /// The query that is out, if it has that number.
+    pub(super) fn asking(&self, id: QueryId) -> Option<Asking> {
+        match self.state {
+            State::Asking(asking) if asking.ask.id == id => Some(asking),
+            _ => None,
+        }
     }
 
     /// The query that is out and has not come back in time.
     pub(super) fn lost(&self, now: Time) -> Option<QueryId> {
         match self.state {
-            State::Asking { id, lost } if now >= lost => Some(id),
+            State::Asking(Asking { ask, lost, .. }) if now >= lost => Some(ask.id),
             _ => None,
         }
     }
 
-    /// Takes it back if it is the query of that number; tells whether it was.
-    pub(super) fn take(&mut self, answered: QueryId) -> bool {
-        let is_it = matches!(self.state, State::Asking { id, .. } if id == answered);
-        if is_it {
-            self.state = State::Unwanted;
-        }
-        is_it
+    /// Takes the query of that number back, if it is out.
+    pub(super) fn take(&mut self, answered: QueryId) -> Option<Asking> {
+        let asking = self.asking(answered)?;
+        self.state = State::Unwanted;
+        Some(asking)
     }
 
     /// Wants none any more: the blocking query has answered what it was to ask. One that is
@@ -89,11 +101,17 @@ impl Reread {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::discovery::watch::Ask;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn at(milliseconds: u64) -> Time {
         Time::from_start(Duration::from_millis(milliseconds))
+    }
+
+    fn asking(id: u64, lost: u64) -> Asking {
+        let ask = Ask { id: QueryId(id), ..Ask::default() };
+        Asking { ask, blocks: false, floor: None, asked: at(0), lost: at(lost) }
     }
 
     #[test]
@@ -102,10 +120,10 @@ mod tests {
         assert!(!reread.is_due(at(0)));
         reread.want(at(0));
         assert!(reread.is_due(at(0)));
-        reread.on_sent(QueryId(1), at(15_000));
+        reread.on_sent(asking(1, 15_000));
         reread.want(at(10));
         assert!(!reread.is_due(at(14_999)), "one at a time");
-        assert!(reread.take(QueryId(1)) && !reread.take(QueryId(1)));
+        assert!(reread.take(QueryId(1)).is_some() && reread.take(QueryId(1)).is_none());
         reread.want(at(1_000));
         assert!(!reread.is_due(at(4_999)) && reread.is_due(at(5_000)));
     }
@@ -117,7 +135,7 @@ mod tests {
             reread.want(at(millisecond));
             if reread.is_due(at(millisecond)) {
                 sent += 1;
-                reread.on_sent(QueryId(sent), at(millisecond + 1));
+                reread.on_sent(asking(sent, millisecond + 1));
                 reread.take(QueryId(sent));
             }
         }
@@ -131,10 +149,10 @@ mod tests {
         reread.settle();
         assert!(!reread.is_due(at(60_000)));
         reread.want(at(60_000));
-        reread.on_sent(QueryId(1), at(75_000));
+        reread.on_sent(asking(1, 75_000));
         reread.settle();
         assert_eq!((reread.lost(at(74_999)), reread.lost(at(75_000))), (None, Some(QueryId(1))));
         reread.stop();
-        assert!(!reread.take(QueryId(1)));
+        assert!(reread.take(QueryId(1)).is_none());
     }
 }

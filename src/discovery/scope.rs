@@ -13,6 +13,8 @@ use crate::time::Time;
 pub struct Scope<'a> {
     /// The moment.
     pub now: Time,
+    /// The moment by a [clock](crate::awake::AwakeClock) that stands still while this VM does.
+    pub awake: Time,
     /// The way of all calls to Consul.
     pub gate: &'a mut Gate,
     /// Randomness.

@@ -61,8 +61,8 @@ pub struct Tracker {
     checkup: Option<Checkup>,
     /// Whether the head that this VM fetches under points to a record.
     is_published: bool,
-    /// The head whose age was told last.
-    told_age_of: Option<Cas>,
+    /// What stood in the place of the head at the last look, and when that was.
+    looked: Option<(Option<Cas>, Time)>,
 }
 
 impl Tracker {
@@ -85,7 +85,7 @@ impl Tracker {
             suspicion: Suspicion::new(me),
             checkup: subject.check.map(Checkup::new),
             is_published: false,
-            told_age_of: None,
+            looked: None,
         }
     }
 
@@ -123,8 +123,8 @@ impl Tracker {
     }
 
     /// Whether this VM fetches, and is to say so again.
-    pub fn must_renew(&self, rank: Rank, now: Time) -> bool {
-        self.lease.must_renew(rank, now)
+    pub fn must_renew(&self, rank: Rank, awake: Time) -> bool {
+        self.lease.must_renew(rank, awake)
     }
 
     /// Looks after the lease, the watch and the published snapshot.
@@ -141,7 +141,7 @@ impl Tracker {
     /// raised it may be gone before an answer comes, and the answer with it.
     pub fn on_suspected(&mut self, scope: &mut Scope<'_>) {
         if self.is_fetcher() {
-            self.watch.on_suspicion(scope.now);
+            self.watch.on_suspicion(scope.awake);
         } else if let Some(letter) = self.suspicion.poll_letter(self.key(), scope.now) {
             scope.send(letter);
         }
@@ -149,7 +149,7 @@ impl Tracker {
 
     /// Takes another VM's suspicion; one that fetches no longer is the wrong one to tell.
     pub fn on_told_of_suspicion(&mut self, scope: &mut Scope<'_>) {
-        self.watch.on_suspicion(scope.now);
+        self.watch.on_suspicion(scope.awake);
         self.hurry(scope);
         self.ask_if_due(scope);
     }
@@ -166,6 +166,7 @@ impl Tracker {
             None => None,
         };
         self.suspicion.on_head(head.as_ref());
+        let written = self.on_looked(cas, scope.now);
         let expect = expecting(cas);
         match self.look {
             Look::Peek => {}
@@ -178,13 +179,24 @@ impl Tracker {
         let current = head.filter(|head| head.rank != Rank::LEAVING);
         let published = current.and_then(|head| head.published.map(|version| (version, head.age)));
         let Some((version, age)) = published else { return };
-        // Each head once: its age is that of the moment at which it was written.
-        if cas.is_some() && core::mem::replace(&mut self.told_age_of, cas) != cas {
+        if let Some(before) = written.filter(|_| age != Head::UNKNOWN_AGE) {
+            let age = age.saturating_add(before);
+            if !self.is_fetcher() {
+                self.contact.begin(Some(age), scope.now);
+            }
             scope.out.push_back(Command::Confirm { source: self.source, age });
         }
         if self.installed.as_ref().is_none_or(|installed| installed.version < version) {
             scope.load(Key::Record(self.key(), version));
         }
+    }
+
+    /// Takes note of what stands in the place of the head; tells how long ago it was written at the
+    /// most, where it was since the last look. One that stood there at the first look may be of any
+    /// age: its owner may have died long ago.
+    fn on_looked(&mut self, cas: Option<Cas>, now: Time) -> Option<Duration> {
+        let (before, when) = self.looked.replace((cas, now))?;
+        (before != cas).then(|| now.since(when))
     }
 
     /// Takes what stands in a record's place. A record that is not the one that was asked for has
@@ -217,13 +229,13 @@ impl Tracker {
     pub fn on_head_stored(&mut self, written: bool, scope: &mut Scope<'_>) {
         match self.write {
             Write::Claim { vacancy } => {
-                self.lease.on_claimed(written, scope.now);
+                self.lease.on_claimed(written, scope.awake);
                 if let (true, Some(term)) = (written, self.lease.term()) {
                     if vacancy == Vacancy::Expired {
                         self.notice(Notice::FetcherLost, scope);
                     }
                     self.notice(Notice::Elected(term), scope);
-                    self.watch.start(scope.now);
+                    self.watch.start(scope.awake);
                     self.ask_if_due(scope);
                 }
             }
@@ -254,7 +266,7 @@ impl Tracker {
         scope: &mut Scope<'_>,
     ) {
         let published = head.and_then(|head| head.published);
-        match self.lease.on_head(head.map(Head::tenure).zip(cas), rank, scope.now) {
+        match self.lease.on_head(head.map(Head::tenure).zip(cas), rank, scope.awake) {
             Verdict::Follow => {}
             Verdict::Lead => self.ask_if_due(scope),
             Verdict::Renew(term) => {
@@ -267,7 +279,6 @@ impl Tracker {
                 self.store_head(term, rank, published, expect, scope);
             }
             Verdict::Claim(term, vacancy) => {
-                let age = head.map_or(Duration::ZERO, |head| head.age);
                 // The term is new, so whatever is published next is newer all the same.
                 // What an owner that has left published, and is not here, may be of any age.
                 let is_here = self.installed.as_ref().map(|it| it.version) == published;
@@ -278,7 +289,9 @@ impl Tracker {
                 }
                 self.write = Write::Claim { vacancy };
                 self.is_published = published.is_some();
-                self.contact.begin(published.map(|_| age), scope.now);
+                if published.is_none() {
+                    self.contact.begin(None, scope.now);
+                }
                 let listed = head.filter(|_| published.is_some()).map_or(0, |head| head.listed);
                 self.watch.recall(listed);
                 self.store_head(term, rank, published, expect, scope);
@@ -320,7 +333,7 @@ impl Tracker {
         let old = self.installed.as_ref().map(|old| &old.snapshot);
         let notice = Notice::published(&record.snapshot, old);
         self.install(record, scope);
-        self.watch.on_applied(scope.now);
+        self.watch.on_applied(scope.awake);
         self.notice(notice, scope);
         let message = Message::News(self.key());
         scope.send(Letter { to: Recipient::Everyone, message });
@@ -365,7 +378,7 @@ impl Tracker {
         expect: Expect,
         scope: &mut Scope<'_>,
     ) {
-        let age = self.contact.age(scope.now).unwrap_or_default();
+        let age = self.contact.age(scope.now).unwrap_or(Head::UNKNOWN_AGE);
         let listed = self.watch.listed();
         let head = Head { owner: self.me, term, rank, published, age, listed };
         scope.store(Key::Head(self.key()), head.encode(), expect);

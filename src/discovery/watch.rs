@@ -13,9 +13,11 @@
 //! blocking query finds out by the rules above. And once it was applied, an answer to the
 //! blocking query is old news up to that index.
 //!
-//! An answer that is [doubted](crate::discovery::doubt) is not applied but read again at once,
-//! consistently. An extra answer that is doubted is dropped: the query that blocks will say the
-//! same, if it is so.
+//! What is gone from an answer that is [doubted](crate::discovery::doubt) is held back, and read again
+//! at once, consistently. Not used is not the same as not received: the index moves on all the same,
+//! and the next query blocks on it, beside the consistent read. So whatever comes next is known as
+//! soon as ever. An extra answer that is doubted while nothing is held back is dropped: the query that
+//! blocks will say the same, if it is so.
 
 use core::time::Duration;
 
@@ -23,11 +25,11 @@ use crate::backoff::{Backoff, Jitter};
 use crate::config::ShrinkGuard;
 use crate::consul::error::QueryError;
 use crate::consul::index::ConsulIndex;
-use crate::consul::query::Freshness;
+use crate::consul::query::{Freshness, Origin};
 use crate::consul::response::Answer;
 use crate::discovery::doubt::listed;
 use crate::discovery::gate::{Pass, Want};
-use crate::discovery::guard::{Guard, Judgement, Resolution};
+use crate::discovery::guard::{Guard, Judgement, Known, Resolution};
 use crate::discovery::line::Lane;
 use crate::discovery::outcome::Outcome;
 use crate::discovery::pace::Pace;
@@ -39,8 +41,10 @@ use crate::time::Time;
 
 use self::ask::Asking;
 pub use self::ask::{Ask, QueryId};
+use self::patience::Patience;
 
-mod ask;
+pub(super) mod ask;
+mod patience;
 #[cfg(test)]
 mod tests;
 
@@ -69,8 +73,10 @@ pub struct Watch {
     reread: Reread,
     resync: Resync,
     guard: Guard,
-    /// Whether the last answer was older than the configuration admits.
-    too_old: bool,
+    patience: Patience,
+    /// Whether the last answer was older than the configuration admits, or than what is known: the
+    /// leader is asked next.
+    asks_leader: bool,
     held: Duration,
     /// From when on queries may block.
     settled: Time,
@@ -104,7 +110,8 @@ impl Watch {
             reread: Reread::new(),
             resync: Resync::new(resync),
             guard: Guard::new(guard),
-            too_old: false,
+            patience: Patience::new(),
+            asks_leader: false,
             held: wait / 2,
             settled: Time::ZERO,
             next_poll: Time::ZERO,
@@ -120,7 +127,7 @@ impl Watch {
     /// Begins to watch: reads the service at once, whatever is known of it.
     pub fn start(&mut self, now: Time) {
         self.index = None;
-        self.too_old = false;
+        self.asks_leader = false;
         self.retry.on_success();
         self.pace.forget_cuts();
         self.settled = now + SETTLING;
@@ -168,13 +175,27 @@ impl Watch {
         self.guard.is_useless(answer, current)
     }
 
+    /// Where a prepared query looks for instances; none where it does not say.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.guard.origin()
+    }
+
+    /// The query of that number, if it is out: what is expected of its answer.
+    pub fn expected(&self, id: QueryId) -> Option<Ask> {
+        let next = match self.state {
+            State::Asking(asking) if asking.ask.id == id => Some(asking),
+            _ => None,
+        };
+        next.or_else(|| self.reread.asking(id)).map(|asking| asking.ask)
+    }
+
     /// What is wanted of Consul now, if anything; it is the gate that says when. `may_watch` tells
-    /// whether a query may block.
+    /// whether a query may block. Beside a query that is out there may be an extra one.
     pub fn wants(&self, may_watch: bool, now: Time) -> Option<Want> {
         match self.state {
             State::Idle { due } if now >= due => self.wants_next(may_watch, now),
-            State::Asking(Asking { blocks: true, .. }) if self.reread.is_due(now) => {
-                Some(Want::Read(Lane::Read))
+            State::Asking(Asking { blocks, .. }) if !self.reread.is_out() => {
+                self.wants_extra(blocks, now).map(Want::Read)
             }
             _ => None,
         }
@@ -184,16 +205,26 @@ impl Watch {
         if self.failures() > 0 {
             return Some(Want::Read(Lane::Retry));
         }
-        let is_suspected = !may_watch && self.reread.is_due(now);
-        let is_open = self.index.is_none() || self.too_old || self.is_holding();
-        if is_open || self.resync.is_due(now) || is_suspected {
-            return Some(Want::Read(Lane::Read));
-        }
         let (want, from) = match may_watch {
             true => (Want::Watch, self.settled),
             false => (Want::Read(Lane::Poll), self.next_poll),
         };
+        let is_suspected = !may_watch && self.reread.is_due(now);
+        let is_unsure = (!may_watch || now < from) && self.guard.wants(now).is_some();
+        let is_open = self.index.is_none() || self.asks_leader || is_unsure;
+        if is_open || self.resync.is_due(now) || is_suspected {
+            return Some(Want::Read(Lane::Read));
+        }
         (now >= from).then_some(want)
+    }
+
+    /// In which lane the extra query goes, if one is wanted.
+    fn wants_extra(&self, blocks: bool, now: Time) -> Option<Lane> {
+        if self.guard.wants_instances() {
+            return Some(Lane::Read);
+        }
+        let suspected = || self.reread.is_due(now).then_some(Lane::Read);
+        self.guard.wants(now).or_else(suspected).filter(|_| blocks)
     }
 
     /// The query for what is wanted, which is out from now on; `timeout` tells how long it may
@@ -206,20 +237,32 @@ impl Watch {
         timeout: impl FnOnce(&Ask) -> Duration,
     ) -> Ask {
         self.last = self.last.next();
+        let is_extra = matches!(self.state, State::Asking(_));
         let blocks = want == Want::Watch && pass == Pass::AsWanted;
-        let floor = self.index.filter(|_| !self.is_holding());
-        let freshness = match (self.is_holding(), self.too_old) {
-            (true, _) => Freshness::Consistent,
-            (false, true) => Freshness::Leader,
-            (false, false) => Freshness::AsConfigured,
+        let freshness = match () {
+            () if blocks => Freshness::AsConfigured,
+            () if self.is_holding() => Freshness::Consistent,
+            // What is configured may be what has gone wrong.
+            () if self.asks_leader || (!is_extra && self.resync.is_due(now)) => Freshness::Leader,
+            () => Freshness::AsConfigured,
         };
-        let ask = Ask { id: self.last, index: floor.filter(|_| blocks), freshness };
+        let ask = Ask {
+            id: self.last,
+            index: self.index.filter(|_| blocks),
+            freshness,
+            instances: is_extra && self.guard.wants_instances(),
+            extra: self.patience.extra(),
+        };
         let lost = now + timeout(&ask) + GIVE_UP;
-        if let State::Asking(_) = self.state {
-            self.reread.on_sent(ask.id, lost);
+        let asking = Asking { ask, blocks, floor: self.index, asked: now, lost };
+        if is_extra {
+            if ask.instances {
+                self.guard.on_asked_for_instances();
+            }
+            self.reread.on_sent(asking);
         } else {
             self.reread.settle();
-            self.state = State::Asking(Asking { ask, blocks, floor, asked: now, lost });
+            self.state = State::Asking(asking);
         }
         ask
     }
@@ -253,8 +296,8 @@ impl Watch {
         now: Time,
         rng: &mut Rng,
     ) -> Outcome {
-        if self.reread.take(id) {
-            return self.on_reread(answer, current);
+        if let Some(asking) = self.reread.take(id) {
+            return self.on_extra(asking, answer, current, now, rng);
         }
         let State::Asking(asking) = self.state else {
             return Outcome::Late;
@@ -263,7 +306,8 @@ impl Watch {
             return Outcome::Late;
         }
         self.reread.settle();
-        let answer = match answer.and_then(|answer| answer.instead_of(current)) {
+        self.learn_patience(&asking, &answer, now);
+        let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 self.index = None;
@@ -282,8 +326,9 @@ impl Watch {
             false => self.resync.on_read(now, rng),
         }
         let went_back = asking.floor.is_some_and(|floor| answer.index < floor);
-        self.too_old = answer.is_too_old && asking.ask.freshness == Freshness::AsConfigured;
-        if went_back || (self.too_old && current.is_some()) {
+        let is_too_old = answer.is_too_old && asking.ask.freshness == Freshness::AsConfigured;
+        self.asks_leader = went_back || is_too_old;
+        if went_back || (is_too_old && current.is_some()) {
             self.index = self.index.filter(|_| !went_back);
             // Paced like an answer without a change: an index that always goes back must not
             // make a hot loop.
@@ -291,28 +336,19 @@ impl Watch {
             self.state = State::Idle { due };
             return Outcome::Reread;
         }
-        match self.guard.judge(answer, self.listed, current, now, rng) {
-            Judgement::Used(answer) => self.take_up(*answer, Some(asking), current, now, rng),
-            Judgement::Doubted(doubt) => {
-                self.state = State::Idle { due: now };
-                Outcome::Doubted(doubt)
-            }
-            Judgement::Held { again } => {
-                self.state = State::Idle { due: again };
-                Outcome::Held
+        let (index, known) = (answer.index, Known { listed: self.listed, current });
+        match self.guard.judge(answer, asking.consistently(), known, now, rng) {
+            Judgement::Used(answer) => self.take_up(*answer, asking, current, now, rng),
+            Judgement::Held { doubt, is_news, snapshot } => {
+                self.index = Some(index);
+                self.state = match &snapshot {
+                    Some(_) => State::Applying { index, listed: self.listed, since: now },
+                    None if is_news => State::Idle { due: self.pace.on_change(now) },
+                    None => State::Idle { due: self.due_after_repeat(&asking, false, now, rng) },
+                };
+                Outcome::held(doubt, snapshot)
             }
         }
-    }
-
-    /// The outcome of an answer that was held back long enough, once.
-    pub fn poll_expired(
-        &mut self,
-        current: Option<&Snapshot>,
-        now: Time,
-        rng: &mut Rng,
-    ) -> Option<Outcome> {
-        let answer = self.guard.poll_expired(now)?;
-        Some(self.take_up(answer, None, current, now, rng))
     }
 
     /// How a doubt has ended, once.
@@ -329,11 +365,11 @@ impl Watch {
         }
     }
 
-    /// Uses an answer: that to the query which was out, or one that was held back.
+    /// Uses the answer to the query that was out.
     fn take_up(
         &mut self,
         answer: Answer,
-        asking: Option<Asking>,
+        asking: Asking,
         current: Option<&Snapshot>,
         now: Time,
         rng: &mut Rng,
@@ -345,51 +381,133 @@ impl Watch {
             return Outcome::Changed(snapshot);
         }
         (self.index, self.listed) = (Some(answer.index), listed);
-        // A plain read is no sign of a hot loop, and no sign that there is none; but one that refutes.
-        let is_paced = |asking: &Asking| asking.blocks || self.guard.has_refuted();
-        let due = match asking.filter(is_paced) {
-            None => now,
-            Some(Asking { asked, .. }) => {
-                let held = now.since(asked) >= self.held;
-                self.pace.on_repeat(held, snapshot.is_empty(), now, rng)
-            }
-        };
+        let due = self.due_after_repeat(&asking, listed == 0, now, rng);
         self.state = State::Idle { due };
         Outcome::Unchanged
     }
 
-    /// Takes the answer to an extra query. Without an index to compare it with, a plain query
-    /// is out or due, and that one is believed. The index moves on before the answer is
-    /// applied: should that fail, another VM has the lease, and this watch stops.
-    fn on_reread(
+    /// When to ask again after an answer that changed nothing. A plain read is no sign of a hot loop,
+    /// and no sign that there is none; but one that refutes.
+    fn due_after_repeat(
         &mut self,
+        asking: &Asking,
+        is_nothing: bool,
+        now: Time,
+        rng: &mut Rng,
+    ) -> Time {
+        if !asking.blocks && !self.guard.has_refuted() {
+            return now;
+        }
+        let held = now.since(asking.asked) >= self.held;
+        self.pace.on_repeat(held, is_nothing, now, rng)
+    }
+
+    /// Takes the answer to an extra query. The index moves on before the answer is applied: should
+    /// that fail, another VM has the lease, and this watch stops.
+    fn on_extra(
+        &mut self,
+        asking: Asking,
         answer: Result<Answer, QueryError>,
         current: Option<&Snapshot>,
+        now: Time,
+        rng: &mut Rng,
     ) -> Outcome {
-        let answer = match answer.and_then(|answer| answer.instead_of(current)) {
+        self.learn_patience(&asking, &answer, now);
+        let answer = match answer {
             Ok(answer) => answer,
-            Err(error) => return Outcome::Wasted(error.kind()),
+            Err(error) => {
+                match asking.ask.instances {
+                    true => self.guard.on_no_instances(),
+                    false => self.guard.on_failure(now, rng),
+                }
+                return Outcome::Wasted(error.kind());
+            }
         };
-        let known = match (&mut self.state, &mut self.index) {
-            (State::Asking(Asking { blocks: true, floor: Some(floor), .. }), _) => floor,
-            (State::Idle { .. }, Some(index)) => index,
-            _ => return Outcome::Older,
-        };
-        if answer.index < *known
-            || answer.is_too_old
-            || self.guard.is_holding()
-            || self.guard.doubt(&answer, self.listed, current).is_some()
-        {
+        let known = Known { listed: self.listed, current };
+        // What is being published now is not known yet.
+        if matches!(self.state, State::Stopped | State::Applying { .. }) {
             return Outcome::Older;
         }
-        let listed = listed(&answer.decoded);
-        let snapshot = answer.decoded.snapshot;
-        let is_known = answer.index == *known || current == Some(&snapshot);
-        *known = answer.index;
-        if is_known {
+        if asking.ask.instances {
+            let judgement = self.guard.on_instances(answer, known);
+            return judgement.map_or(Outcome::Older, |it| self.take_up_extra(it, None, current));
+        }
+        let (index, floor) = (answer.index, self.floor());
+        if self.is_holding() && asking.consistently().is_some() {
+            if floor.is_some_and(|floor| index < floor) {
+                // Once more; and whatever index it has then, unless it was only overtaken.
+                if asking.floor.is_some_and(|known| index < known) {
+                    self.forget_floor();
+                }
+                self.guard.on_failure(now, rng);
+                return Outcome::Older;
+            }
+            let judgement = self.guard.judge(answer, asking.consistently(), known, now, rng);
+            return self.take_up_extra(judgement, Some(index), current);
+        }
+        // Where there is none, a plain query is out or due, and that one is believed.
+        let Some(floor) = floor.filter(|floor| index >= *floor) else {
+            return Outcome::Older;
+        };
+        if answer.is_too_old || self.is_holding() || self.guard.doubt(&answer, known).is_some() {
+            return Outcome::Older;
+        }
+        // At one index there is one state, but for what a lie has hidden.
+        if index == floor {
             return Outcome::Unchanged;
         }
-        self.listed = listed;
-        Outcome::Changed(snapshot)
+        self.take_up_extra(Judgement::Used(Box::new(answer)), Some(index), current)
+    }
+
+    /// Uses what is to be used of an extra answer, and of what was held back.
+    fn take_up_extra(
+        &mut self,
+        judgement: Judgement,
+        index: Option<ConsulIndex>,
+        current: Option<&Snapshot>,
+    ) -> Outcome {
+        match (&mut self.state, index) {
+            (_, None) => {}
+            (State::Asking(Asking { floor, .. }), Some(_)) if floor.is_some() => *floor = index,
+            _ => self.index = index,
+        }
+        match judgement {
+            Judgement::Used(answer) => {
+                self.listed = listed(&answer.decoded);
+                let snapshot = answer.decoded.snapshot;
+                match current == Some(&snapshot) {
+                    true => Outcome::Unchanged,
+                    false => Outcome::Changed(snapshot),
+                }
+            }
+            Judgement::Held { doubt, snapshot, .. } => Outcome::held(doubt, snapshot),
+        }
+    }
+
+    /// The index that an answer may not be older than: that of the query which blocks, or of the last
+    /// answer.
+    fn floor(&self) -> Option<ConsulIndex> {
+        match self.state {
+            State::Asking(Asking { blocks: true, floor, .. }) => floor,
+            State::Idle { .. } => self.index,
+            State::Stopped | State::Asking(_) | State::Applying { .. } => None,
+        }
+    }
+
+    fn forget_floor(&mut self) {
+        self.index = None;
+        if let State::Asking(asking) = &mut self.state {
+            asking.floor = None;
+        }
+    }
+
+    fn learn_patience(&mut self, asking: &Asking, answer: &Result<Answer, QueryError>, now: Time) {
+        let took = now.since(asking.asked);
+        match answer {
+            Err(error) => self.patience.on_error(error, took),
+            // That of a query that blocks comes when something changes.
+            Ok(_) if !asking.blocks => self.patience.on_answer(took),
+            Ok(_) => {}
+        }
     }
 }

@@ -44,6 +44,14 @@ impl Services {
         (added, removed)
     }
 
+    /// The same, with the names of `earlier` that are not among them.
+    pub fn keeping(&self, earlier: &Self) -> Self {
+        let is_new =
+            |name: &&Rc<str>| self.names.binary_search_by(|other| order(other, name)).is_err();
+        let kept = earlier.names.iter().filter(is_new).cloned();
+        Self::new(self.names.iter().cloned().chain(kept).collect()).leaving_out(self.left_out)
+    }
+
     /// Leaves out what is beyond the most: those that are there already stay, and of the others
     /// the first in their order, so that one that comes never drives out another one.
     pub fn within(self, most: usize, current: &[Rc<str>]) -> Self {

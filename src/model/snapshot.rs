@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Address, Endpoint};
 use crate::model::services::Services;
 
 /// What Consul has said of one source at one moment: the endpoints of a service, sorted by
@@ -94,6 +94,31 @@ impl Snapshot {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The same, with what is in `earlier` beside it and not `gone`. Where an address is in both, this
+    /// is the later word of it.
+    pub fn keeping(&self, earlier: &Self, gone: &Self) -> Self {
+        if let Some(services) = &self.services {
+            let none = Services::default();
+            let kept = earlier.services.as_ref().unwrap_or(&none);
+            return Self::of_services(services.keeping(kept));
+        }
+        let is_kept = |it: &&Endpoint| !self.has(&it.address) && !gone.has(&it.address);
+        let kept = earlier.endpoints.iter().filter(is_kept).cloned();
+        let endpoints = self.endpoints.iter().cloned().chain(kept).collect();
+        let merged = Self::new(endpoints);
+        let all = u32::try_from(merged.len()).unwrap_or(u32::MAX);
+        let registered = self.registered.as_ref().map(|Registered { addresses, lacking }| {
+            let before = earlier.registered().unwrap_or(0);
+            Registered { addresses: before.max(*addresses).max(all), lacking: lacking.clone() }
+        });
+        Self { registered, ..merged }
+    }
+
+    /// Whether an endpoint has this address.
+    pub fn has(&self, address: &Address) -> bool {
+        self.endpoints.binary_search_by(|endpoint| endpoint.address.cmp(address)).is_ok()
     }
 
     /// What has changed since `earlier`.
@@ -195,6 +220,22 @@ mod tests {
         let all = Change { added: 3, ..Change::default() };
         assert_eq!(new.since(&Snapshot::default()), all);
         assert!(new.endpoints().is_empty() && new.services() == new.clone().services());
+    }
+
+    #[test]
+    fn what_is_kept_of_an_earlier_one_is_what_nobody_has_a_later_word_of() {
+        let old = Snapshot::new(vec![endpoint(1, 1), endpoint(2, 1), endpoint(3, 1)]);
+        let new = Snapshot::new(vec![endpoint(2, 5), endpoint(4, 1)]);
+        let kept = new.keeping(&old, &Snapshot::new(vec![endpoint(2, 1), endpoint(3, 1)]));
+        assert_eq!(kept.endpoints(), [endpoint(1, 1), endpoint(2, 5), endpoint(4, 1)]);
+        let recounted = new.registering(2).keeping(&old.registering(9), &Snapshot::default());
+        assert_eq!(recounted.registered(), Some(9));
+        let catalog = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).into()).collect();
+            Snapshot::of_services(Services::new(names))
+        };
+        let both = catalog(&["b", "C"]).keeping(&catalog(&["a", "c"]), &Snapshot::default());
+        assert_eq!(both, catalog(&["a", "b", "C"]));
     }
 
     #[test]

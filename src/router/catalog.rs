@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
+use crate::awake::AwakeClock;
 use crate::model::service::{ServiceId, SourceId};
 use crate::time::Time;
 
@@ -22,6 +23,8 @@ pub(super) struct Catalog {
     /// By the name in lower case.
     services: HashMap<Box<[u8]>, Listed>,
     hosts: HashMap<Box<[u8]>, ServiceId>,
+    /// While nobody hears of the catalog it lists nothing anew.
+    clock: AwakeClock,
 }
 
 #[derive(Debug)]
@@ -45,6 +48,7 @@ impl Catalog {
 
     /// Learns what the catalog lists now; tells which names are new.
     pub(super) fn on_listed(&mut self, names: &[Rc<str>], now: Time) -> Vec<Rc<str>> {
+        let now = self.clock.at(now);
         for listed in self.services.values_mut() {
             listed.gone.get_or_insert(now);
         }
@@ -69,6 +73,7 @@ impl Catalog {
     /// Takes out the services whose grace is over, and beyond the most those that have been gone
     /// for longest.
     pub(super) fn take_gone(&mut self, most: usize, now: Time) -> Vec<ServiceId> {
+        let now = self.clock.at(now);
         let is_over = |gone: Time| now.since(gone) >= GRACE;
         let mut gone: Vec<_> = self
             .services
@@ -134,16 +139,32 @@ mod tests {
     fn one_that_goes_is_kept_for_a_while_and_for_good_if_it_comes_back() {
         let mut catalog = two();
         catalog.on_listed(&names(&["web"]), at(10));
+        assert!(pass(&mut catalog, 11..=35).is_empty());
         catalog.on_listed(&names(&["web"]), at(35));
-        assert!(catalog.take_gone(MOST, at(39)).is_empty());
+        assert!(pass(&mut catalog, 36..=39).is_empty());
         assert_eq!(catalog.by_host(b"api.internal"), Some(id(1)));
         assert!(catalog.on_listed(&names(&["api", "web"]), at(39)).is_empty());
-        assert!(catalog.take_gone(MOST, at(100)).is_empty());
+        assert!(pass(&mut catalog, 40..=100).is_empty());
 
         catalog.on_listed(&names(&["web"]), at(100));
-        assert_eq!(catalog.take_gone(MOST, at(130)), [id(1)]);
+        assert_eq!(pass(&mut catalog, 101..=130), [id(1)]);
         assert_eq!((catalog.by_host(b"api.internal"), catalog.by_name(b"api")), (None, None));
         assert_eq!(catalog.on_listed(&names(&["api"]), at(131)), names(&["api"]), "it is new");
+    }
+
+    /// Lets time pass second by second until then; tells what has gone.
+    fn pass(catalog: &mut Catalog, seconds: core::ops::RangeInclusive<u64>) -> Vec<ServiceId> {
+        seconds.flat_map(|second| catalog.take_gone(MOST, at(second))).collect()
+    }
+
+    #[test]
+    fn grace_goes_on_when_the_process_was_stopped() {
+        let mut catalog = two();
+        assert!(pass(&mut catalog, 1..=10).is_empty());
+        catalog.on_listed(&names(&["web"]), at(10));
+        assert!(catalog.take_gone(MOST, at(86_400)).is_empty(), "nobody could list it anew");
+        assert!(pass(&mut catalog, 86_401..=86_428).is_empty());
+        assert_eq!(pass(&mut catalog, 86_429..=86_430), [id(1)]);
     }
 
     #[test]
@@ -162,7 +183,7 @@ mod tests {
         catalog.add("web2", "web.internal", id(3));
         assert_eq!(catalog.by_host(b"web.internal"), Some(id(2)));
         catalog.on_listed(&names(&["api", "web"]), at(0));
-        assert_eq!(catalog.take_gone(MOST, at(30)), [id(3)]);
+        assert_eq!(pass(&mut catalog, 1..=30), [id(3)]);
         assert_eq!(catalog.by_host(b"web.internal"), Some(id(2)));
     }
 }

@@ -6,7 +6,7 @@ use crate::config::{OnStale, Staleness};
 use crate::time::Time;
 
 /// When the endpoints of a service become stale: so long after Consul last confirmed them, in
-/// whatever datacenter. Before it ever did there is nothing that could be.
+/// whatever datacenter. Where it is not known when that was, what is here may be of any age.
 #[derive(Debug)]
 pub(super) struct Confirmation {
     staleness: Option<Staleness>,
@@ -32,6 +32,11 @@ impl Confirmation {
         let is_stale = self.stale_at.is_some_and(|at| now >= at);
         let is_other = core::mem::replace(&mut self.is_stale, is_stale) != is_stale;
         is_other.then_some(is_stale)
+    }
+
+    /// Whether it must be known when Consul has confirmed them, and is not.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.stale_at.is_none() && self.staleness.is_some_and(|it| it.on_stale == OnStale::Fail)
     }
 
     /// Whether requests are not to go to them.
@@ -62,7 +67,9 @@ mod tests {
     fn endpoints_are_stale_so_long_after_the_latest_confirmation() {
         let mut confirmation = failing_after(60);
         assert_eq!(confirmation.on_tick(at(1_000)), None, "nothing was ever confirmed");
+        assert!(confirmation.is_awaited());
         confirmation.on_confirmed(seconds(10), at(1_000));
+        assert!(!confirmation.is_awaited());
         assert_eq!(confirmation.on_tick(at(1_049)), None);
         confirmation.on_confirmed(seconds(40), at(1_020));
         assert_eq!(confirmation.on_tick(at(1_049)), None, "an older one changes nothing");
@@ -86,6 +93,7 @@ mod tests {
         let serve = Staleness { max_age: seconds(1), on_stale: OnStale::Serve };
         for (staleness, becomes_stale) in [(Some(serve), true), (None, false)] {
             let mut confirmation = Confirmation::new(staleness);
+            assert!(!confirmation.is_awaited());
             confirmation.on_confirmed(seconds(0), at(0));
             assert_eq!(confirmation.on_tick(at(1 << 40)), becomes_stale.then_some(true));
             assert!(!confirmation.fails());

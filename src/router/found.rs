@@ -239,7 +239,7 @@ mod tests {
         assert!(matches!(router.decide(Some(service), &Hints::default()), Decision::Forward(_)));
 
         list(&mut router, &[], at(10));
-        router.on_tick(at(39), |_, _| {});
+        (10..=39).for_each(|second| router.on_tick(at(second), |_, _| {}));
         assert!(router.has(service) && router.poll_change().is_none());
         router.on_tick(at(40), |_, _| {});
         assert!(!router.has(service));

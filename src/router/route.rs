@@ -123,7 +123,13 @@ impl Route {
 
     /// Whether requests can be decided.
     pub(super) fn is_decided(&self) -> bool {
-        self.pool.is_resolved() || self.refusal().is_some()
+        self.is_resolved() || self.refusal().is_some()
+    }
+
+    /// Whether its endpoints are known, and how old they are where that must be known.
+    fn is_resolved(&self) -> bool {
+        let is_awaited = self.confirmation.is_awaited() && !self.fallback.is_in_use();
+        self.pool.is_resolved() && !is_awaited
     }
 
     /// Decides what becomes of a request.
@@ -131,7 +137,7 @@ impl Route {
         if let Some(reply) = self.refusal() {
             return Decision::Reply(Rc::clone(reply));
         }
-        if !self.pool.is_resolved() {
+        if !self.is_resolved() {
             return Decision::Wait(Rc::clone(&self.not_resolved_yet));
         }
         if self.confirmation.fails() {
@@ -258,6 +264,26 @@ mod tests {
         let mut whole = route(r#", "load_balancing": {"policy": "random", "slow_start": "1h"}"#);
         whole.install(0, &snapshot(&["10.0.0.1:80"]), at(0));
         whole.pool.targets().next().unwrap().share()
+    }
+
+    #[test]
+    fn endpoints_of_unknown_age_wait_when_stale_ones_fail() {
+        let services = r#", "max_age": "10s", "on_stale": "#;
+        for (on_stale, expected) in
+            [(r#""serve""#, "10.0.0.1:80"), (r#""fail""#, "not_resolved_yet")]
+        {
+            let mut route = route(&format!("{services}{on_stale}"));
+            route.install(0, &snapshot(&["10.0.0.1:80"]), at(0));
+            assert_eq!(picked(&mut route), expected);
+            assert_eq!(route.is_decided(), expected != "not_resolved_yet");
+            route.on_confirmed(Duration::ZERO, at(0));
+            assert_eq!(picked(&mut route), "10.0.0.1:80");
+        }
+        let mut route =
+            route(r#", "max_age": "10s", "on_stale": "fail", "fallback": ["10.0.0.9:80"]"#);
+        route.on_tick(at(0)).for_each(drop);
+        route.on_tick(at(2_000)).for_each(drop);
+        assert_eq!(picked(&mut route), "10.0.0.9:80", "a fallback has no age");
     }
 
     #[test]

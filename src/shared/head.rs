@@ -57,7 +57,8 @@ pub struct Head {
     pub rank: Rank,
     /// The record that is published, if there is one.
     pub published: Option<Version>,
-    /// How long before this head was written Consul last answered.
+    /// How long before this head was written Consul last answered; [`Head::UNKNOWN_AGE`] where its
+    /// owner does not know.
     pub age: Duration,
     /// How many instances Consul listed at that time, healthy or not: what a fetcher that takes
     /// over judges its first answer by.
@@ -65,6 +66,9 @@ pub struct Head {
 }
 
 impl Head {
+    /// The age of what was found, and may have been left there at any time.
+    pub const UNKNOWN_AGE: Duration = Duration::from_millis(u64::MAX);
+
     /// Who fetches.
     pub const fn tenure(&self) -> Tenure {
         Tenure { owner: self.owner, term: self.term, rank: self.rank }
@@ -120,7 +124,7 @@ mod tests {
             listed: 12,
         };
         assert_eq!(Head::decode(&head.encode()), Ok(head));
-        head.published = None;
+        (head.published, head.age) = (None, Head::UNKNOWN_AGE);
         assert_eq!(Head::decode(&head.encode()), Ok(head));
     }
 

@@ -32,20 +32,24 @@ pub fn decode(body: &Value, selection: &Selection) -> Decoded {
             }
         }
     }
-    unhealthy.retain(|address, _| !endpoints.contains_key(address));
-    let registered = u32::try_from(endpoints.len() + unhealthy.len()).unwrap();
     let best = |of: Vec<Endpoint>| {
         let order = |e: &Endpoint| (Reverse(e.weight), e.version.clone(), e.zone.clone());
         of.into_iter().min_by_key(order).unwrap()
     };
     let snapshot = Snapshot::new(endpoints.into_values().map(best).collect());
-    let lacking = unhealthy.into_values().filter_map(|of| Some((best(of).version?, 1)));
+    let unhealthy = Snapshot::new(unhealthy.into_values().map(best).collect());
+    let is_missing =
+        |one: &&Endpoint| snapshot.endpoints().iter().all(|it| it.address != one.address);
+    let missing: Vec<_> = unhealthy.endpoints().iter().filter(is_missing).collect();
+    let registered = u32::try_from(snapshot.len() + missing.len()).unwrap();
+    let lacking: Vec<_> =
+        missing.iter().filter_map(|one| Some((one.version.clone()?, 1))).collect();
     let snapshot = if selection.counts_registered {
         snapshot.registering(registered).lacking(lacking)
     } else {
         snapshot
     };
-    Decoded { snapshot, dropped, registered }
+    Decoded { snapshot, dropped, registered, unhealthy, origin: None }
 }
 
 fn is_unhealthy(entry: &Value, selection: &Selection) -> bool {

@@ -8,7 +8,7 @@ use stack::{Agent, Backend, Registry, wait_until};
 
 use crate::load::Load;
 use crate::log::LogMark;
-use crate::testbed::{Setup, instances};
+use crate::testbed::{SOON, Setup, instances};
 
 /// An address at which nobody answers: a request that was sent there would fail.
 const NOBODY: &str = "127.0.0.254";
@@ -105,38 +105,64 @@ fn an_entry_that_makes_no_sense_costs_that_entry_only() {
 }
 
 #[test]
-fn an_answer_of_nothing_but_nonsense_keeps_the_endpoints() {
+fn an_answer_of_nothing_but_nonsense_keeps_the_endpoints_for_a_while() {
     let agent = Agent::start().expect("an agent");
     let _backends = instances(&agent, "web", &["web-1", "web-2"]);
-    let bed = Setup::recommended(agent.address()).start();
+    let service = json!([{ "name": "web", "shrink_guard": { "hold": "7s" } }]);
+    let bed = Setup::recommended(agent.address()).set("services", service).start();
     bed.await_routed("any", &["web-1", "web-2"]);
     let load = Load::light(bed.ingress, "any");
-    for entry in [
+    let entries = [
         json!({"Service": null}),
         at("db.internal", json!(80)),
         at(NOBODY, json!(0)),
         at(NOBODY, json!(70_000)),
         json!(null),
-    ] {
-        let (mark, before) = (LogMark::now(&bed.envoy), bed.stat("consul_calls.bad_body"));
-        answer(&agent, std::slice::from_ref(&entry));
-        let failed =
-            wait_until(Duration::from_secs(10), || bed.stat("consul_calls.bad_body") >= before + 2);
-        assert!(failed, "{entry} is taken for an answer");
+    ];
+    for entry in &entries {
+        let mark = LogMark::now(&bed.envoy);
+        let is_told = |line: &str| {
+            agent.wake();
+            !mark.lines(&bed.envoy, line).is_empty()
+        };
+        answer(&agent, std::slice::from_ref(entry));
+        let doubt = "consul lists only instances that cannot be reached";
+        assert!(wait_until(SOON, || is_told(doubt)), "{entry} is not doubted");
+        assert_eq!(bed.stat("service.web.held_answers"), 1);
         agent.behave();
-        mark.await_line(&bed.envoy, "consul answers again");
-        let failing = mark.lines(&bed.envoy, "the endpoints stay as they are");
-        assert_eq!(failing.len(), 1, "{failing:#?}");
+        assert!(wait_until(SOON, || is_told("or some that can be reached")), "{entry}");
+        assert_eq!(bed.stat("service.web.held_answers"), 0);
     }
     load.end_without_failure(&["web-1", "web-2", "web-3"]);
+    assert_eq!(bed.stat("consul_calls.bad_body"), 0);
+
+    // What Consul says for longer than that is so.
+    let mark = LogMark::now(&bed.envoy);
+    answer(&agent, &entries);
+    let is_over = wait_until(SOON * 2, || {
+        agent.wake();
+        !mark.lines(&bed.envoy, "shrink_guard.hold is over").is_empty()
+    });
+    assert!(is_over, "it is never believed");
+    bed.await_reply("any", "no_healthy_endpoints");
+    agent.behave();
+    let has = |endpoints: u64| {
+        wait_until(SOON, || {
+            agent.wake();
+            bed.stat("service.web.endpoints") == endpoints
+        })
+    };
+    assert!(has(2), "what can be reached again is not used");
+    bed.await_routed("any", &["web-1", "web-2"]);
 
     // Consul itself says that there is nobody, or nobody healthy: that is no nonsense.
     let mark = LogMark::now(&bed.envoy);
     let mut sick = at(NOBODY, json!(80));
     sick["Checks"] = json!([{"CheckID": "c", "Status": "critical"}]);
     answer(&agent, &[sick, json!({"Service": null})]);
+    assert!(has(0), "what is critical is not believed");
     bed.await_reply("any", "no_healthy_endpoints");
-    assert!(mark.lines(&bed.envoy, "stay as they are").is_empty());
+    assert!(mark.lines(&bed.envoy, "cannot be reached").is_empty());
     agent.behave();
     agent.deregister("web-2").expect("deregistered");
     bed.await_routed("any", &["web-1"]);

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use stack::agent::{Fault, Scope, Times};
-use stack::{Agent, Registry, wait_until};
+use stack::{Agent, Backend, Consul, Registry, Service, Status, wait_until};
 
 use crate::load::Load;
 use crate::log::LogMark;
-use crate::testbed::{Setup, Testbed, instances};
+use crate::testbed::{SOON, Setup, Testbed, instances, who};
 
 const NAMES: [&str; 4] = ["web-1", "web-2", "web-3", "web-4"];
 
@@ -101,5 +101,37 @@ fn what_has_really_gone_is_confirmed_within_moments_and_what_is_critical_is_not_
         agent.deregister(name).expect("deregistered");
     }
     bed.await_routed("any", &["web-1"]);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn next_instance_is_used_within_a_second_when_the_only_one_has_gone() {
+    let Some(consul) = Consul::start_or_skip("an instance that replaces the only one") else {
+        return;
+    };
+    let _first = instances(&consul, "web", &["web-1"]);
+    let second = Backend::start("web-2").expect("a backend");
+    let bed = Setup::recommended(consul.address()).start();
+    bed.await_routed("any", &["web-1"]);
+    // By then its query blocks.
+    std::thread::sleep(Duration::from_secs(1));
+
+    consul.deregister("web-1").expect("deregistered");
+    std::thread::sleep(Duration::from_millis(50));
+    let next = Service::new("web", "web-2").at(second.address()).with_status(Status::Passing);
+    consul.register(&next).expect("registered");
+    let is_used = || who(&bed.get("/", "any")) == "web-2";
+    assert!(wait_until(Duration::from_secs(1), is_used), "{}", who(&bed.get("/", "any")));
+    bed.await_routed("any", &["web-2"]);
+
+    // With a host name nobody can reach it; its next registration is used as soon.
+    let named = Service::new("web", "web-2").address("web.internal").port(80);
+    consul.register(&named.with_status(Status::Passing)).expect("registered");
+    let is_doubted = wait_until(SOON, || bed.stat("service.web.held_answers") == 1);
+    assert!(is_doubted, "it is believed at once");
+    assert!(is_used(), "what was there before stays for a while");
+    consul.register(&next).expect("registered");
+    let is_over = wait_until(Duration::from_secs(1), || bed.stat("service.web.held_answers") == 0);
+    assert!(is_over && is_used());
     bed.assert_no_crash();
 }

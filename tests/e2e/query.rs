@@ -31,6 +31,22 @@ fn a_prepared_query_finds_the_instances_and_is_asked_again() {
 }
 
 #[test]
+fn critical_instance_of_a_prepared_query_is_not_held() {
+    let Some(consul) = Consul::start_or_skip("prepared queries") else { return };
+    let _web = instances(&consul, "web", &["web-1"]);
+    prepare(&consul, &json!({"Name": "ill", "Service": {"Service": "web"}}));
+    let services = json!([{"name": "web", "query": "ill"}]);
+    let bed = Setup::recommended(consul.address()).set("services", services).start();
+    bed.await_routed("any", &["web-1"]);
+    consul.maintenance("web-1", true).expect("maintenance");
+    // A poll comes every five seconds; `hold` is 30 s.
+    bed.await_reply("any", "no_healthy_endpoints");
+    consul.maintenance("web-1", false).expect("maintenance");
+    bed.await_routed("any", &["web-1"]);
+    bed.assert_no_crash();
+}
+
+#[test]
 fn a_service_of_the_mesh_is_reached_by_its_sidecars() {
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1"]);

@@ -257,6 +257,11 @@ impl Consul {
         answered.contains(ports) || (ports.is_empty() && is_hidden)
     }
 
+    /// Whether this is so of any endpoints that were ever answered.
+    pub fn any_answer(&self, source: usize, is_so: impl Fn(&[u16]) -> bool) -> bool {
+        self.states[source].answered.iter().any(|ports| is_so(ports))
+    }
+
     /// The index of an answer. That of a service without instances is the catalog's, so that any
     /// change wakes a query for it (hashicorp/consul#4810).
     fn index_of(&self, source: usize) -> u64 {

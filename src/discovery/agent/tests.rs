@@ -131,6 +131,7 @@ fn a_fetcher_asks_for_itself_at_its_tick_and_for_others_at_once() {
     let failed = Event::Answered { call: extra[0], answer: Err(CallFailure::NoAnswer) };
     after(&mut agent, failed, 2);
 
+    (3..8).for_each(|second| drop(after(&mut agent, Event::Tick(RANK), second)));
     let told = Message::Suspicion(key).encode();
     assert_eq!(calls(&after(&mut agent, Event::Woken(&told), 8)).len(), 1);
 }

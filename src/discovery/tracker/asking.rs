@@ -4,16 +4,19 @@ use core::time::Duration;
 
 use super::Tracker;
 use crate::consul::dropped::Dropped;
-use crate::consul::query::Query;
+use crate::consul::error::QueryError;
+use crate::consul::query::{Query, Request};
 use crate::consul::response::{CallFailure, Response};
 use crate::discovery::caller::CallId;
 use crate::discovery::event::Command;
-use crate::discovery::gate::Pass;
+use crate::discovery::gate::{Pass, Want};
 use crate::discovery::notice::Notice;
 use crate::discovery::outcome::Outcome;
 use crate::discovery::publication::Publication;
 use crate::discovery::scope::Scope;
-use crate::discovery::watch::{GIVE_UP, QueryId};
+use crate::discovery::watch::{Ask, GIVE_UP, QueryId};
+use crate::model::snapshot::Snapshot;
+use crate::shared::head::Term;
 
 impl Tracker {
     /// Takes what Consul answered.
@@ -26,20 +29,27 @@ impl Tracker {
         if !self.is_fetcher() {
             return;
         }
+        let expected = self.watch.expected(id);
         let current = self.installed.as_ref().map(|installed| &installed.snapshot);
-        let answer = self.query.read(answer).map(|answer| self.query.limit(answer, current));
+        let answer = match expected {
+            Some(Ask { instances: true, .. }) => self.query.read_instances(answer),
+            _ => self.query.read(answer).map(|answer| self.query.limit(answer, current)),
+        };
         let answer = match answer {
             Err(error) if !self.is_proven() => Query::unknown_is_empty(error),
             answer => answer,
         };
-        let dropped = answer.as_ref().ok().map(|answer| answer.decoded.dropped);
+        let is_whole = !expected.is_some_and(|ask| ask.instances);
+        let dropped = answer.as_ref().ok().filter(|_| is_whole).map(|it| it.decoded.dropped);
         let failures = self.watch.failures();
         let answer = answer.and_then(|answer| match self.watch.is_useless(&answer, current) {
             true => self.query.unfiltered(answer),
             false => Ok(answer),
         });
-        let outcome = self.watch.on_answer(id, answer, current, scope.now, scope.rng);
-        if let Some(called) = outcome.of_call() {
+        // Whatever the watch makes of it, a call that was out has come to an end.
+        let called = answer.as_ref().map(|_| ()).map_err(QueryError::kind);
+        let outcome = self.watch.on_answer(id, answer, current, scope.awake, scope.rng);
+        if expected.is_some() {
             let call = CallId::Query { source: self.source, query: id };
             scope.gate.on_outcome(call, &self.datacenter, called, scope.now, scope.rng);
             self.notice(Notice::Called(called), scope);
@@ -55,28 +65,36 @@ impl Tracker {
             return;
         }
         self.probe_if_due(scope);
-        if let Some(lost) = self.watch.poll_lost(scope.now) {
+        if let Some(lost) = self.watch.poll_lost(scope.awake) {
             return self.on_answer(lost, Err(CallFailure::Lost), scope);
         }
-        if self.watch.give_up_applying(scope.now) {
+        if self.watch.give_up_applying(scope.awake) {
             self.publication = Publication::default();
-        }
-        let current = self.installed.as_ref().map(|installed| &installed.snapshot);
-        if let Some(outcome) = self.watch.poll_expired(current, scope.now, scope.rng) {
-            self.on_expired(outcome, scope);
         }
         let may_watch =
             self.query.blocks() && self.is_proven() && scope.gate.has_place(self.source);
-        let Some(want) = self.watch.wants(may_watch, scope.now) else { return };
-        let Some(pass) = scope.gate.admit(self.source, &self.datacenter, want, scope.now) else {
-            return;
+        // Beside a query that blocks there may be one that makes sure.
+        while let Some(want) = self.watch.wants(may_watch, scope.awake) {
+            let Some(pass) = scope.gate.admit(self.source, &self.datacenter, want, scope.now)
+            else {
+                return;
+            };
+            self.ask(want, pass, scope);
+        }
+    }
+
+    fn ask(&mut self, want: Want, pass: Pass, scope: &mut Scope<'_>) {
+        let (query, origin) = (&self.query, self.watch.origin().cloned());
+        let request = |ask: &Ask| {
+            let request = match origin.as_ref().filter(|_| ask.instances) {
+                Some(origin) => query.instances(origin),
+                None => query.request(ask.index, ask.freshness),
+            };
+            Request { timeout: request.timeout.saturating_add(ask.extra), ..request }
         };
-        let query = &self.query;
-        let ask = self
-            .watch
-            .ask(want, pass, scope.now, |ask| query.request(ask.index, ask.freshness).timeout);
+        let ask = self.watch.ask(want, pass, scope.awake, |ask| request(ask).timeout);
         let call = CallId::Query { source: self.source, query: ask.id };
-        let request = query.request(ask.index, ask.freshness);
+        let request = request(&ask);
         if pass == Pass::Probe {
             scope.gate.on_probe(call, &self.datacenter, scope.now + request.timeout + GIVE_UP);
         }
@@ -90,21 +108,10 @@ impl Tracker {
         self.publish_findings(scope);
     }
 
-    /// Publishes what was held back until now. That is no news of Consul: nothing was asked.
-    fn on_expired(&mut self, outcome: Outcome, scope: &mut Scope<'_>) {
-        if let Some(resolution) = self.watch.poll_resolution() {
-            self.notice(Notice::Resolved(resolution), scope);
-        }
-        if let (Outcome::Changed(snapshot), Some(term)) = (outcome, self.lease.term()) {
-            self.publish(term, snapshot, scope);
-        }
-    }
-
     /// Whether it may take a place among the watches. A name that a client has made up takes none
-    /// from a service that there is.
+    /// from a service that there is, be it ill.
     fn is_proven(&self) -> bool {
-        let has_endpoints = || self.installed.as_ref().is_some_and(|it| !it.snapshot.is_empty());
-        !self.on_trial || has_endpoints()
+        !self.on_trial || self.watch.listed() > 0
     }
 
     /// Looks for a first snapshot, for a request that waits, and lets the fetcher know that one
@@ -112,7 +119,7 @@ impl Tracker {
     pub fn on_missed(&mut self, scope: &mut Scope<'_>) {
         self.peek(scope);
         self.hurry(scope);
-        let is_unheard_of = self.told_age_of.is_none() && !self.is_fetcher();
+        let is_unheard_of = self.installed.is_none() && !self.is_fetcher();
         if is_unheard_of && let Some(letter) = self.suspicion.poll_letter(self.key(), scope.now) {
             scope.send(letter);
         }
@@ -140,15 +147,21 @@ impl Tracker {
             Outcome::Late
             | Outcome::Older
             | Outcome::Reread
-            | Outcome::Held
+            | Outcome::Held(None)
             | Outcome::Wasted(_) => {}
+            Outcome::Held(Some(snapshot)) => self.publish_in_part(term, snapshot, scope),
             Outcome::Failed(error) => {
                 scope.gate.vacate(self.source);
                 if let Some(notice) = self.contact.on_error(error) {
                     self.notice(notice, scope);
                 }
             }
-            Outcome::Doubted(doubt) => self.notice(Notice::Doubted(doubt), scope),
+            Outcome::Doubted(doubt, snapshot) => {
+                self.notice(Notice::Doubted(doubt), scope);
+                if let Some(snapshot) = snapshot {
+                    self.publish_in_part(term, snapshot, scope);
+                }
+            }
             Outcome::Unchanged => {
                 self.on_good_answer(dropped, failures, scope);
                 self.publish_again(term, scope);
@@ -160,7 +173,18 @@ impl Tracker {
         }
     }
 
+    /// Publishes what is used of an answer that is held back, beside what stays.
+    fn publish_in_part(&mut self, term: Term, snapshot: Snapshot, scope: &mut Scope<'_>) {
+        let current = self.installed.as_ref().map(|installed| &installed.snapshot);
+        let snapshot = self.query.within_limit(snapshot, current);
+        self.publish(term, snapshot, scope);
+    }
+
     fn on_good_answer(&mut self, dropped: Option<Dropped>, failures: u32, scope: &mut Scope<'_>) {
+        if self.is_published && self.contact.age(scope.now).is_none() {
+            // The others do not know yet how old it is.
+            self.lease.renew_soon();
+        }
         let told = self.contact.on_answer(dropped.unwrap_or_default(), failures, scope.now);
         told.for_each(|notice| self.notice(notice, scope));
         scope.out.push_back(Command::Confirm { source: self.source, age: Duration::ZERO });

@@ -41,8 +41,6 @@ impl Tracker {
             let (source, unhealthy) = (self.source, checkup.told().to_vec());
             scope.out.push_back(Command::Health { source, unhealthy });
         }
-        // A follower finds the age in the head.
-        self.told_age_of = None;
     }
 
     /// Writes the head again with a rank that everyone takes the lease from.

@@ -1,5 +1,7 @@
 //! A query that is sent, and its number.
 
+use core::time::Duration;
+
 use crate::consul::index::ConsulIndex;
 use crate::consul::query::Freshness;
 use crate::time::Time;
@@ -16,7 +18,7 @@ impl QueryId {
 }
 
 /// A query to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ask {
     /// Its number, to come back with the answer.
     pub id: QueryId,
@@ -24,16 +26,28 @@ pub struct Ask {
     pub index: Option<ConsulIndex>,
     /// How fresh the answer must be.
     pub freshness: Freshness,
+    /// Whether it asks for the instances of the service that a prepared query
+    /// [looks for](crate::discovery::watch::Watch::origin), instead of for what the query finds.
+    pub instances: bool,
+    /// How much longer than usual the answer may take: Consul is slow.
+    pub extra: Duration,
 }
 
 /// A query that is out.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asking {
-    pub(super) ask: Ask,
-    pub(super) blocks: bool,
+pub(in crate::discovery) struct Asking {
+    pub(in crate::discovery) ask: Ask,
+    pub(in crate::discovery) blocks: bool,
     /// Its answer must not be older than that: what it blocks on, if it does, unless an extra
     /// query has moved it on.
-    pub(super) floor: Option<ConsulIndex>,
-    pub(super) asked: Time,
-    pub(super) lost: Time,
+    pub(in crate::discovery) floor: Option<ConsulIndex>,
+    pub(in crate::discovery) asked: Time,
+    pub(in crate::discovery) lost: Time,
+}
+
+impl Asking {
+    /// When it was asked, if it is a fresh, consistent read.
+    pub(super) fn consistently(&self) -> Option<Time> {
+        (self.ask.freshness == Freshness::Consistent).then_some(self.asked)
+    }
 }

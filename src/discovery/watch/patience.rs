@@ -1,0 +1,85 @@
+//! How long an answer may take.
+
+use core::time::Duration;
+
+use crate::consul::error::QueryError;
+use crate::consul::query::PLAIN_TIMEOUT;
+
+/// The longest time that a read may take.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// How much longer than usual the answers of a Consul may take that is slow.
+///
+/// A timeout that the answers never meet is no answer at all, however often it is tried. So the
+/// timeout doubles when it was not met, up to a minute, and is halved when an answer would have met
+/// a quarter of it.
+#[derive(Debug)]
+pub(super) struct Patience {
+    timeout: Duration,
+}
+
+impl Patience {
+    /// Starts with the usual timeout.
+    pub(super) const fn new() -> Self {
+        Self { timeout: PLAIN_TIMEOUT }
+    }
+
+    /// How much longer than usual an answer may take.
+    pub(super) const fn extra(&self) -> Duration {
+        self.timeout.saturating_sub(PLAIN_TIMEOUT)
+    }
+
+    /// Learns that a read was answered after so long.
+    pub(super) fn on_answer(&mut self, took: Duration) {
+        if took < self.timeout / 4 {
+            self.timeout = (self.timeout / 2).max(PLAIN_TIMEOUT);
+        }
+    }
+
+    /// Learns that a query has failed after so long. Nothing but the end of the timeout, or of a
+    /// part of it by a slow clock, says that it is too short.
+    pub(super) fn on_error(&mut self, error: &QueryError, took: Duration) {
+        let has_waited =
+            matches!(error, QueryError::Unreachable { code: 504, .. } | QueryError::NoAnswer);
+        if has_waited && took >= self.timeout / 2 {
+            self.timeout = (self.timeout * 2).min(LONGEST);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn timeout_grows_to_a_minute_and_back_when_answers_are_quick() {
+        let mut patience = Patience::new();
+        let grown = [10, 20, 40, 60, 60].map(|timeout| {
+            let before = patience.timeout;
+            patience.on_error(&QueryError::NoAnswer, before);
+            (before, timeout)
+        });
+        assert!(grown.iter().all(|(found, expected)| *found == seconds(*expected)), "{grown:?}");
+        patience.on_answer(seconds(20));
+        assert_eq!(patience.extra(), seconds(50), "that was not quick");
+        for expected in [30, 15, 10, 10] {
+            patience.on_answer(seconds(2));
+            assert_eq!(patience.timeout, seconds(expected));
+        }
+    }
+
+    #[test]
+    fn timeout_stays_when_an_error_came_early_or_is_another_one() {
+        let mut patience = Patience::new();
+        patience.on_error(&QueryError::NoAnswer, seconds(4));
+        patience.on_error(&QueryError::Lost, seconds(15));
+        patience.on_error(&QueryError::MissingIndex, seconds(10));
+        assert_eq!(patience.extra(), Duration::ZERO);
+    }
+}
