@@ -1,10 +1,12 @@
 //! Why Consul could not be asked, or its answer not be used.
 
 use core::fmt;
+use core::time::Duration;
 
 use crate::consul::decode::{DecodeError, MAX_BODY};
 use crate::consul::excerpt::Excerpt;
 use crate::consul::index::IndexError;
+use crate::consul::mistake::Mistake;
 use crate::consul::response::{CallFailure, Refusal};
 
 /// Why a read of Consul brought no answer. None of it removes an endpoint.
@@ -40,6 +42,22 @@ pub enum QueryError {
         /// The variable that holds the token; `None` where the configuration names none.
         token_env: Option<String>,
     },
+    /// A query that waits for a change was ended by something in between: a 504 that is not Envoy's.
+    CutOff {
+        /// After so long.
+        after: Duration,
+        /// What it says about it.
+        excerpt: Excerpt,
+    },
+    /// Consul refused the query for what it asks.
+    Mistake {
+        /// What is wrong with it.
+        mistake: Mistake,
+        /// The status, which may be 500.
+        code: u16,
+        /// What Consul says about it.
+        excerpt: Excerpt,
+    },
     /// Consul answered with another status than 200.
     Status {
         /// The status.
@@ -66,6 +84,15 @@ pub enum QueryError {
 }
 
 impl QueryError {
+    /// The same for a query that was to wait for a change, and failed after so long. A balancer that
+    /// waits no longer for an answer says nothing of Consul.
+    pub fn while_blocking(self, after: Duration) -> Self {
+        match self {
+            Self::Status { code: 504, excerpt } => Self::CutOff { after, excerpt },
+            other => other,
+        }
+    }
+
     /// What it means that no response came from a cluster.
     pub(super) fn of_failure(failure: CallFailure, cluster: &str) -> Self {
         match failure {
@@ -83,6 +110,8 @@ impl QueryError {
             Self::Unreachable { .. } => ErrorKind::Unreachable,
             Self::NoAnswer => ErrorKind::NoAnswer,
             Self::Denied { .. } => ErrorKind::Denied,
+            Self::CutOff { .. } => ErrorKind::CutOff,
+            Self::Mistake { .. } => ErrorKind::ClientError,
             Self::Status { code: 429, .. } => ErrorKind::RateLimited,
             Self::Status { code: 500.., .. } => ErrorKind::ServerError,
             Self::Status { .. } | Self::UnknownQuery { .. } => ErrorKind::ClientError,
@@ -132,6 +161,16 @@ impl fmt::Display for QueryError {
                 Status(*code, excerpt),
                 Token(token_env.as_deref())
             ),
+            Self::CutOff { after, excerpt } => write!(
+                f,
+                "what is between this proxy and consul ended the query that waits for a change \
+                 after {} s ({}): set consul.wait below its timeout",
+                after.as_secs(),
+                Status(504, excerpt)
+            ),
+            Self::Mistake { mistake, code, excerpt } => {
+                write!(f, "consul refused the query ({}): {mistake}", Status(*code, excerpt))
+            }
             Self::Status { code, excerpt } => {
                 let status = Status(*code, excerpt);
                 write!(f, "consul could not answer ({status}): {}", advice(*code))
@@ -170,7 +209,7 @@ impl core::error::Error for QueryError {
 const fn advice(code: u16) -> &'static str {
     match code {
         429 => "its rate limit is reached; fewer watches or a higher limit would help",
-        500.. => "check that its servers have a leader and that the datacenter exists",
+        500.. => "check that its servers have a leader",
         400 => "check the service's filter, the datacenter, namespace and partition",
         _ => "check that consul.cluster leads to consul's HTTP API",
     }
@@ -212,6 +251,8 @@ pub enum ErrorKind {
     NoAnswer,
     /// The token is not good enough.
     Denied,
+    /// Something in between ended a query that waited for a change.
+    CutOff,
     /// Consul's rate limit.
     RateLimited,
     /// Another status of 500 or above.
@@ -228,12 +269,13 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Refused,
         Self::Unreachable,
         Self::Timeout,
         Self::NoAnswer,
         Self::Denied,
+        Self::CutOff,
         Self::RateLimited,
         Self::ServerError,
         Self::ClientError,
@@ -250,6 +292,7 @@ impl ErrorKind {
             Self::Timeout => "timeout",
             Self::NoAnswer => "no_answer",
             Self::Denied => "denied",
+            Self::CutOff => "cut_off",
             Self::RateLimited => "rate_limited",
             Self::ServerError => "server_error",
             Self::ClientError => "client_error",
@@ -282,6 +325,19 @@ mod tests {
     fn a_status_without_a_text_is_printed_without_one() {
         let error = QueryError::Status { code: 500, excerpt: Excerpt::new(b"") };
         assert!(error.to_string().starts_with("consul could not answer (500): "), "{error}");
+    }
+
+    #[test]
+    fn a_balancers_504_names_wait_where_the_query_blocks() {
+        let error = QueryError::Status { code: 504, excerpt: Excerpt::new(b"Gateway Time-out") };
+        let plain = error.clone();
+        let error = error.while_blocking(Duration::from_secs(30));
+        assert_eq!(error.kind(), ErrorKind::CutOff);
+        let text = error.to_string();
+        assert!(text.contains("30 s") && text.contains("consul.wait"), "{text}");
+        assert_eq!(plain.kind(), ErrorKind::ServerError, "a plain read needs no patience");
+        let other = QueryError::NoAnswer.while_blocking(Duration::from_secs(30));
+        assert_eq!(other, QueryError::NoAnswer);
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod key;
 mod labels;
 mod lenient;
 mod metadata;
+pub mod mistake;
 mod path;
 mod wire;
 

@@ -9,6 +9,7 @@ use crate::consul::decode::{DecodeError, Decoded, decode, decode_executed};
 use crate::consul::error::QueryError;
 use crate::consul::excerpt::Excerpt;
 use crate::consul::index::ConsulIndex;
+use crate::consul::mistake::Mistake;
 use crate::consul::query::{Query, Subject};
 use crate::model::services::Services;
 use crate::model::snapshot::Snapshot;
@@ -190,14 +191,21 @@ impl Query {
         if response.from_envoy {
             return QueryError::Unreachable { cluster: self.cluster().to_owned(), code, excerpt };
         }
+        let prepared = match self.subject() {
+            Subject::Prepared { name, .. } => Some(name.as_str()),
+            Subject::Instances(_) | Subject::Catalog(_) => None,
+        };
+        if let Some(mistake) = Mistake::of(code, &excerpt, prepared) {
+            return QueryError::Mistake { mistake, code, excerpt };
+        }
         match code {
             401 | 403 => {
                 let token_env = self.token_env().map(str::to_owned);
                 QueryError::Denied { code, excerpt, token_env }
             }
-            404 => match self.subject() {
-                Subject::Prepared { name, .. } => QueryError::UnknownQuery { query: name.clone() },
-                Subject::Instances(_) | Subject::Catalog(_) => QueryError::Status { code, excerpt },
+            404 => match prepared {
+                Some(name) => QueryError::UnknownQuery { query: name.to_owned() },
+                None => QueryError::Status { code, excerpt },
             },
             _ => QueryError::Status { code, excerpt },
         }

@@ -6,6 +6,9 @@ use core::time::Duration;
 use crate::backoff::{Backoff, Jitter};
 use crate::config;
 use crate::consul::error::ErrorKind;
+use crate::discovery::caller::Caller;
+use crate::discovery::line::Rank;
+use crate::discovery::standings::Standings;
 use crate::rng::Rng;
 use crate::time::Time;
 use crate::window::Window;
@@ -19,14 +22,16 @@ const WINDOW: usize = 30;
 /// for itself; what the breaker adds is that a thousand services do not each have to find out that
 /// the one Consul behind them is down. It opens at so many failures in a row, which is what an
 /// agent that is gone looks like, or at a share of the calls, which is what one looks like that is
-/// overloaded. While it is open there is no call at all; then one, the probe, and its outcome alone
-/// decides: what was sent before the breaker opened may still come back and be used, but says
-/// nothing about now.
+/// overloaded. Both must be failures of several callers, or of all: one that fails by itself, for
+/// ever, opens nothing ([`Standings`]). While it is open there is no call at all; then one, the
+/// probe, and its outcome alone decides: what was sent before the breaker opened may still come back
+/// and be used, but says little about now. An answer of that kind lets a probe go soon, also where
+/// one is out: that may be of a caller that always waits in vain.
 #[derive(Debug)]
 pub struct Breaker {
     settings: config::Breaker,
     state: State,
-    in_a_row: u32,
+    standings: Standings,
     calls: Window<WINDOW>,
     failures: Window<WINDOW>,
     backoff: Backoff,
@@ -37,10 +42,12 @@ enum State {
     Closed,
     /// Nothing is sent until then; whatever is sent next is the probe.
     Open {
+        since: Time,
         until: Time,
     },
     /// The probe is out; without an outcome by then it has failed.
     HalfOpen {
+        since: Time,
         lost: Time,
     },
 }
@@ -67,17 +74,13 @@ pub enum Leave {
     Denied,
 }
 
-/// How long after its time a breaker waits for a probe before it is given up: longer than any
-/// service that is still wanted waits for its next attempt.
-const ABANDONED: Duration = Duration::from_secs(60);
-
 impl Breaker {
     /// Starts closed.
-    pub const fn new(settings: config::Breaker) -> Self {
+    pub fn new(settings: config::Breaker) -> Self {
         Self {
             settings,
             state: State::Closed,
-            in_a_row: 0,
+            standings: Standings::default(),
             calls: Window::new(),
             failures: Window::new(),
             backoff: Backoff::new(settings.base_open_time, settings.max_open_time, Jitter::Full),
@@ -97,81 +100,122 @@ impl Breaker {
     pub fn leave(&self, now: Time) -> Leave {
         match self.state {
             State::Closed => Leave::Granted,
-            State::Open { until } if now >= until => Leave::Probe,
+            State::Open { until, .. } if now >= until => Leave::Probe,
             State::Open { .. } | State::HalfOpen { .. } => Leave::Denied,
         }
     }
 
     /// Learns that the probe is out, and by when it will have had an outcome.
-    pub const fn on_probe(&mut self, lost: Time) {
-        self.state = State::HalfOpen { lost };
+    pub const fn on_probe(&mut self, lost: Time, now: Time) {
+        self.state = State::HalfOpen { since: now, lost };
     }
 
     /// Learns that nobody will tell of the probe that is out, which cannot be called back: another
     /// one may go after a while.
     pub fn on_probe_abandoned(&mut self, now: Time) {
         if let State::HalfOpen { .. } = self.state {
-            self.state = State::Open { until: now + self.settings.base_open_time };
+            self.state = State::Open { since: now, until: now + self.settings.base_open_time };
         }
     }
 
     /// Opens again where the probe has had no outcome in time: nobody may be left who would
     /// tell of it.
     pub fn on_tick(&mut self, now: Time, rng: &mut Rng) {
-        if let State::HalfOpen { lost } = self.state
+        if let State::HalfOpen { lost, .. } = self.state
             && now >= lost
         {
             self.open(now, rng);
         }
     }
 
-    /// Whether it remembers no call, and is closed, or has waited in vain for somebody to probe.
-    pub fn is_unused(&mut self, now: Time) -> bool {
-        let is_left = match self.state {
-            State::Closed => true,
-            State::Open { until } => now.since(until) >= ABANDONED,
-            State::HalfOpen { .. } => false,
-        };
-        is_left && self.calls.sum(now) == 0
+    /// Learns that a caller asks.
+    pub fn meet(&mut self, caller: Caller) {
+        self.standings.meet(caller);
     }
 
-    /// Takes the outcome of a call.
-    pub fn on_outcome(&mut self, outcome: Evidence, is_probe: bool, now: Time, rng: &mut Rng) {
-        self.calls.add(1, now);
-        match outcome {
-            Evidence::Answers => self.in_a_row = 0,
-            Evidence::Fails => {
-                self.in_a_row = self.in_a_row.saturating_add(1);
-                self.failures.add(1, now);
+    /// Forgets a caller that asks no longer.
+    pub fn forget(&mut self, caller: Caller) {
+        self.standings.forget(caller);
+    }
+
+    /// Whether nobody asks.
+    pub fn is_unused(&self) -> bool {
+        self.standings.is_empty()
+    }
+
+    /// Which of those who wait is to probe: the lowest one.
+    pub(super) fn rank(&self, caller: Caller) -> Rank {
+        self.standings.rank(caller)
+    }
+
+    /// Takes the outcome of a call; where its caller does not count, only an answer says something.
+    pub fn on_outcome(
+        &mut self,
+        caller: Option<Caller>,
+        outcome: Evidence,
+        is_probe: bool,
+        now: Time,
+        rng: &mut Rng,
+    ) {
+        match (outcome, caller) {
+            (Evidence::Answers, _) => {
+                let failures = self.standings.on_answer(caller);
+                self.count(1, failures, now);
             }
+            (Evidence::Fails, Some(caller)) => {
+                let counts = self.standings.on_failure(caller, now);
+                self.count(0, counts.into(), now);
+            }
+            (Evidence::Fails, None) | (Evidence::Nothing, _) => {}
+        }
+        if let (true, Some(caller), true) = (is_probe, caller, outcome != Evidence::Answers) {
+            self.standings.on_probe_failed(caller, now);
         }
         match (self.state, outcome) {
             (State::Closed, Evidence::Fails) if self.is_too_much(now) => self.open(now, rng),
-            (State::HalfOpen { .. }, Evidence::Fails) if is_probe => self.open(now, rng),
             (State::HalfOpen { .. }, Evidence::Answers) if is_probe => self.close(),
+            (State::HalfOpen { .. }, _) if is_probe => self.open(now, rng),
+            (State::Open { since, .. } | State::HalfOpen { since, .. }, Evidence::Answers) => {
+                let soon = since + self.settings.base_open_time;
+                let until = match self.state {
+                    State::Open { until, .. } => until.min(soon),
+                    State::Closed | State::HalfOpen { .. } => soon,
+                };
+                self.state = State::Open { since, until };
+            }
             _ => {}
         }
+    }
+
+    fn count(&mut self, answers: u32, failures: u32, now: Time) {
+        self.calls.add(answers + failures, now);
+        self.failures.add(failures, now);
     }
 
     fn is_too_much(&mut self, now: Time) -> bool {
         let config::Breaker { consecutive_failures, failure_percent, minimum_calls, .. } =
             self.settings;
         let (failed, called) = (self.failures.sum(now), self.calls.sum(now));
-        let in_a_row = consecutive_failures > 0 && self.in_a_row >= consecutive_failures;
+        let tally = self.standings.tally(Duration::from_secs(WINDOW as u64), now);
+        let is_share = |part: u64, all: u64| part * 100 >= all * u64::from(failure_percent);
+        let several_in_a_row = tally.failing >= consecutive_failures;
+        let all_in_a_row = tally.failing == tally.callers && tally.in_a_row >= consecutive_failures;
+        let in_a_row = consecutive_failures > 0 && (several_in_a_row || all_in_a_row);
         let by_share = failure_percent > 0
             && called >= u64::from(minimum_calls)
-            && failed * 100 >= called * u64::from(failure_percent);
+            && is_share(failed, called)
+            && is_share(tally.failed.into(), tally.callers.into())
+            && (tally.failed > 1 || tally.callers == 1);
         in_a_row || by_share
     }
 
     fn open(&mut self, now: Time, rng: &mut Rng) {
-        self.state = State::Open { until: now + self.backoff.on_failure(rng) };
+        self.state = State::Open { since: now, until: now + self.backoff.on_failure(rng) };
     }
 
     /// Closes with a clean slate: what has failed before the probe succeeded is over.
     const fn close(&mut self) {
         self.state = State::Closed;
-        self.in_a_row = 0;
         self.calls.clear();
         self.failures.clear();
         self.backoff.on_success();
@@ -185,6 +229,8 @@ pub enum Evidence {
     Answers,
     /// It cannot be reached, is overloaded, or has no leader.
     Fails,
+    /// Nothing: something on the way has ended a call that was held, as it was asked to be.
+    Nothing,
 }
 
 impl Evidence {
@@ -201,6 +247,7 @@ impl Evidence {
                 | ErrorKind::RateLimited
                 | ErrorKind::ServerError,
             ) => Self::Fails,
+            Err(ErrorKind::CutOff) => Self::Nothing,
             Ok(())
             | Err(
                 ErrorKind::Denied
@@ -219,169 +266,12 @@ impl fmt::Display for Position {
             Self::Closed => "the circuit breaker towards consul is closed again",
             Self::HalfOpen => "one call shows whether consul is well again",
             Self::Open => {
-                "the circuit breaker towards consul is open: most calls fail, so but for one now \
-                 and then nothing is asked until it is well again"
+                "the circuit breaker towards consul is open: it fails whoever asks, so but for one \
+                 call now and then nothing is asked until it is well again"
             }
         })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use core::time::Duration;
-    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    fn at(milliseconds: u64) -> Time {
-        Time::from_start(Duration::from_millis(milliseconds))
-    }
-
-    struct Bench(Breaker, Rng);
-
-    impl Bench {
-        fn new(settings: config::Breaker) -> Self {
-            Self(Breaker::new(settings), Rng::new(5))
-        }
-
-        fn outcome(&mut self, outcome: Evidence, now: Time) -> Position {
-            self.0.on_outcome(outcome, false, now, &mut self.1);
-            self.0.position()
-        }
-
-        /// Sends the probe and gives it an outcome.
-        fn probe(&mut self, outcome: Evidence, now: Time) -> Position {
-            assert_eq!(self.0.leave(now), Leave::Probe);
-            self.0.on_probe(now + Duration::from_secs(15));
-            assert_eq!((self.0.leave(now), self.0.position()), (Leave::Denied, Position::HalfOpen));
-            self.0.on_outcome(outcome, true, now, &mut self.1);
-            self.0.position()
-        }
-    }
-
-    const IN_A_ROW: config::Breaker = config::Breaker {
-        consecutive_failures: 5,
-        failure_percent: 0,
-        minimum_calls: 1,
-        base_open_time: Duration::from_secs(1),
-        max_open_time: Duration::from_secs(30),
-    };
-
-    #[test]
-    fn failures_in_a_row_open_it_and_a_success_between_starts_anew() {
-        let mut bench = Bench::new(IN_A_ROW);
-        for _ in 0..4 {
-            assert_eq!(bench.outcome(Evidence::Fails, at(0)), Position::Closed);
-        }
-        bench.outcome(Evidence::Answers, at(0));
-        for _ in 0..4 {
-            assert_eq!(bench.outcome(Evidence::Fails, at(0)), Position::Closed);
-        }
-        assert_eq!(bench.outcome(Evidence::Fails, at(0)), Position::Open);
-    }
-
-    #[test]
-    fn a_share_of_failures_opens_it_only_among_enough_calls_of_the_last_seconds() {
-        let by_share = config::Breaker {
-            consecutive_failures: 0,
-            failure_percent: 50,
-            minimum_calls: 20,
-            ..IN_A_ROW
-        };
-        let mut bench = Bench::new(by_share);
-        for _ in 0..18 {
-            assert_eq!(bench.outcome(Evidence::Fails, at(0)), Position::Closed);
-        }
-        bench.outcome(Evidence::Answers, at(30_000));
-        assert_eq!(
-            bench.outcome(Evidence::Fails, at(30_000)),
-            Position::Closed,
-            "they are too old"
-        );
-        for _ in 0..9 {
-            bench.outcome(Evidence::Answers, at(30_000));
-        }
-        for _ in 0..8 {
-            assert_eq!(bench.outcome(Evidence::Fails, at(31_000)), Position::Closed);
-        }
-        assert_eq!(bench.outcome(Evidence::Fails, at(32_000)), Position::Open, "10 of 20");
-    }
-
-    #[test]
-    fn while_it_is_open_there_is_one_call_at_a_time_and_its_outcome_decides() {
-        let mut bench = Bench::new(config::Breaker { consecutive_failures: 1, ..IN_A_ROW });
-        assert_eq!(bench.0.leave(at(0)), Leave::Granted);
-        bench.outcome(Evidence::Fails, at(0));
-        assert_eq!(bench.probe(Evidence::Fails, at(1_000)), Position::Open);
-        assert_eq!(bench.probe(Evidence::Answers, at(3_000)), Position::Closed);
-        assert_eq!(bench.0.leave(at(3_000)), Leave::Granted);
-    }
-
-    #[test]
-    fn what_was_sent_before_it_opened_changes_nothing_when_it_comes_back() {
-        let mut bench = Bench::new(config::Breaker { consecutive_failures: 1, ..IN_A_ROW });
-        bench.outcome(Evidence::Fails, at(0));
-        assert_eq!(bench.outcome(Evidence::Answers, at(1)), Position::Open);
-        bench.0.on_probe(at(20_000));
-        assert_eq!(bench.outcome(Evidence::Answers, at(1_001)), Position::HalfOpen);
-        assert_eq!(bench.outcome(Evidence::Fails, at(1_002)), Position::HalfOpen);
-    }
-
-    #[test]
-    fn a_probe_without_an_outcome_has_failed_in_the_end() {
-        let mut bench = Bench::new(config::Breaker { consecutive_failures: 1, ..IN_A_ROW });
-        bench.outcome(Evidence::Fails, at(0));
-        bench.0.on_probe(at(20_000));
-        let Bench(breaker, rng) = &mut bench;
-        breaker.on_tick(at(19_999), rng);
-        assert_eq!(breaker.position(), Position::HalfOpen);
-        breaker.on_tick(at(20_000), rng);
-        assert_eq!(breaker.position(), Position::Open);
-        assert_eq!(breaker.leave(at(60_000)), Leave::Probe);
-    }
-
-    #[test]
-    fn it_stays_open_longer_each_time_with_full_jitter_and_at_most_as_long_as_is_set() {
-        let (mut longest, mut shortest) = (Duration::ZERO, Duration::MAX);
-        for seed in 0..200 {
-            let mut bench = Bench::new(config::Breaker { consecutive_failures: 1, ..IN_A_ROW });
-            bench.1 = Rng::new(seed);
-            bench.outcome(Evidence::Fails, at(0));
-            for failed in 0..10_u32 {
-                let State::Open { until } = bench.0.state else { panic!("{:?}", bench.0.state) };
-                let open = until.since_start();
-                let most = Duration::from_secs(1 << failed.min(10)).min(Duration::from_secs(30));
-                assert!(open <= most, "{open:?} after {failed} probes");
-                (longest, shortest) = (longest.max(open), shortest.min(open));
-                bench.0.on_probe(Time::ZERO);
-                bench.0.on_tick(Time::ZERO, &mut bench.1);
-            }
-        }
-        assert!(longest > Duration::from_secs(29) && shortest < Duration::from_millis(10));
-    }
-
-    #[test]
-    fn both_causes_can_be_turned_off() {
-        let mut bench = Bench::new(config::Breaker { consecutive_failures: 0, ..IN_A_ROW });
-        for _ in 0..1_000 {
-            assert_eq!(bench.outcome(Evidence::Fails, at(0)), Position::Closed);
-        }
-    }
-
-    #[test]
-    fn an_answer_of_any_kind_is_one_and_what_brings_none_is_a_failure() {
-        let fails = [
-            ErrorKind::Refused,
-            ErrorKind::Unreachable,
-            ErrorKind::Timeout,
-            ErrorKind::NoAnswer,
-            ErrorKind::RateLimited,
-            ErrorKind::ServerError,
-        ];
-        assert_eq!(Evidence::of(Ok(())), Evidence::Answers);
-        for kind in ErrorKind::ALL {
-            let expected = if fails.contains(&kind) { Evidence::Fails } else { Evidence::Answers };
-            assert_eq!(Evidence::of(Err(kind)), expected, "{kind:?}");
-        }
-    }
-}
+mod tests;

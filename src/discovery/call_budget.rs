@@ -11,12 +11,15 @@ use crate::window::Window;
 /// The budget is one for all of them. Its shape is that of
 /// [`balance::retry_budget`](crate::balance::retry_budget::Budget): where most calls go well,
 /// those that fail are soon tried again; where none does, only the floor is left, whatever the
-/// number of services.
+/// number of services. Those who have failed so often that this is likely to go on may have half of
+/// it: a first failure is followed by a call whatever the number of the others.
 #[derive(Debug)]
 pub(super) struct CallBudget {
     settings: RetryBudget,
     good: Window<{ CallBudget::SECONDS }>,
     spent: Window<{ CallBudget::SECONDS }>,
+    /// What of it was spent by habitual failures.
+    habitual: Window<{ CallBudget::SECONDS }>,
 }
 
 impl CallBudget {
@@ -25,7 +28,7 @@ impl CallBudget {
 
     /// Starts with an empty window.
     pub(super) const fn new(settings: RetryBudget) -> Self {
-        Self { settings, good: Window::new(), spent: Window::new() }
+        Self { settings, good: Window::new(), spent: Window::new(), habitual: Window::new() }
     }
 
     /// Counts a good call.
@@ -34,16 +37,19 @@ impl CallBudget {
     }
 
     /// Whether there is room for one more.
-    pub(super) fn has_room(&mut self, now: Time) -> bool {
+    pub(super) fn has_room(&mut self, is_habitual: bool, now: Time) -> bool {
         let share = self.good.sum(now) * u64::from(self.settings.percent) / 100;
         let reserve = u64::from(self.settings.min_per_second) * Self::SECONDS as u64;
-        self.spent.sum(now) < share + reserve
+        let most = share + reserve;
+        let may_spend = !is_habitual || self.habitual.sum(now) < most / 2;
+        may_spend && self.spent.sum(now) < most
     }
 
     /// Counts one more that is made, if there is room for it; tells whether there was.
-    pub(super) fn spend(&mut self, now: Time) -> bool {
-        let has_room = self.has_room(now);
+    pub(super) fn spend(&mut self, is_habitual: bool, now: Time) -> bool {
+        let has_room = self.has_room(is_habitual, now);
         self.spent.add(has_room.into(), now);
+        self.habitual.add((has_room && is_habitual).into(), now);
         has_room
     }
 }
@@ -61,10 +67,10 @@ mod tests {
 
     fn spent(budget: &mut CallBudget, second: u64) -> u32 {
         let mut spent = 0;
-        while spent < 1_000 && budget.spend(at(second)) {
+        while spent < 1_000 && budget.spend(false, at(second)) {
             spent += 1;
         }
-        assert!(!budget.has_room(at(second)));
+        assert!(!budget.has_room(false, at(second)));
         spent
     }
 

@@ -10,6 +10,8 @@ use crate::registration::errand::ErrandId;
 pub enum Caller {
     /// Finding out about a source.
     Source(SourceId),
+    /// Finding out about a source that a client has named, and no configuration.
+    Name(SourceId),
     /// Keeping a registration.
     Registration(RegistrationId),
 }
@@ -46,7 +48,7 @@ pub enum CallId {
 }
 
 impl CallId {
-    /// Whose it is.
+    /// What it is about. Whether a client has named the source, only its tracker knows.
     pub const fn caller(self) -> Caller {
         match self {
             Self::Query { source, .. } => Caller::Source(source),

@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::config;
 use crate::discovery::breaker::{Breaker, Evidence};
 use crate::discovery::caller::{CallId, Caller};
-use crate::discovery::line::{Lane, Line};
+use crate::discovery::line::Line;
 use crate::rng::Rng;
 use crate::time::Time;
 
@@ -26,7 +26,7 @@ const LONGEST_OF_THE_AGENT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct Circuit {
     pub(super) breaker: Breaker,
-    pub(super) probe: Option<CallId>,
+    pub(super) probe: Option<(CallId, Caller)>,
     pub(super) line: Line,
 }
 
@@ -44,17 +44,23 @@ impl Circuit {
         Self { breaker: Breaker::new(settings), probe: None, line: Line::default() }
     }
 
-    /// Who is to probe: the first who waits, those before the others who have failed.
-    pub(super) fn first(&mut self) -> Option<(Caller, Lane)> {
-        let front = |lane| self.line.front(lane).map(|caller| (caller, lane));
-        Lane::ALL.into_iter().find_map(front)
+    /// Whether nobody asks, or waits.
+    pub(super) fn is_unused(&self) -> bool {
+        self.breaker.is_unused() && self.line.front().is_none()
+    }
+
+    /// Puts a caller in line, and tells whether it is the first.
+    pub(super) fn is_next(&mut self, caller: Caller) -> bool {
+        self.line.join(caller, self.breaker.rank(caller));
+        self.line.front() == Some(caller)
     }
 
     /// Forgets a caller that asks no longer. If it was the one that probed, nobody will hear of the
     /// outcome, and the next one is to probe.
     pub(super) fn forget(&mut self, caller: Caller, now: Time) {
         self.line.leave(caller);
-        if self.probe.take_if(|probe| probe.caller() == caller).is_some() {
+        self.breaker.forget(caller);
+        if self.probe.take_if(|(_, prober)| *prober == caller).is_some() {
             self.breaker.on_probe_abandoned(now);
         }
     }
@@ -62,13 +68,13 @@ impl Circuit {
     /// Takes the outcome of a call.
     pub(super) fn on_outcome(
         &mut self,
+        caller: Caller,
         call: CallId,
         evidence: Evidence,
         now: Time,
         rng: &mut Rng,
     ) {
-        let is_probe = self.probe == Some(call);
-        self.probe = self.probe.filter(|_| !is_probe);
-        self.breaker.on_outcome(evidence, is_probe, now, rng);
+        let is_probe = self.probe.take_if(|(probe, _)| *probe == call).is_some();
+        self.breaker.on_outcome(Some(caller), evidence, is_probe, now, rng);
     }
 }

@@ -1,6 +1,5 @@
 //! The way of all calls to Consul: which may go out now, and which wait.
 
-use core::time::Duration;
 use std::collections::BTreeMap;
 
 use hashbrown::HashSet;
@@ -8,20 +7,12 @@ use hashbrown::HashSet;
 use crate::config;
 use crate::consul::error::ErrorKind;
 use crate::discovery::breaker::{Evidence, Leave, Position};
-use crate::discovery::call_budget::CallBudget;
 use crate::discovery::caller::{CallId, Caller};
 use crate::discovery::circuit::{Circuit, Datacenter};
-use crate::discovery::line::{Lane, Line};
+use crate::discovery::class::Class;
+use crate::discovery::line::Lane;
 use crate::rng::Rng;
 use crate::time::Time;
-use crate::token_bucket::TokenBucket;
-
-/// Reads at once, and the pace of further ones: 50 a second.
-const READS: (u32, Duration) = (100, Duration::from_millis(20));
-/// Calls for registrations at once, and the pace of further ones: 50 a second.
-const ERRANDS: (u32, Duration) = (100, Duration::from_millis(20));
-/// Polls at once, and the pace of further ones: 20 a second.
-const POLLS: (u32, Duration) = (20, Duration::from_millis(50));
 
 /// What a source wants of Consul.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,18 +32,29 @@ pub enum Pass {
     Probe,
 }
 
+/// Why it is a caller's turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It is the one to probe.
+    Probe,
+    /// It is the first of a lane.
+    Lane(Lane),
+}
+
 /// The way of all calls of one VM to one Consul.
 ///
-/// Whatever the number of services and whatever happens to them, Consul sees no more of this
-/// proxy than:
+/// There are three classes of callers: services, registrations, and names that clients have asked
+/// for. None waits for another one's trouble. Whatever the number of callers and whatever happens to
+/// them, Consul sees no more of this proxy than `max_watches` queries that block, each at the pace of
+/// its own changes, and, of each class:
 ///
-/// - `max_watches` queries that block, each at the pace of its own changes;
 /// - a hundred reads at once, and 50 a second;
-/// - as many calls for registrations;
-/// - 20 polls a second, of all services that have no place among the watches: a service's turn
-///   comes every five seconds, or when all the others have had theirs;
-/// - after failures, what the retry budget allows;
-/// - while a breaker is not closed, one call at a time.
+/// - 20 polls a second, of all that have no place among the watches: a service's turn comes every
+///   five seconds, or when all the others have had theirs;
+/// - after failures, what the retry budget allows.
+///
+/// While a breaker is not closed, one call goes out at a time. What clients have named neither opens
+/// nor closes it.
 ///
 /// Whoever is turned away waits in line, so everyone's turn comes.
 #[derive(Debug)]
@@ -60,11 +62,9 @@ pub struct Gate {
     breaker: config::Breaker,
     /// In an order, so that equal worlds are equal to the last call.
     circuits: BTreeMap<Datacenter, Circuit>,
-    budget: CallBudget,
-    reads: TokenBucket,
-    errands: TokenBucket,
-    polls: TokenBucket,
-    line: Line,
+    registrations: Class,
+    services: Class,
+    names: Class,
     most_watches: usize,
     watching: HashSet<Caller>,
 }
@@ -72,15 +72,13 @@ pub struct Gate {
 impl Gate {
     /// Starts open, with everything unused.
     pub fn new(consul: &config::Consul) -> Self {
-        let bucket = |(burst, interval)| TokenBucket::new(burst, interval);
+        let class = || Class::new(consul.retry_budget);
         Self {
             breaker: consul.breaker,
             circuits: BTreeMap::new(),
-            budget: CallBudget::new(consul.retry_budget),
-            reads: bucket(READS),
-            errands: bucket(ERRANDS),
-            polls: bucket(POLLS),
-            line: Line::default(),
+            registrations: class(),
+            services: class(),
+            names: class(),
             most_watches: usize::try_from(consul.max_watches).unwrap_or(usize::MAX),
             watching: HashSet::new(),
         }
@@ -111,11 +109,11 @@ impl Gate {
         self.watching.remove(&caller.into());
     }
 
-    /// Forgets a source that asks no longer.
+    /// Forgets a caller that asks no longer.
     pub fn forget(&mut self, caller: impl Into<Caller>, now: Time) {
         let caller = caller.into();
         self.vacate(caller);
-        self.line.leave(caller);
+        self.class(caller).forget(caller);
         self.circuits.values_mut().for_each(|circuit| circuit.forget(caller, now));
     }
 
@@ -139,121 +137,130 @@ impl Gate {
         if let Some(circuit) = self.circuits.get_mut(datacenter) {
             let leave = circuit.breaker.leave(now);
             if leave != Leave::Granted {
-                self.line.leave(caller);
-                let is_first = circuit.first().is_none_or(|(first, _)| first == caller);
-                let is_probe = leave == Leave::Probe && is_first;
-                match is_probe {
-                    true => circuit.line.leave(caller),
-                    false => circuit.line.join(caller, lane),
+                let may_probe = counts(caller) && circuit.is_next(caller);
+                let is_probe = may_probe && leave == Leave::Probe;
+                if is_probe {
+                    circuit.line.leave(caller);
+                    circuit.breaker.meet(caller);
                 }
+                self.class(caller).leave(caller);
                 return is_probe.then_some(Pass::Probe);
             }
             circuit.line.leave(caller);
         }
         let is_admitted = match want {
-            Want::Watch => self.take_place(caller),
-            Want::Read(lane) => self.is_first(caller, lane) && self.take(lane, now),
+            Want::Watch => self.take_place(caller, now),
+            Want::Read(lane) => self.class(caller).admit(caller, lane, now),
         };
-        match is_admitted {
-            true => self.line.leave(caller),
-            false => self.line.join(caller, lane),
+        if is_admitted && counts(caller) {
+            self.circuit(datacenter).breaker.meet(caller);
         }
         is_admitted.then_some(Pass::AsWanted)
     }
 
     /// Learns that a call is out as the probe, and by when it will have had an outcome.
-    pub fn on_probe(&mut self, call: CallId, datacenter: &Datacenter, lost: Time) {
+    pub fn on_probe(
+        &mut self,
+        caller: impl Into<Caller>,
+        call: CallId,
+        datacenter: &Datacenter,
+        lost: Time,
+        now: Time,
+    ) {
         if let Some(circuit) = self.circuits.get_mut(datacenter) {
-            circuit.probe = Some(call);
-            circuit.breaker.on_probe(lost);
+            circuit.probe = Some((call, caller.into()));
+            circuit.breaker.on_probe(lost, now);
         }
     }
 
     /// Takes the outcome of a call.
     pub fn on_outcome(
         &mut self,
+        caller: impl Into<Caller>,
         call: CallId,
         datacenter: &Datacenter,
         outcome: Result<(), ErrorKind>,
         now: Time,
         rng: &mut Rng,
     ) {
-        if outcome.is_ok() {
-            self.budget.on_good_call(now);
+        let caller = caller.into();
+        self.class(caller).on_outcome(caller, outcome.is_ok(), now);
+        let evidence = Evidence::of(outcome);
+        if counts(caller) {
+            self.circuit(datacenter).on_outcome(caller, call, evidence, now, rng);
+        } else if let Some(circuit) = self.circuits.get_mut(datacenter) {
+            circuit.breaker.on_outcome(None, evidence, false, now, rng);
         }
-        let settings = self.breaker;
-        let circuit = self
-            .circuits
-            .entry(datacenter.clone())
-            .or_insert_with(|| Circuit::of(datacenter, settings));
-        circuit.on_outcome(call, Evidence::of(outcome), now, rng);
     }
 
     /// Looks after the probes, and forgets the circuits of datacenters that nobody asks for.
     pub fn on_tick(&mut self, now: Time, rng: &mut Rng) {
         self.circuits.retain(|_, circuit| {
             circuit.breaker.on_tick(now, rng);
-            circuit.first().is_some() || !circuit.breaker.is_unused(now)
+            !circuit.is_unused()
         });
     }
 
     /// Lets a source that waits be the next of its lane: a request waits for it.
     pub fn hurry(&mut self, caller: impl Into<Caller>) {
-        self.line.hurry(caller.into());
+        let caller = caller.into();
+        self.class(caller).hurry(caller);
     }
 
-    /// Who has their turn, with the lane; they are to ask now, and are then
+    /// Who has their turn, and why; they are to ask now, and are then
     /// [dismissed](Self::dismiss) whether it did or not.
-    pub fn poll_turn(&mut self, now: Time) -> Option<(Caller, Lane)> {
-        let mut circuits = self.circuits.values_mut();
-        let probe = circuits.find_map(|circuit| match circuit.breaker.leave(now) {
-            Leave::Probe => circuit.first(),
+    pub fn poll_turn(&mut self, now: Time) -> Option<(Caller, Turn)> {
+        let probe = self.circuits.values().find_map(|circuit| match circuit.breaker.leave(now) {
+            Leave::Probe => circuit.line.front(),
             Leave::Granted | Leave::Denied => None,
         });
-        probe.or_else(|| {
-            Lane::ALL.into_iter().find_map(|lane| {
-                let caller = self.line.front(lane)?;
-                self.has(lane, now).then_some((caller, lane))
-            })
-        })
+        if let Some(caller) = probe {
+            return Some((caller, Turn::Probe));
+        }
+        let mut classes = [&mut self.registrations, &mut self.services, &mut self.names];
+        let turn = classes.iter_mut().find_map(|class| class.poll_turn(now));
+        turn.map(|(caller, lane)| (caller, Turn::Lane(lane)))
     }
 
-    /// Takes a source out of the lane in which it has had its turn.
-    pub fn dismiss(&mut self, caller: impl Into<Caller>, lane: Lane) {
+    /// Lets a source wait no longer where it has had its turn.
+    pub fn dismiss(&mut self, caller: impl Into<Caller>, turn: Turn) {
         let caller = caller.into();
-        self.line.dismiss(caller, lane);
-        self.circuits.values_mut().for_each(|circuit| circuit.line.dismiss(caller, lane));
+        match turn {
+            Turn::Probe => {
+                self.circuits.values_mut().for_each(|circuit| circuit.line.leave(caller));
+            }
+            Turn::Lane(lane) => self.class(caller).dismiss(caller, lane),
+        }
     }
 
-    fn take_place(&mut self, caller: Caller) -> bool {
+    fn take_place(&mut self, caller: Caller, now: Time) -> bool {
         let has_place = self.has_place(caller);
         if has_place {
             self.watching.insert(caller);
+            self.class(caller).leave(caller);
+        } else {
+            self.class(caller).join(caller, Lane::Read, now);
         }
         has_place
     }
 
-    fn is_first(&mut self, caller: Caller, lane: Lane) -> bool {
-        self.line.front(lane).is_none_or(|first| first == caller)
-    }
-
-    fn has(&mut self, lane: Lane, now: Time) -> bool {
-        match lane {
-            Lane::Retry => self.budget.has_room(now),
-            Lane::Errand => self.errands.has(now),
-            Lane::Read => self.reads.has(now),
-            Lane::Poll => self.polls.has(now),
+    const fn class(&mut self, caller: Caller) -> &mut Class {
+        match caller {
+            Caller::Registration(_) => &mut self.registrations,
+            Caller::Source(_) => &mut self.services,
+            Caller::Name(_) => &mut self.names,
         }
     }
 
-    fn take(&mut self, lane: Lane, now: Time) -> bool {
-        match lane {
-            Lane::Retry => self.budget.spend(now),
-            Lane::Errand => self.errands.take_now(now),
-            Lane::Read => self.reads.take_now(now),
-            Lane::Poll => self.polls.take_now(now),
-        }
+    fn circuit(&mut self, datacenter: &Datacenter) -> &mut Circuit {
+        let settings = self.breaker;
+        self.circuits.entry(datacenter.clone()).or_insert_with(|| Circuit::of(datacenter, settings))
     }
+}
+
+/// Whether what happens to a caller says something of Consul. A client may name anything.
+const fn counts(caller: Caller) -> bool {
+    !matches!(caller, Caller::Name(_))
 }
 
 #[cfg(test)]

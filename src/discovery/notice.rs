@@ -32,6 +32,8 @@ pub enum Notice {
     Called(Result<(), ErrorKind>),
     /// Consul has begun to fail, or fails in another way than before. Logged.
     Failing(QueryError),
+    /// The same for a name that a client has asked for, which is no reason to worry. Logged.
+    Unresolved(QueryError),
     /// Consul answers again after so many errors. Logged.
     Recovered(u32),
     /// New endpoints are published. Counted, shown and logged.
@@ -109,9 +111,11 @@ impl Notice {
             | Self::Probed(_) => None,
             Self::Health(change) if !change.is_news() => None,
             Self::Health(HealthChange { fallen: 0, .. }) => Some(Level::Info),
-            Self::Elected(_) | Self::Deposed | Self::Recovered(_) | Self::Published { .. } => {
-                Some(Level::Info)
-            }
+            Self::Elected(_)
+            | Self::Deposed
+            | Self::Unresolved(_)
+            | Self::Recovered(_)
+            | Self::Published { .. } => Some(Level::Info),
             Self::Resolved(Resolution::Confirmed) => Some(Level::Info),
             Self::Listed { left_out: 1.., .. } => Some(Level::Warn),
             Self::Listed { .. } => Some(Level::Info),
@@ -140,7 +144,9 @@ impl fmt::Display for Notice {
             Self::FetcherLost => write!(f, "the VM that asked Consul is silent; taking over"),
             Self::Called(Ok(())) => write!(f, "consul answered"),
             Self::Called(Err(kind)) => write!(f, "consul did not answer ({})", kind.label()),
-            Self::Failing(error) => write!(f, "{error}; the endpoints stay as they are"),
+            Self::Failing(error) | Self::Unresolved(error) => {
+                write!(f, "{error}; the endpoints stay as they are")
+            }
             Self::Recovered(errors) => {
                 write!(f, "consul answers again after {errors} failed attempts")
             }

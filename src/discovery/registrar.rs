@@ -280,7 +280,7 @@ impl Registrar {
             scope.out.push_back(Command::Examine { id, probe: Rc::new(probing.probe) });
         }
         let Some(errand) = self.duty.wants(scope.now) else { return };
-        let lane = if self.duty.is_failing() { Lane::Retry } else { Lane::Errand };
+        let lane = if self.duty.is_failing() { Lane::Retry } else { Lane::Read };
         let caller = self.registration;
         let pass = scope.gate.admit(caller, &self.datacenter, Want::Read(lane), scope.now);
         let Some(pass) = pass else { return };
@@ -289,7 +289,7 @@ impl Registrar {
         let cluster = self.duty.cluster().map(Box::from);
         if pass == Pass::Probe {
             let lost = self.duty.lost_at(scope.now + request.timeout);
-            scope.gate.on_probe(call, &self.datacenter, lost);
+            scope.gate.on_probe(caller, call, &self.datacenter, lost, scope.now);
         }
         scope.out.push_back(match cluster {
             Some(cluster) => Command::CallBy { cluster, call, request },
@@ -307,7 +307,8 @@ impl Registrar {
         let called = self.duty.on_answer(errand, answer, scope.now, scope.rng, &mut notices);
         if let Some(called) = called {
             let call = CallId::Errand { registration: self.registration, errand };
-            scope.gate.on_outcome(call, &self.datacenter, called, scope.now, scope.rng);
+            let Scope { gate, now, rng, .. } = scope;
+            gate.on_outcome(self.registration, call, &self.datacenter, called, *now, rng);
             self.notice(Notice::Called(called), scope);
         }
         notices.into_iter().for_each(|notice| self.notice(notice, scope));

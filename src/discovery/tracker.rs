@@ -11,6 +11,7 @@ use core::time::Duration;
 
 use crate::config::Consul;
 use crate::consul::query::Query;
+use crate::discovery::caller::Caller;
 use crate::discovery::checkup::Checkup;
 use crate::discovery::circuit::Datacenter;
 use crate::discovery::contact::Contact;
@@ -97,8 +98,16 @@ impl Tracker {
     /// Learns that it is not only clients who want it. Whatever waits at the gate asks again.
     pub fn trust(&mut self, scope: &mut Scope<'_>) {
         if self.on_trial {
-            scope.gate.forget(self.source, scope.now);
+            scope.gate.forget(self.caller(), scope.now);
             self.on_trial = false;
+        }
+    }
+
+    /// Who asks for it: what a client has named is apart from what is configured.
+    const fn caller(&self) -> Caller {
+        match self.on_trial {
+            true => Caller::Name(self.source),
+            false => Caller::Source(self.source),
         }
     }
 
@@ -355,7 +364,7 @@ impl Tracker {
     }
 
     fn stop_fetching(&mut self, scope: &mut Scope<'_>) {
-        scope.gate.forget(self.source, scope.now);
+        scope.gate.forget(self.caller(), scope.now);
         self.lease = Lease::new(self.me);
         self.watch.stop();
         self.publication = Publication::default();

@@ -135,6 +135,7 @@ impl SourceMetrics {
             | Notice::Deposed
             | Notice::FetcherLost
             | Notice::Failing(_)
+            | Notice::Unresolved(_)
             | Notice::Recovered(_)
             | Notice::Unreadable(_) => {}
         }

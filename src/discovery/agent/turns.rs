@@ -9,16 +9,18 @@ use crate::time::Time;
 impl Agent {
     /// Lets those ask whose turn has come.
     pub(super) fn let_through(&mut self, now: Time) {
-        while let Some((caller, lane)) = self.gate.poll_turn(now) {
+        while let Some((caller, turn)) = self.gate.poll_turn(now) {
             match caller {
-                Caller::Source(source) => self.with_tracker(source, now, Tracker::on_turn),
+                Caller::Source(source) | Caller::Name(source) => {
+                    self.with_tracker(source, now, Tracker::on_turn);
+                }
                 Caller::Registration(registration) => {
                     self.with_registry(now, |registry, scope| {
                         registry.on_turn(registration, scope);
                     });
                 }
             }
-            self.gate.dismiss(caller, lane);
+            self.gate.dismiss(caller, turn);
         }
     }
 

@@ -1,5 +1,8 @@
 use super::*;
+use core::time::Duration;
+
 use crate::discovery::watch::QueryId;
+use crate::model::registration::RegistrationId;
 use crate::model::service::SourceId;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -24,16 +27,17 @@ fn gate(max_watches: u32) -> Gate {
 
 fn fail(gate: &mut Gate, now: Time) {
     let call = CallId::Query { source: SourceId::nth(0), query: QueryId(1) };
-    gate.on_outcome(call, &OWN, Err(ErrorKind::Unreachable), now, &mut Rng::new(1));
+    let failed = Err(ErrorKind::Unreachable);
+    gate.on_outcome(SourceId::nth(0), call, &OWN, failed, now, &mut Rng::new(1));
 }
 
 /// Lets everyone have their turn who may.
 fn served(gate: &mut Gate, want: Want, now: Time) -> Vec<SourceId> {
     let mut served = Vec::new();
-    while let Some((caller, lane)) = gate.poll_turn(now) {
+    while let Some((caller, turn)) = gate.poll_turn(now) {
         let Caller::Source(source) = caller else { panic!("{caller:?}") };
         assert!(gate.admit(source, &OWN, want, now).is_some(), "{source:?}");
-        gate.dismiss(source, lane);
+        gate.dismiss(source, turn);
         served.push(source);
     }
     served
@@ -118,12 +122,12 @@ fn while_the_breaker_is_open_one_source_probes_and_the_others_wait() {
     assert!(wants.iter().all(|(s, want)| gate.admit(*s, &OWN, *want, at(0)).is_none()));
     assert_eq!(gate.poll_turn(at(0)), None);
 
-    assert_eq!(gate.poll_turn(at(1_000)), Some((c.into(), Lane::Retry)), "who has failed probes");
-    assert_eq!(gate.admit(c, &OWN, RETRY, at(1_000)), Some(Pass::Probe));
-    let probe = CallId::Query { source: c, query: QueryId(9) };
-    gate.on_probe(probe, &OWN, at(16_000));
+    assert_eq!(gate.poll_turn(at(1_000)), Some((b.into(), Turn::Probe)), "who fails least probes");
+    assert_eq!(gate.admit(b, &OWN, Want::Watch, at(1_000)), Some(Pass::Probe));
+    let probe = CallId::Query { source: b, query: QueryId(9) };
+    gate.on_probe(b, probe, &OWN, at(16_000), at(1_000));
     assert_eq!(gate.poll_turn(at(1_000)), None, "one at a time");
-    gate.on_outcome(probe, &OWN, Ok(()), at(1_001), &mut rng);
+    gate.on_outcome(b, probe, &OWN, Ok(()), at(1_001), &mut rng);
     assert_eq!(gate.position(), (Position::Closed, None));
     assert_eq!(gate.admit(a, &OWN, READ, at(1_001)), Some(Pass::AsWanted));
     assert_eq!(gate.admit(b, &OWN, Want::Watch, at(1_001)), Some(Pass::AsWanted));
@@ -142,11 +146,12 @@ fn a_probe_whose_outcome_nobody_tells_does_not_close_the_gate_for_ever() {
     let (mut gate, mut rng) = (gate(100), Rng::new(1));
     (0..5).for_each(|_| fail(&mut gate, at(0)));
     assert_eq!(gate.admit(SourceId::nth(0), &OWN, READ, at(1_000)), Some(Pass::Probe));
-    gate.on_probe(CallId::Query { source: SourceId::nth(0), query: QueryId(9) }, &OWN, at(16_000));
+    let probe = CallId::Query { source: SourceId::nth(0), query: QueryId(9) };
+    gate.on_probe(SourceId::nth(0), probe, &OWN, at(16_000), at(1_000));
     assert_eq!(gate.admit(SourceId::nth(1), &OWN, READ, at(15_999)), None);
     gate.on_tick(at(16_000), &mut rng);
     let turn = gate.poll_turn(at(60_000));
-    assert_eq!(turn, Some((SourceId::nth(1).into(), Lane::Read)));
+    assert_eq!(turn, Some((SourceId::nth(1).into(), Turn::Probe)));
 }
 
 #[test]
@@ -156,7 +161,7 @@ fn a_datacenter_that_fails_keeps_nobody_else_waiting() {
     let call = CallId::Query { source: SourceId::nth(0), query: QueryId(1) };
     for _ in 0..5 {
         let failed = Err(ErrorKind::ServerError);
-        gate.on_outcome(call, &far, failed, at(0), &mut Rng::new(1));
+        gate.on_outcome(SourceId::nth(0), call, &far, failed, at(0), &mut Rng::new(1));
     }
     assert_eq!(gate.position(), (Position::Open, Some("dc2")));
     for source in sources(50) {
@@ -168,7 +173,8 @@ fn a_datacenter_that_fails_keeps_nobody_else_waiting() {
     }
     let mut rng = Rng::new(1);
     gate.on_tick(at(1), &mut rng);
-    assert_eq!(gate.admit(SourceId::nth(0), &far, READ, at(30_000)), Some(Pass::Probe));
+    assert_eq!(gate.admit(SourceId::nth(0), &far, READ, at(30_000)), None, "others fail less");
+    assert_eq!(gate.admit(SourceId::nth(1), &far, READ, at(30_000)), Some(Pass::Probe));
 }
 
 #[test]
@@ -177,9 +183,11 @@ fn what_nobody_asks_for_any_more_takes_no_room() {
     for n in 0..100 {
         let call = CallId::Query { source: SourceId::nth(n), query: QueryId(1) };
         let datacenter: Datacenter = Some(format!("dc{n}").into());
-        gate.on_outcome(call, &datacenter, Ok(()), at(0), &mut Rng::new(1));
+        gate.on_outcome(SourceId::nth(n), call, &datacenter, Ok(()), at(0), &mut Rng::new(1));
     }
-    assert_eq!(gate.circuits.len(), 100);
+    gate.on_tick(at(31_000), &mut Rng::new(1));
+    assert_eq!(gate.circuits.len(), 100, "who may ask again is remembered");
+    sources(100).for_each(|source| gate.forget(source, at(31_000)));
     gate.on_tick(at(31_000), &mut Rng::new(1));
     assert_eq!(gate.circuits.len(), 0);
 }
@@ -188,15 +196,15 @@ fn what_nobody_asks_for_any_more_takes_no_room() {
 fn a_circuit_that_nobody_is_left_to_probe_is_forgotten_and_hides_no_other() {
     let mut gate = gate(100);
     let datacenter: Datacenter = Some("dc9".into());
+    let one = SourceId::nth(1);
     for query in 1..=5 {
-        let call = CallId::Query { source: SourceId::nth(1), query: QueryId(query) };
+        let call = CallId::Query { source: one, query: QueryId(query) };
         let failed = Err(ErrorKind::ServerError);
-        gate.on_outcome(call, &datacenter, failed, at(0), &mut Rng::new(1));
+        gate.on_outcome(one, call, &datacenter, failed, at(0), &mut Rng::new(1));
     }
-    assert_eq!(gate.position(), (Position::Open, Some("dc9")));
-    gate.forget(SourceId::nth(1), at(0));
-    gate.on_tick(at(31_000), &mut Rng::new(1));
-    assert_eq!(gate.position().0, Position::Open, "somebody may still wait for the next attempt");
+    gate.on_tick(at(120_000), &mut Rng::new(1));
+    assert_eq!(gate.position(), (Position::Open, Some("dc9")), "it may ask again");
+    gate.forget(one, at(120_000));
     gate.on_tick(at(120_000), &mut Rng::new(1));
     assert_eq!(gate.position(), (Position::Closed, None));
 }
@@ -206,14 +214,90 @@ fn a_probe_whose_source_is_given_up_does_not_keep_the_others_waiting() {
     let mut gate = gate(100);
     let (one, other) = (SourceId::nth(1), SourceId::nth(2));
     let call = |query| CallId::Query { source: one, query: QueryId(query) };
+    let failed = Err(ErrorKind::Unreachable);
     for query in 1..=5 {
-        gate.on_outcome(call(query), &None, Err(ErrorKind::Unreachable), at(0), &mut Rng::new(1));
+        gate.on_outcome(one, call(query), &None, failed, at(0), &mut Rng::new(1));
     }
-    let want = Want::Read(Lane::Retry);
-    assert_eq!(gate.admit(one, &None, want, at(60_000)), Some(Pass::Probe));
-    gate.on_probe(call(6), &None, at(75_000));
-    assert_eq!(gate.admit(other, &None, want, at(60_000)), None, "one probe at a time");
+    assert_eq!(gate.admit(one, &None, RETRY, at(60_000)), Some(Pass::Probe));
+    gate.on_probe(one, call(6), &None, at(75_000), at(60_000));
+    assert_eq!(gate.admit(other, &None, RETRY, at(60_000)), None, "one probe at a time");
     gate.forget(one, at(60_000));
-    assert_eq!(gate.admit(other, &None, want, at(60_999)), None, "it is still out");
-    assert_eq!(gate.admit(other, &None, want, at(61_000)), Some(Pass::Probe));
+    assert_eq!(gate.admit(other, &None, RETRY, at(60_999)), None, "it is still out");
+    assert_eq!(gate.admit(other, &None, RETRY, at(61_000)), Some(Pass::Probe));
+}
+
+/// Lets the probe of a source fail; it then wants to go once more.
+fn fail_as_probe(gate: &mut Gate, source: SourceId, now: Time) {
+    let call = CallId::Query { source, query: QueryId(99) };
+    gate.on_probe(source, call, &OWN, now + Duration::from_secs(15), now);
+    let failed = Err(ErrorKind::Unreachable);
+    gate.on_outcome(source, call, &OWN, failed, now, &mut Rng::new(1));
+    assert_eq!(gate.admit(source, &OWN, RETRY, now), None);
+}
+
+#[test]
+fn the_probe_goes_round_who_was_answered_before_first() {
+    let (mut gate, mut rng) = (gate(100), Rng::new(1));
+    let [bad, good, new] = [0, 1, 2].map(SourceId::nth);
+    let call = CallId::Query { source: good, query: QueryId(1) };
+    gate.on_outcome(good, call, &OWN, Ok(()), at(0), &mut rng);
+    for source in [bad, good, bad, good, bad, good] {
+        let call = CallId::Query { source, query: QueryId(2) };
+        gate.on_outcome(source, call, &OWN, Err(ErrorKind::Timeout), at(0), &mut rng);
+    }
+    assert_eq!(gate.position().0, Position::Open);
+    assert!([bad, new, good].iter().all(|s| gate.admit(*s, &OWN, READ, at(0)).is_none()));
+    let mut probed = Vec::new();
+    for minute in 1..=6 {
+        let now = at(minute * 60_000);
+        let Some((Caller::Source(source), Turn::Probe)) = gate.poll_turn(now) else { panic!() };
+        assert_eq!(gate.admit(source, &OWN, RETRY, now), Some(Pass::Probe));
+        fail_as_probe(&mut gate, source, now);
+        probed.push(source);
+    }
+    assert_eq!(probed, [good, new, bad, good, new, bad]);
+}
+
+#[test]
+fn what_clients_name_says_nothing_of_consul_and_waits_apart() {
+    let (mut gate, mut rng) = (gate(100), Rng::new(1));
+    let name = Caller::Name(SourceId::nth(7));
+    let call = CallId::Query { source: SourceId::nth(7), query: QueryId(1) };
+    let nowhere: Datacenter = Some("nowhere".into());
+    for datacenter in [&OWN, &nowhere] {
+        assert_eq!(gate.admit(name, datacenter, READ, at(0)), Some(Pass::AsWanted));
+        for _ in 0..100 {
+            gate.on_outcome(name, call, datacenter, Err(ErrorKind::Timeout), at(0), &mut rng);
+        }
+    }
+    assert_eq!((gate.position(), gate.circuits.len()), ((Position::Closed, None), 0));
+    let names = (0..1_000).map(|n| Caller::Name(SourceId::nth(n)));
+    let admitted = |gate: &mut Gate, want| {
+        names.clone().filter(|name| gate.admit(*name, &OWN, want, at(1)).is_some()).count()
+    };
+    assert_eq!([READ, RETRY, POLL].map(|want| admitted(&mut gate, want)), [98, 100, 20]);
+    for (source, want) in sources(3).zip([READ, RETRY, POLL]) {
+        assert_eq!(gate.admit(source, &OWN, want, at(1)), Some(Pass::AsWanted), "{want:?}");
+    }
+    for source in sources(3).chain(sources(3)) {
+        let call = CallId::Query { source, query: QueryId(1) };
+        gate.on_outcome(source, call, &OWN, Err(ErrorKind::Timeout), at(1), &mut rng);
+    }
+    assert_eq!(gate.position().0, Position::Open);
+    assert_eq!(gate.admit(name, &OWN, READ, at(60_000)), None, "a configured service probes");
+    assert_eq!(gate.admit(SourceId::nth(0), &OWN, RETRY, at(60_000)), Some(Pass::Probe));
+}
+
+#[test]
+fn registrations_do_not_wait_for_services_that_fail() {
+    let mut gate = gate(100);
+    sources(1_000).for_each(|source| {
+        gate.admit(source, &OWN, RETRY, at(0));
+        gate.admit(source, &OWN, READ, at(0));
+    });
+    let agent: Datacenter = Some("of the agent".into());
+    let registration = RegistrationId::nth(0);
+    for want in [RETRY, READ] {
+        assert_eq!(gate.admit(registration, &agent, want, at(0)), Some(Pass::AsWanted));
+    }
 }

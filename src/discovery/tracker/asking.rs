@@ -39,6 +39,11 @@ impl Tracker {
             Err(error) if !self.is_proven() => Query::unknown_is_empty(error),
             answer => answer,
         };
+        let blocked = self.watch.blocking_since(id).map(|since| scope.awake.since(since));
+        let answer = answer.map_err(|error| match blocked {
+            Some(after) => error.while_blocking(after),
+            None => error,
+        });
         let is_whole = !expected.is_some_and(|ask| ask.instances);
         let dropped = answer.as_ref().ok().filter(|_| is_whole).map(|it| it.decoded.dropped);
         let failures = self.watch.failures();
@@ -51,7 +56,8 @@ impl Tracker {
         let outcome = self.watch.on_answer(id, answer, current, scope.awake, scope.rng);
         if expected.is_some() {
             let call = CallId::Query { source: self.source, query: id };
-            scope.gate.on_outcome(call, &self.datacenter, called, scope.now, scope.rng);
+            let Scope { gate, now, rng, .. } = scope;
+            gate.on_outcome(self.caller(), call, &self.datacenter, called, *now, rng);
             self.notice(Notice::Called(called), scope);
         }
         self.follow(outcome, dropped, failures, scope);
@@ -72,11 +78,11 @@ impl Tracker {
             self.publication = Publication::default();
         }
         let may_watch =
-            self.query.blocks() && self.is_proven() && scope.gate.has_place(self.source);
+            self.query.blocks() && self.is_proven() && scope.gate.has_place(self.caller());
         // Beside a query that blocks there may be one that makes sure.
         while let Some(want) = self.watch.wants(may_watch, scope.awake) {
-            let Some(pass) = scope.gate.admit(self.source, &self.datacenter, want, scope.now)
-            else {
+            let caller = self.caller();
+            let Some(pass) = scope.gate.admit(caller, &self.datacenter, want, scope.now) else {
                 return;
             };
             self.ask(want, pass, scope);
@@ -96,7 +102,8 @@ impl Tracker {
         let call = CallId::Query { source: self.source, query: ask.id };
         let request = request(&ask);
         if pass == Pass::Probe {
-            scope.gate.on_probe(call, &self.datacenter, scope.now + request.timeout + GIVE_UP);
+            let lost = scope.now + request.timeout + GIVE_UP;
+            scope.gate.on_probe(self.caller(), call, &self.datacenter, lost, scope.now);
         }
         scope.out.push_back(Command::Call { call, request });
     }
@@ -128,7 +135,7 @@ impl Tracker {
     /// Where this source waits for its first read, it is the next: a request waits for it.
     pub(super) fn hurry(&mut self, scope: &mut Scope<'_>) {
         if self.is_fetcher() && self.installed.is_none() {
-            scope.gate.hurry(self.source);
+            scope.gate.hurry(self.caller());
         }
     }
 
@@ -151,9 +158,13 @@ impl Tracker {
             | Outcome::Wasted(_) => {}
             Outcome::Held(Some(snapshot)) => self.publish_in_part(term, snapshot, scope),
             Outcome::Failed(error) => {
-                scope.gate.vacate(self.source);
-                if let Some(notice) = self.contact.on_error(error) {
-                    self.notice(notice, scope);
+                scope.gate.vacate(self.caller());
+                match self.contact.on_error(error) {
+                    Some(Notice::Failing(error)) if self.on_trial => {
+                        self.notice(Notice::Unresolved(error), scope);
+                    }
+                    Some(notice) => self.notice(notice, scope),
+                    None => {}
                 }
             }
             Outcome::Doubted(doubt, snapshot) => {

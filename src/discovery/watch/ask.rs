@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::{State, Watch};
 use crate::consul::index::ConsulIndex;
 use crate::consul::query::Freshness;
 use crate::time::Time;
@@ -49,5 +50,15 @@ impl Asking {
     /// When it was asked, if it is a fresh, consistent read.
     pub(super) fn consistently(&self) -> Option<Time> {
         (self.ask.freshness == Freshness::Consistent).then_some(self.asked)
+    }
+}
+
+impl Watch {
+    /// Since when a query has been out that waits for a change; none if it does not.
+    pub fn blocking_since(&self, id: QueryId) -> Option<Time> {
+        match self.state {
+            State::Asking(asking) if asking.ask.id == id && asking.blocks => Some(asking.asked),
+            _ => None,
+        }
     }
 }
