@@ -194,9 +194,9 @@ fn apply(change: Change, agent: &mut Agent, router: &mut Router, host: &mut impl
                 agent.handle_event(Event::Wanted { source, host: &host }, now);
             }
         }
-        Change::Removed { service, sources } => {
-            let gone: Vec<_> =
-                sources.into_iter().filter(|source| agent.remove(*source, now)).collect();
+        Change::Removed { service, sources, is_named } => {
+            let is_gone = |source: &SourceId| agent.remove(*source, is_named, now);
+            let gone: Vec<_> = sources.into_iter().filter(is_gone).collect();
             host.on_removed(service, &gone);
         }
     }

@@ -65,6 +65,10 @@ struct World {
     /// How long an answer takes.
     takes: u64,
     fails: bool,
+    /// Whether a client has named the service, and no configuration.
+    is_named: bool,
+    /// Whether there is no prepared query.
+    is_unknown: bool,
     position: Option<Position>,
     claims: usize,
 }
@@ -83,6 +87,8 @@ impl World {
             lie: None,
             takes: 2,
             fails: false,
+            is_named: false,
+            is_unknown: false,
             position: None,
             claims: 0,
         }
@@ -198,6 +204,7 @@ impl Bench {
         );
         let config = Config::parse(json.as_bytes()).unwrap();
         let subject = Subject::new(&config, config.sources().next().unwrap());
+        let subject = Subject { on_trial: world.is_named, ..subject };
         let (key, mut rng) = (subject.query.key(), Rng::new(1));
         let agent = Agent::new(vec![subject], &config.consul, rng.split());
         Self { agent, router: Router::new(&config, &mut rng), next_tick: world.now, world, key }
@@ -252,9 +259,13 @@ impl Bench {
             let status = match () {
                 () if is_late && !is_kept => 504,
                 () if self.world.fails => 500,
+                () if self.world.is_unknown && call.path.starts_with("/v1/query") => 404,
                 () => 200,
             };
-            let (index, body) = self.world.content(&call.path);
+            let (index, mut body) = self.world.content(&call.path);
+            if status == 404 {
+                body = "Query not found".into();
+            }
             let index = index.to_string();
             let response = Response {
                 status,
@@ -378,6 +389,20 @@ fn critical_instance_of_a_prepared_query_is_not_held() {
     bench.world.list(&[]);
     bench.run(20_000);
     assert_eq!(bench.ports(), [1], "it has vanished");
+}
+
+#[test]
+fn name_has_no_endpoint_when_its_prepared_query_was_deleted() {
+    for (is_named, expected) in [(true, vec![]), (false, vec![1])] {
+        let world = World { is_named, instances: vec![passing(1)], ..World::new() };
+        let mut bench = Bench::new("", r#", "query": "q""#, world);
+        bench.await_ports(&[1], 1_000);
+        bench.world.is_unknown = true;
+        bench.run(25_000);
+        assert_eq!(bench.ports(), [1], "it is held");
+        bench.run(30_000);
+        assert_eq!(bench.ports(), expected);
+    }
 }
 
 #[test]

@@ -150,6 +150,23 @@ fn a_lie_is_refuted_by_the_read_that_lists_more() {
 }
 
 #[test]
+fn servers_that_contradict_each_other_make_no_hot_loop() {
+    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let (mut asked, mut out) = (0, Vec::new());
+    for now in (1_000..61_000).step_by(10) {
+        while let Some(ask) = bench.ask(now) {
+            asked += 1;
+            out.push((now + 20, ask));
+        }
+        for (_, ask) in out.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>() {
+            let is_consistent = ask.freshness == Freshness::Consistent;
+            bench.answer(ask, now, if is_consistent { reply(7, 1..11) } else { reply(7, 1..1) });
+        }
+    }
+    assert!((30..=200).contains(&asked), "{asked} queries in a minute");
+}
+
+#[test]
 fn few_are_believed_when_a_second_answer_says_the_same() {
     let mut bench = Bench::with_ten(ShrinkGuard::default());
     let (blocking, read) = bench.doubted(reply(8, 1..3));

@@ -24,7 +24,8 @@ pub(super) fn key(
     // Tagged addresses are told apart in no case.
     let tag = selection.tag().map(str::to_ascii_lowercase);
     let names = if selection.resolve_names { "names" } else { "addresses" };
-    let registered = if selection.counts_registered { "registered" } else { "endpoints" };
+    // What is registered is counted by version, too: records that do not say so have other keys.
+    let registered = if selection.counts_registered { "by version" } else { "endpoints" };
     let (version, version_text) = match &selection.version {
         Some(VersionKey::Meta(key)) => ("meta", key.as_str()),
         Some(VersionKey::TagPrefix(prefix)) => ("tag", prefix.as_str()),

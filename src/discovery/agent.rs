@@ -15,7 +15,7 @@ use crate::discovery::breaker::Position;
 use crate::discovery::caller::CallId;
 use crate::discovery::event::{Command, Event};
 use crate::discovery::gate::Gate;
-use crate::discovery::letter::{Letter, Recipient};
+use crate::discovery::letter::Letter;
 use crate::discovery::membership::Membership;
 use crate::discovery::registry::Registry;
 use crate::discovery::scope::Scope;
@@ -27,7 +27,6 @@ use crate::rng::Rng;
 use crate::shared::head::Rank;
 use crate::shared::key::{Key, VmId};
 use crate::shared::members::QueueId;
-use crate::shared::message::Message;
 use crate::time::Time;
 
 /// How often the timer runs.
@@ -71,11 +70,12 @@ pub struct Agent {
     out: VecDeque<Command>,
 }
 
-/// The source of a query, and how many services use it.
+/// The source of a query, how many services use it, and how many of these clients have named.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     source: SourceId,
     users: usize,
+    named: usize,
 }
 
 impl Agent {
@@ -93,7 +93,7 @@ impl Agent {
                 continue;
             }
             let source = trackers.add(|source| Tracker::new(me, source, subject, consul));
-            sources.extend(source.map(|source| (key, Known { source, users: 1 })));
+            sources.extend(source.map(|source| (key, Known { source, users: 1, named: 0 })));
         }
         Self {
             me,
@@ -133,33 +133,38 @@ impl Agent {
     pub fn add(&mut self, subject: Subject, now: Time) -> Option<SourceId> {
         if let Some(known) = self.sources.get_mut(&subject.query.key()) {
             known.users += 1;
+            known.named += usize::from(subject.on_trial);
             let source = known.source;
             if !subject.on_trial {
-                self.with_tracker(source, now, Tracker::trust);
+                self.with_tracker(source, now, |it, scope| it.put_on_trial(false, scope));
             }
             self.with_tracker(source, now, Tracker::tell_again);
             return Some(source);
         }
         let (me, consul, key) = (self.me, &self.consul, subject.query.key());
-        let is_first_born = self.membership.is_first_born();
+        let (is_first_born, named) = (self.membership.is_first_born(), subject.on_trial.into());
         let source = self.trackers.add(|source| {
             let tracker = Tracker::new(me, source, subject, consul);
             if is_first_born { tracker } else { tracker.deferring() }
         })?;
-        self.sources.insert(key, Known { source, users: 1 });
+        self.sources.insert(key, Known { source, users: 1, named });
         Some(source)
     }
 
-    /// Follows a source for one user less, and forgets it after the last one: gives its lease
-    /// away, and frees what it has in shared data. Leads to loads and stores only. Tells whether
-    /// it was the last one.
-    pub fn remove(&mut self, source: SourceId, now: Time) -> bool {
+    /// Follows a source for one user less, which clients have named or not, and forgets it after the
+    /// last one: gives its lease away, and frees what it has in shared data. Leads to loads and
+    /// stores only. Tells whether it was the last one.
+    pub fn remove(&mut self, source: SourceId, is_named: bool, now: Time) -> bool {
         let key = self.trackers.get(source).map(Tracker::key);
         let Some(known) = key.and_then(|key| self.sources.get_mut(&key)) else {
             return false;
         };
         known.users = known.users.saturating_sub(1);
+        known.named = known.named.saturating_sub(is_named.into());
         if known.users > 0 {
+            if known.users == known.named {
+                self.with_tracker(source, now, |it, scope| it.put_on_trial(true, scope));
+            }
             return false;
         }
         self.retired.push(source);
@@ -228,7 +233,7 @@ impl Agent {
                     tracker.on_record(version, value, scope);
                 });
             }
-            Event::Loaded { key: Key::Members, value } => self.on_members(value),
+            Event::Loaded { key: Key::Members, value } => self.on_members(value, now),
             Event::Loaded { key: Key::Charge(key), value } => {
                 self.with_registry(now, |registry, scope| registry.on_charge(key, value, scope));
             }
@@ -321,27 +326,6 @@ impl Agent {
         }
     }
 
-    fn on_found(&mut self, source: SourceId, now: Time) {
-        match self.rank.filter(|_| self.membership.is_first_born()) {
-            Some(rank) => self.with_tracker(source, now, |tracker, scope| {
-                tracker.on_tick(rank, scope);
-            }),
-            None => self.with_tracker(source, now, Tracker::peek),
-        }
-    }
-
-    fn on_wanted(&mut self, source: SourceId, host: &str, now: Time) {
-        let is_first_born = self.membership.is_first_born();
-        self.with_tracker(source, now, |tracker, scope| {
-            tracker.peek(scope);
-            // The first-born asks at its own next tick.
-            if !is_first_born {
-                let message = Message::Wanted(tracker.key(), host.into());
-                scope.send(Letter { to: Recipient::FirstBorn, message });
-            }
-        });
-    }
-
     fn forget_retired(&mut self) {
         self.registry.forget_retired();
         for source in self.retired.drain(..) {
@@ -392,6 +376,7 @@ impl Agent {
 }
 
 mod examination;
+mod finding;
 mod mail;
 #[cfg(test)]
 mod tests;

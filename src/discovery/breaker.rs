@@ -26,7 +26,9 @@ const WINDOW: usize = 30;
 /// ever, opens nothing ([`Standings`]). While it is open there is no call at all; then one, the
 /// probe, and its outcome alone decides: what was sent before the breaker opened may still come back
 /// and be used, but says little about now. An answer of that kind lets a probe go soon, also where
-/// one is out: that may be of a caller that always waits in vain.
+/// one is out: that may be of a caller that always waits in vain. The one that was out is a probe all
+/// the same, whose answer closes the breaker; else a Consul that answers slowly would always answer the
+/// one before the last.
 #[derive(Debug)]
 pub struct Breaker {
     settings: config::Breaker,
@@ -173,7 +175,9 @@ impl Breaker {
         }
         match (self.state, outcome) {
             (State::Closed, Evidence::Fails) if self.is_too_much(now) => self.open(now, rng),
-            (State::HalfOpen { .. }, Evidence::Answers) if is_probe => self.close(),
+            (State::Open { .. } | State::HalfOpen { .. }, Evidence::Answers) if is_probe => {
+                self.close();
+            }
             (State::HalfOpen { .. }, _) if is_probe => self.open(now, rng),
             (State::Open { since, .. } | State::HalfOpen { since, .. }, Evidence::Answers) => {
                 let soon = since + self.settings.base_open_time;

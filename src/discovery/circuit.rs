@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::config;
-use crate::discovery::breaker::{Breaker, Evidence};
+use crate::discovery::breaker::{Breaker, Evidence, Position};
 use crate::discovery::caller::{CallId, Caller};
 use crate::discovery::line::Line;
 use crate::rng::Rng;
@@ -15,7 +15,8 @@ pub type Datacenter = Option<Box<str>>;
 /// What stands for a datacenter where the agent is asked for what it does itself: registrations. It
 /// answers these when its servers have no leader, too, and a report that comes late is an outage.
 pub(super) const OF_THE_AGENT: &str = "of the agent itself, for registrations";
-/// The longest time for which it is left alone: a part of the shortest TTL.
+/// The longest time for which it is left alone, or only asked by one call that it may take long to
+/// answer: a part of the shortest TTL.
 const LONGEST_OF_THE_AGENT: Duration = Duration::from_secs(3);
 
 /// The breaker of one datacenter, and who waits while it is not closed.
@@ -26,7 +27,10 @@ const LONGEST_OF_THE_AGENT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct Circuit {
     pub(super) breaker: Breaker,
-    pub(super) probe: Option<(CallId, Caller)>,
+    /// The longest time for which others wait for a probe.
+    longest_probe: Duration,
+    /// What has gone out as a probe since the breaker was closed last, the latest one at the end.
+    probes: Vec<(CallId, Caller)>,
     pub(super) line: Line,
 }
 
@@ -41,7 +45,8 @@ impl Circuit {
             max_open_time: max_open_time.min(most),
             ..settings
         };
-        Self { breaker: Breaker::new(settings), probe: None, line: Line::default() }
+        let breaker = Breaker::new(settings);
+        Self { breaker, longest_probe: most, probes: Vec::new(), line: Line::default() }
     }
 
     /// Whether nobody asks, or waits.
@@ -55,26 +60,38 @@ impl Circuit {
         self.line.front() == Some(caller)
     }
 
+    /// Learns that a call is out as the probe, and by when it will have had an outcome.
+    pub(super) fn on_probe(&mut self, caller: Caller, call: CallId, lost: Time, now: Time) {
+        self.probes.push((call, caller));
+        let patience = lost.since(now).min(self.longest_probe);
+        self.breaker.on_probe(now + patience, now);
+    }
+
     /// Forgets a caller that asks no longer. If it was the one that probed, nobody will hear of the
     /// outcome, and the next one is to probe.
     pub(super) fn forget(&mut self, caller: Caller, now: Time) {
         self.line.leave(caller);
         self.breaker.forget(caller);
-        if self.probe.take_if(|(_, prober)| *prober == caller).is_some() {
+        if self.probes.last().is_some_and(|(_, prober)| *prober == caller) {
             self.breaker.on_probe_abandoned(now);
         }
+        self.probes.retain(|(_, prober)| *prober != caller);
     }
 
-    /// Takes the outcome of a call.
+    /// Takes the outcome of a call; where its caller does not count, there is none.
     pub(super) fn on_outcome(
         &mut self,
-        caller: Caller,
+        caller: Option<Caller>,
         call: CallId,
         evidence: Evidence,
         now: Time,
         rng: &mut Rng,
     ) {
-        let is_probe = self.probe.take_if(|(probe, _)| *probe == call).is_some();
-        self.breaker.on_outcome(Some(caller), evidence, is_probe, now, rng);
+        let place = self.probes.iter().position(|(probe, _)| *probe == call);
+        place.map(|place| self.probes.remove(place));
+        self.breaker.on_outcome(caller, evidence, place.is_some(), now, rng);
+        if self.breaker.position() == Position::Closed {
+            self.probes.clear();
+        }
     }
 }

@@ -53,8 +53,8 @@ pub enum Turn {
 ///   five seconds, or when all the others have had theirs;
 /// - after failures, what the retry budget allows.
 ///
-/// While a breaker is not closed, one call goes out at a time. What clients have named neither opens
-/// nor closes it.
+/// While a breaker is not closed, one call goes out at a time. What clients have named does not open
+/// it, and probes where nobody else waits: those who have opened it may all fail by themselves.
 ///
 /// Whoever is turned away waits in line, so everyone's turn comes.
 #[derive(Debug)]
@@ -67,6 +67,8 @@ pub struct Gate {
     names: Class,
     most_watches: usize,
     watching: HashSet<Caller>,
+    /// Services that have no place among the watches and would take one.
+    displaced: HashSet<Caller>,
 }
 
 impl Gate {
@@ -81,6 +83,7 @@ impl Gate {
             names: class(),
             most_watches: usize::try_from(consul.max_watches).unwrap_or(usize::MAX),
             watching: HashSet::new(),
+            displaced: HashSet::new(),
         }
     }
 
@@ -98,23 +101,46 @@ impl Gate {
         self.watching.len()
     }
 
-    /// Whether a source has a place among the watches, or may take one.
-    pub fn has_place(&self, caller: impl Into<Caller>) -> bool {
+    /// Whether a source has a place among the watches, or may take one. A name has none that a service
+    /// would take.
+    pub fn has_place(&mut self, caller: impl Into<Caller>) -> bool {
         let caller = caller.into();
-        self.watching.len() < self.most_watches || self.watching.contains(&caller)
+        let others = self.watching.len() - usize::from(self.watching.contains(&caller));
+        if let Caller::Name(_) = caller {
+            return others + self.displaced.len() < self.most_watches;
+        }
+        let has_place = others < self.most_watches;
+        if !has_place {
+            self.displaced.insert(caller);
+        }
+        has_place
     }
 
-    /// Gives a source's place among the watches to the next one: no query of it blocks.
+    /// Gives a source's place among the watches to the next one: no query of it blocks. A service may
+    /// come back to one before any name.
     pub fn vacate(&mut self, caller: impl Into<Caller>) {
-        self.watching.remove(&caller.into());
+        let caller = caller.into();
+        if self.watching.remove(&caller) && counts(caller) {
+            self.displaced.insert(caller);
+        }
     }
 
     /// Forgets a caller that asks no longer.
     pub fn forget(&mut self, caller: impl Into<Caller>, now: Time) {
         let caller = caller.into();
         self.vacate(caller);
+        self.displaced.remove(&caller);
         self.class(caller).forget(caller);
         self.circuits.values_mut().for_each(|circuit| circuit.forget(caller, now));
+    }
+
+    /// Lets a caller ask as another one from now on, with its place among the watches.
+    pub fn rename(&mut self, caller: Caller, new: Caller, now: Time) {
+        if caller != new {
+            let watches = self.watching.contains(&caller);
+            self.forget(caller, now);
+            self.watching.extend(watches.then_some(new));
+        }
     }
 
     /// Lets a call out, or puts its source in line. One that may watch has a place from then on, and
@@ -137,9 +163,12 @@ impl Gate {
         if let Some(circuit) = self.circuits.get_mut(datacenter) {
             let leave = circuit.breaker.leave(now);
             if leave != Leave::Granted {
-                let may_probe = counts(caller) && circuit.is_next(caller);
-                let is_probe = may_probe && leave == Leave::Probe;
-                if is_probe {
+                let is_next = match counts(caller) {
+                    true => circuit.is_next(caller),
+                    false => circuit.line.front().is_none(),
+                };
+                let is_probe = is_next && leave == Leave::Probe;
+                if is_probe && counts(caller) {
                     circuit.line.leave(caller);
                     circuit.breaker.meet(caller);
                 }
@@ -168,8 +197,7 @@ impl Gate {
         now: Time,
     ) {
         if let Some(circuit) = self.circuits.get_mut(datacenter) {
-            circuit.probe = Some((call, caller.into()));
-            circuit.breaker.on_probe(lost, now);
+            circuit.on_probe(caller.into(), call, lost, now);
         }
     }
 
@@ -187,9 +215,9 @@ impl Gate {
         self.class(caller).on_outcome(caller, outcome.is_ok(), now);
         let evidence = Evidence::of(outcome);
         if counts(caller) {
-            self.circuit(datacenter).on_outcome(caller, call, evidence, now, rng);
+            self.circuit(datacenter).on_outcome(Some(caller), call, evidence, now, rng);
         } else if let Some(circuit) = self.circuits.get_mut(datacenter) {
-            circuit.breaker.on_outcome(None, evidence, false, now, rng);
+            circuit.on_outcome(None, call, evidence, now, rng);
         }
     }
 
@@ -237,6 +265,7 @@ impl Gate {
         let has_place = self.has_place(caller);
         if has_place {
             self.watching.insert(caller);
+            self.displaced.remove(&caller);
             self.class(caller).leave(caller);
         } else {
             self.class(caller).join(caller, Lane::Read, now);

@@ -75,8 +75,6 @@ pub(super) enum Judgement {
     Held {
         /// Why, where nothing was held back before.
         doubt: Option<Doubt>,
-        /// Whether it says something else than what was held back before.
-        is_news: bool,
         /// What is used of it, if that is anything new.
         snapshot: Option<Snapshot>,
     },
@@ -168,7 +166,7 @@ impl Guard {
         }
         hold.answer = answer;
         self.look_at_instances();
-        Judgement::Held { doubt: None, is_news, snapshot: self.used(known) }
+        Judgement::Held { doubt: None, snapshot: self.used(known) }
     }
 
     /// Takes the instances of the service that a prepared query looks for, of what is held back.
@@ -184,7 +182,7 @@ impl Guard {
             return Some(self.believe(hold.answer, Some(Resolution::Confirmed)));
         }
         self.hold = Some(hold);
-        Some(Judgement::Held { doubt: None, is_news: false, snapshot: self.used(known) })
+        Some(Judgement::Held { doubt: None, snapshot: self.used(known) })
     }
 
     /// Learns that nobody can say whether what is gone is critical.
@@ -236,7 +234,7 @@ impl Guard {
             excused: Snapshot::default(),
         });
         self.look_at_instances();
-        Judgement::Held { doubt: Some(doubt), is_news: true, snapshot: self.used(known) }
+        Judgement::Held { doubt: Some(doubt), snapshot: self.used(known) }
     }
 
     fn confirm(&mut self, answer: Answer) -> Judgement {

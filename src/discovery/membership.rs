@@ -18,7 +18,8 @@ const DEAD_AFTER: u8 = 3;
 /// A VM that dies leaves its entry behind, and there is no way to see that but by its
 /// queue: messages stay there. A fetcher looks into the queues once in a while and removes
 /// the entries of those who did not read for several looks, so that messages to the dead
-/// do not pile up. One who was only slow adds itself again.
+/// do not pile up. One who was only slow adds itself again. Looks are an interval apart, however
+/// often the list is loaded: a message that was sent a moment ago nobody can have read.
 #[derive(Debug)]
 pub struct Membership {
     me: VmId,
@@ -26,6 +27,8 @@ pub struct Membership {
     born: Option<u64>,
     is_first_born: bool,
     next_look: Time,
+    /// From when on the queues may be looked into again.
+    next_probe: Time,
     silent: HashMap<VmId, u8>,
     leaving: bool,
 }
@@ -39,6 +42,7 @@ impl Membership {
             born: None,
             is_first_born: false,
             next_look: Time::ZERO,
+            next_probe: Time::ZERO,
             silent: HashMap::new(),
             leaving: false,
         }
@@ -118,6 +122,19 @@ impl Membership {
         Some(better)
     }
 
+    /// Whether the queues are to be looked into now, by a fetcher. Whoever does not fetch forgets
+    /// what it saw: by the time that it fetches again that may be long ago.
+    pub fn poll_probe(&mut self, is_fetcher: bool, now: Time) -> bool {
+        if !is_fetcher {
+            self.silent.clear();
+        }
+        let due = is_fetcher && now >= self.next_probe;
+        if due {
+            self.next_probe = now + INTERVAL;
+        }
+        due
+    }
+
     /// Everyone in the list but this VM.
     pub fn others(&self, members: &Members) -> impl Iterator<Item = Member> {
         let me = self.me;
@@ -190,6 +207,27 @@ mod tests {
         for pending in [true, true, false, true, true] {
             membership.on_probed(OTHER, pending);
         }
+        assert_eq!(membership.review(&both()), None);
+    }
+
+    #[test]
+    fn looks_into_queues_are_an_interval_apart() {
+        let mut membership = with_queue();
+        assert!(membership.poll_probe(true, Time::ZERO));
+        assert!(!membership.poll_probe(true, Time::ZERO + INTERVAL / 2));
+        membership.look_soon();
+        assert!(!membership.poll_probe(true, Time::ZERO + INTERVAL / 2), "the list alone");
+        assert!(membership.poll_probe(true, Time::ZERO + INTERVAL));
+    }
+
+    #[test]
+    fn looks_are_forgotten_when_another_vm_fetches() {
+        let mut membership = with_queue();
+        for _ in 1..DEAD_AFTER {
+            membership.on_probed(OTHER, true);
+        }
+        assert!(!membership.poll_probe(false, Time::ZERO));
+        membership.on_probed(OTHER, true);
         assert_eq!(membership.review(&both()), None);
     }
 

@@ -215,7 +215,7 @@ impl Registrar {
                     let is_same = |it: Charge| it.digest == self.digest && it.is_kept;
                     self.is_handed_over = charge.is_some_and(is_same);
                 }
-                match self.judge(charge, cas, rank, is_first_born, scope) {
+                match self.judge(charge, cas, rank, is_first_born, scope.awake) {
                     Verdict::Follow => {}
                     Verdict::Lead => self.work(scope),
                     Verdict::Renew(term) => self.store(Write::Renewal, term, rank, expect, scope),
@@ -280,7 +280,7 @@ impl Registrar {
             scope.out.push_back(Command::Examine { id, probe: Rc::new(probing.probe) });
         }
         let Some(errand) = self.duty.wants(scope.now) else { return };
-        let lane = if self.duty.is_failing() { Lane::Retry } else { Lane::Read };
+        let lane = if self.duty.is_failing_at(errand) { Lane::Retry } else { Lane::Read };
         let caller = self.registration;
         let pass = scope.gate.admit(caller, &self.datacenter, Want::Read(lane), scope.now);
         let Some(pass) = pass else { return };
@@ -320,17 +320,16 @@ impl Registrar {
         cas: Option<Cas>,
         rank: Rank,
         is_first_born: bool,
-        scope: &Scope<'_>,
+        now: Time,
     ) -> Verdict {
-        let now = scope.awake;
-        let is_orphan = self.silence.has_lasted(self.kinship.patience(is_first_born), LOOKS, now);
-        let is_abandoned = self.silence.has_lasted(ABANDONED, LOOKS, now);
+        let has_lasted = |patience| self.silence.has_lasted(patience, LOOKS, now);
+        let is_abandoned = has_lasted(ABANDONED);
         let is_foreign = charge.is_some_and(|charge| charge.digest != self.digest);
         let is_left = charge.is_none_or(|charge| charge.is_left());
         let is_newer = !self.has_been_current && is_first_born && !self.is_removal();
         let may_claim = match (self.is_removal(), is_left) {
             _ if self.is_leading() => true,
-            (true, true) => is_orphan,
+            (true, true) => has_lasted(self.kinship.patience(is_first_born)),
             (true, false) => !is_foreign || is_abandoned,
             (false, true) => true,
             (false, false) => !is_foreign || is_newer || is_abandoned,

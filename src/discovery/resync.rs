@@ -23,9 +23,11 @@ impl Resync {
         Self { interval, due: None }
     }
 
-    /// Learns that the source was read without an index.
-    pub(super) fn on_read(&mut self, now: Time, rng: &mut Rng) {
-        self.due = (!self.interval.is_zero()).then(|| now + rng.about(self.interval));
+    /// Learns that the source was read without an index, afresh or at least for the first time.
+    pub(super) fn on_read(&mut self, is_fresh: bool, now: Time, rng: &mut Rng) {
+        if is_fresh || self.due.is_none() {
+            self.due = (!self.interval.is_zero()).then(|| now + rng.about(self.interval));
+        }
     }
 
     /// Whether it is to be read afresh now.
@@ -51,7 +53,7 @@ mod tests {
         for _ in 0..1_000 {
             let mut resync = Resync::new(Duration::from_secs(600));
             assert!(!resync.is_due(at(1_000_000)), "it was never read");
-            resync.on_read(at(100), &mut rng);
+            resync.on_read(true, at(100), &mut rng);
             assert!(!resync.is_due(at(639)) && resync.is_due(at(760)));
             early += u32::from(resync.is_due(at(660)));
             late += u32::from(!resync.is_due(at(740)));
@@ -62,7 +64,7 @@ mod tests {
     #[test]
     fn an_interval_of_zero_is_never() {
         let mut resync = Resync::new(Duration::ZERO);
-        resync.on_read(at(0), &mut Rng::new(1));
+        resync.on_read(true, at(0), &mut Rng::new(1));
         assert!(!resync.is_due(at(1_000_000)));
     }
 }

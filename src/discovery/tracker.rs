@@ -11,7 +11,6 @@ use core::time::Duration;
 
 use crate::config::Consul;
 use crate::consul::query::Query;
-use crate::discovery::caller::Caller;
 use crate::discovery::checkup::Checkup;
 use crate::discovery::circuit::Datacenter;
 use crate::discovery::contact::Contact;
@@ -93,22 +92,6 @@ impl Tracker {
     /// The same, leaving a lease that nobody has to others for a while.
     pub fn deferring(self) -> Self {
         Self { lease: Lease::deferring(self.me), ..self }
-    }
-
-    /// Learns that it is not only clients who want it. Whatever waits at the gate asks again.
-    pub fn trust(&mut self, scope: &mut Scope<'_>) {
-        if self.on_trial {
-            scope.gate.forget(self.caller(), scope.now);
-            self.on_trial = false;
-        }
-    }
-
-    /// Who asks for it: what a client has named is apart from what is configured.
-    const fn caller(&self) -> Caller {
-        match self.on_trial {
-            true => Caller::Name(self.source),
-            false => Caller::Source(self.source),
-        }
     }
 
     /// The key of what it asks Consul.

@@ -73,9 +73,10 @@ impl Prober {
     }
 
     /// Goes on from what is known, with a probe that is due `first`; one that is out is waited for no
-    /// longer.
+    /// longer. Outcomes that have contradicted how it stands go on counting where that stays.
     pub fn begin_anew(&mut self, standing: Standing, first: Time) {
-        *self = Self::new(standing, first).counting_from(self.number);
+        let against = if standing == self.standing { self.against } else { 0 };
+        *self = Self { against, ..Self::new(standing, first).counting_from(self.number) };
     }
 
     /// How it stands.
@@ -236,6 +237,15 @@ mod tests {
             .expect("a probe");
         prober.on_verdict(number, verdict, &check(), at(when), &mut rng);
         when
+    }
+
+    #[test]
+    fn bad_answers_go_on_counting_when_probes_begin_anew() {
+        let mut prober = Prober::new(HEALTHY, at(0));
+        let now = probe(&mut prober, status(503), 0);
+        prober.begin_anew(prober.standing(), at(now + 5_000));
+        probe(&mut prober, status(503), now + 5_000);
+        assert_eq!(prober.standing(), Standing::Unhealthy, "two in a row");
     }
 
     #[test]

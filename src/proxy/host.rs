@@ -112,7 +112,8 @@ pub(super) fn source_address() -> Option<Vec<u8>> {
     hostcalls::get_property(vec!["source", "address"]).ok().flatten()
 }
 
-/// Reads how many attempts were made. Legal in the answer's phases, and when the request ends.
+/// Reads how many attempts Envoy's router has made; 0 or none before the first. Legal in the
+/// answer's phases, and when the request ends.
 pub(super) fn attempt_count() -> Option<u64> {
     number(vec!["upstream", "request_attempt_count"])
 }

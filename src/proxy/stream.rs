@@ -78,8 +78,8 @@ impl AnswerStream for EnvoyStream {
         parse(&host::header(headers, "grpc-status")?)
     }
 
-    fn attempt(&mut self) -> Attempt {
-        host::attempt_count().map_or(Attempt::FIRST, Attempt::new)
+    fn attempt(&mut self) -> Option<Attempt> {
+        host::attempt_count().filter(|count| *count > 0).map(Attempt::new)
     }
 
     fn upstream(&mut self) -> Option<Vec<u8>> {

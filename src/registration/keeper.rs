@@ -180,9 +180,12 @@ impl Keeper {
         !self.is_unsure
     }
 
-    /// Whether the last call has failed.
-    pub const fn is_failing(&self) -> bool {
-        self.calls.is_failing() || self.reports.is_failing()
+    /// Whether the last call of this kind has failed: reports, or all others.
+    pub const fn is_failing_at(&self, errand: Errand) -> bool {
+        match errand {
+            Errand::Report(_) => self.reports.is_failing(),
+            _ => self.calls.is_failing(),
+        }
     }
 
     /// Learns which services it is to warn of.
@@ -196,7 +199,7 @@ impl Keeper {
     pub fn wants(&self, now: Time) -> Option<Errand> {
         if self.has_checks
             && self.reports.is_free(now)
-            && let Some((position, _)) = self.due_report(now)
+            && let Some(position) = self.due_report(now)
         {
             return Some(Errand::Report(position));
         }
@@ -235,6 +238,10 @@ impl Keeper {
             Errand::Report(position) => {
                 let report = self.state(position).unwrap_or_else(unknown);
                 status = Some(report.status);
+                let mut checks = self.checks.iter_mut();
+                if let Some(check) = checks.find(|check| check.position == position) {
+                    check.sent = now;
+                }
                 let check = self.definition.checks().get(position);
                 id.report(check.map(String::as_str).unwrap_or_default(), &report)
             }
@@ -262,7 +269,7 @@ impl Keeper {
         notices: &mut Vec<Notice>,
     ) -> Option<Result<(), ErrorKind>> {
         let call = self.reports.take(id).or_else(|| self.calls.take(id))?;
-        let had_failed = self.is_failing();
+        let had_failed = self.calls.is_failing() || self.reports.is_failing();
         let result = match call.errand {
             Errand::Read => self.definition.read_found(answer).map(|found| {
                 self.on_found(found, now, rng, notices);
@@ -314,12 +321,13 @@ impl Keeper {
         }
     }
 
-    fn due_report(&self, now: Time) -> Option<(usize, Report)> {
-        let state = |check: &TtlCheck| {
-            let report = self.state(check.position)?;
-            check.is_due(&report, now).then_some((check.position, report))
+    /// The check that is to be reported on now: of several the one whose last report was sent first.
+    fn due_report(&self, now: Time) -> Option<usize> {
+        let is_due = |check: &&TtlCheck| {
+            self.state(check.position).is_some_and(|report| check.is_due(&report, now))
         };
-        self.checks.iter().find_map(state)
+        let due = self.checks.iter().filter(is_due);
+        due.min_by_key(|check| check.sent).map(|check| check.position)
     }
 
     /// How the check at a position stands, if it is one that is reported on, and is known.

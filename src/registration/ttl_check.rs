@@ -28,6 +28,8 @@ pub(super) struct TtlCheck {
     is_blind: bool,
     /// What was reported last; none since it was registered.
     reported: Option<Status>,
+    /// When a report was sent last.
+    pub(super) sent: Time,
     next: Time,
 }
 
@@ -45,6 +47,7 @@ impl TtlCheck {
             heard: now,
             is_blind: false,
             reported: None,
+            sent: now,
             next: now,
         })
     }

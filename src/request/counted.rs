@@ -141,9 +141,9 @@ impl AnswerStream for CountedAnswer {
         self.grpc_status
     }
 
-    fn attempt(&mut self) -> Attempt {
+    fn attempt(&mut self) -> Option<Attempt> {
         self.calls += 1;
-        Attempt::new(self.attempt)
+        Some(self.attempt).filter(|count| *count > 0).map(Attempt::new)
     }
 
     fn upstream(&mut self) -> Option<Vec<u8>> {

@@ -87,7 +87,7 @@ impl Router {
         };
         found.add(id, &service, origin);
         for service in gone {
-            found.remove(service, self.remove(service));
+            found.remove(service, self.remove(service), true);
         }
         Some(Ask::New(id))
     }

@@ -23,6 +23,8 @@ pub enum Change {
         service: ServiceId,
         /// Where it had its endpoints from.
         sources: Vec<SourceId>,
+        /// Whether it was a client that had named it.
+        is_named: bool,
     },
 }
 

@@ -67,8 +67,8 @@ impl Found {
     }
 
     /// Lets a service be followed no more, that had its endpoints from these sources.
-    pub(super) fn remove(&mut self, service: ServiceId, sources: Vec<SourceId>) {
-        self.changes.push_back(Change::Removed { service, sources });
+    pub(super) fn remove(&mut self, service: ServiceId, sources: Vec<SourceId>, is_named: bool) {
+        self.changes.push_back(Change::Removed { service, sources, is_named });
     }
 
     /// The service that a host names in Consul's DNS, and what identifies its query.
@@ -126,16 +126,17 @@ impl Router {
             return;
         };
         let most = found.config.discover.as_ref().map_or(0, |discover| discover.max_services);
-        let mut gone = found.catalog.take_gone(most as usize, now);
+        let gone = found.catalog.take_gone(most as usize, now).into_iter();
+        let mut gone: Vec<_> = gone.map(|service| (service, false)).collect();
         if let Some(demand) = &mut found.demand {
-            gone.extend(demand.take_gone(now));
+            gone.extend(demand.take_gone(now).into_iter().map(|service| (service, true)));
             for (service, host) in demand.take_news(now) {
                 let (sources, host) = (self.sources(service), text(&host));
                 found.changes.push_back(Change::Wanted { sources, host });
             }
         }
-        for service in gone {
-            found.remove(service, self.remove(service));
+        for (service, is_named) in gone {
+            found.remove(service, self.remove(service), is_named);
         }
         self.found = Some(found);
     }

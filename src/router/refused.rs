@@ -1,4 +1,4 @@
-//! Names that were refused a moment ago.
+//! Names that were refused a moment ago, or asked for in vain.
 
 use crate::model::service::QueryKey;
 

@@ -100,6 +100,8 @@ pub struct World {
     pub reports: BTreeMap<String, Vec<u64>>,
     /// So many of the next reports are answered 500.
     pub refused_reports: usize,
+    /// Whether each look at what is registered is answered 500.
+    pub refuses_looks: bool,
 }
 
 impl Host for World {
@@ -156,7 +158,7 @@ impl Host for World {
                 *idle_since = now;
                 return Err(CallFailure::Refused(Refusal::NoCapacity));
             }
-            Mood::Well | Mood::OftenSlow if blocks => now + 55_000,
+            Mood::Well | Mood::OftenSlow | Mood::Unusable if blocks => now + 55_000,
             Mood::Balanced if blocks => now + 30_000,
             Mood::Silent => u64::MAX,
             Mood::Slow => now + timeout,
@@ -248,10 +250,16 @@ impl World {
             return (200, String::new());
         }
         assert_eq!(request.method, Method::Get, "{path}");
+        if self.refuses_looks {
+            return (500, "Failed to look".into());
+        }
         if path == "/v1/agent/checks" {
             let of = |id: &str| request.path.contains(&format!("%22{id}%22"));
             let found = self.registered.iter().find(|(id, _)| of(id));
             return (200, json!(found.map(|(_, (_, checks))| checks)).to_string());
+        }
+        if path == "/v1/agent/self" {
+            return (200, json!({"Config": {"NodeName": "node", "Datacenter": "dc1"}}).to_string());
         }
         match self.registered.get(path.strip_prefix("/v1/agent/service/").unwrap()) {
             Some((body, _)) => (200, body.to_string()),
@@ -314,6 +322,7 @@ impl Bench {
             registered: BTreeMap::new(),
             reports: BTreeMap::new(),
             refused_reports: 0,
+            refuses_looks: false,
         };
         let agent = Agent::new(subjects, &config.consul, rng.split()).keeping(&config);
         Self { agent, router: Router::new(&config, &mut rng), world, config, next_tick: 0 }
@@ -336,7 +345,7 @@ impl Bench {
 
     /// Nobody asks for a name any more.
     pub fn forget(&mut self, source: SourceId) {
-        self.agent.remove(source, time(self.world.now));
+        self.agent.remove(source, true, time(self.world.now));
         driver::settle(&mut self.agent, &mut self.router, &mut self.world);
     }
 

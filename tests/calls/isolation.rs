@@ -1,6 +1,6 @@
 //! What fails by itself is its own trouble: the bounds of all others hold while it lasts.
 
-use consul_resolver::config::Consul;
+use consul_resolver::config::{Consul, RetryBudget};
 use consul_resolver::discovery::breaker::Position;
 use consul_resolver::model::service::SourceId;
 use proptest::prelude::*;
@@ -110,6 +110,20 @@ fn a_report_is_repeated_in_time_when_250_services_fail_for_ever() {
         bench.run(60_000, Mood::Well);
         let silence = bench.longest_silence(0);
         assert!(silence <= REPORT_AGAIN, "{way:?}: nothing was reported for {silence} ms");
+    }
+}
+
+#[test]
+fn reports_are_no_retries_while_looks_at_registrations_fail() {
+    let retry_budget = RetryBudget { percent: 0, min_per_second: 1 };
+    let consul = Consul { retry_budget, ..Consul::new("consul") };
+    let mut bench = Bench::registering(1, 24, consul, 1);
+    bench.run(60_000, Mood::Well);
+    bench.world.refuses_looks = true;
+    bench.run(300_000, Mood::Well);
+    for registration in 0..24 {
+        let silence = bench.longest_silence(registration);
+        assert!(silence < 10_000, "{registration}: {silence} ms without a report");
     }
 }
 

@@ -39,7 +39,10 @@ impl Backends {
 /// The source whose instances are at an address.
 pub fn place_at(address: SocketAddr) -> usize {
     match address.ip() {
-        IpAddr::V4(ip) => usize::from(ip.octets()[2]),
+        IpAddr::V4(ip) => {
+            let [_, high, low, _] = ip.octets();
+            u16::from_be_bytes([high, low]).into()
+        }
         IpAddr::V6(ip) => panic!("nobody is at {ip}"),
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use consul_resolver::config::{ActiveHealthCheck, Config};
+use consul_resolver::config::{ActiveHealthCheck, Config, OnStale};
 use consul_resolver::discovery::event::ProbeId;
 use consul_resolver::discovery::tracker::Tracker;
+use consul_resolver::model::endpoint::Address;
 use consul_resolver::model::service::QueryKey;
 use consul_resolver::model::snapshot::Snapshot;
 use consul_resolver::router::decision::Forward;
@@ -16,12 +17,15 @@ use crate::backends::place_at;
 use crate::checkups::Checkups;
 use crate::consul::Consul;
 use crate::hearing::Hearing;
+use crate::members::Looks;
 use crate::probes::{Echo, Sent};
 use crate::shared::Shared;
-use crate::sources::{CATALOG, SOURCES, place_of, position, source_of};
+use crate::sources::{self, CATALOG, SOURCES, place_of, position, source_of};
 use crate::vm::{Context, ContextId, Effects, Task};
 
 const MINUTE: u64 = 60_000_000;
+/// How late a VM may know how old what it has is: a head is written every second, and read at a tick.
+const TOLD: u64 = 2_000_000;
 
 /// What is known so far, to be held against what comes.
 #[derive(Default)]
@@ -35,9 +39,13 @@ pub struct Checks {
     contents: BTreeMap<(usize, Version), Vec<u16>>,
     /// Each call for a source within the last minute: when, and how often its answers had said
     /// something new.
-    calls: [VecDeque<(u64, usize)>; SOURCES.len()],
+    calls: HashMap<usize, VecDeque<(u64, usize)>>,
     /// The most calls for one source within a minute, without two for each of those times.
     most_calls: usize,
+    /// Where breakers stood that were not closed, as operators are told.
+    pub opened: Vec<String>,
+    /// Who has looked into whose queue.
+    pub looks: Looks,
     /// What was probed of endpoints, and what was made of that.
     pub checkups: Checkups,
     /// What those who keep registrations have heard.
@@ -90,17 +98,18 @@ impl Checks {
     /// A context has done something: what it has installed never goes back, is the same wherever
     /// that version is installed, and is what Consul has answered, all of it and nothing else but
     /// what was there before.
-    pub fn on_step(&mut self, context: &mut Context, consul: &Consul, now: u64) {
-        for tracker in context.agent.trackers() {
-            let Some(record) = tracker.installed() else { continue };
+    pub fn on_step(&mut self, context: &mut Context, query: QueryKey, consul: &Consul, now: u64) {
+        let trackers = context.agent.trackers();
+        if let Some(tracker) = trackers.into_iter().find(|tracker| tracker.key() == query) {
+            let Some(record) = tracker.installed() else { return };
             let source = source_of(tracker);
             // Also where it was forgotten since, and is followed anew.
-            let last = context.seen[source];
+            let last = context.seen.get(&source).copied();
             if last == Some(record.version) {
-                continue;
+                return;
             }
             assert!(last < Some(record.version), "{:?} went back from {last:?}", context.id);
-            context.seen[source] = Some(record.version);
+            context.seen.insert(source, record.version);
             let ports = ports(&record.snapshot, source);
             self.checkups.on_installed(context.id, source, &ports);
             // What is gone from a doubted answer stays beside it for a while.
@@ -149,7 +158,7 @@ impl Checks {
             self.checkups.on_findings(context.id, place_of(*query), findings, clock);
         }
         if let Some((registration, request)) = &effects.errand {
-            self.hearing.on_errand(context.id, *registration, request);
+            self.hearing.on_errand(context.id, *registration, request, clock);
         }
     }
 
@@ -177,9 +186,36 @@ impl Checks {
         assert!(!is_unhealthy, "{:?} sends a request to {address}, which fails", context.id);
     }
 
+    /// A request goes to an endpoint: one that Consul has confirmed lately, where requests are to fail
+    /// otherwise. VMs measure that on their own clocks.
+    pub fn on_age(
+        &self,
+        context: &Context,
+        config: &Config,
+        forward: &Forward,
+        consul: &Consul,
+        now: u64,
+    ) {
+        let address = forward.ticket().target().address();
+        let Address::Ip(ip) = address else { panic!("endpoints have addresses") };
+        let source = place_at(*ip);
+        let service = SOURCES[source].split('@').next();
+        let service = config.services.iter().find(|it| Some(it.name.as_str()) == service);
+        let limit = service.and_then(|service| service.staleness);
+        let limit = limit.filter(|limit| limit.on_stale == OnStale::Fail);
+        let Some(limit) = limit.map(|limit| limit.max_age.as_micros() as u64) else { return };
+        let age = now - consul.confirmed(source);
+        assert!(
+            age <= limit * 5 / 4 + TOLD,
+            "{:?} sends a request to {address}, of which nobody has heard for {} ms",
+            context.id,
+            age / 1_000
+        );
+    }
+
     /// Consul is asked for a source, for which its answers have said something new so often.
     pub fn on_call(&mut self, source: usize, turns: usize, now: u64) {
-        let calls = &mut self.calls[source];
+        let calls = self.calls.entry(source).or_default();
         calls.push_back((now, turns));
         while calls.front().is_some_and(|(first, _)| first + MINUTE <= now) {
             calls.pop_front();
@@ -214,7 +250,8 @@ pub fn ports(snapshot: &Snapshot, source: usize) -> Vec<u16> {
     }
     let port = |endpoint: &consul_resolver::model::endpoint::Endpoint| {
         let address = endpoint.address.to_string();
-        assert!(address.starts_with(&format!("10.0.{source}.1:")), "{address} of {source}");
+        let expected = format!("{}:", sources::address(source));
+        assert!(address.starts_with(&expected), "{address} of {source}");
         endpoint.address.port()
     };
     snapshot.endpoints().iter().map(port).collect()

@@ -177,6 +177,10 @@ impl Checkups {
         };
         let is_good = echo == Echo::Status(200) && patient.is_out(clock);
         patient.is_heard = true;
+        // An answer of one that has gone says nothing of it, should it come back.
+        if !patient.is_here {
+            return;
+        }
         patient.owes = match is_good {
             true => patient.owes.saturating_sub(1),
             false => patient.healthy_threshold,

@@ -4,9 +4,15 @@ use std::time::Duration;
 
 use consul_resolver::config::{Config, Surroundings};
 
+use crate::registry::MANY;
+
 /// What a configuration says.
 struct Setting {
+    /// How Consul's cluster is called.
+    cluster: &'static str,
     services: &'static [&'static str],
+    /// So many of the crowd are services, too.
+    crowd: usize,
     /// How long Consul may hold a query, in seconds.
     wait: u64,
     /// How long a name of Consul's DNS is kept that nobody asks for, in seconds, where they are
@@ -16,8 +22,12 @@ struct Setting {
     discovers: bool,
     /// How many queries may block, where that is said.
     max_watches: Option<usize>,
+    /// Whether requests fail for what Consul has not confirmed for long.
+    expires: bool,
     /// What is registered, by the places in [`REGISTRATIONS`].
     registers: &'static [usize],
+    /// So many more are registered.
+    many: usize,
 }
 
 /// What may be registered: one service in two versions, and two others; and one in two versions whose
@@ -57,19 +67,23 @@ fn probed(service: &str) -> &'static str {
 }
 
 const PLAIN: Setting = Setting {
+    cluster: "c",
     services: &[],
+    crowd: 0,
     wait: 0,
     idle_timeout: None,
     discovers: false,
     max_watches: None,
+    expires: false,
     registers: &[],
+    many: 0,
 };
 
-const SETTINGS: [Setting; 17] = [
+const SETTINGS: [Setting; 26] = [
     Setting { services: &["web", "api"], wait: LONGEST_WAIT / 1_000, ..PLAIN },
     Setting { services: &["web", "api"], wait: 2, registers: &[0, 2], ..PLAIN },
     Setting { services: &["web"], wait: 5, registers: &[1], ..PLAIN },
-    Setting { services: &["api", "db"], wait: 1, registers: &[3], ..PLAIN },
+    Setting { services: &["api", "db", "geo"], wait: 1, registers: &[3], ..PLAIN },
     Setting { services: &["web", "api"], wait: 10, ..PLAIN },
     Setting { services: &["db"], wait: LONGEST_WAIT / 1_000, ..PLAIN },
     Setting { services: &["web"], wait: 5, idle_timeout: Some(10), registers: &[0], ..PLAIN },
@@ -90,6 +104,21 @@ const SETTINGS: [Setting; 17] = [
     Setting { services: &["web", "shop"], wait: 5, registers: &[5, 2], ..PLAIN },
     Setting { services: &["bank", "api"], wait: 10, registers: &[0], ..PLAIN },
     Setting { services: &["shop"], wait: LONGEST_WAIT / 1_000, ..PLAIN },
+    Setting {
+        services: &["web", "api", "db", "geo"],
+        crowd: 12,
+        wait: LONGEST_WAIT / 1_000,
+        registers: &[0, 2],
+        ..PLAIN
+    },
+    Setting { services: &["web", "geo"], crowd: 8, wait: 5, registers: &[0], ..PLAIN },
+    Setting { services: &["db", "api"], crowd: 10, wait: 10, registers: &[1, 2], ..PLAIN },
+    Setting { services: &["api"], crowd: 250, wait: LONGEST_WAIT / 1_000, many: MANY, ..PLAIN },
+    Setting { services: &["api", "db"], wait: 10, idle_timeout: Some(20), ..PLAIN },
+    Setting { wait: 10, idle_timeout: Some(20), registers: &[0, 2], ..PLAIN },
+    Setting { cluster: "d", wait: 10, idle_timeout: Some(20), registers: &[0, 2], ..PLAIN },
+    Setting { cluster: "d", wait: 10, idle_timeout: Some(20), registers: &[0], ..PLAIN },
+    Setting { services: &["api", "db"], wait: 10, expires: true, ..PLAIN },
 ];
 
 /// The longest wait of those, in milliseconds.
@@ -122,6 +151,27 @@ pub const ONE_FOR_THE_FOUND: usize = 12;
 /// One that probes the endpoints of two services, and whether Envoy drains.
 pub const PROBES: usize = 13;
 
+/// Those with services that may fail for good beside others, in one datacenter and in two, and what
+/// is registered meanwhile.
+pub const TROUBLED_CONFIGS: [usize; 4] = [BESIDE, 18, UNPOLLED, UNPOLLED];
+/// One that has all kinds of services, and twelve of a crowd.
+pub const BESIDE: usize = 17;
+/// One none of whose services is polled, so that in quiet times those alone are answered that fail.
+pub const UNPOLLED: usize = 19;
+/// One with hundreds of services, which registers dozens.
+pub const CROWDED: usize = 20;
+/// One that resolves names beside what it is configured to.
+pub const NAMES_BESIDE: usize = 21;
+/// One that registers two services, by the first name of Consul's cluster.
+pub const FIRST_NAME: usize = 22;
+/// The same by the second name.
+pub const SECOND_NAME: usize = 23;
+/// The same, without one of the services.
+pub const SECOND_NAME_LESS: usize = 24;
+
+/// One for whose services requests fail where Consul has not confirmed them for long.
+pub const EXPIRES: usize = 25;
+
 /// The configurations, by their number.
 pub fn configs() -> Vec<Config> {
     SETTINGS.iter().map(Setting::config).collect()
@@ -132,19 +182,34 @@ impl Setting {
         let service = |name: &&str| {
             let datacenters = if *name == "web" { r#","datacenters":["dc1","dc2"]"# } else { "" };
             let probed = probed(name);
-            format!(r#"{{"name":"{name}","hosts":["{name}.test"]{datacenters}{probed}}}"#)
+            let query = if *name == "geo" { r#","query":"geo""# } else { "" };
+            let expires = if self.expires { r#","max_age":"90s","on_stale":"fail""# } else { "" };
+            let more = [datacenters, probed, query, expires].concat();
+            format!(r#"{{"name":"{name}","hosts":["{name}.test"]{more}}}"#)
         };
-        let services: Vec<String> = self.services.iter().map(service).collect();
+        let crowd: Vec<String> = (0..self.crowd).map(|n| format!("crowd-{n}")).collect();
+        let crowd = crowd.iter().map(String::as_str);
+        let all: Vec<&str> = self.services.iter().copied().chain(crowd).collect();
+        let services: Vec<String> = all.iter().map(service).collect();
         let services = services.join(",");
         let most = self.max_watches.map(|most| format!(r#","max_watches":{most}"#));
         let names = self.idle_timeout.map(|_| r#","dns_names":{}"#);
-        let registers: Vec<_> = self.registers.iter().map(|place| REGISTRATIONS[*place]).collect();
+        let registers = self.registers.iter().map(|place| REGISTRATIONS[*place].to_owned());
+        let many = (0..self.many).map(|n| {
+            let port = 1_000 + n;
+            format!(
+                r#"{{"name":"many","id":"many-{n}","address":"10.9.0.1","port":{port},
+                    "checks":[{{"ttl":"10s","probe":{{"cluster":"app"}}}}]}}"#
+            )
+        });
+        let registers: Vec<_> = registers.chain(many).collect();
         let registers = registers.join(",");
         let discover = r#","discover":{"host":"{service}.internal"}"#;
         let discover = if self.discovers { discover } else { "" };
         let json = format!(
-            r#"{{"consul":{{"cluster":"c","wait":"{}s"{}}},"services":[{services}]{}{discover},
+            r#"{{"consul":{{"cluster":"{}","wait":"{}s"{}}},"services":[{services}]{}{discover},
                 "register":[{registers}]}}"#,
+            self.cluster,
             self.wait,
             most.unwrap_or_default(),
             names.unwrap_or_default(),

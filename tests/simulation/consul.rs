@@ -1,22 +1,29 @@
 //! A Consul agent: a few services in some datacenters, their catalog, blocking queries, and all that may be wrong
 //! with it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use consul_resolver::consul::query::Request;
 use consul_resolver::consul::response::{CallFailure, Refusal};
-use consul_resolver::discovery::caller::{CallId, Caller};
+use consul_resolver::discovery::caller::CallId;
 use consul_resolver::discovery::event::ProbeId;
+use consul_resolver::model::service::SourceId;
 use consul_resolver::rng::Rng;
 
 use crate::probes::Echo;
 use crate::registry::Registry;
 use crate::replies::{Ask, Reply, broken, failed};
-use crate::sources::{CATALOG, SOURCES, endpoints, is_critical, is_listed, position};
+use crate::sources::{
+    CATALOG, ILL, MADE_UP, SOURCES, USUAL, address, endpoints, ill, is_critical, is_listed,
+    is_unusable, position,
+};
+use crate::troubles::Trouble;
 use crate::vm::ContextId;
 use crate::weather::{Failure, Lie, Weather};
 
 const SECOND: u64 = 1_000_000;
+/// How long it is remembered which endpoints there were.
+const REMEMBERED: u64 = 60 * SECOND;
 
 /// The number of a query that the agent holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +46,10 @@ struct State {
     index: u64,
     /// What it was before the last change.
     before: (BTreeSet<u16>, u64),
+    /// When a good answer has arrived last.
+    confirmed: u64,
+    /// The endpoints that there were within the last minute, each until then.
+    past: VecDeque<(Vec<u16>, u64)>,
     /// What was answered as a whole and in truth, or as a lie that nobody could tell from it.
     answered: BTreeSet<Vec<u16>>,
     /// When all of it was hidden from the token for the first time.
@@ -62,21 +73,25 @@ pub struct Consul {
     held: Vec<(HeldId, Ask)>,
     /// By which number a context has asked for a source last: it may have forgotten it since, and
     /// followed it anew.
-    numbers: HashMap<(ContextId, usize), Caller>,
+    numbers: HashMap<(ContextId, usize), Option<SourceId>>,
     count: u64,
     /// What is wrong with it.
     pub weather: Weather,
+    /// What is wrong with some sources alone; none: it is over.
+    pub troubles: BTreeMap<usize, Option<Trouble>>,
     /// What is registered by the filter.
     pub registry: Registry,
 }
 
 impl Consul {
-    /// An agent that knows no instance.
-    pub fn new() -> Self {
-        let state = |_: &&str| State {
+    /// An agent that knows no instance of so many sources.
+    pub fn new(sources: usize) -> Self {
+        let state = |_| State {
             ports: BTreeSet::new(),
             index: 1_000,
             before: (BTreeSet::new(), 1_000),
+            confirmed: 0,
+            past: VecDeque::new(),
             answered: BTreeSet::new(),
             hidden: None,
             plain: 0,
@@ -87,12 +102,13 @@ impl Consul {
             last: Vec::new(),
         };
         Self {
-            states: SOURCES.iter().map(state).collect(),
+            states: (0..sources).map(state).collect(),
             index: 1_000,
             held: Vec::new(),
             numbers: HashMap::new(),
             count: 0,
             weather: Weather::default(),
+            troubles: BTreeMap::new(),
             registry: Registry::default(),
         }
     }
@@ -100,32 +116,46 @@ impl Consul {
     /// Registers an instance, or deregisters it if it is there.
     pub fn toggle(&mut self, source: usize, port: u16, now: u64, rng: &mut Rng) -> Vec<Outcome> {
         let mut ports = self.states[source].ports.clone();
-        if !ports.remove(&port) {
+        if !(ports.remove(&port) || ports.remove(&ill(port))) {
             ports.insert(port);
         }
-        self.set(source, ports);
+        self.replace(source, ports, now, rng)
+    }
+
+    /// All instances of a source go at once, and these come.
+    pub fn replace(
+        &mut self,
+        source: usize,
+        ports: BTreeSet<u16>,
+        now: u64,
+        rng: &mut Rng,
+    ) -> Vec<Outcome> {
+        self.set(source, ports, now);
         self.wake(now, rng)
     }
 
-    /// All instances of a source go at once.
-    pub fn clear(&mut self, source: usize, now: u64, rng: &mut Rng) -> Vec<Outcome> {
-        self.set(source, BTreeSet::new());
+    /// Moves the index of a source on, though nothing has changed.
+    pub fn touch(&mut self, source: usize, now: u64, rng: &mut Rng) -> Vec<Outcome> {
+        self.index += 1;
+        self.states[source].index = self.index;
         self.wake(now, rng)
     }
 
     /// Replaces the instances of a source, and with them what the catalog lists.
-    fn set(&mut self, source: usize, ports: BTreeSet<u16>) {
+    fn set(&mut self, source: usize, ports: BTreeSet<u16>, now: u64) {
         self.index += 1;
-        self.put(source, ports);
+        self.put(source, ports, now);
         let is_there = |source: &usize| is_listed(*source) && !self.ports(*source).is_empty();
-        let listed = (0..SOURCES.len()).filter(is_there).map(|source| source as u16).collect();
+        let listed = (0..USUAL).filter(is_there).map(|source| source as u16).collect();
         if self.ports(CATALOG) != &listed {
-            self.put(CATALOG, listed);
+            self.put(CATALOG, listed, now);
         }
     }
 
-    fn put(&mut self, source: usize, ports: BTreeSet<u16>) {
+    fn put(&mut self, source: usize, ports: BTreeSet<u16>, now: u64) {
         let state = &mut self.states[source];
+        state.past.retain(|(_, until)| until + REMEMBERED > now);
+        state.past.push_back((endpoints(source, &state.ports), now));
         state.before = (std::mem::replace(&mut state.ports, ports), state.index);
         state.index = self.index;
     }
@@ -152,6 +182,18 @@ impl Consul {
         held.map(|(_, ask)| Outcome::Reply(now + 100, broken(&ask))).collect()
     }
 
+    /// Something begins to be wrong with a source, or ends; its queries that are held break off.
+    pub fn trouble(&mut self, source: usize, trouble: Option<Trouble>, now: u64) -> Vec<Outcome> {
+        self.troubles.insert(source, trouble);
+        let held = self.held.extract_if(.., |(_, ask)| ask.source == source);
+        held.map(|(_, ask)| Outcome::Reply(now + 100, broken(&ask))).collect()
+    }
+
+    /// What is wrong with a source alone.
+    fn trouble_of(&self, source: usize) -> Option<Trouble> {
+        self.troubles.get(&source).copied().flatten()
+    }
+
     /// Takes a query.
     pub fn ask(
         &mut self,
@@ -164,15 +206,18 @@ impl Consul {
         let (route, parameters) = request.path.split_once('?').unwrap_or((&request.path, ""));
         let parameter = |name: &str| parameters.split('&').find_map(|p| p.strip_prefix(name));
         let index = parameter("index=").map(|index| index.parse().expect("a number"));
-        let source = match (route.strip_prefix("/v1/health/service/"), parameter("dc=")) {
+        let name = route.strip_prefix("/v1/health/service/");
+        let executed = route.strip_prefix("/v1/query/").and_then(|it| it.strip_suffix("/execute"));
+        let source = match (name.or(executed), parameter("dc=")) {
             (None, _) => (route == "/v1/catalog/services").then_some(CATALOG),
-            (Some(service), Some(datacenter)) => position(&format!("{service}@{datacenter}")),
-            (Some(service), None) => position(service),
+            (Some(name), Some(datacenter)) => position(&format!("{name}@{datacenter}")),
+            (Some(name), None) => position(name),
         };
         let source = source.expect("a known source");
         let timeout = now + u64::try_from(request.timeout.as_micros()).expect("a short time");
-        let ask = Ask { from, call, source, index, timeout };
-        self.numbers.insert((from, source), call.caller());
+        let is_executed = executed.is_some();
+        let ask = Ask { from, call, source, is_executed, index, timeout };
+        self.numbers.insert((from, source), number(call));
         let state = &mut self.states[source];
         state.plain += usize::from(index.is_none());
         state.asked = (state.asked.0 + 1, now);
@@ -184,7 +229,7 @@ impl Consul {
             return Ok((source, None));
         }
         let is_held = index.is_some_and(|index| self.index_of(source) <= index);
-        let is_cut_off = self.weather.failing.is_some();
+        let is_cut_off = self.weather.failing.is_some() || self.trouble_of(source).is_some();
         if !is_held || is_cut_off {
             return Ok((source, Some(self.reply(ask, now, rng))));
         }
@@ -212,9 +257,19 @@ impl Consul {
     /// it anew: nobody can call them back.
     pub fn blocking(&self, source: usize) -> Vec<ContextId> {
         let is_current = |ask: &&Ask| {
-            ask.source == source && self.numbers[&(ask.from, source)] == ask.call.caller()
+            ask.source == source && self.numbers[&(ask.from, source)] == number(ask.call)
         };
         self.held.iter().map(|(_, ask)| ask).filter(is_current).map(|ask| ask.from).collect()
+    }
+
+    /// A good answer for a source arrives.
+    pub fn confirm(&mut self, source: usize, now: u64) {
+        self.states[source].confirmed = now;
+    }
+
+    /// When a good answer for a source has arrived last.
+    pub fn confirmed(&self, source: usize) -> u64 {
+        self.states[source].confirmed
     }
 
     /// How many queries for a source there were, and when the last one came.
@@ -242,6 +297,26 @@ impl Consul {
     /// How many queries for a source there were that did not block.
     pub fn plain(&self, source: usize) -> usize {
         self.states[source].plain
+    }
+
+    /// Whether a source has no other endpoint than this one.
+    pub fn is_last(&self, source: usize, port: u16) -> bool {
+        let endpoints = endpoints(source, self.ports(source));
+        endpoints.iter().all(|it| *it == port) && !endpoints.is_empty()
+    }
+
+    /// How many sources there are.
+    pub const fn len(&self) -> usize {
+        self.states.len()
+    }
+
+    /// Since when a source has not had exactly these endpoints; none: it has them, or never had
+    /// within the last minute.
+    pub fn outdated(&self, source: usize, ports: &[u16]) -> Option<u64> {
+        let State { past, .. } = &self.states[source];
+        let is_current = endpoints(source, self.ports(source)) == ports;
+        let last = past.iter().rev().find(|(old, _)| old == ports);
+        last.filter(|_| !is_current).map(|(_, until)| *until)
     }
 
     /// The ports of a source's instances, or the places of those that the catalog lists.
@@ -275,7 +350,7 @@ impl Consul {
         if self.weather.deaf {
             return Vec::new();
         }
-        let indices: Vec<u64> = (0..SOURCES.len()).map(|source| self.index_of(source)).collect();
+        let indices: Vec<u64> = (0..self.len()).map(|source| self.index_of(source)).collect();
         let is_woken = |(_, ask): &mut (HeldId, Ask)| Some(indices[ask.source]) > ask.index;
         let woken: Vec<_> = self.held.extract_if(.., is_woken).collect();
         woken.into_iter().map(|(_, ask)| self.reply(ask, now, rng)).collect()
@@ -295,6 +370,20 @@ impl Consul {
         }
         if at > to.timeout {
             return Outcome::Reply(to.timeout, failed(&to, 504, b""));
+        }
+        if let Some(trouble) = self.trouble_of(to.source) {
+            match trouble {
+                Trouble::Hidden => {
+                    self.states[to.source].hidden.get_or_insert(now);
+                }
+                // What a client names, and Consul does not know, has no endpoints.
+                Trouble::Unknown if MADE_UP.contains(&to.source) => {
+                    self.states[to.source].answered.insert(Vec::new());
+                }
+                _ => {}
+            }
+            let (at, reply) = trouble.reply(&to, at);
+            return Outcome::Reply(at, reply);
         }
         let fails = !weather.failing_blocking || to.index.is_some();
         let failure = weather.failing.filter(|_| fails && rng.below(100) < weather.failing_share);
@@ -316,8 +405,9 @@ impl Consul {
             }
             Some(Failure::Filtered) => {
                 self.states[to.source].hidden.get_or_insert(now);
-                let body = if to.source == CATALOG { b"{}" } else { b"[]" }.to_vec();
-                Reply { filtered: true, body, ..self.content(to, rng) }
+                let reply = self.content(to.clone(), rng);
+                let body = list(&to, "");
+                Reply { filtered: true, body, ..reply }
             }
         };
         Outcome::Reply(at, reply)
@@ -336,19 +426,26 @@ impl Consul {
             Some(Lie::Half) => ports.retain(|port| port % 2 == 0),
         }
         let instance = |port: &u16| {
-            let address = format!("10.0.{}.1", to.source);
+            let address = address(to.source);
             let status = if is_critical(to.source, *port) { "critical" } else { "passing" };
+            let (own, port) = match is_unusable(to.source, *port) {
+                true if port.is_multiple_of(2) => ("", 0),
+                true => ("api.test", *port),
+                false => ("", *port % ILL),
+            };
             format!(
-                r#"{{"Node":{{"Address":"{address}"}},"Service":{{"Port":{port}}},
+                r#"{{"Node":{{"Address":"{address}"}},"Service":{{"Address":"{own}","Port":{port}}},
                     "Checks":[{{"Status":"{status}"}}]}}"#
             )
         };
         let listed = |source: &u16| format!(r#""{}":[]"#, SOURCES[usize::from(*source)]);
-        let body = match to.source {
-            CATALOG => format!("{{{}}}", ports.iter().map(listed).collect::<Vec<_>>().join(",")),
-            _ => format!("[{}]", ports.iter().map(instance).collect::<Vec<_>>().join(",")),
+        let is_told = |port: &&u16| !to.is_executed || !is_critical(to.source, **port);
+        let told = ports.iter().filter(is_told);
+        let entries: Vec<_> = match to.source {
+            CATALOG => told.map(listed).collect(),
+            _ => told.map(instance).collect(),
         };
-        let body = body.into_bytes();
+        let body = list(&to, &entries.join(","));
         let ports: Vec<u16> = ports.into_iter().collect();
         if state.last != ports {
             state.turns += 1;
@@ -356,6 +453,26 @@ impl Consul {
         }
         state.answered.insert(endpoints(to.source, &state.last));
         Reply { status: Some(200), index: Some(index), body, ..broken(&to) }
+    }
+}
+
+/// The body of an answer with these entries.
+fn list(to: &Ask, entries: &str) -> Vec<u8> {
+    let body = match to.source {
+        CATALOG => format!("{{{entries}}}"),
+        source if to.is_executed => {
+            format!(r#"{{"Service":"{}","Nodes":[{entries}]}}"#, SOURCES[source])
+        }
+        _ => format!("[{entries}]"),
+    };
+    body.into_bytes()
+}
+
+/// By which number a context follows the source that it asks for.
+const fn number(call: CallId) -> Option<SourceId> {
+    match call {
+        CallId::Query { source, .. } => Some(source),
+        CallId::Errand { .. } => None,
     }
 }
 

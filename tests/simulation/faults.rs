@@ -6,18 +6,22 @@ use crate::admin::SILENCES;
 use crate::backends::ILLNESSES;
 use crate::calendar::Happening;
 use crate::clock::Clock;
+use crate::neighbours::TROUBLED;
 use crate::plan::Fault;
-use crate::sources::CHECKED;
+use crate::sources::{CHECKED, ILL, ill};
+use crate::troubles::TROUBLES;
 use crate::vm::{Doom, Mail};
 use crate::weather::{Failure, Lie, Weather};
 use crate::world::{PORTS, World};
 
 const SECOND: u64 = 1_000_000;
-const FAILURES: [Failure; 8] = [
+const FAILURES: [Failure; 10] = [
     Failure::Status(500),
     Failure::Status(500),
     Failure::Status(503),
     Failure::Status(429),
+    Failure::Status(403),
+    Failure::Status(404),
     Failure::Breaks,
     Failure::NoIndex,
     Failure::Truncated,
@@ -42,6 +46,8 @@ impl World {
         self.bad_wakes = 0;
         self.consul.weather = Weather::default();
         self.consul.registry.drops_checks = false;
+        self.consul.registry.stumbles = 0;
+        self.consul.registry.refuses = None;
         self.consul.registry.set_well(true, self.now);
         self.admin.silence = None;
         for thread in 0..self.vms.len() {
@@ -77,7 +83,7 @@ impl World {
                 let outcomes = self.consul.go_back(true, self.now, &mut self.rng);
                 self.expect(outcomes);
                 if self.below(2) == 0 {
-                    self.consul.registry.lose();
+                    self.consul.registry.lose(self.now);
                 }
             }
             Fault::Restore => {
@@ -86,7 +92,14 @@ impl World {
             }
             Fault::MassExit => {
                 let source = self.plan.changing[self.below(self.plan.changing.len())];
-                self.empty(source);
+                // Some are registered anew so that nobody can reach them, or are critical.
+                let ports = self.consul.ports(source).clone();
+                let left: Vec<u16> = match self.below(3) {
+                    0 => Vec::new(),
+                    1 => vec![12],
+                    _ => ports.into_iter().map(|port| ill(port % ILL)).collect(),
+                };
+                self.replace(source, &left);
             }
             Fault::Stall => {
                 let time = u64::from(self.rng.below(120)) * SECOND / 4;
@@ -126,7 +139,7 @@ impl World {
                 self.drain_all(&gone);
             }
             Fault::Lost => match self.below(2) {
-                0 => self.consul.registry.lose(),
+                0 => self.consul.registry.lose(self.now),
                 _ => self.consul.registry.tamper(),
             },
             Fault::InPart => self.consul.registry.drops_checks ^= true,
@@ -145,6 +158,22 @@ impl World {
                 let silence = SILENCES.get(self.below(2 * SILENCES.len())).copied();
                 self.admin.silence = silence;
             }
+            Fault::Trouble => {
+                let source = TROUBLED.start + self.below(TROUBLED.len());
+                let trouble = TROUBLES.get(self.below(2 * TROUBLES.len())).copied();
+                let outcomes = self.consul.trouble(source, trouble, self.now);
+                self.expect(outcomes);
+            }
+            Fault::Stumble => self.consul.registry.stumbles = self.below(4),
+            Fault::Refusal => {
+                self.consul.registry.refuses = [None, Some(403), Some(400)][self.below(3)];
+            }
+            Fault::Stop => {
+                let most = [2 * SECOND as u32, 20 * SECOND as u32, 120 * SECOND as u32];
+                let most = most[self.below(3)];
+                let time = u64::from(self.rng.below(most));
+                self.stop(time);
+            }
             Fault::Suspicion => {
                 let ids: Vec<_> = self.vms[thread].contexts.iter().map(|c| c.id).collect();
                 for id in ids {
@@ -153,6 +182,15 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The whole process stands still for so many microseconds, and its clocks go on.
+    pub fn stop(&mut self, time: u64) {
+        for vm in &mut self.vms {
+            vm.frozen_until = vm.frozen_until.max(self.now + time);
+        }
+        self.disturb(self.now + time);
+        self.consul.registry.shake(self.now + time);
     }
 
     /// A VM dies or stands still, at once or in the middle of what it does soon.
@@ -172,7 +210,10 @@ impl World {
         }
         self.vms[thread].doom = None;
         match frozen {
-            Some(time) => self.vms[thread].frozen_until = self.now + time,
+            Some(time) => {
+                self.vms[thread].frozen_until = self.now + time;
+                self.disturb(self.now + time);
+            }
             None => self.kill(thread),
         }
     }

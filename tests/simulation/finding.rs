@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::configs::{BOTH, DISCOVERS, NAMES, ONE_FOR_THE_FOUND, SHORT_NAMES, TWO_WATCHES};
 use crate::plan::Plan;
 use crate::seeds::for_seeds;
-use crate::sources::{CACHE, DB, MAIL, NOBODY, SOURCES};
+use crate::sources::{CACHE, DB, MAIL, NOBODY, SOURCES, USUAL};
 use crate::vm::Mail;
 use crate::world::World;
 use crate::{HELD, await_none};
@@ -218,8 +218,7 @@ fn beyond_the_watches_sources_are_polled() {
     for_seeds(50, |seed| {
         let mut world = calm(seed, TWO_WATCHES);
         settle(&mut world);
-        let watched =
-            (0..SOURCES.len()).filter(|source| !world.consul.blocking(*source).is_empty());
+        let watched = (0..USUAL).filter(|source| !world.consul.blocking(*source).is_empty());
         assert_eq!(watched.count(), 2);
         world.plan.changing.iter().for_each(|source| world.toggle(*source, 7));
         world.run(6_000);

@@ -14,6 +14,10 @@ use crate::vm::ContextId;
 /// So many bad answers in a row make a service unhealthy that was healthy.
 const UNHEALTHY_THRESHOLD: u32 = 2;
 
+/// How long ago a service may have answered well that is said to pass, in microseconds of the VM's own
+/// clock: for the longest TTL nothing need be known, and then a probe is given up.
+const LATELY: u64 = 20_000_000 + GIVEN_UP;
+
 /// What those who keep registrations have heard.
 #[derive(Default)]
 pub struct Hearing {
@@ -27,6 +31,8 @@ struct Heard {
     /// The last probe, and when it was sent at the earliest, on the VM's own clock.
     number: ProbeNumber,
     asked: u64,
+    /// When a good answer came last, on that clock.
+    good: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,10 +56,13 @@ impl Hearing {
         number: ProbeNumber,
         clock: u64,
     ) {
-        let begun = Heard { word: Word::Nothing, number, asked: clock };
+        let begun = Heard { word: Word::Nothing, number, asked: clock, good: None };
         let heard = self.heard.entry((context, registration, spot)).or_insert(begun);
-        let word = if number.0 as u32 == 1 { Word::Nothing } else { heard.word };
-        *heard = Heard { word, number, asked: clock };
+        let (word, good) = match number.0 as u32 {
+            1 => (Word::Nothing, None),
+            _ => (heard.word, heard.good),
+        };
+        *heard = Heard { word, number, asked: clock, good };
     }
 
     /// A context hears what came back. That nobody has answered changes nothing: it makes no check
@@ -70,6 +79,9 @@ impl Hearing {
         if heard.number != number {
             return;
         }
+        if echo == Echo::Status(200) {
+            heard.good = Some(clock);
+        }
         heard.word = match (echo, heard.word) {
             (Echo::Status(_), _) if clock >= heard.asked + GIVEN_UP => Word::Unsure,
             (Echo::Status(200), _) => Word::Good,
@@ -82,8 +94,14 @@ impl Hearing {
     /// A context calls the agent. As long as it was told last that Envoy drains, it says of every
     /// check that it reports on that it is critical; and that Envoy drains it says only where it was
     /// told so. A check for which it was told often enough that the service is not well is critical,
-    /// too.
-    pub fn on_errand(&self, context: ContextId, registration: RegistrationId, request: &Request) {
+    /// too; and one that passes has answered lately.
+    pub fn on_errand(
+        &self,
+        context: ContextId,
+        registration: RegistrationId,
+        request: &Request,
+        clock: u64,
+    ) {
         let Ok(body) = serde_json::from_str::<Value>(&request.body) else { return };
         let word = |spot| self.word(context, registration, spot);
         let path = &request.path;
@@ -99,6 +117,14 @@ impl Hearing {
             assert!(
                 !is_unwell || status == "critical",
                 "{context:?} says {status}, and was told otherwise again and again: {path}"
+            );
+            let spot = ProbeSpot::Check(position);
+            let good = self.heard.get(&(context, registration, spot)).and_then(|it| it.good);
+            let age = good.map_or(0, |good| clock.saturating_sub(good));
+            assert!(
+                status != "passing" || age <= LATELY,
+                "{context:?} says passing of what last answered {} ms ago: {path}",
+                age / 1_000
             );
         }
     }

@@ -24,22 +24,32 @@ mod checkups;
 mod clock;
 mod configs;
 mod consul;
+mod crowd;
 mod draining;
 mod errands;
 mod faults;
 mod finding;
+mod freshness;
 mod hearing;
+mod made_up;
+mod members;
+mod neighbours;
 mod plan;
 mod probes;
 mod probing;
+mod redeploys;
+mod refusals;
 mod registering;
 mod registry;
+mod renames;
 mod replies;
 mod seeds;
 mod shared;
 mod sources;
 mod state;
+mod stops;
 mod trace;
+mod troubles;
 mod vm;
 mod weather;
 mod world;
@@ -51,17 +61,17 @@ use crate::configs::LONGEST_WAIT;
 use crate::plan::{LONGEST_CHAOS, Plan};
 use crate::registering::REGISTERED;
 use crate::seeds::for_seeds;
-use crate::sources::SOURCES;
+use crate::sources::USUAL;
 use crate::vm::Mail;
 use crate::world::World;
 
 /// The most messages in any queue, that of one who is dead: of each source four a second, for the
 /// four looks of five seconds at most after which its entry is removed, on the slowest clock; and
 /// the ten that are free at once.
-const MOST_MESSAGES: usize = SOURCES.len() * (4 * 20 * 1_000 / 800 + 10);
+const MOST_MESSAGES: usize = USUAL * (4 * 20 * 1_000 / 800 + 10);
 /// The same where fetchers die: the looks are those of one who fetches, and begin anew with its
 /// successor, so nobody may come to an end with them.
-const MOST_IN_CHAOS: usize = SOURCES.len() * (4 * (LONGEST_CHAOS + 20) * 1_000 / 800 + 10);
+const MOST_IN_CHAOS: usize = USUAL * (4 * (LONGEST_CHAOS + 20) * 1_000 / 800 + 10);
 
 /// How long after the end of all faults any VM may differ from Consul, in milliseconds of a clock
 /// that runs at the right rate. What may follow on each other, at worst:

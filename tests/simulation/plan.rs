@@ -3,7 +3,7 @@
 use consul_resolver::rng::Rng;
 
 use crate::configs::{FINDING_CONFIGS, PLAIN_CONFIGS, PROBING_CONFIGS};
-use crate::sources::{CONFIGURED, PROBED, SERVICES};
+use crate::sources::{CONFIGURED, PROBED, SERVICES, USUAL};
 
 /// How long things go wrong at most, in seconds.
 pub const LONGEST_CHAOS: usize = 40;
@@ -61,10 +61,18 @@ pub enum Fault {
     Drain,
     /// Envoy's administration interface does not answer, or does again.
     Silence,
+    /// Something begins to be wrong with one source, or ends.
+    Trouble,
+    /// The agent answers a few calls for registrations with an error.
+    Stumble,
+    /// The agent refuses to register anything, or does not any more.
+    Refusal,
+    /// The whole process stands still.
+    Stop,
 }
 
 /// All of them that mean something where nobody probes endpoints, or whether Envoy drains.
-pub const FAULTS: [Fault; 22] = [
+pub const FAULTS: [Fault; 25] = [
     Fault::Failing,
     Fault::Restart,
     Fault::Restore,
@@ -87,6 +95,9 @@ pub const FAULTS: [Fault; 22] = [
     Fault::Lost,
     Fault::InPart,
     Fault::Illness,
+    Fault::Stumble,
+    Fault::Refusal,
+    Fault::Stop,
 ];
 
 /// The others.
@@ -96,6 +107,8 @@ const PROBE_FAULTS: [Fault; 6] =
 /// What a seed decides of a world before it begins.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// How many sources there are.
+    pub sources: usize,
     /// How many threads there are; the first is the main one.
     pub threads: usize,
     /// The configuration of each listener, by its number.
@@ -141,6 +154,7 @@ impl Plan {
     /// A process of so many threads, to which nothing happens by itself.
     pub fn calm(threads: usize) -> Self {
         Self {
+            sources: USUAL,
             threads,
             listeners: vec![0],
             configs: &PLAIN_CONFIGS,
@@ -169,6 +183,7 @@ impl Plan {
         let configs: &[usize] = if finds { &FINDING_CONFIGS } else { &PLAIN_CONFIGS };
         let faults = FAULTS.into_iter().filter(|_| rng.below(4) < share).collect();
         Self {
+            sources: USUAL,
             threads: 1 + one_of(rng, &[0, 1, 1, 2, 2, 3, 4, 8]) as usize,
             listeners: (0..listeners)
                 .map(|_| configs[rng.below(configs.len() as u32) as usize])
@@ -195,7 +210,9 @@ impl Plan {
         let configs = &PROBING_CONFIGS;
         let mut one = || configs[rng.below(configs.len() as u32) as usize];
         let listeners = plan.listeners.iter().map(|_| one()).collect();
+        // What probes of endpoints have shown is held against no stop of minutes.
         let mut faults = plan.faults;
+        faults.retain(|fault| *fault != Fault::Stop);
         faults.extend(PROBE_FAULTS.into_iter().filter(|_| rng.below(4) < 3));
         Self { listeners, configs, changing: &PROBED, faults, named: 0, burst: 0, ..plan }
     }

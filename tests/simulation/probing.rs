@@ -59,7 +59,7 @@ impl World {
                 // In turn.
                 let picked: BTreeSet<u16> = (0..2 * ENDPOINTS).filter_map(pick).collect();
                 if picked != well {
-                    let (id, name) = (context.id, SOURCES[source]);
+                    let (id, name) = (context.id, &SOURCES[source]);
                     return Some(format!("{id:?} picks {picked:?} of {name}, not {well:?}"));
                 }
             }

@@ -3,7 +3,7 @@
 use consul_resolver::config::Registration;
 use serde_json::json;
 
-use crate::registry::{DRAINS, IDS};
+use crate::registry::{DRAINS, EDGE, IDS};
 use crate::seeds::for_seeds;
 use crate::world::World;
 use crate::{await_none, calm};
@@ -15,8 +15,14 @@ use crate::{await_none, calm};
 /// - the breaker stays open for its longest time, and then the longest backoff follows;
 /// - what was taken only in part is left alone for a minute, and what somebody has changed is seen at
 ///   the next look, a minute later;
-/// - an old configuration ends, and what it alone had is found and removed.
-pub const REGISTERED: u64 = (12_000 + 61_000 + 30_000 + 10_000 + 66_000 + 66_000 + 25_000) * 5 / 4;
+/// - an old configuration ends, and what it alone had is found and removed;
+/// - what was refused is tried again after four minutes.
+pub const REGISTERED: u64 =
+    (12_000 + 61_000 + 30_000 + 10_000 + 66_000 + 66_000 + 25_000 + 264_000) * 5 / 4;
+
+/// How long after the service was ill, or the agent had lost something, all passes again, in
+/// milliseconds: a probe and a report, or a look at what the agent has, a minute later.
+pub const RECOVERED: u64 = 66_000 + 10_000;
 
 /// The most calls about one registration within a minute, beside [`FOR_NEWS`] for each time that
 /// something happens that leads to some: a report every two and a half seconds, a look every ten, and
@@ -50,7 +56,7 @@ impl World {
                                 == version.map(|v| json!(v)).as_ref()
                             && found.checks == it.checks.len()
                     };
-                    let stands = match self.admin.drains && *id == DRAINS {
+                    let stands = match self.admin.drains && id == DRAINS {
                         true => self.reports(id).iter().all(|it| *it == Some("critical")),
                         false => found.checks == 0 || found.status == Some("passing"),
                     };
@@ -103,7 +109,7 @@ fn what_the_agent_has_lost_is_there_again_within_a_heartbeat() {
     for_seeds(50, |seed| {
         let mut world = registering(seed);
         await_none(&mut world, 12_000, World::unregistered);
-        world.consul.registry.lose();
+        world.consul.registry.lose(world.now);
         await_none(&mut world, 15_000 / 3 * 11 / 10 + 500, World::unregistered);
     });
 }
@@ -134,7 +140,7 @@ fn a_service_that_fails_is_critical_in_time_and_passes_again() {
         await_none(&mut world, 12_000, World::unregistered);
         world.consul.registry.set_well(false, world.now);
         let is_critical = |world: &World| {
-            let found = world.consul.registry.get(IDS[0], world.now);
+            let found = world.consul.registry.get(EDGE, world.now);
             let status = found.and_then(|found| found.status);
             (status != Some("critical")).then(|| format!("{status:?}"))
         };
@@ -152,7 +158,7 @@ fn what_no_configuration_has_any_more_is_removed_and_what_is_changed_is_so_at_on
         // From version 1 to 2, and without `extra-1`; the old contexts end within ten seconds.
         world.change_to(2);
         world.run(2_000);
-        let found = world.consul.registry.get(IDS[0], world.now).expect("it is registered");
+        let found = world.consul.registry.get(EDGE, world.now).expect("it is registered");
         assert_eq!(found.body["Meta"]["version"], "2");
         await_none(&mut world, 10_000 + 5_000 + 6_000, World::unregistered);
     });

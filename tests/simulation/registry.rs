@@ -1,6 +1,7 @@
 //! What the agent has registered, and the local service that is registered.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use consul_resolver::consul::query::{Method, Request};
 use serde_json::{Value, json};
@@ -9,9 +10,18 @@ const SECOND: u64 = 1_000_000;
 const MINUTE: u64 = 60 * SECOND;
 
 /// The ids that configurations register.
-pub const IDS: [&str; 4] = ["edge-1", "extra-1", "plain-1", "gate-1"];
+pub static IDS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let usual = [EDGE, EXTRA, "plain-1", DRAINS].map(str::to_owned);
+    usual.into_iter().chain((0..MANY).map(|n| format!("many-{n}"))).collect()
+});
+/// One of them, which is probed.
+pub const EDGE: &str = "edge-1";
+/// Another one, which is not.
+pub const EXTRA: &str = "extra-1";
 /// The one of them whose checks say whether Envoy drains.
-pub const DRAINS: &str = IDS[3];
+pub const DRAINS: &str = "gate-1";
+/// How many there are of those that some worlds have besides.
+pub const MANY: usize = 24;
 
 /// An agent, as far as registrations go.
 pub struct Registry {
@@ -23,6 +33,12 @@ pub struct Registry {
     pub is_well: bool,
     /// Whether what is registered loses its checks.
     pub drops_checks: bool,
+    /// With which status the agent refuses to register anything, where it does.
+    pub refuses: Option<u16>,
+    /// So many of the next calls are answered 500.
+    pub stumbles: usize,
+    /// When something has happened last for which a check may be critical for a while.
+    shaken: u64,
     /// When calls about an id came, within the last minute.
     calls: BTreeMap<String, Vec<u64>>,
     /// When something has happened that leads to calls, within the last minute.
@@ -64,6 +80,9 @@ impl Default for Registry {
             orphaned: BTreeSet::new(),
             is_well: true,
             drops_checks: false,
+            refuses: None,
+            stumbles: 0,
+            shaken: 0,
             calls: BTreeMap::new(),
             news: Vec::new(),
             registrations: 0,
@@ -77,6 +96,10 @@ impl Registry {
         let path = request.path.split('?').next().expect("a path");
         let after = |prefix: &str| path.strip_prefix(prefix).map(|id| id.replace("%3A", ":"));
         let body = || serde_json::from_str::<Value>(&request.body).expect("JSON");
+        if self.stumbles > 0 {
+            self.stumbles -= 1;
+            return (500, "rpc error: No cluster leader".to_owned());
+        }
         if let Some(id) = after("/v1/agent/service/deregister/") {
             self.note(&id, now);
             self.orphaned.remove(&id);
@@ -89,6 +112,9 @@ impl Registry {
             let body = body();
             let id = body["ID"].as_str().expect("an id").to_owned();
             self.note(&id, now);
+            if let Some(status) = self.refuses {
+                return (status, "Permission denied".to_owned());
+            }
             self.registrations += 1;
             self.orphaned.remove(&id);
             self.register(&id, body, now);
@@ -100,8 +126,8 @@ impl Registry {
             return self.report(&id, &check, &body(), now);
         }
         if path == "/v1/agent/checks" {
-            let is_meant = |id: &&str| request.path.contains(&format!("%22{id}%22"));
-            let id = IDS.into_iter().find(is_meant).expect("a known id");
+            let is_meant = |id: &&String| request.path.contains(&format!("%22{id}%22"));
+            let id = IDS.iter().find(is_meant).expect("a known id");
             self.note(id, now);
             let checks = self.services.get(id).map(|service| &service.checks);
             let shown =
@@ -122,9 +148,20 @@ impl Registry {
     }
 
     /// Loses everything, as an agent that is started anew without its data.
-    pub fn lose(&mut self) {
+    pub fn lose(&mut self, now: u64) {
         self.services.clear();
+        self.shake(now);
         self.news.extend(self.calls.values().flatten().max().copied());
+    }
+
+    /// Something has happened for which a check may be critical for a while.
+    pub fn shake(&mut self, until: u64) {
+        self.shaken = self.shaken.max(until);
+    }
+
+    /// When that was last.
+    pub const fn shaken(&self) -> u64 {
+        self.shaken
     }
 
     /// Envoy forgets its shared data, and the book with it.
@@ -158,6 +195,7 @@ impl Registry {
     /// The local service begins to answer as it should, or ends to.
     pub fn set_well(&mut self, is_well: bool, now: u64) {
         self.is_well = is_well;
+        self.shake(now);
         self.on_news(now);
     }
 

@@ -13,6 +13,8 @@ pub struct Ask {
     pub call: CallId,
     /// The source, by its place in [`SOURCES`](crate::sources::SOURCES).
     pub source: usize,
+    /// Whether it is by a prepared query.
+    pub is_executed: bool,
     /// The index that it waits on.
     pub index: Option<u64>,
     /// When Envoy gives it up.
@@ -26,6 +28,8 @@ pub struct Reply {
     pub from: ContextId,
     /// Which of its calls it was.
     pub call: CallId,
+    /// The source that it is about.
+    pub source: usize,
     /// The status; none where the answer broke off.
     pub status: Option<u16>,
     /// Whether Envoy has replied itself.
@@ -38,11 +42,27 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
+impl Reply {
+    /// Whether it is whole, and says all that there is.
+    pub fn is_good(&self) -> bool {
+        self.status == Some(200) && !self.filtered && self.index.is_some()
+    }
+}
+
 /// An answer that breaks off.
 pub fn broken(to: &Ask) -> Reply {
-    let (from, call) = (to.from, to.call);
+    let Ask { from, call, source, .. } = *to;
     let body = Vec::new();
-    Reply { from, call, status: None, from_envoy: false, index: None, filtered: false, body }
+    Reply {
+        from,
+        call,
+        source,
+        status: None,
+        from_envoy: false,
+        index: None,
+        filtered: false,
+        body,
+    }
 }
 
 /// An answer that is an error; 503 and 504 are Envoy's own.

@@ -6,16 +6,17 @@ use consul_resolver::discovery::event::Expect;
 use consul_resolver::shared::key::Cas;
 use consul_resolver::shared::members::QueueId;
 
-use crate::registry::IDS;
-use crate::sources::{CHECKED, SOURCES};
+use crate::sources::CHECKED;
 use crate::vm::ContextId;
 
 /// A number that no value ever has, as the module uses it to store only where nothing is.
 const NO_VALUE_HAS_THIS: u32 = u32::MAX;
 
 /// One process's shared data and queues.
-#[derive(Default)]
 pub struct Shared {
+    /// The most values: the members, the book, three for each source, one for what probes tell of its
+    /// endpoints, and one for each registration.
+    most: usize,
     data: HashMap<String, (Vec<u8>, u32)>,
     last_cas: u32,
     queues: Vec<Queue>,
@@ -29,6 +30,16 @@ struct Queue {
 }
 
 impl Shared {
+    /// Nothing yet, for so many sources and registrations.
+    pub fn new(sources: usize, registrations: usize) -> Self {
+        Self {
+            most: 2 + 3 * sources + CHECKED.len() + registrations,
+            data: HashMap::new(),
+            last_cas: 0,
+            queues: Vec::new(),
+        }
+    }
+
     /// Reads a value.
     pub fn load(&self, key: &str) -> Option<(Vec<u8>, Cas)> {
         self.data.get(key).map(|(value, cas)| (value.clone(), Cas(*cas)))
@@ -48,10 +59,7 @@ impl Shared {
         }
         self.last_cas += 1;
         self.data.insert(key.to_owned(), (value.to_vec(), self.last_cas));
-        // The members, the book, three for each source, one for what probes tell of its endpoints,
-        // and one for each registration.
-        let most = 2 + 3 * SOURCES.len() + CHECKED.len() + IDS.len();
-        assert!(self.data.len() <= most, "nothing is ever removed: {:?}", self.data.keys());
+        assert!(self.data.len() <= self.most, "nothing is ever removed: {:?}", self.data.keys());
         true
     }
 
@@ -78,6 +86,12 @@ impl Shared {
     /// Takes a message.
     pub fn dequeue(&mut self, queue: QueueId) -> Option<Vec<u8>> {
         self.queues.get_mut(queue.0 as usize - 1)?.messages.pop_front()
+    }
+
+    /// The queues by which a context is woken.
+    pub fn queues_of(&self, context: ContextId) -> Vec<QueueId> {
+        let queues = (1..).zip(&self.queues).filter(|(_, queue)| queue.target == context);
+        queues.map(|(number, _)| QueueId(number)).collect()
     }
 
     /// How many messages wait in a queue.

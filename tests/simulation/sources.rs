@@ -1,26 +1,58 @@
 //! What Consul is asked for, and which of it a tracker asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeSet, HashMap};
+use std::net::Ipv4Addr;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use consul_resolver::config::{Config, Service};
+use consul_resolver::consul::dns_name::DnsName;
 use consul_resolver::discovery::subject::Subject;
 use consul_resolver::discovery::tracker::Tracker;
 use consul_resolver::model::service::QueryKey;
 
 use crate::configs::configs;
 
-/// What Consul is asked for: a service in a datacenter, or in the agent's own; one that Consul does
-/// not know; the catalog; and services whose endpoints are probed.
-pub const SOURCES: [&str; 10] =
-    ["web@dc1", "web@dc2", "api", "db", "cache", "mail", "nobody", "the catalog", "shop", "bank"];
+/// What Consul is asked for in most worlds: a service in a datacenter, or in the agent's own; one that
+/// Consul does not know; the catalog; services whose endpoints are probed; and a prepared query.
+const USUAL_SOURCES: [&str; USUAL] = [
+    "web@dc1",
+    "web@dc2",
+    "api",
+    "db",
+    "cache",
+    "mail",
+    "nobody",
+    "the catalog",
+    "shop",
+    "bank",
+    "geo",
+];
+/// How many of them there are.
+pub const USUAL: usize = 11;
+/// The services of a crowd, which some worlds have besides.
+pub const CROWD: Range<usize> = USUAL..USUAL + 300;
+/// What clients make up there: a service in a datacenter that nobody knows, and prepared queries.
+pub const MADE_UP: Range<usize> = CROWD.end..CROWD.end + 1 + 300;
+
+/// All that Consul may be asked for.
+pub static SOURCES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let usual = USUAL_SOURCES.into_iter().map(str::to_owned);
+    let crowd = (0..CROWD.len()).map(|n| format!("crowd-{n}"));
+    let queries = (1..MADE_UP.len()).map(|n| format!("query-{n}"));
+    usual.chain(crowd).chain(["lost@nowhere".to_owned()]).chain(queries).collect()
+});
 
 /// Those that may be configured where no endpoints are probed.
-pub const CONFIGURED: [usize; 4] = [0, 1, 2, 3];
+pub const CONFIGURED: [usize; 5] = [0, 1, API, DB, GEO];
 /// Those, and what may be found beside them.
-pub const SERVICES: [usize; 6] = [0, 1, 2, 3, CACHE, MAIL];
+pub const SERVICES: [usize; 7] = [0, 1, API, DB, GEO, CACHE, MAIL];
 /// Those that may be configured where endpoints are probed; these come more often.
-pub const PROBED: [usize; 7] = [0, 1, 2, SHOP, SHOP, BANK, BANK];
+pub const PROBED: [usize; 7] = [0, 1, API, SHOP, SHOP, BANK, BANK];
+/// One that has two datacenters, and its place for the second.
+pub const WEB_IN_DC2: usize = 1;
+/// One some of whose instances are registered so that nobody can reach them.
+pub const API: usize = 2;
 /// One that configurations have.
 pub const DB: usize = 3;
 /// One that is found.
@@ -35,29 +67,54 @@ pub const CATALOG: usize = 7;
 pub const SHOP: usize = 8;
 /// One whose endpoints are probed, whatever Consul's own checks say.
 pub const BANK: usize = 9;
+/// One that is found by a prepared query, which lists no instance that is critical.
+pub const GEO: usize = 10;
 /// Those whose endpoints are probed.
 pub const CHECKED: [usize; 2] = [SHOP, BANK];
 
 /// The place of a name among them.
 pub fn position(name: &str) -> Option<usize> {
-    SOURCES.iter().position(|known| *known == name)
+    static PLACES: LazyLock<HashMap<&str, usize>> =
+        LazyLock::new(|| SOURCES.iter().enumerate().map(|(n, name)| (name.as_str(), n)).collect());
+    PLACES.get(name).copied()
 }
+
+/// Where the instances of a source are.
+pub fn address(source: usize) -> Ipv4Addr {
+    let [high, low] = u16::try_from(source).expect("a small number").to_be_bytes();
+    Ipv4Addr::new(10, high, low, 1)
+}
+
+/// The same instance, while it is critical: such a number stands for the port below it.
+pub const fn ill(port: u16) -> u16 {
+    port + ILL
+}
+/// See [`ill`].
+pub const ILL: u16 = 1_000;
 
 /// Whether Consul's own checks say that an instance is critical.
 pub const fn is_critical(source: usize, port: u16) -> bool {
-    (source == SHOP || source == BANK) && port.is_multiple_of(3)
+    port >= ILL || matches!(source, SHOP | BANK) && port.is_multiple_of(3)
+}
+
+/// Whether an instance is registered so that nobody can reach it: with a host name, or without a
+/// port.
+pub const fn is_unusable(source: usize, port: u16) -> bool {
+    source == API && port > 10 && port <= 12
 }
 
 /// Those of the instances that are endpoints.
 pub fn endpoints<'a>(source: usize, ports: impl IntoIterator<Item = &'a u16>) -> Vec<u16> {
-    let is_endpoint = |port: &u16| source == BANK || !is_critical(source, *port);
-    ports.into_iter().copied().filter(is_endpoint).collect()
+    let is_endpoint =
+        |port: &u16| (source == BANK || !is_critical(source, *port)) && !is_unusable(source, *port);
+    let ports = ports.into_iter().filter(|port| is_endpoint(port)).map(|port| port % ILL);
+    let ports: BTreeSet<u16> = ports.collect();
+    ports.into_iter().collect()
 }
 
 /// The place of a source by what is asked for it.
 pub fn place_of(query: QueryKey) -> usize {
-    let known = QUERIES.iter().find(|(its, _)| *its == query);
-    known.expect("a query of a configuration").1
+    *QUERIES.0.get(&query).expect("a query of a configuration")
 }
 
 /// Whether the catalog of the agent's own datacenter lists a source while it has instances.
@@ -71,12 +128,28 @@ pub const HOSTS: [&str; 4] =
 /// The sources of those hosts that are names of Consul's DNS.
 pub const NAMED: [usize; 3] = [CACHE, DB, NOBODY];
 
-/// The sources by what is asked of Consul, whichever configuration asks.
-static QUERIES: LazyLock<Vec<(QueryKey, usize)>> = LazyLock::new(|| {
-    let all: BTreeMap<_, _> = configs().iter().flat_map(queries).collect();
-    assert_eq!(all.len(), SOURCES.len(), "all ask the same for a source");
-    all.into_iter().collect()
-});
+/// The name of a source that Consul's DNS would have.
+pub fn host_of(source: usize) -> String {
+    let name = &SOURCES[source];
+    match name.split_once('@') {
+        Some((service, datacenter)) => format!("{service}.service.{datacenter}.consul"),
+        None if MADE_UP.contains(&source) => format!("{name}.query.consul"),
+        None => format!("{name}.service.consul"),
+    }
+}
+
+/// The sources by what is asked of Consul, whichever configuration asks; and the other way round.
+static QUERIES: LazyLock<(HashMap<QueryKey, usize>, HashMap<usize, QueryKey>)> =
+    LazyLock::new(|| {
+        let configs = configs();
+        let configs = configs.iter().filter(|config| config.consul.cluster == "c");
+        let all: Vec<_> = configs.flat_map(queries).collect();
+        let back: HashMap<_, _> = all.iter().map(|(query, source)| (*source, *query)).collect();
+        let queries: HashMap<_, _> = all.into_iter().collect();
+        assert_eq!(queries.len(), back.len(), "all ask the same for a source");
+        assert_eq!(queries.len(), SOURCES.len(), "each is asked for");
+        (queries, back)
+    });
 
 /// What a tracker asks for, by its place in [`SOURCES`].
 pub fn source_of(tracker: &Tracker) -> usize {
@@ -85,8 +158,7 @@ pub fn source_of(tracker: &Tracker) -> usize {
 
 /// What is asked for a source.
 pub fn query_of(source: usize) -> QueryKey {
-    let known = QUERIES.iter().find(|(_, its)| *its == source);
-    known.expect("a configuration that asks for it").0
+    QUERIES.1[&source]
 }
 
 /// The configured sources of a configuration, in their order.
@@ -105,8 +177,14 @@ fn queries(config: &Config) -> Vec<(QueryKey, usize)> {
     let mut queries: Vec<_> =
         subjects.map(|subject| subject.query.key()).zip(configured(config)).collect();
     let like = |service: &Service, source: usize| {
-        let service = Service { name: SOURCES[source].to_owned(), ..service.clone() };
+        let service = Service { name: SOURCES[source].clone(), ..service.clone() };
         (Subject::of(config, &service, None).query.key(), source)
+    };
+    let named = |service: &Service, source: usize| {
+        let host = host_of(source);
+        let name = DnsName::parse(host.as_bytes(), "consul").expect("a name");
+        let (service, datacenter) = name.service(service).expect("a service");
+        (Subject::of(config, &service, datacenter.as_deref()).query.key(), source)
     };
     if let Some(discover) = &config.discover {
         queries.push((Subject::catalog(config, discover).query.key(), CATALOG));
@@ -114,8 +192,8 @@ fn queries(config: &Config) -> Vec<(QueryKey, usize)> {
         queries.extend(listed.map(|source| like(&discover.service, source)));
     }
     if let Some(names) = &config.dns_names {
-        let named = 2..CATALOG;
-        queries.extend(named.map(|source| like(&names.service, source)));
+        let all = (API..CATALOG).chain(CROWD).chain(MADE_UP);
+        queries.extend(all.map(|source| named(&names.service, source)));
     }
     queries
 }

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use consul_resolver::discovery::tracker::Tracker;
 use consul_resolver::model::service::ServiceId;
 use consul_resolver::shared::head::{Head, Rank};
 use consul_resolver::shared::key::Key;
 use consul_resolver::shared::record::Version;
 
 use crate::checks::ports;
-use crate::sources::{CATALOG, NAMED, SOURCES, endpoints, query_of, source_of};
+use crate::sources::{CATALOG, GEO, NAMED, SOURCES, endpoints, query_of, source_of};
 use crate::vm::{Context, Vm};
 use crate::world::World;
 
 /// How long a source is left alone at most that has no place among the watches: five seconds and a
 /// tenth, a tick, and an answer's way.
-const POLLED: u64 = 6_000_000;
+pub const POLLED: u64 = 6_000_000;
 
 impl World {
     /// What is not as Consul says, if anything: an endpoint too many or too few, somewhere, or a
@@ -30,11 +31,12 @@ impl World {
             return Some(format!("no VM has configuration {config}"));
         }
         self.contexts().find_map(|(_, context)| {
-            let unlike = |source: usize| {
-                let installed = context.tracker(source)?.installed();
+            let unlike = |tracker: &Tracker| {
+                let source = source_of(tracker);
+                let installed = tracker.installed();
                 let installed = installed.map(|record| ports(&record.snapshot, source));
                 let expected = endpoints(source, self.consul.ports(source));
-                let name = SOURCES[source];
+                let name = &SOURCES[source];
                 (installed.as_ref() != Some(&expected)).then(|| {
                     format!("{:?} has {installed:?} of {name}, not {expected:?}", context.id)
                 })
@@ -45,15 +47,15 @@ impl World {
                 .find(|source| context.tracker(*source).is_none());
             let missing =
                 missing.map(|source| format!("{:?} lacks {}", context.id, SOURCES[source]));
-            missing.or_else(|| (0..SOURCES.len()).find_map(unlike))
+            missing.or_else(|| context.agent.trackers().into_iter().find_map(unlike))
         })
     }
 
     /// What is not settled, if anything: one context fetches each source, in the most suitable VM,
     /// and one query blocks for it, as far as there are places among the watches.
     pub fn unsettled(&self) -> Option<String> {
-        let amiss = (0..SOURCES.len()).find_map(|source| {
-            let name = SOURCES[source];
+        let amiss = (0..self.consul.len()).find_map(|source| {
+            let name = &SOURCES[source];
             let with_source =
                 || self.contexts().filter(|(_, context)| context.tracker(source).is_some());
             let best = with_source().map(|(vm, _)| vm.rank()).min()?;
@@ -84,10 +86,11 @@ impl World {
         for tracker in trackers {
             let source = source_of(tracker);
             let is_empty = tracker.installed().is_none_or(|record| record.snapshot.is_empty());
-            let is_on_trial =
-                is_empty && !context.configured.contains(&source) && source != CATALOG;
+            // A prepared query cannot block.
+            let is_on_trial = source == GEO
+                || is_empty && !context.configured.contains(&source) && source != CATALOG;
             (sure, unsure) = (sure + usize::from(!is_on_trial), unsure + usize::from(is_on_trial));
-            let (blocking, name) = (self.consul.blocking(source), SOURCES[source]);
+            let (blocking, name) = (self.consul.blocking(source), &SOURCES[source]);
             // Who has forgotten it cannot call its query back.
             let still =
                 |id| self.contexts().any(|(_, c)| c.id == id && c.tracker(source).is_some());
@@ -134,7 +137,7 @@ impl World {
     /// What is left in shared data of a source that nobody follows, if anything but a head that
     /// points to nothing.
     pub fn left_behind(&self, source: usize) -> Option<String> {
-        let (query, name) = (query_of(source), SOURCES[source]);
+        let (query, name) = (query_of(source), &SOURCES[source]);
         let head = self.head(source)?;
         let is_record = |version: &Version| {
             let record = self.shared.load(&Key::Record(query, *version).to_string());

@@ -1,6 +1,6 @@
 //! The VMs: the real state machines on a simulated host.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use consul_resolver::config::{Config, Probe};
@@ -36,7 +36,7 @@ use crate::consul::{Consul, Outcome};
 use crate::probes::{Echo, Sent};
 use crate::replies::Reply;
 use crate::shared::Shared;
-use crate::sources::{SOURCES, configured, source_of};
+use crate::sources::{configured, source_of};
 use crate::trace::Trace;
 
 /// A root context: which thread's VM it is in, and its number, which no other ever has.
@@ -107,13 +107,15 @@ pub struct Context {
     /// Its requests in flight.
     pub flying: Vec<Forward>,
     /// What it has installed last of each source, also of those that it has forgotten since.
-    pub seen: [Option<Version>; SOURCES.len()],
+    pub seen: HashMap<usize, Version>,
     /// What it does now, and when it began with that on its own clock.
     pub task: Task,
     /// See `task`.
     pub began: u64,
     /// Whether its configuration is in use no longer, and it has been told so.
     pub leaves: bool,
+    /// When it was made.
+    pub made: u64,
 }
 
 /// What a context does, and so what follows when it is done.
@@ -142,6 +144,8 @@ pub enum Mail {
     Request(u32),
     /// A request for one of the [`HOSTS`](crate::sources::HOSTS).
     Named(usize),
+    /// A request for any host.
+    Host(String),
     /// The rest of such a request, whose service has just been taken in.
     Resumed(ServiceId),
     /// A request could not reach an endpoint of a source.
@@ -152,7 +156,7 @@ pub enum Mail {
 
 impl Context {
     /// A context that has just been made.
-    pub fn new(id: ContextId, config: usize, of: &Config, rng: &mut Rng) -> Self {
+    pub fn new(id: ContextId, config: usize, of: &Config, made: u64, rng: &mut Rng) -> Self {
         let mut own = rng.split();
         let subjects = of.sources().map(|source| Subject::new(of, source)).collect();
         let agent = Agent::new(subjects, &of.consul, own.split()).keeping(of);
@@ -164,7 +168,7 @@ impl Context {
             resolves: of.dns_names.is_some(),
             max_watches: of.consul.max_watches as usize,
             found: Vec::new(),
-            seen: [None; SOURCES.len()],
+            seen: HashMap::new(),
             period: micros(agent.tick_period()),
             agent,
             router: Router::new(of, &mut own),
@@ -172,6 +176,7 @@ impl Context {
             task: Task::Other,
             began: 0,
             leaves: false,
+            made,
         }
     }
 
@@ -244,6 +249,8 @@ pub struct Effects {
     pub wakes: Vec<(ContextId, QueueId)>,
     /// The heads that were written.
     pub heads: Vec<(Key, Head)>,
+    /// The source whose record was read, or whose head was written: it may be installed now.
+    pub installed: Option<QueryKey>,
     /// The head that was read.
     pub read: Option<(QueryKey, Head)>,
     /// What was written of the health of endpoints.
@@ -254,6 +261,12 @@ pub struct Effects {
     pub errand: Option<(RegistrationId, Request)>,
     /// The sources whose records were written to, or emptied.
     pub records: Vec<QueryKey>,
+    /// The queues that were looked into, and whether messages waited there.
+    pub looks: Vec<(QueueId, bool)>,
+    /// The list of members as it was, and as it was written.
+    pub members: Option<[Vec<u8>; 2]>,
+    /// The breakers that are not closed any more.
+    pub opened: Vec<String>,
     /// What comes of queries.
     pub outcomes: Vec<Outcome>,
     /// The sources that Consul was asked for.
@@ -276,19 +289,24 @@ impl Host for SimHost<'_> {
         if let (Key::Head(query), Some((bytes, _))) = (key, &value) {
             self.effects.read = Head::decode(bytes).ok().map(|head| (*query, head));
         }
+        if let Key::Record(query, _) = key {
+            self.effects.installed = Some(*query);
+        }
         value
     }
 
     fn store(&mut self, key: &Key, value: &[u8], expect: Expect) -> bool {
         let name = key.to_string();
         let owner = |(bytes, _): (Vec<u8>, Cas)| Some(Charge::decode(&bytes).ok()?.tenure.owner);
-        let before = self.shared.load(&name).and_then(owner);
+        let old = self.shared.load(&name);
+        let before = old.clone().and_then(owner);
         let written = self.shared.store(&name, value, expect);
         self.trace.note_text(&name);
         self.trace.note(u64::from(written));
         match key {
             _ if !written => {}
-            Key::Head(_) => {
+            Key::Head(query) => {
+                self.effects.installed = Some(*query);
                 let head = Head::decode(value).expect("a head that reads back");
                 self.effects.heads.push((*key, head));
             }
@@ -301,7 +319,11 @@ impl Host for SimHost<'_> {
                 let findings = Findings::decode(value).expect("findings that read back");
                 self.effects.findings = Some((*query, findings));
             }
-            Key::Members | Key::Book => {}
+            Key::Members => {
+                let old = old.map(|(bytes, _)| bytes).unwrap_or_default();
+                self.effects.members = Some([old, value.to_vec()]);
+            }
+            Key::Book => {}
         }
         written
     }
@@ -313,7 +335,9 @@ impl Host for SimHost<'_> {
     }
 
     fn probe(&mut self, queue: QueueId) -> bool {
-        self.shared.pending(queue) > 0
+        let pending = self.shared.pending(queue) > 0;
+        self.effects.looks.push((queue, pending));
+        pending
     }
 
     fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure> {
@@ -343,8 +367,11 @@ impl Host for SimHost<'_> {
         assert!(!notice.to_string().is_empty());
     }
 
-    fn breaker(&mut self, position: Position, before: Option<Position>, _: Option<&str>) {
+    fn breaker(&mut self, position: Position, before: Option<Position>, datacenter: Option<&str>) {
         assert_ne!(Some(position), before, "only transitions are told");
+        if position != Position::Closed {
+            self.effects.opened.push(format!("{position:?} for {datacenter:?}"));
+        }
     }
 
     fn set_tick_period(&mut self, period: Duration) {

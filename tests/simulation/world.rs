@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::configs::configs;
 use crate::consul::{Consul, Outcome};
 use crate::plan::Plan;
+use crate::registry::IDS;
 use crate::shared::Shared;
 use crate::trace::Trace;
 use crate::vm::{Context, ContextId, Effects, Mail, SimHost, Vm};
@@ -54,6 +55,11 @@ pub struct World {
     pub is_steady: bool,
     /// Of a hundred wake-ups, so many are lost, doubled, or late.
     pub bad_wakes: u32,
+    /// When something has happened to a VM last: it died, stood still until then, or was given another
+    /// configuration.
+    pub disturbed: u64,
+    /// Whether instances come and go one at a time, and the last one stays.
+    pub is_gentle: bool,
     /// Whether shared data stays when the last context has gone.
     pub keeps_shared_data: bool,
     /// Randomness.
@@ -79,21 +85,24 @@ impl World {
             Clock::new(u64::from(rng.below(u32::MAX)), 0, rate)
         };
         let vms = (0..plan.threads).map(|n| Vm::new(n as u64, clock(&mut rng))).collect();
+        let sources = plan.sources;
         let mut world = Self {
             listeners: plan.listeners.clone(),
             names: plan.finds(),
             is_steady: false,
             plan,
             now: 0,
-            consul: Consul::new(),
+            consul: Consul::new(sources),
             admin: Admin::default(),
             backends: Backends::default(),
             vms,
-            shared: Shared::default(),
+            shared: Shared::new(sources, IDS.len()),
             checks: Checks::default(),
             trace: Trace::default(),
             changes: false,
             bad_wakes: 0,
+            disturbed: 0,
+            is_gentle: false,
             keeps_shared_data: false,
             rng,
             calendar: Calendar::default(),
@@ -141,8 +150,9 @@ impl World {
             return;
         }
         self.contexts += 1;
+        self.disturb(self.now);
         let id = ContextId { thread, number: self.contexts };
-        let context = Context::new(id, config, &self.configs[config], &mut self.rng);
+        let context = Context::new(id, config, &self.configs[config], self.now, &mut self.rng);
         self.vms[thread].contexts.push(context);
         let first = if self.plan.in_step { 10_000 } else { u64::from(self.rng.below(30_000)) };
         self.calendar.plan(self.now + first, Happening::Mail(id, Mail::Tick));
@@ -157,6 +167,7 @@ impl World {
         if let Some(context) = self.vms[thread].contexts.iter_mut().find(is_it) {
             context.leaves = true;
             let id = context.id;
+            self.disturb(self.now);
             self.post(id, Mail::Leave);
         }
     }
@@ -168,6 +179,7 @@ impl World {
         vm.contexts.clear();
         vm.inbox.clear();
         vm.busy = None;
+        self.disturb(self.now);
         self.consul.forget(|from| from.thread == thread);
     }
 
@@ -188,7 +200,19 @@ impl World {
 
     /// All instances of a source go at once.
     pub fn empty(&mut self, source: usize) {
-        let woken = self.consul.clear(source, self.now, &mut self.rng);
+        self.replace(source, &[]);
+    }
+
+    /// All instances of a source go at once, and these come.
+    pub fn replace(&mut self, source: usize, ports: &[u16]) {
+        let ports = ports.iter().copied().collect();
+        let woken = self.consul.replace(source, ports, self.now, &mut self.rng);
+        self.expect(woken);
+    }
+
+    /// The output of a check is rewritten: the index of its source moves on, and nothing changes.
+    pub fn touch(&mut self, source: usize) {
+        let woken = self.consul.touch(source, self.now, &mut self.rng);
         self.expect(woken);
     }
 
@@ -243,7 +267,10 @@ impl World {
                     let changing = self.plan.changing;
                     let source = changing[self.rng.below(changing.len() as u32) as usize];
                     let port = 1 + self.rng.below(PORTS) as u16;
-                    self.toggle(source, port);
+                    let is_last = self.consul.is_last(source, port);
+                    if !(is_last && self.is_gentle) {
+                        self.toggle(source, port);
+                    }
                 }
                 self.plan_change();
             }
@@ -329,11 +356,21 @@ impl World {
             effects: &mut effects,
         };
         let did = driver::step(&mut context.agent, &mut context.router, &mut host);
-        self.checks.on_step(context, &self.consul, self.now);
+        if let Some(query) = effects.installed {
+            self.checks.on_step(context, query, &self.consul, self.now);
+        }
         for (key, head) in &effects.heads {
             self.checks.on_head(*key, head, &self.shared);
         }
         self.checks.on_probes(context, &self.configs[context.config], &effects, clock);
+        self.checks.opened.append(&mut effects.opened);
+        for (queue, pending) in &effects.looks {
+            self.checks.looks.on_look(id, *queue, *pending, self.now);
+        }
+        if let Some([before, after]) = &effects.members {
+            let own = self.shared.queues_of(id);
+            self.checks.looks.on_members(id, &own, [before, after], self.now);
+        }
         if effects.charged {
             self.consul.registry.on_news(self.now);
         }

@@ -29,13 +29,13 @@ impl Agent {
         }
     }
 
-    pub(super) fn on_members(&mut self, value: Option<(&[u8], Cas)>) {
+    pub(super) fn on_members(&mut self, value: Option<(&[u8], Cas)>, now: Time) {
         // A list that cannot be read is a list without us.
         let members = value.and_then(|(bytes, _)| Members::decode(bytes).ok()).unwrap_or_default();
         self.membership.on_members(&members);
         let post = core::mem::take(&mut self.post);
         if post.is_empty() {
-            self.review_members(&members, value.map(|(_, cas)| cas));
+            self.review_members(&members, value.map(|(_, cas)| cas), now);
         }
         for member in self.membership.others(&members) {
             let letters = post.iter().filter(|letter| letter.is_for(member, &members));
@@ -46,13 +46,13 @@ impl Agent {
         }
     }
 
-    fn review_members(&mut self, members: &Members, cas: Option<Cas>) {
+    fn review_members(&mut self, members: &Members, cas: Option<Cas>, now: Time) {
         if let Some(better) = self.membership.review(members) {
             let expect = cas.map_or(Expect::Absent, Expect::Unchanged);
             let value = better.encode();
             self.out.push_back(Command::Store { key: Key::Members, value, expect });
         }
-        if self.is_fetcher() {
+        if self.membership.poll_probe(self.is_fetcher(), now) {
             self.out.extend(self.membership.others(members).map(Command::Probe));
         }
     }

@@ -7,6 +7,7 @@ use crate::discovery::watch::QueryId;
 use crate::shared::head::{Head, Term};
 use crate::shared::key::Cas;
 use crate::shared::members::{Member, Members};
+use crate::shared::message::Message;
 use crate::shared::record::Version;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -152,7 +153,7 @@ fn added(agent: &mut Agent, name: &str, seconds: u64) -> (SourceId, Vec<Command>
 }
 
 fn removed(agent: &mut Agent, source: SourceId, seconds: u64) -> Vec<Command> {
-    agent.remove(source, Time::from_start(Duration::from_secs(seconds)));
+    agent.remove(source, false, Time::from_start(Duration::from_secs(seconds)));
     core::iter::from_fn(|| agent.poll_command()).collect()
 }
 
@@ -191,7 +192,7 @@ fn a_query_that_two_use_is_followed_once_and_until_the_second_has_gone() {
 fn one_who_parts_with_a_source_gives_its_lease_away_and_frees_its_records() {
     let (mut agent, key) = agent();
     fetch(&mut agent, key);
-    agent.remove(SOURCE, Time::from_start(Duration::from_secs(2)));
+    agent.remove(SOURCE, false, Time::from_start(Duration::from_secs(2)));
     let now = Time::from_start(Duration::from_secs(2));
     let version = Version { term: Term(1), generation: 4 };
     let mut places = Vec::new();
@@ -289,6 +290,17 @@ fn a_name_that_a_client_has_made_up_takes_no_place_among_the_watches() {
 }
 
 #[test]
+fn queues_are_looked_into_once_when_many_letters_go_out() {
+    let (mut agent, key) = agent();
+    fetch(&mut agent, key);
+    let mut members = Members::default();
+    members.add(OWNER);
+    let looks = (0..4).flat_map(|_| after(&mut agent, loaded(Key::Members, &members.encode()), 1));
+    let looks = looks.filter(|command| matches!(command, Command::Probe(_))).count();
+    assert_eq!(looks, 1, "the letters went out by the first of the lists");
+}
+
+#[test]
 fn a_made_up_query_is_empty_when_consul_does_not_know_it() {
     let unknown = Response { status: 404, body: b"Query not found", ..NOTHING };
     for on_trial in [true, false] {
@@ -333,7 +345,7 @@ fn services_that_ask_the_same_share_a_source() {
     // A service that is found and asks the same goes, and the source stays.
     let source = agent.add(Subject::new(&config, config.sources().next().unwrap()), Time::ZERO);
     assert_eq!(source, Some(ids[0]));
-    assert!(!agent.remove(ids[0], Time::ZERO));
+    assert!(!agent.remove(ids[0], false, Time::ZERO));
 }
 
 #[test]

@@ -2,10 +2,12 @@ use super::*;
 use core::time::Duration;
 
 use crate::discovery::watch::QueryId;
-use crate::model::registration::RegistrationId;
 use crate::model::service::SourceId;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
+
+/// Services, registrations, and names that clients have asked for, beside each other.
+mod classes;
 
 /// The agent's own datacenter.
 const OWN: Datacenter = None;
@@ -259,45 +261,47 @@ fn the_probe_goes_round_who_was_answered_before_first() {
 }
 
 #[test]
-fn what_clients_name_says_nothing_of_consul_and_waits_apart() {
+fn breaker_closes_when_a_slow_probe_is_answered_after_another_went() {
     let (mut gate, mut rng) = (gate(100), Rng::new(1));
-    let name = Caller::Name(SourceId::nth(7));
-    let call = CallId::Query { source: SourceId::nth(7), query: QueryId(1) };
-    let nowhere: Datacenter = Some("nowhere".into());
-    for datacenter in [&OWN, &nowhere] {
-        assert_eq!(gate.admit(name, datacenter, READ, at(0)), Some(Pass::AsWanted));
-        for _ in 0..100 {
-            gate.on_outcome(name, call, datacenter, Err(ErrorKind::Timeout), at(0), &mut rng);
-        }
-    }
-    assert_eq!((gate.position(), gate.circuits.len()), ((Position::Closed, None), 0));
-    let names = (0..1_000).map(|n| Caller::Name(SourceId::nth(n)));
-    let admitted = |gate: &mut Gate, want| {
-        names.clone().filter(|name| gate.admit(*name, &OWN, want, at(1)).is_some()).count()
-    };
-    assert_eq!([READ, RETRY, POLL].map(|want| admitted(&mut gate, want)), [98, 100, 20]);
-    for (source, want) in sources(3).zip([READ, RETRY, POLL]) {
-        assert_eq!(gate.admit(source, &OWN, want, at(1)), Some(Pass::AsWanted), "{want:?}");
-    }
-    for source in sources(3).chain(sources(3)) {
-        let call = CallId::Query { source, query: QueryId(1) };
-        gate.on_outcome(source, call, &OWN, Err(ErrorKind::Timeout), at(1), &mut rng);
+    (0..5).for_each(|_| fail(&mut gate, at(0)));
+    let probe = |source| CallId::Query { source, query: QueryId(9) };
+    let [one, other, watcher] = [1, 2, 3].map(SourceId::nth);
+    assert_eq!(gate.admit(one, &OWN, READ, at(1_000)), Some(Pass::Probe));
+    gate.on_probe(one, probe(one), &OWN, at(16_000), at(1_000));
+    // What was sent before it opened lets another one go.
+    gate.on_outcome(watcher, probe(watcher), &OWN, Ok(()), at(3_000), &mut rng);
+    assert_eq!(gate.admit(other, &OWN, READ, at(3_000)), Some(Pass::Probe));
+    gate.on_probe(other, probe(other), &OWN, at(18_000), at(3_000));
+    gate.on_outcome(one, probe(one), &OWN, Ok(()), at(9_000), &mut rng);
+    assert_eq!(gate.position().0, Position::Closed);
+
+    // Nor is it for ever that it was sent as a probe.
+    let five = sources(15).skip(10);
+    for source in five {
+        let failed = Err(ErrorKind::Unreachable);
+        gate.on_outcome(source, probe(source), &OWN, failed, at(9_001), &mut rng);
     }
     assert_eq!(gate.position().0, Position::Open);
-    assert_eq!(gate.admit(name, &OWN, READ, at(60_000)), None, "a configured service probes");
-    assert_eq!(gate.admit(SourceId::nth(0), &OWN, RETRY, at(60_000)), Some(Pass::Probe));
+    gate.on_outcome(other, probe(other), &OWN, Ok(()), at(9_002), &mut rng);
+    assert_eq!(gate.position().0, Position::Open);
 }
 
 #[test]
-fn registrations_do_not_wait_for_services_that_fail() {
-    let mut gate = gate(100);
-    sources(1_000).for_each(|source| {
-        gate.admit(source, &OWN, RETRY, at(0));
-        gate.admit(source, &OWN, READ, at(0));
-    });
-    let agent: Datacenter = Some("of the agent".into());
-    let registration = RegistrationId::nth(0);
-    for want in [RETRY, READ] {
-        assert_eq!(gate.admit(registration, &agent, want, at(0)), Some(Pass::AsWanted));
-    }
+fn probe_goes_round_when_another_went_before_its_outcome() {
+    let (mut gate, mut rng) = (gate(100), Rng::new(1));
+    (0..5).for_each(|_| fail(&mut gate, at(0)));
+    let call = |source| CallId::Query { source, query: QueryId(9) };
+    let [bad, good, watcher] = [1, 2, 3].map(SourceId::nth);
+    gate.on_outcome(bad, call(bad), &OWN, Ok(()), at(500), &mut rng);
+    assert_eq!(gate.admit(bad, &OWN, READ, at(1_000)), Some(Pass::Probe));
+    gate.on_probe(bad, call(bad), &OWN, at(16_000), at(1_000));
+    gate.on_outcome(watcher, call(watcher), &OWN, Ok(()), at(3_000), &mut rng);
+    assert_eq!(gate.admit(watcher, &OWN, READ, at(3_000)), Some(Pass::Probe));
+    gate.on_probe(watcher, call(watcher), &OWN, at(18_000), at(3_000));
+    gate.on_outcome(bad, call(bad), &OWN, Err(ErrorKind::Timeout), at(11_000), &mut rng);
+    let failed = Err(ErrorKind::Timeout);
+    gate.on_outcome(watcher, call(watcher), &OWN, failed, at(11_000), &mut rng);
+    assert_eq!(gate.admit(bad, &OWN, RETRY, at(11_000)), None);
+    assert_eq!(gate.admit(good, &OWN, READ, at(11_000)), None);
+    assert_eq!(gate.poll_turn(at(90_000)), Some((good.into(), Turn::Probe)));
 }

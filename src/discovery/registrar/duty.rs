@@ -139,10 +139,12 @@ impl Duty {
         }
     }
 
-    /// Whether the last call has failed.
-    pub(super) fn is_failing(&self) -> bool {
+    /// Whether the last call of this kind has failed.
+    pub(super) fn is_failing_at(&self, errand: Errand) -> bool {
         match self {
-            Self::Keep { keeper, .. } => keeper.as_ref().is_some_and(|keeper| keeper.is_failing()),
+            Self::Keep { keeper, .. } => {
+                keeper.as_ref().is_some_and(|keeper| keeper.is_failing_at(errand))
+            }
             Self::Remove { removal, .. } => {
                 removal.as_ref().is_some_and(|removal| removal.is_failing())
             }

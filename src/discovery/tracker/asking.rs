@@ -7,7 +7,7 @@ use crate::consul::dropped::Dropped;
 use crate::consul::error::QueryError;
 use crate::consul::query::{Query, Request};
 use crate::consul::response::{CallFailure, Response};
-use crate::discovery::caller::CallId;
+use crate::discovery::caller::{CallId, Caller};
 use crate::discovery::event::Command;
 use crate::discovery::gate::{Pass, Want};
 use crate::discovery::notice::Notice;
@@ -19,6 +19,21 @@ use crate::model::snapshot::Snapshot;
 use crate::shared::head::Term;
 
 impl Tracker {
+    /// Learns whether it is only clients who want it. Whatever waits at the gate asks again.
+    pub fn put_on_trial(&mut self, on_trial: bool, scope: &mut Scope<'_>) {
+        let before = self.caller();
+        self.on_trial = on_trial;
+        scope.gate.rename(before, self.caller(), scope.now);
+    }
+
+    /// Who asks for it: what a client has named is apart from what is configured.
+    pub(super) const fn caller(&self) -> Caller {
+        match self.on_trial {
+            true => Caller::Name(self.source),
+            false => Caller::Source(self.source),
+        }
+    }
+
     /// Takes what Consul answered.
     pub fn on_answer(
         &mut self,
@@ -36,7 +51,7 @@ impl Tracker {
             _ => self.query.read(answer).map(|answer| self.query.limit(answer, current)),
         };
         let answer = match answer {
-            Err(error) if !self.is_proven() => Query::unknown_is_empty(error),
+            Err(error) if self.on_trial => Query::unknown_is_empty(error),
             answer => answer,
         };
         let blocked = self.watch.blocking_since(id).map(|since| scope.awake.since(since));

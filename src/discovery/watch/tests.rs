@@ -300,3 +300,25 @@ fn an_answer_that_is_too_old_is_better_than_none() {
     assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
     assert_eq!(bench.ask(at(60_000)).unwrap().freshness, Freshness::Leader, "until it answers");
 }
+
+#[test]
+fn leader_is_asked_at_a_resync_when_the_source_is_polled() {
+    let mut bench = Bench::started();
+    let mut asked = Vec::new();
+    for second in 0..700 {
+        let now = at(second * 1_000);
+        let Some(want) = bench.watch.wants(false, now) else { continue };
+        let ask = bench.watch.ask(want, Pass::AsWanted, now, |_| WAIT);
+        let reply = answer(7, &[1]);
+        let current = bench.current.take();
+        let outcome = bench.watch.on_answer(ask.id, reply, current.as_ref(), now, &mut bench.rng);
+        bench.current = current;
+        if let Outcome::Changed(snapshot) = outcome {
+            bench.current = Some(snapshot);
+            bench.watch.on_applied(now);
+        }
+        asked.push(ask.freshness);
+    }
+    let leader = asked.iter().filter(|freshness| **freshness == Freshness::Leader).count();
+    assert!(asked.len() > 100 && leader == 1, "{leader} of {}", asked.len());
+}

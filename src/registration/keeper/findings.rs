@@ -97,7 +97,10 @@ impl Keeper {
     ) {
         let id = self.definition.checks().get(position).cloned().unwrap_or_default();
         if reported == Reported::Unknown {
-            self.has_checks = false;
+            // Else that is known already.
+            if !core::mem::take(&mut self.has_checks) {
+                return;
+            }
             self.unknown = self.unknown.saturating_add(1);
             if self.unknown > ATTEMPTS {
                 let error = RegistrationError::InPart(Difference::Check(id.clone()));
@@ -178,6 +181,11 @@ impl Keeper {
         let returns = last != Some(&found) && earlier.unwrap_or_default().contains(&found);
         let other = if first == found { last.filter(|_| returns).cloned() } else { Some(first) };
         if let Some(other) = other {
+            // It may be the only one from now on.
+            if let Some(known) = self.agents.iter().position(|agent| *agent == found) {
+                let known = self.agents.remove(known);
+                self.agents.push(known);
+            }
             let cluster = self.definition.id.cluster.clone();
             let found = Some(Box::new([other, found]));
             let error = RegistrationError::SeveralAgents { cluster, found };

@@ -59,6 +59,8 @@ impl Keeper {
         }
         self.calls.extend(gap);
         self.reports.extend(gap);
+        // What another VM has handed over is as old.
+        self.is_handed_over = false;
         self.checks.iter_mut().for_each(|check| check.on_gap(gap, now));
         if let Some(drain) = &mut self.drain {
             drain.on_gap(now);

@@ -18,8 +18,9 @@ pub trait AnswerStream {
     /// Reads `grpc-status` from the headers, or the trailers in their phase; none where it is
     /// not there.
     fn grpc_status(&mut self, part: Part) -> Option<u32>;
-    /// Reads which attempt it is the answer to.
-    fn attempt(&mut self) -> Attempt;
+    /// Reads which attempt Envoy's router has made last; none where it has made none, since a filter
+    /// behind this one has not let the request go on.
+    fn attempt(&mut self) -> Option<Attempt>;
     /// Reads the address that Envoy's router has sent the request to; none where it was sent
     /// nowhere.
     fn upstream(&mut self) -> Option<Vec<u8>>;
@@ -168,14 +169,24 @@ pub fn on_trailers(
 /// would else keep its share, where no client waits for as long as Envoy would.
 pub fn on_unanswered(router: &mut Router, forward: &Forward, stream: &mut impl AnswerStream) {
     let wants_latency = router.wants(forward.service()).is_some_and(|wants| wants.latency);
-    // Of a body that is to come it is the client who may be slow. With a second attempt under way
-    // the first one has failed, or is one of two that are.
-    if !wants_latency || forward.has_body() || made(forward, stream).retries() > 0 {
+    // Of a body that is to come it is the client who may be slow.
+    if !wants_latency || forward.has_body() {
         return;
     }
-    // Before there is a connection Envoy names no address: the endpoint may not even accept one.
-    let upstream = stream.upstream();
-    if upstream.is_none_or(|address| forward.attempt_to(&address, Attempt::FIRST).is_some()) {
+    let may_retry = forward.preparation().attempts() > 1;
+    let made = if may_retry { stream.attempt() } else { None };
+    // With a second attempt under way the first one has failed, or is one of two that are.
+    if made.is_some_and(|made| made.retries() > 0) {
+        return;
+    }
+    let is_of_endpoint = match stream.upstream() {
+        Some(address) => forward.attempt_to(&address, Attempt::FIRST).is_some(),
+        // Before there is a connection Envoy names no address: the endpoint may not even accept one.
+        // But a filter behind this one may have kept the request: then there is no attempt either.
+        None if may_retry => made.is_some(),
+        None => stream.attempt().is_some(),
+    };
+    if is_of_endpoint {
         router.on_silence(forward, stream.now());
     }
 }
@@ -184,7 +195,7 @@ pub fn on_unanswered(router: &mut Router, forward: &Forward, stream: &mut impl A
 fn made(forward: &Forward, stream: &mut impl AnswerStream) -> Attempt {
     match forward.preparation().attempts() {
         1 => Attempt::FIRST,
-        _ => stream.attempt(),
+        _ => stream.attempt().unwrap_or(Attempt::FIRST),
     }
 }
 

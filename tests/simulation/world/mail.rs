@@ -2,16 +2,20 @@
 
 use consul_resolver::balance::hints::Hints;
 use consul_resolver::consul::response::{CallFailure, Response};
-use consul_resolver::discovery::event::Event;
+use consul_resolver::discovery::event::{CallId, Event};
 use consul_resolver::model::service::ServiceId;
 use consul_resolver::router::ask::Ask;
 use consul_resolver::router::decision::Decision;
 
 use super::World;
 use crate::calendar::Happening;
+use crate::registry::IDS;
 use crate::shared::Shared;
 use crate::sources::HOSTS;
 use crate::vm::{ContextId, Mail, Task, time};
+
+/// The longest time between two ticks, in microseconds.
+const MOST_TICK: u64 = 250_000;
 
 impl World {
     /// Lets a context begin with something.
@@ -38,6 +42,9 @@ impl World {
                 }
             }
             Mail::Answer(reply) => {
+                if matches!(reply.call, CallId::Query { .. }) && reply.is_good() {
+                    self.consul.confirm(reply.source, self.now);
+                }
                 let index = reply.index.map(|index| index.to_string());
                 let answer = match reply.status {
                     None => Err(CallFailure::NoAnswer),
@@ -61,11 +68,17 @@ impl World {
             Mail::Request(service) => {
                 vm.serving = true;
                 let count = self.configs[context.config].services.len() as u32;
-                self.serve(id, ServiceId::nth((service % count) as u16), service);
+                if let Some(chosen) = service.checked_rem(count) {
+                    self.serve(id, ServiceId::nth(chosen as u16), service);
+                }
             }
             Mail::Named(host) => {
                 vm.serving = true;
                 self.serve_host(id, HOSTS[host].as_bytes());
+            }
+            Mail::Host(host) => {
+                vm.serving = true;
+                self.serve_host(id, host.as_bytes());
             }
             Mail::Resumed(service) => self.serve(id, service, 0),
             Mail::Suspicion(source) => context.agent.handle_event(Event::Suspected(source), now),
@@ -100,7 +113,7 @@ impl World {
     pub(super) fn forget_if_gone(&mut self) {
         let is_gone = self.listeners.is_empty() && !self.keeps_shared_data;
         if is_gone && self.vms.iter().all(|vm| vm.contexts.is_empty()) {
-            self.shared = Shared::default();
+            self.shared = Shared::new(self.consul.len(), IDS.len());
             self.checks.begin_anew();
             self.consul.registry.lose_book();
         }
@@ -124,14 +137,20 @@ impl World {
 
     /// A request comes for a service, and an earlier one ends.
     fn serve(&mut self, id: ContextId, service: ServiceId, ends: u32) {
-        let clock = self.vms[id.thread].clock.now(self.now);
-        let Some(context) = self.vms[id.thread].context(id) else { return };
+        let vm = &mut self.vms[id.thread];
+        let (clock, thawed) = (vm.clock.now(self.now), vm.frozen_until);
+        let Some(context) = vm.context(id) else { return };
         if context.flying.len() > 4 {
             drop(context.flying.swap_remove(ends as usize % 4));
         }
         match context.router.decide(Some(service), &Hints::default()) {
             Decision::Forward(forward) => {
                 self.checks.on_pick(context, &forward);
+                let config = &self.configs[context.config];
+                // Whoever stood still finds out how old all is at the first tick.
+                if thawed + 2 * MOST_TICK < self.now {
+                    self.checks.on_age(context, config, &forward, &self.consul, self.now);
+                }
                 context.flying.push(forward);
             }
             Decision::Wait(_) => {

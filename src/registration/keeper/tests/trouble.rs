@@ -8,6 +8,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::REGISTER;
 use super::bench::{Bench, FakeAgent};
+use crate::consul::response::Response;
 use crate::health::verdict::{Answer, Reason};
 use crate::registration::errand::Errand;
 use crate::registration::probing::{Probed, Probing};
@@ -98,6 +99,9 @@ fn an_agent_that_was_replaced_is_registered_with_and_no_second_one() {
     let told: Vec<_> = bench.notices.iter().map(ToString::to_string).collect();
     assert!(told.iter().any(|it| it.contains("n2 of dc1 and n1 of dc1")), "{told:?}");
     assert_eq!(bench.agent.service, None);
+    bench.run(120);
+    assert!(bench.keeper.stands(), "only that one answers any more");
+    assert_eq!(bench.agent.status(), Some("passing"));
 }
 
 #[test]
@@ -117,6 +121,82 @@ fn nothing_passes_after_a_stop_before_it_was_probed_again() {
         let after = bench.agent.reports.iter().filter(|it| *it == "passing").count();
         assert_eq!(after, before_stop(&bench), "none after the stop");
     }
+}
+
+#[test]
+fn what_was_handed_over_before_a_stop_says_nothing_after_it() {
+    let mut first = Bench::new(REGISTER);
+    first.run(1);
+    let mut second = Bench::new(REGISTER);
+    second.keeper = second.keeper.in_term(2, true);
+    second.agent = first.agent;
+    second.run(70);
+    // The machine stands still, and the agent with it: by its TTL the check is not critical.
+    second.now += Duration::from_secs(70);
+    let before = second.agent.reports.len();
+    second.unsent = Some(Reason::NoCapacity);
+    second.run(3);
+    assert_eq!(second.agent.reports.len(), before, "nothing was probed");
+    (second.unsent, second.health) = (None, 503);
+    second.run(6);
+    let after = &second.agent.reports[before..];
+    assert!(after.iter().all(|it| it == "critical") && !after.is_empty(), "{after:?}");
+}
+
+#[test]
+fn a_slow_agent_hears_reports_of_all_checks_in_time() {
+    let register = r#"{"name": "edge", "id": "edge-1", "address": "10.0.0.5", "port": 80,
+        "checks": [{"ttl": "10s"}, {"ttl": "10s"}, {"ttl": "10s"}, {"ttl": "10s"}]}"#;
+    let mut bench = Bench::new(register);
+    bench.takes = Duration::from_secs(2);
+    bench.run(30);
+    bench.calls();
+    bench.run(100);
+    let calls = bench.calls();
+    for n in 1..=4 {
+        let path = format!("/check/update/service%3Aedge-1%3A{n}");
+        let reports = calls.iter().filter(|call| call.ends_with(&path)).count();
+        assert!(reports >= 10, "check {n}: {reports} reports in 100 s");
+    }
+}
+
+#[test]
+fn a_report_that_comes_too_late_ends_no_removal() {
+    let mut bench = Bench::new(REGISTER);
+    bench.run(7);
+    let now = Time::from_start(bench.now);
+    let Bench { keeper, agent, rng, notices, .. } = &mut bench;
+    let (report, _) = keeper.call(Errand::Report(0), now);
+    // Meanwhile the agent is found to be one of several.
+    let mut found = agent.service.clone().unwrap();
+    found["Port"] = json!(9);
+    let of = |node: &str| json!({"Config": {"NodeName": node, "Datacenter": "dc1"}});
+    let answers = [
+        (Errand::Read, found),
+        (Errand::ReadChecks, json!(agent.checks)),
+        (Errand::Identify, of("n1")),
+        (Errand::Identify, of("n2")),
+    ];
+    fn said(status: u16, body: &str) -> Response<'_> {
+        Response {
+            status,
+            from_envoy: false,
+            index: None,
+            filtered_by_acls: false,
+            last_contact: None,
+            age: None,
+            body: body.as_bytes(),
+        }
+    }
+    for (errand, body) in answers {
+        let (id, _) = keeper.call(errand, now);
+        let body = body.to_string();
+        keeper.on_answer(id, Ok(said(200, &body)), now, rng, notices);
+    }
+    assert_eq!(keeper.wants(now), Some(Errand::Deregister));
+    let unknown = "CheckID \"service:edge-1:1\" does not have associated TTL";
+    keeper.on_answer(report, Ok(said(500, unknown)), now, rng, notices);
+    assert_eq!(keeper.wants(now), Some(Errand::Deregister));
 }
 
 fn before_stop(bench: &Bench) -> usize {

@@ -155,7 +155,11 @@ fn silence_until_the_client_leaves_is_a_latency() {
     // The address, and the clock; the attempt as well.
     assert_eq!(unanswered(false, BY_FILTER_STATE, 1, Some("first")), (Some(250.0), 2));
     assert_eq!(unanswered(false, BY_HEADERS, 1, Some("first")), (Some(250.0), 3));
-    assert_eq!(unanswered(false, BY_FILTER_STATE, 1, None), (Some(250.0), 2), "no connection yet");
+    assert_eq!(unanswered(false, BY_FILTER_STATE, 1, None), (Some(250.0), 3), "no connection yet");
+    assert_eq!(unanswered(false, BY_HEADERS, 1, None), (Some(250.0), 3), "no connection yet");
+    // A filter behind this one has kept it.
+    assert_eq!(unanswered(false, BY_FILTER_STATE, 0, None), (None, 2));
+    assert_eq!(unanswered(false, BY_HEADERS, 0, None), (None, 2));
     // Another cluster; the second attempt; a body that perhaps never came.
     assert_eq!(unanswered(false, BY_FILTER_STATE, 1, Some(ELSEWHERE)), (None, 1));
     assert_eq!(unanswered(false, BY_HEADERS, 2, Some("first")), (None, 1));
