@@ -13,7 +13,7 @@
 //! | F1 | [`model`] | service, endpoint, snapshot: nouns, no behaviour |
 //! | F2 | [`config`], [`consul`], [`shared`] | what comes from outside, parsed once |
 //! | F3 | [`balance`], [`health`], [`registration`] | state machines of one thing: events in, what is wanted out |
-//! | F4 | [`discovery`] | all that is asked of Consul in one VM: events in, commands out |
+//! | F4 | [`discovery`], [`xds`] | all that is asked of Consul in one VM, and all that Envoy asks of it: events in, commands out |
 //! | F5 | [`router`] | request → service → pick → ticket |
 //! | F6 | [`request`], [`driver`] | the traits of a host, and what is done by way of them |
 //! | F7 | `proxy` | Envoy: the only floor that exists in the module alone |
@@ -40,3 +40,4 @@ pub mod time;
 pub mod token_bucket;
 pub mod version;
 pub mod window;
+pub mod xds;

@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 8] = [
     &["model"],
     &["config", "consul", "shared"],
     &["balance", "health", "registration"],
-    &["discovery"],
+    &["discovery", "xds"],
     &["router"],
     &["request", "driver"],
     &["proxy"],

@@ -47,8 +47,15 @@ fn label() -> impl Strategy<Value = Option<Rc<str>>> {
 }
 
 fn endpoint() -> impl Strategy<Value = Endpoint> {
-    (address(), any::<NonZeroU16>(), label(), label())
-        .prop_map(|(address, weight, zone, version)| Endpoint { address, weight, zone, version })
+    (address(), any::<NonZeroU16>(), label(), label()).prop_map(
+        |(address, weight, zone, version)| Endpoint {
+            address,
+            weight,
+            zone,
+            version,
+            details: None,
+        },
+    )
 }
 
 fn snapshot(most: usize) -> impl Strategy<Value = Snapshot> {

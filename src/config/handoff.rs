@@ -17,11 +17,16 @@ pub enum Handoff {
         /// route's `num_retries` is one less, or less.
         attempts: u8,
     },
+    /// One endpoint in the request header [`Handoff::SESSION_HEADER`], for Envoy's
+    /// `stateful_session` filter and a cluster that has the endpoints as its own hosts.
+    StatefulSession,
 }
 
 impl Handoff {
     /// What the names of the headers begin with, one for each attempt.
     pub const HEADER_PREFIX: &str = "x-consul-endpoint-";
+    /// The header that Envoy's `stateful_session` filter reads: the base64 of an address.
+    pub const SESSION_HEADER: &str = "x-consul-endpoint";
     /// The most attempts: each is a header to write and a cluster to configure.
     pub const MAX_ATTEMPTS: u8 = 4;
     /// The attempts where none are given: one retry, which reaches another instance.
@@ -37,7 +42,7 @@ impl Handoff {
     /// How many endpoints a request is given at most.
     pub const fn attempts(self) -> u8 {
         match self {
-            Self::FilterState => 1,
+            Self::FilterState | Self::StatefulSession => 1,
             Self::Headers { attempts } => attempts,
         }
     }
@@ -50,7 +55,7 @@ impl Handoff {
         let attempts = object.optional("attempts", |node| node.byte(1..=Self::MAX_ATTEMPTS))?;
         match (via, attempts) {
             (Self::Headers { .. }, Some(attempts)) => Ok(Self::Headers { attempts }),
-            (Self::FilterState, Some(_)) => {
+            (Self::FilterState | Self::StatefulSession, Some(_)) => {
                 Err(object.refused("attempts", Problem::AttemptsWithoutHeaders))
             }
             (via, None) => Ok(via),

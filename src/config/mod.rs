@@ -47,6 +47,7 @@ mod sticky;
 mod suggestion;
 mod surroundings;
 mod versions;
+mod xds;
 
 use core::net::SocketAddr;
 use core::ops::RangeInclusive;
@@ -91,6 +92,7 @@ pub use self::staleness::{OnStale, Staleness};
 pub use self::sticky::Sticky;
 pub use self::surroundings::Surroundings;
 pub use self::versions::{Fallback, Share, VersionKey, Versions};
+pub use self::xds::{Clusters, Routes, Xds};
 
 use self::node::Node;
 
@@ -113,6 +115,8 @@ pub struct Config {
     pub locality: Option<Locality>,
     /// Which addresses may be endpoints.
     pub endpoints: AddressPolicy,
+    /// How Envoy's own clusters are fed; none: they are not.
+    pub xds: Option<Xds>,
     /// How a pick reaches Envoy's router.
     pub handoff: Handoff,
     /// Whether the Envoy route's metadata may name a request's service.
@@ -216,6 +220,7 @@ impl Config {
                 .unwrap_or_default(),
             locality: object.optional("locality", Locality::read)?,
             endpoints: object.optional("endpoints", AddressPolicy::read)?.unwrap_or_default(),
+            xds: None,
             handoff: object.optional("handoff", Handoff::read)?.unwrap_or_default(),
             route_metadata: object.optional("route_metadata", Node::boolean)?.unwrap_or(false),
             unmatched: object

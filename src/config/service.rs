@@ -2,6 +2,8 @@
 
 use core::net::SocketAddr;
 
+use serde_json::{Map, Value};
+
 use super::active_health_check::ActiveHealthCheck;
 use super::consul::scope;
 use super::dependencies::Dependencies;
@@ -77,6 +79,10 @@ pub struct Service {
     pub fallback: Vec<SocketAddr>,
     /// What it depends on; none: on nothing that is known here.
     pub dependencies: Option<Dependencies>,
+    /// The keys of an instance's metadata that Envoy's cluster is told, sorted, none twice.
+    pub endpoint_metadata: Vec<String>,
+    /// Fields of Envoy's `Cluster` that its own has, beside or in place of those of all.
+    pub cluster: Map<String, Value>,
 }
 
 impl Service {
@@ -166,6 +172,8 @@ impl Service {
             staleness: None,
             fallback: Vec::new(),
             dependencies: None,
+            endpoint_metadata: Vec::new(),
+            cluster: Map::new(),
         }
     }
 

@@ -63,7 +63,8 @@ impl Selection {
         let weight = weight(service, health).ok_or(Reason::Weightless)?;
         let address = self.address(entry)?;
         let zone = self.zone_key.is_some().then(|| zone(entry, labels)).flatten();
-        Ok(Endpoint { address, weight, zone, version: self.version(entry, labels) })
+        let version = self.version(entry, labels);
+        Ok(Endpoint { address, weight, zone, version, details: None })
     }
 
     /// What an entry that is not healthy enough would be if all of its checks passed; of no zone.

@@ -19,12 +19,29 @@ pub struct Endpoint {
     pub zone: Option<Rc<str>>,
     /// Its version, where versions are wanted and it has one.
     pub version: Option<Rc<str>>,
+    /// What Envoy's own clusters are told of it beside, where they are fed.
+    pub details: Option<Rc<Details>>,
+}
+
+/// What Envoy's own clusters are told of an endpoint beside what requests are picked by.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Details {
+    /// The name of its node.
+    pub hostname: Option<Rc<str>>,
+    /// The wanted entries of its metadata, sorted by key, none twice.
+    pub metadata: Box<[(Rc<str>, Rc<str>)]>,
 }
 
 impl Endpoint {
     /// An endpoint of weight 1, of no zone and no version.
     pub fn new(address: impl Into<Address>) -> Self {
-        Self { address: address.into(), weight: NonZeroU16::MIN, zone: None, version: None }
+        Self {
+            address: address.into(),
+            weight: NonZeroU16::MIN,
+            zone: None,
+            version: None,
+            details: None,
+        }
     }
 
     /// The same with another weight.

@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use crate::balance::target::Prepared;
+use crate::config::Handoff;
 use crate::model::service::ServiceId;
 use crate::router::Router;
 use crate::router::ask::Ask;
@@ -135,6 +136,11 @@ impl Manner {
                         Some(address) => stream.set_header(name, &address.first),
                         None => stream.remove_header(name),
                     }
+                }
+            }
+            Preparation::Session => {
+                if let Some(address) = handoffs.next() {
+                    stream.set_header(Handoff::SESSION_HEADER, &address.first);
                 }
             }
             Preparation::FilterState | Preparation::DynamicHost => {

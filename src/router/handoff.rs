@@ -44,6 +44,8 @@ pub enum Preparation {
         /// How many of them a request needs.
         attempts: u8,
     },
+    /// As the value of [`Handoff::SESSION_HEADER`].
+    Session,
     /// As arguments of [`FILTER_STATE_FUNCTION`], for Envoy's dynamic forward proxy: host and
     /// port, as it resolves names itself, and what the certificate of a name must be of.
     DynamicHost,
@@ -55,6 +57,7 @@ impl Preparation {
     pub fn new(handoff: &Handoff) -> Self {
         match *handoff {
             Handoff::FilterState => Self::FilterState,
+            Handoff::StatefulSession => Self::Session,
             Handoff::Headers { attempts } => {
                 Self::Headers { attempts: attempts.clamp(1, Handoff::MAX_ATTEMPTS) }
             }
@@ -64,7 +67,7 @@ impl Preparation {
     /// How many attempts need a handoff.
     pub const fn attempts(self) -> u8 {
         match self {
-            Self::FilterState | Self::DynamicHost => 1,
+            Self::FilterState | Self::Session | Self::DynamicHost => 1,
             Self::Headers { attempts } => attempts,
         }
     }
@@ -76,6 +79,7 @@ impl Preparation {
         match self {
             Self::FilterState => one(filter_state_argument(FILTER_STATE_KEY, &address.to_string())),
             Self::Headers { .. } => one(address.to_string().into_bytes()),
+            Self::Session => one(base64(address.to_string().as_bytes())),
             Self::DynamicHost => {
                 let argument = |key, value: &str| filter_state_argument(key, value).into();
                 let port = argument(DYNAMIC_PORT_KEY, &address.port().to_string());
@@ -94,6 +98,21 @@ impl Preparation {
             }
         }
     }
+}
+
+/// Encodes bytes in base64 (RFC 4648, section 4).
+fn base64(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let bits = [16, 8, 0].into_iter().zip(group);
+        let bits = bits.fold(0, |bits, (shift, byte)| bits | u32::from(*byte) << shift);
+        let digit = |shift: u32| DIGITS.get((bits >> shift & 63) as usize).copied().unwrap_or(b'=');
+        let digits = [18, 12, 6, 0].map(digit);
+        let (used, pads) = (group.len() + 1, 3 - group.len());
+        out.extend(digits.into_iter().take(used).chain([b'='; 2].into_iter().take(pads)));
+    }
+    out
 }
 
 /// Encodes Envoy's `SetEnvoyFilterStateArguments { string path = 1; string value = 2;
@@ -131,6 +150,22 @@ mod tests {
 
     fn address(text: &str) -> Address {
         text.parse::<core::net::SocketAddr>().unwrap().into()
+    }
+
+    #[test]
+    fn base64_is_as_in_its_specification() {
+        // RFC 4648, section 10.
+        for (plain, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(plain.as_bytes()), encoded.as_bytes());
+        }
     }
 
     #[test]

@@ -218,7 +218,7 @@ fn decode_endpoint(
         NonZeroU16::new(reader.u16()?).ok_or(CodecError::Invalid { field: "endpoint.weight" })?;
     let zone = if head & ZONE == 0 { None } else { Some(zones.read(reader)?) };
     let version = if head & VERSION == 0 { None } else { Some(versions.read(reader)?) };
-    Ok(Endpoint { address, weight, zone, version })
+    Ok(Endpoint { address, weight, zone, version, details: None })
 }
 
 fn port(reader: &mut Reader<'_>) -> Result<u16, CodecError> {

@@ -106,6 +106,8 @@ fn a_configuration_that_sets_every_field_is_read() {
                     on_down: OnDependencyDown::PreferOtherDatacenter,
                     header: true,
                 }),
+                endpoint_metadata: Vec::new(),
+                cluster: serde_json::Map::new(),
             },
             Service {
                 hosts: vec![HostPattern::Exact("[::1]".into())],
@@ -131,6 +133,7 @@ fn a_configuration_that_sets_every_field_is_read() {
             allow: vec!["10.0.0.0/8".parse().unwrap()],
             deny: vec!["10.1.0.0/16".parse().unwrap(), "::1".parse().unwrap()],
         },
+        xds: None,
         handoff: Handoff::Headers { attempts: 3 },
         route_metadata: true,
         unmatched: Unmatched::Reject,

@@ -105,6 +105,7 @@ fn the_least_configuration_has_the_documented_defaults() {
         }],
         locality: None,
         endpoints: AddressPolicy::default(),
+        xds: None,
         handoff: Handoff::FilterState,
         route_metadata: false,
         unmatched: Unmatched::Pass,

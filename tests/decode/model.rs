@@ -130,7 +130,7 @@ fn read(entry: &Value, selection: &Selection, dropped: &mut Dropped) -> Option<E
     };
     let weight = NonZeroU16::new(weight).unwrap();
     let (zone, version) = (zone.map(Into::into), version.map(Into::into));
-    Some(Endpoint { address, weight, zone, version })
+    Some(Endpoint { address, weight, zone, version, details: None })
 }
 
 fn label(value: &Value) -> Option<String> {
