@@ -259,7 +259,7 @@ impl Host for ConsulHost {
         if let Some(token) = &self.token {
             headers.push(("x-consul-token", token.header_value()));
         }
-        let sent = host::request(cluster, headers, &request.body, request.timeout);
+        let sent = host::request(cluster, &headers, &request.body, request.timeout);
         let callout = sent.map_err(|refused| match refused {
             CalloutRefused::NoCluster => CallFailure::Refused(Refusal::UnknownCluster),
             CalloutRefused::NoCapacity => CallFailure::Refused(Refusal::NoCapacity),
@@ -285,7 +285,7 @@ impl Host for ConsulHost {
         }
         headers.extend(check.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         headers.extend(address.iter().map(|it| (ActiveHealthCheck::HEADER, it.as_str())));
-        let sent = host::request(&probe.cluster, headers, "", check.timeout);
+        let sent = host::request(&probe.cluster, &headers, "", check.timeout);
         let callout = sent.map_err(|refused| match refused {
             CalloutRefused::NoCluster => Reason::UnknownCluster,
             CalloutRefused::NoCapacity => Reason::NoCapacity,

@@ -1,6 +1,7 @@
 //! What a root context and its requests share.
 
 use core::time::Duration;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::config::{Config, Handoff};
@@ -32,6 +33,9 @@ use crate::time::Time;
 
 /// How often deadlines are looked at while requests wait.
 const WAITING_TICK: Duration = Duration::from_millis(20);
+
+/// One configuration at work in one VM, as the root context and its requests have it.
+pub(super) type SharedCore = Rc<RefCell<Core>>;
 
 /// One configuration at work in one VM.
 pub(super) struct Core {

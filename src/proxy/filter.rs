@@ -1,14 +1,9 @@
 //! The HTTP context: one request.
 
-use core::mem;
+use core::cell::{Cell, RefMut};
 use core::time::Duration;
-use std::cell::RefCell;
-use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
-
-use crate::proxy::core::{Core, Step};
+use crate::proxy::core::{Core, SharedCore, Step};
 use crate::proxy::host;
 use crate::proxy::root::note_serving;
 use crate::proxy::waiting::ForwardSlot;
@@ -20,12 +15,25 @@ use crate::router::decision::Forward;
 /// request ends: there is no other callback to miss.
 pub(super) struct Filter {
     id: u32,
-    core: Rc<RefCell<Core>>,
-    state: State,
+    /// None: its root context has no configuration.
+    core: Option<SharedCore>,
+    state: Cell<State>,
 }
 
+/// What Envoy is to do with a request whose headers it has shown.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum HeadersStatus {
+    /// Let it go on.
+    Continue = 0,
+    /// Hold it, and its body: what the buffers do not take the client keeps. Answered ones are
+    /// held like this, too.
+    StopAllIterationAndWatermark = 4,
+}
+
+#[derive(Default)]
 enum State {
     /// Its headers were not seen yet, or it belongs to no endpoint.
+    #[default]
     Idle,
     /// It is paused; where it goes comes by the slot.
     Waiting(ForwardSlot),
@@ -40,36 +48,42 @@ enum State {
 
 impl Filter {
     /// A request whose headers have not come yet.
-    pub(super) const fn new(id: u32, core: Rc<RefCell<Core>>) -> Self {
-        Self { id, core, state: State::Idle }
+    pub(super) const fn new(id: u32, core: Option<SharedCore>) -> Self {
+        Self { id, core, state: Cell::new(State::Idle) }
     }
-}
 
-impl Context for Filter {}
-
-impl HttpContext for Filter {
-    fn on_http_request_headers(&mut self, _: usize, ended: bool) -> Action {
+    /// Handles the request's headers; `ended` says that nothing follows.
+    pub(super) fn on_headers(&self, ended: bool) -> HeadersStatus {
         note_serving();
-        let step = self.core.borrow_mut().on_request(self.id, ended);
-        let (state, action) = match step {
-            Step::Continue(None) => (State::Idle, Action::Continue),
-            Step::Continue(Some(forward)) => (State::InFlight(forward), Action::Continue),
-            Step::Stop(None) => (State::Idle, Action::Pause),
-            Step::Stop(Some(slot)) => (State::Waiting(slot), Action::Pause),
+        let Some(mut core) = self.core() else {
+            // It is refused, since nothing would remove what a client has put into the handoff's
+            // headers. Envoy does not route through a configuration that was refused.
+            host::reply(503, "consul_resolver.unconfigured", &host::encode_headers(&[]), "");
+            return HeadersStatus::StopAllIterationAndWatermark;
         };
-        self.state = state;
-        action
+        let (state, status) = match core.on_request(self.id, ended) {
+            Step::Continue(None) => (State::Idle, HeadersStatus::Continue),
+            Step::Continue(Some(forward)) => (State::InFlight(forward), HeadersStatus::Continue),
+            Step::Stop(None) => (State::Idle, HeadersStatus::StopAllIterationAndWatermark),
+            Step::Stop(Some(slot)) => {
+                (State::Waiting(slot), HeadersStatus::StopAllIterationAndWatermark)
+            }
+        };
+        self.state.set(state);
+        status
     }
 
-    fn on_http_response_headers(&mut self, _: usize, ended: bool) -> Action {
-        self.core.borrow_mut().on_answer_shown();
-        let forward = match mem::replace(&mut self.state, State::Idle) {
+    /// Handles the headers of the answer; `ended` says that nothing follows.
+    pub(super) fn on_answer(&self, ended: bool) {
+        let Some(mut core) = self.core() else { return };
+        core.on_answer_shown();
+        let forward = match self.state.take() {
             State::InFlight(forward) => Some(forward),
             State::Waiting(slot) => {
                 let forward = slot.take();
                 if forward.is_none() {
                     // Envoy has answered while it waited.
-                    self.core.borrow_mut().on_waiter_gone(self.id);
+                    core.on_waiter_gone(self.id);
                 }
                 forward
             }
@@ -77,48 +91,45 @@ impl HttpContext for Filter {
             State::Idle | State::Answering { .. } | State::Answered(_) => None,
         };
         if let Some(mut forward) = forward {
-            let next = self.core.borrow_mut().on_answer(&mut forward, ended);
-            self.state = match next {
+            let next = core.on_answer(&mut forward, ended);
+            self.state.set(match next {
                 Next::Nothing => State::Answered(forward),
                 Next::Trailers { attempt, latency } => {
                     State::Answering { forward, attempt, latency }
                 }
-            };
+            });
         }
-        Action::Continue
     }
 
-    fn on_http_response_trailers(&mut self, _: usize) -> Action {
-        if let State::Answering { forward, attempt, latency } = &self.state {
-            self.core.borrow_mut().on_trailers(forward, *attempt, *latency);
+    /// Handles the trailers of the answer.
+    pub(super) fn on_answer_trailers(&self) {
+        let state = self.state.take();
+        if let (State::Answering { forward, attempt, latency }, Some(mut core)) =
+            (&state, self.core())
+        {
+            core.on_trailers(forward, *attempt, *latency);
         }
-        Action::Continue
+        self.state.set(state);
     }
-}
 
-impl Drop for Filter {
-    fn drop(&mut self) {
-        match mem::replace(&mut self.state, State::Idle) {
+    /// Handles the end of the request, however it came.
+    pub(super) fn on_delete(&self) {
+        let state = self.state.take();
+        let Some(mut core) = self.core() else { return };
+        match state {
             State::Waiting(slot) => {
                 if slot.take().is_none() {
-                    self.core.borrow_mut().on_waiter_gone(self.id);
+                    core.on_waiter_gone(self.id);
                 }
             }
-            State::InFlight(forward) => self.core.borrow_mut().on_unanswered(&forward),
+            State::InFlight(forward) => core.on_unanswered(&forward),
             State::Idle | State::Answering { .. } | State::Answered(_) => {}
         }
     }
-}
 
-/// A request that meets no configuration: it is refused, since nothing would remove what a
-/// client has put into the handoff's headers.
-pub(super) struct Unconfigured;
-
-impl Context for Unconfigured {}
-
-impl HttpContext for Unconfigured {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        host::reply(503, "consul_resolver.unconfigured", &host::encode_headers(&[]), "");
-        Action::Pause
+    /// What requests share. Envoy calls nothing while it is being called, but keeps that until its
+    /// call is over; were that not so, the inner call would be passed over.
+    fn core(&self) -> Option<RefMut<'_, Core>> {
+        self.core.as_ref()?.try_borrow_mut().ok()
     }
 }

@@ -1,18 +1,14 @@
-//! Envoy's host calls: the only file that names them.
+//! What Envoy's host calls ([`abi`]) are used for, and when they may be.
 //!
-//! The SDK panics on a status that it does not list for a call, and a panic takes the whole
-//! VM with it. So each function here says in which phases it is legal, and asks nothing that
-//! the host could refuse in them. Header values are read as bytes only: the SDK's text
-//! functions panic on a value that is not UTF-8, which any client can send.
+//! Each function says in which phases it is legal. Header values are read as bytes only: any client
+//! can send one that is not UTF-8.
 
 use core::time::Duration;
 use std::hash::{BuildHasher, RandomState};
-use std::time::{Instant, SystemTime};
-
-use proxy_wasm::hostcalls;
-use proxy_wasm::types::{BufferType, MapType, MetricType, Status};
+use std::time::Instant;
 
 use crate::discovery::event::Expect;
+use crate::proxy::abi::{self, Buffer, Map, Metric, Status};
 use crate::router::handoff::FILTER_STATE_FUNCTION;
 use crate::shared::key::Cas;
 use crate::shared::members::QueueId;
@@ -48,136 +44,113 @@ pub(super) enum Headers {
 }
 
 impl Headers {
-    const fn map(self) -> MapType {
+    const fn map(self) -> Map {
         match self {
-            Self::Request => MapType::HttpRequestHeaders,
-            Self::CalloutAnswer => MapType::HttpCallResponseHeaders,
-            Self::Answer => MapType::HttpResponseHeaders,
-            Self::AnswerTrailers => MapType::HttpResponseTrailers,
+            Self::Request => Map::REQUEST_HEADERS,
+            Self::CalloutAnswer => Map::CALLOUT_HEADERS,
+            Self::Answer => Map::RESPONSE_HEADERS,
+            Self::AnswerTrailers => Map::RESPONSE_TRAILERS,
         }
     }
 }
 
-#[expect(unsafe_code, reason = "the SDK's function cannot pass the response code details")]
-#[link(wasm_import_module = "env")]
-unsafe extern "C" {
-    fn proxy_send_local_response(
-        status: u32,
-        details: *const u8,
-        details_size: usize,
-        body: *const u8,
-        body_size: usize,
-        headers: *const u8,
-        headers_size: usize,
-        grpc_status: i32,
-    ) -> u32;
-}
-
 /// Reads a header's first value. Legal in the phases that [`Headers`] names.
 pub(super) fn header(headers: Headers, name: &str) -> Option<Vec<u8>> {
-    hostcalls::get_map_value_bytes(headers.map(), name).ok().flatten()
+    abi::map_value(headers.map(), name).ok()
 }
 
 /// Reads all values of a request header, with commas between them. Legal in the request's header
 /// phase.
 pub(super) fn request_header_values(name: &str) -> Option<Vec<u8>> {
-    hostcalls::get_property(vec!["request", "headers", name]).ok().flatten()
+    property(&[b"request\0headers\0", name.as_bytes()].concat())
 }
 
 /// Sets a request header, whatever values it had. Legal in the request's header phase.
 /// Clears Envoy's route cache.
 pub(super) fn set_request_header(name: &str, value: &[u8]) {
-    let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value));
+    let _ = abi::replace_map_value(Map::REQUEST_HEADERS, name, value);
 }
 
 /// Removes a request header. Legal in the request's header phase. Clears Envoy's route cache.
 pub(super) fn remove_request_header(name: &str) {
-    let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, None);
+    let _ = abi::remove_map_value(Map::REQUEST_HEADERS, name);
 }
 
 /// Calls Envoy's `set_envoy_filter_state` with its encoded argument; false when Envoy
 /// refused the value. Legal in the request's header phase.
 pub(super) fn set_filter_state(argument: &[u8]) -> bool {
-    hostcalls::call_foreign_function(FILTER_STATE_FUNCTION, Some(argument)).is_ok()
+    abi::call_foreign_function(FILTER_STATE_FUNCTION, argument).is_ok()
 }
 
 /// Adds a header to the answer to a request. Legal in its header phase.
 pub(super) fn add_answer_header(name: &str, value: &str) {
-    let _ = hostcalls::add_map_value_bytes(MapType::HttpResponseHeaders, name, value.as_bytes());
+    let _ = abi::add_map_value(Map::RESPONSE_HEADERS, name, value.as_bytes());
 }
 
 /// Reads the address that the request came from, `10.0.0.7:8080` or `[::1]:8080`. Legal in the
 /// request's header phase.
 pub(super) fn source_address() -> Option<Vec<u8>> {
-    hostcalls::get_property(vec!["source", "address"]).ok().flatten()
+    property(b"source\0address")
 }
 
 /// Reads how many attempts Envoy's router has made; 0 or none before the first. Legal in the
 /// answer's phases, and when the request ends.
 pub(super) fn attempt_count() -> Option<u64> {
-    number(vec!["upstream", "request_attempt_count"])
+    number(b"upstream\0request_attempt_count")
 }
 
 /// Reads the address of the host that Envoy's router has chosen last; none where the request went
 /// nowhere. Legal in the answer's phases, and when the request ends.
 pub(super) fn upstream_address() -> Option<Vec<u8>> {
-    hostcalls::get_property(vec!["upstream", "address"]).ok().flatten()
+    property(b"upstream\0address")
 }
 
 /// Reads Envoy's response flags. Legal in the answer's phases.
 pub(super) fn response_flags() -> Option<u64> {
-    number(vec!["response", "flags"])
+    number(b"response\0flags")
 }
 
 /// Reads the zone of Envoy's node. Legal everywhere; every thread reads the same.
 pub(super) fn node_zone() -> Option<Vec<u8>> {
-    hostcalls::get_property(vec!["xds", "node", "locality", "zone"]).ok().flatten()
+    property(b"xds\0node\0locality\0zone")
 }
 
 /// Reads the id of Envoy's node. Legal everywhere; every thread reads the same.
 pub(super) fn node_id() -> Option<Vec<u8>> {
-    hostcalls::get_property(vec!["xds", "node", "id"]).ok().flatten()
+    property(b"xds\0node\0id")
 }
 
 /// Reads a field of what the metadata of Envoy's node says of this filter: a text as it is, a number
 /// as 8 bytes of a double. Legal everywhere; every thread reads the same.
 pub(super) fn node_metadata(field: &str) -> Option<Vec<u8>> {
-    hostcalls::get_property(vec!["xds", "node", "metadata", "consul", field]).ok().flatten()
+    property(&[b"xds\0node\0metadata\0consul\0", field.as_bytes()].concat())
 }
 
 /// Reads a whole number: 8 bytes, the least significant first.
-fn number(path: Vec<&str>) -> Option<u64> {
-    let bytes = hostcalls::get_property(path).ok().flatten()?;
-    bytes.try_into().ok().map(u64::from_le_bytes)
+fn number(path: &[u8]) -> Option<u64> {
+    property(path)?.try_into().ok().map(u64::from_le_bytes)
+}
+
+/// Reads a property: none where Envoy has none, or an empty one.
+fn property(path: &[u8]) -> Option<Vec<u8>> {
+    abi::property(path).ok().filter(|value| !value.is_empty())
 }
 
 /// Reads the service's name from the route's metadata. Where Envoy refuses to tell it, that is the
 /// empty one, which no service has: the client's host must not decide instead. Legal in the
 /// request's header phase.
 pub(super) fn route_service() -> Option<Vec<u8>> {
-    let path = vec!["xds", "route_metadata", "filter_metadata", "consul", "service"];
-    hostcalls::get_property(path).unwrap_or_else(|_| Some(Vec::new()))
+    match abi::property(b"xds\0route_metadata\0filter_metadata\0consul\0service") {
+        Ok(name) => Some(name).filter(|name| !name.is_empty()),
+        Err(Status::NOT_FOUND) => None,
+        Err(_) => Some(Vec::new()),
+    }
 }
 
 /// Answers the request of the effective context itself. `headers` are in the form of
 /// [`encode_headers`]. Legal until the request's headers went on.
 pub(super) fn reply(status: u16, details: &str, headers: &[u8], body: &str) {
-    const NO_GRPC_STATUS: i32 = -1;
-    // SAFETY: the host reads the four ranges during the call and keeps none of them; each
-    // pointer and length are those of a slice that outlives the call.
-    #[expect(unsafe_code, reason = "as at the declaration")]
-    unsafe {
-        proxy_send_local_response(
-            status.into(),
-            details.as_ptr(),
-            details.len(),
-            body.as_ptr(),
-            body.len(),
-            headers.as_ptr(),
-            headers.len(),
-            NO_GRPC_STATUS,
-        );
-    }
+    let _ = abi::send_local_response(status, details, body.as_bytes(), headers);
 }
 
 /// Writes headers in the ABI's form: the number of pairs, then the sizes, then each name and
@@ -199,48 +172,51 @@ pub(super) fn encode_headers(pairs: &[(&str, &str)]) -> Vec<u8> {
 
 /// Lets the paused request of the effective context go on. Legal outside its own callbacks.
 pub(super) fn resume() {
-    let _ = hostcalls::resume_http_request();
+    let _ = abi::continue_request();
 }
 
 /// Makes the calls that follow speak of that context; false when it is gone.
 pub(super) fn enter(context: u32) -> bool {
-    hostcalls::set_effective_context(context).is_ok()
+    abi::set_effective_context(context).is_ok()
 }
 
 /// Sends a request to a cluster. Legal in a root context's callbacks, but for `on_done`; in a
 /// request's the answer would be that request's, and lost with it.
 pub(super) fn request(
     cluster: &str,
-    headers: Vec<(&str, &str)>,
+    headers: &[(&str, &str)],
     body: &str,
     timeout: Duration,
 ) -> Result<CalloutId, CalloutRefused> {
-    let body = (!body.is_empty()).then_some(body.as_bytes());
-    match hostcalls::dispatch_http_call(cluster, headers, body, vec![], timeout) {
+    match abi::http_call(cluster, &encode_headers(headers), body, timeout) {
         Ok(token) => Ok(CalloutId(token)),
-        Err(Status::BadArgument) => Err(CalloutRefused::NoCluster),
+        Err(Status::BAD_ARGUMENT) => Err(CalloutRefused::NoCluster),
         Err(_) => Err(CalloutRefused::NoCapacity),
     }
 }
 
 /// Reads the body of a callout's answer. Legal in its callback.
 pub(super) fn callout_body(size: usize) -> Vec<u8> {
+    buffer(Buffer::CALLOUT_BODY, size)
+}
+
+/// Reads the plugin's configuration. Legal in `on_configure`.
+pub(super) fn configuration(size: usize) -> Vec<u8> {
+    buffer(Buffer::PLUGIN_CONFIGURATION, size)
+}
+
+/// Reads a buffer of that size, from its beginning.
+fn buffer(buffer: Buffer, size: usize) -> Vec<u8> {
     match size {
         0 => Vec::new(),
-        _ => hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size)
-            .ok()
-            .flatten()
-            .unwrap_or_default(),
+        _ => abi::buffer(buffer, 0, size).unwrap_or_default(),
     }
 }
 
 /// Reads from shared data. Legal everywhere but in `on_vm_start` and `on_configure`, which
 /// the canary runs too.
 pub(super) fn load(key: &str) -> Option<(Vec<u8>, Cas)> {
-    match hostcalls::get_shared_data(key) {
-        Ok((value, Some(cas))) => Some((value.unwrap_or_default(), Cas(cas))),
-        Ok((_, None)) | Err(_) => None,
-    }
+    abi::shared_data(key).ok().map(|(value, cas)| (value, Cas(cas)))
 }
 
 /// Writes to shared data; false when the value was not as expected. Legal as [`load`] is.
@@ -253,56 +229,56 @@ pub(super) fn store(key: &str, value: &[u8], expect: Expect) -> bool {
         Expect::Absent => NO_VALUE_HAS_THIS,
         Expect::Unchanged(Cas(cas)) => cas,
     };
-    hostcalls::set_shared_data(key, Some(value), Some(cas)).is_ok()
+    abi::set_shared_data(key, value, cas).is_ok()
 }
 
 /// Registers a queue that wakes this root context. Legal as [`load`] is.
 pub(super) fn register_queue(name: &str) -> QueueId {
-    QueueId(hostcalls::register_shared_queue(name).unwrap_or_default())
+    QueueId(abi::register_queue(name).unwrap_or_default())
 }
 
 /// Puts a message into a queue; a queue that is gone is passed over. Legal as [`load`] is,
 /// but not in `on_done`: a worker that has ended is woken by a dead pointer.
 pub(super) fn enqueue(queue: QueueId, message: &[u8]) {
-    let _ = hostcalls::enqueue_shared_queue(queue.0, Some(message));
+    let _ = abi::enqueue(queue.0, message);
 }
 
 /// Takes a message from a queue, if there is one. Legal as [`load`] is.
 pub(super) fn dequeue(queue: QueueId) -> Option<Vec<u8>> {
-    hostcalls::dequeue_shared_queue(queue.0).ok().flatten()
+    abi::dequeue(queue.0).ok()
 }
 
 /// Sets the timer of the root context. A period below a millisecond would stop it.
 pub(super) fn set_tick_period(period: Duration) {
-    let _ = hostcalls::set_tick_period(period.max(Duration::from_millis(1)));
+    let _ = abi::set_tick_period(period.max(Duration::from_millis(1)));
 }
 
 /// Stops the timer of the root context.
 pub(super) fn stop_ticking() {
-    let _ = hostcalls::set_tick_period(Duration::ZERO);
+    let _ = abi::set_tick_period(Duration::ZERO);
 }
 
 /// Defines a counter. Once for each VM: a repetition costs memory in the host.
 pub(super) fn define_counter(name: &str) -> Option<MetricId> {
-    hostcalls::define_metric(MetricType::Counter, name).ok().map(MetricId)
+    abi::define_metric(Metric::COUNTER, name).ok().map(MetricId)
 }
 
 /// Defines a gauge. Once for each VM.
 pub(super) fn define_gauge(name: &str) -> Option<MetricId> {
-    hostcalls::define_metric(MetricType::Gauge, name).ok().map(MetricId)
+    abi::define_metric(Metric::GAUGE, name).ok().map(MetricId)
 }
 
 /// Adds to a counter; adding nothing is not asked of the host, which would refuse it.
 pub(super) fn add(metric: Option<MetricId>, by: u64) {
     if let (Some(metric), Ok(by @ 1..)) = (metric, i64::try_from(by)) {
-        let _ = hostcalls::increment_metric(metric.0, by);
+        let _ = abi::increment_metric(metric.0, by);
     }
 }
 
 /// Sets a gauge. The VMs share it, and the last one to write wins.
 pub(super) fn record(metric: Option<MetricId>, value: u64) {
     if let Some(metric) = metric {
-        let _ = hostcalls::record_metric(metric.0, value);
+        let _ = abi::record_metric(metric.0, value);
     }
 }
 
@@ -314,12 +290,15 @@ pub(super) fn clock() -> Instant {
 
 /// Reads the clock that all VMs share, in nanoseconds.
 pub(super) fn wall_clock() -> u64 {
-    let now = hostcalls::get_current_time().ok();
-    let since = now.and_then(|now| now.duration_since(SystemTime::UNIX_EPOCH).ok());
-    since.map_or(u64::MAX, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    abi::current_time().unwrap_or(u64::MAX)
 }
 
 /// Draws a random number from the host: all VMs are clones, and each needs a seed of its own.
 pub(super) fn random() -> u64 {
     RandomState::new().hash_one(0_u8)
+}
+
+/// Writes a line into Envoy's log, at a level from 0 (trace) to 5 (critical). Legal everywhere.
+pub(super) fn log(level: u32, line: &str) {
+    abi::log(level, line);
 }

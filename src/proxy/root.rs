@@ -1,14 +1,10 @@
 //! The root context: one configuration in one VM, driven by its timer.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
-
 use crate::config::{Config, Locality, Surroundings};
-use crate::proxy::core::Core;
-use crate::proxy::filter::{Filter, Unconfigured};
+use crate::proxy::core::{Core, SharedCore};
 use crate::proxy::host::{self, CalloutId};
 use crate::shared::head::Rank;
 use crate::shared::members::QueueId;
@@ -69,39 +65,24 @@ pub(super) fn note_serving() {
 /// The root context.
 pub(super) struct Root {
     id: u32,
-    core: Option<Rc<RefCell<Core>>>,
+    /// What its configuration has made; none where that was refused.
+    core: OnceCell<SharedCore>,
 }
 
 impl Root {
     /// Starts without a configuration.
     pub(super) const fn new(id: u32) -> Self {
-        Self { id, core: None }
+        Self { id, core: OnceCell::new() }
     }
-}
 
-impl Drop for Root {
-    /// Runs when Envoy deletes the context: after a listener's drain, or at the end. Metrics,
-    /// shared data and the timer may be touched; a callout or a message to a queue could not
-    /// be sent any more.
-    fn drop(&mut self) {
-        if let Some(mut core) = self.core.as_ref().and_then(|core| core.try_borrow_mut().ok()) {
-            core.on_end();
-        }
+    /// What its requests share with it.
+    pub(super) fn core(&self) -> Option<SharedCore> {
+        self.core.get().map(Rc::clone)
     }
-}
 
-impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _: usize) {
-        if let Some(core) = &self.core {
-            core.borrow_mut().on_callout(self.id, CalloutId(token), headers, body_size);
-        }
-    }
-}
-
-impl RootContext for Root {
-    fn on_configure(&mut self, size: usize) -> bool {
-        let json = if size == 0 { None } else { self.get_plugin_configuration() };
-        let config = Config::parse(&json.unwrap_or_default())
+    /// Handles the configuration, once; false refuses it.
+    pub(super) fn on_configure(&self, size: usize) -> bool {
+        let config = Config::parse(&host::configuration(size))
             .and_then(|config| config.completed(&surroundings()));
         match config {
             Ok(config) => {
@@ -111,8 +92,7 @@ impl RootContext for Root {
                 core.start();
                 // From now on it is known when this VM was made.
                 rank();
-                self.core = Some(Rc::new(RefCell::new(core)));
-                true
+                self.core.set(Rc::new(RefCell::new(core))).is_ok()
             }
             Err(error) => {
                 log::error!("the configuration is refused: {error}");
@@ -121,27 +101,37 @@ impl RootContext for Root {
         }
     }
 
-    fn on_tick(&mut self) {
-        if let Some(core) = &self.core {
-            core.borrow_mut().on_tick(self.id, rank());
+    /// Handles the timer.
+    pub(super) fn on_tick(&self) {
+        if let Some(mut core) = self.borrowed() {
+            core.on_tick(self.id, rank());
         }
     }
 
-    fn on_queue_ready(&mut self, queue: u32) {
-        if let Some(core) = &self.core {
-            core.borrow_mut().on_queue(self.id, QueueId(queue));
+    /// Handles a queue that has messages.
+    pub(super) fn on_queue_ready(&self, queue: u32) {
+        if let Some(mut core) = self.borrowed() {
+            core.on_queue(self.id, QueueId(queue));
         }
     }
 
-    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(match &self.core {
-            Some(core) => Box::new(Filter::new(id, Rc::clone(core))),
-            // Envoy does not route through a configuration that was refused.
-            None => Box::new(Unconfigured),
-        })
+    /// Handles the end of a callout.
+    pub(super) fn on_callout(&self, callout: u32, headers: usize, body_size: usize) {
+        if let Some(mut core) = self.borrowed() {
+            core.on_callout(self.id, CalloutId(callout), headers, body_size);
+        }
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
+    /// Handles the end: Envoy deletes the context after a listener's drain, or when it stops.
+    /// Metrics, shared data and the timer may be touched; a callout or a message to a queue could
+    /// not be sent any more.
+    pub(super) fn on_delete(&self) {
+        if let Some(mut core) = self.borrowed() {
+            core.on_end();
+        }
+    }
+
+    fn borrowed(&self) -> Option<RefMut<'_, Core>> {
+        self.core.get()?.try_borrow_mut().ok()
     }
 }
