@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use consul_resolver::config::Config;
+use consul_resolver::config::{Config, Handoff};
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::service::{ServiceId, SourceId};
 use consul_resolver::model::snapshot::Snapshot;
@@ -65,7 +65,7 @@ fn router(service: &str) -> Router {
 /// What becomes of the request, with its headers as they are afterwards.
 fn decide<'i>(router: &mut Router, input: &'i [u8]) -> (Client<'i>, &'static str) {
     let mut client = Client::new(input);
-    let manner = Manner { route_metadata: false, by_headers: true };
+    let manner = Manner { route_metadata: false, handoff: Handoff::Headers { attempts: 2 } };
     let verdict = manner.handle(router, Some(ServiceId::nth(0)), &mut client);
     assert!(client.calls <= MOST_CALLS, "{} calls", client.calls);
     let kind = match verdict {
@@ -142,14 +142,16 @@ impl Stream for Client<'_> {
         true
     }
 
-    fn set_header(&mut self, name: &str, value: &[u8]) {
+    fn set_header(&mut self, name: &str, value: &[u8]) -> bool {
         self.calls += 1;
         self.set.push((name.to_owned(), value.to_vec()));
+        true
     }
 
-    fn remove_header(&mut self, name: &str) {
+    fn remove_header(&mut self, name: &str) -> bool {
         self.calls += 1;
         self.removed.push(name.to_owned());
+        true
     }
 
     fn set_filter_state(&mut self, _: &[u8]) -> bool {

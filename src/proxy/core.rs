@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::config::{Config, Handoff};
+use crate::config::Config;
 use crate::consul::response::CallFailure;
 use crate::discovery::agent::Agent;
 use crate::discovery::event::Event;
@@ -67,10 +67,7 @@ impl Core {
         let host = ConsulHost::new(config, agent.tick_period());
         Self {
             router: Router::new(config, &mut rng),
-            manner: Manner {
-                route_metadata: config.route_metadata,
-                by_headers: matches!(config.handoff, Handoff::Headers { .. }),
-            },
+            manner: Manner { route_metadata: config.route_metadata, handoff: config.handoff },
             warmup_timeout: config.warmup_timeout,
             waiting: Waiting::new(config.dns_names.as_ref().map_or(0, |names| names.max_waiting)),
             unseen: Unseen::default(),

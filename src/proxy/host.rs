@@ -65,15 +65,21 @@ pub(super) fn request_header_values(name: &str) -> Option<Vec<u8>> {
     property(&[b"request\0headers\0", name.as_bytes()].concat())
 }
 
-/// Sets a request header, whatever values it had. Legal in the request's header phase.
-/// Clears Envoy's route cache.
-pub(super) fn set_request_header(name: &str, value: &[u8]) {
-    let _ = abi::replace_map_value(Map::REQUEST_HEADERS, name, value);
+/// Whether the request has a header, or Envoy does not say. Legal in the request's header phase.
+pub(super) fn has_request_header(name: &str) -> bool {
+    abi::map_value(Map::REQUEST_HEADERS, name) != Err(Status::NOT_FOUND)
 }
 
-/// Removes a request header. Legal in the request's header phase. Clears Envoy's route cache.
-pub(super) fn remove_request_header(name: &str) {
-    let _ = abi::remove_map_value(Map::REQUEST_HEADERS, name);
+/// Sets a request header, whatever values it had; false when Envoy refused. Legal in the request's
+/// header phase. Clears Envoy's route cache.
+pub(super) fn set_request_header(name: &str, value: &[u8]) -> bool {
+    abi::replace_map_value(Map::REQUEST_HEADERS, name, value).is_ok()
+}
+
+/// Removes a request header; false when Envoy refused. Legal in the request's header phase. Clears
+/// Envoy's route cache.
+pub(super) fn remove_request_header(name: &str) -> bool {
+    abi::remove_map_value(Map::REQUEST_HEADERS, name).is_ok()
 }
 
 /// Calls Envoy's `set_envoy_filter_state` with its encoded argument; false when Envoy

@@ -49,15 +49,15 @@ impl Stream for EnvoyStream {
     }
 
     fn has_header(&mut self, name: &str) -> bool {
-        host::header(Headers::Request, name).is_some()
+        host::has_request_header(name)
     }
 
-    fn set_header(&mut self, name: &str, value: &[u8]) {
-        host::set_request_header(name, value);
+    fn set_header(&mut self, name: &str, value: &[u8]) -> bool {
+        host::set_request_header(name, value)
     }
 
-    fn remove_header(&mut self, name: &str) {
-        host::remove_request_header(name);
+    fn remove_header(&mut self, name: &str) -> bool {
+        host::remove_request_header(name)
     }
 
     fn set_filter_state(&mut self, argument: &[u8]) -> bool {

@@ -17,6 +17,8 @@ pub(super) struct Counted {
     pub(super) filter_states: Vec<Vec<u8>>,
     /// How many filter states Envoy takes before it refuses one; none: it takes all.
     pub(super) takes: Option<usize>,
+    /// Whether Envoy refuses to write headers.
+    pub(super) refuses_headers: bool,
     pub(super) calls: usize,
 }
 
@@ -80,14 +82,20 @@ impl Stream for Counted {
         self.value(name).is_some()
     }
 
-    fn set_header(&mut self, name: &str, value: &[u8]) {
-        self.remove_header(name);
-        self.headers.push((name.to_owned(), value.to_vec()));
+    fn set_header(&mut self, name: &str, value: &[u8]) -> bool {
+        let is_taken = self.remove_header(name);
+        if is_taken {
+            self.headers.push((name.to_owned(), value.to_vec()));
+        }
+        is_taken
     }
 
-    fn remove_header(&mut self, name: &str) {
+    fn remove_header(&mut self, name: &str) -> bool {
         self.calls += 1;
-        self.headers.retain(|(known, _)| known != name);
+        if !self.refuses_headers {
+            self.headers.retain(|(known, _)| known != name);
+        }
+        !self.refuses_headers
     }
 
     fn set_filter_state(&mut self, argument: &[u8]) -> bool {

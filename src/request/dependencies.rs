@@ -10,15 +10,14 @@ const DEPENDENCIES_DOWN: &str = "x-consul-dependencies-down";
 pub(super) fn tell(down: Option<&str>, stream: &mut impl Stream) {
     match down {
         Some(names) => stream.set_header(DEPENDENCIES_DOWN, names.as_bytes()),
-        None if stream.has_header(DEPENDENCIES_DOWN) => stream.remove_header(DEPENDENCIES_DOWN),
-        None => {}
-    }
+        None => !stream.has_header(DEPENDENCIES_DOWN) || stream.remove_header(DEPENDENCIES_DOWN),
+    };
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, Handoff};
     use crate::model::endpoint::Endpoint;
     use crate::model::service::SourceId;
     use crate::model::snapshot::Snapshot;
@@ -46,7 +45,7 @@ mod tests {
         router.install(SourceId::nth(0), &some, Time::ZERO);
         let db = if is_up { some } else { Snapshot::default() };
         router.install(SourceId::nth(1), &db, Time::ZERO);
-        let manner = Manner { route_metadata: false, by_headers: false };
+        let manner = Manner { route_metadata: false, handoff: Handoff::FilterState };
         let service = manner.find(&router, &mut stream);
         let verdict = manner.handle(&mut router, service, &mut stream);
         assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");

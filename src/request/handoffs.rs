@@ -1,6 +1,6 @@
 //! Tests of what Envoy is handed of a pick.
 
-use crate::config::Config;
+use crate::config::{Config, Handoff};
 use crate::model::endpoint::{Address, Endpoint};
 use crate::model::service::SourceId;
 use crate::model::snapshot::Snapshot;
@@ -20,10 +20,11 @@ fn handle(endpoint: Address, resolve_names: bool, stream: &mut Counted) -> Verdi
             "handoff":{{"via":"{}"}}}}"#,
         if resolve_names { "headers" } else { "filter_state" },
     );
-    let mut router = Router::new(&Config::parse(json.as_bytes()).unwrap(), &mut Rng::new(1));
+    let config = Config::parse(json.as_bytes()).unwrap();
+    let mut router = Router::new(&config, &mut Rng::new(1));
     let snapshot = Snapshot::new(vec![Endpoint::new(endpoint)]);
     router.install(SourceId::nth(0), &snapshot, Time::ZERO);
-    let manner = Manner { route_metadata: false, by_headers: resolve_names };
+    let manner = Manner { route_metadata: false, handoff: config.handoff };
     let service = manner.find(&router, stream);
     manner.handle(&mut router, service, stream)
 }
@@ -96,4 +97,62 @@ fn request_is_answered_500_when_a_filter_state_is_refused() {
             assert!(is_reply, "{endpoint} after {takes}: {verdict:?}");
         }
     }
+}
+
+#[test]
+fn request_is_answered_500_when_a_header_is_refused() {
+    for handoff in [Handoff::Headers { attempts: 2 }, Handoff::StatefulSession] {
+        for mut stream in [Counted::to("web.test"), hostile("other.test")] {
+            stream.refuses_headers = true;
+            let verdict = handle_by(handoff, &mut stream);
+            let is_reply = matches!(&verdict, Verdict::Reply(reply) if reply.status == 500);
+            assert!(is_reply, "{handoff:?}: {verdict:?}");
+        }
+    }
+}
+
+/// Handles a request that may be one for a service with a host, and one endpoint.
+fn handle_by(handoff: Handoff, stream: &mut Counted) -> Verdict {
+    let json = br#"{"consul":{"cluster":"c"},"services":[{"name":"web","hosts":["web.test"]}]}"#;
+    let config = Config { handoff, ..Config::parse(json).unwrap() };
+    let mut router = Router::new(&config, &mut Rng::new(1));
+    let snapshot = Snapshot::new(vec![Endpoint::new(ip())]);
+    router.install(SourceId::nth(0), &snapshot, Time::ZERO);
+    let manner = Manner { route_metadata: false, handoff };
+    let service = manner.find(&router, stream);
+    manner.handle(&mut router, service, stream)
+}
+
+/// A request that says itself where it is to go.
+fn hostile(host: &str) -> Counted {
+    let names = HANDOFF_HEADERS.iter().copied().chain([Handoff::SESSION_HEADER]);
+    names.fold(Counted::to(host), |stream, name| stream.with(name, "trap"))
+}
+
+#[test]
+fn a_pick_for_a_session_costs_two_host_calls() {
+    let mut stream = Counted::to("web.test");
+    let verdict = handle_by(Handoff::StatefulSession, &mut stream);
+    assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+    // The authority, and the header. In it is `10.0.0.1:80`.
+    assert_eq!(stream.calls, 2);
+    assert_eq!(stream.value(Handoff::SESSION_HEADER), Some("MTAuMC4wLjE6ODA="));
+}
+
+#[test]
+fn a_session_of_a_client_never_stays() {
+    let mut matched = hostile("web.test").with(Handoff::SESSION_HEADER, "another");
+    assert!(matches!(handle_by(Handoff::StatefulSession, &mut matched), Verdict::Forward(_)));
+    assert_eq!(matched.value(Handoff::SESSION_HEADER), Some("MTAuMC4wLjE6ODA="));
+    let values = matched.headers.iter().filter(|(name, _)| name == Handoff::SESSION_HEADER);
+    assert_eq!((values.count(), matched.calls), (1, 2));
+
+    let mut passing = hostile("other.test");
+    assert!(matches!(handle_by(Handoff::StatefulSession, &mut passing), Verdict::Pass));
+    assert_eq!(passing.value(Handoff::SESSION_HEADER), None);
+    // The authority, a look, and the removal; without a header to remove Envoy routes nothing anew.
+    assert_eq!(passing.calls, 3);
+    let mut passing = Counted::to("other.test");
+    assert!(matches!(handle_by(Handoff::StatefulSession, &mut passing), Verdict::Pass));
+    assert_eq!(passing.calls, 2);
 }

@@ -38,12 +38,12 @@ pub trait Stream {
     fn source_address(&mut self) -> Option<Vec<u8>>;
     /// Reads the clock.
     fn now(&mut self) -> Time;
-    /// Whether the request has a header of that name.
+    /// Whether the request has a header of that name, or Envoy does not say.
     fn has_header(&mut self, name: &str) -> bool;
-    /// Sets a header, whatever values it had.
-    fn set_header(&mut self, name: &str, value: &[u8]);
-    /// Removes a header.
-    fn remove_header(&mut self, name: &str);
+    /// Sets a header, whatever values it had; false when Envoy refuses.
+    fn set_header(&mut self, name: &str, value: &[u8]) -> bool;
+    /// Removes a header; false when Envoy refuses.
+    fn remove_header(&mut self, name: &str) -> bool;
     /// Hands Envoy the encoded argument of its `set_envoy_filter_state`; false when it refuses.
     fn set_filter_state(&mut self, argument: &[u8]) -> bool;
 }
@@ -53,8 +53,8 @@ pub trait Stream {
 pub struct Manner {
     /// Whether the route's metadata may name the service.
     pub route_metadata: bool,
-    /// Whether the pick is handed over in headers.
-    pub by_headers: bool,
+    /// How the pick is handed over.
+    pub handoff: Handoff,
 }
 
 /// What becomes of a request.
@@ -120,39 +120,35 @@ impl Manner {
             // It is answered here, or will be handled again: no header of it goes anywhere.
             (Decision::Reply(reply), _) => Verdict::Reply(reply),
             (Decision::Wait(reply), Some(service)) => Verdict::Wait(service, reply),
-            (Decision::Wait(_), None) | (Decision::Pass, _) => {
-                self.cleanse(stream);
-                Verdict::Pass
-            }
+            (Decision::Wait(_), None) | (Decision::Pass, _) => match self.cleanse(stream) {
+                true => Verdict::Pass,
+                false => Verdict::Reply(Rc::new(Reply::handoff_refused())),
+            },
         }
     }
 
     fn hand_over(self, forward: Forward, stream: &mut impl Stream) -> Verdict {
         let mut handoffs = forward.handoffs();
-        match forward.preparation() {
+        let is_taken = match forward.preparation() {
             Preparation::Headers { .. } => {
-                for name in HANDOFF_HEADERS {
-                    match handoffs.next() {
-                        Some(address) => stream.set_header(name, &address.first),
-                        None => stream.remove_header(name),
-                    }
-                }
+                HANDOFF_HEADERS.iter().all(|name| match handoffs.next() {
+                    Some(address) => stream.set_header(name, &address.first),
+                    None => stream.remove_header(name),
+                })
             }
-            Preparation::Session => {
-                if let Some(address) = handoffs.next() {
-                    stream.set_header(Handoff::SESSION_HEADER, &address.first);
-                }
-            }
+            Preparation::Session => handoffs
+                .next()
+                .is_some_and(|address| stream.set_header(Handoff::SESSION_HEADER, &address.first)),
             Preparation::FilterState | Preparation::DynamicHost => {
-                self.cleanse(stream);
                 let mut arguments = handoffs.next().into_iter().flat_map(Prepared::arguments);
-                if !arguments.all(|argument| stream.set_filter_state(argument)) {
-                    // Without it Envoy would go by what stands there, or by the client's host.
-                    return Verdict::Reply(Rc::new(Reply::handoff_refused()));
-                }
+                self.cleanse(stream) && arguments.all(|argument| stream.set_filter_state(argument))
             }
-        }
+        };
         drop(handoffs);
+        if !is_taken {
+            // Without it Envoy would go by what stands there, or by the client's host.
+            return Verdict::Reply(Rc::new(Reply::handoff_refused()));
+        }
         if let Some(retries) = forward.most_retries() {
             stream.set_header(MOST_RETRIES, retries.as_bytes());
         }
@@ -160,15 +156,15 @@ impl Manner {
     }
 
     /// Removes the handoff's headers where there are any: a removal clears Envoy's route
-    /// cache, and a request that passes is not to be routed anew for nothing.
-    fn cleanse(self, stream: &mut impl Stream) {
-        if self.by_headers {
-            for name in HANDOFF_HEADERS {
-                if stream.has_header(name) {
-                    stream.remove_header(name);
-                }
-            }
-        }
+    /// cache, and a request that passes is not to be routed anew for nothing. False where one
+    /// stays.
+    fn cleanse(self, stream: &mut impl Stream) -> bool {
+        let names: &[&str] = match self.handoff {
+            Handoff::FilterState => &[],
+            Handoff::Headers { .. } => &HANDOFF_HEADERS,
+            Handoff::StatefulSession => &[Handoff::SESSION_HEADER],
+        };
+        names.iter().all(|name| !stream.has_header(name) || stream.remove_header(name))
     }
 }
 
@@ -195,23 +191,23 @@ mod tests {
     }
 
     impl Bench {
-        fn new(services: &str, rest: &str, by_headers: bool, route_metadata: bool) -> Self {
+        fn new(services: &str, rest: &str, route_metadata: bool) -> Self {
             let json = format!(
                 r#"{{"consul":{{"cluster":"c"}},"services":{services},
                     "route_metadata":{route_metadata}{rest}}}"#
             );
             let config = Config::parse(json.as_bytes()).unwrap();
             let router = Router::new(&config, &mut Rng::new(1));
-            Self { router, manner: Manner { route_metadata, by_headers } }
+            Self { router, manner: Manner { route_metadata, handoff: config.handoff } }
         }
 
         fn filter_state() -> Self {
-            Self::new(r#"[{"name":"web","hosts":["web.test"]}]"#, "", false, false)
+            Self::new(r#"[{"name":"web","hosts":["web.test"]}]"#, "", false)
         }
 
         fn headers() -> Self {
             let handoff = r#","handoff":{"via":"headers","attempts":2}"#;
-            Self::new(r#"[{"name":"web","hosts":["web.test"]}]"#, handoff, true, false)
+            Self::new(r#"[{"name":"web","hosts":["web.test"]}]"#, handoff, false)
         }
 
         fn with_endpoints(mut self, ports: &[u16]) -> Self {
@@ -248,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_request_for_the_only_service_without_hosts_saves_the_call_for_its_host() {
-        let mut bench = Bench::new(r#"[{"name":"web"}]"#, "", false, false).with_endpoints(&[80]);
+        let mut bench = Bench::new(r#"[{"name":"web"}]"#, "", false).with_endpoints(&[80]);
         let mut stream = Counted::default();
         assert!(matches!(bench.handle(&mut stream), Verdict::Forward(_)));
         assert_eq!(stream.calls, 1);
@@ -298,7 +294,7 @@ mod tests {
     #[test]
     fn a_route_may_name_the_service_and_the_host_counts_where_it_does_not() {
         let services = r#"[{"name":"web","hosts":["web.test"]},{"name":"api"}]"#;
-        let bench = Bench::new(services, "", false, true);
+        let bench = Bench::new(services, "", true);
         let find = |route_service, host| {
             let mut stream = Counted { route_service, ..Counted::to(host) };
             bench.manner.find(&bench.router, &mut stream)
@@ -311,7 +307,7 @@ mod tests {
     #[test]
     fn a_clients_host_has_no_say_where_the_route_names_a_service() {
         let names = r#","dns_names":{"domain":"consul"}"#;
-        let mut bench = Bench::new(r#"[{"name":"web"}]"#, names, false, true);
+        let mut bench = Bench::new(r#"[{"name":"web"}]"#, names, true);
         let mut ask = |route_service| {
             let mut stream = Counted { route_service, ..Counted::to("admin.service.consul") };
             bench.manner.ask(&mut bench.router, &mut stream)
@@ -325,9 +321,8 @@ mod tests {
     fn of(service: &str, attempts: u8) -> Bench {
         let services = format!(r#"[{{"name":"web"{service}}}]"#);
         let handoff = format!(r#","handoff":{{"via":"headers","attempts":{attempts}}}"#);
-        let by_headers = attempts > 1;
-        let rest = if by_headers { &handoff } else { "" };
-        Bench::new(&services, rest, by_headers, false).with_endpoints(&[80, 81, 82, 83])
+        let rest = if attempts > 1 { &handoff } else { "" };
+        Bench::new(&services, rest, false).with_endpoints(&[80, 81, 82, 83])
     }
 
     #[test]

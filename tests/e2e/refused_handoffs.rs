@@ -40,6 +40,22 @@ fn request_is_answered_500_when_envoy_refuses_its_handoff() {
 }
 
 #[test]
+fn request_is_answered_500_when_envoy_refuses_its_headers() {
+    let Some(consul) = Consul::start_or_skip("refused headers") else {
+        return;
+    };
+    let web = instances(&consul, "web", &["web-1"]);
+    let bed =
+        Setup::recommended(consul.address()).edit(forbid("proxy_replace_header_map_value")).start();
+    // The client's own header would be believed.
+    for _ in 0..6 {
+        assert_eq!(who(&bed.get("/", "web.test")), r#"500 {"error":"handoff_refused"}"#);
+    }
+    assert_eq!(web[0].requests(), 0);
+    bed.assert_no_crash();
+}
+
+#[test]
 fn host_decides_nothing_when_envoy_hides_the_route() {
     let Some(consul) = Consul::start_or_skip("hidden routes") else {
         return;
