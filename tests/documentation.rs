@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use consul_resolver::config::{
     ActiveHealthCheck, AddressPolicy, CacheAges, Config, Consul, Discover, DnsNames, Handoff,
-    LoadBalancing, Locality, OutlierDetection, RetryBudget, Service, SlowStart, Sticky, Versions,
+    LoadBalancing, Locality, RetryBudget, Service, SlowStart, Versions,
 };
 use consul_resolver::consul::error::ErrorKind;
 use consul_resolver::router::reply::ReplyReason;
@@ -87,9 +87,7 @@ fn the_configuration_reference_names_every_field() {
         DnsNames::FIELDS,
         LoadBalancing::FIELDS,
         SlowStart::FIELDS,
-        OutlierDetection::FIELDS,
         ActiveHealthCheck::FIELDS,
-        Sticky::FIELDS,
         Versions::FIELDS,
         RetryBudget::FIELDS,
         Locality::FIELDS,
@@ -99,12 +97,6 @@ fn the_configuration_reference_names_every_field() {
     for field in fields.into_iter().flatten() {
         assert!(reference.contains(&format!("{field}:")), "{field} is not in the reference");
     }
-}
-
-#[test]
-fn the_configuration_reference_has_the_defaults_of_outlier_detection() {
-    let reference = parse(&blocks(&read("README.md"), "yaml")[0]);
-    assert_eq!(reference.services[0].outlier_detection, Some(OutlierDetection::default()));
 }
 
 #[test]

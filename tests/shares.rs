@@ -1,4 +1,4 @@
-//! Who gets how much: zones, priority levels, and retries beside requests.
+//! Who gets how much: zones and priority levels.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,14 +8,9 @@
     reason = "a test may panic"
 )]
 
-use std::time::Duration;
-
 use consul_resolver::balance::locality::ZonePlan;
 use consul_resolver::balance::priority::{Health, Loads};
-use consul_resolver::balance::retry_budget::Budget;
-use consul_resolver::config::RetryBudget;
 use consul_resolver::rng::Rng;
-use consul_resolver::time::Time;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -32,22 +27,6 @@ fn health() -> impl Strategy<Value = Health> {
         // Nonsense, which must not lead to more.
         1 => (any::<u32>(), any::<u32>())
             .prop_map(|(usable, registered)| Health { usable, registered }),
-    ]
-}
-
-/// What happens to a budget.
-#[derive(Debug, Clone)]
-enum Event {
-    Begin { wanted: u32 },
-    End { which: Index, taken: u32 },
-    Pass { milliseconds: u64 },
-}
-
-fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        6 => (0..4_u32).prop_map(|wanted| Event::Begin { wanted }),
-        5 => (any::<Index>(), 0..4_u32).prop_map(|(which, taken)| Event::End { which, taken }),
-        2 => (0..3_000_u64).prop_map(|milliseconds| Event::Pass { milliseconds }),
     ]
 }
 
@@ -134,47 +113,8 @@ proptest! {
                 prop_assert!((f64::from(percent) - fair).abs() < levels.len() as f64);
                 prop_assert!(health > 0 || percent == 0);
             }
-        }
-    }
-
-    #[test]
-    fn retries_are_granted_within_the_budget_and_as_far_as_it_goes(
-        percent in 0..=100_u8,
-        min_per_second in 0..4_u32,
-        events in vec(event(), 0..600),
-    ) {
-        let mut budget = Budget::new(RetryBudget { percent, min_per_second });
-        let mut now = Time::from_start(Duration::from_secs(77));
-        let mut in_flight: Vec<u32> = Vec::new();
-        // The second of the latest request that began: what ends counts there.
-        let mut requests: Vec<u64> = Vec::new();
-        let mut retries: Vec<(u64, u32)> = Vec::new();
-        for event in events {
-            let second = now.since_start().as_secs();
-            let is_within = |at: u64| at + 10 > second;
-            match event {
-                Event::Begin { wanted } => {
-                    let granted = budget.admit(wanted, now);
-                    requests.push(second);
-                    let of_requests = requests.iter().filter(|&&at| is_within(at)).count() as u64;
-                    let most = of_requests * u64::from(percent) / 100
-                        + u64::from(min_per_second) * 10;
-                    let taken = retries.iter().filter(|&&(at, _)| is_within(at));
-                    let spent = taken.map(|&(_, count)| u64::from(count)).sum::<u64>()
-                        + in_flight.iter().map(|&granted| u64::from(granted)).sum::<u64>();
-                    let left = most.saturating_sub(spent);
-                    let wanted = u64::from(wanted);
-                    prop_assert_eq!(u64::from(granted), if wanted <= left { wanted } else { 0 });
-                    in_flight.push(granted);
-                }
-                Event::End { which, taken } if !in_flight.is_empty() => {
-                    let granted = in_flight.swap_remove(which.index(in_flight.len()));
-                    budget.settle(granted, taken, now);
-                    retries.push((second, taken.min(granted)));
-                }
-                Event::End { .. } => {}
-                Event::Pass { milliseconds } => now = now + Duration::from_millis(milliseconds),
-            }
+        } else {
+            prop_assert_eq!(percents[0], 100);
         }
     }
 }

@@ -6,8 +6,8 @@ use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use consul_resolver::balance::hints::Hints;
-use consul_resolver::balance::outlier::outcome::Outcome;
-use consul_resolver::balance::pool::{Pool, Report, Sample};
+use consul_resolver::balance::outcome::Outcome;
+use consul_resolver::balance::pool::Pool;
 use consul_resolver::config::{Config, ConfigError, Handoff, Service};
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::service::SourceId;
@@ -152,11 +152,7 @@ fn pick(service: &Service, weights: Weights, size: u32) -> f64 {
     let mut rng = Rng::new(2);
     for target in pool.targets().cloned().collect::<Vec<_>>() {
         let latency = Duration::from_micros(u64::from(1_000 + rng.below(1_000)));
-        let sample = Some(Sample::Latency(latency));
-        let admission = target.monitor().begin_request();
-        target.monitor().end_request(admission);
-        let report = Report { admission, outcome: Outcome::Success, sample };
-        pool.on_outcome(&target, report, Time::ZERO);
+        pool.on_outcome(&target, Outcome::Success(Some(latency)), Time::ZERO);
     }
     let mut flying = [const { None }; IN_FLIGHT];
     median(PICKS_PER_ROUND, || {

@@ -80,8 +80,8 @@ fn contest_section(contest: &Contest) -> String {
         "## Backends in trouble\n\n\
          Five backends: two good ones, one that takes {slowness} ms, one that answers {failures} % \
          of its requests with 503, and one that is killed in the middle. Consul lists all five to \
-         the end, as Envoy's static cluster does. Both sides have Envoy's defaults of outlier \
-         detection but for `max_ejection_percent: {ejected}`, and {retries} retries of a GET on \
+         the end, as Envoy's static cluster does. Envoy's own balancing has its outlier detection, \
+         with `max_ejection_percent: {ejected}`; both sides have {retries} retries of a GET on \
          `connect-failure`, `refused-stream`, `reset` and `gateway-error`: with this filter each \
          on an endpoint that it has named, without it on another host by `previous_hosts`. Each \
          run has a new Envoy with one worker, so finding out who is in trouble is part of it; \

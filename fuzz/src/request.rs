@@ -17,11 +17,10 @@ const ADDRESSES: [&str; 3] = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"];
 /// The most that a request may cost.
 const MOST_CALLS: usize = 12;
 
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 5] = [
     r#"{"name":"s","load_balancing":{"policy":"ring_hash","minimum_ring_size":8,"maximum_ring_size":64,"hash_on":{"cookie":"id"}}}"#,
     r#"{"name":"s","load_balancing":{"policy":"maglev","table_size":101,"hash_on":{"query":"id"}}}"#,
     r#"{"name":"s","load_balancing":{"policy":"ring_hash","minimum_ring_size":8,"maximum_ring_size":64,"hash_on":{"source_address":true}}}"#,
-    r#"{"name":"s","sticky":{"cookie":"id"}}"#,
     r#"{"name":"s","versions":{"key":"v","header":"x-version","split":{"1.x":1,"2.x":1},"hash_on":{"path":true}}}"#,
     r#"{"name":"s","versions":{"key":"v","header":"x-version","fallback":"none"}}"#,
 ];

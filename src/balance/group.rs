@@ -10,10 +10,6 @@ use crate::config::Policy;
 use crate::rng::Rng;
 use crate::time::Time;
 
-/// How often a round robin whose turn is at an endpoint that takes nothing goes on to the next
-/// one before it draws instead.
-const TURNS: u8 = 8;
-
 /// Endpoints of one zone, or of all, with what their policy remembers from pick to pick.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -34,26 +30,14 @@ pub(super) struct Occasion<'a> {
     now: Time,
     /// The latency of an endpoint that has not answered yet, in seconds.
     usual_latency: f64,
-    /// Whether endpoints are used although they are ejected.
-    panic: bool,
 }
 
 impl<'a> Occasion<'a> {
-    /// One on which ejected endpoints are not used.
+    /// One at this moment.
     pub(super) fn new(policy: &'a Policy, now: Time, usual_latency: Option<f64>) -> Self {
         // While no endpoint has answered any will do: it is the same for all.
         let usual_latency = usual_latency.unwrap_or(1.0);
-        Self { policy, now, usual_latency, panic: false }
-    }
-
-    /// The same, on which ejected endpoints are used where that is true.
-    pub(super) const fn in_panic(self, panic: bool) -> Self {
-        Self { panic, ..self }
-    }
-
-    /// Whether a target may be picked.
-    pub(super) fn admits(&self, target: &Target) -> bool {
-        self.panic || target.monitor().admits()
+        Self { policy, now, usual_latency }
     }
 }
 
@@ -93,17 +77,12 @@ impl Group {
         self.members.iter().map(|target| u64::from(target.weight().get())).sum()
     }
 
-    /// Picks by the policy; none where no member takes a request.
+    /// Picks by the policy; none where there is no member.
     pub(super) fn pick(&mut self, occasion: Occasion<'_>, rng: &mut Rng) -> Option<&Rc<Target>> {
-        if let Some(turns) = &mut self.turns {
-            for _ in 0..TURNS {
-                let index = turns.take(rng)?;
-                if self.members.get(index).is_some_and(|target| occasion.admits(target)) {
-                    return self.members.get(index);
-                }
-            }
+        match &mut self.turns {
+            Some(turns) => self.members.get(turns.take(rng)?),
+            None => self.choose(occasion, rng, |_| true),
         }
-        self.choose(occasion, rng, |target| occasion.admits(target))
     }
 
     /// Chooses a member that `allows` it by the policy, but takes no turn; none where none does.
@@ -145,8 +124,7 @@ impl Group {
     }
 
     /// Draws some different members by their share, and takes the best; of equally good ones
-    /// that which was drawn first. If that one waits for its probe, it is taken whatever it
-    /// would cost: by its failures it may seem worse than the others for long.
+    /// that which was drawn first.
     fn best_of(
         &self,
         count: u8,
@@ -158,9 +136,6 @@ impl Group {
         let mut drawn = [usize::MAX; Policy::MAX_CHOICE_COUNT as usize];
         let mut best: Option<&Rc<Target>> = None;
         for n in 0..usize::from(count) {
-            if best.is_some_and(|best| best.monitor().awaits_probe()) {
-                break;
-            }
             let earlier = drawn.get(..n).unwrap_or_default();
             let taken = |index| earlier.contains(&index) || refuses(index);
             let Some(index) = self.table.draw_unless(rng, taken) else {

@@ -25,8 +25,7 @@ const MOST_FOR_A_REQUEST: u32 = Policy::DEFAULT_TABLE_SIZE;
 /// How many places a hash is looked for at before it is given up.
 const PROBES: u64 = 32;
 
-/// The table of a hash policy, over all endpoints of a slice, ejected ones too: they keep their
-/// keys, and get them back when they return.
+/// The table of a hash policy, over all endpoints of a slice.
 #[derive(Debug)]
 pub(super) struct HashTable {
     table: Rc<Table>,
@@ -58,7 +57,7 @@ enum Size {
 struct Bound {
     /// In percent of the mean load.
     factor: u32,
-    /// Of all endpoints in use.
+    /// Of all endpoints.
     weight: u64,
     in_flight: InFlight,
 }
@@ -92,7 +91,8 @@ impl HashTable {
             for target in targets {
                 target.count_in(&in_flight);
             }
-            Bound { factor, weight: 0, in_flight }
+            let weight = targets.iter().map(|target| u64::from(target.weight().get())).sum();
+            Bound { factor, weight, in_flight }
         });
         Some(Self { table, bound })
     }
@@ -100,14 +100,6 @@ impl HashTable {
     /// The table itself, for a slice that comes to have the same endpoints.
     pub(super) const fn table(&self) -> &Rc<Table> {
         &self.table
-    }
-
-    /// Takes over the weight of the endpoints in use: those that are out of use have no part in
-    /// the load, and leave theirs to the others.
-    pub(super) const fn set_weight(&mut self, weight: u64) {
-        if let Some(bound) = &mut self.bound {
-            bound.weight = weight;
-        }
     }
 
     /// The targets for a hash, the one that it belongs to first, then those that it goes to

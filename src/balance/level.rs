@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use crate::balance::outlier::monitor::Monitor;
 use crate::balance::priority::Health;
 use crate::balance::settings::Settings;
 use crate::balance::slice::Slice;
@@ -17,9 +16,6 @@ use crate::model::endpoint::{Address, Endpoint};
 use crate::model::snapshot::Snapshot;
 use crate::time::Time;
 
-/// The most removed endpoints whose ejections are remembered.
-const MOST_REMEMBERED: usize = 1_024;
-
 /// The endpoints of one datacenter, as the latest snapshot has them, in slices by version.
 #[derive(Debug, Default)]
 pub(super) struct Level {
@@ -29,8 +25,6 @@ pub(super) struct Level {
     slices: Vec<Slice>,
     /// How many instances of each slice Consul lists beside its endpoints; by [`SliceId`], too.
     lacking: Vec<u64>,
-    /// Removed while they were ejected: should they come back in that time, they still are.
-    remembered: Vec<Rc<Target>>,
     /// The addresses that are not healthy, in order, whether or not they are installed.
     unhealthy: Vec<SocketAddr>,
 }
@@ -57,9 +51,9 @@ impl Level {
     /// Replaces the endpoints by those of `snapshot`. [`Level::slice`] and [`Level::rebuild`]
     /// must follow.
     ///
-    /// An endpoint whose address stays keeps its [`Target`], and with it its statistics and its
-    /// ejection, and has its weight updated; for each new one `prepare` makes the handoff.
-    /// Tickets of removed endpoints stay valid.
+    /// An endpoint whose address stays keeps its [`Target`], and with it its statistics, and has
+    /// its weight updated; for each new one `prepare` makes the handoff. Tickets of removed
+    /// endpoints stay valid.
     pub(super) fn install(
         &mut self,
         snapshot: &Snapshot,
@@ -70,26 +64,20 @@ impl Level {
         let unhealthy = core::mem::take(&mut self.unhealthy);
         let before = self.installed.take().unwrap_or_default();
         let mut before = before.members.into_iter().peekable();
-        let mut removed = Vec::new();
         let mut place = |endpoint: &Endpoint| {
-            while let Some(gone) = before.next_if(|m| *m.target.address() < endpoint.address) {
-                removed.push(gone.target);
-            }
+            while before.next_if(|m| *m.target.address() < endpoint.address).is_some() {}
             let kept = before.next_if(|m| *m.target.address() == endpoint.address);
-            let target = kept.map(|member| member.target).or_else(|| self.recall(endpoint));
-            let target = target.unwrap_or_else(|| {
+            let target = kept.map(|member| member.target).unwrap_or_else(|| {
                 let target = Target::new(endpoint, prepare(endpoint));
                 target.set_warming(Some(now).filter(|_| !is_first));
                 Rc::new(target)
             });
             target.set_weight(endpoint.weight);
-            target.monitor().set_unhealthy(is_among(&unhealthy, target.address()));
+            target.set_unhealthy(is_among(&unhealthy, target.address()));
             let (zone, version) = (endpoint.zone.clone(), endpoint.version.clone());
             Member { target, zone, version }
         };
         let members: Vec<_> = snapshot.endpoints().iter().map(&mut place).collect();
-        removed.extend(before.map(|member| member.target));
-        self.remember(removed, now);
         let registered = snapshot.registered().map_or(0, u64::from);
         let lacking = registered.saturating_sub(members.len() as u64);
         self.installed = Some(Installed { members, lacking, lacks: snapshot.lacks().to_vec() });
@@ -111,9 +99,9 @@ impl Level {
     ) -> bool {
         let mut changed = false;
         for target in self.targets() {
-            let (monitor, is_unhealthy) = (target.monitor(), is_among(unhealthy, target.address()));
-            if monitor.is_unhealthy() != is_unhealthy {
-                monitor.set_unhealthy(is_unhealthy);
+            let is_unhealthy = is_among(unhealthy, target.address());
+            if target.is_unhealthy() != is_unhealthy {
+                target.set_unhealthy(is_unhealthy);
                 target.set_warming(warming.filter(|_| !is_unhealthy));
                 changed = true;
             }
@@ -122,7 +110,7 @@ impl Level {
         changed
     }
 
-    /// Cuts the endpoints into the slices that there are now.
+    /// Cuts the endpoints into the slices that there are now. Those that are not healthy are in none.
     pub(super) fn slice(&mut self, subsets: &Subsets, settings: &Settings) {
         let members = self.installed.as_ref().map_or(&[][..], |installed| &installed.members);
         let mut inside = vec![Vec::new(); subsets.len()];
@@ -130,6 +118,9 @@ impl Level {
         let mut known = HashMap::new();
         for Member { target, zone, version } in members {
             target.count_alone();
+            if target.is_unhealthy() {
+                continue;
+            }
             let version = version.as_deref();
             let ids = known.entry(version).or_insert_with(|| subsets.holding(version));
             for id in ids {
@@ -150,6 +141,13 @@ impl Level {
             }
             if let Some(of_all) = self.lacking.get_mut(SliceId::ALL.0) {
                 *of_all = *lacking;
+            }
+        }
+        for Member { version, .. } in members.iter().filter(|it| it.target.is_unhealthy()) {
+            for id in subsets.holding(version.as_deref()) {
+                if let Some(of_slice) = self.lacking.get_mut(id.0) {
+                    *of_slice += 1;
+                }
             }
         }
         let mut tables = self.slices.iter().filter_map(Slice::table).collect();
@@ -181,11 +179,9 @@ impl Level {
         self.installed.is_some()
     }
 
-    /// Whether a snapshot is installed, and none of its endpoints takes a request: there is none,
-    /// or all are ejected. One that waits for its probe takes that: left alone it would never
-    /// return.
+    /// Whether a snapshot is installed, and there is no endpoint to pick.
     pub(super) fn is_down(&self) -> bool {
-        self.is_resolved() && self.targets().all(|target| target.monitor().is_barred())
+        self.is_resolved() && self.get(SliceId::ALL).is_none_or(Slice::is_empty)
     }
 
     /// The endpoints, sorted by address.
@@ -204,42 +200,18 @@ impl Level {
         self.installed.as_ref().map_or(0, |installed| installed.members.len())
     }
 
-    /// How much of what is registered of a slice can be used, that is, `is` so. An instance that
-    /// Consul does not call healthy counts in the slices of its own version.
-    pub(super) fn health(&self, id: SliceId, is: fn(&Monitor) -> bool) -> Health {
-        let slice = self.get(id);
-        let (all, usable) = slice.map_or((0, 0), |slice| (slice.len(), slice.count(is)));
+    /// How much of what is registered of a slice can be used. An instance that Consul does not call
+    /// healthy counts in the slices of its own version.
+    pub(super) fn health(&self, id: SliceId) -> Health {
+        let usable = self.get(id).map_or(0, Slice::len) as u64;
         let lacking = self.lacking.get(id.0).copied().unwrap_or(0);
         let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
-        Health {
-            usable: number(usable as u64),
-            registered: number(lacking.saturating_add(all as u64)),
-        }
+        Health { usable: number(usable), registered: number(lacking.saturating_add(usable)) }
     }
 
     /// Whether an endpoint has not come to its full share yet.
     pub(super) fn is_warming(&self) -> bool {
         self.targets().any(|target| target.warming_since().is_some())
-    }
-
-    /// The target of an address that was removed while it was ejected.
-    fn recall(&mut self, endpoint: &Endpoint) -> Option<Rc<Target>> {
-        let index = self.remembered.iter().position(|t| *t.address() == endpoint.address)?;
-        Some(self.remembered.swap_remove(index))
-    }
-
-    fn remember(&mut self, removed: Vec<Rc<Target>>, now: Time) {
-        self.remembered.extend(removed);
-        self.remembered.retain(|target| {
-            let stays = target.monitor().is_barred_after(now);
-            if !stays {
-                // What its last requests tell is not to be counted.
-                target.monitor().forget();
-            }
-            stays
-        });
-        let excess = self.remembered.len().saturating_sub(MOST_REMEMBERED);
-        self.remembered.drain(..excess);
     }
 }
 
@@ -285,10 +257,10 @@ mod tests {
         let mut level = Level::default();
         level.install(&snapshot, Time::ZERO, &mut |_| Prepared::default());
         level.slice(&Subsets::new(None, &settings), &settings);
-        let health = level.health(SliceId::ALL, |_| true);
+        let health = level.health(SliceId::ALL);
         assert_eq!(health, Health { usable: registered, registered });
-        let half = level.health(SliceId::ALL, |_| false);
         assert_eq!(Loads::new(&[health, health]).percents(), [100, 0]);
-        assert_eq!(Loads::new(&[half, health]).percents(), [0, 100]);
+        let none = Health { usable: 0, registered };
+        assert_eq!(Loads::new(&[none, health]).percents(), [0, 100]);
     }
 }

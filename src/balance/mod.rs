@@ -8,8 +8,8 @@
 //!
 //! A pick narrows down: the datacenter (a *level*, by `priority`), the versions that the
 //! request wants (a *slice* of it, by `subsets`), the zone (a *group* of the slice, by
-//! `locality`), and of the group an endpoint by the policy. What answers teach goes to the
-//! endpoint's monitor (`outlier`) and latency.
+//! `locality`), and of the group an endpoint by the policy. What answers teach `peak_ewma` is kept
+//! with the endpoint.
 
 mod alias;
 mod cumulative;
@@ -20,13 +20,11 @@ mod least_request;
 mod level;
 pub mod locality;
 pub mod maglev;
-pub mod outlier;
+pub mod outcome;
 mod peak_ewma;
 pub mod pool;
 pub mod priority;
 mod ranking;
-mod report;
-pub mod retry_budget;
 pub mod ring_hash;
 mod round_robin;
 mod settings;

@@ -2,8 +2,7 @@
 
 use core::time::Duration;
 
-use crate::balance::outlier::outcome::Outcome;
-use crate::balance::report::Sample;
+use crate::balance::outcome::Outcome;
 use crate::balance::target::Target;
 use crate::time::Time;
 
@@ -66,18 +65,16 @@ impl UsualLatency {
         &mut self,
         target: &Target,
         outcome: Outcome,
-        sample: Option<Sample>,
         now: Time,
         decay: Duration,
     ) {
-        match (outcome, sample) {
-            (Outcome::Success, Some(Sample::Latency(latency))) => {
-                target.observe(Some(latency), now, decay);
+        match outcome {
+            Outcome::Success(latency) => {
+                target.observe(latency, now, decay);
                 // The others have not answered yet, and are not to look slower or faster for it.
-                self.0.get_or_insert(latency);
+                self.0 = self.0.or(latency);
             }
-            (Outcome::Success, None) => target.observe(None, now, decay),
-            _ => target.observe_failure(self.0, now, decay),
+            Outcome::Failure => target.observe_failure(self.0, now, decay),
         }
     }
 

@@ -5,24 +5,19 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use hashbrown::HashMap;
-
 use crate::balance::group::Occasion;
-use crate::balance::hints::{Hints, Pin};
+use crate::balance::hints::Hints;
 use crate::balance::level::Level;
-use crate::balance::outlier::detector::Detector;
-use crate::balance::outlier::monitor::Monitor;
-use crate::balance::outlier::transition::Transition;
+use crate::balance::outcome::Outcome;
 use crate::balance::peak_ewma::UsualLatency;
 use crate::balance::priority::Loads;
 use crate::balance::ranking::Ranking;
-pub use crate::balance::report::{Report, Sample};
 use crate::balance::settings::Settings;
 use crate::balance::subsets::{SliceId, Subsets, Wanted};
 use crate::balance::target::{Prepared, Target};
 use crate::balance::ticket::Ticket;
 use crate::config::{Locality, Policy, Service};
-use crate::model::endpoint::{Address, Endpoint};
+use crate::model::endpoint::Endpoint;
 use crate::model::places::Places;
 use crate::model::snapshot::Snapshot;
 use crate::rng::Rng;
@@ -32,9 +27,8 @@ use crate::time::Time;
 /// worker knows of them, and the policy that picks among them.
 ///
 /// Everything that grows with the number of endpoints is done by [`Pool::install`], and by
-/// [`Pool::on_tick`] after endpoints were ejected, came back, or became warmer; a pick takes
-/// the same time with 10 and with 10,000, and allocates nothing. Only the table of a hash policy is
-/// built by the first pick that needs it.
+/// [`Pool::on_tick`] as endpoints become warmer; a pick takes the same time with 10 and with 10,000,
+/// and allocates nothing. Only the table of a hash policy is built by the first pick that needs it.
 #[derive(Debug)]
 pub struct Pool {
     settings: Settings,
@@ -46,32 +40,14 @@ pub struct Pool {
     subsets: Subsets,
     /// How many versions a header cannot name, because there are too many.
     unnamed_versions: usize,
-    /// By which clients stay with their endpoint; none where they do not.
-    pins: Option<HashMap<Pin, Rc<Target>>>,
-    detector: Option<Detector>,
+    /// How many versions there are, where some cannot be named and that was not told yet.
+    untold_versions: Option<usize>,
     usual_latency: UsualLatency,
-    /// Whether the levels are to be rebuilt.
-    stale: bool,
-    /// When they were.
+    /// When the levels were rebuilt.
     rebuilt_at: Time,
-    events: Vec<PoolEvent>,
     rng: Rng,
     /// What the request draws by that is picked for, where its hash decides.
     by_hash: Option<Rng>,
-}
-
-/// What has happened to an endpoint, or to all of them, that an operator wants to know.
-#[derive(Debug, Clone, PartialEq)]
-pub enum PoolEvent {
-    /// An endpoint was ejected or has returned.
-    Endpoint(Address, Transition),
-    /// So few endpoints are left in one datacenter that ejected ones are used; or no more so.
-    Panic(bool),
-    /// There are more versions than a header can name; those that few endpoints have cannot be.
-    TooManyVersions {
-        /// How many there are.
-        found: usize,
-    },
 }
 
 impl Pool {
@@ -88,12 +64,9 @@ impl Pool {
             loads: Vec::new(),
             subsets,
             unnamed_versions: 0,
-            pins: service.sticky.as_ref().map(|_| HashMap::new()),
-            detector: service.outlier_detection.map(Detector::new),
+            untold_versions: None,
             usual_latency: UsualLatency::default(),
-            stale: false,
             rebuilt_at: Time::ZERO,
-            events: Vec::new(),
             rng,
             by_hash: None,
         }
@@ -101,9 +74,8 @@ impl Pool {
 
     /// Replaces the endpoints of a datacenter, by its place in the order of preference.
     ///
-    /// An endpoint whose address stays keeps its [`Target`], and with it its statistics and its
-    /// ejection; for each new one `prepare` makes the handoff. Tickets of removed endpoints stay
-    /// valid.
+    /// An endpoint whose address stays keeps its [`Target`], and with it its statistics; for each
+    /// new one `prepare` makes the handoff. Tickets of removed endpoints stay valid.
     pub fn install(
         &mut self,
         preference: usize,
@@ -121,20 +93,11 @@ impl Pool {
         }
         let unnamed = self.subsets.learn(&versions);
         if unnamed > 0 && self.unnamed_versions == 0 {
-            self.events.push(PoolEvent::TooManyVersions { found: versions.len() });
+            self.untold_versions = Some(versions.len());
         }
         self.unnamed_versions = unnamed;
         for level in &mut self.levels {
             level.slice(&self.subsets, &self.settings);
-        }
-        if let Some(pins) = &mut self.pins {
-            // Of an address in several datacenters the first one comes last, and stays.
-            let targets = self.levels.iter().rev().flat_map(Level::targets);
-            *pins = targets.map(|target| (target.pin(), Rc::clone(target))).collect();
-        }
-        let ejected = self.targets().filter(|target| target.monitor().is_ejected()).count();
-        if let Some(detector) = &mut self.detector {
-            detector.on_endpoints(ejected);
         }
         self.rebuild(now);
     }
@@ -148,12 +111,15 @@ impl Pool {
     }
 
     /// Learns which addresses of a datacenter are not healthy, in order; all others are. They are
-    /// picked no more from now on, whatever Consul says of them, unless too few others are left; it
-    /// makes no difference whether they are installed before or after.
+    /// picked no more from now on, whatever Consul says of them; it makes no difference whether they
+    /// are installed before or after.
     pub fn set_unhealthy(&mut self, preference: usize, unhealthy: &[SocketAddr], now: Time) {
         let warming = self.settings.slow_start.map(|_| now);
-        if let Some(level) = self.levels.get_mut(preference) {
-            self.stale |= level.set_unhealthy(unhealthy, warming);
+        if let Some(level) = self.levels.get_mut(preference)
+            && level.set_unhealthy(unhealthy, warming)
+        {
+            level.slice(&self.subsets, &self.settings);
+            self.rebuild(now);
         }
     }
 
@@ -169,43 +135,16 @@ impl Pool {
         self.by_hash = if self.settings.hashes() { hints.draws() } else { None };
         let rng = self.by_hash.as_mut().unwrap_or(&mut self.rng);
         let first = self.loads.get(slice.0).and_then(|loads| loads.choose(rng));
-        if let Some(ticket) = self.pinned(hints, slice) {
-            self.fill(others, ticket.target(), hints, slice, first);
-            return Some(ticket);
-        }
-        let mut picked = self.pick_from(hints, slice, first);
-        if picked.is_none() && self.stale {
-            // All that were left have been ejected since the last tick.
-            self.rebuild(hints.now);
-            picked = self.pick_from(hints, slice, first);
-        }
-        let ticket = picked?;
+        let ticket = self.pick_from(hints, slice, first)?;
         self.fill(others, ticket.target(), hints, slice, first);
         Some(ticket)
     }
 
-    /// Learns how an endpoint has answered, and how soon where that is known. Tells whether it is
-    /// ejected for it, or has returned.
-    pub fn on_outcome(&mut self, target: &Rc<Target>, report: Report, now: Time) -> bool {
-        let Report { admission, outcome, sample } = report;
+    /// Learns how an endpoint has answered.
+    pub fn on_outcome(&mut self, target: &Rc<Target>, outcome: Outcome, now: Time) {
         if let Policy::PeakEwma { decay, .. } = self.settings.policy {
-            self.usual_latency.on_answer(target, outcome, sample, now, decay);
+            self.usual_latency.on_answer(target, outcome, now, decay);
         }
-        let endpoints = self.len();
-        let Some(detector) = &mut self.detector else {
-            return false;
-        };
-        let (monitor, rng) = (target.monitor(), &mut self.rng);
-        let transition = detector.on_outcome(monitor, admission, outcome, endpoints, now, rng);
-        if let Some(transition) = transition {
-            self.stale = true;
-            if transition == Transition::Returned {
-                target.forgive();
-                target.set_warming(self.settings.slow_start.map(|_| now));
-            }
-            self.events.push(PoolEvent::Endpoint(target.address().clone(), transition));
-        }
-        transition.is_some()
     }
 
     /// Learns that an endpoint has not answered for so long, when the client left.
@@ -222,30 +161,22 @@ impl Pool {
         }
     }
 
-    /// Ends ejections whose time is over, judges success rates, and takes into account what has
-    /// changed since the last tick.
+    /// Lets time pass: endpoints become warmer, and the usual latency is measured anew.
     pub fn on_tick(&mut self, now: Time) {
-        if let Some(detector) = &mut self.detector {
-            let targets = self.levels.iter().flat_map(Level::targets).map(Rc::as_ref);
-            let events = &mut self.events;
-            self.stale |= detector.on_tick(targets, now, &mut self.rng, |target, transition| {
-                events.push(PoolEvent::Endpoint(target.address().clone(), transition));
-            });
-        }
         if let Policy::PeakEwma { decay, .. } = self.settings.policy {
             let targets = self.levels.iter().flat_map(Level::targets);
             self.usual_latency.measure(targets.map(Rc::as_ref), now, decay);
         }
-        let is_warming = || self.levels.iter().any(Level::is_warming);
-        if self.stale || now.since(self.rebuilt_at) >= self.settings.warming_step() && is_warming()
-        {
+        let is_due = now.since(self.rebuilt_at) >= self.settings.warming_step();
+        if is_due && self.levels.iter().any(Level::is_warming) {
             self.rebuild(now);
         }
     }
 
-    /// What has happened since the last call.
-    pub fn take_events(&mut self) -> Vec<PoolEvent> {
-        core::mem::take(&mut self.events)
+    /// How many versions there are, once when they have become more than a header can name: those
+    /// that few endpoints have cannot be named.
+    pub const fn take_too_many_versions(&mut self) -> Option<usize> {
+        self.untold_versions.take()
     }
 
     /// Whether requests can be decided: an endpoint is known, or that there is none anywhere.
@@ -253,7 +184,7 @@ impl Pool {
         self.levels.iter().all(Level::is_resolved) || !self.is_empty()
     }
 
-    /// The datacenters that are known to have no endpoint that takes a request.
+    /// The datacenters that are known to have no endpoint.
     pub fn down(&self) -> Places {
         let levels = self.levels.iter().enumerate();
         levels.filter(|(_, level)| level.is_down()).map(|(place, _)| place).collect()
@@ -295,17 +226,6 @@ impl Pool {
             _ if self.subsets.falls_back() => Some(SliceId::ALL),
             _ => None,
         }
-    }
-
-    /// The endpoint that the client stays with, if it is there and takes requests. One of another
-    /// version than the client has asked for is none.
-    fn pinned(&self, hints: &Hints, slice: SliceId) -> Option<Ticket> {
-        let target = self.pins.as_ref()?.get(&hints.pin?)?;
-        let wanted = if hints.version.is_some() { slice } else { SliceId::ALL };
-        let levels = self.levels.iter().filter_map(|level| level.get(wanted));
-        let slice = levels.into_iter().find(|slice| slice.contains(target))?;
-        let takes = slice.is_in_panic() || target.monitor().admits();
-        takes.then(|| Ticket::new(target))
     }
 
     /// Picks from the datacenter of this rank, or from the next one that has an endpoint
@@ -355,33 +275,18 @@ impl Pool {
 
     /// Builds what picks need from the state of the endpoints as it is.
     fn rebuild(&mut self, now: Time) {
-        let was_in_panic = self.is_in_panic();
         for level in &self.levels {
             level.warm(&self.settings, now);
         }
         self.loads.clear();
         for id in (0..self.subsets.len()).map(SliceId) {
-            let loads = |is: fn(&Monitor) -> bool| {
-                let levels = self.ranking.levels().filter_map(|index| self.levels.get(index));
-                Loads::new(&levels.map(|level| level.health(id, is)).collect::<Vec<_>>())
-            };
-            let may_panic = !loads(Monitor::is_active).is_enough();
-            // An endpoint that waits for its probe has to be reached by it: a datacenter in
-            // which all do would never return.
-            self.loads.push(loads(|monitor| !monitor.is_barred()));
+            let levels = self.ranking.levels().filter_map(|index| self.levels.get(index));
+            let healths: Vec<_> = levels.map(|level| level.health(id)).collect();
+            self.loads.push(Loads::new(&healths));
             for slice in self.levels.iter_mut().filter_map(|level| level.get_mut(id)) {
-                slice.rebuild(&self.settings, may_panic, &mut self.rng);
+                slice.rebuild(&self.settings, &mut self.rng);
             }
         }
-        self.stale = false;
         self.rebuilt_at = now;
-        if self.is_in_panic() != was_in_panic {
-            self.events.push(PoolEvent::Panic(!was_in_panic));
-        }
-    }
-
-    fn is_in_panic(&self) -> bool {
-        let all = self.levels.iter().filter_map(|level| level.get(SliceId::ALL));
-        all.into_iter().any(|slice| slice.is_in_panic())
     }
 }

@@ -18,14 +18,12 @@ pub struct Health {
 /// by [`Loads::OVERPROVISIONING`]. What it cannot take goes to the next level, and so on. When
 /// all together cannot take everything, they share it by what each can.
 ///
-/// When no level has anything left, they share it by the number of their endpoints, as Envoy's
-/// levels do in a panic; where there are no endpoints at all, it is the first one's.
+/// When no level has anything left, it is the first one's.
 ///
 /// [priority levels]: https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/priority
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Loads {
     percents: Vec<u32>,
-    is_enough: bool,
 }
 
 impl Loads {
@@ -36,22 +34,8 @@ impl Loads {
     /// Divides the requests among levels, the one to be preferred first.
     pub fn new(levels: &[Health]) -> Self {
         let healths = levels.iter().map(Health::percent).collect::<Vec<_>>();
-        if healths.iter().any(|&health| health > 0) {
-            let total = healths.iter().sum::<u64>();
-            return Self { is_enough: total >= 100, ..Self::sharing(&healths, total.min(100)) };
-        }
-        let sizes = levels.iter().map(|level| u64::from(level.registered)).collect::<Vec<_>>();
-        if sizes.iter().any(|&size| size > 0) {
-            return Self::sharing(&sizes, sizes.iter().sum());
-        }
-        let percents = (0..levels.len()).map(|level| if level == 0 { 100 } else { 0 }).collect();
-        Self { percents, is_enough: false }
-    }
-
-    /// Whether the levels together can take all requests. Then none of them is in a panic,
-    /// however little it has left itself (`recalculatePerPriorityPanic`).
-    pub const fn is_enough(&self) -> bool {
-        self.is_enough
+        let whole = healths.iter().sum::<u64>().min(100);
+        Self { percents: shares(&healths, whole) }
     }
 
     /// The share of each level in percent; together 100, unless there is no level.
@@ -71,25 +55,25 @@ impl Loads {
             is_it
         })
     }
+}
 
-    /// Gives each its part of the whole, as long as there is something left of 100 percent;
-    /// what rounding leaves over goes to the first that has a part (`distributeLoad`).
-    fn sharing(parts: &[u64], whole: u64) -> Self {
-        let mut left = 100;
-        let mut percents = parts
-            .iter()
-            .map(|part| {
-                let percent = left.min((part * 100 / whole.max(1)) as u32);
-                left -= percent;
-                percent
-            })
-            .collect::<Vec<_>>();
-        let first = parts.iter().position(|&part| part > 0).unwrap_or(0);
-        if let Some(percent) = percents.get_mut(first) {
-            *percent += left;
-        }
-        Self { percents, is_enough: false }
+/// Gives each its part of the whole in percent, as long as there is something left of 100; what
+/// rounding leaves over goes to the first that has a part (`distributeLoad`).
+fn shares(parts: &[u64], whole: u64) -> Vec<u32> {
+    let mut left = 100;
+    let mut percents = parts
+        .iter()
+        .map(|part| {
+            let percent = left.min((part * 100 / whole.max(1)) as u32);
+            left -= percent;
+            percent
+        })
+        .collect::<Vec<_>>();
+    let first = parts.iter().position(|&part| part > 0).unwrap_or(0);
+    if let Some(percent) = percents.get_mut(first) {
+        *percent += left;
     }
+    percents
 }
 
 impl Health {
@@ -155,16 +139,11 @@ mod tests {
     }
 
     #[test]
-    fn levels_with_nothing_left_share_by_their_size() {
-        let level = |registered| Health { usable: 0, registered };
-        assert_eq!(Loads::new(&[level(1), level(3)]).percents(), [25, 75]);
-        assert_eq!(Loads::new(&[level(0), level(1), level(2)]).percents(), [0, 34, 66]);
-    }
-
-    #[test]
     fn without_endpoints_the_first_level_has_all_and_without_levels_nobody() {
-        let empty = Health { usable: 0, registered: 0 };
-        assert_eq!(Loads::new(&[empty, empty]).percents(), [100, 0]);
+        for registered in [0, 3] {
+            let empty = Health { usable: 0, registered };
+            assert_eq!(Loads::new(&[empty, empty]).percents(), [100, 0]);
+        }
         assert_eq!(Loads::new(&[]).choose(&mut Rng::new(1)), None);
     }
 

@@ -10,8 +10,6 @@ use crate::config::{LoadBalancing, Locality, Policy, SlowStart};
 pub(super) struct Settings {
     pub(super) policy: Policy,
     pub(super) slow_start: Option<SlowStart>,
-    /// In percent.
-    pub(super) panic_threshold: u8,
     /// The zone of this proxy; none: zones make no difference.
     pub(super) zone: Option<Rc<str>>,
     /// With fewer endpoints zones make none either.
@@ -25,7 +23,6 @@ impl Settings {
         Self {
             policy: load_balancing.policy.clone(),
             slow_start: load_balancing.slow_start,
-            panic_threshold: load_balancing.panic_threshold,
             zone: zone.map(Rc::from),
             min_cluster_size: locality.map_or(0, |locality| locality.min_cluster_size as usize),
         }

@@ -5,7 +5,6 @@ use std::rc::Rc;
 use crate::balance::group::{Group, Occasion};
 use crate::balance::hash_table::{HashTable, Table};
 use crate::balance::locality::ZonePlan;
-use crate::balance::outlier::monitor::Monitor;
 use crate::balance::settings::Settings;
 use crate::balance::target::Target;
 use crate::balance::ticket::Ticket;
@@ -15,16 +14,13 @@ use crate::rng::Rng;
 /// in groups by zone where zones make a difference.
 #[derive(Debug, Default)]
 pub(super) struct Slice {
-    /// Sorted by address, whatever their state.
+    /// Sorted by address.
     targets: Vec<Rc<Target>>,
     /// The zone of each.
     zones: Vec<Option<Rc<str>>>,
     table: Option<HashTable>,
-    /// Of those in use.
     groups: Vec<Group>,
     plan: ZonePlan,
-    /// Whether ejected endpoints are used, because too few others are left.
-    panic: bool,
 }
 
 impl Slice {
@@ -46,28 +42,19 @@ impl Slice {
         self.table.as_ref().map(|table| Rc::clone(table.table()))
     }
 
-    /// Builds what picks need from the state of the endpoints as it is. Where the other
-    /// datacenters can take what this one cannot, it has no reason to panic.
-    pub(super) fn rebuild(&mut self, settings: &Settings, may_panic: bool, rng: &mut Rng) {
-        let (len, active) = (self.len() as u64, self.count(Monitor::is_active) as u64);
-        self.panic = may_panic && active * 100 < len * u64::from(settings.panic_threshold);
-        let panic = self.panic;
-        let in_use = |target: &Target| panic || !target.monitor().is_barred();
-        let members = || self.targets.iter().zip(&self.zones).filter(|(target, _)| in_use(target));
-        if let Some(table) = &mut self.table {
-            table.set_weight(members().map(|(target, _)| u64::from(target.weight().get())).sum());
-        }
-
+    /// Builds what picks need from the shares of the endpoints as they are.
+    pub(super) fn rebuild(&mut self, settings: &Settings, rng: &mut Rng) {
         let mut zones: Vec<Option<Rc<str>>> = vec![None];
-        if !panic && settings.zones_matter(self.targets.len()) {
-            zones = members().map(|(_, zone)| zone.clone()).collect();
+        if settings.zones_matter(self.len()) {
+            zones = self.zones.clone();
             zones.sort_unstable();
             zones.dedup();
         }
         let is_one = zones.len() < 2;
         let before = core::mem::take(&mut self.groups);
         let group_of = |zone: Option<Rc<str>>| {
-            let members = members().filter(|(_, its)| is_one || **its == zone);
+            let members = self.targets.iter().zip(&self.zones);
+            let members = members.filter(|(_, its)| is_one || **its == zone);
             let members = members.map(|(target, _)| Rc::clone(target)).collect();
             let before = before.iter().find(|group| group.zone() == zone.as_ref());
             Group::new(zone, members, &settings.policy, before, rng)
@@ -84,17 +71,16 @@ impl Slice {
         self.groups = groups;
     }
 
-    /// Picks by the policy, by `hash` where it is one that hashes; none where no endpoint takes
-    /// a request.
+    /// Picks by the policy, by `hash` where it is one that hashes; none where there is no
+    /// endpoint.
     pub(super) fn pick(
         &mut self,
         occasion: Occasion<'_>,
         hash: Option<u64>,
         rng: &mut Rng,
     ) -> Option<Ticket> {
-        let occasion = occasion.in_panic(self.panic);
         if let (Some(table), Some(hash)) = (&self.table, hash) {
-            let takes = |target: &Rc<Target>| occasion.admits(target) && table.has_room(target);
+            let takes = |target: &Rc<Target>| table.has_room(target);
             let found = table.sequence(hash, &self.targets).find(|target| takes(target));
             if let Some(target) = found.or_else(|| self.draw(rng, takes)) {
                 return Some(Ticket::new(target));
@@ -113,31 +99,17 @@ impl Slice {
         rng: &mut Rng,
         allows: impl Fn(&Rc<Target>) -> bool,
     ) -> Option<&Rc<Target>> {
-        let allows =
-            |target: &Rc<Target>| (self.panic || target.monitor().is_active()) && allows(target);
         let next = self.table.as_ref().zip(hash).and_then(|(table, hash)| {
             table.sequence(hash, &self.targets).find(|target| allows(target))
         });
         next.or_else(|| {
-            self.plan.find(rng, |index, rng| self.groups.get(index)?.choose(occasion, rng, allows))
+            self.plan.find(rng, |index, rng| self.groups.get(index)?.choose(occasion, rng, &allows))
         })
     }
 
     /// Draws an endpoint by its share, of the zone that the plan chooses if one there is allowed.
     fn draw(&self, rng: &mut Rng, allows: impl Fn(&Rc<Target>) -> bool) -> Option<&Rc<Target>> {
         self.plan.find(rng, |index, rng| self.groups.get(index)?.draw(rng, &allows))
-    }
-
-    /// Whether a target is one of its endpoints.
-    pub(super) fn contains(&self, target: &Rc<Target>) -> bool {
-        let found = self.targets.binary_search_by(|other| other.address().cmp(target.address()));
-        let found = found.ok().and_then(|index| self.targets.get(index));
-        found.is_some_and(|found| Rc::ptr_eq(found, target))
-    }
-
-    /// Whether ejected endpoints are used, because too few others are left.
-    pub(super) const fn is_in_panic(&self) -> bool {
-        self.panic
     }
 
     /// Whether it has no endpoint.
@@ -148,10 +120,5 @@ impl Slice {
     /// How many endpoints it has.
     pub(super) const fn len(&self) -> usize {
         self.targets.len()
-    }
-
-    /// How many of them are so.
-    pub(super) fn count(&self, is: fn(&Monitor) -> bool) -> usize {
-        self.targets.iter().filter(|target| is(target.monitor())).count()
     }
 }

@@ -1,13 +1,11 @@
 //! What a pool keeps for each endpoint.
 
-use core::cell::{Cell, OnceCell, RefCell};
+use core::cell::{Cell, RefCell};
 use core::iter;
 use core::num::{NonZeroU16, NonZeroU32};
 use core::time::Duration;
 use std::rc::Rc;
 
-use crate::balance::hints::Pin;
-use crate::balance::outlier::monitor::{Admission, Monitor};
 use crate::ewma::{FailureShare, PeakEwma};
 use crate::model::endpoint::{Address, Endpoint};
 use crate::time::Time;
@@ -27,12 +25,11 @@ pub struct Target {
     share: Cell<NonZeroU32>,
     weight: Cell<NonZeroU16>,
     counted_in: RefCell<CountedIn>,
-    monitor: Monitor,
     latency: Cell<Option<PeakEwma>>,
     failures: Cell<FailureShare>,
     handoff: Prepared,
     warming_since: Cell<Option<Time>>,
-    pin: OnceCell<Pin>,
+    unhealthy: Cell<bool>,
     address: Address,
 }
 
@@ -99,27 +96,21 @@ impl Target {
     pub(super) fn new(endpoint: &Endpoint, handoff: Prepared) -> Self {
         Self {
             address: endpoint.address.clone(),
-            pin: OnceCell::new(),
             weight: Cell::new(endpoint.weight),
             share: Cell::new(endpoint.weight.into()),
             active: Cell::new(0),
             counted_in: RefCell::default(),
             handoff,
-            monitor: Monitor::default(),
             latency: Cell::new(None),
             failures: Cell::default(),
             warming_since: Cell::new(None),
+            unhealthy: Cell::new(false),
         }
     }
 
     /// Where it listens.
     pub const fn address(&self) -> &Address {
         &self.address
-    }
-
-    /// Its opaque name; made at install for the services whose clients are told it.
-    pub fn pin(&self) -> Pin {
-        *self.pin.get_or_init(|| Pin::of(&self.address))
     }
 
     /// Its share of the traffic relative to the others, as Consul has it.
@@ -143,17 +134,12 @@ impl Target {
         &self.handoff
     }
 
-    /// How its answers are judged.
-    pub const fn monitor(&self) -> &Monitor {
-        &self.monitor
-    }
-
     /// Its moving latency, once it has answered.
     pub const fn latency(&self) -> Option<PeakEwma> {
         self.latency.get()
     }
 
-    /// How many of its latest answers were failures, since it returned.
+    /// How many of its latest answers were failures.
     pub const fn failures(&self) -> FailureShare {
         self.failures.get()
     }
@@ -161,6 +147,16 @@ impl Target {
     /// Since when it comes to its full share slowly; none: it has it.
     pub(super) const fn warming_since(&self) -> Option<Time> {
         self.warming_since.get()
+    }
+
+    /// Whether probes say that it does not work.
+    pub const fn is_unhealthy(&self) -> bool {
+        self.unhealthy.get()
+    }
+
+    /// Learns what probes say.
+    pub(super) fn set_unhealthy(&self, is_unhealthy: bool) {
+        self.unhealthy.set(is_unhealthy);
     }
 
     /// Takes over the weight of a newer snapshot.
@@ -212,11 +208,6 @@ impl Target {
         }
     }
 
-    /// Forgives its failures.
-    pub(super) fn forgive(&self) {
-        self.failures.take();
-    }
-
     fn count(&self, has_failed: bool, now: Time, decay: Duration) {
         let mut failures = self.failures.get();
         failures.observe(has_failed, now, decay);
@@ -235,26 +226,18 @@ impl Target {
     }
 
     /// Counts a request that begins.
-    pub(super) fn begin(&self) -> Admission {
+    pub(super) fn begin(&self) {
         self.active.set(self.active.get().saturating_add(1));
         for InFlight(total) in self.counted_in.borrow().totals() {
             total.set(total.get().saturating_add(1));
         }
-        self.monitor.begin_request()
     }
 
     /// Counts a request that ends.
-    pub(super) fn end(&self, admission: Admission) {
+    pub(super) fn end(&self) {
         self.active.set(self.active.get().saturating_sub(1));
         for InFlight(total) in self.counted_in.borrow().totals() {
             total.set(total.get().saturating_sub(1));
         }
-        self.monitor.end_request(admission);
-    }
-}
-
-impl AsRef<Monitor> for Target {
-    fn as_ref(&self) -> &Monitor {
-        &self.monitor
     }
 }

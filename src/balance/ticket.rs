@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use crate::balance::outlier::monitor::Admission;
 use crate::balance::target::Target;
 
 /// A pick in flight: counts one request at its target for as long as it lives.
@@ -13,35 +12,24 @@ use crate::balance::target::Target;
 #[must_use = "a ticket that is dropped at once counts no request"]
 pub struct Ticket {
     target: Rc<Target>,
-    admission: Admission,
 }
 
 impl Ticket {
     /// Counts a request that begins.
     pub(super) fn new(target: &Rc<Target>) -> Self {
-        Self { target: Rc::clone(target), admission: target.begin() }
+        target.begin();
+        Self { target: Rc::clone(target) }
     }
 
     /// Where the request goes.
     pub const fn target(&self) -> &Rc<Target> {
         &self.target
     }
-
-    /// How its endpoint took it.
-    pub const fn admission(&self) -> Admission {
-        self.admission
-    }
-
-    /// Whether the request goes to this target. One whose address was removed and has
-    /// come back is another one.
-    pub fn goes_to(&self, target: &Rc<Target>) -> bool {
-        Rc::ptr_eq(&self.target, target)
-    }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.target.end(self.admission);
+        self.target.end();
     }
 }
 
@@ -61,7 +49,6 @@ mod tests {
         let one = Ticket::new(&target);
         let two = Ticket::new(&target);
         assert_eq!(target.active(), 2);
-        assert!(one.goes_to(&target));
         drop(one);
         assert_eq!(target.active(), 1);
         drop(two);

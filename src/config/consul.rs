@@ -90,7 +90,7 @@ impl Consul {
             wait: Self::DEFAULT_WAIT,
             token_env: None,
             breaker: Breaker::default(),
-            retry_budget: RetryBudget::OF_CALLS,
+            retry_budget: RetryBudget::default(),
             max_watches: Self::DEFAULT_MAX_WATCHES,
             resync: Self::DEFAULT_RESYNC,
         }
@@ -126,7 +126,7 @@ impl Consul {
             token_env: object.optional("token_env", variable)?,
             breaker: object.optional("breaker", Breaker::read)?.unwrap_or(defaults.breaker),
             retry_budget: object
-                .optional("retry_budget", RetryBudget::read_of_calls)?
+                .optional("retry_budget", RetryBudget::read)?
                 .unwrap_or(defaults.retry_budget),
             max_watches: object
                 .optional("max_watches", |node| node.integer(1..=Self::MAX_WATCHES))?

@@ -39,14 +39,6 @@ impl Handoff {
         ("headers", Self::Headers { attempts: Self::DEFAULT_ATTEMPTS }),
     ];
 
-    /// How many endpoints a request is given at most.
-    pub const fn attempts(self) -> u8 {
-        match self {
-            Self::FilterState | Self::StatefulSession => 1,
-            Self::Headers { attempts } => attempts,
-        }
-    }
-
     pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         let via = object.required("via", "filter_state or headers", |node| {

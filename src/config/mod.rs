@@ -29,7 +29,6 @@ mod host_template;
 mod load_balancing;
 mod locality;
 mod node;
-mod outlier_detection;
 mod place;
 mod policy;
 mod prepared_query;
@@ -37,13 +36,13 @@ mod probe;
 mod problem;
 mod protobuf;
 mod registration;
+mod removed;
 mod retry_budget;
 mod service;
 mod shrink_guard;
 mod slow_start;
 mod source;
 mod staleness;
-mod sticky;
 mod suggestion;
 mod surroundings;
 mod versions;
@@ -75,7 +74,6 @@ pub use self::host_pattern::{HostPattern, HostPatternError};
 pub use self::host_template::HostTemplate;
 pub use self::load_balancing::LoadBalancing;
 pub use self::locality::Locality;
-pub use self::outlier_detection::OutlierDetection;
 pub use self::place::Place;
 pub use self::policy::{Hashing, Policy, PolicyKind};
 pub use self::prepared_query::PreparedQuery;
@@ -89,7 +87,6 @@ pub use self::shrink_guard::ShrinkGuard;
 pub use self::slow_start::SlowStart;
 pub use self::source::Source;
 pub use self::staleness::{OnStale, Staleness};
-pub use self::sticky::Sticky;
 pub use self::surroundings::Surroundings;
 pub use self::versions::{Fallback, Share, VersionKey, Versions};
 pub use self::xds::{Clusters, Routes, Xds};
@@ -235,7 +232,6 @@ impl Config {
         };
         config.check_ids_suffice()?;
         config.check_hosts_given()?;
-        config.check_retries_possible()?;
         config.check_ages_possible()?;
         config.check_fallbacks_admitted()?;
         config.check_datacenters_preferred()?;
@@ -278,19 +274,6 @@ impl Config {
             if let Some(n) = service.fallback.iter().position(denied) {
                 let place = service_place(index).field("fallback").item(n);
                 return Err(ConfigError::refused(place, Problem::NotAdmitted));
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses a budget for retries that the handoff leaves no endpoint for: that of names has one.
-    fn check_retries_possible(&self) -> Result<(), ConfigError> {
-        let has_one_endpoint =
-            |service: &Service| self.handoff.attempts() < 2 || service.resolve_names;
-        for (place, service) in self.each() {
-            if service.retry_budget.is_some() && has_one_endpoint(service) {
-                let place = place.field("retry_budget");
-                return Err(ConfigError::refused(place, Problem::NothingRetried));
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ use super::error::ConfigError;
 use super::excerpt::Excerpt;
 use super::place::Place;
 use super::problem::Problem;
+use super::removed::replacement;
 use super::suggestion::suggestion;
 
 /// A JSON value together with its place, so that every reading of it that fails can say
@@ -41,13 +42,16 @@ impl<'a> Node<'a> {
             return Err(self.wrong_type("an object"));
         };
         match fields.keys().find(|name| !known.contains(&name.as_str())) {
-            Some(name) => Err(ConfigError::refused(
-                self.place.field(name),
-                Problem::UnknownField {
-                    known,
-                    suggestion: suggestion(name, known.iter().copied()),
-                },
-            )),
+            Some(name) => {
+                let problem = match replacement(name) {
+                    Some(instead) => Problem::RemovedField { instead },
+                    None => Problem::UnknownField {
+                        known,
+                        suggestion: suggestion(name, known.iter().copied()),
+                    },
+                };
+                Err(ConfigError::refused(self.place.field(name), problem))
+            }
             None => Ok(Object { place: self.place.clone(), fields }),
         }
     }

@@ -26,6 +26,11 @@ pub enum Problem {
         /// The one that was probably meant.
         suggestion: Option<&'static str>,
     },
+    /// A field that there is no more.
+    RemovedField {
+        /// What takes its place.
+        instead: &'static str,
+    },
     /// A value of another type.
     WrongType {
         /// The type, or a form of it.
@@ -179,13 +184,6 @@ pub enum Problem {
     HostHeader,
     /// Something to stay with a share where there are no shares.
     NothingSplit,
-    /// A cookie beside a policy that keeps a client on its instance already.
-    StickyHash {
-        /// The policy.
-        policy: &'static str,
-    },
-    /// A budget of retries where each request has a single endpoint.
-    NothingRetried,
     /// A refusal of stale endpoints where none ever are.
     NeverStale,
     /// An age that is reached while Consul holds a query in which nothing changes.
@@ -247,6 +245,7 @@ impl fmt::Display for Problem {
                 }
                 write!(f, "known here: {}", known.join(", "))
             }
+            Self::RemovedField { instead } => write!(f, "removed; {instead} takes its place"),
             Self::WrongType { expected, found } => write!(f, "expected {expected}, found {found}"),
             Self::UnknownChoice { noun, found, known } => {
                 write!(f, "unknown {noun} {found}; expected one of {}", known.join(", "))
@@ -312,16 +311,6 @@ impl fmt::Display for Problem {
             Self::NothingSplit => {
                 f.write_str("it makes a client stay with its share; give split, or leave it out")
             }
-            Self::StickyHash { policy } => write!(
-                f,
-                "{policy} already decides by the request where it goes; leave sticky out or \
-                 choose another policy"
-            ),
-            Self::NothingRetried => f.write_str(
-                "each request is handed over with a single endpoint, so there is nothing to \
-                 retry; leave it out, or set handoff to headers with at least 2 attempts and \
-                 resolve_names to false",
-            ),
             Self::NeverStale => {
                 f.write_str("without max_age nothing ever is stale; give max_age, or leave it out")
             }

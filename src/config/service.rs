@@ -12,13 +12,11 @@ use super::excerpt::Excerpt;
 use super::host_pattern::HostPattern;
 use super::load_balancing::LoadBalancing;
 use super::node::{Node, Object};
-use super::outlier_detection::OutlierDetection;
+use super::policy::Policy;
 use super::prepared_query::PreparedQuery;
 use super::problem::Problem;
-use super::retry_budget::RetryBudget;
 use super::shrink_guard::ShrinkGuard;
 use super::staleness::Staleness;
-use super::sticky::Sticky;
 use super::versions::Versions;
 
 /// A service to discover: what is asked of Consul, and how an instance is picked.
@@ -57,20 +55,14 @@ pub struct Service {
     pub datacenters: Vec<String>,
     /// Whether instances may be reached by a name, which Envoy's dynamic forward proxy resolves.
     pub resolve_names: bool,
-    /// What its instances speak.
+    /// What its instances speak, for a policy that goes by answers.
     pub protocol: Protocol,
     /// How an endpoint is picked.
     pub load_balancing: LoadBalancing,
-    /// When an endpoint is ejected for what it answers; none: never.
-    pub outlier_detection: Option<OutlierDetection>,
     /// How it is found out which endpoints are healthy; none: by Consul alone.
     pub active_health_check: Option<ActiveHealthCheck>,
-    /// How a client stays with its endpoint; none: it does not.
-    pub sticky: Option<Sticky>,
     /// Which version a request goes to; none: any.
     pub versions: Option<Versions>,
-    /// How many requests may be retried; none: all.
-    pub retry_budget: Option<RetryBudget>,
     /// When an answer of Consul is doubted.
     pub shrink_guard: ShrinkGuard,
     /// When its endpoints are too old; none: never.
@@ -126,11 +118,8 @@ impl Service {
         "resolve_names",
         "protocol",
         "load_balancing",
-        "outlier_detection",
         "active_health_check",
-        "sticky",
         "versions",
-        "retry_budget",
         "shrink_guard",
         "max_age",
         "on_stale",
@@ -163,11 +152,8 @@ impl Service {
             resolve_names: false,
             protocol: Protocol::default(),
             load_balancing: LoadBalancing::default(),
-            outlier_detection: None,
             active_health_check: None,
-            sticky: None,
             versions: None,
-            retry_budget: None,
             shrink_guard: ShrinkGuard::default(),
             staleness: None,
             fallback: Vec::new(),
@@ -200,10 +186,11 @@ impl Service {
     fn read_fields(object: &Object<'_>, defaults: Self) -> Result<Self, ConfigError> {
         let load_balancing =
             object.optional("load_balancing", LoadBalancing::read)?.unwrap_or_default();
-        let sticky = object.optional("sticky", Sticky::read)?;
-        if sticky.is_some() && load_balancing.policy.hashing().is_some() {
-            let policy = load_balancing.policy.kind().name();
-            return Err(object.refused("sticky", Problem::StickyHash { policy }));
+        let protocol =
+            object.optional("protocol", |node| node.choice("protocol", Protocol::CHOICES))?;
+        if protocol.is_some() && !matches!(load_balancing.policy, Policy::PeakEwma { .. }) {
+            let other = "load_balancing.policy: peak_ewma";
+            return Err(object.refused("protocol", Problem::Needs { other }));
         }
         let resolve_names = object.optional("resolve_names", Node::boolean)?.unwrap_or(false);
         let active_health_check =
@@ -231,15 +218,10 @@ impl Service {
             address: object.optional("address", AddressChoice::read)?.unwrap_or_default(),
             datacenters: object.optional("datacenters", datacenters)?.unwrap_or_default(),
             resolve_names,
-            protocol: object
-                .optional("protocol", |node| node.choice("protocol", Protocol::CHOICES))?
-                .unwrap_or_default(),
+            protocol: protocol.unwrap_or_default(),
             load_balancing,
-            outlier_detection: object.optional("outlier_detection", OutlierDetection::read)?,
             active_health_check,
-            sticky,
             versions: object.optional("versions", Versions::read)?,
-            retry_budget: object.optional("retry_budget", RetryBudget::read)?,
             shrink_guard: object.optional("shrink_guard", ShrinkGuard::read)?.unwrap_or_default(),
             staleness: Staleness::read(object)?,
             fallback: object.optional("fallback", fallback)?.unwrap_or_default(),

@@ -81,13 +81,6 @@ unsafe extern "C" {
         value: *const u8,
         value_size: usize,
     ) -> u32;
-    fn proxy_add_header_map_value(
-        map: u32,
-        name: *const u8,
-        name_size: usize,
-        value: *const u8,
-        value_size: usize,
-    ) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
     fn proxy_get_property(
         path: *const u8,
@@ -214,14 +207,6 @@ pub(super) fn replace_map_value(map: Map, name: &str, value: &[u8]) -> Result<()
     let (name, name_size) = (name.as_ptr(), name.len());
     Status::check(unsafe {
         proxy_replace_header_map_value(map.0, name, name_size, value.as_ptr(), value.len())
-    })
-}
-
-/// Adds a header.
-pub(super) fn add_map_value(map: Map, name: &str, value: &[u8]) -> Result<(), Status> {
-    let (name, name_size) = (name.as_ptr(), name.len());
-    Status::check(unsafe {
-        proxy_add_header_map_value(map.0, name, name_size, value.as_ptr(), value.len())
     })
 }
 

@@ -5,8 +5,6 @@ use core::time::Duration;
 use hashbrown::{HashMap, HashSet};
 use log::Level;
 
-use crate::balance::outlier::transition::Transition;
-use crate::balance::pool::PoolEvent;
 use crate::config::{ActiveHealthCheck, Config, Probe, Source};
 use crate::consul::query::Request;
 use crate::consul::response::{CallFailure, Refusal};
@@ -89,29 +87,17 @@ impl ConsulHost {
         self.period
     }
 
-    /// Tells the operator what has happened to endpoints.
+    /// Tells the operator what has happened to a service.
     pub(super) fn on_route_event(&self, service: ServiceId, event: &RouteEvent) {
         self.metrics.on_route_event(service, event);
         let Some(name) = self.services.get(service) else {
             return;
         };
         match event {
-            RouteEvent::Pool(PoolEvent::Endpoint(address, Transition::Ejected(cause))) => {
-                log::warn!("service {name}: this worker has ejected {address}: {}", cause.name());
-            }
-            RouteEvent::Pool(PoolEvent::Endpoint(address, Transition::Returned)) => {
-                log::info!("service {name}: {address} has answered, and takes its share again");
-            }
-            RouteEvent::Pool(PoolEvent::Panic(true)) => log::warn!(
-                "service {name}: too few endpoints are left; this worker uses the ejected ones too"
-            ),
-            RouteEvent::Pool(PoolEvent::TooManyVersions { found }) => log::warn!(
+            RouteEvent::TooManyVersions { found } => log::warn!(
                 "service {name}: {found} versions are more than a header can name; those that few \
                  instances have go by the fallback"
             ),
-            RouteEvent::Pool(PoolEvent::Panic(false)) => {
-                log::info!("service {name}: enough endpoints are left without the ejected ones");
-            }
             RouteEvent::Stale(true) => log::warn!(
                 "service {name}: consul has not confirmed the endpoints for max_age; check consul \
                  and the way to it"

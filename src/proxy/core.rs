@@ -26,7 +26,6 @@ use crate::router::answer::{Attempt, Lesson};
 use crate::router::ask::Ask;
 use crate::router::decision::Forward;
 use crate::router::reply::Reply;
-use crate::router::wants::Wants;
 use crate::shared::head::Rank;
 use crate::shared::members::QueueId;
 use crate::time::Time;
@@ -190,7 +189,7 @@ impl Core {
     }
 
     /// Handles the headers of an answer; `ended` says that nothing follows.
-    pub(super) fn on_answer(&mut self, forward: &mut Forward, ended: bool) -> Next {
+    pub(super) fn on_answer(&mut self, forward: &Forward, ended: bool) -> Next {
         let mut stream = self.stream();
         let (lesson, next) = answer::on_headers(&mut self.router, forward, ended, &mut stream);
         self.take(forward.service(), lesson);
@@ -214,11 +213,10 @@ impl Core {
         let mut stream = self.stream();
         answer::on_unanswered(&mut self.router, forward, &mut stream);
         let wants = self.router.wants(forward.service());
-        if wants.is_some_and(Wants::answers) && self.unseen.on_unanswered() {
+        if wants.is_some_and(|wants| wants.answers.is_some()) && self.unseen.on_unanswered() {
             log::warn!(
-                "outlier_detection, peak_ewma, sticky and retry_budget learn nothing: Envoy shows \
-                 no answers; add proxy_on_response_headers and proxy_on_response_trailers to the \
-                 vm_config's allowed_capabilities"
+                "peak_ewma learns nothing: Envoy shows no answers; add proxy_on_response_headers \
+                 and proxy_on_response_trailers to the vm_config's allowed_capabilities"
             );
         }
     }

@@ -90,8 +90,8 @@ impl Filter {
             // Answered by this filter or another one.
             State::Idle | State::Answering { .. } | State::Answered(_) => None,
         };
-        if let Some(mut forward) = forward {
-            let next = core.on_answer(&mut forward, ended);
+        if let Some(forward) = forward {
+            let next = core.on_answer(&forward, ended);
             self.state.set(match next {
                 Next::Nothing => State::Answered(forward),
                 Next::Trailers { attempt, latency } => {

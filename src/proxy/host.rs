@@ -88,11 +88,6 @@ pub(super) fn set_filter_state(argument: &[u8]) -> bool {
     abi::call_foreign_function(FILTER_STATE_FUNCTION, argument).is_ok()
 }
 
-/// Adds a header to the answer to a request. Legal in its header phase.
-pub(super) fn add_answer_header(name: &str, value: &str) {
-    let _ = abi::add_map_value(Map::RESPONSE_HEADERS, name, value.as_bytes());
-}
-
 /// Reads the address that the request came from, `10.0.0.7:8080` or `[::1]:8080`. Legal in the
 /// request's header phase.
 pub(super) fn source_address() -> Option<Vec<u8>> {

@@ -9,8 +9,6 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use crate::balance::outlier::transition::Transition;
-use crate::balance::pool::PoolEvent;
 use crate::config::{Config, Source};
 use crate::consul::error::ErrorKind;
 use crate::discovery::breaker::Position;
@@ -78,10 +76,6 @@ impl Tally {
 pub(super) struct ServiceMetrics {
     picks: Tally,
     failures: Tally,
-    withheld_retries: Tally,
-    ejections: Option<MetricId>,
-    returns: Option<MetricId>,
-    panics: Option<MetricId>,
     /// How often a worker's endpoints became stale.
     stale: Option<MetricId>,
     /// How often a worker had to use the fallback.
@@ -134,7 +128,6 @@ impl Metrics {
     pub(super) fn on_forward(&self, forward: &Forward) {
         if let Some(metrics) = self.services.get(forward.service()) {
             metrics.picks.count(1);
-            metrics.withheld_retries.count(forward.most_retries().is_some().into());
         }
     }
 
@@ -149,17 +142,12 @@ impl Metrics {
     pub(super) fn on_route_event(&self, service: ServiceId, event: &RouteEvent) {
         if let Some(metrics) = self.services.get(service) {
             let metric = match event {
-                RouteEvent::Pool(PoolEvent::Endpoint(_, Transition::Ejected(_))) => {
-                    metrics.ejections
-                }
-                RouteEvent::Pool(PoolEvent::Endpoint(_, Transition::Returned)) => metrics.returns,
-                RouteEvent::Pool(PoolEvent::Panic(true)) => metrics.panics,
                 RouteEvent::Stale(true) => metrics.stale,
                 RouteEvent::FellBack => metrics.fallbacks,
                 RouteEvent::DependenciesDown(names) => {
                     return self.dependencies.on_down(service, names.len());
                 }
-                RouteEvent::Pool(PoolEvent::Panic(false) | PoolEvent::TooManyVersions { .. })
+                RouteEvent::TooManyVersions { .. }
                 | RouteEvent::Stale(false)
                 | RouteEvent::DatacentersAvoided(_) => return,
             };
@@ -282,18 +270,13 @@ impl ServiceMetrics {
         Self {
             picks: Tally::define(&name("picks")),
             failures: Tally::define(&name("failures")),
-            withheld_retries: Tally::define(&name("withheld_retries")),
-            ejections: host::define_counter(&name("ejections")),
-            returns: host::define_counter(&name("returns")),
-            panics: host::define_counter(&name("panics")),
             stale: host::define_counter(&name("stale")),
             fallbacks: host::define_counter(&name("fallbacks")),
         }
     }
 
     fn flush(&self) {
-        for tally in [&self.picks, &self.failures, &self.withheld_retries] {
-            tally.flush();
-        }
+        self.picks.flush();
+        self.failures.flush();
     }
 }

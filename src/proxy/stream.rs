@@ -95,10 +95,6 @@ impl AnswerStream for EnvoyStream {
         ResponseFlags(host::response_flags().unwrap_or(0))
     }
 
-    fn add_header(&mut self, name: &str, value: &str) {
-        host::add_answer_header(name, value);
-    }
-
     fn now(&mut self) -> Time {
         self.start.time()
     }

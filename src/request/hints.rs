@@ -1,6 +1,6 @@
 //! Reads from a request what its service wants to know of it.
 
-use crate::balance::hints::{Hints, Pin};
+use crate::balance::hints::Hints;
 use crate::config::HashOn;
 use crate::hash::xxh64;
 use crate::request::Stream;
@@ -8,25 +8,21 @@ use crate::request::values::{cookie, path, query};
 use crate::router::wants::Wants;
 use crate::time::Time;
 
-/// Reads what the service wants to know, and nothing else. `now` stands for the moment where it
-/// need not be exact.
-pub(super) fn read(wants: &Wants, now: Time, stream: &mut impl Stream) -> Hints {
+/// Reads what the service wants to know, and nothing else.
+pub(super) fn read(wants: &Wants, stream: &mut impl Stream) -> Hints {
     let version = wants.version_header.as_deref().and_then(|name| stream.header(name));
     let split = match &version {
         // It names its version, and is not split.
         Some(_) => None,
         None => wants.split_on.as_ref().and_then(|on| hash(on, stream)),
     };
+    let learns = wants.answers.is_some();
     Hints {
-        now: if wants.latency { stream.now() } else { now },
-        has_body: wants.latency && stream.has_body(),
+        now: if learns { stream.now() } else { Time::ZERO },
+        has_body: learns && stream.has_body(),
         hash: wants.hash_on.as_ref().and_then(|on| hash(on, stream)),
         version,
         split,
-        pin: wants.sticky.as_ref().and_then(|sticky| {
-            let cookies = stream.header("cookie")?;
-            Pin::parse(cookie(&cookies, &sticky.cookie)?)
-        }),
     }
 }
 
@@ -55,9 +51,7 @@ fn without_port(address: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Sticky;
     use crate::request::counted::Counted;
-    use core::time::Duration;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -66,7 +60,7 @@ mod tests {
     }
 
     fn hashed(on: HashOn, stream: Counted) -> Option<u64> {
-        read(&hash_on(on), Time::ZERO, &mut { stream }).hash
+        read(&hash_on(on), &mut { stream }).hash
     }
 
     #[test]
@@ -140,28 +134,17 @@ mod tests {
             ..Wants::default()
         };
         let user = Counted::default().with("x-user", "7");
-        assert!(read(&wants, Time::ZERO, &mut { user }).split.is_some());
+        assert!(read(&wants, &mut { user }).split.is_some());
         let mut named = Counted::default().with("x-user", "7").with("x-version", "2.x");
-        let hints = read(&wants, Time::ZERO, &mut named);
+        let hints = read(&wants, &mut named);
         assert_eq!((hints.version.as_deref(), hints.split), (Some(&b"2.x"[..]), None));
         assert_eq!(named.calls, 1);
     }
 
     #[test]
-    fn a_client_stays_by_a_cookie_that_is_one_of_ours() {
-        let sticky = Sticky { cookie: "at".into(), ttl: Duration::ZERO };
-        let wants = Wants { sticky: Some(sticky), ..Wants::default() };
-        let pin = |value: &str| {
-            read(&wants, Time::ZERO, &mut Counted::default().with("cookie", value)).pin
-        };
-        assert_eq!(pin("at=00000000000000ff"), Some(Pin(255)));
-        assert_eq!(pin("at=10.0.0.7:8080"), None);
-    }
-
-    #[test]
     fn what_is_not_wanted_is_not_read() {
         let mut stream = Counted::default().with("cookie", "a=1").with(":path", "/");
-        read(&Wants::default(), Time::ZERO, &mut stream);
+        read(&Wants::default(), &mut stream);
         assert_eq!(stream.calls, 0);
     }
 }

@@ -12,7 +12,7 @@ use crate::model::service::ServiceId;
 use crate::router::Router;
 use crate::router::ask::Ask;
 use crate::router::decision::{Decision, Forward};
-use crate::router::handoff::{HANDOFF_HEADERS, MOST_RETRIES, Preparation};
+use crate::router::handoff::{HANDOFF_HEADERS, Preparation};
 use crate::router::reply::Reply;
 use crate::time::Time;
 
@@ -109,7 +109,7 @@ impl Manner {
     ) -> Verdict {
         let wants = service.and_then(|id| router.wants(id));
         let tells = wants.is_some_and(|wants| wants.dependency_header);
-        let hints = wants.map(|wants| hints::read(wants, router.now(), stream));
+        let hints = wants.map(|wants| hints::read(wants, stream));
         match (router.decide(service, &hints.unwrap_or_default()), service) {
             (Decision::Forward(forward), _) => {
                 if tells {
@@ -148,9 +148,6 @@ impl Manner {
         if !is_taken {
             // Without it Envoy would go by what stands there, or by the client's host.
             return Verdict::Reply(Rc::new(Reply::handoff_refused()));
-        }
-        if let Some(retries) = forward.most_retries() {
-            stream.set_header(MOST_RETRIES, retries.as_bytes());
         }
         Verdict::Forward(forward)
     }
@@ -317,12 +314,10 @@ mod tests {
         assert!(matches!(ask(None), Ask::New(again) if again == id), "it is taken in once");
     }
 
-    /// A service that is configured so beside its name, with these attempts.
-    fn of(service: &str, attempts: u8) -> Bench {
+    /// A service that is configured so beside its name.
+    fn of(service: &str) -> Bench {
         let services = format!(r#"[{{"name":"web"{service}}}]"#);
-        let handoff = format!(r#","handoff":{{"via":"headers","attempts":{attempts}}}"#);
-        let rest = if attempts > 1 { &handoff } else { "" };
-        Bench::new(&services, rest, false).with_endpoints(&[80, 81, 82, 83])
+        Bench::new(&services, "", false).with_endpoints(&[80, 81, 82, 83])
     }
 
     #[test]
@@ -333,7 +328,6 @@ mod tests {
         for (service, calls) in [
             (String::new(), 0),
             (r#","load_balancing":{"policy":"least_request","slow_start":"1s"}"#.into(), 0),
-            (r#","outlier_detection":{}"#.into(), 0),
             // The clock.
             (r#","load_balancing":{"policy":"peak_ewma"}"#.into(), 1),
             (hash(r#"{"header":"x-user"}"#), 1),
@@ -341,7 +335,6 @@ mod tests {
             (hash(r#"{"query":"q"}"#), 1),
             (hash(r#"{"path":true}"#), 1),
             (hash(r#"{"source_address":true}"#), 1),
-            (r#","sticky":{}"#.into(), 1),
             (r#","versions":{"header":"x-version"}"#.into(), 1),
             (r#","versions":{"split":{"1.x":1}}"#.into(), 0),
             (r#","versions":{"split":{"1.x":1},"hash_on":{"path":true}}"#.into(), 1),
@@ -352,26 +345,9 @@ mod tests {
             ),
         ] {
             let mut stream = Counted::default();
-            assert!(matches!(of(&service, 1).handle(&mut stream), Verdict::Forward(_)));
+            assert!(matches!(of(&service).handle(&mut stream), Verdict::Forward(_)));
             // One more sets the filter state.
             assert_eq!(stream.calls, calls + 1, "{service}");
         }
-    }
-
-    #[test]
-    fn a_request_without_retries_left_says_so_to_envoys_router() {
-        let budget = r#","retry_budget":{"percent":0,"min_per_second":0}"#;
-        let mut stream = Counted::default().with(MOST_RETRIES, "9");
-        let verdict = of(budget, 3).handle(&mut stream);
-        assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
-        assert_eq!(stream.value(MOST_RETRIES), Some("0"));
-        let first = stream.value(HANDOFF_HEADERS[0]).unwrap();
-        assert!((1..3).all(|n| stream.value(HANDOFF_HEADERS[n]) == Some(first)));
-        // The four handoff headers, and the one that says so.
-        assert_eq!(stream.calls, 5);
-
-        let mut stream = Counted::default();
-        let _forward = of(r#","retry_budget":{}"#, 3).handle(&mut stream);
-        assert_eq!((stream.value(MOST_RETRIES), stream.calls), (None, 4));
     }
 }

@@ -6,10 +6,7 @@ use core::str;
 use core::time::Duration;
 use std::rc::Rc;
 
-use crate::balance::hints::Pin;
-use crate::balance::outlier::monitor::Admission;
-use crate::balance::outlier::outcome::Outcome;
-use crate::balance::pool::{Report, Sample};
+use crate::balance::outcome::Outcome;
 use crate::balance::target::Target;
 use crate::model::endpoint::Address;
 use crate::router::Router;
@@ -26,61 +23,38 @@ pub struct Lesson {
 }
 
 impl Router {
-    /// Learns how many attempts of a request were `made`, and which of them was answered: the
-    /// endpoints of the earlier ones have failed. Of later ones, which Envoy makes beside one that
-    /// takes long (hedging), nothing is known.
-    pub fn on_attempt(
-        &mut self,
-        forward: &mut Forward,
-        made: Attempt,
-        attempt: Attempt,
-        now: Time,
-    ) -> Lesson {
-        if let Some(reservation) = &mut forward.reservation {
-            reservation.on_retried(made.retries(), now);
-        }
-        let mut lesson = Lesson { failures: 0, suspects: attempt.retries() > 0 };
-        let mut is_other = false;
+    /// Learns which attempt of a request was answered: the endpoints of the earlier ones have
+    /// failed. Of later ones, which Envoy makes beside one that takes long (hedging), nothing is
+    /// known. Tells how many have failed.
+    pub fn on_attempt(&mut self, forward: &Forward, attempt: Attempt, now: Time) -> u32 {
+        let mut failures = 0;
         if let Some(route) = self.route_mut(forward.service) {
             for target in forward.endpoints().take(attempt.retries() as usize) {
                 // Why it was retried is not known any more; whatever it was, Envoy's router took
                 // it for a failure of the endpoint.
-                lesson.failures += 1;
-                let outcome = Outcome::GatewayFailure;
-                let admission = forward.admission(target);
-                let report = Report { admission, outcome, sample: None };
-                is_other |= route.pool.on_outcome(target, report, now);
+                failures += 1;
+                route.pool.on_outcome(target, Outcome::Failure, now);
             }
         }
-        if is_other {
-            self.dependencies.on_changed(forward.service, &mut self.routes, now);
-        }
-        lesson
+        failures
     }
 
-    /// Learns how the endpoint that has answered did, and what that tells of how fast it is.
+    /// Learns how the endpoint that has answered did; tells how many have failed.
     pub fn on_outcome(
         &mut self,
         forward: &Forward,
         attempt: Attempt,
         outcome: Outcome,
-        sample: Option<Sample>,
         now: Time,
-    ) -> Lesson {
+    ) -> u32 {
         // Envoy may make more attempts than it was given endpoints for.
         let Some(target) = forward.endpoint(attempt) else {
-            return Lesson::default();
+            return 0;
         };
         if let Some(route) = self.route_mut(forward.service) {
-            let admission = forward.admission(target);
-            if route.pool.on_outcome(target, Report { admission, outcome, sample }, now) {
-                self.dependencies.on_changed(forward.service, &mut self.routes, now);
-            }
+            route.pool.on_outcome(target, outcome, now);
         }
-        Lesson {
-            failures: u32::from(outcome != Outcome::Success),
-            suspects: outcome == Outcome::LocalOrigin,
-        }
+        u32::from(outcome == Outcome::Failure)
     }
 
     /// Learns that the client of a request has left before its endpoint has answered.
@@ -92,33 +66,11 @@ impl Router {
     }
 }
 
-impl Lesson {
-    /// Both of what two have taught.
-    pub const fn and(self, other: Self) -> Self {
-        Self {
-            failures: self.failures.saturating_add(other.failures),
-            suspects: self.suspects || other.suspects,
-        }
-    }
-}
-
 impl Forward {
-    /// The endpoint that the client is to be told to stay with: the one that has answered, if
-    /// that is another one than it named.
-    pub fn new_pin(&self, attempt: Attempt) -> Option<Pin> {
-        let target = self.endpoint(attempt)?;
-        Some(target.pin()).filter(|pin| self.pin != Some(*pin))
-    }
-
     /// How long it has been under way, where the first attempt was answered: how the time is
     /// shared between several is not known.
     pub fn latency(&self, attempt: Attempt, now: Time) -> Option<Duration> {
         (attempt.retries() == 0).then(|| now.since(self.sent))
-    }
-
-    /// Whether its answer decides if the endpoint takes its share again.
-    pub const fn is_probe(&self) -> bool {
-        self.ticket.admission().is_probe()
     }
 
     /// Which of the attempts that were `made` is that to the address which Envoy's router names; of
@@ -146,14 +98,6 @@ impl Forward {
 
     fn endpoint(&self, attempt: Attempt) -> Option<&Rc<Target>> {
         self.endpoints().nth(attempt.retries() as usize)
-    }
-
-    /// How an endpoint took the request; a retry takes no part in probing.
-    fn admission(&self, target: &Rc<Target>) -> Admission {
-        match self.ticket.goes_to(target) {
-            true => self.ticket.admission(),
-            false => target.monitor().passing(),
-        }
     }
 }
 

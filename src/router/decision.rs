@@ -3,14 +3,12 @@
 use core::iter;
 use std::rc::Rc;
 
-use crate::balance::hints::Pin;
 use crate::balance::target::{Prepared, Target};
 use crate::balance::ticket::Ticket;
 use crate::config::Handoff;
 use crate::model::service::ServiceId;
 use crate::router::handoff::Preparation;
 use crate::router::reply::Reply;
-use crate::router::reservation::Reservation;
 use crate::time::Time;
 
 /// What becomes of a request.
@@ -41,10 +39,6 @@ pub struct Forward {
     pub(super) sent: Time,
     /// Whether its body was still to come then.
     pub(super) has_body: bool,
-    /// The endpoint that the client was to stay with, if it named one.
-    pub(super) pin: Option<Pin>,
-    /// Its part of the retry budget; none where the service has none.
-    pub(super) reservation: Option<Reservation>,
 }
 
 /// The endpoints of the retries.
@@ -70,16 +64,6 @@ impl Forward {
     /// How its endpoints were prepared for the handoff.
     pub const fn preparation(&self) -> Preparation {
         self.preparation
-    }
-
-    /// The most retries that Envoy may make, where that is fewer than the handoff has endpoints
-    /// for: the budget has no more. As the text of a header.
-    pub fn most_retries(&self) -> Option<&'static str> {
-        /// By their number; as many as there can be are never too few.
-        const TEXTS: [&str; Handoff::MAX_ATTEMPTS as usize - 1] = ["0", "1", "2"];
-        let granted = self.reservation.as_ref()?.granted();
-        let is_less = granted < u32::from(self.preparation.attempts()) - 1;
-        TEXTS.get(granted as usize).copied().filter(|_| is_less)
     }
 
     /// The handoff of each attempt, in their order.

@@ -17,11 +17,11 @@ use crate::time::Time;
 /// What the configured services depend on, and which of it is down.
 ///
 /// A service is *down* where Consul has answered for it in all its datacenters and none has an
-/// endpoint that takes a request, as this worker sees it; and where it answers all requests 503
-/// because of what it depends on itself. One that was never resolved is not known to be down.
+/// endpoint; and where it answers all requests 503 because of what it depends on itself. One that
+/// was never resolved is not known to be down.
 ///
-/// Nothing of this is looked at for a request. Installs, ticks and ejections lead here, and if
-/// they make a difference what requests need is put into the routes of those that depend.
+/// Nothing of this is looked at for a request. Installs and ticks lead here, and if they make a
+/// difference what requests need is put into the routes of those that depend.
 #[derive(Debug, Default)]
 pub(super) struct Dependencies {
     /// Those that others depend on, with the datacenters in which they were down at the last look.
@@ -85,7 +85,7 @@ impl Dependencies {
         }
     }
 
-    /// Looks at a service whose endpoints may have come, gone, or been ejected.
+    /// Looks at a service whose endpoints may have come or gone.
     pub(super) fn on_changed(
         &mut self,
         service: ServiceId,
@@ -208,8 +208,8 @@ impl Dependent {
 }
 
 impl Router {
-    /// Whether a service is down, as far as this worker knows: it has no endpoint that takes a
-    /// request in any datacenter, or fails because of one that it depends on.
+    /// Whether a service is down, as far as this worker knows: it has no endpoint in any datacenter,
+    /// or fails because of one that it depends on.
     pub fn is_down(&self, service: ServiceId) -> bool {
         self.routes.get(service).is_some_and(Route::is_down)
     }

@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 
-use crate::balance::pool::PoolEvent;
-
 /// What has happened to a service, as one worker sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RouteEvent {
-    /// Something about its endpoints.
-    Pool(PoolEvent),
+    /// There are more versions than a header can name; those that few endpoints have cannot be.
+    TooManyVersions {
+        /// How many there are.
+        found: usize,
+    },
     /// Consul has not confirmed them for too long; or has again.
     Stale(bool),
     /// Consul has not answered for it within the warm-up, and it has the endpoints of its

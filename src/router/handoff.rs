@@ -13,10 +13,6 @@ use crate::model::endpoint::Address;
 pub const HANDOFF_HEADERS: [&str; Handoff::MAX_ATTEMPTS as usize] =
     ["x-consul-endpoint-0", "x-consul-endpoint-1", "x-consul-endpoint-2", "x-consul-endpoint-3"];
 
-/// The request header by which Envoy's router is told how often to retry, whatever the route
-/// says; it takes it off.
-pub const MOST_RETRIES: &str = "x-envoy-max-retries";
-
 /// The key under which an `ORIGINAL_DST` cluster finds its address in the filter state.
 pub const FILTER_STATE_KEY: &str = "envoy.network.transport_socket.original_dst_address";
 

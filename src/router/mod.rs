@@ -44,7 +44,6 @@ mod hosts;
 mod lower_case;
 mod refused;
 pub mod reply;
-mod reservation;
 mod route;
 pub mod wants;
 mod workshop;
@@ -69,8 +68,8 @@ pub struct Router {
     found: Option<Box<Found>>,
     /// The answer to requests of no service; none where they go on untouched.
     unknown_service: Option<Rc<Reply>>,
-    /// The moment of the latest tick or install. Picks and answers that need it no more exactly
-    /// go by it, and save the call that reads the clock.
+    /// The moment of the latest tick or install. What needs it no more exactly goes by it, and saves
+    /// the call that reads the clock.
     now: Time,
 }
 
@@ -186,8 +185,8 @@ impl Router {
         }
     }
 
-    /// Lets time pass: ejections end, endpoints warm up. Tells `on_event` what has happened to
-    /// them since the last tick.
+    /// Lets time pass: endpoints warm up, and age. Tells `on_event` what has happened to services
+    /// since the last tick.
     pub fn on_tick(&mut self, now: Time, mut on_event: impl FnMut(ServiceId, RouteEvent)) {
         self.now = now;
         self.remove_gone(now);

@@ -7,7 +7,6 @@ use hashbrown::HashSet;
 
 use crate::balance::hints::Hints;
 use crate::balance::pool::Pool;
-use crate::balance::retry_budget::Budget;
 use crate::config::{Locality, Service};
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
@@ -19,7 +18,6 @@ use crate::router::event::RouteEvent;
 use crate::router::fallback::Fallback;
 use crate::router::handoff::Preparation;
 use crate::router::reply::Reply;
-use crate::router::reservation::{Reservation, SharedBudget};
 use crate::router::wants::Wants;
 use crate::time::Time;
 
@@ -40,7 +38,6 @@ pub(super) struct Route {
     answered: HashSet<usize>,
     /// How many there are.
     datacenters: usize,
-    budget: Option<SharedBudget>,
     no_healthy_endpoints: Rc<Reply>,
     not_resolved_yet: Rc<Reply>,
     stale_endpoints: Rc<Reply>,
@@ -67,7 +64,6 @@ impl Route {
             degradation: None,
             answered: HashSet::new(),
             datacenters: service.datacenters.len().max(1),
-            budget: service.retry_budget.map(Budget::new).map(SharedBudget::new),
             no_healthy_endpoints: Rc::new(Reply::no_healthy_endpoints(&service.name)),
             not_resolved_yet: Rc::new(Reply::not_resolved_yet(&service.name)),
             stale_endpoints: Rc::new(Reply::stale_endpoints(&service.name)),
@@ -106,8 +102,9 @@ impl Route {
         self.pool.on_tick(now);
         let fell_back = fallback.map(|_| RouteEvent::FellBack);
         let stale = self.confirmation.on_tick(now).map(RouteEvent::Stale);
-        let events = self.pool.take_events().into_iter().map(RouteEvent::Pool);
-        fell_back.into_iter().chain(stale).chain(events)
+        let too_many = self.pool.take_too_many_versions();
+        let too_many = too_many.map(|found| RouteEvent::TooManyVersions { found });
+        fell_back.into_iter().chain(stale).chain(too_many)
     }
 
     /// What all requests are answered because of what the service depends on, if they are.
@@ -115,8 +112,7 @@ impl Route {
         self.degradation.as_ref()?.reply.as_ref()
     }
 
-    /// Whether it has no endpoint that takes a request, or answers all of them because of what it
-    /// depends on. One that is not resolved yet is not known to be down.
+    /// Whether it has no endpoint, or answers all requests because of what it depends on. One that is not resolved yet is not known to be down.
     pub(super) fn is_down(&self) -> bool {
         self.pool.is_down() || self.refusal().is_some()
     }
@@ -144,10 +140,8 @@ impl Route {
             return Decision::Reply(Rc::clone(&self.stale_endpoints));
         }
         let mut others: Others = [const { None }; _];
-        let wanted = u32::from(self.preparation.attempts()) - 1;
-        let reservation = self.budget.as_ref().map(|budget| budget.reserve(wanted, hints.now));
-        let retries = reservation.as_ref().map_or(wanted, Reservation::granted);
-        let places = others.get_mut(..retries as usize).unwrap_or_default();
+        let retries = usize::from(self.preparation.attempts()) - 1;
+        let places = others.get_mut(..retries).unwrap_or_default();
         let Some(ticket) = self.pool.pick(hints, places) else {
             return Decision::Reply(Rc::clone(&self.no_healthy_endpoints));
         };
@@ -158,8 +152,6 @@ impl Route {
             preparation: self.preparation,
             sent: hints.now,
             has_body: hints.has_body,
-            pin: hints.pin,
-            reservation,
         })
     }
 

@@ -1,15 +1,14 @@
-//! Clients and keys that stay with their endpoint.
+//! Keys that stay with their endpoint.
 
 use std::collections::BTreeMap;
 
 use consul_resolver::balance::hints::Hints;
-use consul_resolver::balance::outlier::outcome::Outcome;
 use consul_resolver::model::snapshot::Snapshot;
 use consul_resolver::rng::Rng;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::fleet::{DETECTS, Fleet, SEED, at, hashed, of_version, policy, port, weighing};
+use crate::fleet::{Fleet, SEED, at, hashed, of_version, policy, port, weighing};
 
 const HASHING: [&str; 2] = ["ring_hash", "maglev"];
 
@@ -41,36 +40,6 @@ fn a_request_without_a_key_goes_anywhere() {
 }
 
 #[test]
-fn the_keys_of_an_ejected_endpoint_spread_over_the_others_and_come_back() {
-    for name in HASHING {
-        let service = format!("{}, {DETECTS}", policy(name));
-        let mut fleet = Fleet::new(&service).of(weighing(&[1; 5]));
-        let before = owners(&mut fleet, 2_000);
-        let key_of = keys(2_000).find(|key| before[key] == 3).unwrap();
-        fleet.answer_for(3, Outcome::ServerError, 5, |_| hashed(key_of));
-        for _ in 0..2 {
-            let meanwhile = owners(&mut fleet, 2_000);
-            let mut heirs = BTreeMap::new();
-            for (key, owner) in &before {
-                if *owner == 3 {
-                    *heirs.entry(meanwhile[key]).or_insert(0) += 1;
-                } else {
-                    assert_eq!(meanwhile[key], *owner, "{name}: the others stay");
-                }
-            }
-            // Some 400 keys for four.
-            assert_eq!(heirs.keys().copied().collect::<Vec<_>>(), [1, 2, 4, 5], "{name}");
-            assert!(heirs.values().all(|&keys| keys > 60), "{name}: {heirs:?}");
-            fleet.tick();
-        }
-        fleet.wait(std::time::Duration::from_secs(30));
-        fleet.answer_for(3, Outcome::Success, 1, |_| hashed(key_of));
-        fleet.tick();
-        assert_eq!(owners(&mut fleet, 2_000), before, "{name}");
-    }
-}
-
-#[test]
 fn retries_of_a_key_are_always_the_same_in_the_same_order() {
     for name in HASHING {
         let mut fleet = Fleet::new(&policy(name)).of(weighing(&[1; 6]));
@@ -81,18 +50,6 @@ fn retries_of_a_key_are_always_the_same_in_the_same_order() {
             orders.insert(attempts);
         }
         assert!(orders.len() > 30, "{name}: retries of different keys spread");
-    }
-}
-
-#[test]
-fn the_first_retry_of_a_key_goes_where_it_goes_when_its_owner_is_ejected() {
-    for name in HASHING {
-        let service = format!("{}, {DETECTS}", policy(name));
-        let mut fleet = Fleet::new(&service).of(weighing(&[1; 6]));
-        let key = keys(1).next().unwrap();
-        let attempts = fleet.attempts_for(&hashed(key), 1);
-        fleet.answer_for(attempts[0], Outcome::ServerError, 5, |_| hashed(key));
-        assert_eq!(fleet.port_for(&hashed(key)), Some(attempts[1]), "{name}");
     }
 }
 
@@ -149,36 +106,6 @@ fn a_bound_counts_the_requests_of_all_versions() {
         let of_version = |key| Hints { version: Some(b"2".to_vec()), ..hashed(key) };
         let owner = fleet.port_for(&of_version(7));
         assert!((0..50).all(|_| fleet.port_for(&of_version(7)) == owner), "{name}");
-    }
-}
-
-#[test]
-fn a_bound_is_of_those_that_are_in_use() {
-    for name in HASHING {
-        let service = format!("{}, {DETECTS}", bounded(name, 120));
-        let mut fleet = Fleet::new(&service).of(weighing(&[1; 4]));
-        let mut rng = Rng::new(SEED);
-        let any = |rng: &mut Rng| hashed(rng.next_u64());
-        for port in [1, 2] {
-            for _ in 0..10_000 {
-                if fleet.target(port).monitor().is_ejected() {
-                    break;
-                }
-                let ticket = fleet.pick_for(&any(&mut rng)).unwrap();
-                let is_it = crate::fleet::port(&ticket) == port;
-                fleet.end(ticket, if is_it { Outcome::ServerError } else { Outcome::Success });
-            }
-        }
-        fleet.tick();
-        let mut tickets = Vec::new();
-        for _ in 0..1_000 {
-            tickets.push(fleet.pick_for(&any(&mut rng)).unwrap());
-        }
-        let most = tickets.iter().filter(|ticket| port(ticket) == 3).count();
-        assert!((400..=600).contains(&most), "{name}: {most} of 1,000");
-        // Two are left, and have 60 % of all at most: their keys are theirs.
-        let before = owners(&mut fleet, 200);
-        assert_eq!(owners(&mut fleet, 200), before, "{name}");
     }
 }
 
@@ -260,100 +187,4 @@ fn keys_of_each_version_fail_over_alike_when_one_hash_decides_both() {
             assert!((640..760).contains(&stay) && (240..360).contains(&go), "{name}: {seen:?}");
         }
     }
-}
-
-#[test]
-fn a_key_has_one_owner_when_few_endpoints_are_left() {
-    // 4 of 100 take requests: three of ten keys meet none of them in all their places.
-    for name in HASHING {
-        let service = format!(r#""datacenters": ["dc1", "dc2"], {}"#, policy(name));
-        let mut fleet = Fleet::new(&service).of(weighing(&[1; 100]));
-        fleet.install_in(1, Snapshot::new((101..=200).map(at).collect()));
-        fleet.set_unhealthy(0, &(5..=100).collect::<Vec<_>>());
-        fleet.tick();
-        for key in keys(1_000) {
-            let attempts = fleet.attempts_for(&hashed(key), 2);
-            assert!((0..3).all(|_| fleet.attempts_for(&hashed(key), 2) == attempts), "{name}");
-        }
-    }
-}
-
-fn pinned(fleet: &Fleet, port: u16) -> Hints {
-    Hints { pin: Some(fleet.target(port).pin()), ..Hints::default() }
-}
-
-const STICKY: &str = r#""sticky": {}"#;
-
-#[test]
-fn a_client_stays_with_the_endpoint_that_its_cookie_names() {
-    for name in ["round_robin", "random", "least_request", "peak_ewma"] {
-        let mut fleet = Fleet::new(&format!("{}, {STICKY}", policy(name))).of(weighing(&[1; 5]));
-        let hints = pinned(&fleet, 4);
-        let _load: Vec<_> = (0..50).map(|_| fleet.pick_for(&hints).unwrap()).collect();
-        assert_eq!(fleet.target(4).active(), 50, "{name}");
-        fleet.install(weighing(&[1; 9]));
-        assert_eq!(fleet.port_for(&hints), Some(4), "{name}");
-        let attempts = fleet.attempts_for(&hints, 3);
-        assert_eq!((attempts[0], attempts.len()), (4, 4), "{name}");
-    }
-}
-
-#[test]
-fn a_pin_of_nobody_counts_for_nothing_and_one_of_a_service_without_cookies_neither() {
-    let mut fleet = Fleet::new(STICKY).of(weighing(&[1; 5]));
-    let hints = pinned(&fleet, 4);
-    fleet.install(weighing(&[1, 1, 1, 0, 1]));
-    let seen = fleet.count_for(1_000, 5, |_| hints.clone());
-    assert!(seen[3] == 0 && seen.iter().filter(|&&seen| seen > 100).count() == 4, "{seen:?}");
-
-    let mut without = Fleet::new("").of(weighing(&[1; 5]));
-    assert!(without.count_for(1_000, 5, |_| hints.clone())[3] < 500);
-}
-
-#[test]
-fn a_client_of_an_ejected_endpoint_goes_elsewhere_until_it_may_probe_it() {
-    let mut fleet = Fleet::new(&format!("{STICKY}, {DETECTS}")).of(weighing(&[1; 5]));
-    let hints = pinned(&fleet, 4);
-    fleet.answer_for(4, Outcome::ServerError, 5, |_| hints.clone());
-    assert_ne!(fleet.port_for(&hints), Some(4));
-    fleet.wait(std::time::Duration::from_secs(30));
-    let probe = fleet.pick_for(&hints).unwrap();
-    assert_eq!(port(&probe), 4);
-    assert_ne!(fleet.port_for(&hints), Some(4), "one at a time");
-    fleet.end(probe, Outcome::Success);
-    assert_eq!(fleet.port_for(&hints), Some(4));
-}
-
-#[test]
-fn in_a_panic_a_client_stays_even_with_an_ejected_endpoint() {
-    let mut fleet = Fleet::new(&format!("{STICKY}, {DETECTS}")).of(weighing(&[1; 3]));
-    let hints = pinned(&fleet, 3);
-    fleet.eject(&[1, 2]);
-    fleet.answer_for(3, Outcome::ServerError, 5, |_| hints.clone());
-    fleet.tick();
-    assert!((0..20).all(|_| fleet.port_for(&hints) == Some(3)));
-}
-
-#[test]
-fn a_client_stays_whatever_the_split_but_not_if_it_names_another_version() {
-    let service = format!(r#"{STICKY}, "versions": {{ "header": "v", "split": {{ "1.x": 1 }} }}"#);
-    let mut fleet = Fleet::new(&service).of(vec![of_version(1, "1.0"), of_version(2, "2.0")]);
-    let hints = pinned(&fleet, 2);
-    assert!((0..20).all(|_| fleet.port_for(&hints) == Some(2)));
-    let named = |name: &str| Hints { version: Some(name.into()), ..hints.clone() };
-    assert_eq!(fleet.port_for(&named("2.x")), Some(2));
-    assert_eq!(fleet.port_for(&named("1.x")), Some(1));
-    assert_eq!(fleet.port_for(&named("3.x")), Some(2), "it falls back to any");
-}
-
-#[test]
-fn a_client_stays_in_another_datacenter_too() {
-    let mut fleet = Fleet::new(&format!(r#"{STICKY}, "datacenters": ["dc1", "dc2"]"#));
-    fleet.install(vec![at(1), at(2)]);
-    // The second endpoint is registered in both.
-    fleet.install_in(1, Snapshot::new(vec![at(2), at(3)]));
-    let (second, third) = (pinned(&fleet, 2), pinned(&fleet, 3));
-    assert!((0..20).all(|_| fleet.port_for(&third) == Some(3)));
-    let ticket = fleet.pick_for(&second).unwrap();
-    assert!(ticket.goes_to(&fleet.target(2)), "that of the first datacenter");
 }

@@ -1,11 +1,9 @@
 //! What requests cost: nothing is allocated for any.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use consul_resolver::balance::hints::{Hints, Pin};
-use consul_resolver::balance::outlier::outcome::Outcome;
-use consul_resolver::balance::pool::Sample;
+use consul_resolver::balance::hints::Hints;
+use consul_resolver::balance::outcome::Outcome;
 use consul_resolver::config::Config;
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::service::SourceId;
@@ -16,7 +14,7 @@ use consul_resolver::router::answer::Attempt;
 use consul_resolver::router::decision::Decision;
 use consul_resolver::time::Time;
 
-use crate::fleet::{Fleet, POLICIES, at, of_version, policy, weighing};
+use crate::fleet::{Fleet, POLICIES, of_version, policy, weighing};
 
 /// 100 endpoints, of three zones and four versions.
 fn endpoints() -> Vec<Endpoint> {
@@ -69,13 +67,11 @@ fn a_request_allocates_nothing() {
 /// All that a service can want beside its policy.
 const EVERYTHING: &str = r#"
     "datacenters": ["dc1", "dc2"],
-    "outlier_detection": { "max_ejection_percent": 100, "base_ejection_time": "1s" },
     "versions": { "header": "x-version", "split": { "1.x": 60, "2.x": 30, "9.x": 10 },
-                  "hash_on": { "path": true } },
-    "retry_budget": { "percent": 20, "min_per_second": 3 }"#;
+                  "hash_on": { "path": true } }"#;
 
 /// What a request says, of everything that can be said; made before anything is measured.
-fn hints(n: u64, now: Time, pin: Pin) -> Hints {
+fn hints(n: u64, now: Time) -> Hints {
     let names = [None, Some("1.x"), Some("blue"), Some("2"), Some("nobody"), Some("1.1.0")];
     let name = names[n as usize % names.len()];
     Hints {
@@ -83,73 +79,53 @@ fn hints(n: u64, now: Time, pin: Pin) -> Hints {
         hash: Some(n).filter(|n| !n.is_multiple_of(5)),
         version: name.map(|name| name.as_bytes().to_vec()),
         split: Some(n).filter(|n| n.is_multiple_of(3)),
-        pin: Some(pin).filter(|_| n.is_multiple_of(7)),
         ..Hints::default()
     }
 }
 
 #[test]
 fn a_request_and_its_answer_allocate_nothing_with_all_features_at_once() {
-    let pin = Pin::of(&at(7).address);
     for name in POLICIES {
         let policy = policy(name);
         let policy = policy.strip_suffix('}').unwrap();
-        let (more, sticky) = match name {
-            "ring_hash" | "maglev" => (r#", "hash_balance_factor": 120 }"#, ""),
-            _ => (r#", "slow_start": "10s" }"#, r#""sticky": {},"#),
+        let more = match name {
+            "ring_hash" | "maglev" => r#", "hash_balance_factor": 120 }"#,
+            _ => r#", "slow_start": "10s" }"#,
         };
-        let mut router = router(&format!("{policy}{more}, {sticky} {EVERYTHING}"));
+        let mut router = router(&format!("{policy}{more}, {EVERYTHING}"));
         let web = router.service_by_host(Some(b"a.web.test"));
         // A table of a hash policy is built by the first request that needs it, in both datacenters.
-        let sick: Vec<_> = (1..=100).map(|port| SocketAddr::from(([10, 0, 0, 1], port))).collect();
-        for unhealthy in [&sick[..], &[]] {
-            router.on_health(SourceId::nth(0), unhealthy, Time::ZERO);
-            router.on_tick(Time::ZERO, |_, _| {});
+        for first in [Vec::new(), endpoints()] {
+            router.install(SourceId::nth(0), &Snapshot::new(first), Time::ZERO);
             for n in 0..200 {
-                drop(router.decide(web, &hints(n, Time::ZERO, pin)));
+                drop(router.decide(web, &hints(n, Time::ZERO)));
             }
         }
         let mut total = 0;
-        let mut ejections = 0;
-        let mut allocated = 0;
         for round in 0..200_u64 {
             let now = Time::from_start(Duration::from_millis(250 * round));
-            let all: Vec<_> = (0..20).map(|n| hints(round * 20 + n, now, pin)).collect();
-            // One endpoint after the other is found not to be healthy.
-            let sick = SocketAddr::from(([10, 0, 0, 1], 1 + (round / 5) as u16));
-            router.on_health(SourceId::nth(0), &[sick], now);
-            // An event of an ejection is kept for the tick, in a list that is made then.
-            let mut events = 0;
+            let all: Vec<_> = (0..20).map(|n| hints(round * 20 + n, now)).collect();
             let cost = allocation_counter::measure(|| {
                 for (n, hints) in all.iter().enumerate() {
-                    let Decision::Forward(mut forward) = router.decide(web, hints) else {
+                    let Decision::Forward(forward) = router.decide(web, hints) else {
                         continue;
                     };
                     total += forward.handoffs().count();
                     let attempt = Attempt::new(1 + n as u64 % 3);
-                    let outcome = match n % 4 {
-                        0 => Outcome::ServerError,
-                        _ => Outcome::Success,
-                    };
                     let latency = forward.latency(attempt, now + Duration::from_millis(3));
-                    let sample = latency.map(Sample::Latency);
-                    router.on_attempt(&mut forward, attempt, attempt, now);
-                    router.on_outcome(&forward, attempt, outcome, sample, now);
+                    let outcome = match n % 4 {
+                        0 => Outcome::Failure,
+                        _ => Outcome::Success(latency),
+                    };
+                    router.on_attempt(&forward, attempt, now);
+                    router.on_outcome(&forward, attempt, outcome, now);
                     router.on_silence(&forward, now);
-                    if !sticky.is_empty() {
-                        std::hint::black_box(forward.new_pin(attempt));
-                    }
                 }
             });
-            router.on_tick(now, |_, _| events += 1);
-            if events == 0 {
-                allocated += cost.count_total;
-            }
-            ejections += events;
+            router.on_tick(now, |_, _| {});
+            assert_eq!(cost.count_total, 0, "{name}");
         }
         assert_eq!(total, 200 * 20 * 4, "{name}: all were forwarded");
-        assert!(ejections > 0, "{name}: some were ejected");
-        assert_eq!(allocated, 0, "{name}");
     }
 }
 

@@ -1,13 +1,10 @@
 //! Several datacenters.
 
-use std::time::Duration;
-
 use consul_resolver::balance::hints::Hints;
-use consul_resolver::balance::outlier::outcome::Outcome;
 use consul_resolver::model::places::Places;
 use consul_resolver::model::snapshot::Snapshot;
 
-use crate::fleet::{DETECTS, Fleet, any, at, policy, port};
+use crate::fleet::{Fleet, any, at, policy};
 
 /// Datacenters on ports 1 to 4, and 5 to 8.
 fn fleet(service: &str) -> Fleet {
@@ -67,53 +64,13 @@ fn a_datacenter_beyond_the_configured_ones_is_ignored() {
 }
 
 #[test]
-fn what_ejections_take_from_one_the_next_takes_over_without_a_panic() {
-    let mut fleet = fleet(DETECTS);
-    fleet.eject(&[1, 2, 3]);
-    fleet.tick();
+fn what_one_datacenter_has_lost_the_next_takes_over() {
+    let mut fleet = fleet("");
+    fleet.install_in(0, Snapshot::new(vec![at(4)]).registering(4));
     // One of four can take 35 %, and the other datacenter has enough for the rest.
     let seen = fleet.count(10_000, 8);
     assert_eq!(seen[..3], [0, 0, 0]);
     assert!((3_300..3_700).contains(&seen[3]), "{seen:?}");
-    assert!(fleet.panics().is_empty());
-}
-
-#[test]
-fn datacenters_that_together_have_too_little_panic() {
-    let mut fleet = fleet(DETECTS);
-    fleet.eject(&[1, 2, 3, 4]);
-    fleet.tick();
-    assert!(fleet.panics().is_empty());
-    fleet.eject(&[5, 6, 7]);
-    fleet.tick();
-    assert_eq!(fleet.panics(), [true]);
-    let seen = fleet.count(4_000, 8);
-    assert!(seen[4..].iter().all(|&seen| seen > 800), "the second has all of its four: {seen:?}");
-}
-
-#[test]
-fn before_the_next_tick_the_next_datacenter_takes_over_at_once() {
-    let mut fleet = fleet(DETECTS);
-    fleet.eject(&[1, 2, 3, 4]);
-    assert_eq!(fleet.count(1_000, 8)[..4], [0, 0, 0, 0]);
-}
-
-#[test]
-fn a_datacenter_all_of_which_was_ejected_is_probed_and_returns() {
-    let mut fleet = fleet(DETECTS);
-    fleet.eject(&[1, 2, 3, 4]);
-    fleet.wait(Duration::from_secs(29));
-    assert_eq!(fleet.count(100, 8)[..4], [0, 0, 0, 0]);
-    fleet.wait(Duration::from_secs(1));
-    let mut tickets: Vec<_> = (0..100).map(|_| fleet.pick().unwrap()).collect();
-    // One probe for each; the others go where they went before.
-    let probes: Vec<_> = tickets.extract_if(.., |ticket| port(ticket) <= 4).collect();
-    assert_eq!((probes.len(), tickets.len()), (4, 96));
-    for probe in probes {
-        fleet.end(probe, Outcome::Success);
-    }
-    fleet.tick();
-    assert_eq!(fleet.count(100, 8)[4..], [0, 0, 0, 0]);
 }
 
 #[test]
@@ -142,15 +99,6 @@ fn a_key_that_fails_over_has_an_owner_there_too() {
     }
 }
 
-#[test]
-fn answers_from_any_datacenter_are_judged() {
-    let mut fleet = fleet(DETECTS);
-    fleet.install_in(0, empty());
-    fleet.answer(6, Outcome::GatewayFailure, 5);
-    assert!(fleet.target(6).monitor().is_ejected());
-    assert_eq!(fleet.count(300, 8)[5], 0);
-}
-
 /// Lets the fleet prefer all datacenters to these.
 fn avoid(fleet: &mut Fleet, datacenters: &[usize]) {
     fleet.pool.avoid(datacenters.iter().copied().collect(), fleet.now);
@@ -158,16 +106,14 @@ fn avoid(fleet: &mut Fleet, datacenters: &[usize]) {
 
 #[test]
 fn an_avoided_datacenter_has_what_the_others_cannot_take_and_all_when_they_have_nothing() {
-    let mut fleet = fleet(DETECTS);
+    let mut fleet = fleet("");
     avoid(&mut fleet, &[0]);
     assert_eq!(fleet.count(1_000, 8)[..4], [0, 0, 0, 0]);
-    fleet.eject(&[5, 6]);
-    fleet.tick();
+    fleet.install_in(1, Snapshot::new(vec![at(7), at(8)]).registering(4));
     // Two of four can take 70 %.
     let seen = fleet.count(10_000, 8);
     let avoided: u32 = seen[..4].iter().sum();
     assert!((2_700..3_300).contains(&avoided), "{seen:?}");
-    assert!(fleet.panics().is_empty());
     fleet.install_in(1, empty());
     assert_eq!(fleet.count(1_000, 8)[4..], [0, 0, 0, 0]);
     fleet.install_in(1, Snapshot::new(vec![at(8)]));
@@ -193,31 +139,27 @@ fn datacenters_that_are_avoided_together_keep_their_order() {
 
 #[test]
 fn retries_and_what_nobody_else_takes_reach_an_avoided_datacenter_last() {
-    let mut fleet = Fleet::new(&format!(r#""datacenters": ["dc1", "dc2", "dc3"], {DETECTS}"#));
+    let mut fleet = Fleet::new(r#""datacenters": ["dc1", "dc2", "dc3"]"#);
     for (preference, port) in (0..).zip(1..=3) {
         fleet.install_in(preference, Snapshot::new(vec![at(port)]));
     }
     avoid(&mut fleet, &[0]);
     assert_eq!(fleet.attempts_for(&Hints::default(), 2), [2, 3, 1]);
-    // Before the next tick, too.
-    fleet.eject(&[2]);
+    fleet.install_in(1, empty());
     assert_eq!(fleet.count(100, 3), [0, 0, 100]);
 }
 
 #[test]
-fn a_datacenter_is_down_when_it_is_known_to_have_no_endpoint_that_takes_a_request() {
-    let mut fleet = Fleet::new(&format!(r#""datacenters": ["dc1", "dc2"], {DETECTS}"#));
+fn a_datacenter_is_down_when_it_is_known_to_have_no_endpoint() {
+    let mut fleet = Fleet::new(r#""datacenters": ["dc1", "dc2"]"#);
     let down = |fleet: &Fleet| [0, 1].map(|place| fleet.pool.down().contains(place));
     assert_eq!((down(&fleet), fleet.pool.is_down()), ([false, false], false), "unknown");
     fleet.install_in(1, empty());
     assert_eq!((down(&fleet), fleet.pool.is_down()), ([false, true], false));
-    fleet.install(vec![at(1), at(2)]);
-    fleet.eject(&[1]);
+    fleet.install(vec![at(1)]);
     assert_eq!(down(&fleet), [false, true]);
-    fleet.eject(&[2]);
+    fleet.install(Vec::new());
     assert_eq!((down(&fleet), fleet.pool.is_down()), ([true, true], true));
-    fleet.wait(Duration::from_secs(30));
-    assert_eq!(down(&fleet), [false, true], "one may be probed");
     fleet.pool.forget(0);
     assert_eq!(fleet.pool.down(), Places::from_iter([1]));
 }

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use consul_resolver::balance::hints::Hints;
-use consul_resolver::balance::outlier::outcome::Outcome;
-use consul_resolver::balance::pool::{Pool, PoolEvent, Report, Sample};
+use consul_resolver::balance::outcome::Outcome;
+use consul_resolver::balance::pool::Pool;
 use consul_resolver::balance::target::{Prepared, Target};
 use consul_resolver::balance::ticket::Ticket;
 use consul_resolver::config::Config;
@@ -122,72 +122,19 @@ impl Fleet {
 
     /// Ends a request like that.
     pub(crate) fn end(&mut self, ticket: Ticket, outcome: Outcome) {
-        self.end_after(ticket, outcome, None);
+        self.pool.on_outcome(ticket.target(), outcome, self.now);
     }
 
-    /// The same so soon, where that is known.
-    pub(crate) fn end_after(
-        &mut self,
-        ticket: Ticket,
-        outcome: Outcome,
-        latency: Option<Duration>,
-    ) {
-        self.end_with(ticket, outcome, latency.map(Sample::Latency));
-    }
-
-    /// The same with what the answer tells of how fast the endpoint is.
-    pub(crate) fn end_with(&mut self, ticket: Ticket, outcome: Outcome, sample: Option<Sample>) {
-        let report = Report { admission: ticket.admission(), outcome, sample };
-        self.pool.on_outcome(ticket.target(), report, self.now);
-    }
-
-    /// Sends requests until one goes to this port, and ends that with this, and the others not yet.
-    pub(crate) fn answer_with(&mut self, at: u16, sample: Sample) {
+    /// Sends requests until one goes to this port, and ends that like that, and the others not yet.
+    pub(crate) fn answer(&mut self, at: u16, outcome: Outcome) {
         let mut busy = Vec::new();
         loop {
             let ticket = self.pick().unwrap();
             if port(&ticket) == at {
-                return self.end_with(ticket, Outcome::Success, Some(sample));
+                return self.end(ticket, outcome);
             }
             busy.push(ticket);
             assert!(busy.len() < 10_000, "port {at} is never picked");
-        }
-    }
-
-    /// Sends requests until so many went to this port, and ends those like that. The others are
-    /// in flight for so long: a policy that avoids what fails comes back to it when all are
-    /// busy.
-    pub(crate) fn answer(&mut self, at: u16, outcome: Outcome, count: u32) {
-        self.answer_for(at, outcome, count, any);
-    }
-
-    /// The same of requests that say something else than a key of their own.
-    pub(crate) fn answer_for(
-        &mut self,
-        at: u16,
-        outcome: Outcome,
-        count: u32,
-        hints: impl Fn(u64) -> Hints,
-    ) {
-        for _ in 0..count {
-            let mut busy = Vec::new();
-            let ticket = loop {
-                let ticket = self.pick_for(&hints(busy.len() as u64)).unwrap();
-                if port(&ticket) == at {
-                    break ticket;
-                }
-                busy.push(ticket);
-                assert!(busy.len() < 10_000, "port {at} is never picked");
-            };
-            self.end(ticket, outcome);
-        }
-    }
-
-    /// Ejects these ports by rows of failures.
-    pub(crate) fn eject(&mut self, ports: &[u16]) {
-        for &port in ports {
-            self.answer(port, Outcome::ServerError, 5);
-            assert!(self.target(port).monitor().is_ejected());
         }
     }
 
@@ -211,15 +158,6 @@ impl Fleet {
     /// Ticks while time stands still.
     pub(crate) fn tick(&mut self) {
         self.pool.on_tick(self.now);
-    }
-
-    /// Whether a panic has begun or ended since the events were taken last.
-    pub(crate) fn panics(&mut self) -> Vec<bool> {
-        let panic = |event| match event {
-            PoolEvent::Panic(begins) => Some(begins),
-            PoolEvent::Endpoint(..) | PoolEvent::TooManyVersions { .. } => None,
-        };
-        self.pool.take_events().into_iter().filter_map(panic).collect()
     }
 
     /// The endpoint at a port.
@@ -267,9 +205,6 @@ pub(crate) fn policy(name: &str) -> String {
 /// All policies.
 pub(crate) const POLICIES: [&str; 6] =
     ["round_robin", "random", "least_request", "peak_ewma", "ring_hash", "maglev"];
-
-/// Outlier detection as by default, but that all may be ejected.
-pub(crate) const DETECTS: &str = r#""outlier_detection": { "max_ejection_percent": 100 }"#;
 
 /// A request with this hash.
 pub(crate) fn hashed(hash: u64) -> Hints {

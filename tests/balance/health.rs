@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use consul_resolver::balance::outlier::outcome::Outcome;
 use consul_resolver::model::snapshot::Snapshot;
 
-use crate::fleet::{DETECTS, Fleet, POLICIES, any, at, policy};
+use crate::fleet::{Fleet, POLICIES, any, at, policy};
 
 fn fleet(name: &str, endpoints: u16) -> Fleet {
-    let service = format!("{}, {DETECTS}", policy(name));
-    Fleet::new(&service).of((1..=endpoints).map(at).collect())
+    Fleet::new(&policy(name)).of((1..=endpoints).map(at).collect())
 }
 
 /// The requests that each of four ports has of so many.
@@ -46,26 +44,8 @@ fn it_stays_so_over_snapshots_whatever_comes_first() {
 }
 
 #[test]
-fn where_too_few_are_left_all_are_used() {
-    let mut fleet = fleet("random", 4);
-    fleet.set_unhealthy(0, &[1, 2]);
-    fleet.tick();
-    assert_eq!((fleet.panics(), &seen(&mut fleet)[..2]), (vec![], &[0, 0][..]));
-    // What is ejected and what is not healthy count together.
-    fleet.eject(&[3]);
-    fleet.tick();
-    assert_eq!(fleet.panics(), [true]);
-    assert!(seen(&mut fleet).iter().all(|requests| *requests > 100));
-    fleet.set_unhealthy(0, &[]);
-    fleet.tick();
-    assert_eq!(fleet.panics(), [false]);
-    assert_eq!(seen(&mut fleet)[2], 0, "it is ejected still");
-}
-
-#[test]
-fn where_none_is_left_and_there_is_no_panic_there_is_none_to_pick() {
-    let service = r#""load_balancing": { "panic_threshold": 0 }"#;
-    let mut fleet = Fleet::new(service).of((1..=2).map(at).collect());
+fn where_none_is_left_there_is_none_to_pick() {
+    let mut fleet = Fleet::new("").of((1..=2).map(at).collect());
     fleet.set_unhealthy(0, &[1, 2]);
     assert!(fleet.pick().is_none(), "before the next tick");
     fleet.tick();
@@ -86,20 +66,6 @@ fn a_datacenter_whose_endpoints_are_not_healthy_leaves_all_to_the_next() {
     fleet.set_unhealthy(0, &[]);
     fleet.tick();
     assert_eq!(fleet.count(400, 4)[2..], [0, 0]);
-}
-
-#[test]
-fn an_ejection_goes_on_while_it_is_not_healthy() {
-    let mut fleet = fleet("round_robin", 4);
-    fleet.eject(&[2]);
-    fleet.set_unhealthy(0, &[2]);
-    fleet.wait(Duration::from_secs(31));
-    assert_eq!(seen(&mut fleet)[1], 0, "it is no probe's turn");
-    fleet.set_unhealthy(0, &[]);
-    fleet.tick();
-    fleet.answer(2, Outcome::Success, 1);
-    fleet.tick();
-    assert!(seen(&mut fleet)[1] > 100);
 }
 
 #[test]

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use std::collections::VecDeque;
 
-use consul_resolver::balance::outlier::outcome::Outcome;
-use consul_resolver::balance::pool::Sample;
+use consul_resolver::balance::outcome::Outcome;
 
-use crate::fleet::{DETECTS, Fleet, policy, port, weighing};
+use crate::fleet::{Fleet, policy, port, weighing};
 
 const STEP: Duration = Duration::from_millis(1);
 
@@ -17,19 +16,14 @@ fn fleet(endpoints: usize) -> Fleet {
 
 /// Sends a request every millisecond, each of which ends before the next, as `answer` says for
 /// its port; ticks now and then.
-fn serve(
-    fleet: &mut Fleet,
-    requests: u32,
-    answer: impl Fn(u16) -> (Outcome, Duration),
-) -> Vec<u32> {
+fn serve(fleet: &mut Fleet, requests: u32, answer: impl Fn(u16) -> Outcome) -> Vec<u32> {
     let mut seen = vec![0; fleet.pool.len()];
     for n in 1..=requests {
         fleet.now = fleet.now + STEP;
         let ticket = fleet.pick().unwrap();
         let at = port(&ticket);
         seen[usize::from(at) - 1] += 1;
-        let (outcome, latency) = answer(at);
-        fleet.end_after(ticket, outcome, Some(latency));
+        fleet.end(ticket, answer(at));
         if n % 250 == 0 {
             fleet.tick();
         }
@@ -37,14 +31,14 @@ fn serve(
     seen
 }
 
-fn well(_: u16) -> (Outcome, Duration) {
-    (Outcome::Success, STEP)
+fn well(_: u16) -> Outcome {
+    Outcome::Success(Some(STEP))
 }
 
 #[test]
 fn a_slow_endpoint_is_avoided_and_tried_again() {
     let mut fleet = fleet(5);
-    let slow = |port| (Outcome::Success, if port == 3 { STEP * 100 } else { STEP });
+    let slow = |port| Outcome::Success(Some(if port == 3 { STEP * 100 } else { STEP }));
     let seen = serve(&mut fleet, 20_000, slow);
     assert!((1..100).contains(&seen[2]), "{seen:?}");
     // What was slow once is found out about again: after a while it has a fair share.
@@ -57,7 +51,7 @@ fn a_slow_endpoint_is_avoided_and_tried_again() {
 fn an_endpoint_that_fails_at_once_does_not_look_fast() {
     let mut fleet = fleet(5);
     let refused = |port| match port {
-        3 => (Outcome::LocalOrigin, Duration::ZERO),
+        3 => Outcome::Failure,
         _ => well(port),
     };
     let seen = serve(&mut fleet, 20_000, refused);
@@ -68,7 +62,7 @@ fn an_endpoint_that_fails_at_once_does_not_look_fast() {
 fn an_endpoint_that_never_answered_but_with_failures_is_avoided_too() {
     let mut fleet = fleet(2);
     let refused = |port| match port {
-        1 => (Outcome::ServerError, Duration::ZERO),
+        1 => Outcome::Failure,
         _ => well(port),
     };
     let seen = serve(&mut fleet, 1_000, refused);
@@ -82,7 +76,7 @@ fn while_all_fail_nothing_runs_away_and_all_are_used() {
     // A minute: each failure must not be measured by the ones before it. With one request at a
     // time the latencies before it decide, however little they differ; but an endpoint's penalty
     // fades by a tenth in a second, so each is asked about once a second at least.
-    let seen = serve(&mut fleet, 60_000, |_| (Outcome::GatewayFailure, STEP));
+    let seen = serve(&mut fleet, 60_000, |_| Outcome::Failure);
     assert!(seen.iter().all(|&seen| seen > 30), "{seen:?}");
     serve(&mut fleet, 50_000, well);
     let seen = serve(&mut fleet, 4_000, well);
@@ -91,8 +85,8 @@ fn while_all_fail_nothing_runs_away_and_all_are_used() {
 
 /// How many of the requests of so many clients, one at a time each, go to port 2, which refuses
 /// all at once, where port 1 takes its time. Both were well before.
-fn refused_of(requests: u32, clients: usize, service: &str, report: (Outcome, Sample)) -> u32 {
-    let mut fleet = Fleet::new(service).of(weighing(&[1; 2]));
+fn refused_of(requests: u32, clients: usize) -> u32 {
+    let mut fleet = fleet(2);
     serve(&mut fleet, 1_000, well);
     let (mut refused, mut busy) = (0, VecDeque::new());
     for n in 0..requests {
@@ -105,12 +99,12 @@ fn refused_of(requests: u32, clients: usize, service: &str, report: (Outcome, Sa
             1 => busy.push_back(ticket),
             _ => {
                 refused += 1;
-                fleet.end_with(ticket, report.0, Some(report.1));
+                fleet.end(ticket, Outcome::Failure);
             }
         }
         if busy.len() >= clients {
             let ticket = busy.pop_front().unwrap();
-            fleet.end_after(ticket, Outcome::Success, Some(STEP * clients as u32));
+            fleet.end(ticket, Outcome::Success(Some(STEP * clients as u32)));
         }
     }
     refused
@@ -118,23 +112,13 @@ fn refused_of(requests: u32, clients: usize, service: &str, report: (Outcome, Sa
 
 #[test]
 fn an_endpoint_that_refuses_at_once_draws_no_traffic() {
-    let alone = policy("peak_ewma");
-    let detecting = format!(r#"{alone}, "outlier_detection": {{ "max_ejection_percent": 0 }}"#);
-    for service in [&alone, &detecting] {
-        for report in [
-            (Outcome::Success, Sample::Refusal),
-            (Outcome::GatewayFailure, Sample::Refusal),
-            (Outcome::LocalOrigin, Sample::Latency(Duration::ZERO)),
-        ] {
-            for clients in [1, 8, 64] {
-                // For a while, and until all that was learned of it before is forgotten.
-                for requests in [400, 60_000] {
-                    let refused = refused_of(requests, clients, service, report);
-                    let all = format!("{refused} of {requests}, {clients} clients, {report:?}");
-                    assert!(refused * 2 < requests, "{all}, {service}");
-                    assert!(refused > 0, "{all}, {service}");
-                }
-            }
+    for clients in [1, 8, 64] {
+        // For a while, and until all that was learned of it before is forgotten.
+        for requests in [400, 60_000] {
+            let refused = refused_of(requests, clients);
+            let all = format!("{refused} of {requests}, {clients} clients");
+            assert!(refused * 2 < requests, "{all}");
+            assert!(refused > 0, "{all}");
         }
     }
 }
@@ -145,7 +129,7 @@ fn a_single_refusal_costs_an_endpoint_little() {
     let mut fleet = fleet(4);
     serve(&mut fleet, 5_000, well);
     for at in 1..=3 {
-        fleet.answer_with(at, Sample::Refusal);
+        fleet.answer(at, Outcome::Failure);
     }
     let seen = serve(&mut fleet, 8_000, well);
     assert!(seen.iter().all(|&seen| seen > 300), "{seen:?}");
@@ -162,8 +146,8 @@ fn endpoints_that_refuse_alike_are_told_apart_by_latency() {
         seen[at] += 1;
         // One of ten, wherever it goes.
         let latency = if at == 2 { STEP * 30 } else { STEP };
-        let sample = if n % 10 == 0 { Sample::Refusal } else { Sample::Latency(latency) };
-        fleet.end_with(ticket, Outcome::Success, Some(sample));
+        let refuses = n % 10 == 0;
+        fleet.end(ticket, if refuses { Outcome::Failure } else { Outcome::Success(Some(latency)) });
         if n % 250 == 0 {
             fleet.tick();
         }
@@ -185,7 +169,7 @@ fn an_endpoint_that_hangs_is_avoided_when_clients_leave() {
             let target = std::rc::Rc::clone(ticket.target());
             fleet.pool.on_silence(&target, STEP * 100, fleet.now);
         } else {
-            fleet.end_after(ticket, Outcome::Success, Some(STEP));
+            fleet.end(ticket, well(0));
         }
         fleet.tick();
     }
@@ -212,7 +196,7 @@ fn a_client_that_leaves_early_makes_no_endpoint_faster() {
 fn new_endpoints_start_at_the_usual_latency() {
     for usual in [Duration::from_micros(50), Duration::from_millis(1), Duration::from_secs(10)] {
         let mut fleet = fleet(4);
-        let answer = |_| (Outcome::Success, usual);
+        let answer = |_| Outcome::Success(Some(usual));
         serve(&mut fleet, 5_000, answer);
         fleet.install(weighing(&[1; 5]));
         // Until it has answered it is neither slower nor faster than others.
@@ -227,7 +211,7 @@ fn the_first_to_answer_is_not_flooded() {
     // Nobody has answered, then one has: before the next tick too it has its share only.
     let mut fleet = fleet(4);
     let ticket = fleet.pick().unwrap();
-    fleet.end_after(ticket, Outcome::Success, Some(STEP));
+    fleet.end(ticket, well(0));
     let waiting: Vec<_> = (0..400).map(|_| fleet.pick().unwrap()).collect();
     for at in 1..=4 {
         let count = waiting.iter().filter(|ticket| port(ticket) == at).count();
@@ -236,40 +220,9 @@ fn the_first_to_answer_is_not_flooded() {
 }
 
 #[test]
-fn an_ejected_endpoint_that_was_slow_is_probed_all_the_same() {
-    let service = format!("{}, {DETECTS}", policy("peak_ewma"));
-    let mut fleet = Fleet::new(&service).of(weighing(&[1; 3]));
-    let broken = |port| match port {
-        1 => (Outcome::LocalOrigin, STEP * 5_000),
-        _ => well(port),
-    };
-    let mut served = 0;
-    while !fleet.target(1).monitor().is_ejected() {
-        serve(&mut fleet, 1_000, broken);
-        served += 1;
-        assert!(served < 200, "it is never ejected");
-    }
-    serve(&mut fleet, 60_000, well);
-    assert!(fleet.target(1).monitor().is_active());
-}
-
-#[test]
 fn latencies_that_are_not_wanted_are_not_kept() {
     let mut fleet = Fleet::new(&policy("least_request")).of(weighing(&[1]));
     let ticket = fleet.pick().unwrap();
-    fleet.end_after(ticket, Outcome::Success, Some(STEP));
+    fleet.end(ticket, well(0));
     assert_eq!(fleet.target(1).latency(), None);
-}
-
-#[test]
-fn a_probe_is_sent_however_bad_the_endpoint_seems() {
-    // Its failures count for a long time, and nobody else is ever busy.
-    let service =
-        format!(r#""load_balancing": {{ "policy": "peak_ewma", "decay": "60s" }}, {DETECTS}"#);
-    let mut fleet = Fleet::new(&service).of(weighing(&[1; 3]));
-    serve(&mut fleet, 10, |_| (Outcome::Success, STEP));
-    fleet.eject(&[1]);
-    fleet.wait(Duration::from_secs(30));
-    serve(&mut fleet, 100, well);
-    assert!(fleet.target(1).monitor().is_active());
 }

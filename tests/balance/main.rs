@@ -10,9 +10,7 @@
 
 mod affinity;
 mod allocations;
-mod budget;
 mod distribution;
-mod ejections;
 mod failover;
 mod fleet;
 mod health;

@@ -6,14 +6,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use consul_resolver::balance::hints::Hints;
-use consul_resolver::balance::outlier::outcome::Outcome;
+use consul_resolver::balance::outcome::Outcome;
 use consul_resolver::balance::ticket::Ticket;
 use consul_resolver::model::endpoint::Endpoint;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::fleet::{DETECTS, Fleet, POLICIES, at, policy, port, weighing};
+use crate::fleet::{Fleet, POLICIES, at, policy, port, weighing};
 
 /// What a worker sees: ports with their weights, requests, their ends, and time.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ fn weight() -> impl Strategy<Value = NonZeroU16> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let outcome = select(vec![Outcome::Success, Outcome::ServerError, Outcome::LocalOrigin]);
+    let outcome = select(vec![Outcome::Success(Some(Duration::ZERO)), Outcome::Failure]);
     prop_oneof![
         1 => btree_map(1..12_u16, weight(), 0..8).prop_map(Event::Install),
         12 => (0..4_usize, any::<Option<u64>>())
@@ -45,7 +45,6 @@ fn endpoints(weights: &BTreeMap<u16, NonZeroU16>) -> Vec<Endpoint> {
     weights.iter().map(|(&port, &weight)| at(port).weighing(weight)).collect()
 }
 
-/// A service whose endpoints are ejected by their second failure in a row.
 fn service() -> impl Strategy<Value = String> {
     (select(POLICIES.to_vec()), any::<bool>()).prop_map(|(name, is_bounded)| {
         let hashes = matches!(name, "ring_hash" | "maglev");
@@ -58,24 +57,13 @@ fn service() -> impl Strategy<Value = String> {
         };
         let policy = policy(name);
         let policy = policy.strip_suffix(" }").unwrap();
-        format!(
-            r#"{policy}{small}{bound},
-               "outlier_detection": {{ "max_ejection_percent": 100, "consecutive_5xx": 2 }}"#
-        )
+        format!("{policy}{small}{bound}")
     })
-}
-
-/// The ports of those that are in use, and of those that may be picked: one in probation too.
-fn in_use(fleet: &Fleet) -> (HashSet<u16>, HashSet<u16>) {
-    let ports = |is: fn(&Rc<_>) -> bool| {
-        fleet.pool.targets().filter(|target| is(target)).map(|t| t.address().port()).collect()
-    };
-    (ports(|target| target.monitor().is_active()), ports(|target| target.monitor().admits()))
 }
 
 proptest! {
     #[test]
-    fn picks_are_of_the_latest_snapshot_and_in_use_and_counts_are_those_of_live_tickets(
+    fn picks_are_of_the_latest_snapshot_and_counts_are_those_of_live_tickets(
         service in service(),
         seed: u64,
         events in vec(event(), 1..200),
@@ -84,8 +72,6 @@ proptest! {
         let mut latest = BTreeMap::new();
         // Each with whether its endpoint has been in every snapshot since.
         let mut tickets: Vec<(Ticket, bool)> = Vec::new();
-        // Whether less than half was in use when the pool looked last.
-        let mut was_in_panic = false;
         for event in events {
             match event {
                 Event::Install(weights) => {
@@ -94,16 +80,12 @@ proptest! {
                         *stays &= weights.contains_key(&port(ticket));
                     }
                     latest = weights;
-                    was_in_panic = in_use(&fleet).0.len() * 2 < latest.len();
                 }
                 Event::Wait { milliseconds } => {
                     fleet.wait(Duration::from_millis(milliseconds));
                     fleet.tick();
-                    was_in_panic = in_use(&fleet).0.len() * 2 < latest.len();
                 }
                 Event::Request { retries, hash } => {
-                    let (active, admitting) = in_use(&fleet);
-                    let is_in_panic = was_in_panic || active.len() * 2 < latest.len();
                     let mut others = vec![None; retries];
                     let hints = Hints { now: fleet.now, hash, ..Hints::default() };
                     let Some(ticket) = fleet.pool.pick(&hints, &mut others) else {
@@ -116,29 +98,21 @@ proptest! {
                     let all: HashSet<_> = others.iter().copied().chain([first]).collect();
                     prop_assert_eq!(all.len(), others.len() + 1, "one of them twice");
                     prop_assert!(all.iter().all(|port| latest.contains_key(port)));
-                    if is_in_panic {
-                        prop_assert!(others.len() <= retries);
-                    } else {
-                        prop_assert!(admitting.contains(&first));
-                        prop_assert!(others.iter().all(|port| active.contains(port)));
-                        let free = active.iter().filter(|&&port| port != first).count();
-                        prop_assert_eq!(others.len(), free.min(retries));
-                    }
-                    was_in_panic = is_in_panic;
+                    prop_assert_eq!(others.len(), retries.min(latest.len() - 1));
                     tickets.push((ticket, true));
                 }
                 Event::End { which, outcome } if !tickets.is_empty() => {
                     let (ticket, _) = tickets.swap_remove(which.index(tickets.len()));
                     if let Some(outcome) = outcome {
-                        let latency = (outcome == Outcome::Success).then_some(Duration::ZERO);
-                        fleet.end_after(ticket, outcome, latency);
+                        fleet.end(ticket, outcome);
                     }
                     continue;
                 }
                 Event::End { .. } => continue,
             }
-            // One that was ejected when it left comes back as it was.
-            let is_there = |ticket: &Ticket| fleet.pool.targets().any(|target| ticket.goes_to(target));
+            let is_there = |ticket: &Ticket| {
+                fleet.pool.targets().any(|target| Rc::ptr_eq(ticket.target(), target))
+            };
             let live = tickets.iter().filter(|(ticket, _)| is_there(ticket)).count();
             prop_assert_eq!(fleet.pool.in_flight(), live as u64);
             prop_assert!(tickets.iter().all(|(ticket, stays)| !stays || is_there(ticket)));
@@ -197,18 +171,5 @@ fn as_many_choices_as_endpoints_always_find_the_idle_one() {
                 assert_eq!(fleet.port_for(&Hints::default()), Some(1), "{name}, {count}: {n}");
             }
         }
-    }
-}
-
-#[test]
-fn a_pick_takes_no_longer_for_having_met_an_ejected_endpoint() {
-    // 9 of 10 are out of use, and the pool has not looked yet: whoever is left has it all.
-    for name in POLICIES {
-        let service = format!("{}, {DETECTS}", policy(name));
-        let mut fleet = Fleet::new(&service).of(weighing(&[1; 10]));
-        fleet.eject(&[1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        assert_eq!(fleet.count(100, 10)[9], 100, "{name}");
-        fleet.tick();
-        assert!(fleet.count(1_000, 10).iter().all(|&seen| seen > 0), "{name}: in a panic");
     }
 }

@@ -1,9 +1,8 @@
 //! Which version a request goes to.
 
 use consul_resolver::balance::hints::Hints;
-use consul_resolver::balance::pool::PoolEvent;
 
-use crate::fleet::{DETECTS, Fleet, POLICIES, at, of_version, policy};
+use crate::fleet::{Fleet, POLICIES, at, of_version, policy};
 
 fn named(name: &str) -> Hints {
     Hints { version: Some(name.as_bytes().to_vec()), ..Hints::default() }
@@ -123,18 +122,6 @@ fn retries_stay_within_the_version() {
 }
 
 #[test]
-fn each_version_panics_for_itself() {
-    let service = format!(r#""versions": {{ "header": "v" }}, {DETECTS}"#);
-    let endpoints = (1..=8).map(|port| of_version(port, if port > 6 { "2.0" } else { "1.0" }));
-    let mut fleet = Fleet::new(&service).of(endpoints.collect());
-    fleet.eject(&[7, 8]);
-    fleet.tick();
-    assert_eq!(reached(&mut fleet, &named("2")), [7, 8]);
-    assert_eq!(reached(&mut fleet, &named("1")), [1, 2, 3, 4, 5, 6]);
-    assert_eq!(reached(&mut fleet, &Hints::default()), [1, 2, 3, 4, 5, 6]);
-}
-
-#[test]
 fn every_endpoint_may_have_a_version_of_its_own() {
     let endpoints = (1..=64).map(|port| of_version(port, &format!("{port:x}abcdef")));
     let service = r#""versions": { "header": "v", "fallback": "none" }"#;
@@ -158,7 +145,7 @@ fn of_very_many_versions_those_that_most_endpoints_have_can_be_named() {
         let reachable = alone.iter().filter(|name| fleet.port_for(&named(name)).is_some()).count();
         assert_eq!(reachable, most - 1, "{policy}");
         assert_eq!(reached(&mut fleet, &named("main")), [301, 302], "{policy}");
-        let told = fleet.pool.take_events();
-        assert_eq!(told, [PoolEvent::TooManyVersions { found: 301 }], "{policy}");
+        let told = [(); 2].map(|()| fleet.pool.take_too_many_versions());
+        assert_eq!(told, [Some(301), None], "{policy}");
     }
 }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use consul_resolver::balance::outlier::outcome::Outcome;
-
-use crate::fleet::{DETECTS, Fleet, at, weighing};
+use crate::fleet::{Fleet, at, weighing};
 
 const SLOWLY: &str = r#""load_balancing": { "policy": "random", "slow_start": "60s" }"#;
 
@@ -43,20 +41,6 @@ fn a_new_snapshot_does_not_begin_it_anew() {
 }
 
 #[test]
-fn one_that_returns_from_an_ejection_gets_warm_again() {
-    let mut fleet = Fleet::new(&format!("{SLOWLY}, {DETECTS}")).of(weighing(&[1; 4]));
-    fleet.eject(&[2]);
-    fleet.wait(Duration::from_secs(30));
-    fleet.answer(2, Outcome::Success, 1);
-    fleet.tick();
-    assert_eq!(factors(&fleet), [1.0, 0.1, 1.0, 1.0]);
-    let seen = fleet.count(31_000, 4);
-    assert!((800..1_200).contains(&seen[1]), "{seen:?}");
-    fleet.wait(Duration::from_secs(60));
-    assert_eq!(factors(&fleet), [1.0; 4]);
-}
-
-#[test]
 fn one_that_was_removed_and_comes_back_is_new() {
     let mut fleet = Fleet::new(SLOWLY).of(weighing(&[1, 1]));
     fleet.install(vec![at(1)]);
@@ -66,13 +50,8 @@ fn one_that_was_removed_and_comes_back_is_new() {
 
 #[test]
 fn without_a_slow_start_all_have_their_share_at_once_and_nothing_is_rebuilt() {
-    let mut fleet = Fleet::new(DETECTS).of(weighing(&[1]));
+    let mut fleet = Fleet::new("").of(weighing(&[1]));
     fleet.install(weighing(&[1, 1, 1]));
-    assert_eq!(factors(&fleet), [1.0; 3]);
-    fleet.eject(&[2]);
-    fleet.wait(Duration::from_secs(30));
-    fleet.answer(2, Outcome::Success, 1);
-    fleet.tick();
     assert_eq!(factors(&fleet), [1.0; 3]);
     let allocations = allocation_counter::measure(|| fleet.wait(Duration::from_secs(1)));
     assert_eq!(allocations.count_total, 0, "a tick at which nothing has changed");

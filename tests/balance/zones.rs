@@ -2,7 +2,7 @@
 
 use consul_resolver::balance::hints::Hints;
 
-use crate::fleet::{DETECTS, Fleet, any, at, in_zone, policy};
+use crate::fleet::{Fleet, any, at, in_zone, policy};
 
 /// So many endpoints in zones `a`, `b` and in none, on ports from 1 on.
 fn fleet(service: &str, locality: &str, zones: [u16; 3]) -> Fleet {
@@ -49,32 +49,6 @@ fn endpoints_without_a_zone_are_as_far_as_those_of_another() {
     // One of six for half of the proxies: a third stays.
     assert!((2_800..3_200).contains(&seen[0]), "{seen:?}");
     assert!(seen[1..].iter().all(|&seen| seen > 1_000), "{seen:?}");
-}
-
-#[test]
-fn what_the_own_zone_loses_by_ejections_goes_elsewhere() {
-    let mut fleet = fleet(DETECTS, IN_A, [4, 4, 0]);
-    fleet.eject(&[1, 2]);
-    fleet.tick();
-    let seen = fleet.count(6_000, 8);
-    // 2 of 6 that are left for half of the proxies: two thirds stay.
-    assert_eq!(seen[..2], [0, 0]);
-    assert!((3_800..4_200).contains(&(seen[2] + seen[3])), "{seen:?}");
-}
-
-#[test]
-fn before_the_next_tick_another_zone_takes_over_at_once() {
-    let mut fleet = fleet(DETECTS, IN_A, [3, 5, 0]);
-    fleet.eject(&[1, 2, 3]);
-    assert_eq!(fleet.count(1_000, 8)[..3], [0, 0, 0]);
-}
-
-#[test]
-fn a_panic_knows_no_zones() {
-    let mut fleet = fleet(DETECTS, IN_A, [4, 4, 0]);
-    fleet.eject(&[1, 2, 3, 4, 5]);
-    fleet.tick();
-    assert!(fleet.count(8_000, 8).iter().all(|&seen| (850..1_150).contains(&seen)));
 }
 
 #[test]

@@ -60,19 +60,13 @@ fn a_configuration_that_sets_every_field_is_read() {
                 resolve_names: false,
                 protocol: Protocol::Grpc,
                 load_balancing: LoadBalancing {
-                    policy: Policy::LeastRequest { choice_count: 3, active_request_bias: 0.5 },
+                    policy: Policy::PeakEwma { choice_count: 3, decay: Duration::from_secs(5) },
                     slow_start: Some(SlowStart {
                         window: Duration::from_secs(30),
                         aggression: 1.5,
                         min_weight_percent: 20,
                     }),
-                    panic_threshold: 0,
                 },
-                outlier_detection: Some(OutlierDetection {
-                    consecutive_5xx: 3,
-                    max_ejection_percent: 50,
-                    ..OutlierDetection::default()
-                }),
                 active_health_check: Some(ActiveHealthCheck {
                     probe: Probe {
                         cluster: "probes".into(),
@@ -82,7 +76,6 @@ fn a_configuration_that_sets_every_field_is_read() {
                     max_concurrent: 10,
                     consul_health: ConsulHealth::Ignore,
                 }),
-                sticky: Some(Sticky { cookie: "pin".into(), ttl: Duration::ZERO }),
                 versions: Some(Versions {
                     key: VersionKey::TagPrefix("v=".into()),
                     header: Some("x-version".into()),
@@ -90,7 +83,6 @@ fn a_configuration_that_sets_every_field_is_read() {
                     hash_on: Some(HashOn::Cookie("Session".into())),
                     fallback: Fallback::None,
                 }),
-                retry_budget: Some(RetryBudget { percent: 10, min_per_second: 0 }),
                 shrink_guard: ShrinkGuard {
                     percent: 30,
                     at_least: 5,
@@ -112,7 +104,7 @@ fn a_configuration_that_sets_every_field_is_read() {
             Service {
                 hosts: vec![HostPattern::Exact("[::1]".into())],
                 load_balancing: LoadBalancing {
-                    policy: Policy::Random,
+                    policy: Policy::LeastRequest { choice_count: 2, active_request_bias: 0.5 },
                     ..LoadBalancing::default()
                 },
                 resolve_names: true,
@@ -183,13 +175,11 @@ fn full() -> Value {
                 "datacenters": ["dc1", "dc2"],
                 "protocol": "grpc",
                 "load_balancing": {
-                    "policy": "least_request",
-                    "choice_count": 3,
-                    "active_request_bias": 0.5,
-                    "slow_start": { "window": "30s", "aggression": 1.5, "min_weight_percent": 20 },
-                    "panic_threshold": 0
+                    "policy": "peak_ewma",
+                    "choice_count": 3.0,
+                    "decay": "5s",
+                    "slow_start": { "window": "30s", "aggression": 1.5, "min_weight_percent": 20 }
                 },
-                "outlier_detection": { "consecutive_5xx": 3, "max_ejection_percent": 50.0 },
                 "active_health_check": {
                     "cluster": "probes",
                     "path": "/health",
@@ -197,7 +187,6 @@ fn full() -> Value {
                     "max_concurrent": 10,
                     "consul_health": "ignore"
                 },
-                "sticky": { "cookie": "pin", "ttl": "0s" },
                 "versions": {
                     "tag_prefix": "v=",
                     "header": "X-Version",
@@ -205,7 +194,6 @@ fn full() -> Value {
                     "hash_on": { "cookie": "Session" },
                     "fallback": "none"
                 },
-                "retry_budget": { "percent": 10, "min_per_second": 0 },
                 "shrink_guard": { "percent": 30, "at_least": 5, "hold": "1m" },
                 "max_age": "10m",
                 "on_stale": "fail",
@@ -221,7 +209,7 @@ fn full() -> Value {
                 "near": "_agent",
                 "limit": 10,
                 "resolve_names": true,
-                "load_balancing": { "policy": "random" }
+                "load_balancing": { "policy": "least_request", "active_request_bias": 0.5 }
             }
         ],
         "locality": { "zone": "eu-1a", "key": "rack", "min_cluster_size": 3 },

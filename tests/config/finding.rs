@@ -43,11 +43,13 @@ fn every_field_of_both_is_read() {
         "services": [],
         "discover": {
             "tags": ["Envoy"], "exclude": ["Vault", "nomad"], "host": "{service}.mesh",
-            "max_services": 7, "service": { "datacenters": ["dc1", "dc2"], "outlier_detection": {} }
+            "max_services": 7, "service": { "datacenters": ["dc1", "dc2"], "health": "warning" }
         },
         "dns_names": {
             "domain": "Consul.Example", "idle_timeout": "30s", "max_services": 3, "max_waiting": 0,
-            "service": { "tags": ["public"], "protocol": "grpc" }
+            "service": {
+                "tags": ["public"], "protocol": "grpc", "load_balancing": { "policy": "peak_ewma" }
+            }
         }
     });
     let config = parse(&config).unwrap();
@@ -55,7 +57,7 @@ fn every_field_of_both_is_read() {
     assert_eq!((discover.tags, discover.max_services), (vec!["envoy".to_owned()], 7));
     assert_eq!(discover.exclude, ["vault", "nomad"]);
     assert_eq!(discover.service.datacenters, ["dc1", "dc2"]);
-    assert!(discover.service.outlier_detection.is_some());
+    assert_eq!(discover.service.health, HealthThreshold::Warning);
     let names = config.dns_names.unwrap();
     assert_eq!(
         (names.domain.as_str(), names.max_services, names.max_waiting),
@@ -96,13 +98,6 @@ fn what_makes_no_sense_is_refused_where_it_stands() {
             json!({ "host": "{service}.a", "service": { "max_age": "1s" } }),
             "discover.service.max_age: 1s is too short: while nothing changes, consul.wait lets so \
              long go by between two answers; expected at least 64s",
-        ),
-        (
-            "discover",
-            json!({ "host": "{service}.a", "service": { "retry_budget": {} } }),
-            "discover.service.retry_budget: each request is handed over with a single endpoint, so there \
-             is nothing to retry; leave it out, or set handoff to headers with at least 2 attempts and \
-             resolve_names to false",
         ),
         (
             "discover",

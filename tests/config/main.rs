@@ -193,7 +193,6 @@ fn values_at_the_edge_of_what_is_allowed_are_accepted() {
         ("services[0].load_balancing", json!({})),
         ("services[0].address", json!("service")),
         ("services[0].datacenters", json!((0..16).map(|n| format!("dc{n}")).collect::<Vec<_>>())),
-        ("services[0].load_balancing.panic_threshold", json!(100.0)),
         ("services[0].load_balancing.slow_start", json!("100ms")),
         ("services[0].load_balancing.slow_start", json!({ "window": "1h", "aggression": 0.01 })),
         ("services[0].load_balancing", json!({ "policy": "least_request", "choice_count": 16 })),
@@ -215,8 +214,6 @@ fn values_at_the_edge_of_what_is_allowed_are_accepted() {
                 "minimum_ring_size": 8_388_608
             }),
         ),
-        ("services[0].outlier_detection", json!({})),
-        ("services[0].sticky", json!({ "ttl": "9600h" })),
         ("services[0].versions", json!({ "header": "x-version" })),
         ("services[0].versions", json!({ "split": { "*": 1_000_000 } })),
         ("locality", json!({})),

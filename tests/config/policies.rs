@@ -217,11 +217,6 @@ fn a_policy_that_could_not_work_is_refused() {
         ),
         (
             BALANCING,
-            json!({ "panic_threshold": 101 }),
-            "services[0].load_balancing.panic_threshold: 101 is out of range; expected 0 to 100",
-        ),
-        (
-            BALANCING,
             json!({ "slow_start": "0s" }),
             "services[0].load_balancing.slow_start: 0s is out of range; expected 100ms to 1h",
         ),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use consul_resolver::config::{
     AddressPolicy, CacheAges, Cidr, CidrError, Config, ConfigError, Consistency, Consul,
-    Dependencies, Handoff, Hashing, OutlierDetection, Policy, Service, ShrinkGuard,
+    Dependencies, Handoff, Hashing, Policy, Protocol, Service, ShrinkGuard,
 };
 use consul_resolver::model::service::ServiceId;
 use consul_resolver::version::VersionRange;
@@ -81,15 +81,7 @@ fn service() -> impl Strategy<Value = Value> {
                 .boxed(),
         ),
         ("load_balancing", load_balancing().boxed()),
-        (
-            "outlier_detection",
-            object(vec![
-                ("consecutive_5xx", (1..9).prop_map(Value::from).boxed()),
-                ("base_ejection_time", duration(60).boxed()),
-                ("max_ejection_time", duration(300).boxed()),
-            ])
-            .boxed(),
-        ),
+        ("protocol", one_of(&["http", "grpc"])),
         (
             "versions",
             (0..3_u8, 0..3_u8)
@@ -208,11 +200,8 @@ fn assert_within_limits(config: &Config) {
             assert_eq!(host.to_string().parse().as_ref(), Ok(host));
         }
         assert_policy_within_limits(&service.load_balancing.policy);
-        if let Some(outliers) = service.outlier_detection {
-            assert!(outliers.consecutive_5xx >= 1);
-            assert!(OutlierDetection::TIMES.contains(&outliers.base_ejection_time));
-            assert!(outliers.base_ejection_time <= outliers.max_ejection_time);
-        }
+        let reads_answers = matches!(service.load_balancing.policy, Policy::PeakEwma { .. });
+        assert!(reads_answers || service.protocol == Protocol::Http);
         assert!(ShrinkGuard::HOLD.contains(&service.shrink_guard.hold));
         assert!(service.shrink_guard.at_least >= 1);
         for share in service.versions.iter().flat_map(|versions| &versions.split) {
@@ -334,9 +323,9 @@ proptest! {
         place in prop::sample::select(&[
             "consul", "consul.cluster", "consul.wait", "services", "services[0]",
             "services[0].name", "services[0].hosts", "services[0].load_balancing", "handoff",
-            "services[0].load_balancing.slow_start", "services[0].outlier_detection",
+            "services[0].load_balancing.slow_start", "services[0].protocol",
             "services[0].sticky", "services[0].versions", "services[0].versions.split",
-            "services[0].datacenters", "services[0].retry_budget", "services[0].shrink_guard",
+            "services[0].datacenters", "services[0].shrink_guard",
             "services[0].depends_on", "services[0].on_dependency_down",
             "consul.breaker", "consul.retry_budget", "consul.max_watches", "consul.resync",
             "locality", "endpoints", "warmup_timeout",

@@ -6,9 +6,8 @@ use consul_resolver::config::{
     ActiveHealthCheck, AddressPolicy, Breaker, CacheAges, Check, Config, Consistency, Consul,
     ConsulHealth, Dependencies, Discover, DnsNames, Fallback, Handoff, HashOn, Hashing,
     HealthCheck, HealthThreshold, HostPattern, LoadBalancing, Locality, OnDependencyDown, OnStale,
-    OutlierDetection, Policy, PolicyKind, PreparedQuery, Probe, Protocol, Registration,
-    RetryBudget, Service, ShrinkGuard, SlowStart, Sticky, TaggedAddress, Unmatched, Versions,
-    Weights,
+    Policy, PolicyKind, PreparedQuery, Probe, Protocol, Registration, RetryBudget, Service,
+    ShrinkGuard, SlowStart, TaggedAddress, Unmatched, Versions, Weights,
 };
 use consul_resolver::version::VersionRange;
 use serde_json::{Value, json};
@@ -30,10 +29,7 @@ fn the_schema_has_the_fields_that_are_read() {
         ("/$defs/load_balancing", LoadBalancing::FIELDS),
         ("/$defs/hash_on", HashOn::FIELDS),
         ("/$defs/slow_start/oneOf/1", SlowStart::FIELDS),
-        ("/$defs/outlier_detection", OutlierDetection::FIELDS),
-        ("/$defs/sticky", Sticky::FIELDS),
         ("/$defs/versions", Versions::FIELDS),
-        ("/$defs/retry_budget", RetryBudget::FIELDS),
         ("/$defs/breaker", Breaker::FIELDS),
         ("/$defs/call_budget", RetryBudget::FIELDS),
         ("/$defs/shrink_guard", ShrinkGuard::FIELDS),
@@ -175,7 +171,7 @@ fn the_schema_has_the_fields_that_need_dependencies() {
 fn the_schema_has_the_ranges_of_numbers_that_are_read() {
     let schema = schema();
     let percent = 0..=100;
-    let counts = 1..=OutlierDetection::MAX_COUNT;
+    let counts = 1..=Breaker::MAX_COUNT;
     let rings = 1..=Policy::DEFAULT_MAXIMUM_RING_SIZE;
     let balancing = "/$defs/load_balancing/properties";
     for (pointer, limits) in [
@@ -190,10 +186,6 @@ fn the_schema_has_the_ranges_of_numbers_that_are_read() {
         ("/$defs/percent".into(), percent),
         ("/$defs/count".into(), counts),
         ("/$defs/versions/properties/split/additionalProperties".into(), 0..=Versions::MAX_WEIGHT),
-        (
-            "/$defs/retry_budget/properties/min_per_second".into(),
-            0..=RetryBudget::MAX_MIN_PER_SECOND,
-        ),
         (
             "/$defs/call_budget/properties/min_per_second".into(),
             1..=RetryBudget::MAX_MIN_PER_SECOND,
@@ -262,11 +254,8 @@ fn spelling_out_the_defaults_of_the_schema_changes_nothing() {
 fn spelling_out_the_defaults_of_a_section_is_the_same_as_leaving_them_out() {
     let schema = schema();
     for (pointer, place, least) in [
-        ("/$defs/outlier_detection", "services[0].outlier_detection", json!({})),
-        ("/$defs/sticky", "services[0].sticky", json!({})),
         ("/$defs/versions", "services[0].versions", json!({ "header": "x-version" })),
         ("/$defs/locality", "locality", json!({})),
-        ("/$defs/retry_budget", "services[0].retry_budget", json!({})),
         ("/$defs/shrink_guard", "services[0].shrink_guard", json!({})),
         ("/$defs/breaker", "consul.breaker", json!({})),
         ("/$defs/call_budget", "consul.retry_budget", json!({})),

@@ -77,7 +77,7 @@ fn unknown_and_missing_fields_are_refused() {
             json!({ "weights": {} }),
             "services[0].load_balancing.weights: unknown field; known here: policy, hash_on, \
              hash_balance_factor, choice_count, active_request_bias, decay, minimum_ring_size, \
-             maximum_ring_size, table_size, slow_start, panic_threshold",
+             maximum_ring_size, table_size, slow_start",
         ),
         ("handoff.retries", json!(2), "handoff.retries: unknown field; known here: via, attempts"),
         (

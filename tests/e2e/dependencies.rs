@@ -1,11 +1,10 @@
 //! Services that depend on others, while those have no endpoint.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use stack::client::Answer;
-use stack::{Backend, Consul, Registry, Service, Status, Trouble, wait_until};
+use stack::{Consul, Registry, Service, Status, wait_until};
 
 use crate::log::LogMark;
 use crate::testbed::{SOON, Setup, Testbed, instances};
@@ -208,37 +207,5 @@ fn requests_go_to_the_datacenter_that_has_the_other_service_too() {
     report(&near, "db-near", Status::Passing);
     await_answers(&bed, "web.test", "web-near");
     mark.await_line(&bed.envoy, "web: its datacenters are preferred in their order again");
-    bed.assert_no_crash();
-}
-
-#[test]
-fn one_that_a_worker_has_ejected_is_down_there_until_it_may_be_tried_again() {
-    let Some(consul) = Consul::start_or_skip("dependencies that are ejected") else {
-        return;
-    };
-    let _web = instances(&consul, "web", &["web-1"]);
-    let db: Backend = instances(&consul, "db", &["db-1"]).remove(0);
-    let web = json!({"depends_on": ["db"], "on_dependency_down": "fail"});
-    let outliers = json!({
-        "consecutive_5xx": 2, "max_ejection_percent": 100, "base_ejection_time": "3s",
-    });
-    let services = [service("web", web), service("db", json!({"outlier_detection": outliers}))];
-    // One worker, so that each request is seen by the one that judges.
-    let bed =
-        Setup::recommended(consul.address()).workers(1).set("services", json!(services)).start();
-    bed.await_routed("web.test", &["web-1"]);
-    bed.await_routed("db.test", &["db-1"]);
-
-    db.set_trouble(Trouble::always(500));
-    for _ in 0..2 {
-        assert_eq!(bed.get("/", "db.test").status, 500);
-    }
-    assert_eq!(bed.get("/", "web.test").json()["error"], "dependency_down");
-    await_stat(&bed, "service.web.degradations", 1);
-    // The VM that shows it has sent no request, and knows what Consul says.
-    assert_eq!(bed.stat("service.web.dependencies_down"), 0);
-    // Nobody has to ask for the dependency itself.
-    let back = wait_until(Duration::from_secs(20), || bed.get("/", "web.test").status == 200);
-    assert!(back, "{}", bed.get("/", "web.test").text());
     bed.assert_no_crash();
 }

@@ -25,13 +25,11 @@ fn backends(consul: &Consul) -> Vec<GrpcBackend> {
 }
 
 /// `envoy.yaml`, changed for gRPC as the README says. One worker, so that each call is seen by
-/// the one that judges.
-fn start(consul: &Consul, protocol: &str) -> Testbed {
-    let outlier_detection = json!({
-        "consecutive_5xx": 3, "base_ejection_time": "1s", "max_ejection_percent": 50,
-    });
+/// the one that learns.
+fn start(consul: &Consul) -> Testbed {
     let service = json!({
-        "name": "rpc", "protocol": protocol, "outlier_detection": outlier_detection,
+        "name": "rpc", "protocol": "grpc",
+        "load_balancing": {"policy": "peak_ewma", "decay": "1s"},
     });
     Setup::recommended(consul.address())
         .set("services", json!([service]))
@@ -68,49 +66,38 @@ fn await_serving(client: &GrpcClient, expected: &[&str]) {
     assert!(served, "{last:?} serve, expected {expected:?}");
 }
 
-fn await_stat(bed: &Testbed, name: &str, value: u64, mut call: impl FnMut()) {
-    let reached = wait_until(SOON, || {
-        call();
-        bed.stat(name) >= value
-    });
-    assert!(reached, "{name} is {}", bed.stat(name));
-}
-
-/// That an instance which answers so is ejected, and returns when it serves again.
-fn is_ejected_and_returns(conduct: Conduct, call: impl Fn(&GrpcClient) -> GrpcAnswer) {
+/// That an instance which answers so is avoided, and has calls again when it serves again.
+fn is_avoided(conduct: Conduct, call: impl Fn(&GrpcClient) -> GrpcAnswer) {
     let Some(consul) = Consul::start_or_skip(&format!("gRPC: {conduct:?}")) else {
         return;
     };
     let backends = backends(&consul);
-    let bed = start(&consul, "grpc");
+    let bed = start(&consul);
     let client = client(&bed);
     await_serving(&client, &NAMES);
 
     backends[1].set_conduct(conduct);
     let mut failed = BTreeSet::new();
-    await_stat(&bed, "service.rpc.ejections", 1, || {
-        for _ in 0..6 {
-            let answer = call(&client);
-            if answer.code != Code::Ok {
-                failed.insert(answer.instance);
-            }
+    for _ in 0..300 {
+        let answer = call(&client);
+        if answer.code != Code::Ok {
+            failed.insert(answer.instance);
         }
-    });
+    }
     assert_eq!(failed, BTreeSet::from([Some("grpc-2".to_owned())]));
     let asked = backends[1].calls();
     (0..60).for_each(|_| drop(call(&client)));
-    let probes = backends[1].calls() - asked;
-    assert!(probes <= 2, "{probes} of 60 calls went to an ejected instance");
+    let more = backends[1].calls() - asked;
+    assert!(more <= 10, "{more} of 60 calls went to an instance that fails");
 
     backends[1].set_conduct(Conduct::Serve);
-    await_stat(&bed, "service.rpc.returns", 1, || drop(call(&client)));
     await_serving(&client, &NAMES);
     bed.assert_no_crash();
 }
 
 #[test]
-fn an_instance_that_refuses_calls_in_its_headers_is_ejected() {
-    is_ejected_and_returns(Conduct::Refuse(Code::Unavailable), |client| {
+fn an_instance_that_refuses_calls_in_its_headers_is_avoided() {
+    is_avoided(Conduct::Refuse(Code::Unavailable), |client| {
         let answer = client.watch();
         assert!(answer.code == Code::Ok || answer.is_trailers_only, "{answer:?}");
         answer
@@ -118,29 +105,10 @@ fn an_instance_that_refuses_calls_in_its_headers_is_ejected() {
 }
 
 #[test]
-fn an_instance_that_fails_calls_in_its_trailers_is_ejected() {
-    is_ejected_and_returns(Conduct::BreakOff(Code::Internal), |client| {
+fn an_instance_that_fails_calls_in_its_trailers_is_avoided() {
+    is_avoided(Conduct::BreakOff(Code::Internal), |client| {
         let answer = client.watch();
         assert!(!answer.is_trailers_only && answer.messages == 1, "{answer:?}");
         answer
     });
-}
-
-#[test]
-fn a_status_that_is_about_the_request_and_one_that_is_not_looked_at_eject_nobody() {
-    let Some(consul) = Consul::start_or_skip("gRPC: statuses of the caller") else {
-        return;
-    };
-    let backends = backends(&consul);
-    for (protocol, code) in [("grpc", Code::NotFound), ("http", Code::Unavailable)] {
-        let bed = start(&consul, protocol);
-        let client = client(&bed);
-        await_serving(&client, &NAMES);
-        backends[2].set_conduct(Conduct::Refuse(code));
-        let refused = (0..60).filter(|_| client.check().code == code).count();
-        assert!(refused >= 15, "{refused} of 60 calls were refused");
-        assert_eq!(bed.stat("service.rpc.ejections"), 0, "{protocol}");
-        backends[2].set_conduct(Conduct::Serve);
-        bed.assert_no_crash();
-    }
 }

@@ -14,16 +14,7 @@ use crate::testbed::{SOON, Setup, Testbed, instance, instances, yaml};
 const PREFIX: &str = "wasmcustom.consul_resolver.";
 
 /// What happens to the requests of a service.
-const COUNTERS: [&str; 8] = [
-    "picks",
-    "failures",
-    "withheld_retries",
-    "ejections",
-    "returns",
-    "panics",
-    "stale",
-    "fallbacks",
-];
+const COUNTERS: [&str; 4] = ["picks", "failures", "stale", "fallbacks"];
 
 /// What is known of its endpoints.
 const OF_DISCOVERY: [&str; 9] = [
@@ -125,72 +116,32 @@ fn every_counter_and_gauge_is_shown_and_moves() {
     bed.assert_no_crash();
 }
 
-/// One worker, so that each request is seen by the one that judges, and what it counts is exact.
-fn judging(consul: &Consul, service: Value) -> Testbed {
+/// One worker, so that each request is seen by the one that learns, and what it counts is exact.
+fn learning(consul: &Consul, service: Value) -> Testbed {
     let setup = Setup::recommended(consul.address()).workers(1);
     setup.set("services", json!([service])).start()
 }
 
 #[test]
-fn what_answers_teach_is_counted() {
-    let Some(consul) = Consul::start_or_skip("metrics of outlier detection") else {
+fn failures_are_counted_where_answers_are_read() {
+    let Some(consul) = Consul::start_or_skip("metrics of answers") else {
         return;
     };
     let backends = instances(&consul, "web", &["web-1", "web-2"]);
-    let outlier_detection = json!({
-        "consecutive_5xx": 3, "base_ejection_time": "1s", "max_ejection_percent": 100,
-    });
-    let bed = judging(&consul, json!({"name": "web", "outlier_detection": outlier_detection}));
-    bed.await_routed("any", &["web-1", "web-2"]);
-    for counter in ["failures", "ejections", "returns", "panics"] {
-        assert_eq!(bed.stat(&format!("service.web.{counter}")), 0, "{counter}");
+    for (policy, reads) in [("peak_ewma", true), ("least_request", false)] {
+        let balancing = json!({"policy": policy});
+        let bed = learning(&consul, json!({"name": "web", "load_balancing": balancing}));
+        bed.await_routed("any", &["web-1", "web-2"]);
+        assert_eq!(bed.stat("service.web.failures"), 0, "{policy}");
+
+        backends[0].set_trouble(Trouble::always(500));
+        let failed = (0..30).filter(|_| bed.get("/", "any").status == 500).count() as u64;
+        assert!(failed > 0, "{policy}");
+        await_stat(&bed, "service.web.picks", |n| n >= 30);
+        await_stat(&bed, "service.web.failures", |n| n == if reads { failed } else { 0 });
+        backends[0].set_trouble(Trouble::none());
+        bed.assert_no_crash();
     }
-
-    backends[0].set_trouble(Trouble::always(503));
-    backends[0].reset_counts();
-    let failed = (0..30).filter(|_| bed.get("/", "any").status == 503).count() as u64;
-    assert_eq!(failed, backends[0].requests());
-    await_stat(&bed, "service.web.failures", |n| n == failed);
-    assert_eq!(bed.stat("service.web.ejections"), 1);
-    // One of two endpoints is left: that is not below 50 %.
-    assert_eq!(bed.stat("service.web.panics"), 0);
-
-    backends[1].set_trouble(Trouble::always(500));
-    let panics = || {
-        bed.seen("any", 10);
-        bed.stat("service.web.panics") >= 1
-    };
-    assert!(wait_until(SOON, panics), "{:?}", all(&bed));
-    assert!(bed.stat("service.web.ejections") >= 2);
-    assert!(bed.stat("service.web.failures") > failed);
-
-    let before = bed.stat("service.web.returns");
-    backends.iter().for_each(|backend| backend.set_trouble(Trouble::none()));
-    let returned = || {
-        bed.seen("any", 10);
-        bed.stat("service.web.returns") > before
-    };
-    assert!(wait_until(SOON, returned), "{:?}", all(&bed));
-    bed.await_routed("any", &["web-1", "web-2"]);
-    bed.assert_no_crash();
-}
-
-#[test]
-fn retries_that_the_budget_withholds_are_counted() {
-    let Some(consul) = Consul::start_or_skip("metrics of the retry budget") else {
-        return;
-    };
-    let _backends = instances(&consul, "web", &["web-1", "web-2"]);
-    let none = json!({"name": "web", "retry_budget": {"percent": 0, "min_per_second": 0}});
-    let bed = judging(&consul, none);
-    bed.await_routed("any", &["web-1", "web-2"]);
-    await_stat(&bed, "service.web.picks", |n| n > 0);
-    for _ in 0..20 {
-        assert_eq!(bed.get("/", "any").status, 200);
-    }
-    await_stat(&bed, "service.web.withheld_retries", |n| n >= 20);
-    await_stat(&bed, "service.web.picks", |n| n == bed.stat("service.web.withheld_retries"));
-    bed.assert_no_crash();
 }
 
 #[test]
@@ -199,7 +150,7 @@ fn each_datacenter_of_a_service_has_its_own() {
         return;
     };
     let _backends = instances(&consul, "web", &["web-1"]);
-    let bed = judging(&consul, json!({"name": "web", "datacenters": ["dc1", "dc2"]}));
+    let bed = learning(&consul, json!({"name": "web", "datacenters": ["dc1", "dc2"]}));
     await_stat(&bed, "service.web.datacenter.dc1.endpoints", |n| n == 1);
     await_stat(&bed, "service.web.datacenter.dc1.fetchers", |n| n == 1);
     let names = all(&bed).into_keys();

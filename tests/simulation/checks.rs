@@ -182,7 +182,7 @@ impl Checks {
         let is_listed = listed.flat_map(|record| record.snapshot.endpoints());
         let is_listed = is_listed.into_iter().any(|endpoint| endpoint.address == *address);
         assert!(is_listed, "{:?} sends a request to {address}, which it has not", context.id);
-        let is_unhealthy = forward.ticket().target().monitor().is_unhealthy();
+        let is_unhealthy = forward.ticket().target().is_unhealthy();
         assert!(!is_unhealthy, "{:?} sends a request to {address}, which fails", context.id);
     }
 

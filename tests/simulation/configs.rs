@@ -52,12 +52,12 @@ const REGISTRATIONS: [&str; 6] = [
 fn probed(service: &str) -> &'static str {
     match service {
         "shop" => {
-            r#","load_balancing":{"policy":"round_robin","panic_threshold":0},
+            r#","load_balancing":{"policy":"round_robin"},
                 "active_health_check":{"cluster":"probes","interval":"1s","max_per_second":4,
                     "max_concurrent":2}"#
         }
         "bank" => {
-            r#","load_balancing":{"policy":"round_robin","panic_threshold":0},
+            r#","load_balancing":{"policy":"round_robin"},
                 "active_health_check":{"cluster":"probes","interval":"2s","unhealthy_interval":"1s",
                     "healthy_threshold":2,"max_per_second":8,"max_concurrent":3,
                     "consul_health":"ignore"}"#

@@ -32,7 +32,8 @@ impl Contender {
     /// Attempts of a request: the first one and the retries.
     pub const ATTEMPTS: u8 = 3;
 
-    /// Enough for two of five instances, on both sides; all else is as Envoy's defaults.
+    /// Of Envoy's outlier detection, which judges the hosts of its own balancing: enough for two of
+    /// five instances; all else is as Envoy's defaults.
     pub const MAX_EJECTION_PERCENT: u8 = 50;
 
     /// What is retried, on both sides.
@@ -54,18 +55,17 @@ impl Contender {
     /// Its configuration.
     pub fn config(self, module: &Path, consul: SocketAddr, backends: &[SocketAddr]) -> EnvoyConfig {
         let mut config = EnvoyConfig::recommended();
-        let detection = format!("{{max_ejection_percent: {}}}", Self::MAX_EJECTION_PERCENT);
-        let detection: Value = serde_yaml_ng::from_str(&detection).expect("it is YAML");
         match self {
             Self::Filter(policy) => {
                 config.load(module);
                 config.attempt(Self::ATTEMPTS);
                 let service = &mut config.filter()["services"][0];
                 service["load_balancing"]["policy"] = policy.into();
-                service["outlier_detection"] = detection;
                 config.retry_policy()["retry_on"] = Self::RETRY_ON.into();
             }
             Self::Native(policy) => {
+                let detection = format!("{{max_ejection_percent: {}}}", Self::MAX_EJECTION_PERCENT);
+                let detection: Value = serde_yaml_ng::from_str(&detection).expect("it is YAML");
                 config.hand_over_natively(policy, backends, detection);
                 let retry = config.retry_policy();
                 retry["retry_on"] = Self::RETRY_ON.into();

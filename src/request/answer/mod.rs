@@ -2,13 +2,11 @@
 
 use core::time::Duration;
 
-use crate::balance::outlier::outcome::Outcome;
-use crate::balance::pool::Sample;
+use crate::balance::outcome::Outcome;
 use crate::config::Protocol;
 use crate::router::Router;
 use crate::router::answer::{Attempt, Lesson};
 use crate::router::decision::Forward;
-use crate::router::wants::Wants;
 use crate::time::Time;
 
 /// An answer in its header or trailer phase.
@@ -29,8 +27,6 @@ pub trait AnswerStream {
     fn service_time(&mut self) -> Option<Duration>;
     /// Reads Envoy's response flags.
     fn flags(&mut self) -> ResponseFlags;
-    /// Adds a header; legal in the header phase.
-    fn add_header(&mut self, name: &str, value: &str);
     /// Reads the clock.
     fn now(&mut self) -> Time;
 }
@@ -46,7 +42,7 @@ pub enum Part {
 
 /// Why Envoy itself has answered, as its `response.flags` say; bits as in Envoy's
 /// `CoreResponseFlag` (envoy/stream_info/stream_info.h).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ResponseFlags(pub u64);
 
 impl ResponseFlags {
@@ -58,6 +54,17 @@ impl ResponseFlags {
     const UNRESOLVED: u64 = 1 << 26;
     /// Says nothing but that no retry was left: `URX`.
     const RETRY_LIMIT: u64 = 1 << 15;
+
+    const fn are_local_origin(self) -> bool {
+        self.0 & Self::LOCAL_ORIGIN != 0
+    }
+
+    /// Whether a failure is the endpoint's own. One that Envoy itself tells of is that only where
+    /// the endpoint could not be reached or broke off: a filter may have answered, or a circuit
+    /// breaker. (To a gRPC client Envoy, too, answers 200 with a `grpc-status`.)
+    const fn blame_endpoint(self) -> bool {
+        self.are_local_origin() || self.0 & !Self::RETRY_LIMIT == 0
+    }
 }
 
 /// The `grpc-status` of a call that went well.
@@ -79,67 +86,44 @@ pub enum Next {
     },
 }
 
-/// Reads the headers of an answer, and learns what they teach. `ended` says that nothing
-/// follows.
+/// Reads the headers of an answer, and learns what they teach; where its service learns nothing,
+/// without a call to the host. `ended` says that nothing follows.
 pub fn on_headers(
     router: &mut Router,
-    forward: &mut Forward,
+    forward: &Forward,
     ended: bool,
     stream: &mut impl AnswerStream,
 ) -> (Lesson, Next) {
-    let Some(wants) = router.wants(forward.service()).filter(|wants| wants.answers()) else {
+    let Some(protocol) = router.wants(forward.service()).and_then(|wants| wants.answers) else {
         return (Lesson::default(), Next::Nothing);
     };
-    let now = if wants.latency { stream.now() } else { router.now() };
+    let now = stream.now();
     let made = made(forward, stream);
-    let mut attempt = made;
-    let is_known = wants.latency || made.retries() > 0;
-    if is_known {
-        match answered(forward, made, stream) {
-            Some(answered) => attempt = answered,
-            None => return (Lesson::default(), Next::Nothing),
-        }
-    }
-    let pin = wants.sticky.as_ref().and_then(|_| forward.new_pin(attempt));
-    let is_asked = wants.judged_by.is_some() || pin.is_some();
-    let status = if is_asked { stream.status() } else { None };
-    let mut next = Next::Nothing;
-    // What was answered, and whether that is what was asked for.
-    let (answer, is_well) = match wants.judged_by.zip(status) {
-        Some((Protocol::Grpc, 200)) => match stream.grpc_status(Part::Headers) {
-            // What begins to answer is well enough to take its share: a stream may last for days,
-            // and nobody else would be sent there until it ends.
-            None if !ended && forward.is_probe() => (Some(Outcome::Success), true),
-            None if !ended => {
-                let latency = latency(forward, wants, attempt, now, stream);
-                next = Next::Trailers { attempt, latency };
-                (None, false)
-            }
-            None => (Some(Outcome::Success), true),
-            Some(status) => (Some(Outcome::of_grpc(status)), status == GRPC_OK),
-        },
-        Some((_, status)) => (Some(Outcome::of_status(status)), status < BAD_REQUEST),
-        None => (None, false),
-    };
-    let is_failure = answer.is_some_and(|outcome| outcome != Outcome::Success);
-    let decides = is_failure || forward.is_probe();
-    if decides && !is_known && answered(forward, attempt, stream).is_none() {
+    let Some(attempt) = answered(forward, made, stream) else {
         return (Lesson::default(), Next::Nothing);
-    }
-    let outcome = answer.and_then(|outcome| blame(outcome, stream));
-    // An endpoint that has failed is none to stay with, nor one in whose place a filter answers.
-    let has_failed =
-        is_failure || status.is_none_or(|status| Outcome::of_status(status) != Outcome::Success);
-    if let Some(cookie) = pin.filter(|_| !has_failed).and_then(|pin| wants.cookie(pin)) {
-        stream.add_header("set-cookie", &cookie);
-    }
-    let sample = match is_well {
-        true => latency(forward, wants, attempt, now, stream).map(Sample::Latency),
-        false => Some(Sample::Refusal),
     };
-    let lesson = router.on_attempt(forward, made, attempt, now);
-    let own = outcome.map(|outcome| router.on_outcome(forward, attempt, outcome, sample, now));
-    (lesson.and(own.unwrap_or_default()), next)
+    let mut next = Next::Nothing;
+    // Whether it is what was asked for; none while that is not known.
+    let is_well = match (protocol, stream.status()) {
+        (Protocol::Grpc, Some(200)) => match stream.grpc_status(Part::Headers) {
+            None if !ended => {
+                next = Next::Trailers { attempt, latency: latency(forward, attempt, now, stream) };
+                None
+            }
+            status => Some(status.unwrap_or(GRPC_OK) == GRPC_OK),
+        },
+        (_, status) => status.map(|status| status < BAD_REQUEST),
+    };
+    let flags = if is_well == Some(false) { stream.flags() } else { ResponseFlags::default() };
+    let outcome = match is_well {
+        Some(true) => Some(Outcome::Success(latency(forward, attempt, now, stream))),
+        Some(false) if flags.blame_endpoint() => Some(Outcome::Failure),
+        Some(false) | None => None,
+    };
+    let earlier = router.on_attempt(forward, attempt, now);
+    let own = outcome.map_or(0, |outcome| router.on_outcome(forward, attempt, outcome, now));
+    let suspects = attempt.retries() > 0 || flags.are_local_origin();
+    (Lesson { failures: earlier.saturating_add(own), suspects }, next)
 }
 
 /// Reads the trailers of an answer whose headers had no `grpc-status`, and learns what they
@@ -151,26 +135,21 @@ pub fn on_trailers(
     latency: Option<Duration>,
     stream: &mut impl AnswerStream,
 ) -> Lesson {
-    let Some(status) = stream.grpc_status(Part::Trailers) else {
-        return Lesson::default();
+    let outcome = match stream.grpc_status(Part::Trailers) {
+        None => return Lesson::default(),
+        Some(GRPC_OK) => Outcome::Success(latency),
+        Some(_) => Outcome::Failure,
     };
-    let outcome = Outcome::of_grpc(status);
-    if outcome != Outcome::Success && answered(forward, attempt, stream).is_none() {
-        return Lesson::default();
-    }
-    let sample = match status {
-        GRPC_OK => latency.map(Sample::Latency),
-        _ => Some(Sample::Refusal),
-    };
-    router.on_outcome(forward, attempt, outcome, sample, router.now())
+    let failures = router.on_outcome(forward, attempt, outcome, router.now());
+    Lesson { failures, suspects: false }
 }
 
 /// Learns from a request that ends without an answer: its client has left. An endpoint that hangs
 /// would else keep its share, where no client waits for as long as Envoy would.
 pub fn on_unanswered(router: &mut Router, forward: &Forward, stream: &mut impl AnswerStream) {
-    let wants_latency = router.wants(forward.service()).is_some_and(|wants| wants.latency);
+    let learns = router.wants(forward.service()).is_some_and(|wants| wants.answers.is_some());
     // Of a body that is to come it is the client who may be slow.
-    if !wants_latency || forward.has_body() {
+    if !learns || forward.has_body() {
         return;
     }
     let may_retry = forward.preparation().attempts() > 1;
@@ -201,8 +180,7 @@ fn made(forward: &Forward, stream: &mut impl AnswerStream) -> Attempt {
 
 /// Which attempt was answered, of those that were made; none where the answer is of no endpoint of
 /// the request. The route may be one to another cluster, or have no cluster at all (a redirect), and
-/// a filter may have answered. That takes a call to the host, and is asked where much follows from
-/// an answer: a single success says little, but for its latency.
+/// a filter may have answered.
 fn answered(forward: &Forward, made: Attempt, stream: &mut impl AnswerStream) -> Option<Attempt> {
     match stream.upstream() {
         Some(address) => forward.attempt_to(&address, made),
@@ -212,38 +190,23 @@ fn answered(forward: &Forward, made: Attempt, stream: &mut impl AnswerStream) ->
     }
 }
 
-/// How long the endpoint took that has answered, where that is wanted and known.
+/// How long the endpoint took that has answered, where that is known.
 ///
 /// A body that was still to come is waited for, and how long that takes is up to the client. Then
 /// Envoy's own measure counts, which begins at the last byte of the request: it is in whole
 /// milliseconds, and is taken to be in the middle of one.
 fn latency(
     forward: &Forward,
-    wants: &Wants,
     attempt: Attempt,
     now: Time,
     stream: &mut impl AnswerStream,
 ) -> Option<Duration> {
-    let latency = forward.latency(attempt, now).filter(|_| wants.latency)?;
+    let latency = forward.latency(attempt, now)?;
     if !forward.has_body() {
         return Some(latency);
     }
     let time = stream.service_time()?;
     Some(latency.min(time.saturating_add(Duration::from_micros(500))))
-}
-
-/// How the endpoint did, where a failure is its own. One that Envoy itself tells of is that only
-/// where the endpoint could not be reached or broke off: a filter may have answered, or a circuit
-/// breaker. (To a gRPC client Envoy, too, answers 200 with a `grpc-status`.)
-fn blame(outcome: Outcome, stream: &mut impl AnswerStream) -> Option<Outcome> {
-    if outcome == Outcome::Success {
-        return Some(outcome);
-    }
-    match stream.flags().0 {
-        flags if flags & ResponseFlags::LOCAL_ORIGIN != 0 => Some(Outcome::LocalOrigin),
-        flags if flags & !ResponseFlags::RETRY_LIMIT == 0 => Some(outcome),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

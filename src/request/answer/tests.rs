@@ -3,9 +3,7 @@
 use core::net::SocketAddr;
 
 use super::*;
-use crate::balance::hints::{Hints, Pin};
-use crate::balance::outlier::transition::Transition;
-use crate::balance::pool::PoolEvent;
+use crate::balance::hints::Hints;
 use crate::config::Config;
 use crate::model::endpoint::Endpoint;
 use crate::model::service::{ServiceId, SourceId};
@@ -13,7 +11,6 @@ use crate::model::snapshot::Snapshot;
 use crate::request::counted::CountedAnswer;
 use crate::rng::Rng;
 use crate::router::decision::Decision;
-use crate::router::event::RouteEvent;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -22,9 +19,8 @@ mod latency;
 const ONE: &str = "10.0.0.1:80";
 const TWO: &str = "10.0.0.2:80";
 const ELSEWHERE: &str = "10.9.9.9:80";
-const EJECTS_AT_ONCE: &str = r#""load_balancing": { "panic_threshold": 0 },
-    "outlier_detection": { "consecutive_5xx": 1, "max_ejection_percent": 100,
-                           "base_ejection_time": "1s" }"#;
+const LATENCY: &str = r#""load_balancing": { "policy": "peak_ewma" }"#;
+const GRPC: &str = r#""protocol": "grpc", "load_balancing": { "policy": "peak_ewma" }"#;
 const BY_FILTER_STATE: &str = r#"{ "via": "filter_state" }"#;
 const BY_HEADERS: &str = r#"{ "via": "headers", "attempts": 2 }"#;
 
@@ -54,18 +50,17 @@ impl Bench {
 
     /// Sends a request, and reads the headers of its answer.
     fn answer(&mut self, ended: bool, answer: &mut CountedAnswer) -> (Lesson, Next) {
-        let mut forward = self.forward();
-        on_headers(&mut self.0, &mut forward, ended, answer)
+        let forward = self.forward();
+        on_headers(&mut self.0, &forward, ended, answer)
     }
+}
 
-    /// What has happened by that second.
-    fn events(&mut self, seconds: u64) -> Vec<RouteEvent> {
-        let mut events = Vec::new();
-        let now = Time::from_start(Duration::from_secs(seconds));
-        self.0.on_tick(now, |_, event| events.push(event));
-        events.retain(|event| matches!(event, RouteEvent::Pool(PoolEvent::Endpoint(..))));
-        events
-    }
+/// How many of the endpoints of a request have failed lately.
+fn failed(forward: &Forward) -> usize {
+    let has_failed = |target: &&std::rc::Rc<crate::balance::target::Target>| {
+        target.failures().value(Time::ZERO, Duration::from_secs(10)) > 0.0
+    };
+    forward.endpoints().filter(has_failed).count()
 }
 
 fn failures(failures: u32, suspects: bool) -> Lesson {
@@ -82,26 +77,14 @@ fn an_answer_costs_no_call_where_nothing_learns_from_it() {
 }
 
 #[test]
-fn what_each_feature_reads_of_an_answer_is_counted() {
-    let detection = r#""outlier_detection": {}"#;
-    let latency = r#""load_balancing": { "policy": "peak_ewma" }"#;
-    for (service, handoff, calls) in [
-        // The status.
-        (detection, BY_FILTER_STATE, 1),
-        // The attempt as well.
-        (detection, BY_HEADERS, 2),
-        // The clock, the address, and the status.
-        (latency, BY_FILTER_STATE, 3),
-        // The attempt as well.
-        (latency, BY_HEADERS, 4),
-        // The attempt.
-        (r#""retry_budget": {}"#, BY_HEADERS, 1),
-        // The status, and the cookie.
-        (r#""sticky": {}"#, BY_FILTER_STATE, 2),
-    ] {
-        let mut answer = CountedAnswer::from(ONE, 200);
-        let learned = Bench::new(service, handoff, &[ONE]).answer(true, &mut answer);
-        assert_eq!((learned, answer.calls), ((Lesson::default(), Next::Nothing), calls));
+fn what_is_read_of_an_answer_is_counted() {
+    // The clock, the address, and the status; the attempt as well; the flags as well.
+    for (handoff, status, calls) in
+        [(BY_FILTER_STATE, 200, 3), (BY_HEADERS, 200, 4), (BY_FILTER_STATE, 503, 4)]
+    {
+        let mut answer = CountedAnswer::from(ONE, status);
+        Bench::new(LATENCY, handoff, &[ONE]).answer(true, &mut answer);
+        assert_eq!(answer.calls, calls, "{handoff} {status}");
     }
 }
 
@@ -119,16 +102,20 @@ fn a_failure_is_the_endpoints_only_where_the_answer_is() {
         (Some("\u{e9}"), 0, Lesson::default()),
         (None, 0, Lesson::default()),
     ] {
-        let mut bench = Bench::new(EJECTS_AT_ONCE, BY_FILTER_STATE, &[ONE]);
-        let mut answer = CountedAnswer { upstream, flags, ..CountedAnswer::from(ONE, 503) };
-        assert_eq!(bench.answer(true, &mut answer).0, lesson, "{upstream:?} {flags}");
-        assert_eq!(bench.events(0).len(), lesson.failures as usize, "{upstream:?} {flags}");
+        for status in [503, 404] {
+            let mut bench = Bench::new(LATENCY, BY_FILTER_STATE, &[ONE]);
+            let forward = bench.forward();
+            let answer = CountedAnswer { upstream, flags, ..CountedAnswer::from(ONE, status) };
+            let learned = on_headers(&mut bench.0, &forward, true, &mut { answer }).0;
+            assert_eq!(learned, lesson, "{upstream:?} {flags} {status}");
+            assert_eq!(failed(&forward), lesson.failures as usize, "{upstream:?} {flags} {status}");
+        }
     }
 }
 
 #[test]
 fn a_name_that_cannot_be_resolved_is_held_against_its_endpoint_and_no_address() {
-    let mut bench = Bench::new(EJECTS_AT_ONCE, BY_FILTER_STATE, &[ONE]);
+    let mut bench = Bench::new(LATENCY, BY_FILTER_STATE, &[ONE]);
     let unresolved = || CountedAnswer {
         upstream: None,
         flags: ResponseFlags::UNRESOLVED,
@@ -138,89 +125,39 @@ fn a_name_that_cannot_be_resolved_is_held_against_its_endpoint_and_no_address() 
     let name = Endpoint::new(crate::model::endpoint::Address::Name("web.internal".into(), 80));
     bench.0.install(SourceId::nth(0), &Snapshot::new(vec![name]), Time::ZERO);
     assert_eq!(bench.answer(true, &mut unresolved()).0, failures(1, true));
-    assert_eq!(bench.events(0).len(), 1);
+    assert_eq!(failed(&bench.forward()), 1);
 }
 
 #[test]
 fn an_answer_to_a_retry_tells_of_the_attempt_before_it() {
-    for (upstream, lesson) in [(ONE, failures(1, true)), (ELSEWHERE, Lesson::default())] {
-        let mut bench = Bench::new(EJECTS_AT_ONCE, BY_HEADERS, &[ONE, TWO]);
-        let mut answer = CountedAnswer { attempt: 2, ..CountedAnswer::from(upstream, 200) };
-        assert_eq!(bench.answer(true, &mut answer).0, lesson);
-        assert_eq!(bench.events(0).len(), lesson.failures as usize);
+    for elsewhere in [false, true] {
+        let mut bench = Bench::new(LATENCY, BY_HEADERS, &[ONE, TWO]);
+        let forward = bench.forward();
+        let upstream = if elsewhere { ELSEWHERE } else { in_order(&forward)[1] };
+        let answer = CountedAnswer { attempt: 2, ..CountedAnswer::from(upstream, 200) };
+        let lesson = on_headers(&mut bench.0, &forward, true, &mut { answer }).0;
+        assert_eq!(lesson, if elsewhere { Lesson::default() } else { failures(1, true) });
+        assert_eq!(failed(&forward), lesson.failures as usize);
     }
     // More attempts than there are endpoints for: the last one is of none.
-    let mut bench = Bench::new(EJECTS_AT_ONCE, BY_HEADERS, &[ONE, TWO]);
+    let mut bench = Bench::new(LATENCY, BY_HEADERS, &[ONE, TWO]);
     let mut answer = CountedAnswer { attempt: 9, ..CountedAnswer::from(TWO, 503) };
     assert_eq!(bench.answer(true, &mut answer).0, failures(2, true));
-    assert_eq!(bench.events(0).len(), 2);
+    assert_eq!(failed(&bench.forward()), 2);
 }
 
 #[test]
-fn only_an_answer_of_the_endpoint_ends_its_probe() {
-    let mut bench = Bench::new(EJECTS_AT_ONCE, BY_FILTER_STATE, &[ONE]);
-    bench.answer(true, &mut CountedAnswer::from(ONE, 503));
-    assert_eq!(bench.events(2).len(), 1);
-    for upstream in [Some(ELSEWHERE), None] {
-        let mut redirect = CountedAnswer { upstream, ..CountedAnswer::from(ONE, 301) };
-        bench.answer(true, &mut redirect);
-        assert_eq!(bench.events(2), [], "{upstream:?}");
+fn a_grpc_call_is_judged_by_its_trailers() {
+    for (grpc_status, failures) in [(None, 0), (Some(0), 0), (Some(14), 1)] {
+        let mut bench = Bench::new(GRPC, BY_FILTER_STATE, &[ONE]);
+        let forward = bench.forward();
+        let mut answer = CountedAnswer::from(ONE, 200);
+        let (_, next) = on_headers(&mut bench.0, &forward, false, &mut answer);
+        let Next::Trailers { attempt, latency } = next else { panic!("{next:?}") };
+        answer.grpc_status = grpc_status;
+        let lesson = on_trailers(&mut bench.0, &forward, attempt, latency, &mut answer);
+        assert_eq!((lesson.failures, failed(&forward)), (failures, failures as usize));
     }
-    bench.answer(true, &mut CountedAnswer::from(ONE, 200));
-    let events = bench.events(2);
-    assert!(
-        matches!(events[..], [RouteEvent::Pool(PoolEvent::Endpoint(_, Transition::Returned))]),
-        "{events:?}"
-    );
-}
-
-#[test]
-fn a_grpc_call_is_judged_by_its_trailers_but_a_probe_by_their_beginning() {
-    let grpc = format!(r#""protocol": "grpc", {EJECTS_AT_ONCE}"#);
-    let mut bench = Bench::new(&grpc, BY_FILTER_STATE, &[ONE]);
-    let mut forward = bench.forward();
-    let mut answer = CountedAnswer::from(ONE, 200);
-    let (_, next) = on_headers(&mut bench.0, &mut forward, false, &mut answer);
-    let Next::Trailers { attempt, latency } = next else { panic!("{next:?}") };
-    let mut trailers = |forward: &Forward, grpc_status, upstream| {
-        let mut answer = CountedAnswer { grpc_status, upstream, ..CountedAnswer::from(ONE, 200) };
-        on_trailers(&mut bench.0, forward, attempt, latency, &mut answer).failures
-    };
-    assert_eq!(trailers(&forward, None, Some(ONE)), 0);
-    assert_eq!(trailers(&forward, Some(14), Some(ELSEWHERE)), 0);
-    assert_eq!(trailers(&forward, Some(14), Some(ONE)), 1);
-    drop(forward);
-    assert_eq!(bench.events(2).len(), 1, "ejected, and to be probed by now");
-
-    // Its stream goes on.
-    let mut stream = bench.forward();
-    on_headers(&mut bench.0, &mut stream, false, &mut CountedAnswer::from(ONE, 200));
-    let events = bench.events(2);
-    assert!(
-        matches!(events[..], [RouteEvent::Pool(PoolEvent::Endpoint(_, Transition::Returned))]),
-        "{events:?}"
-    );
-}
-
-#[test]
-fn a_client_is_told_where_to_stay_unless_the_endpoint_fails_or_it_knows() {
-    let mut bench = Bench::new(r#""sticky": {}"#, BY_FILTER_STATE, &[ONE]);
-    let mut failed = CountedAnswer::from(ONE, 503);
-    bench.answer(true, &mut failed);
-    assert!(failed.cookies.is_empty());
-    let mut first = CountedAnswer::from(ONE, 200);
-    bench.answer(true, &mut first);
-    let pin = bench.forward().new_pin(Attempt::FIRST);
-    let cookie = format!("consul_resolver={}; Path=/; Max-Age=3600; HttpOnly", pin.unwrap());
-    assert_eq!(first.cookies, [cookie]);
-
-    let hints = Hints { pin, ..Hints::default() };
-    let Decision::Forward(mut back) = bench.0.decide(Some(ServiceId::nth(0)), &hints) else {
-        panic!("not forwarded");
-    };
-    let mut again = CountedAnswer::from(ONE, 200);
-    on_headers(&mut bench.0, &mut back, true, &mut again);
-    assert!(again.cookies.is_empty());
 }
 
 /// The endpoint of the first attempt, and the other one of two.
@@ -233,48 +170,34 @@ fn in_order(forward: &Forward) -> [&'static str; 2] {
 
 #[test]
 fn a_grpc_retry_is_attributed_to_its_own_endpoint_in_the_trailers_too() {
-    let grpc = format!(r#""protocol": "grpc", {EJECTS_AT_ONCE}"#);
-    let mut bench = Bench::new(&grpc, BY_HEADERS, &[ONE, TWO]);
-    let mut forward = bench.forward();
+    let mut bench = Bench::new(GRPC, BY_HEADERS, &[ONE, TWO]);
+    let forward = bench.forward();
     let [_, second] = in_order(&forward);
     let mut answer = CountedAnswer { attempt: 2, ..CountedAnswer::from(second, 200) };
-    let (lesson, next) = on_headers(&mut bench.0, &mut forward, false, &mut answer);
+    let (lesson, next) = on_headers(&mut bench.0, &forward, false, &mut answer);
     assert_eq!(lesson, failures(1, true), "the first");
     let Next::Trailers { attempt, latency } = next else { panic!("{next:?}") };
     answer.grpc_status = Some(14);
     let lesson = on_trailers(&mut bench.0, &forward, attempt, latency, &mut answer);
     assert_eq!(lesson, failures(1, false), "the second");
-    assert_eq!(bench.events(0).len(), 2, "both are ejected");
+    assert_eq!(failed(&forward), 2, "both");
 }
 
 #[test]
 fn latency_is_from_the_pick_to_the_headers_of_the_first_attempt() {
     let at = |milliseconds| Time::from_start(Duration::from_millis(milliseconds));
-    let latency = r#""load_balancing": { "policy": "peak_ewma" }"#;
     for (attempt, expected) in [(1, Some(0.007)), (2, None)] {
-        let mut bench = Bench::new(latency, BY_HEADERS, &[ONE, TWO]);
+        let mut bench = Bench::new(LATENCY, BY_HEADERS, &[ONE, TWO]);
         let hints = Hints { now: at(100), ..Hints::default() };
-        let Decision::Forward(mut forward) = bench.0.decide(Some(ServiceId::nth(0)), &hints) else {
+        let Decision::Forward(forward) = bench.0.decide(Some(ServiceId::nth(0)), &hints) else {
             panic!("not forwarded");
         };
         let upstream = in_order(&forward)[attempt as usize - 1];
         let mut answer =
             CountedAnswer { attempt, now: at(107), ..CountedAnswer::from(upstream, 200) };
-        on_headers(&mut bench.0, &mut forward, true, &mut answer);
+        on_headers(&mut bench.0, &forward, true, &mut answer);
         let latency = forward.ticket().target().latency();
         let seconds = latency.map(|l| l.value(at(107), Duration::from_secs(10)));
         assert_eq!(seconds, expected, "attempt {attempt}");
     }
-}
-
-#[test]
-fn a_client_that_was_served_elsewhere_is_told_to_stay_there() {
-    let mut bench = Bench::new(r#""sticky": {}"#, BY_HEADERS, &[ONE, TWO]);
-    let mut forward = bench.forward();
-    let [first, second] = in_order(&forward);
-    let mut answer = CountedAnswer { attempt: 2, ..CountedAnswer::from(second, 200) };
-    on_headers(&mut bench.0, &mut forward, true, &mut answer);
-    let pin = |address: &str| Pin::of(&address.parse::<SocketAddr>().unwrap().into()).to_string();
-    assert!(answer.cookies[0].contains(&pin(second)), "{:?}", answer.cookies);
-    assert!(!answer.cookies[0].contains(&pin(first)));
 }

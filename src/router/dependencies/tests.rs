@@ -3,19 +3,15 @@ use core::time::Duration;
 
 use super::*;
 use crate::balance::hints::Hints;
-use crate::balance::outlier::outcome::Outcome;
 use crate::model::endpoint::Endpoint;
 use crate::model::service::SourceId;
 use crate::model::snapshot::Snapshot;
 use crate::rng::Rng;
-use crate::router::answer::Attempt;
-use crate::router::decision::{Decision, Forward};
+use crate::router::decision::Decision;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const DATACENTERS: &str = r#""datacenters": ["dc1", "dc2"]"#;
-const EJECTS_AT_ONCE: &str = r#""outlier_detection": {
-    "consecutive_5xx": 1, "max_ejection_percent": 100, "base_ejection_time": "1s" }"#;
 
 fn at(milliseconds: u64) -> Time {
     Time::from_start(Duration::from_millis(milliseconds))
@@ -58,18 +54,11 @@ impl Bench {
         self.now = at(milliseconds);
         let mut events = Vec::new();
         self.router.on_tick(self.now, |service, event| events.push((service, event)));
-        events.retain(|(_, event)| !matches!(event, RouteEvent::Pool(_) | RouteEvent::FellBack));
+        events.retain(|(_, event)| *event != RouteEvent::FellBack);
         let names = ["front", "web", "db", "cache"];
         let name =
             |id| names.iter().find(|name| self.router.service_by_name(name.as_bytes()) == Some(id));
         events.into_iter().map(|(id, event)| (name(id).unwrap().to_string(), event)).collect()
-    }
-
-    fn forward(&mut self, name: &str) -> Forward {
-        match self.router.decide(Some(self.id(name)), &Hints::default()) {
-            Decision::Forward(forward) => forward,
-            other => panic!("not forwarded: {other:?}"),
-        }
     }
 
     /// The last byte of the endpoint of a request; or what it is answered.
@@ -87,12 +76,6 @@ impl Bench {
 
     fn down(&self, name: &str) -> Option<&str> {
         self.router.dependencies_down(self.id(name))
-    }
-
-    /// Sends a request that ends so.
-    fn answer(&mut self, name: &str, outcome: Outcome) {
-        let forward = self.forward(name);
-        self.router.on_outcome(&forward, Attempt::FIRST, outcome, None, self.now);
     }
 }
 
@@ -183,30 +166,6 @@ fn a_request_does_not_wait_for_a_service_that_fails_whatever_its_endpoints_are()
 }
 
 #[test]
-fn one_whose_endpoints_are_all_ejected_is_down_at_once_and_until_one_may_be_probed() {
-    let mut bench = Bench::new(&[
-        ("web", r#""depends_on": ["db"], "on_dependency_down": "fail""#),
-        ("db", EJECTS_AT_ONCE),
-    ]);
-    bench.install("web", 0, &[1]);
-    bench.install("db", 0, &[7, 8]);
-    bench.answer("db", Outcome::ServerError);
-    assert_eq!(bench.down("web"), None, "one is left");
-    bench.answer("db", Outcome::ServerError);
-    assert_eq!(bench.down("web"), Some("db"), "before the next tick");
-    assert_eq!(bench.tick(999), [down("web", &["db"])]);
-    // Only requests for web lead to some for db, and one of these has to probe it.
-    assert_eq!(bench.tick(1_000), [down("web", &[])]);
-    assert_eq!(bench.sent("web"), "1");
-    bench.answer("db", Outcome::ServerError);
-    bench.answer("db", Outcome::ServerError);
-    assert_eq!(bench.down("web"), Some("db"), "both probes have failed");
-    bench.tick(10_000);
-    bench.answer("db", Outcome::Success);
-    assert_eq!(bench.down("web"), None);
-}
-
-#[test]
 fn one_whose_endpoints_all_fail_their_probes_is_down_at_once_and_until_one_answers() {
     let mut bench = Bench::new(&[("web", r#""depends_on": ["db"]"#), ("db", "")]);
     bench.install("db", 0, &[7, 8]);
@@ -216,16 +175,6 @@ fn one_whose_endpoints_all_fail_their_probes_is_down_at_once_and_until_one_answe
         bench.router.on_health(source, unhealthy, bench.now);
         assert_eq!(bench.down("web"), expected, "before the next tick");
     }
-}
-
-#[test]
-fn a_failure_behind_a_retry_counts_at_once_too() {
-    let mut bench = Bench::new(&[("web", r#""depends_on": ["db"]"#), ("db", EJECTS_AT_ONCE)]);
-    bench.install("db", 0, &[7]);
-    let mut forward = bench.forward("db");
-    let second = Attempt::new(2);
-    bench.router.on_attempt(&mut forward, second, second, bench.now);
-    assert_eq!(bench.down("web"), Some("db"));
 }
 
 #[test]
@@ -284,17 +233,6 @@ fn a_datacenter_that_only_one_of_both_has_says_nothing() {
     let mut bench = preferring(r#""datacenters": ["dc3", "dc1"]"#);
     bench.install("db", 0, &[]);
     assert_eq!(bench.sent("web"), "1", "dc1 is not known to have none");
-}
-
-#[test]
-fn ejections_in_one_datacenter_lead_to_another_one_too() {
-    let mut bench = preferring(&format!("{DATACENTERS}, {EJECTS_AT_ONCE}"));
-    bench.install("db", 0, &[7]);
-    bench.install("db", 1, &[8]);
-    bench.answer("db", Outcome::ServerError);
-    assert_eq!((bench.sent("web").as_str(), bench.down("web")), ("2", None));
-    bench.tick(1_000);
-    assert_eq!(bench.sent("web"), "1");
 }
 
 #[test]

@@ -4,8 +4,6 @@ use super::*;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-const LATENCY: &str = r#""load_balancing": { "policy": "peak_ewma" }"#;
-
 fn at(milliseconds: u64) -> Time {
     Time::from_start(Duration::from_millis(milliseconds))
 }
@@ -30,7 +28,6 @@ fn latencies(forward: &Forward, now: Time) -> Vec<Option<f64>> {
 
 #[test]
 fn only_what_was_asked_for_is_a_sample_of_latency() {
-    let grpc = format!(r#""protocol": "grpc", {LATENCY}"#);
     for (service, status, grpc_status, expected) in [
         (LATENCY, 200, None, Some(7.0)),
         (LATENCY, 204, None, Some(7.0)),
@@ -39,18 +36,18 @@ fn only_what_was_asked_for_is_a_sample_of_latency() {
         (LATENCY, 429, None, None),
         (LATENCY, 500, None, None),
         (LATENCY, 503, None, None),
-        (&grpc, 200, Some(0), Some(7.0)),
+        (GRPC, 200, Some(0), Some(7.0)),
         // RESOURCE_EXHAUSTED, NOT_FOUND, UNAVAILABLE.
-        (&grpc, 200, Some(8), None),
-        (&grpc, 200, Some(5), None),
-        (&grpc, 200, Some(14), None),
-        (&grpc, 429, None, None),
+        (GRPC, 200, Some(8), None),
+        (GRPC, 200, Some(5), None),
+        (GRPC, 200, Some(14), None),
+        (GRPC, 429, None, None),
     ] {
         let mut bench = Bench::new(service, BY_FILTER_STATE, &[ONE]);
-        let mut forward = sent(&mut bench, false);
+        let forward = sent(&mut bench, false);
         let answer =
             CountedAnswer { grpc_status, now: at(107), ..CountedAnswer::from(ONE, status) };
-        on_headers(&mut bench.0, &mut forward, true, &mut { answer });
+        on_headers(&mut bench.0, &forward, true, &mut { answer });
         assert_eq!(latencies(&forward, at(107)), [expected], "{status} {grpc_status:?}");
         let failures = forward.ticket().target().failures().value(at(107), Duration::from_secs(10));
         assert_eq!(failures > 0.0, expected.is_none(), "{status} {grpc_status:?}");
@@ -59,12 +56,11 @@ fn only_what_was_asked_for_is_a_sample_of_latency() {
 
 #[test]
 fn a_grpc_status_in_trailers_says_whether_latency_counts() {
-    let grpc = format!(r#""protocol": "grpc", {LATENCY}"#);
     for (status, expected) in [(0, Some(7.0)), (8, None), (14, None)] {
-        let mut bench = Bench::new(&grpc, BY_FILTER_STATE, &[ONE]);
-        let mut forward = sent(&mut bench, false);
+        let mut bench = Bench::new(GRPC, BY_FILTER_STATE, &[ONE]);
+        let forward = sent(&mut bench, false);
         let mut answer = CountedAnswer { now: at(107), ..CountedAnswer::from(ONE, 200) };
-        let (_, next) = on_headers(&mut bench.0, &mut forward, false, &mut answer);
+        let (_, next) = on_headers(&mut bench.0, &forward, false, &mut answer);
         let Next::Trailers { attempt, latency } = next else { panic!("{next:?}") };
         answer.grpc_status = Some(status);
         on_trailers(&mut bench.0, &forward, attempt, latency, &mut answer);
@@ -77,10 +73,10 @@ fn an_answer_of_no_upstream_is_no_sample() {
     for upstream in [None, Some(ELSEWHERE)] {
         for status in [200, 301, 404] {
             let mut bench = Bench::new(LATENCY, BY_FILTER_STATE, &[ONE]);
-            let mut forward = sent(&mut bench, false);
+            let forward = sent(&mut bench, false);
             let answer =
                 CountedAnswer { upstream, now: at(107), ..CountedAnswer::from(ONE, status) };
-            on_headers(&mut bench.0, &mut forward, true, &mut { answer });
+            on_headers(&mut bench.0, &forward, true, &mut { answer });
             assert_eq!(latencies(&forward, at(107)), [None], "{upstream:?} {status}");
             let failures = forward.ticket().target().failures();
             assert_eq!(failures, Default::default(), "{upstream:?} {status}");
@@ -98,10 +94,10 @@ fn a_body_that_was_to_come_leaves_envoys_own_time() {
         (None, None),
     ] {
         let mut bench = Bench::new(LATENCY, BY_FILTER_STATE, &[ONE]);
-        let mut forward = sent(&mut bench, true);
+        let forward = sent(&mut bench, true);
         let mut answer =
             CountedAnswer { service_time, now: at(107), ..CountedAnswer::from(ONE, 200) };
-        on_headers(&mut bench.0, &mut forward, true, &mut answer);
+        on_headers(&mut bench.0, &forward, true, &mut answer);
         assert_eq!(latencies(&forward, at(107)), [expected], "{service_time:?}");
         // The clock, the address, the status, and that time.
         assert_eq!(answer.calls, 4);
@@ -112,21 +108,21 @@ fn a_body_that_was_to_come_leaves_envoys_own_time() {
 fn under_hedging_the_answer_is_of_whom_the_address_names() {
     // The first was slow, so a second one was asked, and then the first has answered.
     let mut bench = Bench::new(LATENCY, BY_HEADERS, &[ONE, TWO]);
-    let mut forward = sent(&mut bench, false);
+    let forward = sent(&mut bench, false);
     let [first, second] = in_order(&forward);
     let answer = |upstream, status| CountedAnswer {
         attempt: 2,
         now: at(107),
         ..CountedAnswer::from(upstream, status)
     };
-    let lesson = on_headers(&mut bench.0, &mut forward, true, &mut answer(first, 200)).0;
+    let lesson = on_headers(&mut bench.0, &forward, true, &mut answer(first, 200)).0;
     assert_eq!(lesson, Lesson::default(), "nobody has failed");
     assert_eq!(latencies(&forward, at(107)), [Some(7.0), None]);
     // What the second one took is not known; the first has failed.
-    let lesson = on_headers(&mut bench.0, &mut forward, true, &mut answer(second, 200)).0;
+    let lesson = on_headers(&mut bench.0, &forward, true, &mut answer(second, 200)).0;
     assert_eq!(lesson, failures(1, true));
     assert_eq!(latencies(&forward, at(107)), [Some(7.0), None]);
-    let lesson = on_headers(&mut bench.0, &mut forward, true, &mut answer(first, 500)).0;
+    let lesson = on_headers(&mut bench.0, &forward, true, &mut answer(first, 500)).0;
     assert_eq!(lesson, failures(1, false), "the first, and not the second one");
 }
 
@@ -134,10 +130,10 @@ fn under_hedging_the_answer_is_of_whom_the_address_names() {
 fn silence_until_the_client_leaves_is_a_latency() {
     let unanswered = |has_body, handoff, attempt, upstream: Option<&'static str>| {
         let mut bench = Bench::new(LATENCY, handoff, &[ONE, TWO]);
-        let mut other = sent(&mut bench, false);
+        let other = sent(&mut bench, false);
         let of_other = in_order(&other)[0];
         let usual = CountedAnswer { now: at(101), ..CountedAnswer::from(of_other, 200) };
-        on_headers(&mut bench.0, &mut other, true, &mut { usual });
+        on_headers(&mut bench.0, &other, true, &mut { usual });
         let forward = loop {
             let forward = sent(&mut bench, has_body);
             if in_order(&forward)[0] != of_other {
@@ -168,7 +164,7 @@ fn silence_until_the_client_leaves_is_a_latency() {
 
 #[test]
 fn what_ends_without_an_answer_costs_no_call_elsewhere() {
-    let mut bench = Bench::new(EJECTS_AT_ONCE, BY_HEADERS, &[ONE, TWO]);
+    let mut bench = Bench::new(r#""tags": []"#, BY_HEADERS, &[ONE, TWO]);
     let forward = bench.forward();
     let mut stream = CountedAnswer::from(ONE, 0);
     on_unanswered(&mut bench.0, &forward, &mut stream);
