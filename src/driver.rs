@@ -47,8 +47,8 @@ pub trait Host {
     ) -> Result<(), CallFailure> {
         self.call(call, request)
     }
-    /// Asks one of this proxy's own clusters something, or an endpoint by way of one; its answer
-    /// comes later as [`Event::Examined`]. A host that has nothing registered knows no cluster.
+    /// Asks one of this proxy's own clusters something; its answer comes later as
+    /// [`Event::Examined`]. A host that has nothing registered knows no cluster.
     fn examine(&mut self, _id: ProbeId, _probe: &Probe) -> Result<(), Reason> {
         Err(Reason::UnknownCluster)
     }
@@ -142,9 +142,6 @@ pub fn step(agent: &mut Agent, router: &mut Router, host: &mut impl Host) -> boo
         Command::Confirm { source, age } => {
             let now = host.now();
             router.on_confirmed(source, age, now);
-        }
-        Command::Health { source, unhealthy } => {
-            router.on_health(source, &unhealthy, host.now());
         }
         Command::Wanted { query, host: name } => {
             let now = host.now();

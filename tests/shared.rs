@@ -17,7 +17,6 @@ use consul_resolver::model::endpoint::{Address, Endpoint};
 use consul_resolver::model::service::QueryKey;
 use consul_resolver::model::snapshot::{Change, Snapshot};
 use consul_resolver::shared::head::{Head, Rank, Term};
-use consul_resolver::shared::health::Findings;
 use consul_resolver::shared::key::VmId;
 use consul_resolver::shared::members::{Member, Members, QueueId};
 use consul_resolver::shared::message::Message;
@@ -102,32 +101,21 @@ fn members() -> impl Strategy<Value = Members> {
     })
 }
 
-fn findings() -> impl Strategy<Value = Findings> {
-    let addresses = vec(any::<(IpAddr, u16)>(), 0..50);
-    (any::<u64>(), addresses).prop_map(|(term, addresses)| {
-        let addresses = addresses.into_iter().map(SocketAddr::from);
-        let unhealthy: std::collections::BTreeSet<_> = addresses.collect();
-        Findings { term: Term(term), unhealthy: unhealthy.into_iter().collect() }
-    })
-}
-
 proptest! {
     #[test]
     fn what_is_written_reads_back(
         record in record(), head in head(), members in members(), message in message(),
-        findings in findings(),
     ) {
         prop_assert_eq!(Record::decode(&record.encode()), Ok(record));
         prop_assert_eq!(Head::decode(&head.encode()), Ok(head));
         prop_assert_eq!(Members::decode(&members.encode()), Ok(members));
         prop_assert_eq!(Message::decode(&message.encode()), Ok(message));
-        prop_assert_eq!(Findings::decode(&findings.encode()), Ok(findings));
     }
 
     #[test]
     fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..200)) {
         let _ = (Record::decode(&bytes), Head::decode(&bytes));
-        let _ = (Members::decode(&bytes), Message::decode(&bytes), Findings::decode(&bytes));
+        let _ = (Members::decode(&bytes), Message::decode(&bytes));
     }
 
     #[test]

@@ -5,6 +5,52 @@ use std::path::Path;
 
 use serde_yaml_ng::{Mapping, Sequence, Value};
 
+/// The cluster of `headers.yaml` that goes where the filter says.
+const PICKED: &str = "consul_resolver";
+/// Where a cluster has options of its protocol, and those of HTTP among them.
+const OPTIONS: &str = "typed_extension_protocol_options";
+const HTTP: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+/// What the module calls, and what it is called for, where nothing learns from answers.
+const CAPABILITIES: [&str; 36] = [
+    "proxy_on_memory_allocate",
+    "proxy_on_vm_start",
+    "proxy_on_configure",
+    "proxy_on_tick",
+    "proxy_on_queue_ready",
+    "proxy_on_http_call_response",
+    "proxy_on_context_create",
+    "proxy_on_request_headers",
+    "proxy_on_delete",
+    "proxy_log",
+    "proxy_set_tick_period_milliseconds",
+    "proxy_get_buffer_bytes",
+    "proxy_get_shared_data",
+    "proxy_set_shared_data",
+    "proxy_register_shared_queue",
+    "proxy_enqueue_shared_queue",
+    "proxy_dequeue_shared_queue",
+    "proxy_http_call",
+    "proxy_get_header_map_value",
+    "proxy_add_header_map_value",
+    "proxy_replace_header_map_value",
+    "proxy_remove_header_map_value",
+    "proxy_get_property",
+    "proxy_call_foreign_function",
+    "proxy_send_local_response",
+    "proxy_continue_stream",
+    "proxy_set_effective_context",
+    "proxy_define_metric",
+    "proxy_increment_metric",
+    "proxy_record_metric",
+    "proxy_get_current_time_nanoseconds",
+    "random_get",
+    "clock_time_get",
+    "environ_get",
+    "environ_sizes_get",
+    "fd_write",
+];
+
 /// One of the shipped configurations, to be changed in places.
 ///
 /// A place that is missing makes it panic: the shipped file has changed its shape, and the
@@ -21,9 +67,9 @@ impl EnvoyConfig {
         Self::read(include_str!("../../envoy/minimal.yaml"))
     }
 
-    /// `envoy/envoy.yaml`, on a free port.
-    pub fn recommended() -> Self {
-        Self::read(include_str!("../../envoy/envoy.yaml"))
+    /// `envoy/headers.yaml`, on a free port.
+    pub fn headers() -> Self {
+        Self::read(include_str!("../../envoy/headers.yaml"))
     }
 
     fn read(yaml: &str) -> Self {
@@ -60,37 +106,31 @@ impl EnvoyConfig {
         self.plugin()["vm_config"]["code"]["local"]["filename"] = path.into();
     }
 
-    /// Restricts the module to the capabilities of the recommended configuration, but for those
-    /// of a service that learns from answers.
+    /// Restricts the module to what this filter needs that learns nothing from answers.
     pub fn restrict(&mut self) {
-        const RESTRICTION: &str = "capability_restriction_config";
-        const LEARNING: [&str; 2] = ["proxy_on_response_headers", "proxy_on_response_trailers"];
-        let mut restriction = Self::recommended().plugin()["vm_config"][RESTRICTION].clone();
-        let allowed = restriction["allowed_capabilities"].as_mapping_mut();
-        let allowed = allowed.expect("envoy.yaml restricts the module");
-        for capability in LEARNING {
-            allowed.remove(capability).expect("it learns from answers");
-        }
-        self.plugin()["vm_config"][RESTRICTION] = restriction;
+        let allowed = CAPABILITIES.map(|name| (name.into(), Mapping::new().into()));
+        let allowed: Mapping = allowed.into_iter().collect();
+        let restriction = &mut self.plugin()["vm_config"]["capability_restriction_config"];
+        restriction["allowed_capabilities"] = allowed.into();
     }
 
-    /// Lets a request be tried so often, each time elsewhere, where there are two already: with a
-    /// header, a rule that moves it and a cluster that looks there for each further attempt.
+    /// Lets a request be tried so often, each time elsewhere: the cluster's own filter moves each
+    /// endpoint one attempt nearer.
     pub fn attempt(&mut self, attempts: u8) {
         self.filter()["handoff"]["attempts"] = attempts.into();
         self.retry_policy()["num_retries"] = (attempts - 1).into();
-        for number in 2..attempts {
-            let rename = |value: &Value| renumber(value, "1", &number.to_string());
-            let rules = &mut self.http_filters()[1]["typed_config"]["request_rules"];
-            let rules = rules.as_sequence_mut().expect("a rule for each attempt");
-            rules.push(rename(&rules[1]));
-            let cluster = rename(self.cluster("endpoint_1"));
-            let parts = &mut self.cluster("consul_resolver")["cluster_type"]["typed_config"];
-            let parts = parts["clusters"].as_sequence_mut().expect("a cluster for each attempt");
-            parts.push(rename(&parts[1]));
-            let clusters = self.0["static_resources"]["clusters"].as_sequence_mut();
-            clusters.expect("there are clusters").push(cluster);
-        }
+        let shift = |number: u8| {
+            let next = number + 1;
+            format!(
+                "{{append: {{header: {{key: x-consul-endpoint-{number}, value: '%REQ(x-consul-endpoint-{next})%'}}, \
+                 append_action: OVERWRITE_IF_EXISTS_OR_ADD}}}}"
+            )
+        };
+        let last = format!("{{remove: x-consul-endpoint-{}}}", attempts - 1);
+        let mutations: Vec<_> = (0..attempts - 1).map(shift).chain([last]).collect();
+        let mutations = serde_yaml_ng::from_str(&format!("[{}]", mutations.join(", ")));
+        let filter = &mut self.cluster(PICKED)[OPTIONS][HTTP]["http_filters"][0]["typed_config"];
+        filter["mutations"]["request_mutations"] = mutations.expect("it is YAML");
     }
 
     /// The retry policy of requests that are safe to repeat.
@@ -137,22 +177,22 @@ impl EnvoyConfig {
         cluster["load_assignment"] = assignment;
     }
 
-    /// Removes both filters of the recommended configuration, and makes its cluster a static one
-    /// that Envoy balances.
+    /// Removes the filter, and makes its cluster of `headers.yaml` a static one that Envoy balances.
     pub fn hand_over_natively(
         &mut self,
         policy: &str,
         backends: &[SocketAddr],
         outlier_detection: Value,
     ) {
-        let router = self.http_filters().split_off(2);
-        *self.http_filters() = router;
-        let cluster = self.cluster("consul_resolver");
-        cluster.as_mapping_mut().expect("it is a mapping").remove("cluster_type");
+        self.unplug();
+        let cluster = self.cluster(PICKED);
+        cluster.as_mapping_mut().expect("it is a mapping").remove("original_dst_lb_config");
+        let options = cluster[OPTIONS][HTTP].as_mapping_mut().expect("it has options");
+        options.remove("http_filters").expect("headers are shifted");
         cluster["type"] = "STATIC".into();
         cluster["lb_policy"] = policy.into();
         cluster["outlier_detection"] = outlier_detection;
-        cluster["load_assignment"]["cluster_name"] = "consul_resolver".into();
+        cluster["load_assignment"]["cluster_name"] = PICKED.into();
         cluster["load_assignment"]["endpoints"] = endpoints(backends);
     }
 
@@ -166,22 +206,6 @@ impl EnvoyConfig {
     /// The text for Envoy.
     pub fn to_yaml(&self) -> String {
         serde_yaml_ng::to_string(&self.0).expect("YAML can be written")
-    }
-}
-
-/// The same with the number that every text ends in replaced, where it ends in that.
-fn renumber(value: &Value, from: &str, to: &str) -> Value {
-    match value {
-        Value::Mapping(map) => {
-            let pairs = map.iter().map(|(key, value)| (key.clone(), renumber(value, from, to)));
-            Value::Mapping(pairs.collect())
-        }
-        Value::Sequence(items) => items.iter().map(|item| renumber(item, from, to)).collect(),
-        Value::String(text) => match text.strip_suffix(from) {
-            Some(stem) if stem.ends_with(['-', '_']) => format!("{stem}{to}").into(),
-            _ => value.clone(),
-        },
-        _ => value.clone(),
     }
 }
 

@@ -86,7 +86,7 @@ impl Propagation {
     }
 }
 
-/// The recommended configuration, but for the policy: by `random`, the weights alone say
+/// `envoy/headers.yaml`, but for the policy: by `random`, the weights alone say
 /// where a request goes.
 fn start(module: &std::path::Path, consul: SocketAddr, workers: u32) -> Result<Envoy, Failure> {
     let mut config = Variant::Headers.config(&Places {

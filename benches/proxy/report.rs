@@ -174,7 +174,7 @@ fn propagation_section(propagation: &Propagation) -> String {
     format!(
         "## From a change in Consul to requests\n\n\
          An instance is registered and deregistered {changes} times at the agent, under \
-         `envoy/envoy.yaml` with {workers} workers. One kept connection to each worker (found by \
+         `envoy/headers.yaml` with {workers} workers. One kept connection to each worker (found by \
          Envoy's count of the connections that each worker accepted) is polled, a request every \
          {resolution:.2} ms, until the answer comes from where it has to. A bare HTTP client \
          watches the same change with the same blocking query. Milliseconds from the begin of \
@@ -221,7 +221,7 @@ fn scale_section(scale: &Scale) -> String {
     }
     format!(
         "## Large catalogs\n\n\
-         `envoy/envoy.yaml` with {workers} workers, so {vms} VMs, and the embedded agent in a \
+         `envoy/headers.yaml` with {workers} workers, so {vms} VMs, and the embedded agent in a \
          process of its own as Consul. Every instance is a listener on a loopback address of its \
          own that answers. *MiB*: Envoy's resident memory, and how much more that is than for the \
          first row, divided by the number of VMs; that of the VM which asks Consul is above that \

@@ -19,7 +19,7 @@ pub enum Variant {
     EmptyRestricted,
     /// (c) `envoy/minimal.yaml`, with the restriction, and the service found by its host.
     FilterState,
-    /// (d) `envoy/envoy.yaml`.
+    /// (d) `envoy/headers.yaml`.
     Headers,
     /// (u) This filter, for a host that no service has: what its mere presence takes.
     Unmatched,
@@ -109,7 +109,7 @@ impl Variant {
             Self::Empty => "empty filter, stock SDK; static cluster",
             Self::EmptyRestricted => "the same with our capability restriction",
             Self::FilterState => "this filter, `filter_state`, by host",
-            Self::Headers => "this filter, `headers`, as in `envoy/envoy.yaml`",
+            Self::Headers => "this filter, `headers`, as in `envoy/headers.yaml`",
             Self::Unmatched => "this filter, no service matches; static cluster",
             Self::AnyHost => "this filter, `filter_state`, any host",
             Self::BareHandoff => "the two host calls of (c) in an else empty filter",
@@ -167,7 +167,7 @@ typed_config:
                 places.backends[0]
             )),
             Self::NativeHeaders => {
-                config = EnvoyConfig::recommended();
+                config = EnvoyConfig::headers();
                 config.replace_plugin(&format!(
                     "name: envoy.filters.http.header_mutation
 typed_config:
@@ -180,7 +180,7 @@ typed_config:
                 ));
             }
             Self::Headers => {
-                config = EnvoyConfig::recommended();
+                config = EnvoyConfig::headers();
                 config.load(places.module);
             }
         }

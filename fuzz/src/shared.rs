@@ -1,18 +1,16 @@
 //! What another VM has put into shared data, which may run another version of this module.
 
 use consul_resolver::shared::head::Head;
-use consul_resolver::shared::health::Findings;
 use consul_resolver::shared::members::Members;
 use consul_resolver::shared::message::Message;
 use consul_resolver::shared::record::Record;
 
-/// The least that an endpoint, a member and an unhealthy endpoint take.
+/// The least that an endpoint and a member take.
 const ENDPOINT: usize = 9;
 const MEMBER: usize = 12;
-const UNHEALTHY: usize = 7;
 
 /// Reads the input as each of the forms. What reads well is written back and read again to the
-/// same; a message, a record and findings have one form only, so they are written back to the letter.
+/// same; a message and a record have one form only, so they are written back to the letter.
 pub fn check(input: &[u8]) {
     match Record::decode(input) {
         Ok(record) => {
@@ -25,14 +23,6 @@ pub fn check(input: &[u8]) {
     }
     match Message::decode(input) {
         Ok(message) => assert_eq!(message.encode(), input, "{message:?}"),
-        Err(error) => super::check_error(&error, 200),
-    }
-    match Findings::decode(input) {
-        Ok(findings) => {
-            assert_eq!(findings.encode(), input, "{findings:?}");
-            assert!(findings.unhealthy.len() * UNHEALTHY <= input.len());
-            assert!(findings.unhealthy.is_sorted_by(|a, b| a < b), "{findings:?}");
-        }
         Err(error) => super::check_error(&error, 200),
     }
     match Head::decode(input) {

@@ -1,6 +1,5 @@
 //! The endpoints of one datacenter.
 
-use core::net::SocketAddr;
 use core::num::NonZeroU32;
 use std::rc::Rc;
 
@@ -12,7 +11,7 @@ use crate::balance::slice::Slice;
 use crate::balance::slow_start;
 use crate::balance::subsets::{SliceId, Subsets};
 use crate::balance::target::{Prepared, Target};
-use crate::model::endpoint::{Address, Endpoint};
+use crate::model::endpoint::Endpoint;
 use crate::model::snapshot::Snapshot;
 use crate::time::Time;
 
@@ -25,8 +24,6 @@ pub(super) struct Level {
     slices: Vec<Slice>,
     /// How many instances of each slice Consul lists beside its endpoints; by [`SliceId`], too.
     lacking: Vec<u64>,
-    /// The addresses that are not healthy, in order, whether or not they are installed.
-    unhealthy: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +58,6 @@ impl Level {
         prepare: &mut dyn FnMut(&Endpoint) -> Prepared,
     ) {
         let is_first = self.installed.is_none();
-        let unhealthy = core::mem::take(&mut self.unhealthy);
         let before = self.installed.take().unwrap_or_default();
         let mut before = before.members.into_iter().peekable();
         let mut place = |endpoint: &Endpoint| {
@@ -73,7 +69,6 @@ impl Level {
                 Rc::new(target)
             });
             target.set_weight(endpoint.weight);
-            target.set_unhealthy(is_among(&unhealthy, target.address()));
             let (zone, version) = (endpoint.zone.clone(), endpoint.version.clone());
             Member { target, zone, version }
         };
@@ -81,36 +76,14 @@ impl Level {
         let registered = snapshot.registered().map_or(0, u64::from);
         let lacking = registered.saturating_sub(members.len() as u64);
         self.installed = Some(Installed { members, lacking, lacks: snapshot.lacks().to_vec() });
-        self.unhealthy = unhealthy;
     }
 
-    /// Goes back to where it was before its first snapshot. What is unhealthy still is.
+    /// Goes back to where it was before its first snapshot.
     pub(super) fn forget(&mut self) {
-        let unhealthy = core::mem::take(&mut self.unhealthy);
-        *self = Self { unhealthy, ..Self::default() };
+        *self = Self::default();
     }
 
-    /// Learns which addresses are not healthy, in order; those that are again may begin to warm up.
-    /// Tells whether that makes a difference to an endpoint.
-    pub(super) fn set_unhealthy(
-        &mut self,
-        unhealthy: &[SocketAddr],
-        warming: Option<Time>,
-    ) -> bool {
-        let mut changed = false;
-        for target in self.targets() {
-            let is_unhealthy = is_among(unhealthy, target.address());
-            if target.is_unhealthy() != is_unhealthy {
-                target.set_unhealthy(is_unhealthy);
-                target.set_warming(warming.filter(|_| !is_unhealthy));
-                changed = true;
-            }
-        }
-        self.unhealthy = unhealthy.to_vec();
-        changed
-    }
-
-    /// Cuts the endpoints into the slices that there are now. Those that are not healthy are in none.
+    /// Cuts the endpoints into the slices that there are now.
     pub(super) fn slice(&mut self, subsets: &Subsets, settings: &Settings) {
         let members = self.installed.as_ref().map_or(&[][..], |installed| &installed.members);
         let mut inside = vec![Vec::new(); subsets.len()];
@@ -118,9 +91,6 @@ impl Level {
         let mut known = HashMap::new();
         for Member { target, zone, version } in members {
             target.count_alone();
-            if target.is_unhealthy() {
-                continue;
-            }
             let version = version.as_deref();
             let ids = known.entry(version).or_insert_with(|| subsets.holding(version));
             for id in ids {
@@ -141,13 +111,6 @@ impl Level {
             }
             if let Some(of_all) = self.lacking.get_mut(SliceId::ALL.0) {
                 *of_all = *lacking;
-            }
-        }
-        for Member { version, .. } in members.iter().filter(|it| it.target.is_unhealthy()) {
-            for id in subsets.holding(version.as_deref()) {
-                if let Some(of_slice) = self.lacking.get_mut(id.0) {
-                    *of_slice += 1;
-                }
             }
         }
         let mut tables = self.slices.iter().filter_map(Slice::table).collect();
@@ -215,14 +178,6 @@ impl Level {
     }
 }
 
-/// Whether an address is one of these, which are in order.
-fn is_among(addresses: &[SocketAddr], address: &Address) -> bool {
-    match address {
-        Address::Ip(address) => addresses.binary_search(address).is_ok(),
-        Address::Name(..) => false,
-    }
-}
-
 /// A target's weight in thousandths, less while it starts slowly.
 fn share(target: &Target, settings: &Settings, now: Time) -> NonZeroU32 {
     const FULL: u16 = 1_000;
@@ -243,6 +198,7 @@ mod tests {
     use crate::balance::priority::Loads;
     use crate::config::LoadBalancing;
     use crate::consul::decode::MAX_ENDPOINTS;
+    use core::net::SocketAddr;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

@@ -1,6 +1,5 @@
 //! A worker's live view of one service.
 
-use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -107,19 +106,6 @@ impl Pool {
     pub fn forget(&mut self, preference: usize) {
         if let Some(level) = self.levels.get_mut(preference) {
             level.forget();
-        }
-    }
-
-    /// Learns which addresses of a datacenter are not healthy, in order; all others are. They are
-    /// picked no more from now on, whatever Consul says of them; it makes no difference whether they
-    /// are installed before or after.
-    pub fn set_unhealthy(&mut self, preference: usize, unhealthy: &[SocketAddr], now: Time) {
-        let warming = self.settings.slow_start.map(|_| now);
-        if let Some(level) = self.levels.get_mut(preference)
-            && level.set_unhealthy(unhealthy, warming)
-        {
-            level.slice(&self.subsets, &self.settings);
-            self.rebuild(now);
         }
     }
 

@@ -29,7 +29,6 @@ pub struct Target {
     failures: Cell<FailureShare>,
     handoff: Prepared,
     warming_since: Cell<Option<Time>>,
-    unhealthy: Cell<bool>,
     address: Address,
 }
 
@@ -104,7 +103,6 @@ impl Target {
             latency: Cell::new(None),
             failures: Cell::default(),
             warming_since: Cell::new(None),
-            unhealthy: Cell::new(false),
         }
     }
 
@@ -147,16 +145,6 @@ impl Target {
     /// Since when it comes to its full share slowly; none: it has it.
     pub(super) const fn warming_since(&self) -> Option<Time> {
         self.warming_since.get()
-    }
-
-    /// Whether probes say that it does not work.
-    pub const fn is_unhealthy(&self) -> bool {
-        self.unhealthy.get()
-    }
-
-    /// Learns what probes say.
-    pub(super) fn set_unhealthy(&self, is_unhealthy: bool) {
-        self.unhealthy.set(is_unhealthy);
     }
 
     /// Takes over the weight of a newer snapshot.

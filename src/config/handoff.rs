@@ -10,8 +10,8 @@ pub enum Handoff {
     /// One endpoint in the request's filter state, for an `ORIGINAL_DST` cluster.
     #[default]
     FilterState,
-    /// Several distinct endpoints in request headers, for a composite cluster that takes
-    /// the next one for each retry.
+    /// Several distinct endpoints in request headers, for an `ORIGINAL_DST` cluster that goes by the
+    /// first one and moves the next one there for each retry.
     Headers {
         /// How many, from 1 to [`Handoff::MAX_ATTEMPTS`]; the first attempt counts. The
         /// route's `num_retries` is one less, or less.
@@ -27,7 +27,7 @@ impl Handoff {
     pub const HEADER_PREFIX: &str = "x-consul-endpoint-";
     /// The header that Envoy's `stateful_session` filter reads: the base64 of an address.
     pub const SESSION_HEADER: &str = "x-consul-endpoint";
-    /// The most attempts: each is a header to write and a cluster to configure.
+    /// The most attempts: each is a header to write and to move.
     pub const MAX_ATTEMPTS: u8 = 4;
     /// The attempts where none are given: one retry, which reaches another instance.
     pub const DEFAULT_ATTEMPTS: u8 = 2;

@@ -9,7 +9,6 @@
 //! the constants of each type say. Of a field that one JSON object has twice the last
 //! counts, as everywhere in `serde_json`; a `Struct` cannot have one twice.
 
-mod active_health_check;
 mod breaker;
 mod check;
 mod consistency;
@@ -55,7 +54,6 @@ use core::time::Duration;
 use hashbrown::HashMap;
 use log::LevelFilter;
 
-pub use self::active_health_check::{ActiveHealthCheck, ConsulHealth};
 pub use self::breaker::Breaker;
 pub use self::check::{Check, CheckKind, CheckTarget, RunByConsul};
 pub use self::consistency::{CacheAges, Consistency};

@@ -4,7 +4,6 @@ use core::net::SocketAddr;
 
 use serde_json::{Map, Value};
 
-use super::active_health_check::ActiveHealthCheck;
 use super::consul::scope;
 use super::dependencies::Dependencies;
 use super::error::ConfigError;
@@ -59,8 +58,6 @@ pub struct Service {
     pub protocol: Protocol,
     /// How an endpoint is picked.
     pub load_balancing: LoadBalancing,
-    /// How it is found out which endpoints are healthy; none: by Consul alone.
-    pub active_health_check: Option<ActiveHealthCheck>,
     /// Which version a request goes to; none: any.
     pub versions: Option<Versions>,
     /// When an answer of Consul is doubted.
@@ -118,7 +115,6 @@ impl Service {
         "resolve_names",
         "protocol",
         "load_balancing",
-        "active_health_check",
         "versions",
         "shrink_guard",
         "max_age",
@@ -152,7 +148,6 @@ impl Service {
             resolve_names: false,
             protocol: Protocol::default(),
             load_balancing: LoadBalancing::default(),
-            active_health_check: None,
             versions: None,
             shrink_guard: ShrinkGuard::default(),
             staleness: None,
@@ -192,13 +187,6 @@ impl Service {
             let other = "load_balancing.policy: peak_ewma";
             return Err(object.refused("protocol", Problem::Needs { other }));
         }
-        let resolve_names = object.optional("resolve_names", Node::boolean)?.unwrap_or(false);
-        let active_health_check =
-            object.optional("active_health_check", ActiveHealthCheck::read)?;
-        if active_health_check.is_some() && resolve_names {
-            let problem = Problem::Beside { other: "resolve_names" };
-            return Err(object.refused("active_health_check", problem));
-        }
         Ok(Self {
             hosts: object.optional("hosts", hosts)?.unwrap_or_default(),
             query: PreparedQuery::read(object)?,
@@ -217,10 +205,9 @@ impl Service {
                 .unwrap_or_default(),
             address: object.optional("address", AddressChoice::read)?.unwrap_or_default(),
             datacenters: object.optional("datacenters", datacenters)?.unwrap_or_default(),
-            resolve_names,
+            resolve_names: object.optional("resolve_names", Node::boolean)?.unwrap_or(false),
             protocol: protocol.unwrap_or_default(),
             load_balancing,
-            active_health_check,
             versions: object.optional("versions", Versions::read)?,
             shrink_guard: object.optional("shrink_guard", ShrinkGuard::read)?.unwrap_or_default(),
             staleness: Staleness::read(object)?,
@@ -238,8 +225,7 @@ pub enum HealthThreshold {
     Passing,
     /// Checks may warn; such an instance counts by its warning weight.
     Warning,
-    /// Checks say nothing, but that an instance is in maintenance. What
-    /// [`ConsulHealth::Ignore`](super::ConsulHealth::Ignore) comes to, and no choice of its own.
+    /// Checks say nothing, but that an instance is in maintenance.
     Any,
 }
 

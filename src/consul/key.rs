@@ -1,21 +1,13 @@
 //! What identifies a query.
 
-use crate::config::{
-    ActiveHealthCheck, Cidr, Consistency, Consul, Discover, HealthThreshold, VersionKey,
-};
+use crate::config::{Cidr, Consistency, Consul, Discover, HealthThreshold, VersionKey};
 use crate::consul::path::push_mode;
 use crate::consul::selection::Selection;
 use crate::model::service::QueryKey;
 
-/// Hashes all that decides Consul's answer or its reading, and how its endpoints are probed: two
-/// services with different checks must not share their results. Each optional part says whether it
-/// is there, so that no two selections run into each other; the last one is there or is not.
-pub(super) fn key(
-    consul: &Consul,
-    path: &str,
-    selection: &Selection,
-    check: Option<&ActiveHealthCheck>,
-) -> QueryKey {
+/// Hashes all that decides Consul's answer or its reading. Each optional part says whether it is there,
+/// so that no two selections run into each other.
+pub(super) fn key(consul: &Consul, path: &str, selection: &Selection) -> QueryKey {
     let health = match selection.health {
         HealthThreshold::Passing => "passing",
         HealthThreshold::Warning => "warning",
@@ -37,9 +29,7 @@ pub(super) fn key(
         .chain(optional(selection.zone_key.as_deref()))
         .chain([allow.as_str(), deny.as_str()])
         .chain(optional(tag.as_deref()));
-    // With all of its fields: who fetches probes as its own configuration says, for all others.
-    let check = check.map(|check| format!("{check:?}"));
-    of(consul, path, &reading.chain(check.as_deref()).collect::<Vec<_>>())
+    of(consul, path, &reading.collect::<Vec<_>>())
 }
 
 /// Hashes all that decides what Consul answers about its catalog, or how that is read.
@@ -92,8 +82,8 @@ fn ranges(ranges: &[Cidr]) -> String {
 mod tests {
     use super::*;
     use crate::config::{
-        self, AddressChoice, AddressPolicy, CacheAges, ConsulHealth, HealthCheck, HostPattern,
-        LoadBalancing, Locality, Policy, PreparedQuery, Probe, Versions,
+        self, AddressChoice, AddressPolicy, CacheAges, HostPattern, LoadBalancing, Locality,
+        Policy, PreparedQuery, Versions,
     };
     use crate::consul::fixtures::{config, consul, service};
     use crate::consul::query::Query;
@@ -138,17 +128,6 @@ mod tests {
             fallback: config::Fallback::Any,
         };
         config::Service { versions: Some(versions), ..service("web") }
-    }
-
-    fn probe(path: &str) -> Probe {
-        let check = HealthCheck { path: path.into(), ..HealthCheck::default() };
-        Probe { cluster: "probes".into(), check }
-    }
-
-    fn checked(probe: Probe, consul_health: ConsulHealth) -> config::Service {
-        let (max_per_second, max_concurrent) = (1, 1);
-        let check = ActiveHealthCheck { probe, max_per_second, max_concurrent, consul_health };
-        config::Service { active_health_check: Some(check), ..service("web") }
     }
 
     fn locality(key: &str) -> Locality {
@@ -200,9 +179,6 @@ mod tests {
             config::Service { address: AddressChoice::Tagged("y".into()), ..service("web") },
             config::Service { resolve_names: true, ..service("web") },
             config::Service { datacenters: vec!["a".into(), "b".into()], ..service("web") },
-            checked(probe("/a"), ConsulHealth::And),
-            checked(probe("/b"), ConsulHealth::And),
-            checked(probe("/a"), ConsulHealth::Ignore),
             versioned(VersionKey::Meta("x".into())),
             versioned(VersionKey::Meta("y".into())),
             versioned(VersionKey::TagPrefix("x".into())),

@@ -2,9 +2,7 @@
 
 use core::time::Duration;
 
-use crate::config::{
-    self, ActiveHealthCheck, Consistency, ConsulHealth, Discover, HealthThreshold,
-};
+use crate::config::{self, Consistency, Discover};
 pub use crate::consul::executed::Origin;
 use crate::consul::index::ConsulIndex;
 use crate::consul::key::{catalog_key, key};
@@ -72,12 +70,7 @@ impl Query {
         let consul = &config.consul;
         let path = path(consul, service, datacenter);
         let selection = Selection {
-            health: match &service.active_health_check {
-                Some(ActiveHealthCheck { consul_health: ConsulHealth::Ignore, .. }) => {
-                    HealthThreshold::Any
-                }
-                _ => service.health,
-            },
+            health: service.health,
             address: service.address.clone(),
             resolve_names: service.resolve_names,
             policy: config.endpoints.clone(),
@@ -86,7 +79,7 @@ impl Query {
             // What share of them is healthy decides whether the next datacenter helps out.
             counts_registered: service.datacenters.len() > 1,
         };
-        let key = key(consul, &path, &selection, service.active_health_check.as_ref());
+        let key = key(consul, &path, &selection);
         Self {
             service: service.name_in_consul().to_owned(),
             subject: match &service.query {

@@ -13,7 +13,7 @@ use crate::awake::AwakeClock;
 use crate::config::{Config, Consul};
 use crate::discovery::breaker::Position;
 use crate::discovery::caller::CallId;
-use crate::discovery::event::{Command, Event};
+use crate::discovery::event::{Command, Event, ProbeId};
 use crate::discovery::gate::Gate;
 use crate::discovery::letter::Letter;
 use crate::discovery::membership::Membership;
@@ -23,6 +23,7 @@ use crate::discovery::subject::Subject;
 use crate::discovery::tracker::Tracker;
 use crate::model::arena::Arena;
 use crate::model::service::{QueryKey, SourceId};
+use crate::registration::probing::Probed;
 use crate::rng::Rng;
 use crate::shared::head::Rank;
 use crate::shared::key::{Key, VmId};
@@ -248,13 +249,10 @@ impl Agent {
             Event::Stored { key: Key::Book, .. } => {
                 self.with_registry(now, |registry, scope| registry.on_book_stored(scope));
             }
-            Event::Examined { probe, answer } => self.on_examined(probe, answer, now),
-            Event::Loaded { key: Key::Health(query), value } => {
-                self.with_query(query, now, |tracker, scope| tracker.on_findings(value, scope));
-            }
-            Event::Stored { key: Key::Health(query), written } => {
-                self.with_query(query, now, |tracker, scope| {
-                    tracker.on_findings_stored(written, scope);
+            Event::Examined { probe: ProbeId { registration, spot, number }, answer } => {
+                let probed = Probed { spot, number, answer };
+                self.with_registry(now, |registry, scope| {
+                    registry.on_examined(registration, &probed, scope);
                 });
             }
             Event::Stored { key: Key::Head(query), written } => {
@@ -375,7 +373,6 @@ impl Agent {
     }
 }
 
-mod examination;
 mod finding;
 mod mail;
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! What goes into the state machine, and what comes out of it.
 
-use core::net::SocketAddr;
 use core::time::Duration;
 use std::rc::Rc;
 
@@ -25,25 +24,13 @@ use crate::shared::members::{Member, QueueId};
 
 /// A probe: whose, of what, and which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ProbeId {
-    /// Of something that this proxy registers.
-    Registration {
-        /// The registration.
-        registration: RegistrationId,
-        /// What it is for.
-        spot: ProbeSpot,
-        /// Its number.
-        number: ProbeNumber,
-    },
-    /// Of an endpoint.
-    Endpoint {
-        /// Where the endpoint comes from.
-        source: SourceId,
-        /// The endpoint; that is where the probe goes.
-        address: SocketAddr,
-        /// Its number.
-        number: ProbeNumber,
-    },
+pub struct ProbeId {
+    /// The registration.
+    pub registration: RegistrationId,
+    /// What it is for.
+    pub spot: ProbeSpot,
+    /// Its number.
+    pub number: ProbeNumber,
 }
 
 /// Something has happened.
@@ -166,7 +153,7 @@ pub enum Command {
         /// What to ask.
         request: Request,
     },
-    /// Ask something of this proxy's own, or an endpoint, whether it is healthy; [`Event::Examined`].
+    /// Ask something of this proxy's own whether it is healthy; [`Event::Examined`].
     Examine {
         /// Which probe.
         id: ProbeId,
@@ -186,13 +173,6 @@ pub enum Command {
         source: SourceId,
         /// How long ago.
         age: Duration,
-    },
-    /// These endpoints of the source are not healthy, and all others are.
-    Health {
-        /// The source.
-        source: SourceId,
-        /// Their addresses, in order.
-        unhealthy: Vec<SocketAddr>,
     },
     /// Another VM has a request for a host that this query is to be asked for.
     Wanted {

@@ -3,8 +3,7 @@
 //! Nothing here touches a host. An [`agent::Agent`] holds one [`tracker::Tracker`] for each
 //! source, which composes the source's [`lease`] (who fetches) with its [`watch`] (the
 //! blocking queries) and publishes by way of shared data. All calls to Consul go through one
-//! [`gate`], and what an answer takes away is [doubted](doubt) first. Where endpoints are probed, the
-//! fetcher does that, too, for all VMs ([`checkup`]).
+//! [`gate`], and what an answer takes away is [doubted](doubt) first.
 //!
 //! What is registered with Consul is kept by the same VM, through the same gate: a [`registrar`]
 //! composes the lease of a registration with its [`Keeper`](crate::registration::keeper::Keeper).
@@ -13,7 +12,6 @@ pub mod agent;
 pub mod breaker;
 mod call_budget;
 pub mod caller;
-mod checkup;
 pub mod circuit;
 mod class;
 mod contact;
@@ -21,7 +19,6 @@ pub mod doubt;
 pub mod event;
 pub mod gate;
 pub mod guard;
-mod health_change;
 pub mod lease;
 pub mod letter;
 pub mod line;

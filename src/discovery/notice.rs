@@ -9,8 +9,6 @@ use crate::consul::dropped::Dropped;
 use crate::consul::error::{ErrorKind, QueryError};
 use crate::discovery::doubt::Doubt;
 use crate::discovery::guard::Resolution;
-use crate::discovery::health_change::HealthChange;
-use crate::health::verdict::{ProbeOutcome, Reason};
 use crate::model::snapshot::{Change, Snapshot};
 use crate::shared::CodecError;
 use crate::shared::head::Term;
@@ -68,20 +66,6 @@ pub enum Notice {
     Doubted(Doubt),
     /// What has become of a doubted answer. Counted where it was refuted, shown, and logged.
     Resolved(Resolution),
-    /// Probes have found out how the endpoints are. Shown; and logged where that is news.
-    Health(HealthChange),
-    /// How many endpoints fail their probes, and how long the probe is overdue that has waited
-    /// longest. Shown.
-    Probing {
-        /// So many endpoints are not healthy.
-        unhealthy: usize,
-        /// How much later it is than the next probe should have been sent.
-        overdue: Duration,
-    },
-    /// What a probe came to. Counted.
-    Probed(ProbeOutcome),
-    /// Probes cannot be sent. Logged.
-    Unsent(Reason),
     /// Shared data holds something that this version cannot read. Logged.
     Unreadable(CodecError),
 }
@@ -104,13 +88,7 @@ impl Notice {
     /// How loudly it is logged; `None` for what is only counted or shown.
     pub const fn level(&self) -> Option<Level> {
         match self {
-            Self::Called(_)
-            | Self::Age { .. }
-            | Self::Left
-            | Self::Probing { .. }
-            | Self::Probed(_) => None,
-            Self::Health(change) if !change.is_news() => None,
-            Self::Health(HealthChange { fallen: 0, .. }) => Some(Level::Info),
+            Self::Called(_) | Self::Age { .. } | Self::Left => None,
             Self::Elected(_)
             | Self::Deposed
             | Self::Unresolved(_)
@@ -128,8 +106,6 @@ impl Notice {
             | Self::Dropped(_)
             | Self::Doubted(_)
             | Self::Resolved(Resolution::Refuted | Resolution::Expired)
-            | Self::Health(_)
-            | Self::Unsent(_)
             | Self::Unreadable(_) => Some(Level::Warn),
         }
     }
@@ -176,12 +152,6 @@ impl fmt::Display for Notice {
             Self::Age { age, endpoints } => {
                 write!(f, "{endpoints} endpoints, confirmed {} ms ago", age.as_millis())
             }
-            Self::Probing { unhealthy, overdue } => write!(
-                f,
-                "{unhealthy} endpoints do not pass active_health_check, whose probes are {} ms late",
-                overdue.as_millis()
-            ),
-            Self::Probed(outcome) => write!(f, "a probe has ended ({outcome:?})"),
             Self::Doubted(doubt) => {
                 write!(f, "{doubt}: what is gone stays until a fresh, consistent read confirms it")
             }
@@ -196,10 +166,6 @@ impl fmt::Display for Notice {
                 "nothing has contradicted the answer that was doubted (shrink_guard.hold is over), \
                  and it is used",
             ),
-            Self::Health(change) => fmt::Display::fmt(change, f),
-            Self::Unsent(reason) => {
-                write!(f, "probes cannot be sent: {reason}; the endpoints count as they did")
-            }
             Self::Unreadable(error) => write!(f, "{error}; it is replaced"),
         }
     }

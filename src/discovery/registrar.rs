@@ -276,7 +276,7 @@ impl Registrar {
         }
         while let Some(probing) = self.duty.poll_probe(scope.now, scope.rng) {
             let (spot, number) = (probing.spot, probing.number);
-            let id = ProbeId::Registration { registration: self.registration, spot, number };
+            let id = ProbeId { registration: self.registration, spot, number };
             scope.out.push_back(Command::Examine { id, probe: Rc::new(probing.probe) });
         }
         let Some(errand) = self.duty.wants(scope.now) else { return };

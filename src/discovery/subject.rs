@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use crate::config::{ActiveHealthCheck, Config, Discover, Service, ShrinkGuard, Source};
+use crate::config::{Config, Discover, Service, ShrinkGuard, Source};
 use crate::consul::query::Query;
 use crate::discovery::circuit::Datacenter;
 use crate::model::service::SourceId;
@@ -14,8 +14,6 @@ pub struct Subject {
     pub query: Query,
     /// When an answer is doubted.
     pub guard: ShrinkGuard,
-    /// How its endpoints are probed; none: they are not.
-    pub check: Option<ActiveHealthCheck>,
     /// Whose servers answer it.
     pub datacenter: Datacenter,
     /// Whether a client has named it, so that it has to show first that it is there.
@@ -44,8 +42,7 @@ impl Subject {
     pub fn of(config: &Config, service: &Service, datacenter: Option<&str>) -> Self {
         let query = Query::new(config, service, datacenter);
         let datacenter = datacenter.map(Into::into);
-        let (guard, check) = (service.shrink_guard, service.active_health_check.clone());
-        Self { query, guard, check, datacenter, on_trial: false }
+        Self { query, guard: service.shrink_guard, datacenter, on_trial: false }
     }
 
     /// What a configuration says of the catalog.
@@ -53,6 +50,6 @@ impl Subject {
         let datacenter = config.consul.datacenter.as_deref().map(Into::into);
         let guard = ShrinkGuard::default();
         let query = Query::catalog(config, discover);
-        Self { query, guard, check: None, datacenter, on_trial: false }
+        Self { query, guard, datacenter, on_trial: false }
     }
 }

@@ -11,7 +11,6 @@ use core::time::Duration;
 
 use crate::config::Consul;
 use crate::consul::query::Query;
-use crate::discovery::checkup::Checkup;
 use crate::discovery::circuit::Datacenter;
 use crate::discovery::contact::Contact;
 use crate::discovery::event::{Command, Expect};
@@ -33,7 +32,6 @@ use crate::shared::record::{Record, Version};
 use crate::time::Time;
 
 mod asking;
-mod health;
 mod retirement;
 mod step;
 
@@ -57,8 +55,6 @@ pub struct Tracker {
     leftovers: Vec<(Version, Cas)>,
     contact: Contact,
     suspicion: Suspicion,
-    /// Only where endpoints are probed.
-    checkup: Option<Checkup>,
     /// Whether the head that this VM fetches under points to a record.
     is_published: bool,
     /// What stood in the place of the head at the last look, and when that was.
@@ -83,7 +79,6 @@ impl Tracker {
             leftovers: Vec::new(),
             contact: Contact::default(),
             suspicion: Suspicion::new(me),
-            checkup: subject.check.map(Checkup::new),
             is_published: false,
             looked: None,
         }
@@ -166,7 +161,6 @@ impl Tracker {
             Look::Commit => return self.commit(head.as_ref(), expect, scope),
             Look::Leave | Look::Retire => return self.give_away(head.as_ref(), expect, scope),
         }
-        self.look_at_findings(head.as_ref(), scope);
         // What an owner that has left published is nobody's to vouch for, and may be of any age.
         let current = head.filter(|head| head.rank != Rank::LEAVING);
         let published = current.and_then(|head| head.published.map(|version| (version, head.age)));
@@ -266,7 +260,6 @@ impl Tracker {
                 if let (Some(age), Some(record)) = (self.contact.age(scope.now), &self.installed) {
                     let endpoints = record.snapshot.len();
                     self.notice(Notice::Age { age, endpoints }, scope);
-                    self.show_probes(scope);
                 }
                 self.store_head(term, rank, published, expect, scope);
             }
@@ -276,9 +269,6 @@ impl Tracker {
                 let is_here = self.installed.as_ref().map(|it| it.version) == published;
                 let is_stale = !is_here && head.is_some_and(|head| head.rank == Rank::LEAVING);
                 let published = published.filter(|_| !is_stale);
-                if let Some(checkup) = &mut self.checkup {
-                    checkup.begin(is_stale);
-                }
                 self.write = Write::Claim { vacancy };
                 self.is_published = published.is_some();
                 if published.is_none() {
@@ -334,9 +324,6 @@ impl Tracker {
 
     fn install(&mut self, record: Record, scope: &mut Scope<'_>) {
         let snapshot = record.snapshot.clone();
-        if let Some(checkup) = &mut self.checkup {
-            checkup.on_endpoints(&snapshot, scope.now, scope.rng);
-        }
         scope.out.push_back(Command::Install { source: self.source, snapshot });
         self.installed = Some(record);
     }
@@ -352,9 +339,6 @@ impl Tracker {
         self.watch.stop();
         self.publication = Publication::default();
         self.contact.end();
-        if let Some(checkup) = &mut self.checkup {
-            checkup.end();
-        }
     }
 
     fn load_head(&mut self, look: Look, scope: &mut Scope<'_>) {

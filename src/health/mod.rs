@@ -1,5 +1,4 @@
 //! Finding out by requests whether something is healthy.
 
 pub mod prober;
-pub mod roll;
 pub mod verdict;

@@ -60,14 +60,8 @@ impl Prober {
         Self { state, standing, against: 0, last: None, number: ProbeNumber(0) }
     }
 
-    /// The same, whose probes have higher numbers than this one: answers to those of an earlier
-    /// prober are not its own.
-    pub const fn counting_from(mut self, number: ProbeNumber) -> Self {
-        self.count_from(number);
-        self
-    }
-
-    /// Gives its probes higher numbers than this one.
+    /// Gives its probes higher numbers than this one: answers to those of an earlier prober are not its
+    /// own.
     pub const fn count_from(&mut self, number: ProbeNumber) {
         self.number = number;
     }
@@ -76,7 +70,7 @@ impl Prober {
     /// longer. Outcomes that have contradicted how it stands go on counting where that stays.
     pub fn begin_anew(&mut self, standing: Standing, first: Time) {
         let against = if standing == self.standing { self.against } else { 0 };
-        *self = Self { against, ..Self::new(standing, first).counting_from(self.number) };
+        *self = Self { against, number: self.number, ..Self::new(standing, first) };
     }
 
     /// How it stands.
@@ -97,12 +91,6 @@ impl Prober {
     /// Whether a probe is out.
     pub const fn is_asking(&self) -> bool {
         matches!(self.state, State::Asking { .. })
-    }
-
-    /// Whether its last outcome does not agree with how it stands, or it is known not to work: then
-    /// the next one matters more than another's.
-    pub fn is_suspect(&self) -> bool {
-        self.against > 0 || self.standing == Standing::Unhealthy
     }
 
     /// When something is to be done next: a probe to be sent, or one to be given up.
@@ -133,7 +121,7 @@ impl Prober {
     }
 
     /// Counts a probe that nobody heard of again as failed, once it is due.
-    pub fn give_up(&mut self, check: &HealthCheck, now: Time, rng: &mut Rng) {
+    fn give_up(&mut self, check: &HealthCheck, now: Time, rng: &mut Rng) {
         if self.is_asking() && now >= self.due() {
             self.on_verdict(self.number, Verdict::Bad(Reason::NoAnswer), check, now, rng);
         }

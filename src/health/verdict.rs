@@ -27,17 +27,6 @@ pub enum Verdict {
     Bad(Reason),
 }
 
-/// What a probe comes to, to count it by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProbeOutcome {
-    /// An answer as expected, or a warning.
-    Success,
-    /// Another answer, or none.
-    Failure,
-    /// This Envoy has not sent it.
-    Unsent,
-}
-
 /// Why a verdict is what it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
@@ -75,15 +64,6 @@ impl Verdict {
         match is_one_of(&check.warning_statuses) {
             true => Self::Warning(Reason::Status(status)),
             false => Self::Bad(Reason::Status(status)),
-        }
-    }
-
-    /// What the probe comes to.
-    pub fn outcome(&self) -> ProbeOutcome {
-        match self {
-            Self::Good(_) | Self::Warning(_) => ProbeOutcome::Success,
-            Self::Bad(reason) if reason.is_unsent() => ProbeOutcome::Unsent,
-            Self::Bad(_) => ProbeOutcome::Failure,
         }
     }
 

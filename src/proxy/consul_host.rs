@@ -5,7 +5,7 @@ use core::time::Duration;
 use hashbrown::{HashMap, HashSet};
 use log::Level;
 
-use crate::config::{ActiveHealthCheck, Config, Probe, Source};
+use crate::config::{Config, Probe, Source};
 use crate::consul::query::Request;
 use crate::consul::response::{CallFailure, Refusal};
 use crate::consul::token::Token;
@@ -256,11 +256,7 @@ impl Host for ConsulHost {
 
     fn examine(&mut self, id: ProbeId, probe: &Probe) -> Result<(), Reason> {
         let check = &probe.check;
-        let address = match id {
-            ProbeId::Endpoint { address, .. } => Some(address.to_string()),
-            ProbeId::Registration { .. } => None,
-        };
-        let authority = check.host.as_deref().or(address.as_deref()).unwrap_or(&probe.cluster);
+        let authority = check.host.as_deref().unwrap_or(&probe.cluster);
         let mut headers = vec![
             (":method", check.method),
             (":path", check.path.as_str()),
@@ -270,7 +266,6 @@ impl Host for ConsulHost {
             headers.push(USER_AGENT);
         }
         headers.extend(check.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        headers.extend(address.iter().map(|it| (ActiveHealthCheck::HEADER, it.as_str())));
         let sent = host::request(&probe.cluster, &headers, "", check.timeout);
         let callout = sent.map_err(|refused| match refused {
             CalloutRefused::NoCluster => Reason::UnknownCluster,

@@ -98,11 +98,7 @@ impl Metrics {
         let mut sources: Beside<SourceId, Vec<_>> = Beside::new();
         for (id, source, subject) in Subject::all(config) {
             let metrics = SourceMetrics::define(&source_prefix(source), subject.query.key());
-            let metrics = Rc::new(match source.service.active_health_check {
-                Some(_) => metrics.probed(&source_prefix(source)),
-                None => metrics,
-            });
-            let of_service = (source.id, metrics);
+            let of_service = (source.id, Rc::new(metrics));
             match sources.get_mut(id) {
                 Some(others) => others.push(of_service),
                 None => sources.insert(id, vec![of_service]),

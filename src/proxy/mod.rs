@@ -17,7 +17,6 @@ mod gauges;
 mod host;
 mod log_lines;
 mod metrics;
-mod probe_metrics;
 mod registration_metrics;
 mod root;
 mod source_metrics;

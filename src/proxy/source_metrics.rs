@@ -8,7 +8,6 @@ use crate::discovery::notice::Notice;
 use crate::model::service::QueryKey;
 use crate::proxy::gauges::{Claim, Gauge, Right};
 use crate::proxy::host::{self, MetricId};
-use crate::proxy::probe_metrics::ProbeMetrics;
 
 /// What discovery tells of one source.
 #[derive(Debug)]
@@ -26,8 +25,6 @@ pub(super) struct SourceMetrics {
     refuted: Option<MetricId>,
     /// Whether an answer is held back.
     held: Gauge,
-    /// Only where endpoints are probed.
-    probes: Option<ProbeMetrics>,
 }
 
 impl SourceMetrics {
@@ -65,21 +62,12 @@ impl SourceMetrics {
             doubted: host::define_counter(&name("doubted_answers")),
             refuted: host::define_counter(&name("refuted_answers")),
             held: gauge("held_answers"),
-            probes: None,
         }
-    }
-
-    /// The same, of endpoints that are probed.
-    pub(super) fn probed(self, prefix: &str) -> Self {
-        Self { probes: Some(ProbeMetrics::define(prefix)), ..self }
     }
 
     /// Counts and shows what discovery tells; tells whether the gauges are this query's to set.
     pub(super) fn on_notice(&self, notice: &Notice) -> bool {
-        if matches!(notice, Notice::Called(_) | Notice::Probed(_)) {
-            if let (Notice::Probed(outcome), Some(probes)) = (notice, &self.probes) {
-                probes.on_outcome(*outcome);
-            }
+        if matches!(notice, Notice::Called(_)) {
             return false;
         }
         let right = self.claim.right(notice);
@@ -118,20 +106,7 @@ impl SourceMetrics {
                 self.fetchers.set(1, may_show);
                 self.set(*age, *endpoints, may_show);
             }
-            Notice::Health(change) if may_show => {
-                self.probes.iter().for_each(|probes| probes.show_unhealthy(change.unhealthy));
-            }
-            Notice::Probing { unhealthy, overdue } if may_show => {
-                if let Some(probes) = &self.probes {
-                    probes.show_unhealthy(*unhealthy);
-                    probes.show_overdue(*overdue);
-                }
-            }
-            Notice::Health(_)
-            | Notice::Probing { .. }
-            | Notice::Called(_)
-            | Notice::Probed(_)
-            | Notice::Unsent(_)
+            Notice::Called(_)
             | Notice::Deposed
             | Notice::FetcherLost
             | Notice::Failing(_)

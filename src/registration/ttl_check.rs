@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::config::{Check, CheckKind, Probe};
 use crate::consul::registration::{Report, Status};
 use crate::health::prober::{ProbeNumber, Prober, Standing};
-use crate::health::verdict::{ProbeOutcome, Reason, Verdict};
+use crate::health::verdict::{Reason, Verdict};
 use crate::rng::Rng;
 use crate::time::Time;
 
@@ -161,7 +161,7 @@ impl TtlCheck {
     ) {
         if let Some((probe, prober)) = &mut self.probe {
             let verdict = judge(probe);
-            if verdict.outcome() == ProbeOutcome::Unsent {
+            if verdict.reason().is_unsent() {
                 prober.on_unsent(number, &probe.check, now, rng);
                 self.unsent = Some(verdict.reason().clone());
             } else {

@@ -69,8 +69,7 @@ impl Forward {
     /// The handoff of each attempt, in their order.
     ///
     /// There is always one for every attempt: where there are fewer endpoints, they come
-    /// again from the first on. Envoy's composite cluster would replace the real answer of
-    /// an endpoint by a 503 of its own if a retry had nowhere to go.
+    /// again from the first on.
     pub fn handoffs(&self) -> impl Iterator<Item = &Prepared> {
         self.endpoints().map(|target| target.handoff())
     }

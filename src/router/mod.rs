@@ -1,6 +1,5 @@
 //! From a request to the endpoint that it goes to, and back with what the answer teaches.
 
-use core::net::SocketAddr;
 use core::time::Duration;
 use std::rc::Rc;
 
@@ -170,17 +169,6 @@ impl Router {
         for user in self.users.get(source).into_iter().flatten() {
             if let Some(route) = self.routes.get_mut(user.service) {
                 route.on_confirmed(age, now);
-            }
-        }
-    }
-
-    /// Learns which endpoints of a source are not healthy; all others are.
-    pub fn on_health(&mut self, source: SourceId, unhealthy: &[SocketAddr], now: Time) {
-        self.now = now;
-        for user in self.users.get(source).into_iter().flatten() {
-            if let Some(route) = self.routes.get_mut(user.service) {
-                route.pool.set_unhealthy(user.preference, unhealthy, now);
-                self.dependencies.on_changed(user.service, &mut self.routes, now);
             }
         }
     }

@@ -47,8 +47,6 @@ pub enum Key {
     /// while the next one is written. There are no more of them, since what is once in shared data
     /// stays for ever.
     Record(QueryKey, Version),
-    /// A service's [`Findings`](crate::shared::health::Findings): which endpoints are not healthy.
-    Health(QueryKey),
     /// The [`Members`](crate::shared::members::Members): the queues of all VMs.
     Members,
     /// A registration's [`Charge`](crate::shared::charge::Charge): who keeps it.
@@ -64,7 +62,6 @@ impl fmt::Display for Key {
             Self::Record(query, Version { generation, .. }) => {
                 write!(f, "{FORMAT}/{query}/record/{}", generation & 1)
             }
-            Self::Health(query) => write!(f, "{FORMAT}/{query}/health"),
             Self::Members => write!(f, "{FORMAT}/members"),
             Self::Charge(registration) => write!(f, "{FORMAT}/{registration}/charge"),
             Self::Book => write!(f, "{FORMAT}/book"),

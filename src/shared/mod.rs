@@ -9,7 +9,6 @@ mod bytes;
 pub mod charge;
 pub mod gauges;
 pub mod head;
-pub mod health;
 pub mod key;
 mod labels;
 pub mod members;

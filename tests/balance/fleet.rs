@@ -138,13 +138,6 @@ impl Fleet {
         }
     }
 
-    /// Lets these ports of a datacenter be unhealthy, and no others.
-    pub(crate) fn set_unhealthy(&mut self, preference: usize, ports: &[u16]) {
-        let addresses: Vec<_> =
-            ports.iter().map(|port| SocketAddr::from(([10, 0, 0, 1], *port))).collect();
-        self.pool.set_unhealthy(preference, &addresses, self.now);
-    }
-
     /// Lets time pass, in ticks of a quarter of a second.
     pub(crate) fn wait(&mut self, time: Duration) {
         const TICK: Duration = Duration::from_millis(250);

@@ -13,7 +13,6 @@ mod allocations;
 mod distribution;
 mod failover;
 mod fleet;
-mod health;
 mod latencies;
 mod lifetimes;
 mod picks;

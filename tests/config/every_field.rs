@@ -67,15 +67,6 @@ fn a_configuration_that_sets_every_field_is_read() {
                         min_weight_percent: 20,
                     }),
                 },
-                active_health_check: Some(ActiveHealthCheck {
-                    probe: Probe {
-                        cluster: "probes".into(),
-                        check: HealthCheck { path: "/health".into(), ..HealthCheck::default() },
-                    },
-                    max_per_second: 50,
-                    max_concurrent: 10,
-                    consul_health: ConsulHealth::Ignore,
-                }),
                 versions: Some(Versions {
                     key: VersionKey::TagPrefix("v=".into()),
                     header: Some("x-version".into()),
@@ -179,13 +170,6 @@ fn full() -> Value {
                     "choice_count": 3.0,
                     "decay": "5s",
                     "slow_start": { "window": "30s", "aggression": 1.5, "min_weight_percent": 20 }
-                },
-                "active_health_check": {
-                    "cluster": "probes",
-                    "path": "/health",
-                    "max_per_second": 50,
-                    "max_concurrent": 10,
-                    "consul_health": "ignore"
                 },
                 "versions": {
                     "tag_prefix": "v=",

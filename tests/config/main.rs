@@ -9,7 +9,6 @@
     reason = "the helpers of tests may fail them"
 )]
 
-mod active_health_check;
 mod content;
 mod dependencies;
 mod every_field;

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use consul_resolver::config::{
-    ActiveHealthCheck, AddressPolicy, Breaker, CacheAges, Check, Config, Consistency, Consul,
-    ConsulHealth, Dependencies, Discover, DnsNames, Fallback, Handoff, HashOn, Hashing,
-    HealthCheck, HealthThreshold, HostPattern, LoadBalancing, Locality, OnDependencyDown, OnStale,
-    Policy, PolicyKind, PreparedQuery, Probe, Protocol, Registration, RetryBudget, Service,
-    ShrinkGuard, SlowStart, TaggedAddress, Unmatched, Versions, Weights,
+    AddressPolicy, Breaker, CacheAges, Check, Config, Consistency, Consul, Dependencies, Discover,
+    DnsNames, Fallback, Handoff, HashOn, Hashing, HealthCheck, HealthThreshold, HostPattern,
+    LoadBalancing, Locality, OnDependencyDown, OnStale, Policy, PolicyKind, PreparedQuery, Probe,
+    Protocol, Registration, RetryBudget, Service, ShrinkGuard, SlowStart, TaggedAddress, Unmatched,
+    Versions, Weights,
 };
 use consul_resolver::version::VersionRange;
 use serde_json::{Value, json};
@@ -38,7 +38,6 @@ fn the_schema_has_the_fields_that_are_read() {
         ("/$defs/tagged_address", TaggedAddress::FIELDS),
         ("/$defs/check", Check::FIELDS),
         ("/$defs/probe", Probe::FIELDS),
-        ("/$defs/active_health_check", ActiveHealthCheck::FIELDS),
         ("/$defs/locality", Locality::FIELDS),
         ("/$defs/endpoints", AddressPolicy::FIELDS),
         ("/$defs/handoff", Handoff::FIELDS),
@@ -79,7 +78,6 @@ fn the_schema_has_the_choices_that_are_read() {
         ("/$defs/service/properties/on_stale", names(OnStale::CHOICES)),
         ("/$defs/service/properties/on_dependency_down", names(OnDependencyDown::CHOICES)),
         ("/$defs/load_balancing/properties/policy", names(PolicyKind::CHOICES)),
-        ("/$defs/active_health_check/properties/consul_health", names(ConsulHealth::CHOICES)),
         ("/$defs/versions/properties/fallback", names(Fallback::CHOICES)),
         ("/$defs/handoff/properties/via", names(Handoff::CHOICES)),
     ] {

@@ -34,7 +34,7 @@ fn a_token_registers_what_it_may_and_another_one_takes_its_place() {
     let write = r#"service "edge" { policy = "write" }"#;
     consul.change(&registers, write).expect("changed");
     await_registered(&first);
-    let client = Setup::recommended(consul.address())
+    let client = Setup::headers(consul.address())
         .env("CONSUL_HTTP_TOKEN", &reads.secret)
         .set("services", json!([{"name": "edge"}]))
         .start();

@@ -22,7 +22,7 @@ fn register(consul: &dyn Registry, id: &str, address: &str, port: u16) {
 }
 
 fn start(consul: &Consul, endpoints: Option<Value>) -> Testbed {
-    let setup = Setup::recommended(consul.address());
+    let setup = Setup::headers(consul.address());
     match endpoints {
         Some(endpoints) => setup.set("endpoints", endpoints).start(),
         None => setup.start(),
@@ -56,7 +56,7 @@ fn none_is_ever_used(consul: &dyn Registry, addresses: &[&str]) {
     let denied = addresses.len();
     let health = || consul.health("web", "").expect("health");
     assert!(wait_until(SOON, || health().entries.len() == denied + 2), "{:?}", health());
-    for setup in [Setup::recommended, Setup::minimal] {
+    for setup in [Setup::headers, Setup::minimal] {
         let bed = setup(consul.address()).start();
         bed.await_routed("any", &["web-1", "web-2"]);
         await_denied(&bed, denied);

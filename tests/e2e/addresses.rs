@@ -37,7 +37,7 @@ fn an_instance_is_reached_by_its_nodes_address_by_ipv6_and_by_a_tagged_address()
         {"name": "six", "hosts": ["six.test"]},
         {"name": "tagged", "hosts": ["tagged.test"], "address": "wan"},
     ]);
-    for setup in [Setup::recommended, Setup::minimal] {
+    for setup in [Setup::headers, Setup::minimal] {
         let bed = setup(consul.address()).set("services", services.clone()).start();
         for service in ["node", "six", "tagged"] {
             bed.await_routed(&format!("{service}.test"), &[&format!("{service}-1")]);

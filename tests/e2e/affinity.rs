@@ -11,7 +11,7 @@ use crate::wire::Connection;
 const NAMES: [&str; 4] = ["web-1", "web-2", "web-3", "web-4"];
 
 fn start(consul: &Consul, service: Value) -> Testbed {
-    let bed = Setup::recommended(consul.address()).set("services", json!([service])).start();
+    let bed = Setup::headers(consul.address()).set("services", json!([service])).start();
     bed.await_routed("any", &NAMES);
     bed
 }

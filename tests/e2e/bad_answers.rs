@@ -65,7 +65,7 @@ fn misbehave(agent: &Agent, fault: &Fault) {
 
 /// Starts Envoy, and waits until it is done with starting: one blocking query is out.
 fn start(agent: &Agent) -> Testbed {
-    let bed = Setup::recommended(agent.address()).start();
+    let bed = Setup::headers(agent.address()).start();
     bed.await_routed("any", &["web-1", "web-2"]);
     let watched = wait_until(Duration::from_secs(10), || agent.outstanding("web") == 1);
     assert!(watched, "no blocking query is out");

@@ -70,7 +70,7 @@ fn answer(agent: &Agent, entries: &[Value]) {
 fn an_entry_that_makes_no_sense_costs_that_entry_only() {
     let agent = Agent::start().expect("an agent");
     let backends = instances(&agent, "web", &["web-1", "web-2"]);
-    let bed = Setup::recommended(agent.address()).start();
+    let bed = Setup::headers(agent.address()).start();
     bed.await_routed("any", &["web-1", "web-2"]);
     let mark = LogMark::now(&bed.envoy);
     let load = Load::light(bed.ingress, "any");
@@ -109,7 +109,7 @@ fn an_answer_of_nothing_but_nonsense_keeps_the_endpoints_for_a_while() {
     let agent = Agent::start().expect("an agent");
     let _backends = instances(&agent, "web", &["web-1", "web-2"]);
     let service = json!([{ "name": "web", "shrink_guard": { "hold": "7s" } }]);
-    let bed = Setup::recommended(agent.address()).set("services", service).start();
+    let bed = Setup::headers(agent.address()).set("services", service).start();
     bed.await_routed("any", &["web-1", "web-2"]);
     let load = Load::light(bed.ingress, "any");
     let entries = [

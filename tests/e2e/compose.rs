@@ -51,7 +51,7 @@ fn images_are_official_and_pinned() {
     }
     assert!(names.iter().eq(&["envoyproxy/envoy", "hashicorp/consul", "nginx"]));
     let ours = compose["services"]["envoy"]["image"].as_str();
-    let tag = format!("v{}", fetch::ENVOY_VERSION);
+    let tag = format!("v{}", fetch::EnvoyRelease::DEFAULT.version());
     assert_eq!(ours, Some(format!("envoyproxy/envoy:{tag}").as_str()));
 }
 

@@ -13,16 +13,16 @@ fn nobody() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 9))
 }
 
-/// The configuration of `envoy.yaml`, a `Struct`, with one field changed.
+/// The configuration of `headers.yaml`, a `Struct`, with one field changed.
 fn with(field: &str, value: Value) -> Setup {
-    Setup::recommended(nobody()).set(field, value)
+    Setup::headers(nobody()).set(field, value)
 }
 
 /// A configuration as a text instead.
 fn as_text(text: &str) -> Setup {
     let kind = "type.googleapis.com/google.protobuf.StringValue";
     let configuration = yaml(json!({"@type": kind, "value": text}));
-    Setup::recommended(nobody()).edit(|bootstrap| {
+    Setup::headers(nobody()).edit(|bootstrap| {
         let plugin = plugin::of_listener(bootstrap.ingress().expect("a listener"));
         plugin["configuration"] = configuration;
     })
@@ -81,10 +81,12 @@ fn the_configurations_of_the_project_load_as_they_are() {
     // As a user does it: from the root of the repository, and nothing replaced.
     for name in [
         "envoy.yaml",
+        "headers.yaml",
+        "native.yaml",
+        "tcp.yaml",
         "minimal.yaml",
         "dynamic-forward-proxy.yaml",
         "consul-tls.yaml",
-        "health-check.yaml",
         "register.yaml",
     ] {
         let path = format!("{}/envoy/{name}", env!("CARGO_MANIFEST_DIR"));

@@ -8,7 +8,7 @@ use crate::testbed::{SOON, Setup, Testbed, instances};
 
 fn start(consul: &Consul, datacenters: [&str; 2]) -> Testbed {
     let service = json!([{"name": "web", "datacenters": datacenters}]);
-    Setup::recommended(consul.address()).set("services", service).start()
+    Setup::headers(consul.address()).set("services", service).start()
 }
 
 fn report(consul: &Consul, name: &str, status: Status) {

@@ -22,7 +22,7 @@ fn service(name: &str, fields: Value) -> Value {
 }
 
 fn start(consul: &Consul, services: &[Value]) -> Testbed {
-    Setup::recommended(consul.address())
+    Setup::headers(consul.address())
         .set("services", json!(services))
         .access_log("%REQ(:AUTHORITY)% %RESPONSE_CODE_DETAILS%")
         .start()

@@ -13,7 +13,7 @@ const REST: Duration = Duration::from_secs(5);
 
 fn start(agent: &Agent) -> Testbed {
     let web = json!({"name": "web", "load_balancing": {"policy": "peak_ewma"}});
-    let bed = Setup::recommended(agent.address()).set("services", json!([web])).start();
+    let bed = Setup::headers(agent.address()).set("services", json!([web])).start();
     bed.await_routed("any", &["web-1", "web-2", "web-3"]);
     let blocks = wait_until(SOON, || agent.outstanding("web") == 1);
     assert!(blocks, "no query blocks: {:?}", agent.requests());

@@ -1,4 +1,4 @@
-//! Instances that die without Consul knowing, under `envoy/envoy.yaml`.
+//! Instances that die without Consul knowing, under `envoy/headers.yaml`.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn no_request_fails_when_an_instance_is_killed_under_load() {
     let names = ["web-1", "web-2", "web-3"];
     let processes = names.map(|name| process(&consul, name));
     consul.await_passing("web", &names).expect("passing");
-    let bed = Setup::recommended(consul.address()).start();
+    let bed = Setup::headers(consul.address()).start();
     bed.await_routed("any", &names);
     let load = Load::start(bed.ingress, "any", 6, PAUSE);
     load.go_on(500);
@@ -49,7 +49,7 @@ fn no_request_fails_because_of_an_instance_whose_port_refuses() {
     let dead = Service::new("web", "web-3").at(nobody);
     consul.register(&dead.with_status(Status::Passing)).expect("registered");
     consul.await_passing("web", &["web-1", "web-2", "web-3"]).expect("passing");
-    let bed = Setup::recommended(consul.address()).start();
+    let bed = Setup::headers(consul.address()).start();
     bed.await_routed("any", &["web-1", "web-2"]);
     let load = Load::start(bed.ingress, "any", 4, PAUSE);
     load.go_on(600);
@@ -97,7 +97,7 @@ fn of_the_requests_at_an_instance_that_dies_only_the_safe_ones_are_repeated() {
     let victims = ["web-2", "web-3"].map(|name| process(&consul, name));
     let names = ["web-1", "web-2", "web-3"];
     consul.await_passing("web", &names).expect("passing");
-    let bed = Setup::recommended(consul.address()).start();
+    let bed = Setup::headers(consul.address()).start();
     bed.await_routed("any", &names);
 
     let (answers, _) = kill_while_asked(&bed, "GET", &victims[0], survivor);

@@ -22,7 +22,7 @@ fn a_way_to_consul_that_is_cut_silent_or_slow_costs_no_request_and_is_used_again
     let names = ["web-1", "web-2", "web-3"];
     let _backends = instances(&consul, "web", &names);
     let relay = Relay::start(consul.address()).expect("a relay");
-    let bed = Setup::recommended(relay.address())
+    let bed = Setup::headers(relay.address())
         .set("consul", json!({ "cluster": "consul", "wait": "1s" }))
         .start();
     bed.await_routed("any", &names);
@@ -55,7 +55,7 @@ fn a_consul_that_is_restarted_with_its_data_costs_no_request() {
     }
     let consul = Consul::start_durable().expect("a consul that keeps its data");
     let _backends = instances(&consul, "web", &["web-1", "web-2"]);
-    let bed = Setup::recommended(consul.address()).start();
+    let bed = Setup::headers(consul.address()).start();
     bed.await_routed("any", &["web-1", "web-2"]);
     let load = Load::light(bed.ingress, "any");
     load.go_on(40);
@@ -87,7 +87,7 @@ fn a_thousand_instances_that_come_and_go_for_a_minute_cost_no_request() {
     };
     // Some are there all the time, so that there is always one to go to.
     backends.iter().take(10).for_each(register);
-    let bed = Setup::recommended(consul.address()).start();
+    let bed = Setup::headers(consul.address()).start();
     let there = wait_until(SOON, || bed.stat("service.web.endpoints") == 10);
     assert!(there, "the first ten");
     let load = Load::light(bed.ingress, "any");
@@ -125,7 +125,7 @@ fn a_fetcher_that_traps_is_followed_by_a_worker_and_costs_no_request() {
         return;
     };
     let _backends = instances(&consul, "web", &["web-1", "web-2"]);
-    let bed = Setup::recommended(consul.address()).trapping().start();
+    let bed = Setup::headers(consul.address()).trapping().start();
     bed.await_routed("any", &["web-1", "web-2"]);
     let load = Load::light(bed.ingress, "any");
     load.go_on(40);
@@ -147,7 +147,7 @@ fn a_worker_that_traps_is_reloaded_and_routes_as_before() {
         return;
     };
     let _backends = instances(&consul, "web", &["web-1", "web-2"]);
-    let bed = Setup::recommended(consul.address()).trapping().start();
+    let bed = Setup::headers(consul.address()).trapping().start();
     bed.await_routed("any", &["web-1", "web-2"]);
     let answer = trap(&bed, "here");
     assert!(answer.starts_with("503"), "the request that trapped: {answer}");

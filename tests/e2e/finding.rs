@@ -19,7 +19,7 @@ fn services_of_the_catalog_come_and_go_with_it() {
         return;
     };
     let _web = instances(&consul, "web", &["web-1", "web-2"]);
-    let bed = Setup::recommended(consul.address())
+    let bed = Setup::headers(consul.address())
         .set("services", json!([]))
         .set("discover", json!({ "host": "{service}.internal", "max_services": 2 }))
         .set("unmatched", json!("reject"))
@@ -49,7 +49,7 @@ fn services_of_the_catalog_come_and_go_with_it() {
 
 /// Resolves names and has no services.
 fn named(agent: &Agent, workers: u32) -> Testbed {
-    let bed = Setup::recommended(agent.address())
+    let bed = Setup::headers(agent.address())
         .set("services", json!([]))
         .set("dns_names", json!({}))
         .workers(workers)
@@ -114,7 +114,7 @@ fn names_that_consul_does_not_know_are_answered_and_cannot_flood_it() {
 fn queries_that_consul_does_not_know_keep_no_name_out() {
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1"]);
-    let bed = Setup::recommended(agent.address())
+    let bed = Setup::headers(agent.address())
         .set("services", json!([]))
         .set("dns_names", json!({ "max_services": 2 }))
         .workers(1)
@@ -138,7 +138,7 @@ fn what_clients_make_up_says_nothing_of_consul() {
     let _web = instances(&agent, "web", &["web-1"]);
     // Whether such calls count for the breaker is not looked at here.
     let breaker = json!({ "consecutive_failures": 0, "failure_percent": 0 });
-    let bed = Setup::recommended(agent.address())
+    let bed = Setup::headers(agent.address())
         .set("consul", json!({ "cluster": "consul", "breaker": breaker }))
         .set("services", json!([]))
         .set("dns_names", json!({}))
@@ -164,7 +164,7 @@ fn a_name_says_its_datacenter() {
     };
     let _near = instances(&near, "web", &["near-1"]);
     let _far = instances(&far, "web", &["far-1"]);
-    let bed = Setup::recommended(near.address())
+    let bed = Setup::headers(near.address())
         .set("services", json!([]))
         .set("dns_names", json!({}))
         .start();
@@ -178,7 +178,7 @@ fn a_name_says_its_datacenter() {
 fn a_name_that_nobody_asks_for_is_forgotten_and_found_again() {
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1"]);
-    let bed = Setup::recommended(agent.address())
+    let bed = Setup::headers(agent.address())
         .set("consul", json!({ "cluster": "consul", "wait": "1s" }))
         .set("services", json!([]))
         .set("dns_names", json!({ "idle_timeout": "10s" }))
@@ -201,7 +201,7 @@ fn as_many_requests_wait_for_names_as_may_and_the_others_are_answered_at_once() 
     const MAY_WAIT: usize = 2;
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1"]);
-    let bed = Setup::recommended(agent.address())
+    let bed = Setup::headers(agent.address())
         .set("services", json!([]))
         .set("dns_names", json!({ "max_waiting": MAY_WAIT }))
         .set("warmup_timeout", json!("30s"))

@@ -24,24 +24,22 @@ fn backends(consul: &Consul) -> Vec<GrpcBackend> {
     backends.into()
 }
 
-/// `envoy.yaml`, changed for gRPC as the README says. One worker, so that each call is seen by
+/// `headers.yaml`, changed for gRPC as the README says. One worker, so that each call is seen by
 /// the one that learns.
 fn start(consul: &Consul) -> Testbed {
     let service = json!({
         "name": "rpc", "protocol": "grpc",
         "load_balancing": {"policy": "peak_ewma", "decay": "1s"},
     });
-    Setup::recommended(consul.address())
+    Setup::headers(consul.address())
         .set("services", json!([service]))
         .workers(1)
         .edit(|bootstrap| {
-            for name in ["endpoint_0", "endpoint_1"] {
-                let cluster = bootstrap.cluster(name).expect("a cluster");
-                let options = &mut cluster["typed_extension_protocol_options"]
-                    ["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
-                assert!(options["explicit_http_config"].is_mapping(), "{options:?}");
-                options["explicit_http_config"] = yaml(json!({"http2_protocol_options": {}}));
-            }
+            let cluster = bootstrap.cluster("consul_resolver").expect("a cluster");
+            let options = &mut cluster["typed_extension_protocol_options"]
+                ["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
+            assert!(options["explicit_http_config"].is_mapping(), "{options:?}");
+            options["explicit_http_config"] = yaml(json!({"http2_protocol_options": {}}));
         })
         .start()
 }

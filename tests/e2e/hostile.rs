@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use stack::{Backend, Consul, Registry};
 
 use crate::testbed::{Setup, Testbed, instances, yaml};
@@ -56,7 +56,19 @@ fn request(path: &str, host: &[u8], headers: &[u8]) -> Vec<u8> {
     [line.as_bytes(), host, b"\r\n", headers, b"\r\n"].concat()
 }
 
-fn assert_tricks(bed: &Testbed, trap: &Backend, by_headers: bool) {
+/// What a backend sees of the handoff's headers is the filter's, of a request that it has picked for.
+fn assert_not_the_clients(answer: &RawAnswer, picked: SocketAddr, host: &str, what: &str) {
+    let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+    let headers = body["headers"].as_object().expect("headers").iter();
+    let own =
+        headers.filter(|(name, _)| (0..4).any(|n| **name == format!("x-consul-endpoint-{n}")));
+    for (name, value) in own {
+        assert!(host == "web.test" && *value == picked.to_string(), "{what}: {name}: {value}");
+    }
+}
+
+/// Tries all of them, where picks go in headers with the address of the instance that is picked.
+fn assert_tricks(bed: &Testbed, trap: &Backend, picked: Option<SocketAddr>) {
     for Trick { what, headers } in tricks(trap.address()) {
         for (path, host, expected) in [
             ("/", "web.test", "web-1"),
@@ -70,12 +82,9 @@ fn assert_tricks(bed: &Testbed, trap: &Backend, by_headers: bool) {
                 let bytes = request(path, host.as_bytes(), &headers);
                 let answer = ask(bed, &bytes).unwrap_or_else(|e| panic!("{what}: {e}"));
                 assert_eq!(answer.who(), expected, "{what}");
-                let body = String::from_utf8_lossy(&answer.body);
-                let arrived = body.contains("x-consul-endpoint-0")
-                    || body.contains("x-consul-endpoint-1")
-                    || body.contains("x-consul-endpoint-2")
-                    || body.contains("x-consul-endpoint-3");
-                assert!(!(by_headers && arrived), "{what}: {body}");
+                if let (Some(picked), "static") = (picked, expected) {
+                    assert_not_the_clients(&answer, picked, host, &what);
+                }
             }
         }
     }
@@ -124,7 +133,7 @@ fn assert_safe(setup: fn(SocketAddr) -> Setup, by_headers: bool, test: &str) {
     let Some(consul) = Consul::start_or_skip(test) else {
         return;
     };
-    let _web = instances(&consul, "web", &["web-1"]);
+    let web = instances(&consul, "web", &["web-1"]);
     let own = Backend::start("static").expect("a backend");
     let trap = Backend::start("trap").expect("a backend");
     let bed = setup(consul.address())
@@ -137,16 +146,49 @@ fn assert_safe(setup: fn(SocketAddr) -> Setup, by_headers: bool, test: &str) {
         })
         .start();
     bed.await_routed("web.test", &["web-1"]);
-    assert_tricks(&bed, &trap, by_headers);
+    assert_tricks(&bed, &trap, by_headers.then(|| web[0].address()));
     assert_odd_hosts(&bed);
     bed.await_routed("web.test", &["web-1"]);
     assert_eq!((trap.connections(), trap.requests()), (0, 0));
     bed.assert_no_crash();
 }
 
+/// Without what takes the headers off before any filter.
+fn filter_alone(consul: SocketAddr) -> Setup {
+    Setup::headers(consul).edit(|bootstrap| {
+        let manager = bootstrap.connection_manager().expect("a manager").as_mapping_mut();
+        let early = manager.expect("a mapping").remove("early_header_mutation_extensions");
+        early.expect("the file has it");
+    })
+}
+
 #[test]
 fn no_client_chooses_its_endpoint_where_the_pick_goes_in_headers() {
-    assert_safe(Setup::recommended, true, "hostile clients, headers");
+    assert_safe(Setup::headers, true, "hostile clients, headers");
+}
+
+#[test]
+fn no_client_chooses_its_endpoint_where_the_filter_alone_minds() {
+    assert_safe(filter_alone, true, "hostile clients, the filter alone");
+}
+
+#[test]
+fn no_client_chooses_its_endpoint_where_the_filter_is_away() {
+    let Some(consul) = Consul::start_or_skip("hostile clients, no filter") else {
+        return;
+    };
+    let trap = Backend::start("trap").expect("a backend");
+    let bed = Setup::headers(consul.address()).edit(|bootstrap| {
+        let manager = bootstrap.connection_manager().expect("a manager");
+        manager["http_filters"].as_sequence_mut().expect("filters").remove(0);
+    });
+    let bed = bed.start();
+    for Trick { what, headers } in tricks(trap.address()) {
+        let answer = ask(&bed, &request("/", b"web.test", &headers));
+        let answer = answer.unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_harmless(&answer, "503 no healthy upstream", what);
+    }
+    assert_eq!(trap.connections(), 0);
 }
 
 #[test]
@@ -160,7 +202,7 @@ fn what_envoy_itself_refuses_does_not_reach_the_filter() {
         return;
     };
     let web = instances(&consul, "web", &["web-1"]);
-    let bed = Setup::recommended(consul.address()).start();
+    let bed = Setup::headers(consul.address()).start();
     bed.await_routed("web.test", &["web-1"]);
     let requests = web[0].requests();
     let long = format!("x-long: {}\r\n", "a".repeat(61 << 10));

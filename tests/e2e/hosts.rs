@@ -78,7 +78,7 @@ fn a_request_goes_to_the_service_of_its_host_and_else_passes_to_the_routes_clust
     let _web = instances(&consul, "web", &["web-1"]);
     let _api = instances(&consul, "api", &["api-1"]);
     let own = Backend::start("static").expect("a backend");
-    for setup in [Setup::recommended, Setup::minimal] {
+    for setup in [Setup::headers, Setup::minimal] {
         let bed = setup(consul.address())
             .set("services", services())
             .static_route("/static", own.address())
@@ -109,7 +109,7 @@ fn unmatched_requests_are_rejected_and_route_metadata_name_the_service() {
     let _named = instances(&consul, "named", &["named-1"]);
     let own = Backend::start("static").expect("a backend");
     let unknown = r#"{"error":"unknown_service"}"#;
-    for setup in [Setup::recommended, Setup::minimal] {
+    for setup in [Setup::headers, Setup::minimal] {
         let bed = setup(consul.address())
             .set("services", services_with_named())
             .set("unmatched", json!("reject"))

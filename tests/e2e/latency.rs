@@ -15,7 +15,7 @@ const NAMES: [&str; 3] = ["web-1", "web-2", "web-3"];
 /// One worker, so that each request is seen by the one that has learned.
 fn setup(consul: &Consul, balancing: Value) -> Setup {
     let service = json!([{"name": "web", "load_balancing": balancing}]);
-    Setup::recommended(consul.address()).set("services", service).workers(1)
+    Setup::headers(consul.address()).set("services", service).workers(1)
 }
 
 fn start(consul: &Consul, balancing: Value, names: &[&str]) -> Testbed {

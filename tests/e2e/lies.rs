@@ -20,7 +20,7 @@ const EXPIRED: &str = "shrink_guard.hold is over";
 /// Starts Envoy with answers held back for so long, and waits until a query blocks.
 fn start(agent: &Agent, hold: &str) -> Testbed {
     let service = json!([{ "name": "web", "shrink_guard": { "hold": hold } }]);
-    let bed = Setup::recommended(agent.address()).set("services", service).start();
+    let bed = Setup::headers(agent.address()).set("services", service).start();
     bed.await_routed("any", &NAMES);
     let watched = wait_until(Duration::from_secs(10), || agent.outstanding("web") == 1);
     assert!(watched, "no blocking query is out");
@@ -111,7 +111,7 @@ fn next_instance_is_used_within_a_second_when_the_only_one_has_gone() {
     };
     let _first = instances(&consul, "web", &["web-1"]);
     let second = Backend::start("web-2").expect("a backend");
-    let bed = Setup::recommended(consul.address()).start();
+    let bed = Setup::headers(consul.address()).start();
     bed.await_routed("any", &["web-1"]);
     // By then its query blocks.
     std::thread::sleep(Duration::from_secs(1));

@@ -11,7 +11,7 @@ use crate::log::LogMark;
 use crate::testbed::{Setup, Testbed, instances};
 
 fn setup(agent: &Agent, services: &Value) -> Setup {
-    Setup::recommended(agent.address()).set("services", services.clone())
+    Setup::headers(agent.address()).set("services", services.clone())
 }
 
 fn service(name: &str, policy: &str) -> Value {

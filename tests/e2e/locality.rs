@@ -30,7 +30,7 @@ fn by_meta(web: Service, zone: &str) -> Service {
 }
 
 fn setup(consul: &dyn Registry, locality: Value) -> Setup {
-    let setup = Setup::recommended(consul.address());
+    let setup = Setup::headers(consul.address());
     setup.set("services", json!([{"name": "web"}])).set("locality", locality)
 }
 

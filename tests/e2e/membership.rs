@@ -15,7 +15,7 @@ fn instances_come_and_go_and_no_request_to_the_others_fails() {
         return;
     };
     let _first = instances(&consul, "web", &["web-1", "web-2", "web-3"]);
-    let bed = Setup::recommended(consul.address()).start();
+    let bed = Setup::headers(consul.address()).start();
     bed.await_routed("any", &["web-1", "web-2", "web-3"]);
     let load = Load::start(bed.ingress, "any", 4, PAUSE);
 

@@ -54,7 +54,7 @@ fn every_counter_and_gauge_is_shown_and_moves() {
         {"name": "web", "hosts": ["web.test"]},
         {"name": "empty", "hosts": ["empty.test"]},
     ]);
-    let bed = Setup::recommended(consul.address())
+    let bed = Setup::headers(consul.address())
         .set("services", services)
         .set("unmatched", json!("reject"))
         .start();
@@ -118,7 +118,7 @@ fn every_counter_and_gauge_is_shown_and_moves() {
 
 /// One worker, so that each request is seen by the one that learns, and what it counts is exact.
 fn learning(consul: &Consul, service: Value) -> Testbed {
-    let setup = Setup::recommended(consul.address()).workers(1);
+    let setup = Setup::headers(consul.address()).workers(1);
     setup.set("services", json!([service])).start()
 }
 
@@ -198,7 +198,7 @@ fn services_of_one_name_in_consul_have_metrics_of_their_own() {
         {"name": "team/web", "hosts": ["team.test"]},
         {"name": "none", "service": "web", "hosts": ["none.test"], "tags": ["v3"]},
     ]);
-    let bed = Setup::recommended(consul.address()).set("services", services).start();
+    let bed = Setup::headers(consul.address()).set("services", services).start();
     bed.await_routed("v1.test", &["web-1"]);
     bed.await_routed("v2.test", &["web-2", "web-3"]);
     bed.await_routed("all.test", &["web-1", "web-2", "web-3"]);
@@ -227,7 +227,7 @@ fn gauges_of_one_name_show_one_of_two_configurations() {
     backends.push(instance(&consul, "web", "web-4", |web| web.tag("v2")));
     consul.await_passing("web", &["web-1", "web-2", "web-3", "web-4"]).expect("passing");
     let [one, two] = ["v1", "v2"].map(|tag| json!([{"name": "web", "tags": [tag]}]));
-    let bed = beside(Setup::recommended(consul.address()).set("services", one), two).start();
+    let bed = beside(Setup::headers(consul.address()).set("services", one), two).start();
     bed.await_routed("any", &["web-1"]);
     LogMark::START.await_line(
         &bed.envoy,

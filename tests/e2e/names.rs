@@ -84,7 +84,7 @@ fn without_resolve_names_a_name_is_left_out_and_counted() {
         return;
     };
     let [by_name, _by_ip] = register(&consul);
-    for setup in [Setup::recommended, Setup::minimal] {
+    for setup in [Setup::headers, Setup::minimal] {
         let bed = setup(consul.address()).start();
         bed.await_routed("any", &["ip-1"]);
         assert_eq!(bed.stat("service.web.endpoints"), 1);

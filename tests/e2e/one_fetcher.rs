@@ -52,9 +52,8 @@ fn two_workers_and_two_listeners_of_one_configuration_ask_once() {
     let agent = Agent::start().expect("an agent");
     let _backends = instances(&agent, "web", &["web-1", "web-2"]);
     agent.forget_requests();
-    let bed = Setup::recommended(agent.address())
-        .edit(|bootstrap| add_listener(bootstrap, |_| {}))
-        .start();
+    let bed =
+        Setup::headers(agent.address()).edit(|bootstrap| add_listener(bootstrap, |_| {})).start();
     assert_one_query_each(&agent, &bed, &["web"]);
     bed.await_routed("any", &["web-1", "web-2"]);
     bed.assert_no_crash();
@@ -70,7 +69,7 @@ fn two_listeners_of_different_configurations_share_the_query_of_a_common_service
         {"name": "api", "hosts": ["api.test"]},
         {"name": "web", "hosts": ["web.test"], "load_balancing": {"policy": "random"}},
     ]);
-    let bed = Setup::recommended(agent.address())
+    let bed = Setup::headers(agent.address())
         .edit(|bootstrap| {
             add_listener(bootstrap, |plugin| {
                 plugin["name"] = "another".into();
@@ -99,7 +98,7 @@ fn workers_that_serve_traffic_do_not_fetch() {
     let agent = Agent::start().expect("an agent");
     let _backends = instances(&agent, "web", &["web-1", "web-2"]);
     agent.forget_requests();
-    let bed = Setup::recommended(agent.address()).start();
+    let bed = Setup::headers(agent.address()).start();
     let load = Load::light(bed.ingress, "any");
     assert_one_query_each(&agent, &bed, &["web"]);
     let log = LogMark::START.lines(&bed.envoy, "service web: this VM asks Consul");
@@ -121,7 +120,7 @@ fn workers_that_serve_traffic_do_not_fetch() {
 #[test]
 fn a_service_that_nobody_has_registered_is_asked_for_once_and_without_hurry() {
     let agent = Agent::start().expect("an agent");
-    let bed = Setup::recommended(agent.address())
+    let bed = Setup::headers(agent.address())
         .set("services", json!([{"name": "ghost"}]))
         .set("warmup_timeout", Value::from("100ms"))
         .start();

@@ -12,7 +12,7 @@ use crate::testbed::{Setup, Testbed, instances};
 /// Polls that end after a second: their callouts are given up after six.
 fn with_short_polls(consul: &Consul) -> Testbed {
     let towards = json!({"cluster": "consul", "wait": "1s"});
-    let bed = Setup::recommended(consul.address()).set("consul", towards).start();
+    let bed = Setup::headers(consul.address()).set("consul", towards).start();
     bed.await_routed("any", &["web-1", "web-2"]);
     bed
 }
@@ -99,7 +99,7 @@ fn a_consul_that_comes_back_while_it_is_asked_keeps_its_index_and_costs_no_reque
         return;
     };
     let _first = instances(&consul, "web", &["web-1", "web-2"]);
-    let bed = Setup::recommended(consul.address()).start();
+    let bed = Setup::headers(consul.address()).start();
     bed.await_routed("any", &["web-1", "web-2"]);
     let load = Load::light(bed.ingress, "any");
     // Shorter than any timeout: the query that is out just takes longer.

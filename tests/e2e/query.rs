@@ -20,7 +20,7 @@ fn a_prepared_query_finds_the_instances_and_is_asked_again() {
     prepare(&consul, &json!({"Name": "blue", "Service": {"Service": "web", "Tags": ["blue"]}}));
     consul.await_passing("web", &["web-1", "web-2"]).expect("passing");
     let services = json!([{"name": "web", "query": "blue"}]);
-    let bed = Setup::recommended(consul.address()).set("services", services).start();
+    let bed = Setup::headers(consul.address()).set("services", services).start();
     bed.await_routed("any", &["web-2"]);
     let _more = instance(&consul, "web", "web-3", |service| service.tag("blue"));
     // A poll comes every five seconds, and Consul tells its own servers at its next sync.
@@ -36,7 +36,7 @@ fn critical_instance_of_a_prepared_query_is_not_held() {
     let _web = instances(&consul, "web", &["web-1"]);
     prepare(&consul, &json!({"Name": "ill", "Service": {"Service": "web"}}));
     let services = json!([{"name": "web", "query": "ill"}]);
-    let bed = Setup::recommended(consul.address()).set("services", services).start();
+    let bed = Setup::headers(consul.address()).set("services", services).start();
     bed.await_routed("any", &["web-1"]);
     consul.maintenance("web-1", true).expect("maintenance");
     // A poll comes every five seconds; `hold` is 30 s.
@@ -58,7 +58,7 @@ fn a_service_of_the_mesh_is_reached_by_its_sidecars() {
     });
     agent.put("/v1/agent/service/register", &body.to_string()).expect("registered");
     let services = json!([{"name": "web", "connect": true}]);
-    let bed = Setup::recommended(agent.address()).set("services", services).start();
+    let bed = Setup::headers(agent.address()).set("services", services).start();
     bed.await_routed("any", &["sidecar"]);
     bed.assert_no_crash();
 }
@@ -68,7 +68,7 @@ fn a_server_that_lags_too_far_behind_is_not_believed_and_the_leader_is_asked() {
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1", "web-2"]);
     let consul = json!({"cluster": "consul", "consistency": "stale", "max_stale": "1s"});
-    let bed = Setup::recommended(agent.address()).set("consul", consul).start();
+    let bed = Setup::headers(agent.address()).set("consul", consul).start();
     bed.await_routed("any", &["web-1", "web-2"]);
     let is_asked = |parameter: &str| {
         agent.requests().iter().any(|request| request.query_value(parameter).is_some())

@@ -11,7 +11,7 @@ use crate::log::LogMark;
 use crate::testbed::{Setup, Testbed, instances, yaml};
 
 fn setup(agent: &Agent) -> Setup {
-    Setup::recommended(agent.address()).edit(|bootstrap| {
+    Setup::headers(agent.address()).edit(|bootstrap| {
         // The listener is static and so comes before the clusters.
         let manager = bootstrap.connection_manager().expect("a manager");
         manager["route_config"]["validate_clusters"] = false.into();

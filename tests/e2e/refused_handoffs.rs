@@ -1,20 +1,10 @@
 //! Envoy refuses what a request needs of it: its way is its service's, or none.
 
 use serde_json::json;
-use stack::{Backend, Bootstrap, Consul, Registry};
+use stack::{Backend, Consul, Registry};
 
+use crate::capabilities::all_but;
 use crate::testbed::{Setup, instances, who};
-
-/// Takes something from what the module may call.
-fn forbid(capability: &'static str) -> impl FnOnce(&mut Bootstrap) {
-    move |bootstrap| {
-        let manager = bootstrap.connection_manager().expect("a manager");
-        let vm = &mut manager["http_filters"][0]["typed_config"]["config"]["vm_config"];
-        let allowed = &mut vm["capability_restriction_config"]["allowed_capabilities"];
-        let allowed = allowed.as_mapping_mut().expect("capabilities");
-        assert!(allowed.remove(capability).is_some(), "{capability} is not allowed anyway");
-    }
-}
 
 #[test]
 fn request_is_answered_500_when_envoy_refuses_its_handoff() {
@@ -24,7 +14,7 @@ fn request_is_answered_500_when_envoy_refuses_its_handoff() {
     let _web = instances(&consul, "web", &["web-1"]);
     let trap = Backend::start("trap").expect("a backend");
     let bed = Setup::dynamic_forward_proxy(consul.address())
-        .edit(forbid("proxy_call_foreign_function"))
+        .edit(all_but("proxy_call_foreign_function"))
         .access_log("%RESPONSE_CODE_DETAILS%")
         .start();
     // Without a handoff the dynamic forward proxy would go where the client says.
@@ -46,7 +36,7 @@ fn request_is_answered_500_when_envoy_refuses_its_headers() {
     };
     let web = instances(&consul, "web", &["web-1"]);
     let bed =
-        Setup::recommended(consul.address()).edit(forbid("proxy_replace_header_map_value")).start();
+        Setup::headers(consul.address()).edit(all_but("proxy_replace_header_map_value")).start();
     // The client's own header would be believed.
     for _ in 0..6 {
         assert_eq!(who(&bed.get("/", "web.test")), r#"500 {"error":"handoff_refused"}"#);
@@ -62,11 +52,11 @@ fn host_decides_nothing_when_envoy_hides_the_route() {
     };
     let web = instances(&consul, "web", &["web-1"]);
     let services = json!([{"name": "web", "hosts": ["web.test"]}]);
-    let bed = Setup::recommended(consul.address())
+    let bed = Setup::headers(consul.address())
         .set("services", services)
         .set("route_metadata", json!(true))
         .set("unmatched", json!("reject"))
-        .edit(forbid("proxy_get_property"))
+        .edit(all_but("proxy_get_property"))
         .start();
     for _ in 0..6 {
         assert_eq!(who(&bed.get("/", "web.test")), r#"404 {"error":"unknown_service"}"#);

@@ -58,7 +58,7 @@ fn check(consul: &dyn Registry, id: &str) -> Value {
 
 /// An Envoy that discovers `edge`, as another one would.
 fn client(consul: SocketAddr) -> Testbed {
-    Setup::recommended(consul).set("services", json!([{"name": "edge"}])).start()
+    Setup::headers(consul).set("services", json!([{"name": "edge"}])).start()
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn a_new_instance_gets_less_at_first_and_its_share_after_the_window() {
     let _slow = instances(&consul, "slow", &["slow-1", "slow-2"]);
     let _fast = instances(&consul, "fast", &["fast-1", "fast-2"]);
     let services = json!([service("slow", LONG), service("fast", SHORT)]);
-    let bed = Setup::recommended(consul.address()).set("services", services).start();
+    let bed = Setup::headers(consul.address()).set("services", services).start();
     bed.await_routed("slow", &["slow-1", "slow-2"]);
     bed.await_routed("fast", &["fast-1", "fast-2"]);
 

@@ -14,7 +14,7 @@ fn endpoints_that_consul_confirms_no_more_fail_after_their_age_and_serve_again_w
         return;
     };
     let _web = instances(&consul, "web", &["web-1"]);
-    let bed = Setup::recommended(consul.address())
+    let bed = Setup::headers(consul.address())
         .set("consul", json!({ "cluster": "consul", "wait": "1s" }))
         .set("services", json!([{ "name": "web", "max_age": "7s", "on_stale": "fail" }]))
         .access_log("%RESPONSE_CODE_DETAILS%")
@@ -49,7 +49,7 @@ fn a_start_without_consul_goes_to_the_fallback_until_consul_answers() {
     let fallback = web[1].address().to_string();
     consul.deregister("web-2").expect("deregistered");
     consul.stop();
-    let bed = Setup::recommended(consul.address())
+    let bed = Setup::headers(consul.address())
         .set("consul", json!({ "cluster": "consul", "wait": "1s" }))
         .set("services", json!([{ "name": "web", "fallback": [fallback] }]))
         .set("warmup_timeout", json!("500ms"))

@@ -28,9 +28,9 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// `envoy/envoy.yaml`: hands over in headers, retries on another instance.
-    pub fn recommended(consul: SocketAddr) -> Self {
-        Self::read("envoy.yaml", consul)
+    /// `envoy/headers.yaml`: hands over in headers, retries on another instance.
+    pub fn headers(consul: SocketAddr) -> Self {
+        Self::read("headers.yaml", consul)
     }
 
     /// `envoy/minimal.yaml`: hands over in filter state.
@@ -41,11 +41,6 @@ impl Setup {
     /// `envoy/dynamic-forward-proxy.yaml`: hands over names too.
     pub fn dynamic_forward_proxy(consul: SocketAddr) -> Self {
         Self::read("dynamic-forward-proxy.yaml", consul)
-    }
-
-    /// `envoy/health-check.yaml`: probes the instances of `web`.
-    pub fn probing(consul: SocketAddr) -> Self {
-        Self::read("health-check.yaml", consul)
     }
 
     /// `envoy/register.yaml`: registers `edge`, served by that backend, as the node of that name,
@@ -85,6 +80,7 @@ impl Setup {
         bootstrap.set_consul(consul).expect(name);
         bootstrap.set_port(0).expect(name);
         bootstrap.set_ip(Ipv4Addr::LOCALHOST.into()).expect(name);
+        bootstrap.set_own_socket().expect(name);
         Self {
             bootstrap,
             workers: 2,

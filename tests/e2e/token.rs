@@ -47,7 +47,7 @@ fn the_token_arrives_at_consul_and_shows_nowhere_at_any_log_level() {
     let _backends = instances(&agent, "web", &["web-1", "web-2"]);
     agent.forget_requests();
     let mark = LogMark::START;
-    let bed = Setup::recommended(agent.address())
+    let bed = Setup::headers(agent.address())
         .env("CONSUL_HTTP_TOKEN", TOKEN)
         .set("log_level", json!("trace"))
         .wasm_log_level("trace")

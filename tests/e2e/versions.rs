@@ -28,7 +28,7 @@ fn start(consul: &Consul, versions: &[Value]) -> (Vec<Backend>, Testbed) {
         let host = format!("{at}.test");
         services.push(json!({"name": service, "hosts": [host], "versions": versions}));
     }
-    let bed = Setup::recommended(consul.address()).set("services", json!(services)).start();
+    let bed = Setup::headers(consul.address()).set("services", json!(services)).start();
     (backends.into(), bed)
 }
 

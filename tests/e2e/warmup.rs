@@ -55,7 +55,7 @@ static REST: [u8; LENGTH / 2] = [b'2'; LENGTH / 2];
 fn a_request_waits_for_the_first_answer_and_is_refused_when_none_comes() {
     let gate = Gate::closed();
     let timeout = Duration::from_secs(1);
-    for setup in [Setup::recommended, Setup::minimal] {
+    for setup in [Setup::headers, Setup::minimal] {
         let bed = setup(gate.address)
             .set("warmup_timeout", json!("1s"))
             .access_log("%REQ(:PATH)% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS%")
@@ -99,7 +99,7 @@ fn requests_that_wait_go_on_with_their_bodies_once_consul_can_be_reached() {
     };
     let web = instances(&consul, "web", &["web-1"]);
     let gate = Gate::closed();
-    let bed = Setup::recommended(gate.address).set("warmup_timeout", json!("20s")).start();
+    let bed = Setup::headers(gate.address).set("warmup_timeout", json!("20s")).start();
     let open = || Connection::open(bed.ingress).expect("a connection");
     let mut posting: Vec<Connection> = (0..6).map(|_| open()).collect();
     for connection in &mut posting {
@@ -145,7 +145,7 @@ fn requests_that_wait_go_on_at_once_when_consul_answers() {
         return;
     };
     let _web = instances(&consul, "web", &["web-1"]);
-    for setup in [Setup::recommended, Setup::minimal, Setup::dynamic_forward_proxy] {
+    for setup in [Setup::headers, Setup::minimal, Setup::dynamic_forward_proxy] {
         consul.stop();
         let bed = setup(consul_address(&consul)).set("warmup_timeout", json!("20s")).start();
         let ingress = bed.ingress;

@@ -7,11 +7,11 @@ use crate::testbed::{SOON, Setup, Testbed, yaml};
 
 const NAMES: [&str; 2] = ["socket-1", "socket-2"];
 
-/// `envoy.yaml`, changed for web sockets as the README says. One worker, which knows of all
+/// `headers.yaml`, changed for web sockets as the README says. One worker, which knows of all
 /// requests in flight.
 fn start(consul: &Consul) -> Testbed {
     let service = json!([{"name": "web", "load_balancing": {"policy": "least_request"}}]);
-    Setup::recommended(consul.address())
+    Setup::headers(consul.address())
         .set("services", service)
         .workers(1)
         .edit(|bootstrap| {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use consul_resolver::config::{ActiveHealthCheck, Config, OnStale};
+use consul_resolver::config::{Config, OnStale};
 use consul_resolver::discovery::event::ProbeId;
 use consul_resolver::discovery::tracker::Tracker;
 use consul_resolver::model::endpoint::Address;
@@ -13,15 +13,13 @@ use consul_resolver::shared::head::{Head, Term};
 use consul_resolver::shared::key::{Key, VmId};
 use consul_resolver::shared::record::{Record, Version};
 
-use crate::backends::place_at;
-use crate::checkups::Checkups;
 use crate::consul::Consul;
 use crate::hearing::Hearing;
 use crate::members::Looks;
-use crate::probes::{Echo, Sent};
+use crate::probes::Echo;
 use crate::shared::Shared;
-use crate::sources::{self, CATALOG, SOURCES, place_of, position, source_of};
-use crate::vm::{Context, ContextId, Effects, Task};
+use crate::sources::{self, CATALOG, SOURCES, place_at, position, source_of};
+use crate::vm::{Context, ContextId, Effects};
 
 const MINUTE: u64 = 60_000_000;
 /// How late a VM may know how old what it has is: a head is written every second, and read at a tick.
@@ -46,8 +44,6 @@ pub struct Checks {
     pub opened: Vec<String>,
     /// Who has looked into whose queue.
     pub looks: Looks,
-    /// What was probed of endpoints, and what was made of that.
-    pub checkups: Checkups,
     /// What those who keep registrations have heard.
     hearing: Hearing,
 }
@@ -66,7 +62,6 @@ impl Checks {
         self.terms.clear();
         self.published.clear();
         self.contents.clear();
-        self.checkups.begin_anew();
     }
 
     /// A head was written: a term has one owner, neither the term nor what is published ever goes
@@ -111,7 +106,6 @@ impl Checks {
             assert!(last < Some(record.version), "{:?} went back from {last:?}", context.id);
             context.seen.insert(source, record.version);
             let ports = ports(&record.snapshot, source);
-            self.checkups.on_installed(context.id, source, &ports);
             // What is gone from a doubted answer stays beside it for a while.
             let before = self.contents.range(..(source, record.version)).next_back();
             let before = before.filter(|((its, _), _)| *its == source).map(|(_, ports)| ports);
@@ -130,32 +124,10 @@ impl Checks {
         }
     }
 
-    /// A context has done something about heads, probes, or what it says of itself.
-    pub fn on_probes(&mut self, context: &Context, config: &Config, effects: &Effects, clock: u64) {
-        let written = effects.heads.iter().filter_map(|(key, head)| match key {
-            Key::Head(query) => Some((*query, *head)),
-            _ => None,
-        });
-        // A VM that is woken only looks for news; at a tick it sees to its lease.
-        let read = effects.read.filter(|_| context.task == Task::Tick);
-        for (query, head) in written.chain(read) {
-            self.checkups.on_seen(context, place_of(query), head);
-        }
-        for Sent { id, is_out } in &effects.probes {
-            match *id {
-                ProbeId::Registration { registration, spot, number } => {
-                    let asked = (registration, spot);
-                    self.hearing.on_asked(context.id, asked, number, context.began);
-                }
-                ProbeId::Endpoint { address, number, .. } if *is_out => {
-                    let check = checkup_of(config, place_at(address));
-                    self.checkups.on_sent(context, (address, number), check, clock);
-                }
-                ProbeId::Endpoint { .. } => {}
-            }
-        }
-        if let Some((query, findings)) = &effects.findings {
-            self.checkups.on_findings(context.id, place_of(*query), findings, clock);
+    /// A context has done something about probes, or what it says of itself.
+    pub fn on_probes(&mut self, context: &Context, effects: &Effects, clock: u64) {
+        for &ProbeId { registration, spot, number } in &effects.probes {
+            self.hearing.on_asked(context.id, (registration, spot), number, context.began);
         }
         if let Some((registration, request)) = &effects.errand {
             self.hearing.on_errand(context.id, *registration, request, clock);
@@ -164,26 +136,18 @@ impl Checks {
 
     /// A context hears what came back for a probe.
     pub fn on_probed(&mut self, context: ContextId, probe: ProbeId, echo: Echo, clock: u64) {
-        match probe {
-            ProbeId::Registration { registration, spot, number } => {
-                self.hearing.on_heard(context, (registration, spot), number, echo, clock);
-            }
-            ProbeId::Endpoint { address, number, .. } => {
-                self.checkups.on_heard(context, (address, number), echo, clock);
-            }
-        }
+        let ProbeId { registration, spot, number } = probe;
+        self.hearing.on_heard(context, (registration, spot), number, echo, clock);
     }
 
     /// A request goes to an endpoint: one that the context has installed, and that Consul listed
-    /// at some time; and not to one that does not answer its probes, as far as is known here.
+    /// at some time.
     pub fn on_pick(&self, context: &Context, forward: &Forward) {
         let address = forward.ticket().target().address();
         let listed = context.agent.trackers().into_iter().filter_map(Tracker::installed);
         let is_listed = listed.flat_map(|record| record.snapshot.endpoints());
         let is_listed = is_listed.into_iter().any(|endpoint| endpoint.address == *address);
         assert!(is_listed, "{:?} sends a request to {address}, which it has not", context.id);
-        let is_unhealthy = forward.ticket().target().is_unhealthy();
-        assert!(!is_unhealthy, "{:?} sends a request to {address}, which fails", context.id);
     }
 
     /// A request goes to an endpoint: one that Consul has confirmed lately, where requests are to fail
@@ -229,13 +193,6 @@ impl Checks {
         let calls = self.most_calls;
         assert!(calls <= MOST_CALLS, "{calls} calls for one source within a minute");
     }
-}
-
-/// How the endpoints of a source are probed by a configuration.
-fn checkup_of(config: &Config, source: usize) -> &ActiveHealthCheck {
-    let service = config.services.iter().find(|service| service.name == SOURCES[source]);
-    let check = service.and_then(|service| service.active_health_check.as_ref());
-    check.expect("a service whose endpoints are probed")
 }
 
 /// The ports of a snapshot, all of which must be at the address of their source; of the catalog, the

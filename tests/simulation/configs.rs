@@ -47,25 +47,6 @@ const REGISTRATIONS: [&str; 6] = [
         "checks":[{"ttl":"15s","probe":{"cluster":"app"}},{"ttl":"10s"}]}"#,
 ];
 
-/// How the endpoints of a service are probed, where they are, and how they are picked: in turn, so
-/// that it shows who is left out. Few probes may be sent at once, so that the limits show, too.
-fn probed(service: &str) -> &'static str {
-    match service {
-        "shop" => {
-            r#","load_balancing":{"policy":"round_robin"},
-                "active_health_check":{"cluster":"probes","interval":"1s","max_per_second":4,
-                    "max_concurrent":2}"#
-        }
-        "bank" => {
-            r#","load_balancing":{"policy":"round_robin"},
-                "active_health_check":{"cluster":"probes","interval":"2s","unhealthy_interval":"1s",
-                    "healthy_threshold":2,"max_per_second":8,"max_concurrent":3,
-                    "consul_health":"ignore"}"#
-        }
-        _ => "",
-    }
-}
-
 const PLAIN: Setting = Setting {
     cluster: "c",
     services: &[],
@@ -100,9 +81,9 @@ const SETTINGS: [Setting; 26] = [
         max_watches: Some(4),
         ..PLAIN
     },
-    Setting { services: &["shop", "bank"], wait: 2, registers: &[4], ..PLAIN },
+    Setting { services: &["shop", "api"], wait: 2, registers: &[4], ..PLAIN },
     Setting { services: &["web", "shop"], wait: 5, registers: &[5, 2], ..PLAIN },
-    Setting { services: &["bank", "api"], wait: 10, registers: &[0], ..PLAIN },
+    Setting { services: &["api"], wait: 10, registers: &[0], ..PLAIN },
     Setting { services: &["shop"], wait: LONGEST_WAIT / 1_000, ..PLAIN },
     Setting {
         services: &["web", "api", "db", "geo"],
@@ -132,8 +113,8 @@ pub const PLAIN_CONFIGS: [usize; 8] = [1, 1, 1, 2, 2, 3, 4, 5];
 /// suitable VM that a name has come to, cannot call its query back.
 pub const FINDING_CONFIGS: [usize; 11] = [2, 3, 3, 6, 6, 7, 8, 9, 10, 11, 12];
 
-/// Those that probe endpoints, or whether Envoy drains, or both.
-pub const PROBING_CONFIGS: [usize; 6] = [13, 13, 14, 14, 15, 16];
+/// Those that ask whether Envoy drains, and some that do not.
+pub const DRAINING_CONFIGS: [usize; 6] = [13, 13, 14, 14, 15, 16];
 
 /// One that resolves names.
 pub const NAMES: usize = 6;
@@ -148,8 +129,8 @@ pub const TWO_WATCHES: usize = 11;
 /// One that does both, with places for its own sources, the catalog and one service that is found.
 pub const ONE_FOR_THE_FOUND: usize = 12;
 
-/// One that probes the endpoints of two services, and whether Envoy drains.
-pub const PROBES: usize = 13;
+/// One that asks whether Envoy drains.
+pub const ASKS: usize = 13;
 
 /// Those with services that may fail for good beside others, in one datacenter and in two, and what
 /// is registered meanwhile.
@@ -181,10 +162,9 @@ impl Setting {
     fn config(&self) -> Config {
         let service = |name: &&str| {
             let datacenters = if *name == "web" { r#","datacenters":["dc1","dc2"]"# } else { "" };
-            let probed = probed(name);
             let query = if *name == "geo" { r#","query":"geo""# } else { "" };
             let expires = if self.expires { r#","max_age":"90s","on_stale":"fail""# } else { "" };
-            let more = [datacenters, probed, query, expires].concat();
+            let more = [datacenters, query, expires].concat();
             format!(r#"{{"name":"{name}","hosts":["{name}.test"]{more}}}"#)
         };
         let crowd: Vec<String> = (0..self.crowd).map(|n| format!("crowd-{n}")).collect();

@@ -1,20 +1,28 @@
 //! What a registration says while Envoy drains, or while nobody says whether it does.
 
 use crate::admin::SILENCES;
-use crate::await_none;
-use crate::configs::PROBES;
+use crate::configs::ASKS;
+use crate::finding::ENDED;
+use crate::plan::Plan;
+use crate::registering::REGISTERED;
 use crate::registry::DRAINS;
 use crate::seeds::for_seeds;
+use crate::sources::SHOP;
 use crate::world::World;
+use crate::{NEW_PORT, STALENESS, await_none, chaos_by};
 
 /// How soon the agent knows that Envoy drains, or drains no more, where nothing else is wrong, in
 /// milliseconds: a probe every second, sent at a tick, answered within moments, and reported at once.
-pub const DRAINED: u64 = 1_000 + 250 + 250;
+const DRAINED: u64 = 1_000 + 250 + 250;
+
+/// The same after the end of all faults: the lease may still go to a more suitable VM, which looks at
+/// what the agent has, and asks.
+const DRAINED_AFTER_FAULTS: u64 = DRAINED + 12_000;
 
 /// A process that registers `gate-1`.
 fn draining(seed: u64) -> World {
     let mut world = crate::calm(seed);
-    world.change_to(PROBES);
+    world.change_to(ASKS);
     world
 }
 
@@ -23,6 +31,36 @@ fn not_passing(world: &World) -> Option<String> {
     let reports = world.reports(DRAINS);
     let is_passing = reports.len() == 2 && reports.iter().all(|it| *it == Some("passing"));
     (!is_passing).then(|| format!("{reports:?}"))
+}
+
+#[test]
+fn whatever_went_wrong_the_agent_knows_whether_envoy_drains() {
+    for_seeds(500, |seed| {
+        let mut world = chaos_by(Plan::draw_draining, seed);
+        world.heal();
+        await_none(&mut world, STALENESS, World::unlike_consul);
+        await_none(&mut world, REGISTERED, World::unregistered);
+        // A configuration that is in use no longer gives its leases away.
+        world.run(ENDED);
+        let amiss = |world: &World| world.unlike_consul().or_else(|| world.unsettled());
+        await_none(&mut world, STALENESS, amiss);
+        world.admin.drains ^= true;
+        await_none(&mut world, DRAINED_AFTER_FAULTS, World::unregistered);
+        world.toggle(SHOP, NEW_PORT);
+        world.run(crate::PACED);
+        world.check_converged();
+        world.check_settled();
+        world.checks.check_calls();
+        world.check_nothing_stays_in_flight();
+    });
+}
+
+#[test]
+fn equal_seeds_are_equal_worlds_where_envoy_drains_too() {
+    for_seeds(10, |seed| {
+        let trace = |seed| chaos_by(Plan::draw_draining, seed).trace;
+        assert_eq!(trace(seed), trace(seed), "the same twice");
+    });
 }
 
 #[test]

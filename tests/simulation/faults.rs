@@ -3,16 +3,15 @@
 use consul_resolver::model::service::SourceId;
 
 use crate::admin::SILENCES;
-use crate::backends::ILLNESSES;
 use crate::calendar::Happening;
 use crate::clock::Clock;
 use crate::neighbours::TROUBLED;
 use crate::plan::Fault;
-use crate::sources::{CHECKED, ILL, ill};
+use crate::sources::{ILL, ill};
 use crate::troubles::TROUBLES;
 use crate::vm::{Doom, Mail};
 use crate::weather::{Failure, Lie, Weather};
-use crate::world::{PORTS, World};
+use crate::world::World;
 
 const SECOND: u64 = 1_000_000;
 const FAILURES: [Failure; 10] = [
@@ -37,8 +36,8 @@ impl World {
     }
 
     /// Ends all faults: Consul answers in time, says the truth, and forgets nothing; clocks run;
-    /// nothing changes any more. What is dead stays dead until a request comes for it, who is sick
-    /// stays so, and Envoy drains if it did.
+    /// nothing changes any more. What is dead stays dead until a request comes for it, and Envoy
+    /// drains if it did.
     pub fn heal(&mut self) {
         self.plan.faults.clear();
         self.plan.interruption = 1_000;
@@ -146,12 +145,6 @@ impl World {
             Fault::Illness => {
                 let is_well = !self.consul.registry.is_well;
                 self.consul.registry.set_well(is_well, self.now);
-            }
-            Fault::Sickness => {
-                let source = CHECKED[self.below(CHECKED.len())];
-                let port = self.below(PORTS as usize) as u16 + 1;
-                let illness = ILLNESSES.get(self.below(2 * ILLNESSES.len())).copied();
-                self.backends.set(source, port, illness);
             }
             Fault::Drain => self.admin.drains ^= true,
             Fault::Silence => {

@@ -17,10 +17,8 @@
 )]
 
 mod admin;
-mod backends;
 mod calendar;
 mod checks;
-mod checkups;
 mod clock;
 mod configs;
 mod consul;
@@ -36,7 +34,6 @@ mod members;
 mod neighbours;
 mod plan;
 mod probes;
-mod probing;
 mod redeploys;
 mod refusals;
 mod registering;

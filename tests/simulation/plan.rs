@@ -2,8 +2,8 @@
 
 use consul_resolver::rng::Rng;
 
-use crate::configs::{FINDING_CONFIGS, PLAIN_CONFIGS, PROBING_CONFIGS};
-use crate::sources::{CONFIGURED, PROBED, SERVICES, USUAL};
+use crate::configs::{DRAINING_CONFIGS, FINDING_CONFIGS, PLAIN_CONFIGS};
+use crate::sources::{BESIDE_DRAINS, CONFIGURED, SERVICES, USUAL};
 
 /// How long things go wrong at most, in seconds.
 pub const LONGEST_CHAOS: usize = 40;
@@ -55,8 +55,6 @@ pub enum Fault {
     InPart,
     /// The local service answers badly, or well again.
     Illness,
-    /// An endpoint does not answer its probes, or does again.
-    Sickness,
     /// Envoy begins to drain, or ends to.
     Drain,
     /// Envoy's administration interface does not answer, or does again.
@@ -71,7 +69,7 @@ pub enum Fault {
     Stop,
 }
 
-/// All of them that mean something where nobody probes endpoints, or whether Envoy drains.
+/// All of them that mean something where nobody asks whether Envoy drains.
 pub const FAULTS: [Fault; 25] = [
     Fault::Failing,
     Fault::Restart,
@@ -101,8 +99,7 @@ pub const FAULTS: [Fault; 25] = [
 ];
 
 /// The others.
-const PROBE_FAULTS: [Fault; 6] =
-    [Fault::Sickness, Fault::Sickness, Fault::Sickness, Fault::Drain, Fault::Drain, Fault::Silence];
+const DRAIN_FAULTS: [Fault; 3] = [Fault::Drain, Fault::Drain, Fault::Silence];
 
 /// What a seed decides of a world before it begins.
 #[derive(Debug, Clone)]
@@ -204,16 +201,14 @@ impl Plan {
         }
     }
 
-    /// The same for a process that probes endpoints, and whether Envoy drains.
-    pub fn draw_probing(rng: &mut Rng) -> Self {
+    /// The same for a process that asks whether Envoy drains.
+    pub fn draw_draining(rng: &mut Rng) -> Self {
         let plan = Self::draw(rng);
-        let configs = &PROBING_CONFIGS;
+        let configs = &DRAINING_CONFIGS;
         let mut one = || configs[rng.below(configs.len() as u32) as usize];
         let listeners = plan.listeners.iter().map(|_| one()).collect();
-        // What probes of endpoints have shown is held against no stop of minutes.
         let mut faults = plan.faults;
-        faults.retain(|fault| *fault != Fault::Stop);
-        faults.extend(PROBE_FAULTS.into_iter().filter(|_| rng.below(4) < 3));
-        Self { listeners, configs, changing: &PROBED, faults, named: 0, burst: 0, ..plan }
+        faults.extend(DRAIN_FAULTS.into_iter().filter(|_| rng.below(4) < 3));
+        Self { listeners, configs, changing: &BESIDE_DRAINS, faults, named: 0, burst: 0, ..plan }
     }
 }

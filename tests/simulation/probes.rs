@@ -1,4 +1,4 @@
-//! Probes on their way: of the local service, of Envoy's administration interface, and of endpoints.
+//! Probes on their way: of the local service, and of Envoy's administration interface.
 
 use consul_resolver::config::Probe;
 use consul_resolver::discovery::event::ProbeId;
@@ -7,8 +7,6 @@ use consul_resolver::registration::probing::ProbeSpot;
 
 use crate::consul::Outcome;
 use crate::vm::SimHost;
-
-const SECOND: u64 = 1_000_000;
 
 /// How long a VM waits for the answer to a probe, in microseconds of its own clock: the probe's
 /// timeout of a second, and two seconds more.
@@ -30,8 +28,6 @@ pub enum Echo {
 pub enum Manner {
     /// Answers with this status, at once.
     Answers(u16),
-    /// Answers with 200, so late that nobody waits for it any more.
-    Late,
     /// Cannot be reached.
     Unreachable,
     /// Never answers.
@@ -40,15 +36,6 @@ pub enum Manner {
     Unsent,
     /// Envoy loses the callout: nothing ever comes back.
     Lost,
-}
-
-/// A probe that a context has made.
-#[derive(Debug, Clone)]
-pub struct Sent {
-    /// Which.
-    pub id: ProbeId,
-    /// Whether it was sent at all.
-    pub is_out: bool,
 }
 
 impl Echo {
@@ -66,9 +53,8 @@ impl Echo {
 impl SimHost<'_> {
     /// Sends a probe.
     pub fn send_probe(&mut self, id: ProbeId, probe: &Probe) -> Result<(), Reason> {
-        let result = self.deliver(id, probe);
-        self.effects.probes.push(Sent { id, is_out: result.is_ok() });
-        result
+        self.effects.probes.push(id);
+        self.deliver(id, probe)
     }
 
     fn deliver(&mut self, id: ProbeId, probe: &Probe) -> Result<(), Reason> {
@@ -79,19 +65,17 @@ impl SimHost<'_> {
         if self.rng.below(100) < weather.vanished {
             return Ok(());
         }
-        let manner = match id {
-            ProbeId::Registration { spot: ProbeSpot::Check(_), .. } => {
+        let manner = match id.spot {
+            ProbeSpot::Check(_) => {
                 Manner::Answers(if self.consul.registry.is_well { 200 } else { 503 })
             }
-            ProbeId::Registration { spot: ProbeSpot::Drain, .. } => self.admin.manner(),
-            ProbeId::Endpoint { address, .. } => self.backends.manner(address),
+            ProbeSpot::Drain => self.admin.manner(),
         };
         let soon = self.at + 200 + u64::from(self.rng.below(20_000));
         let timeout = u64::try_from(probe.check.timeout.as_micros()).expect("a short time");
         let end = self.at + timeout;
         let (at, echo) = match manner {
             Manner::Answers(status) => (soon, Echo::Status(status)),
-            Manner::Late => (end + 5 * SECOND, Echo::Status(200)),
             Manner::Unreachable => (soon, Echo::Unreachable),
             Manner::Silent => (end, Echo::TimedOut),
             Manner::Unsent => return Err(Reason::UnknownCluster),

@@ -89,7 +89,7 @@ fn critical_instances_of_a_query_are_used_no_longer() {
 fn outputs_that_are_rewritten_keep_no_instance_waiting() {
     for_seeds(20, |seed| {
         let mut world = calm(seed);
-        world.change_to(crate::configs::PROBES);
+        world.change_to(crate::configs::ASKS);
         world.run(12_000);
         // Its only instance is critical, and the output of its check changes all the time.
         world.replace(SHOP, &[3]);

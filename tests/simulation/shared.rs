@@ -6,7 +6,6 @@ use consul_resolver::discovery::event::Expect;
 use consul_resolver::shared::key::Cas;
 use consul_resolver::shared::members::QueueId;
 
-use crate::sources::CHECKED;
 use crate::vm::ContextId;
 
 /// A number that no value ever has, as the module uses it to store only where nothing is.
@@ -14,8 +13,7 @@ const NO_VALUE_HAS_THIS: u32 = u32::MAX;
 
 /// One process's shared data and queues.
 pub struct Shared {
-    /// The most values: the members, the book, three for each source, one for what probes tell of its
-    /// endpoints, and one for each registration.
+    /// The most values: the members, the book, three for each source, and one for each registration.
     most: usize,
     data: HashMap<String, (Vec<u8>, u32)>,
     last_cas: u32,
@@ -33,7 +31,7 @@ impl Shared {
     /// Nothing yet, for so many sources and registrations.
     pub fn new(sources: usize, registrations: usize) -> Self {
         Self {
-            most: 2 + 3 * sources + CHECKED.len() + registrations,
+            most: 2 + 3 * sources + registrations,
             data: HashMap::new(),
             last_cas: 0,
             queues: Vec::new(),

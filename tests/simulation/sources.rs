@@ -1,7 +1,7 @@
 //! What Consul is asked for, and which of it a tracker asks for.
 
 use std::collections::{BTreeSet, HashMap};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -14,22 +14,11 @@ use consul_resolver::model::service::QueryKey;
 use crate::configs::configs;
 
 /// What Consul is asked for in most worlds: a service in a datacenter, or in the agent's own; one that
-/// Consul does not know; the catalog; services whose endpoints are probed; and a prepared query.
-const USUAL_SOURCES: [&str; USUAL] = [
-    "web@dc1",
-    "web@dc2",
-    "api",
-    "db",
-    "cache",
-    "mail",
-    "nobody",
-    "the catalog",
-    "shop",
-    "bank",
-    "geo",
-];
+/// Consul does not know; the catalog; one with critical instances; and a prepared query.
+const USUAL_SOURCES: [&str; USUAL] =
+    ["web@dc1", "web@dc2", "api", "db", "cache", "mail", "nobody", "the catalog", "shop", "geo"];
 /// How many of them there are.
-pub const USUAL: usize = 11;
+pub const USUAL: usize = 10;
 /// The services of a crowd, which some worlds have besides.
 pub const CROWD: Range<usize> = USUAL..USUAL + 300;
 /// What clients make up there: a service in a datacenter that nobody knows, and prepared queries.
@@ -43,12 +32,12 @@ pub static SOURCES: LazyLock<Vec<String>> = LazyLock::new(|| {
     usual.chain(crowd).chain(["lost@nowhere".to_owned()]).chain(queries).collect()
 });
 
-/// Those that may be configured where no endpoints are probed.
+/// Those that may be configured where nobody asks whether Envoy drains.
 pub const CONFIGURED: [usize; 5] = [0, 1, API, DB, GEO];
 /// Those, and what may be found beside them.
 pub const SERVICES: [usize; 7] = [0, 1, API, DB, GEO, CACHE, MAIL];
-/// Those that may be configured where endpoints are probed; these come more often.
-pub const PROBED: [usize; 7] = [0, 1, API, SHOP, SHOP, BANK, BANK];
+/// Those that may be configured where somebody does.
+pub const BESIDE_DRAINS: [usize; 4] = [0, 1, API, SHOP];
 /// One that has two datacenters, and its place for the second.
 pub const WEB_IN_DC2: usize = 1;
 /// One some of whose instances are registered so that nobody can reach them.
@@ -63,14 +52,10 @@ pub const MAIL: usize = 5;
 pub const NOBODY: usize = 6;
 /// The catalog.
 pub const CATALOG: usize = 7;
-/// One whose endpoints are probed, beside what Consul's own checks say.
+/// One of whose instances every third is critical.
 pub const SHOP: usize = 8;
-/// One whose endpoints are probed, whatever Consul's own checks say.
-pub const BANK: usize = 9;
 /// One that is found by a prepared query, which lists no instance that is critical.
-pub const GEO: usize = 10;
-/// Those whose endpoints are probed.
-pub const CHECKED: [usize; 2] = [SHOP, BANK];
+pub const GEO: usize = 9;
 
 /// The place of a name among them.
 pub fn position(name: &str) -> Option<usize> {
@@ -85,6 +70,17 @@ pub fn address(source: usize) -> Ipv4Addr {
     Ipv4Addr::new(10, high, low, 1)
 }
 
+/// The source whose instances are at an address.
+pub fn place_at(address: SocketAddr) -> usize {
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            let [_, high, low, _] = ip.octets();
+            u16::from_be_bytes([high, low]).into()
+        }
+        IpAddr::V6(ip) => panic!("nobody is at {ip}"),
+    }
+}
+
 /// The same instance, while it is critical: such a number stands for the port below it.
 pub const fn ill(port: u16) -> u16 {
     port + ILL
@@ -94,7 +90,7 @@ pub const ILL: u16 = 1_000;
 
 /// Whether Consul's own checks say that an instance is critical.
 pub const fn is_critical(source: usize, port: u16) -> bool {
-    port >= ILL || matches!(source, SHOP | BANK) && port.is_multiple_of(3)
+    port >= ILL || source == SHOP && port.is_multiple_of(3)
 }
 
 /// Whether an instance is registered so that nobody can reach it: with a host name, or without a
@@ -105,8 +101,7 @@ pub const fn is_unusable(source: usize, port: u16) -> bool {
 
 /// Those of the instances that are endpoints.
 pub fn endpoints<'a>(source: usize, ports: impl IntoIterator<Item = &'a u16>) -> Vec<u16> {
-    let is_endpoint =
-        |port: &u16| (source == BANK || !is_critical(source, *port)) && !is_unusable(source, *port);
+    let is_endpoint = |port: &u16| !is_critical(source, *port) && !is_unusable(source, *port);
     let ports = ports.into_iter().filter(|port| is_endpoint(port)).map(|port| port % ILL);
     let ports: BTreeSet<u16> = ports.collect();
     ports.into_iter().collect()

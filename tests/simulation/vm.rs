@@ -23,17 +23,15 @@ use consul_resolver::router::change::Addition;
 use consul_resolver::router::decision::Forward;
 use consul_resolver::shared::charge::Charge;
 use consul_resolver::shared::head::{Head, Rank};
-use consul_resolver::shared::health::Findings;
 use consul_resolver::shared::key::{Cas, Key};
 use consul_resolver::shared::members::QueueId;
 use consul_resolver::shared::record::Version;
 use consul_resolver::time::Time;
 
 use crate::admin::Admin;
-use crate::backends::Backends;
 use crate::clock::Clock;
 use crate::consul::{Consul, Outcome};
-use crate::probes::{Echo, Sent};
+use crate::probes::Echo;
 use crate::replies::Reply;
 use crate::shared::Shared;
 use crate::sources::{configured, source_of};
@@ -228,8 +226,6 @@ pub struct SimHost<'w> {
     pub consul: &'w mut Consul,
     /// Envoy's administration interface.
     pub admin: &'w Admin,
-    /// Whoever is behind the endpoints that are probed.
-    pub backends: &'w Backends,
     /// The world's randomness.
     pub rng: &'w mut Rng,
     /// What has happened.
@@ -251,12 +247,8 @@ pub struct Effects {
     pub heads: Vec<(Key, Head)>,
     /// The source whose record was read, or whose head was written: it may be installed now.
     pub installed: Option<QueryKey>,
-    /// The head that was read.
-    pub read: Option<(QueryKey, Head)>,
-    /// What was written of the health of endpoints.
-    pub findings: Option<(QueryKey, Findings)>,
     /// The probes that were made.
-    pub probes: Vec<Sent>,
+    pub probes: Vec<ProbeId>,
     /// What the agent was called for.
     pub errand: Option<(RegistrationId, Request)>,
     /// The sources whose records were written to, or emptied.
@@ -286,9 +278,6 @@ impl Host for SimHost<'_> {
 
     fn load(&mut self, key: &Key) -> Option<(Vec<u8>, Cas)> {
         let value = self.shared.load(&key.to_string());
-        if let (Key::Head(query), Some((bytes, _))) = (key, &value) {
-            self.effects.read = Head::decode(bytes).ok().map(|head| (*query, head));
-        }
         if let Key::Record(query, _) = key {
             self.effects.installed = Some(*query);
         }
@@ -314,10 +303,6 @@ impl Host for SimHost<'_> {
             Key::Charge(_) => {
                 let charge = Charge::decode(value).expect("a charge that reads back");
                 self.effects.charged |= Some(charge.tenure.owner) != before;
-            }
-            Key::Health(query) => {
-                let findings = Findings::decode(value).expect("findings that read back");
-                self.effects.findings = Some((*query, findings));
             }
             Key::Members => {
                 let old = old.map(|(bytes, _)| bytes).unwrap_or_default();

@@ -10,7 +10,6 @@ use consul_resolver::driver;
 use consul_resolver::rng::Rng;
 
 use crate::admin::Admin;
-use crate::backends::Backends;
 use crate::calendar::{Calendar, Happening};
 use crate::checks::Checks;
 use crate::clock::Clock;
@@ -35,8 +34,6 @@ pub struct World {
     pub consul: Consul,
     /// Envoy's administration interface.
     pub admin: Admin,
-    /// Whoever is behind the endpoints that are probed.
-    pub backends: Backends,
     /// The VMs, by their threads.
     pub vms: Vec<Vm>,
     /// What Envoy keeps for all VMs.
@@ -94,7 +91,6 @@ impl World {
             now: 0,
             consul: Consul::new(sources),
             admin: Admin::default(),
-            backends: Backends::default(),
             vms,
             shared: Shared::new(sources, IDS.len()),
             checks: Checks::default(),
@@ -348,7 +344,6 @@ impl World {
             shared: &mut self.shared,
             consul: &mut self.consul,
             admin: &self.admin,
-            backends: &self.backends,
             rng: &mut self.rng,
             trace: &mut self.trace,
             period: &mut context.period,
@@ -362,7 +357,7 @@ impl World {
         for (key, head) in &effects.heads {
             self.checks.on_head(*key, head, &self.shared);
         }
-        self.checks.on_probes(context, &self.configs[context.config], &effects, clock);
+        self.checks.on_probes(context, &effects, clock);
         self.checks.opened.append(&mut effects.opened);
         for (queue, pending) in &effects.looks {
             self.checks.looks.on_look(id, *queue, *pending, self.now);

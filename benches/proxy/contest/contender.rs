@@ -54,7 +54,7 @@ impl Contender {
 
     /// Its configuration.
     pub fn config(self, module: &Path, consul: SocketAddr, backends: &[SocketAddr]) -> EnvoyConfig {
-        let mut config = EnvoyConfig::recommended();
+        let mut config = EnvoyConfig::headers();
         match self {
             Self::Filter(policy) => {
                 config.load(module);

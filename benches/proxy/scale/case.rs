@@ -104,10 +104,10 @@ impl Case {
         format!("{service}.test")
     }
 
-    /// `envoy/envoy.yaml` for these services; requests for the benchmark's usual host go to the
+    /// `envoy/headers.yaml` for these services; requests for the benchmark's usual host go to the
     /// first one.
     pub fn config(self, module: &Path, consul: SocketAddr) -> EnvoyConfig {
-        let mut config = EnvoyConfig::recommended();
+        let mut config = EnvoyConfig::headers();
         config.load(module);
         config.ask(consul);
         let pattern = config.filter()["services"][0].clone();

@@ -85,7 +85,6 @@ impl Tracker {
         if !self.is_fetcher() {
             return;
         }
-        self.probe_if_due(scope);
         if let Some(lost) = self.watch.poll_lost(scope.awake) {
             return self.on_answer(lost, Err(CallFailure::Lost), scope);
         }
@@ -127,7 +126,6 @@ impl Tracker {
     /// this tick.
     pub fn on_turn(&mut self, scope: &mut Scope<'_>) {
         self.ask_if_due(scope);
-        self.publish_findings(scope);
     }
 
     /// Whether it may take a place among the watches. A name that a client has made up takes none

@@ -37,10 +37,6 @@ impl Tracker {
             let age = self.contact.age(scope.now);
             scope.out.extend(age.map(|age| Command::Confirm { source, age }));
         }
-        if let Some(checkup) = &self.checkup {
-            let (source, unhealthy) = (self.source, checkup.told().to_vec());
-            scope.out.push_back(Command::Health { source, unhealthy });
-        }
     }
 
     /// Writes the head again with a rank that everyone takes the lease from.

@@ -166,18 +166,6 @@ fn a_request_does_not_wait_for_a_service_that_fails_whatever_its_endpoints_are()
 }
 
 #[test]
-fn one_whose_endpoints_all_fail_their_probes_is_down_at_once_and_until_one_answers() {
-    let mut bench = Bench::new(&[("web", r#""depends_on": ["db"]"#), ("db", "")]);
-    bench.install("db", 0, &[7, 8]);
-    let both = [7, 8].map(|last| SocketAddr::from(([10, 0, 0, last], 80)));
-    let source = bench.router.sources(bench.id("db"))[0];
-    for (unhealthy, expected) in [(&both[..1], None), (&both, Some("db")), (&both[1..], None)] {
-        bench.router.on_health(source, unhealthy, bench.now);
-        assert_eq!(bench.down("web"), expected, "before the next tick");
-    }
-}
-
-#[test]
 fn a_fallback_that_is_in_use_counts() {
     let mut bench = Bench::new(&[
         ("web", r#""depends_on": ["db"]"#),

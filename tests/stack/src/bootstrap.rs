@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_yaml_ng::{Mapping, Value};
 
@@ -10,6 +11,8 @@ use serde_yaml_ng::{Mapping, Value};
 #[derive(Debug, Clone)]
 pub struct Bootstrap {
     config: Value,
+    /// Whether the plugin of the listener `ingress` stands at the listener `xds` as well.
+    is_plugin_shared: bool,
 }
 
 /// Why a configuration does not fit.
@@ -46,6 +49,11 @@ pub enum BootstrapError {
 
 /// The listener that serves clients.
 const LISTENER: &str = "ingress";
+/// The listener that serves Envoy's subscriptions.
+const XDS: &str = "xds";
+
+/// Counts the sockets of this process, so that each has a name of its own.
+static SOCKETS: AtomicU32 = AtomicU32::new(0);
 
 impl Bootstrap {
     /// Reads a configuration.
@@ -55,7 +63,12 @@ impl Bootstrap {
     pub fn parse(yaml: &str) -> Result<Self, BootstrapError> {
         let mut config: Value = serde_yaml_ng::from_str(yaml)?;
         config.apply_merge()?;
-        Ok(Self { config })
+        let mut plugin_at = |listener| {
+            let listener = listener_named(&mut config, listener).ok()?;
+            with_key(listener, "vm_config").cloned()
+        };
+        let plugins = (plugin_at(LISTENER), plugin_at(XDS));
+        Ok(Self { config, is_plugin_shared: plugins.0.is_some() && plugins.0 == plugins.1 })
     }
 
     /// Replaces every `filename` that ends in `.wasm`.
@@ -113,13 +126,33 @@ impl Bootstrap {
         Ok(())
     }
 
-    /// The filter's own configuration, to be changed in place.
+    /// Gives the socket of the filter's subscriptions a name that no other has, wherever it stands;
+    /// without subscriptions there is none.
+    ///
+    /// # Errors
+    /// [`BootstrapError::NoPart`]: it has no plugin.
+    pub fn set_own_socket(&mut self) -> Result<(), BootstrapError> {
+        let socket = self.plugin()?.get("xds").and_then(|xds| xds.get("address"));
+        if let Some(old) = socket.and_then(Value::as_str).map(str::to_owned) {
+            let number = SOCKETS.fetch_add(1, Ordering::Relaxed);
+            let new = format!("@consul_resolver/{}-{number}", std::process::id());
+            replace_text(&mut self.config, &old, &new);
+        }
+        Ok(())
+    }
+
+    /// The filter's own configuration, to be changed in place: that of the listener `ingress`,
+    /// else of `xds`. Where one and the same stands at both, both are changed.
     ///
     /// # Errors
     /// [`BootstrapError::NoPart`].
     pub fn plugin(&mut self) -> Result<&mut Value, BootstrapError> {
         let missing = BootstrapError::NoPart("plugin with a configuration of type Struct");
-        let plugin = with_key(self.ingress()?, "vm_config").ok_or(missing)?;
+        let is_at_ingress = with_key(self.ingress()?, "vm_config").is_some();
+        let listener = if is_at_ingress { LISTENER } else { XDS };
+        let listener = listener_named(&mut self.config, listener);
+        let plugin = listener.ok().and_then(|listener| with_key(listener, "vm_config"));
+        let plugin = plugin.ok_or(missing)?;
         let value = plugin.get_mut("configuration").and_then(|part| part.get_mut("value"));
         value.ok_or(BootstrapError::NoPart("plugin with a configuration of type Struct"))
     }
@@ -139,7 +172,7 @@ impl Bootstrap {
     /// # Errors
     /// There is none.
     pub fn ingress(&mut self) -> Result<&mut Value, BootstrapError> {
-        named(&mut self.config["static_resources"], "listeners", "listener", LISTENER)
+        listener_named(&mut self.config, LISTENER)
     }
 
     /// A cluster, to be changed in place.
@@ -178,13 +211,25 @@ impl Bootstrap {
     /// # Errors
     /// It holds what YAML cannot express.
     pub fn to_yaml(&self) -> Result<String, BootstrapError> {
-        Ok(serde_yaml_ng::to_string(&self.config)?)
+        let mut config = self.config.clone();
+        if self.is_plugin_shared {
+            let plugin = with_key(listener_named(&mut config, LISTENER)?, "vm_config").cloned();
+            let other = with_key(listener_named(&mut config, XDS)?, "vm_config");
+            if let (Some(plugin), Some(other)) = (plugin, other) {
+                *other = plugin;
+            }
+        }
+        Ok(serde_yaml_ng::to_string(&config)?)
     }
 
     fn listener_address(&mut self) -> Result<&mut Mapping, BootstrapError> {
         let missing = BootstrapError::NoAddress { kind: "listener", name: LISTENER };
         socket_address(&mut self.ingress()?["address"]).ok_or(missing)
     }
+}
+
+fn listener_named<'a>(config: &'a mut Value, name: &str) -> Result<&'a mut Value, BootstrapError> {
+    named(&mut config["static_resources"], "listeners", "listener", name)
 }
 
 fn named<'a>(
@@ -236,6 +281,16 @@ fn replace_module(value: &mut Value, module: &str) -> usize {
         }
         Value::Sequence(items) => items.iter_mut().map(|item| replace_module(item, module)).sum(),
         _ => 0,
+    }
+}
+
+/// Replaces a text wherever it stands by itself.
+fn replace_text(value: &mut Value, old: &str, new: &str) {
+    match value {
+        Value::Mapping(map) => map.values_mut().for_each(|value| replace_text(value, old, new)),
+        Value::Sequence(items) => items.iter_mut().for_each(|item| replace_text(item, old, new)),
+        Value::String(text) if text == old => new.clone_into(text),
+        _ => {}
     }
 }
 
@@ -295,10 +350,12 @@ static_resources:
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../envoy");
         for (name, list, service) in [
             ("envoy.yaml", "services", "web"),
+            ("native.yaml", "services", "web"),
+            ("tcp.yaml", "services", "db"),
+            ("headers.yaml", "services", "web"),
             ("minimal.yaml", "services", "web"),
             ("dynamic-forward-proxy.yaml", "services", "web"),
             ("consul-tls.yaml", "services", "web"),
-            ("health-check.yaml", "services", "web"),
             ("register.yaml", "register", "edge"),
         ] {
             let yaml = std::fs::read_to_string(folder.join(name)).expect(name);
@@ -306,8 +363,48 @@ static_resources:
             let mut bootstrap = Bootstrap::parse(&yaml).expect(name);
             let plugin = bootstrap.plugin().expect(name);
             assert_eq!(plugin[list][0]["name"], service);
-            let manager = bootstrap.connection_manager().expect(name);
-            assert_eq!(manager["stat_prefix"], "ingress");
+            if name != "tcp.yaml" {
+                let manager = bootstrap.connection_manager().expect(name);
+                assert_eq!(manager["stat_prefix"], "ingress");
+            }
+        }
+    }
+
+    #[test]
+    fn plugin_of_both_listeners_changes_when_one_is_changed() {
+        let yaml = |xds: &str| {
+            let plugin = "{vm_config: {}, configuration: {value: {a: 1}}}";
+            format!(
+                "static_resources: {{listeners: [{{name: ingress, config: &p {plugin}}}, \
+                 {{name: xds, config: {xds}}}]}}"
+            )
+        };
+        for xds in ["*p", "{vm_config: {}}"] {
+            let mut bootstrap = Bootstrap::parse(&yaml(xds)).expect("YAML");
+            bootstrap.plugin().expect("a plugin")["a"] = 2.into();
+            let written = bootstrap.to_yaml().expect("YAML");
+            let expected: Value =
+                serde_yaml_ng::from_str(&yaml(xds).replace("a: 1", "a: 2")).expect("YAML");
+            assert_eq!(serde_yaml_ng::from_str::<Value>(&written).expect("YAML"), expected);
+        }
+    }
+
+    #[test]
+    fn sockets_differ_when_two_configurations_run_side_by_side() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../envoy");
+        let mut seen = Vec::new();
+        for name in ["envoy.yaml", "envoy.yaml", "native.yaml", "tcp.yaml"] {
+            let yaml = std::fs::read_to_string(folder.join(name)).expect(name);
+            let mut bootstrap = Bootstrap::parse(&yaml).expect(name);
+            bootstrap.set_own_socket().expect(name);
+            let socket = bootstrap.plugin().expect(name)["xds"]["address"].clone();
+            let socket = socket.as_str().expect(name).to_owned();
+            let written = bootstrap.to_yaml().expect(name);
+            // At the listener, in its cluster, and in each plugin.
+            let places = if name == "envoy.yaml" { 4 } else { 3 };
+            assert_eq!(written.matches(&socket).count(), places, "{name}");
+            assert!(!written.contains("proxy-1'") && !seen.contains(&socket), "{name}");
+            seen.push(socket);
         }
     }
 }

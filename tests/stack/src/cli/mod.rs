@@ -19,7 +19,7 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Download Envoy and Consul, where they are not here already.
+    /// Download all releases of Envoy that are tested, and Consul, where they are not here already.
     Fetch(fetch::Fetch),
     /// Run Consul, three instances of a service, and Envoy with the filter.
     Demo(demo::Demo),

