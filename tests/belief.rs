@@ -461,7 +461,7 @@ fn left(key: QueryKey) -> World {
         let address = std::net::SocketAddr::from(([10, 0, 0, 1], port));
         consul_resolver::model::endpoint::Endpoint::new(address)
     };
-    let record = Record { version, snapshot: Snapshot::new(vec![endpoint(1)]) };
+    let record = Record { version, snapshot: Snapshot::new(vec![endpoint(1)]).into() };
     let mut world = World::new();
     world.data.insert(Key::Head(key), (head.encode(), 1_000));
     world.data.insert(Key::Record(key, version), (record.encode(), 1_001));

@@ -22,10 +22,12 @@ use consul_resolver::consul::selection::Selection;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::subsequence;
 use serde_json::{Map, Value, json};
 
 fn selection() -> impl Strategy<Value = Selection> {
-    let health = prop_oneof![Just(Threshold::Passing), Just(Threshold::Warning)];
+    let health =
+        prop_oneof![Just(Threshold::Passing), Just(Threshold::Warning), Just(Threshold::Any)];
     let tag = option::of(prop_oneof![Just("lan"), Just("WAN")]);
     let address = tag.prop_map(|tag| {
         tag.map_or(AddressChoice::Service, |tag| AddressChoice::Tagged(tag.to_owned()))
@@ -35,8 +37,10 @@ fn selection() -> impl Strategy<Value = Selection> {
         Just(VersionKey::TagPrefix("v=".into())),
     ]);
     let zone_key = option::of(Just("zone".to_owned()));
-    (health, address, any::<bool>(), policy(), version, zone_key, any::<bool>()).prop_map(
-        |(health, address, resolve_names, policy, version, zone_key, counts_registered)| {
+    let details =
+        option::of(subsequence(vec!["rack".to_owned(), "version".into(), "zone".into()], 0..=3));
+    (health, address, any::<bool>(), policy(), version, zone_key, any::<bool>(), details).prop_map(
+        |(health, address, resolve_names, policy, version, zone_key, tells_unhealthy, details)| {
             Selection {
                 health,
                 address,
@@ -44,7 +48,8 @@ fn selection() -> impl Strategy<Value = Selection> {
                 policy,
                 version,
                 zone_key,
-                counts_registered,
+                tells_unhealthy,
+                details,
             }
         },
     )
@@ -148,7 +153,8 @@ fn meta() -> BoxedStrategy<Value> {
         8 => "[ab]?".prop_map(Value::from),
         1 => (250_usize..260).prop_map(|length| json!("a".repeat(length))),
     ]);
-    object(vec![("zone", text.clone()), ("version", text.clone()), ("Zone", text)])
+    let names = ["zone", "version", "Zone", "rack"];
+    object(names.map(|name| (name, text.clone())).to_vec())
 }
 
 fn tags() -> BoxedStrategy<Value> {
@@ -167,6 +173,7 @@ fn entry() -> BoxedStrategy<Value> {
     let tagged = object(vec![("Lan", upper.clone()), ("wan", lower), ("virtual", upper)]);
     let names = object(vec![("lan", address()), ("wan", address())]);
     let node = object(vec![
+        ("Node", mostly("[ab]{0,2}".prop_map(Value::from))),
         ("Address", address()),
         ("TaggedAddresses", names),
         ("Meta", meta()),
@@ -198,7 +205,8 @@ fn passing() -> Selection {
         policy: AddressPolicy::default(),
         version: None,
         zone_key: None,
-        counts_registered: false,
+        tells_unhealthy: false,
+        details: None,
     }
 }
 

@@ -13,15 +13,16 @@ use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::time::Duration;
 
-use consul_resolver::model::endpoint::{Address, Endpoint};
+use consul_resolver::model::endpoint::{Address, Details, Endpoint};
 use consul_resolver::model::service::QueryKey;
 use consul_resolver::model::snapshot::{Change, Snapshot};
+use consul_resolver::shared::acknowledged::Acknowledged;
 use consul_resolver::shared::head::{Head, Rank, Term};
 use consul_resolver::shared::key::VmId;
 use consul_resolver::shared::members::{Member, Members, QueueId};
 use consul_resolver::shared::message::Message;
 use consul_resolver::shared::record::{Record, Version};
-use proptest::collection::vec;
+use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
@@ -46,31 +47,39 @@ fn label() -> impl Strategy<Value = Option<Rc<str>>> {
 }
 
 fn endpoint() -> impl Strategy<Value = Endpoint> {
-    (address(), any::<NonZeroU16>(), label(), label()).prop_map(
-        |(address, weight, zone, version)| Endpoint {
+    (address(), any::<NonZeroU16>(), label(), label(), details()).prop_map(
+        |(address, weight, zone, version, details)| Endpoint {
             address,
             weight,
             zone,
             version,
-            details: None,
+            details,
         },
     )
 }
 
+fn details() -> impl Strategy<Value = Option<Rc<Details>>> {
+    let metadata = btree_map("[a-c]".prop_map(Rc::from), "[a-c]".prop_map(Rc::from), 0..3);
+    let details = (label(), metadata).prop_map(|(hostname, metadata)| {
+        Rc::new(Details { hostname, metadata: metadata.into_iter().collect() })
+    });
+    option::of(details)
+}
+
 fn snapshot(most: usize) -> impl Strategy<Value = Snapshot> {
-    let lacking = vec((any::<String>().prop_map(Rc::from), any::<u32>()), 0..4);
-    let registered = option::of((any::<u32>(), lacking));
-    (vec(endpoint(), 0..most), registered).prop_map(|(endpoints, registered)| {
+    let unhealthy = option::of(vec(endpoint(), 0..4));
+    (vec(endpoint(), 0..most), unhealthy).prop_map(|(endpoints, unhealthy)| {
         let snapshot = Snapshot::new(endpoints);
-        match registered {
-            Some((registered, lacking)) => snapshot.registering(registered).lacking(lacking),
+        match unhealthy {
+            Some(unhealthy) => snapshot.with_unhealthy(unhealthy),
             None => snapshot,
         }
     })
 }
 
 fn record() -> impl Strategy<Value = Record> {
-    (version(), snapshot(50)).prop_map(|(version, snapshot)| Record { version, snapshot })
+    (version(), snapshot(50))
+        .prop_map(|(version, snapshot)| Record { version, snapshot: snapshot.into() })
 }
 
 fn message() -> impl Strategy<Value = Message> {
@@ -105,7 +114,14 @@ proptest! {
     #[test]
     fn what_is_written_reads_back(
         record in record(), head in head(), members in members(), message in message(),
+        hashes in vec(any::<u64>(), 0..50),
     ) {
+        let mut acknowledged = Acknowledged::default();
+        for hash in &hashes {
+            acknowledged.add(*hash);
+        }
+        prop_assert!(hashes.iter().all(|hash| acknowledged.contains(*hash)));
+        prop_assert_eq!(Acknowledged::decode(&acknowledged.encode()), Ok(acknowledged));
         prop_assert_eq!(Record::decode(&record.encode()), Ok(record));
         prop_assert_eq!(Head::decode(&head.encode()), Ok(head));
         prop_assert_eq!(Members::decode(&members.encode()), Ok(members));
@@ -116,6 +132,7 @@ proptest! {
     fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..200)) {
         let _ = (Record::decode(&bytes), Head::decode(&bytes));
         let _ = (Members::decode(&bytes), Message::decode(&bytes));
+        let _ = Acknowledged::decode(&bytes);
     }
 
     #[test]
@@ -129,7 +146,11 @@ proptest! {
         bytes[at] = byte;
         if let Ok(read) = Record::decode(&bytes) {
             let endpoints = read.snapshot.endpoints();
-            prop_assert!(endpoints.is_sorted_by(|a, b| a.address < b.address));
+            let unhealthy = read.snapshot.unhealthy().unwrap_or_default();
+            for list in [endpoints, unhealthy] {
+                prop_assert!(list.is_sorted_by(|a, b| a.address < b.address));
+            }
+            prop_assert!(unhealthy.iter().all(|it| !read.snapshot.has(&it.address)));
             prop_assert_eq!(read.encode(), bytes);
         }
     }
@@ -143,7 +164,7 @@ proptest! {
         let is_v4 = |e: &&Endpoint| matches!(e.address, Address::Ip(SocketAddr::V4(_)));
         let v4 = snapshot.endpoints().iter().filter(is_v4).count();
         let expected = 21 + 9 * v4 + 21 * (snapshot.len() - v4);
-        prop_assert_eq!(Record { version, snapshot }.encode().len(), expected);
+        prop_assert_eq!(Record { version, snapshot: snapshot.into() }.encode().len(), expected);
     }
 
     #[test]
@@ -162,6 +183,6 @@ proptest! {
         let change = Snapshot::new(endpoints).since(&old);
         prop_assert_eq!(change.reweighted, usize::from(is_heavier));
         prop_assert_eq!(change.relabelled, usize::from(is_elsewhere));
-        prop_assert_eq!(change.is_recounted, old.registered().is_some());
+        prop_assert_eq!(change.others_unhealthy, old.unhealthy().is_some());
     }
 }

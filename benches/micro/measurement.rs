@@ -190,7 +190,7 @@ fn update(service: &Service, weights: Weights, size: u32) -> f64 {
 /// A request's whole way through the router: by its host, with the handoff of every attempt.
 fn decide(config: &Config, size: u32) -> f64 {
     let mut router = Router::new(config, &mut Rng::new(1));
-    router.install(SourceId::nth(0), &Weights::Mixed.snapshot(size), Time::ZERO);
+    router.install(SourceId::nth(0), &Weights::Mixed.snapshot(size).into(), Time::ZERO);
     let mut flying = [const { None }; IN_FLIGHT];
     median(PICKS_PER_ROUND, || {
         for _ in 0..REPLACEMENTS {

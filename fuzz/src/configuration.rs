@@ -10,6 +10,8 @@ use consul_resolver::model::service::ServiceId;
 use consul_resolver::rng::Rng;
 use consul_resolver::router::Router;
 use consul_resolver::router::decision::Decision;
+use consul_resolver::xds::clusters::cluster;
+use consul_resolver::xds::routes::route_configuration;
 use serde_json::{Map, Number, Value};
 
 /// How deep both forms may be nested.
@@ -79,6 +81,10 @@ fn run(config: &Config) {
     let subjects = sources.iter().map(|source| Subject::new(config, *source)).collect();
     let agent = Agent::new(subjects, &config.consul, Rng::new(2));
     assert_eq!(agent.trackers().len(), sources.len());
+    let clusters = config.services.iter().map(|service| cluster(config, service));
+    for text in clusters.chain([route_configuration(config, config.services.iter())]) {
+        assert!(text.is_empty() || serde_json::from_str::<Value>(&text).is_ok(), "{text}");
+    }
 }
 
 fn depth(value: &Value) -> usize {

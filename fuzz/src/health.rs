@@ -46,8 +46,10 @@ fn check_bounds(decoded: &Decoded, body: &[u8]) {
     assert!(snapshot.len() * LEAST <= body.len(), "{} of {}", snapshot.len(), body.len());
     assert!(*registered as usize >= snapshot.len() && *registered as usize <= body.len());
     assert!(dropped.to_string().len() <= 400, "{dropped}");
-    let record =
-        Record { version: Version { term: Term(1), generation: 1 }, snapshot: snapshot.clone() };
+    let record = Record {
+        version: Version { term: Term(1), generation: 1 },
+        snapshot: snapshot.clone().into(),
+    };
     let bytes = record.encode();
     assert!(bytes.len() <= 32 + 2 * body.len(), "{} of {}", bytes.len(), body.len());
     assert_eq!(Record::decode(&bytes), Ok(record));
@@ -95,6 +97,7 @@ fn selection(flags: u8) -> Selection {
             (false, false) => None,
         },
         zone_key: has(6).then(|| "zone".into()),
-        counts_registered: has(7),
+        tells_unhealthy: has(7),
+        details: None,
     }
 }

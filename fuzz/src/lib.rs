@@ -1,5 +1,5 @@
-//! What must hold for whatever comes from outside: from Consul, from another VM, from the
-//! operator, from a client.
+//! What must hold for whatever comes from outside: from Consul, from another VM, from Envoy,
+//! from the operator, from a client.
 //!
 //! Each module has one function, `check`, which panics where something does not hold. A fuzzer
 //! calls it with inputs that it makes up (`make fuzz`), and `tests/corpus.rs` with the files of
@@ -20,13 +20,14 @@ pub mod dns_name;
 pub mod health;
 pub mod request;
 pub mod shared;
+pub mod subscription;
 pub mod version;
 
 /// What a target does with an input.
 pub type Check = fn(&[u8]);
 
 /// Every target: the name of its folder in the corpus, and what it does.
-pub const TARGETS: [(&str, Check); 8] = [
+pub const TARGETS: [(&str, Check); 9] = [
     ("authority", authority::check),
     ("catalog", catalog::check),
     ("configuration", configuration::check),
@@ -34,6 +35,7 @@ pub const TARGETS: [(&str, Check); 8] = [
     ("health", health::check),
     ("request", request::check),
     ("shared", shared::check),
+    ("subscription", subscription::check),
     ("version", version::check),
 ];
 

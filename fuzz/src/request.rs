@@ -57,7 +57,7 @@ fn router(service: &str) -> Router {
         ..Endpoint::new(address.parse::<SocketAddr>().expect("an address"))
     };
     let endpoints = ADDRESSES.iter().zip(versions).map(endpoint).collect();
-    router.install(SourceId::nth(0), &Snapshot::new(endpoints), Time::ZERO);
+    router.install(SourceId::nth(0), &Snapshot::new(endpoints).into(), Time::ZERO);
     router
 }
 

@@ -75,7 +75,7 @@ impl Level {
         let members: Vec<_> = snapshot.endpoints().iter().map(&mut place).collect();
         let registered = snapshot.registered().map_or(0, u64::from);
         let lacking = registered.saturating_sub(members.len() as u64);
-        self.installed = Some(Installed { members, lacking, lacks: snapshot.lacks().to_vec() });
+        self.installed = Some(Installed { members, lacking, lacks: snapshot.lacks() });
     }
 
     /// Goes back to where it was before its first snapshot.
@@ -208,7 +208,7 @@ mod tests {
         let place = |n: usize| SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 80));
         let endpoints: Vec<_> = (0..MAX_ENDPOINTS).map(|n| Endpoint::new(place(n))).collect();
         let registered = endpoints.len() as u32;
-        let snapshot = Snapshot::new(endpoints).registering(registered);
+        let snapshot = Snapshot::new(endpoints).with_unhealthy(Vec::new());
         let settings = Settings::new(&LoadBalancing::default(), None);
         let mut level = Level::default();
         level.install(&snapshot, Time::ZERO, &mut |_| Prepared::default());

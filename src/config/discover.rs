@@ -50,6 +50,8 @@ impl Discover {
         "shrink_guard",
         "max_age",
         "on_stale",
+        "endpoint_metadata",
+        "cluster",
     ];
 
     pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {

@@ -37,11 +37,12 @@ impl Handoff {
     pub const CHOICES: &[(&str, Self)] = &[
         ("filter_state", Self::FilterState),
         ("headers", Self::Headers { attempts: Self::DEFAULT_ATTEMPTS }),
+        ("stateful_session", Self::StatefulSession),
     ];
 
     pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
-        let via = object.required("via", "filter_state or headers", |node| {
+        let via = object.required("via", "filter_state, headers or stateful_session", |node| {
             node.choice("handoff", Self::CHOICES)
         })?;
         let attempts = object.optional("attempts", |node| node.byte(1..=Self::MAX_ATTEMPTS))?;

@@ -52,7 +52,7 @@ impl HashOn {
 /// Envoy have it.
 pub(super) fn header(node: &Node<'_>) -> Result<String, ConfigError> {
     let name = node.token(HashOn::MAX_NAME_BYTES)?.to_ascii_lowercase();
-    if name.starts_with(Handoff::HEADER_PREFIX) {
+    if name.starts_with(Handoff::HEADER_PREFIX) || name == Handoff::SESSION_HEADER {
         return Err(node.refused(Problem::HandoffHeader { name: Excerpt::of(&name) }));
     }
     if name == "host" {

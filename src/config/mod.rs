@@ -44,6 +44,7 @@ mod source;
 mod staleness;
 mod suggestion;
 mod surroundings;
+mod template;
 mod versions;
 mod xds;
 
@@ -85,9 +86,10 @@ pub use self::shrink_guard::ShrinkGuard;
 pub use self::slow_start::SlowStart;
 pub use self::source::Source;
 pub use self::staleness::{OnStale, Staleness};
+pub use self::suggestion::suggestion;
 pub use self::surroundings::Surroundings;
 pub use self::versions::{Fallback, Share, VersionKey, Versions};
-pub use self::xds::{Clusters, Routes, Xds};
+pub use self::xds::{Clusters, Routes, Xds, XdsError};
 
 use self::node::Node;
 
@@ -143,6 +145,7 @@ impl Config {
         "register",
         "locality",
         "endpoints",
+        "xds",
         "handoff",
         "route_metadata",
         "unmatched",
@@ -215,7 +218,7 @@ impl Config {
                 .unwrap_or_default(),
             locality: object.optional("locality", Locality::read)?,
             endpoints: object.optional("endpoints", AddressPolicy::read)?.unwrap_or_default(),
-            xds: None,
+            xds: object.optional("xds", Xds::read)?,
             handoff: object.optional("handoff", Handoff::read)?.unwrap_or_default(),
             route_metadata: object.optional("route_metadata", Node::boolean)?.unwrap_or(false),
             unmatched: object
@@ -234,13 +237,14 @@ impl Config {
         config.check_fallbacks_admitted()?;
         config.check_datacenters_preferred()?;
         config.check_registrations_depend()?;
+        config.check_clusters_suffice()?;
         Ok(config)
     }
 
     /// Refuses a service that no request could ever find.
     fn check_hosts_given(&self) -> Result<(), ConfigError> {
         let is_only = self.services.len() == 1 && self.finds_no_others();
-        if self.route_metadata || is_only {
+        if self.route_metadata || is_only || self.xds.is_some() {
             return Ok(());
         }
         match self.services.iter().position(|service| service.hosts.is_empty()) {
@@ -280,12 +284,18 @@ impl Config {
     /// Every service, with its place: those that are configured, and what those are like that
     /// are found.
     fn each(&self) -> impl Iterator<Item = (Place, &Service)> {
-        let found = |field: &str| Place::root().field(field).field("service");
-        let listed = self.discover.as_ref().map(|it| (found("discover"), &it.service));
-        let named = self.dns_names.as_ref().map(|it| (found("dns_names"), &it.service));
+        let place = || Place::root().field("dns_names").field("service");
+        let named = self.dns_names.as_ref().map(|it| (place(), &it.service));
+        self.each_with_cluster().chain(named)
+    }
+
+    /// Those of them that a cluster of Envoy's own can be for: not what clients name.
+    fn each_with_cluster(&self) -> impl Iterator<Item = (Place, &Service)> {
+        let place = || Place::root().field("discover").field("service");
+        let listed = self.discover.as_ref().map(|it| (place(), &it.service));
         let configured = self.services.iter().enumerate();
         let configured = configured.map(|(index, service)| (service_place(index), service));
-        configured.chain(listed).chain(named)
+        configured.chain(listed)
     }
 
     /// Whether the configured services are all that there are.

@@ -31,6 +31,11 @@ impl<'a> Node<'a> {
         &self.place
     }
 
+    /// What stands here.
+    pub(super) const fn value(&self) -> &'a Value {
+        self.value
+    }
+
     /// Refuses what stands here.
     pub(super) fn refused(&self, problem: Problem) -> ConfigError {
         ConfigError::refused(self.place.clone(), problem)
@@ -70,6 +75,23 @@ impl<'a> Node<'a> {
         }
         let node = |(index, value)| Self { place: self.place.item(index), value };
         items.iter().enumerate().map(|item| read(&node(item))).collect()
+    }
+
+    /// Refuses the second of two items of this array that are the same.
+    pub(super) fn check_differ(
+        &self,
+        items: &[String],
+        is_same: impl Fn(&str, &str) -> bool,
+    ) -> Result<(), ConfigError> {
+        for (index, item) in items.iter().enumerate() {
+            let first = items.iter().position(|other| is_same(other, item));
+            if let Some(first) = first.filter(|first| *first < index) {
+                let (text, first) = (Excerpt::of(item), self.place.item(first));
+                let problem = Problem::Repeated { text, first };
+                return Err(ConfigError::refused(self.place.item(index), problem));
+            }
+        }
+        Ok(())
     }
 
     /// Reads an object of at most `most` fields with any names, each by `read`.
@@ -247,7 +269,8 @@ impl<'a> Node<'a> {
         })
     }
 
-    fn wrong_type(&self, expected: &'static str) -> ConfigError {
+    /// Refuses what stands here for its type.
+    pub(super) fn wrong_type(&self, expected: &'static str) -> ConfigError {
         let found = match self.value {
             Value::Null => "null".to_owned(),
             Value::Bool(value) => value.to_string(),

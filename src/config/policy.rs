@@ -125,6 +125,11 @@ impl Policy {
         }
     }
 
+    /// Whether Envoy's policy of the same kind, or the one that stands in for it, has a slow start.
+    pub const fn starts_slowly_in_envoy(&self) -> bool {
+        matches!(self, Self::RoundRobin | Self::LeastRequest { .. } | Self::PeakEwma { .. })
+    }
+
     /// What the request is hashed by, where it is.
     pub const fn hashing(&self) -> Option<&Hashing> {
         match self {

@@ -9,6 +9,7 @@ use super::endpoints::CidrError;
 use super::excerpt::Excerpt;
 use super::host_pattern::HostPatternError;
 use super::place::Place;
+use super::xds::XdsError;
 use crate::version::VersionRangeError;
 
 /// Says what is wrong at one place of the configuration, and what would be right.
@@ -193,6 +194,8 @@ pub enum Problem {
         /// The least that makes sense.
         least: Duration,
     },
+    /// Something that Envoy's own clusters and routes cannot be made with.
+    Xds(XdsError),
     /// A text of another form than belongs there.
     Malformed {
         /// What stands there.
@@ -321,6 +324,7 @@ impl fmt::Display for Problem {
                 Spelled(*found),
                 Spelled(*least)
             ),
+            Self::Xds(cause) => fmt::Display::fmt(cause, f),
             Self::Malformed { text, expected } => write!(f, "{text} is not {expected}"),
             Self::Dependency(cause) => fmt::Display::fmt(cause, f),
             Self::NoSocketAddress { text } => write!(
@@ -350,7 +354,7 @@ impl fmt::Display for Problem {
                  can have; set it, such as \"consul.internal\""
             ),
             Self::AttemptsWithoutHeaders => f.write_str(
-                "filter_state hands over a single endpoint; leave attempts out or set via to \
+                "only headers hands over several endpoints; leave attempts out or set via to \
                  headers",
             ),
             Self::NotAVariable => f.write_str(

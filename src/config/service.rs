@@ -16,7 +16,9 @@ use super::prepared_query::PreparedQuery;
 use super::problem::Problem;
 use super::shrink_guard::ShrinkGuard;
 use super::staleness::Staleness;
+use super::template::Template;
 use super::versions::Versions;
+use super::xds::Xds;
 
 /// A service to discover: what is asked of Consul, and how an instance is picked.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,6 +125,8 @@ impl Service {
         "depends_on",
         "on_dependency_down",
         "dependency_header",
+        "endpoint_metadata",
+        "cluster",
     ];
     /// The most endpoints of `fallback`.
     pub const MAX_FALLBACK: usize = 64;
@@ -212,6 +216,8 @@ impl Service {
             shrink_guard: object.optional("shrink_guard", ShrinkGuard::read)?.unwrap_or_default(),
             staleness: Staleness::read(object)?,
             fallback: object.optional("fallback", fallback)?.unwrap_or_default(),
+            endpoint_metadata: Xds::endpoint_metadata(object)?,
+            cluster: Template::CLUSTER.read_field(object, "cluster")?,
             ..defaults
         })
     }
@@ -231,7 +237,8 @@ pub enum HealthThreshold {
 
 impl HealthThreshold {
     /// The thresholds, as the configuration calls them.
-    pub const CHOICES: &[(&str, Self)] = &[("passing", Self::Passing), ("warning", Self::Warning)];
+    pub const CHOICES: &[(&str, Self)] =
+        &[("passing", Self::Passing), ("warning", Self::Warning), ("any", Self::Any)];
 }
 
 /// Which of an instance's addresses is used.
@@ -337,14 +344,7 @@ fn datacenters(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
         let expected = "a datacenter, or no datacenters field at all";
         return Err(node.refused(Problem::Empty { expected }));
     }
-    for (index, name) in names.iter().enumerate() {
-        let first = names.iter().position(|other| other.eq_ignore_ascii_case(name));
-        if let Some(first) = first.filter(|first| *first < index) {
-            let (text, first) = (Excerpt::of(name), node.place().item(first));
-            let problem = Problem::Repeated { text, first };
-            return Err(ConfigError::refused(node.place().item(index), problem));
-        }
-    }
+    node.check_differ(&names, |one, other| one.eq_ignore_ascii_case(other))?;
     Ok(names)
 }
 

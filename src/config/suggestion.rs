@@ -5,10 +5,7 @@
 /// count, so that `loadBalancing` finds `load_balancing`.
 ///
 /// Names longer than 64 bytes resemble nothing, which bounds the work.
-pub(super) fn suggestion<'a>(
-    found: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn suggestion<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LONGEST: usize = 64;
     const SHORTEST_BEGINNING: usize = 4;
     if found.len() > LONGEST {

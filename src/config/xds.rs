@@ -1,8 +1,24 @@
 //! How Envoy's own clusters are fed.
 
+use core::fmt;
+use core::net::SocketAddr;
+use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use serde_json::{Map, Value};
+
+use super::Config;
+use super::consul::Consul;
+use super::error::ConfigError;
+use super::excerpt::Excerpt;
+use super::handoff::Handoff;
+use super::host_template::HostTemplate;
+use super::node::{Node, Object};
+use super::place::Place;
+use super::policy::Policy;
+use super::problem::Problem;
+use super::service::Service;
+use super::template::Template;
 
 /// How Envoy's own clusters are fed: where it subscribes, and what it is given beside endpoints.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +36,53 @@ pub struct Xds {
     pub routes: Option<Routes>,
 }
 
+impl Xds {
+    /// The shortest and the longest `hold`.
+    pub const HOLD: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
+    /// The `hold` where none is given.
+    pub const DEFAULT_HOLD: Duration = Duration::from_secs(25);
+    /// The most bytes of an address: of Linux's `sun_path`, without the 0 at its end.
+    pub const MAX_ADDRESS_BYTES: usize = 107;
+    /// The most keys of `endpoint_metadata`.
+    pub const MAX_METADATA_KEYS: usize = 16;
+    /// The most bytes of one of them.
+    pub const MAX_METADATA_KEY_BYTES: usize = 256;
+    /// The fields that the configuration knows.
+    pub const FIELDS: &[&str] = &["cluster", "address", "hold", "clusters", "routes"];
+
+    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+        let object = node.object(Self::FIELDS)?;
+        let clusters = object.optional("clusters", Clusters::read)?;
+        if clusters.is_none() && object.has("routes") {
+            return Err(object.refused("routes", Problem::Needs { other: "clusters" }));
+        }
+        let cluster = "Envoy's cluster that leads to the listener at address";
+        let address = "the listener at which Envoy's subscriptions are answered, such as \
+                       \"/run/envoy/xds.sock\"";
+        Ok(Self {
+            cluster: object.required("cluster", cluster, name)?,
+            address: object.required("address", address, self::address)?,
+            hold: object
+                .optional("hold", |node| node.duration(Self::HOLD))?
+                .unwrap_or(Self::DEFAULT_HOLD),
+            clusters,
+            routes: object.optional("routes", Routes::read)?,
+        })
+    }
+
+    /// Reads the keys of metadata that Envoy's cluster of a service is told, and gives them sorted.
+    pub(super) fn endpoint_metadata(service: &Object<'_>) -> Result<Vec<String>, ConfigError> {
+        let keys = service.optional("endpoint_metadata", |node| {
+            let key = |node: &Node<'_>| node.line(Self::MAX_METADATA_KEY_BYTES).map(str::to_owned);
+            let mut keys = node.array(Self::MAX_METADATA_KEYS, key)?;
+            node.check_differ(&keys, |one, other| one == other)?;
+            keys.sort();
+            Ok(keys)
+        })?;
+        Ok(keys.unwrap_or_default())
+    }
+}
+
 /// The clusters that Envoy is given, one for each service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Clusters {
@@ -27,6 +90,36 @@ pub struct Clusters {
     pub name: String,
     /// Fields of Envoy's `Cluster` that all of them have.
     pub template: Map<String, Value>,
+}
+
+impl Clusters {
+    /// The `name` where none is given.
+    pub const DEFAULT_NAME: &str = "consul/{service}";
+    /// The fields that the configuration knows.
+    pub const FIELDS: &[&str] = &["name", "template"];
+
+    /// The name of a service's cluster.
+    pub fn name_of(&self, service: &str) -> String {
+        self.name.replace(HostTemplate::SERVICE, service)
+    }
+
+    fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+        let object = node.object(Self::FIELDS)?;
+        Ok(Self {
+            name: object
+                .optional("name", |node| {
+                    let name = name(node)?;
+                    if name.matches(HostTemplate::SERVICE).count() == 1 {
+                        return Ok(name);
+                    }
+                    let expected =
+                        "a name with \"{service}\" in one place, such as \"consul/{service}\"";
+                    Err(node.refused(Problem::Malformed { text: Excerpt::of(&name), expected }))
+                })?
+                .unwrap_or_else(|| Self::DEFAULT_NAME.to_owned()),
+            template: Template::CLUSTER.read_field(&object, "template")?,
+        })
+    }
 }
 
 /// The routes that Envoy is given: a virtual host for each service that has hosts.
@@ -37,3 +130,176 @@ pub struct Routes {
     /// Fields of Envoy's `RouteAction` that all of them have.
     pub template: Map<String, Value>,
 }
+
+impl Routes {
+    /// The `name` where none is given.
+    pub const DEFAULT_NAME: &str = "consul_resolver";
+    /// The fields that the configuration knows.
+    pub const FIELDS: &[&str] = &["name", "template"];
+
+    fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+        let object = node.object(Self::FIELDS)?;
+        Ok(Self {
+            name: object.optional("name", name)?.unwrap_or_else(|| Self::DEFAULT_NAME.to_owned()),
+            template: Template::ROUTE_ACTION.read_field(&object, "template")?,
+        })
+    }
+}
+
+impl Config {
+    /// Refuses what needs Envoy's own clusters where they are not fed, and what these cannot do.
+    pub(super) fn check_clusters_suffice(&self) -> Result<(), ConfigError> {
+        let picks = self.handoff == Handoff::StatefulSession;
+        let root = Place::root();
+        if picks && self.xds.is_none() {
+            let place = root.field("handoff").field("via");
+            return Err(ConfigError::refused(place, Problem::Needs { other: "xds" }));
+        }
+        if picks && self.dns_names.is_some() {
+            let problem = Problem::Xds(XdsError::NoHost { instead: "headers" });
+            return Err(ConfigError::refused(root.field("dns_names"), problem));
+        }
+        let clusters = self.xds.as_ref().and_then(|xds| xds.clusters.as_ref());
+        for (place, service) in self.each_with_cluster() {
+            let refused = |field: &str, problem| ConfigError::refused(place.field(field), problem);
+            if self.xds.is_none() && !service.endpoint_metadata.is_empty() {
+                return Err(refused("endpoint_metadata", Problem::Needs { other: "xds" }));
+            }
+            if clusters.is_none() && !service.cluster.is_empty() {
+                return Err(refused("cluster", Problem::Needs { other: "xds.clusters" }));
+            }
+            if picks && service.resolve_names {
+                let problem = Problem::Xds(XdsError::NoHost { instead: "filter_state" });
+                return Err(refused("resolve_names", problem));
+            }
+            if clusters.is_some() && !picks {
+                service.check_envoy_suffices(&place)?;
+            }
+        }
+        match clusters {
+            Some(clusters) => self.check_names_free(clusters),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a name by which a service of Consul could take the place of another cluster.
+    fn check_names_free(&self, clusters: &Clusters) -> Result<(), ConfigError> {
+        let root = Place::root();
+        let place = || root.field("xds").field("clusters").field("name");
+        if self.discover.is_some() && clusters.name == HostTemplate::SERVICE {
+            let expected = "a name with more than \"{service}\", as it takes with discover: a \
+                            service of the catalog could have the name of another cluster";
+            let problem = Problem::Malformed { text: Excerpt::of(&clusters.name), expected };
+            return Err(ConfigError::refused(place(), problem));
+        }
+        let others = [
+            ("consul", Some(&self.consul.cluster)),
+            ("xds", self.xds.as_ref().map(|it| &it.cluster)),
+        ];
+        for service in &self.services {
+            let name = clusters.name_of(&service.name);
+            let mut same = others.iter().filter(|(_, other)| *other == Some(&name));
+            if let Some((field, _)) = same.next() {
+                let first = root.field(field).field("cluster");
+                let problem = Problem::Repeated { text: Excerpt::of(&name), first };
+                return Err(ConfigError::refused(place(), problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Service {
+    /// Refuses settings that Envoy's own clusters do not have, where they alone decide.
+    fn check_envoy_suffices(&self, place: &Place) -> Result<(), ConfigError> {
+        let balancing = &self.load_balancing;
+        let refused = |section: &str, field: &str| {
+            let place = place.field(section).field(field);
+            Err(ConfigError::refused(place, Problem::Xds(XdsError::NotOfEnvoy)))
+        };
+        if matches!(balancing.policy, Policy::PeakEwma { .. }) {
+            return refused("load_balancing", "policy");
+        }
+        if balancing.slow_start.is_some() && !balancing.policy.starts_slowly_in_envoy() {
+            return refused("load_balancing", "slow_start");
+        }
+        if self.versions.as_ref().is_some_and(|versions| !versions.split.is_empty()) {
+            return refused("versions", "split");
+        }
+        Ok(())
+    }
+}
+
+fn name(node: &Node<'_>) -> Result<String, ConfigError> {
+    node.line(Consul::MAX_NAME_BYTES).map(str::to_owned)
+}
+
+/// Reads the address of a listener that nobody else can reach from elsewhere, and gives it as
+/// Envoy does.
+fn address(node: &Node<'_>) -> Result<String, ConfigError> {
+    let text = node.line(Xds::MAX_ADDRESS_BYTES)?;
+    if text.len() > 1 && text.starts_with(['/', '@']) {
+        return Ok(text.to_owned());
+    }
+    let address = text.parse().ok().filter(|it: &SocketAddr| it.ip().is_loopback());
+    match address.filter(|address| address.port() != 0) {
+        Some(address) => Ok(address.to_string()),
+        None => {
+            let expected = "the absolute path of a pipe, such as \"/run/envoy/xds.sock\", \"@\" \
+                            and the name of an abstract one, or a loopback address with its \
+                            port, such as \"127.0.0.1:18000\"; whoever reaches the listener can \
+                            read all endpoints";
+            Err(node.refused(Problem::Malformed { text: Excerpt::of(text), expected }))
+        }
+    }
+}
+
+/// Says why Envoy's own clusters and routes cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum XdsError {
+    /// A field that a message of Envoy's API does not have.
+    UnknownField {
+        /// The message.
+        message: &'static str,
+        /// The field that was probably meant.
+        suggestion: Option<&'static str>,
+    },
+    /// A field of Envoy's API that the filter sets itself.
+    SetElsewhere {
+        /// The setting by which it does.
+        by: &'static str,
+    },
+    /// A setting that Envoy's own clusters do not have.
+    NotOfEnvoy,
+    /// What Envoy's own clusters have no host for.
+    NoHost {
+        /// A handoff that needs none.
+        instead: &'static str,
+    },
+}
+
+impl fmt::Display for XdsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownField { message, suggestion } => {
+                write!(f, "unknown field of Envoy's {message}")?;
+                match suggestion {
+                    Some(name) => write!(f, "; did you mean {name}?"),
+                    None => Ok(()),
+                }
+            }
+            Self::SetElsewhere { by } => write!(f, "{by} sets it; leave it out here"),
+            Self::NotOfEnvoy => f.write_str(
+                "Envoy's own clusters, which xds.clusters makes, cannot do it; set handoff to \
+                 stateful_session, by which the filter picks, or choose another setting",
+            ),
+            Self::NoHost { instead } => write!(
+                f,
+                "stateful_session names hosts of Envoy's own clusters, which are addresses of \
+                 configured or discovered services; set handoff to {instead}, or leave it out"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for XdsError {}

@@ -135,9 +135,9 @@ impl<'s> Reading<'s> {
         let unhealthy = Snapshot::new(self.unhealthy);
         let missing: Vec<_> = unhealthy.endpoints().iter().filter(is_missing).collect();
         let registered = u32::try_from(snapshot.len() + missing.len()).unwrap_or(u32::MAX);
-        if self.selection.counts_registered {
-            let versions = missing.iter().filter_map(|one| Some((one.version.clone()?, 1)));
-            snapshot = snapshot.registering(registered).lacking(versions);
+        if self.selection.tells_unhealthy {
+            let missing = missing.into_iter().cloned().collect();
+            snapshot = snapshot.with_unhealthy(missing);
         }
         Decoded { snapshot, dropped, registered, unhealthy, origin: None }
     }
@@ -168,6 +168,7 @@ mod tests {
     use super::*;
     use crate::config::{AddressChoice, AddressPolicy, HealthThreshold};
     use crate::consul::dropped::Unhealthy;
+    use crate::model::endpoint::Details;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -187,7 +188,8 @@ mod tests {
             policy: AddressPolicy::default(),
             version: None,
             zone_key: None,
-            counts_registered: false,
+            tells_unhealthy: false,
+            details: None,
         }
     }
 
@@ -283,13 +285,55 @@ mod tests {
         ];
         let body = format!("[{}]", body.join(","));
         let plain = selection(HealthThreshold::Passing, None);
-        let counting = Selection { counts_registered: true, ..plain.clone() };
+        let counting = Selection { tells_unhealthy: true, ..plain.clone() };
         let registered = |selection| {
             let Decoded { snapshot, registered, .. } = decode(body.as_bytes(), selection).unwrap();
             (snapshot.len(), snapshot.registered(), registered)
         };
         assert_eq!(registered(&plain), (1, None, 2));
         assert_eq!(registered(&counting), (1, Some(2), 2));
+    }
+
+    #[test]
+    fn any_health_takes_traffic_but_maintenance() {
+        let weighted = |id: &str, status: &str| {
+            let body = format!(
+                r#"[{{"Node": {{"Address": "10.0.0.1"}},
+                    "Service": {{"Port": 80, "Weights": {{"Passing": 7, "Warning": 2}}}},
+                    "Checks": [{{"CheckID": "{id}", "Status": "{status}"}}]}}]"#
+            );
+            decode(body.as_bytes(), &selection(HealthThreshold::Any, None)).unwrap()
+        };
+        for (status, weight) in [("passing", 7), ("warning", 2), ("critical", 7), ("?", 7)] {
+            let expected = format!("10.0.0.1:80*{weight}");
+            assert_eq!(endpoints(&weighted("web", status)), [expected], "{status}");
+        }
+        let maintenance = weighted("_node_maintenance", "critical");
+        assert_eq!((maintenance.snapshot.len(), maintenance.registered), (0, 1));
+    }
+
+    #[test]
+    fn details_are_the_node_and_the_wanted_metadata() {
+        let (most, long) = ("x".repeat(256), "x".repeat(257));
+        let body = format!(
+            r#"[{{"Node": {{"Node": "n1", "Address": "10.0.0.1", "Meta": {{"rack": "no"}}}},
+                "Service": {{"Port": 80, "Meta": {{"tier": "a", "rack": "7", "none": "",
+                    "long": "{long}", "most": "{most}", "odd": 1, "env": "b"}}}}}}]"#
+        );
+        let details = |keys: Option<&[&str]>| {
+            let keys = keys.map(|keys| keys.iter().map(|key| (*key).to_owned()).collect());
+            let plain = selection(HealthThreshold::Passing, None);
+            let selection = Selection { details: keys, ..plain };
+            let decoded = decode(body.as_bytes(), &selection).unwrap();
+            decoded.snapshot.endpoints()[0].details.as_deref().cloned()
+        };
+        let entry = |key: &str, value: &str| (key.into(), value.into());
+        let node = Details { hostname: Some("n1".into()), ..Details::default() };
+        assert_eq!(details(None), None);
+        assert_eq!(details(Some(&[])), Some(node.clone()));
+        let wanted = ["Tier", "long", "most", "none", "odd", "rack", "tier"];
+        let metadata = [entry("most", &most), entry("rack", "7"), entry("tier", "a")].into();
+        assert_eq!(details(Some(&wanted)), Some(Details { metadata, ..node }));
     }
 
     #[test]

@@ -16,19 +16,22 @@ pub(super) fn key(consul: &Consul, path: &str, selection: &Selection) -> QueryKe
     // Tagged addresses are told apart in no case.
     let tag = selection.tag().map(str::to_ascii_lowercase);
     let names = if selection.resolve_names { "names" } else { "addresses" };
-    // What is registered is counted by version, too: records that do not say so have other keys.
-    let registered = if selection.counts_registered { "by version" } else { "endpoints" };
+    let told = if selection.tells_unhealthy { "unhealthy" } else { "endpoints" };
     let (version, version_text) = match &selection.version {
         Some(VersionKey::Meta(key)) => ("meta", key.as_str()),
         Some(VersionKey::TagPrefix(prefix)) => ("tag", prefix.as_str()),
         None => ("none", ""),
     };
     let (allow, deny) = (ranges(&selection.policy.allow), ranges(&selection.policy.deny));
-    let reading = [health, names, registered, version, version_text]
+    let details = selection.details.as_ref();
+    let many = details.map(|keys| keys.len().to_string());
+    let reading = [health, names, told, version, version_text]
         .into_iter()
         .chain(optional(selection.zone_key.as_deref()))
         .chain([allow.as_str(), deny.as_str()])
-        .chain(optional(tag.as_deref()));
+        .chain(optional(tag.as_deref()))
+        .chain(optional(many.as_deref()))
+        .chain(details.into_iter().flatten().map(String::as_str));
     of(consul, path, &reading.collect::<Vec<_>>())
 }
 
@@ -138,6 +141,18 @@ mod tests {
         config::Config { endpoints: AddressPolicy { allow, deny }, ..config() }
     }
 
+    /// A configuration by which Envoy's own clusters are fed.
+    fn fed() -> config::Config {
+        let xds = config::Xds {
+            cluster: "xds".into(),
+            address: "/run/xds.sock".into(),
+            hold: Duration::from_secs(25),
+            clusters: None,
+            routes: None,
+        };
+        config::Config { xds: Some(xds), ..config() }
+    }
+
     #[test]
     fn all_that_decides_the_answer_or_its_reading_decides_the_key() {
         let mut keys = vec![query(consul(), &service("web")).key()];
@@ -193,9 +208,19 @@ mod tests {
             admitting(range(9), Vec::new()),
             admitting(Vec::new(), range(8)),
             admitting(range(8), range(8)),
+            fed(),
         ] {
             keys.push(Query::new(&config, &service("web"), None).key());
         }
+        for metadata in [&["x"][..], &["y"], &["x", "y"]] {
+            let endpoint_metadata = metadata.iter().map(|key| (*key).to_owned()).collect();
+            let web = config::Service { endpoint_metadata, ..service("web") };
+            keys.push(Query::new(&fed(), &web, None).key());
+        }
+        keys.push(
+            query(consul(), &config::Service { health: HealthThreshold::Any, ..service("web") })
+                .key(),
+        );
         let all = keys.len();
         keys.sort_unstable();
         keys.dedup();
@@ -249,6 +274,8 @@ mod tests {
         };
         let patient = config::Consul { wait: Duration::from_secs(600), ..consul() };
         assert_eq!(query(consul(), &one).key(), query(patient, &two).key());
+        let unfed = config::Service { endpoint_metadata: vec!["x".into()], ..service("web") };
+        assert_eq!(query(consul(), &unfed).key(), query(consul(), &service("web")).key());
 
         let ten = Cidr { first: [10, 0, 0, 0].into(), prefix: 8 };
         let eleven = Cidr { first: [11, 0, 0, 0].into(), prefix: 8 };

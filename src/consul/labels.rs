@@ -12,7 +12,7 @@ pub(super) struct Labels(HashSet<Rc<str>>);
 impl Labels {
     /// The most bytes of a text. A longer one is as if absent: none that is meant to be
     /// compared is so long, and every VM keeps what comes through here.
-    pub(super) const MAX_BYTES: usize = 255;
+    pub(super) const MAX_BYTES: usize = 256;
 
     /// The one copy of a text; `None` where there is nothing, or too much.
     pub(super) fn of(&mut self, text: &str) -> Option<Rc<str>> {

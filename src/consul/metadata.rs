@@ -1,4 +1,5 @@
-//! Where an entry of Consul's answer says the zone and the version of an instance.
+//! Where an entry of Consul's answer says the zone and the version of an instance, and what Envoy
+//! is told of it beside.
 //!
 //! As in [`wire`](super::wire), everything may be null, absent or of the wrong kind.
 
@@ -15,6 +16,11 @@ use crate::consul::lenient::{Fill, Target, next_name, skip};
 pub(super) struct Fields<'de, 's> {
     version_key: Option<&'s str>,
     zone_key: Option<&'s str>,
+    /// Sorted.
+    detail_keys: &'s [String],
+    /// What stands under each of them, in their order; empty where nothing does, or all of it
+    /// where nothing is known yet.
+    details: Vec<Cow<'de, str>>,
     /// Empty where there is none.
     pub(super) version: Cow<'de, str>,
     /// Empty where there is none.
@@ -27,9 +33,20 @@ impl<'s> Fields<'_, 's> {
         Self { version_key, zone_key, ..Self::default() }
     }
 
+    /// The same, and what stands under these keys, which are sorted.
+    pub(super) fn detailing(self, detail_keys: &'s [String]) -> Self {
+        Self { detail_keys, ..self }
+    }
+
     /// Whether anything is wanted; if not, the object need not be read.
     pub(super) const fn is_wanted(&self) -> bool {
-        self.version_key.is_some() || self.zone_key.is_some()
+        self.version_key.is_some() || self.zone_key.is_some() || !self.detail_keys.is_empty()
+    }
+
+    /// The wanted keys, in order, with what stands under each; empty where nothing does.
+    pub(super) fn details(&self) -> impl Iterator<Item = (&'s str, &str)> {
+        let keys = self.detail_keys.iter().map(String::as_str);
+        keys.zip(self.details.iter().map(AsRef::as_ref))
     }
 }
 
@@ -38,7 +55,8 @@ impl<'de> Target<'de> for Fields<'de, '_> {
         while let Some(name) = next_name(&mut fields)? {
             let is_version = self.version_key == Some(&name);
             let is_zone = self.zone_key == Some(&name);
-            if !is_version && !is_zone {
+            let detail = self.detail_keys.binary_search_by(|key| key.as_str().cmp(&name)).ok();
+            if !is_version && !is_zone && detail.is_none() {
                 skip(&mut fields)?;
                 continue;
             }
@@ -46,6 +64,12 @@ impl<'de> Target<'de> for Fields<'de, '_> {
             fields.next_value_seed(Fill(&mut value))?;
             if is_version {
                 self.version = value.clone();
+            }
+            if let Some(place) = detail {
+                self.details.resize(self.detail_keys.len(), Cow::Borrowed(""));
+                if let Some(detail) = self.details.get_mut(place) {
+                    detail.clone_from(&value);
+                }
             }
             if is_zone {
                 self.zone = value;

@@ -77,7 +77,8 @@ impl Query {
             version: service.versions.as_ref().map(|versions| versions.key.clone()),
             zone_key: config.locality.as_ref().map(|locality| locality.key.clone()),
             // What share of them is healthy decides whether the next datacenter helps out.
-            counts_registered: service.datacenters.len() > 1,
+            tells_unhealthy: service.datacenters.len() > 1,
+            details: config.xds.as_ref().map(|_| service.endpoint_metadata.clone()),
         };
         let key = key(consul, &path, &selection);
         Self {

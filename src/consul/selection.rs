@@ -10,7 +10,7 @@ use crate::consul::health::Health;
 use crate::consul::host::Host;
 use crate::consul::labels::Labels;
 use crate::consul::wire::{Entry, Service, Wanted};
-use crate::model::endpoint::{Address, Endpoint};
+use crate::model::endpoint::{Address, Details, Endpoint};
 
 /// How the entries of an answer are judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +28,11 @@ pub struct Selection {
     /// The key of metadata that says a zone, where Consul itself does not; none: nobody wants
     /// to know the zone.
     pub zone_key: Option<String>,
-    /// Whether the registered addresses are counted, too.
-    pub counts_registered: bool,
+    /// Whether a snapshot tells the unhealthy ones, too.
+    pub tells_unhealthy: bool,
+    /// The keys of metadata that Envoy's own clusters are told beside the name of the node, sorted;
+    /// none: neither is read.
+    pub details: Option<Vec<String>>,
 }
 
 impl Selection {
@@ -40,8 +43,8 @@ impl Selection {
             Some(VersionKey::TagPrefix(prefix)) => (None, Some(prefix.as_str())),
             None => (None, None),
         };
-        let zone_key = self.zone_key.as_deref();
-        Wanted { address: self.tag(), version_key, version_prefix, zone_key }
+        let (zone_key, details) = (self.zone_key.as_deref(), self.details.as_deref());
+        Wanted { address: self.tag(), version_key, version_prefix, zone_key, details }
     }
 
     /// Makes an endpoint of an entry of which was read what is wanted.
@@ -61,21 +64,30 @@ impl Selection {
             return Err(Reason::Unhealthy(health));
         }
         let weight = weight(service, health).ok_or(Reason::Weightless)?;
-        let address = self.address(entry)?;
-        let zone = self.zone_key.is_some().then(|| zone(entry, labels)).flatten();
-        let version = self.version(entry, labels);
-        Ok(Endpoint { address, weight, zone, version, details: None })
+        Ok(self.labelled(self.address(entry)?, weight, entry, labels))
     }
 
-    /// What an entry that is not healthy enough would be if all of its checks passed; of no zone.
+    /// What an entry that is not healthy enough would be if all of its checks passed.
     pub(super) fn endpoint_when_healthy(
         &self,
         entry: &Entry<'_, '_>,
         labels: &mut Labels,
     ) -> Option<Endpoint> {
         let weight = weight(&entry.service, Health::Passing)?;
+        Some(self.labelled(self.address(entry).ok()?, weight, entry, labels))
+    }
+
+    fn labelled(
+        &self,
+        address: Address,
+        weight: NonZeroU16,
+        entry: &Entry<'_, '_>,
+        labels: &mut Labels,
+    ) -> Endpoint {
+        let zone = self.zone_key.is_some().then(|| zone(entry, labels)).flatten();
         let version = self.version(entry, labels);
-        Some(Endpoint { version, ..Endpoint::new(self.address(entry).ok()?).weighing(weight) })
+        let details = self.details.is_some().then(|| Rc::new(details(entry, labels)));
+        Endpoint { address, weight, zone, version, details }
     }
 
     fn version(&self, entry: &Entry<'_, '_>, labels: &mut Labels) -> Option<Rc<str>> {
@@ -116,6 +128,14 @@ fn zone(entry: &Entry<'_, '_>, labels: &mut Labels) -> Option<Rc<str>> {
     [&service.locality.zone, &node.locality.zone, &service.meta.zone, &node.meta.zone]
         .into_iter()
         .find_map(|zone| labels.of(zone))
+}
+
+/// What Envoy's own clusters are told of an instance. An entry of its metadata that is too long
+/// is as if absent.
+fn details(entry: &Entry<'_, '_>, labels: &mut Labels) -> Details {
+    let mut text = |(key, value): (&str, &str)| Some((labels.of(key)?, labels.of(value)?));
+    let metadata = entry.service.meta.details().filter_map(&mut text).collect();
+    Details { hostname: labels.of(&entry.node.name), metadata }
 }
 
 /// The weight for this health; `None` where it is 0.
@@ -187,7 +207,8 @@ mod tests {
             policy: AddressPolicy::default(),
             version: None,
             zone_key: None,
-            counts_registered: false,
+            tells_unhealthy: false,
+            details: None,
         }
     }
 
@@ -306,7 +327,7 @@ mod tests {
         for none in [json!({}), json!({"Meta": {"version": ""}, "Tags": ["v="]})] {
             assert_eq!((version(meta(), none.clone()), version(tag(), none)), (None, None));
         }
-        let long = json!({"Meta": {"version": "1".repeat(256)}});
+        let long = json!({"Meta": {"version": "1".repeat(257)}});
         assert_eq!(version(meta(), long), None);
     }
 

@@ -32,6 +32,8 @@ pub(super) struct Wanted<'s> {
     pub(super) version_prefix: Option<&'s str>,
     /// The key of metadata that says a zone, where Consul itself does not; none: no zone.
     pub(super) zone_key: Option<&'s str>,
+    /// The keys of metadata that Envoy is told beside the node's name; none: neither.
+    pub(super) details: Option<&'s [String]>,
 }
 
 impl<'s> Entry<'_, 's> {
@@ -43,9 +45,11 @@ impl<'s> Entry<'_, 's> {
         let zone_field = wanted.zone_key.map(|_| "Zone");
         entry.node.locality = Fields::new(None, zone_field);
         entry.node.meta = Fields::new(None, wanted.zone_key);
+        entry.node.is_named = wanted.details.is_some();
         entry.service.tagged.name = wanted.address;
         entry.service.locality = Fields::new(None, zone_field);
-        entry.service.meta = Fields::new(wanted.version_key, wanted.zone_key);
+        let meta = Fields::new(wanted.version_key, wanted.zone_key);
+        entry.service.meta = meta.detailing(wanted.details.unwrap_or_default());
         entry.service.tags = Tags::new(wanted.version_prefix);
         entry
     }
@@ -68,6 +72,10 @@ impl<'de> Target<'de> for Entry<'de, '_> {
 /// The machine that an instance runs on.
 #[derive(Debug, Default)]
 pub(super) struct Node<'de, 's> {
+    /// Whether its name is wanted.
+    is_named: bool,
+    /// Empty where it is not wanted, or there is none.
+    pub(super) name: Cow<'de, str>,
     /// Empty where there is none.
     pub(super) address: Cow<'de, str>,
     /// A node's tagged addresses are plain strings; empty where there is none.
@@ -81,6 +89,7 @@ impl<'de> Target<'de> for Node<'de, '_> {
     fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
         while let Some(name) = next_name(&mut fields)? {
             match name.as_ref() {
+                "Node" if self.is_named => fields.next_value_seed(Fill(&mut self.name))?,
                 "Address" => fields.next_value_seed(Fill(&mut self.address))?,
                 "TaggedAddresses" => fields.next_value_seed(Fill(&mut self.tagged))?,
                 "Locality" if self.locality.is_wanted() => {

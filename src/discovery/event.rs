@@ -165,7 +165,7 @@ pub enum Command {
         /// The source.
         source: SourceId,
         /// Its endpoints.
-        snapshot: Snapshot,
+        snapshot: Rc<Snapshot>,
     },
     /// Consul has confirmed the snapshot of the source so long ago.
     Confirm {

@@ -274,6 +274,7 @@ impl Guard {
         };
         let gone = unhealthy.keeping(excused, &Snapshot::default());
         let used = snapshot.keeping(current, &gone);
-        (used != *current && used.len() <= MAX_ENDPOINTS).then_some(used)
+        let all = used.registered().map_or(used.len(), |registered| registered as usize);
+        (used != *current && all <= MAX_ENDPOINTS).then_some(used)
     }
 }

@@ -127,14 +127,14 @@ impl fmt::Display for Notice {
                 write!(f, "consul answers again after {errors} failed attempts")
             }
             Self::Published { change, endpoints } => {
-                let Change { added, removed, reweighted, relabelled, is_recounted } = change;
+                let Change { added, removed, reweighted, relabelled, others_unhealthy } = change;
                 write!(f, "{endpoints} endpoints ({added} added, {removed} removed")?;
                 write!(f, ", {reweighted} with another weight")?;
                 if *relabelled > 0 {
-                    write!(f, ", {relabelled} with another zone or version")?;
+                    write!(f, ", {relabelled} with another zone, version or metadata")?;
                 }
-                if *is_recounted {
-                    f.write_str(", another number of them registered")?;
+                if *others_unhealthy {
+                    f.write_str(", others unhealthy")?;
                 }
                 f.write_str(")")
             }

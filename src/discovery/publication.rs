@@ -1,5 +1,7 @@
 //! A snapshot on its way to the other VMs.
 
+use std::rc::Rc;
+
 use crate::discovery::event::Expect;
 use crate::model::snapshot::Snapshot;
 use crate::shared::head::Term;
@@ -39,7 +41,7 @@ impl Publication {
         &mut self,
         term: Term,
         last: Option<Version>,
-        snapshot: Snapshot,
+        snapshot: Rc<Snapshot>,
     ) -> Version {
         let version = Version { term, generation: after(last) };
         self.0 = Some(UnderWay { record: Record { version, snapshot }, stage: Stage::Begun });
@@ -116,13 +118,13 @@ mod tests {
     }
 
     fn record(version: Version) -> Record {
-        Record { version, snapshot: Snapshot::default() }
+        Record { version, snapshot: Rc::default() }
     }
 
     #[test]
     fn a_record_is_stored_where_it_was_looked_and_pointed_to_once_it_is() {
         let (mut publication, before) = (Publication::default(), Some(version(1, 4)));
-        assert_eq!(publication.begin(Term(2), before, Snapshot::default()), version(2, 5));
+        assert_eq!(publication.begin(Term(2), before, Rc::default()), version(2, 5));
         assert!(publication.is_of(version(2, 5)) && !publication.is_of(version(1, 4)));
         assert_eq!(publication.next(before), Some(Next::Look(version(2, 5))));
         publication.on_looked(SEEN);
@@ -136,7 +138,7 @@ mod tests {
     #[test]
     fn where_another_vm_was_faster_its_record_is_looked_at() {
         let mut publication = Publication::default();
-        publication.begin(Term(2), None, Snapshot::default());
+        publication.begin(Term(2), None, Rc::default());
         publication.on_looked(Expect::Absent);
         publication.on_looked(SEEN);
         let first = record(version(2, 1));
@@ -148,7 +150,7 @@ mod tests {
     #[test]
     fn a_record_that_would_go_back_is_stored_again_under_a_higher_number() {
         let (mut publication, before) = (Publication::default(), Some(version(1, 7)));
-        publication.begin(Term(2), None, Snapshot::default());
+        publication.begin(Term(2), None, Rc::default());
         publication.on_looked(SEEN);
         publication.on_stored(true);
         assert_eq!(publication.next(before), Some(Next::Look(version(2, 8))), "another place");
@@ -161,7 +163,7 @@ mod tests {
     fn a_record_never_has_the_place_of_what_is_published() {
         let mut publication = Publication::default();
         // What is installed here was published before all was taken away and begun anew.
-        publication.begin(Term(5), Some(version(3, 8)), Snapshot::default());
+        publication.begin(Term(5), Some(version(3, 8)), Rc::default());
         assert_eq!(publication.next(Some(version(4, 1))), Some(Next::Look(version(5, 2))));
     }
 }

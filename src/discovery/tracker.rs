@@ -8,6 +8,7 @@
 //! that points to the record, on condition that it has not changed either.
 
 use core::time::Duration;
+use std::rc::Rc;
 
 use crate::config::Consul;
 use crate::consul::query::Query;
@@ -282,7 +283,7 @@ impl Tracker {
         }
     }
 
-    fn publish(&mut self, term: Term, snapshot: Snapshot, scope: &mut Scope<'_>) {
+    fn publish(&mut self, term: Term, snapshot: Rc<Snapshot>, scope: &mut Scope<'_>) {
         let last = self.installed.as_ref().map(|installed| installed.version);
         let version = self.publication.begin(term, last, snapshot);
         scope.load(Key::Record(self.key(), version));
@@ -312,7 +313,7 @@ impl Tracker {
             return self.depose(scope);
         };
         self.is_published = true;
-        let old = self.installed.as_ref().map(|old| &old.snapshot);
+        let old = self.installed.as_ref().map(|old| &*old.snapshot);
         let notice = Notice::published(&record.snapshot, old);
         self.install(record, scope);
         self.watch.on_applied(scope.awake);
@@ -323,7 +324,7 @@ impl Tracker {
     }
 
     fn install(&mut self, record: Record, scope: &mut Scope<'_>) {
-        let snapshot = record.snapshot.clone();
+        let snapshot = Rc::clone(&record.snapshot);
         scope.out.push_back(Command::Install { source: self.source, snapshot });
         self.installed = Some(record);
     }

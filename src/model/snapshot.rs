@@ -12,32 +12,20 @@ use crate::model::services::Services;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
     endpoints: Vec<Endpoint>,
-    registered: Option<Registered>,
+    /// What would be endpoints if their checks passed, sorted in the same way; none of them is one.
+    unhealthy: Option<Vec<Endpoint>>,
     services: Option<Services>,
-}
-
-/// What the endpoints are a share of.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Registered {
-    addresses: u32,
-    /// In order, no version twice.
-    lacking: Vec<(Rc<str>, u32)>,
 }
 
 impl Snapshot {
     /// Sorts the endpoints; of those that share an address the heaviest stays.
-    pub fn new(mut endpoints: Vec<Endpoint>) -> Self {
-        endpoints.sort_unstable_by(|a, b| {
-            (&a.address, b.weight, &a.version, &a.zone)
-                .cmp(&(&b.address, a.weight, &b.version, &b.zone))
-        });
-        endpoints.dedup_by(|later, earlier| later.address == earlier.address);
-        Self { endpoints, registered: None, services: None }
+    pub fn new(endpoints: Vec<Endpoint>) -> Self {
+        Self { endpoints: sorted(endpoints), unhealthy: None, services: None }
     }
 
     /// The services of a catalog.
     pub const fn of_services(services: Services) -> Self {
-        Self { endpoints: Vec::new(), registered: None, services: Some(services) }
+        Self { endpoints: Vec::new(), unhealthy: None, services: Some(services) }
     }
 
     /// The services, where it is one of a catalog.
@@ -45,26 +33,11 @@ impl Snapshot {
         self.services.as_ref()
     }
 
-    /// The same, of so many addresses that are registered, healthy or not.
-    pub fn registering(self, addresses: u32) -> Self {
-        Self { registered: Some(Registered { addresses, lacking: Vec::new() }), ..self }
-    }
-
-    /// The same, where so many of each of these versions are registered beside the endpoints. It
-    /// makes no difference where the registered addresses are not told.
-    pub fn lacking(mut self, versions: impl IntoIterator<Item = (Rc<str>, u32)>) -> Self {
-        if let Some(registered) = &mut self.registered {
-            let mut lacking: Vec<_> = versions.into_iter().filter(|(_, n)| *n > 0).collect();
-            lacking.sort_unstable();
-            lacking.dedup_by(|later, earlier| {
-                let is_same = later.0 == earlier.0;
-                if is_same {
-                    earlier.1 = earlier.1.saturating_add(later.1);
-                }
-                is_same
-            });
-            registered.lacking = lacking;
-        }
+    /// The same, where these would be endpoints, too, if their checks passed. Those whose address
+    /// is an endpoint already are left out.
+    pub fn with_unhealthy(mut self, mut unhealthy: Vec<Endpoint>) -> Self {
+        unhealthy.retain(|it| !self.has(&it.address));
+        self.unhealthy = Some(sorted(unhealthy));
         self
     }
 
@@ -73,17 +46,31 @@ impl Snapshot {
         &self.endpoints
     }
 
+    /// What would be endpoints if their checks passed, sorted by address. Told only where that
+    /// decides something, so that no one else is told of every instance that falls ill.
+    pub fn unhealthy(&self) -> Option<&[Endpoint]> {
+        self.unhealthy.as_deref()
+    }
+
     /// How many addresses would take traffic if all of their instances were healthy: what
-    /// the endpoints are a share of. Told only where that share decides something, so that
-    /// no one else is told of every instance that falls ill.
+    /// the endpoints are a share of. Told where the unhealthy ones are.
     pub fn registered(&self) -> Option<u32> {
-        self.registered.as_ref().map(|registered| registered.addresses)
+        let all = self.unhealthy.as_ref()?.len() + self.endpoints.len();
+        Some(u32::try_from(all).unwrap_or(u32::MAX))
     }
 
     /// How many of the registered addresses are no endpoints, by the version that they have;
     /// sorted by version. Those without a version are not among them.
-    pub fn lacks(&self) -> &[(Rc<str>, u32)] {
-        self.registered.as_ref().map_or(&[], |registered| &registered.lacking)
+    pub fn lacks(&self) -> Vec<(Rc<str>, u32)> {
+        let unhealthy = self.unhealthy.iter().flatten();
+        let mut lacks: Vec<_> = unhealthy.filter_map(|it| Some((it.version.clone()?, 1))).collect();
+        lacks.sort_unstable();
+        lacks.dedup_by(|later, earlier| {
+            let is_same = later.0 == earlier.0;
+            earlier.1 += u32::from(is_same);
+            is_same
+        });
+        lacks
     }
 
     /// How many endpoints there are, or services.
@@ -97,7 +84,7 @@ impl Snapshot {
     }
 
     /// The same, with what is in `earlier` beside it and not `gone`. Where an address is in both, this
-    /// is the later word of it.
+    /// is the later word of it. What is gone counts as unhealthy, where such are told.
     pub fn keeping(&self, earlier: &Self, gone: &Self) -> Self {
         if let Some(services) = &self.services {
             let none = Services::default();
@@ -106,19 +93,18 @@ impl Snapshot {
         }
         let is_kept = |it: &&Endpoint| !self.has(&it.address) && !gone.has(&it.address);
         let kept = earlier.endpoints.iter().filter(is_kept).cloned();
-        let endpoints = self.endpoints.iter().cloned().chain(kept).collect();
-        let merged = Self::new(endpoints);
-        let all = u32::try_from(merged.len()).unwrap_or(u32::MAX);
-        let registered = self.registered.as_ref().map(|Registered { addresses, lacking }| {
-            let before = earlier.registered().unwrap_or(0);
-            Registered { addresses: before.max(*addresses).max(all), lacking: lacking.clone() }
-        });
-        Self { registered, ..merged }
+        let merged = Self::new(self.endpoints.iter().cloned().chain(kept).collect());
+        let Some(unhealthy) = &self.unhealthy else {
+            return merged;
+        };
+        let before = earlier.endpoints.iter().chain(earlier.unhealthy.iter().flatten());
+        let before = before.filter(|it| place(unhealthy, &it.address).is_err());
+        merged.with_unhealthy(unhealthy.iter().chain(before).cloned().collect())
     }
 
     /// Whether an endpoint has this address.
     pub fn has(&self, address: &Address) -> bool {
-        self.endpoints.binary_search_by(|endpoint| endpoint.address.cmp(address)).is_ok()
+        place(&self.endpoints, address).is_ok()
     }
 
     /// What has changed since `earlier`.
@@ -130,14 +116,15 @@ impl Snapshot {
         }
         let (mut old, mut new) =
             (earlier.endpoints.iter().peekable(), self.endpoints.iter().peekable());
-        let is_recounted = earlier.registered != self.registered;
-        let mut change = Change { is_recounted, ..Change::default() };
+        let others_unhealthy = earlier.unhealthy != self.unhealthy;
+        let mut change = Change { others_unhealthy, ..Change::default() };
         loop {
             match (old.peek(), new.peek()) {
                 (None, None) => return change,
                 (Some(a), Some(b)) if a.address == b.address => {
                     change.reweighted += usize::from(a.weight != b.weight);
-                    let is_relabelled = (&a.zone, &a.version) != (&b.zone, &b.version);
+                    let is_relabelled =
+                        (&a.zone, &a.version, &a.details) != (&b.zone, &b.version, &b.details);
                     change.relabelled += usize::from(is_relabelled);
                     old.next();
                     new.next();
@@ -168,15 +155,31 @@ pub struct Change {
     pub removed: usize,
     /// In both, with another weight.
     pub reweighted: usize,
-    /// In both, with another zone or another version.
+    /// In both, with another zone, another version or other details.
     pub relabelled: usize,
-    /// Whether another number of addresses is registered, or of some version.
-    pub is_recounted: bool,
+    /// Whether others are unhealthy, or the same ones with other weights or labels.
+    pub others_unhealthy: bool,
+}
+
+/// Sorts endpoints by address; of those that share one the heaviest stays.
+fn sorted(mut endpoints: Vec<Endpoint>) -> Vec<Endpoint> {
+    endpoints.sort_unstable_by(|a, b| {
+        (&a.address, b.weight, &a.version, &a.zone, &a.details)
+            .cmp(&(&b.address, a.weight, &b.version, &b.zone, &b.details))
+    });
+    endpoints.dedup_by(|later, earlier| later.address == earlier.address);
+    endpoints
+}
+
+/// The place of an address among endpoints that are sorted.
+fn place(endpoints: &[Endpoint], address: &Address) -> Result<usize, usize> {
+    endpoints.binary_search_by(|endpoint| endpoint.address.cmp(address))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::endpoint::Details;
     use core::net::SocketAddr;
     use core::num::NonZeroU16;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
@@ -228,8 +231,6 @@ mod tests {
         let new = Snapshot::new(vec![endpoint(2, 5), endpoint(4, 1)]);
         let kept = new.keeping(&old, &Snapshot::new(vec![endpoint(2, 1), endpoint(3, 1)]));
         assert_eq!(kept.endpoints(), [endpoint(1, 1), endpoint(2, 5), endpoint(4, 1)]);
-        let recounted = new.registering(2).keeping(&old.registering(9), &Snapshot::default());
-        assert_eq!(recounted.registered(), Some(9));
         let catalog = |names: &[&str]| {
             let names = names.iter().map(|name| (*name).into()).collect();
             Snapshot::of_services(Services::new(names))
@@ -239,33 +240,84 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_a_version_and_the_number_of_the_registered_are_changes_too() {
-        let labelled = |zone: Option<&str>, version: Option<&str>| {
-            let (zone, version) = (zone.map(Into::into), version.map(Into::into));
-            Snapshot::new(vec![Endpoint { zone, version, ..endpoint(1, 1) }])
+    fn what_is_kept_stays_unhealthy_and_what_is_gone_becomes_so() {
+        let none = Snapshot::default();
+        let of = |healthy: &[u16], unhealthy: &[(u16, u16)]| {
+            let healthy = healthy.iter().map(|port| endpoint(*port, 1)).collect();
+            let unhealthy = unhealthy.iter().map(|(port, weight)| endpoint(*port, *weight));
+            Snapshot::new(healthy).with_unhealthy(unhealthy.collect())
         };
-        let old = labelled(Some("a"), Some("1.0"));
-        let relabelled = Change { relabelled: 1, ..Change::default() };
-        for new in [labelled(Some("b"), Some("1.0")), labelled(Some("a"), None)] {
-            assert_eq!(new.since(&old), relabelled);
-        }
-        let recounted = Change { is_recounted: true, ..Change::default() };
-        assert_eq!(old.clone().registering(2).since(&old), recounted);
-        let more = old.clone().registering(3);
-        let other = more.clone().lacking([("1.0".into(), 2)]);
-        assert_eq!(other.since(&more), recounted);
-        assert_eq!(more.since(&old.registering(2)), recounted);
+        let old = of(&[1, 2, 3], &[(4, 1), (5, 1), (6, 9)]);
+        let kept = of(&[4], &[(3, 1), (6, 2)]).keeping(&old, &of(&[2, 3], &[]));
+        assert_eq!(kept, of(&[1, 4], &[(2, 1), (3, 1), (5, 1), (6, 2)]));
+        let untold = Snapshot::new(vec![endpoint(7, 1)]);
+        assert_eq!(of(&[], &[]).keeping(&untold, &none), of(&[7], &[]));
+        assert_eq!(untold.keeping(&of(&[], &[(1, 1)]), &none), untold, "nobody wants to know");
     }
 
     #[test]
-    fn versions_that_lack_endpoints_are_counted_once_and_in_order() {
-        let of = |versions: &[(&str, u32)]| {
-            let versions: Vec<_> = versions.iter().map(|&(name, n)| (name.into(), n)).collect();
-            Snapshot::default().registering(9).lacking(versions)
+    fn a_zone_a_version_and_details_are_changes_too() {
+        let labelled = |zone: Option<&str>, version: Option<&str>, node: Option<&str>| {
+            let (zone, version) = (zone.map(Into::into), version.map(Into::into));
+            let hostname = node.map(Into::into);
+            let details = Some(Rc::new(Details { hostname, ..Details::default() }));
+            Snapshot::new(vec![Endpoint { zone, version, details, ..endpoint(1, 1) }])
         };
-        let one = of(&[("2.0", 1), ("1.0", 2), ("3.0", 0), ("2.0", 4)]);
-        assert_eq!(one, of(&[("1.0", 2), ("2.0", 5)]));
-        assert_eq!(one.lacks(), [("1.0".into(), 2), ("2.0".into(), 5)]);
-        assert!(Snapshot::default().lacking([("1.0".into(), 1)]).lacks().is_empty());
+        let old = labelled(Some("a"), Some("1.0"), Some("n"));
+        let relabelled = Change { relabelled: 1, ..Change::default() };
+        for new in [
+            labelled(Some("b"), Some("1.0"), Some("n")),
+            labelled(Some("a"), None, Some("n")),
+            labelled(Some("a"), Some("1.0"), None),
+            Snapshot::new(vec![Endpoint { details: None, ..old.endpoints()[0].clone() }]),
+        ] {
+            assert_eq!(new.since(&old), relabelled);
+        }
+    }
+
+    #[test]
+    fn the_unhealthy_are_a_change_where_they_are_told() {
+        let with = |unhealthy: &[Endpoint]| {
+            Snapshot::new(vec![endpoint(1, 1)]).with_unhealthy(unhealthy.to_vec())
+        };
+        let others = Change { others_unhealthy: true, ..Change::default() };
+        let one = with(&[endpoint(2, 1)]);
+        assert_eq!(one.since(&Snapshot::new(vec![endpoint(1, 1)])), others);
+        for other in [with(&[]), with(&[endpoint(2, 2)]), with(&[endpoint(3, 1)])] {
+            assert_eq!(other.since(&one), others);
+        }
+        assert_eq!(one.since(&one), Change::default());
+    }
+
+    #[test]
+    fn the_unhealthy_are_in_order_and_no_endpoints() {
+        let snapshot = Snapshot::new(vec![endpoint(2, 1)]);
+        assert_eq!((snapshot.unhealthy(), snapshot.registered()), (None, None));
+        let told = snapshot.with_unhealthy(vec![
+            endpoint(3, 1),
+            endpoint(2, 9),
+            endpoint(1, 1),
+            endpoint(3, 5),
+        ]);
+        assert_eq!(told.unhealthy(), Some(&[endpoint(1, 1), endpoint(3, 5)][..]));
+        assert_eq!((told.len(), told.registered()), (1, Some(3)));
+    }
+
+    #[test]
+    fn versions_that_lack_endpoints_are_counted_in_order() {
+        let of = |port, version: Option<&str>| {
+            let version = version.map(Into::into);
+            Endpoint { version, ..endpoint(port, 1) }
+        };
+        let unhealthy = vec![
+            of(1, Some("2.0")),
+            of(2, None),
+            of(3, Some("1.0")),
+            of(4, Some("2.0")),
+            of(5, Some("3.0")),
+        ];
+        let snapshot = Snapshot::new(vec![of(5, Some("3.0"))]).with_unhealthy(unhealthy);
+        assert_eq!(snapshot.lacks(), [("1.0".into(), 1), ("2.0".into(), 2)]);
+        assert!(Snapshot::default().lacks().is_empty());
     }
 }

@@ -42,6 +42,7 @@ impl Map {
 pub(super) struct Buffer(u32);
 
 impl Buffer {
+    pub(super) const REQUEST_BODY: Self = Self(0);
     pub(super) const CALLOUT_BODY: Self = Self(4);
     pub(super) const PLUGIN_CONFIGURATION: Self = Self(7);
 }

@@ -87,6 +87,11 @@ impl ConsulHost {
         self.period
     }
 
+    /// The name of a service.
+    pub(super) fn service_name(&self, service: ServiceId) -> Option<&str> {
+        self.services.get(service).map(String::as_str)
+    }
+
     /// Tells the operator what has happened to a service.
     pub(super) fn on_route_event(&self, service: ServiceId, event: &RouteEvent) {
         self.metrics.on_route_event(service, event);

@@ -1,10 +1,12 @@
 //! What a root context and its requests share.
 
+mod waiting_room;
+
 use core::time::Duration;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::config::Config;
+use crate::config::{Config, Handoff, Xds};
 use crate::consul::response::CallFailure;
 use crate::discovery::agent::Agent;
 use crate::discovery::event::Event;
@@ -12,13 +14,18 @@ use crate::discovery::subject::Subject;
 use crate::driver::{self, Host};
 use crate::health::verdict::Reason;
 use crate::model::service::{ServiceId, SourceId};
+use crate::proxy::acknowledged;
 use crate::proxy::callout::{Callout, CalloutAnswer};
 use crate::proxy::consul_host::ConsulHost;
+use crate::proxy::core::waiting_room::is_ahead;
 use crate::proxy::host::{self, CalloutId};
 use crate::proxy::stream::{self, EnvoyStream};
+use crate::proxy::subscriptions::Subscriptions;
+use crate::proxy::timer::Timer;
 use crate::proxy::unseen::Unseen;
-use crate::proxy::waiting::{ForwardSlot, Waiter, Waiting};
+use crate::proxy::waiting::{ForwardSlot, Waiting};
 use crate::request::answer::{self, Next};
+use crate::request::warmup::Warmup;
 use crate::request::{Manner, Verdict};
 use crate::rng::Rng;
 use crate::router::Router;
@@ -45,14 +52,21 @@ pub(super) struct Core {
     warmup_timeout: Duration,
     waiting: Waiting,
     unseen: Unseen,
-    /// The timer's period, as Envoy was told.
-    period: Duration,
+    timer: Timer,
+    /// Only where Envoy's own clusters are fed.
+    subscriptions: Option<Box<Subscriptions>>,
+    /// Only where the picks are among the hosts of such clusters.
+    warmup: Option<Warmup>,
+    /// The services that Envoy has acknowledged and others do not know of yet, by their hashes.
+    acknowledged: Vec<u64>,
 }
 
 /// What a request's own context has to do.
 pub(super) enum Step {
     /// Let it go on; it counts at its endpoint, if it goes to one.
     Continue(Option<Forward>),
+    /// Show its body: it is a subscription of Envoy's.
+    Subscription,
     /// Leave it paused: it is answered, or waits for its way to come by the slot.
     Stop(Option<ForwardSlot>),
 }
@@ -64,22 +78,27 @@ impl Core {
         let subjects = config.sources().map(|source| Subject::new(config, source)).collect();
         let agent = Agent::new(subjects, &config.consul, rng.split()).keeping(config);
         let host = ConsulHost::new(config, agent.tick_period());
+        let patience = config.warmup_timeout;
+        let warmup = |xds: &Xds| Warmup::new(&xds.address, patience);
+        let is_by_session = config.handoff == Handoff::StatefulSession;
         Self {
             router: Router::new(config, &mut rng),
             manner: Manner { route_metadata: config.route_metadata, handoff: config.handoff },
             warmup_timeout: config.warmup_timeout,
             waiting: Waiting::new(config.dns_names.as_ref().map_or(0, |names| names.max_waiting)),
             unseen: Unseen::default(),
-            period: agent.tick_period(),
+            timer: Timer::start(agent.tick_period(), host.start.time()),
+            subscriptions: config.xds.as_ref().map(|xds| Box::new(Subscriptions::new(config, xds))),
+            warmup: config.xds.as_ref().filter(|_| is_by_session).map(warmup),
+            acknowledged: Vec::new(),
             agent,
             host,
         }
     }
 
-    /// Starts the timer. What is to be done after a while is so from now on, and not from the first
-    /// tick, which may come after the first request.
+    /// Starts. What is to be done after a while is so from now on, and not from the first tick, which
+    /// may come after the first request.
     pub(super) fn start(&mut self) {
-        host::set_tick_period(self.period);
         let now = self.host.now();
         self.let_pass(now);
     }
@@ -88,16 +107,17 @@ impl Core {
     pub(super) fn on_tick(&mut self, root: u32, rank: Rank) {
         #[cfg(feature = "trap")]
         crate::proxy::trap::on_tick(self.agent.is_fetcher());
-        self.host.metrics.flush();
-        self.run(Event::Tick(rank));
+        self.flush();
         let now = self.host.now();
+        self.timer.on_tick(now);
+        self.run(Event::Tick(rank));
         self.let_pass(now);
         self.release(root);
     }
 
     /// Gives away what the other VMs would wait for: this configuration is in use no longer.
     pub(super) fn on_end(&mut self) {
-        self.host.metrics.flush();
+        self.flush();
         self.run(Event::Leaving);
         host::stop_ticking();
     }
@@ -145,6 +165,12 @@ impl Core {
         #[cfg(feature = "trap")]
         crate::proxy::trap::on_request();
         let has_body = !ended;
+        if has_body
+            && let Some(subscriptions) = &mut self.subscriptions
+            && subscriptions.on_headers(context, self.host.start)
+        {
+            return Step::Subscription;
+        }
         let mut stream = EnvoyStream { has_body, ..self.stream() };
         let mut service = self.manner.find(&self.router, &mut stream);
         if service.is_none() {
@@ -161,13 +187,18 @@ impl Core {
                 Ask::Nothing => {}
             }
         }
-        let mut verdict = self.manner.handle(&mut self.router, service, &mut stream);
-        if let Verdict::Wait(service, _) = verdict {
-            // Another VM may have resolved it already, above all where this one has just
-            // been started anew by this very request.
-            self.tell(service, Event::Missed);
-            verdict = self.manner.handle(&mut self.router, Some(service), &mut stream);
+        if let Some(service) = service {
+            if self.router.is_awaited(service) {
+                // Another VM may have resolved it already, above all where this one has just
+                // been started anew by this very request.
+                self.tell(service, Event::Missed);
+            }
+            let Self { warmup, router, host, .. } = self;
+            if self.waiting.has_room(false) && is_ahead(warmup, router, host, service) {
+                return self.hold(context, service, has_body, Rc::new(Reply::not_resolved_yet("")));
+            }
         }
+        let verdict = self.manner.handle(&mut self.router, service, &mut stream);
         match verdict {
             Verdict::Pass => Step::Continue(None),
             Verdict::Forward(forward) => {
@@ -226,6 +257,24 @@ impl Core {
         self.waiting.remove(context);
     }
 
+    /// Handles a part of the body of a subscription.
+    pub(super) fn on_subscription_body(&mut self, context: u32, size: usize, ended: bool) {
+        let now = self.host.now();
+        if let Some(subscriptions) = &mut self.subscriptions {
+            subscriptions.on_body(context, size, ended, now);
+        }
+        self.serve(context);
+        self.set_timer();
+    }
+
+    /// Forgets a subscription that has ended.
+    pub(super) fn on_subscription_gone(&mut self, context: u32) {
+        let now = self.host.now();
+        if let Some(subscriptions) = &mut self.subscriptions {
+            subscriptions.on_gone(context, now);
+        }
+    }
+
     /// Lets discovery hear of something about each source of a service.
     fn tell(&mut self, service: ServiceId, event: impl Fn(SourceId) -> Event<'static>) {
         for source in self.router.sources(service) {
@@ -250,42 +299,22 @@ impl Core {
         EnvoyStream { start: self.host.start, has_body: false }
     }
 
-    fn wait(&mut self, context: u32, service: ServiceId, has_body: bool, reply: Rc<Reply>) -> Step {
-        let is_named = self.router.is_named(service);
-        if self.warmup_timeout.is_zero() || !self.waiting.has_room(is_named) {
-            self.reply(&reply);
-            return Step::Stop(None);
+    /// Answers the subscriptions that are due; `own` is the context that is at work. All VMs are to
+    /// know whom Envoy has acknowledged, and what could not be told is told later.
+    fn serve(&mut self, own: u32) {
+        let Some(subscriptions) = &mut self.subscriptions else { return };
+        let now = self.host.now();
+        let acknowledged = subscriptions.answer(&mut self.router, own, now);
+        self.acknowledged.extend(acknowledged.iter().map(|name| subscriptions.hash(name)));
+        if !self.acknowledged.is_empty() && acknowledged::add(&self.acknowledged) {
+            self.acknowledged.clear();
         }
-        let slot = ForwardSlot::default();
-        let deadline = self.host.now() + self.warmup_timeout;
-        let waiter =
-            Waiter { service, is_named, deadline, has_body, reply, slot: Rc::clone(&slot) };
-        self.waiting.add(context, waiter);
-        self.set_timer();
-        Step::Stop(Some(slot))
     }
 
-    /// Lets the requests go on that have waited for what is there now, answers those that
-    /// have waited long enough, and sets the timer to what is wanted next.
-    fn release(&mut self, root: u32) {
-        if !self.waiting.is_empty() {
-            let now = self.host.now();
-            if self.waiting.is_due(now) {
-                // There may be a fallback now.
-                self.let_pass(now);
-            }
-            let router = &self.router;
-            let due = self
-                .waiting
-                .take_due(|waiter| !router.is_awaited(waiter.service) || now >= waiter.deadline);
-            for (context, waiter) in due {
-                if host::enter(context) {
-                    self.release_one(waiter);
-                }
-            }
-            host::enter(root);
-        }
-        self.set_timer();
+    /// Adds to Envoy's counters what was counted here.
+    fn flush(&mut self) {
+        self.host.metrics.flush();
+        self.subscriptions.iter_mut().for_each(|subscriptions| subscriptions.flush());
     }
 
     /// Lets time pass for what requests go by.
@@ -294,35 +323,15 @@ impl Core {
         self.router.on_tick(now, |service, event| host.on_route_event(service, &event));
     }
 
-    /// Tells Envoy the timer's period if it is to be another one. Setting it starts the period
-    /// anew: done at every request, the timer would never run.
+    /// Sets the timer to what is wanted next.
     fn set_timer(&mut self) {
-        let wanted = match self.waiting.is_empty() {
+        let period = match self.waiting.is_empty() {
             true => self.host.period(),
             false => self.host.period().min(WAITING_TICK),
         };
-        if wanted != self.period {
-            self.period = wanted;
-            host::set_tick_period(wanted);
-        }
-    }
-
-    fn release_one(&mut self, waiter: Waiter) {
-        if !self.router.has(waiter.service) {
-            return self.reply(&waiter.reply);
-        }
-        let service = Some(waiter.service);
-        let mut stream = EnvoyStream { has_body: waiter.has_body, ..self.stream() };
-        match self.manner.handle(&mut self.router, service, &mut stream) {
-            Verdict::Forward(forward) => {
-                self.host.metrics.on_forward(&forward);
-                waiter.slot.set(Some(forward));
-                host::resume();
-            }
-            Verdict::Pass => host::resume(),
-            Verdict::Reply(reply) => self.reply(&reply),
-            Verdict::Wait(..) => self.reply(&waiter.reply),
-        }
+        let now = self.host.now();
+        let due = self.subscriptions.as_ref().and_then(|subscriptions| subscriptions.due(now));
+        self.timer.set(period, due, now);
     }
 
     fn reply(&self, reply: &Reply) {

@@ -107,6 +107,11 @@ extern "C" fn proxy_on_request_headers(context: u32, _headers: usize, ended: boo
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn proxy_on_request_body(context: u32, size: usize, ended: bool) -> u32 {
+    request(context).map_or(0, |request| request.on_body(size, ended) as u32)
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_headers(context: u32, _headers: usize, ended: bool) -> u32 {
     const CONTINUE: u32 = 0;
     if let Some(request) = request(context) {

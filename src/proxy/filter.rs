@@ -18,6 +18,8 @@ pub(super) struct Filter {
     /// None: its root context has no configuration.
     core: Option<SharedCore>,
     state: Cell<State>,
+    /// Whether it is a subscription of Envoy's.
+    subscribes: Cell<bool>,
 }
 
 /// What Envoy is to do with a request whose headers it has shown.
@@ -25,9 +27,20 @@ pub(super) struct Filter {
 pub(super) enum HeadersStatus {
     /// Let it go on.
     Continue = 0,
+    /// Hold its headers, and show its body.
+    StopIteration = 1,
     /// Hold it, and its body: what the buffers do not take the client keeps. Answered ones are
     /// held like this, too.
     StopAllIterationAndWatermark = 4,
+}
+
+/// What Envoy is to do with a part of a request's body.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum BodyStatus {
+    /// Let it go on.
+    Continue = 0,
+    /// Forget it: it was read here.
+    StopIterationNoBuffer = 3,
 }
 
 #[derive(Default)]
@@ -49,7 +62,7 @@ enum State {
 impl Filter {
     /// A request whose headers have not come yet.
     pub(super) const fn new(id: u32, core: Option<SharedCore>) -> Self {
-        Self { id, core, state: Cell::new(State::Idle) }
+        Self { id, core, state: Cell::new(State::Idle), subscribes: Cell::new(false) }
     }
 
     /// Handles the request's headers; `ended` says that nothing follows.
@@ -58,12 +71,16 @@ impl Filter {
         let Some(mut core) = self.core() else {
             // It is refused, since nothing would remove what a client has put into the handoff's
             // headers. Envoy does not route through a configuration that was refused.
-            host::reply(503, "consul_resolver.unconfigured", &host::encode_headers(&[]), "");
+            host::reply(503, "consul_resolver.unconfigured", &[], b"");
             return HeadersStatus::StopAllIterationAndWatermark;
         };
         let (state, status) = match core.on_request(self.id, ended) {
             Step::Continue(None) => (State::Idle, HeadersStatus::Continue),
             Step::Continue(Some(forward)) => (State::InFlight(forward), HeadersStatus::Continue),
+            Step::Subscription => {
+                self.subscribes.set(true);
+                return HeadersStatus::StopIteration;
+            }
             Step::Stop(None) => (State::Idle, HeadersStatus::StopAllIterationAndWatermark),
             Step::Stop(Some(slot)) => {
                 (State::Waiting(slot), HeadersStatus::StopAllIterationAndWatermark)
@@ -73,8 +90,22 @@ impl Filter {
         status
     }
 
+    /// Handles a part of the request's body; `ended` says that it was the last.
+    pub(super) fn on_body(&self, size: usize, ended: bool) -> BodyStatus {
+        if !self.subscribes.get() {
+            return BodyStatus::Continue;
+        }
+        if let Some(mut core) = self.core() {
+            core.on_subscription_body(self.id, size, ended);
+        }
+        BodyStatus::StopIterationNoBuffer
+    }
+
     /// Handles the headers of the answer; `ended` says that nothing follows.
     pub(super) fn on_answer(&self, ended: bool) {
+        if self.subscribes.get() {
+            return;
+        }
         let Some(mut core) = self.core() else { return };
         core.on_answer_shown();
         let forward = match self.state.take() {
@@ -116,6 +147,9 @@ impl Filter {
     pub(super) fn on_delete(&self) {
         let state = self.state.take();
         let Some(mut core) = self.core() else { return };
+        if self.subscribes.get() {
+            core.on_subscription_gone(self.id);
+        }
         match state {
             State::Waiting(slot) => {
                 if slot.take().is_none() {

@@ -94,6 +94,12 @@ pub(super) fn source_address() -> Option<Vec<u8>> {
     property(b"source\0address")
 }
 
+/// Reads the address that the request came to: `10.0.0.7:8080`, `[::1]:8080`, or the path of a pipe.
+/// Legal in the request's header phase.
+pub(super) fn destination_address() -> Option<Vec<u8>> {
+    property(b"destination\0address")
+}
+
 /// Reads how many attempts Envoy's router has made; 0 or none before the first. Legal in the
 /// answer's phases, and when the request ends.
 pub(super) fn attempt_count() -> Option<u64> {
@@ -148,15 +154,14 @@ pub(super) fn route_service() -> Option<Vec<u8>> {
     }
 }
 
-/// Answers the request of the effective context itself. `headers` are in the form of
-/// [`encode_headers`]. Legal until the request's headers went on.
-pub(super) fn reply(status: u16, details: &str, headers: &[u8], body: &str) {
-    let _ = abi::send_local_response(status, details, body.as_bytes(), headers);
+/// Answers the request of the effective context itself. Legal until the request's headers went on.
+pub(super) fn reply(status: u16, details: &str, headers: &[(&str, &str)], body: &[u8]) {
+    let _ = abi::send_local_response(status, details, body, &encode_headers(headers));
 }
 
 /// Writes headers in the ABI's form: the number of pairs, then the sizes, then each name and
 /// value with a zero byte behind it.
-pub(super) fn encode_headers(pairs: &[(&str, &str)]) -> Vec<u8> {
+fn encode_headers(pairs: &[(&str, &str)]) -> Vec<u8> {
     let size = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
     let mut out = Vec::new();
     out.extend(u32::try_from(pairs.len()).unwrap_or(u32::MAX).to_le_bytes());
@@ -199,6 +204,11 @@ pub(super) fn request(
 /// Reads the body of a callout's answer. Legal in its callback.
 pub(super) fn callout_body(size: usize) -> Vec<u8> {
     buffer(Buffer::CALLOUT_BODY, size)
+}
+
+/// Reads the part of a request's body that has come. Legal in its callback.
+pub(super) fn request_body(size: usize) -> Vec<u8> {
+    buffer(Buffer::REQUEST_BODY, size)
 }
 
 /// Reads the plugin's configuration. Legal in `on_configure`.

@@ -5,6 +5,7 @@
 //! on [`abi`].
 
 mod abi;
+mod acknowledged;
 mod callout;
 mod clock;
 mod consul_host;
@@ -21,6 +22,9 @@ mod registration_metrics;
 mod root;
 mod source_metrics;
 mod stream;
+mod subscription_metrics;
+mod subscriptions;
+mod timer;
 #[cfg(feature = "trap")]
 mod trap;
 mod unseen;

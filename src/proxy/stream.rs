@@ -107,5 +107,5 @@ fn parse<T: FromStr>(value: &[u8]) -> Option<T> {
 
 /// Answers the request of the effective context.
 pub(super) fn send(reply: &Reply) {
-    host::reply(reply.status, reply.details, &host::encode_headers(reply.headers), &reply.body);
+    host::reply(reply.status, reply.details, reply.headers, reply.body.as_bytes());
 }

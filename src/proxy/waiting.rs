@@ -75,7 +75,10 @@ impl Waiting {
     }
 
     /// Takes out those that need not wait any longer.
-    pub(super) fn take_due(&mut self, is_due: impl Fn(&Waiter) -> bool) -> Vec<(u32, Waiter)> {
+    pub(super) fn take_due(
+        &mut self,
+        mut is_due: impl FnMut(&Waiter) -> bool,
+    ) -> Vec<(u32, Waiter)> {
         let due: Vec<_> = self.waiters.extract_if(|_, waiter| is_due(waiter)).collect();
         self.named -= due.iter().filter(|(_, waiter)| waiter.is_named).count();
         due

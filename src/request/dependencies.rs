@@ -41,9 +41,9 @@ mod tests {
         );
         let mut router = Router::new(&Config::parse(json.as_bytes()).unwrap(), &mut Rng::new(1));
         let address = SocketAddr::from(([10, 0, 0, 1], 80));
-        let some = Snapshot::new(vec![Endpoint::new(address)]);
+        let some = Snapshot::new(vec![Endpoint::new(address)]).into();
         router.install(SourceId::nth(0), &some, Time::ZERO);
-        let db = if is_up { some } else { Snapshot::default() };
+        let db = if is_up { some } else { Snapshot::default().into() };
         router.install(SourceId::nth(1), &db, Time::ZERO);
         let manner = Manner { route_metadata: false, handoff: Handoff::FilterState };
         let service = manner.find(&router, &mut stream);

@@ -23,7 +23,7 @@ fn handle(endpoint: Address, resolve_names: bool, stream: &mut Counted) -> Verdi
     let config = Config::parse(json.as_bytes()).unwrap();
     let mut router = Router::new(&config, &mut Rng::new(1));
     let snapshot = Snapshot::new(vec![Endpoint::new(endpoint)]);
-    router.install(SourceId::nth(0), &snapshot, Time::ZERO);
+    router.install(SourceId::nth(0), &snapshot.into(), Time::ZERO);
     let manner = Manner { route_metadata: false, handoff: config.handoff };
     let service = manner.find(&router, stream);
     manner.handle(&mut router, service, stream)
@@ -117,7 +117,7 @@ fn handle_by(handoff: Handoff, stream: &mut Counted) -> Verdict {
     let config = Config { handoff, ..Config::parse(json).unwrap() };
     let mut router = Router::new(&config, &mut Rng::new(1));
     let snapshot = Snapshot::new(vec![Endpoint::new(ip())]);
-    router.install(SourceId::nth(0), &snapshot, Time::ZERO);
+    router.install(SourceId::nth(0), &snapshot.into(), Time::ZERO);
     let manner = Manner { route_metadata: false, handoff };
     let service = manner.find(&router, stream);
     manner.handle(&mut router, service, stream)

@@ -20,6 +20,7 @@ pub mod answer;
 mod dependencies;
 mod hints;
 mod values;
+pub mod warmup;
 
 /// A request in its header phase, or paused in it.
 pub trait Stream {
@@ -211,7 +212,7 @@ mod tests {
             let endpoint =
                 |&port| Endpoint::new(core::net::SocketAddr::from(([10, 0, 0, 1], port)));
             let snapshot = Snapshot::new(ports.iter().map(endpoint).collect());
-            self.router.install(SourceId::nth(0), &snapshot, Time::ZERO);
+            self.router.install(SourceId::nth(0), &snapshot.into(), Time::ZERO);
             self
         }
 

@@ -183,7 +183,7 @@ mod tests {
         while let Some(Change::Added(added)) = router.poll_change() {
             let source = SourceId::nth(u16::try_from(router.routes.len()).unwrap());
             router.attach(added.service, 0, source);
-            router.install(source, &Snapshot::default(), at(1));
+            router.install(source, &Rc::default(), at(1));
         }
         router.on_tick(at(31), |_, _| {});
         assert_eq!(router.routes.len(), 0);
@@ -203,7 +203,7 @@ mod tests {
             let is_real = added.name.starts_with("real");
             let address = SocketAddr::from(([10, 0, 0, 1], 80));
             let endpoints = is_real.then(|| Endpoint::new(address)).into_iter().collect();
-            router.install(source, &Snapshot::new(endpoints), now);
+            router.install(source, &Snapshot::new(endpoints).into(), now);
             taken += usize::from(is_real);
         }
         taken

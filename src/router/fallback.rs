@@ -2,6 +2,7 @@
 
 use core::net::SocketAddr;
 use core::time::Duration;
+use std::rc::Rc;
 
 use crate::model::endpoint::Endpoint;
 use crate::model::snapshot::Snapshot;
@@ -14,7 +15,7 @@ pub(super) enum Fallback {
     /// There is none, or Consul has answered.
     Over,
     /// Consul may still answer within the warm-up, which begins with the first tick.
-    Ready { snapshot: Snapshot, warmup_timeout: Duration, due: Option<Time> },
+    Ready { snapshot: Rc<Snapshot>, warmup_timeout: Duration, due: Option<Time> },
     /// It is in use.
     InUse,
 }
@@ -29,7 +30,7 @@ impl Fallback {
             return Self::Over;
         }
         let endpoints = addresses.iter().map(|address| Endpoint::new(*address)).collect();
-        Self::Ready { snapshot: Snapshot::new(endpoints), warmup_timeout, due: None }
+        Self::Ready { snapshot: Rc::new(Snapshot::new(endpoints)), warmup_timeout, due: None }
     }
 
     /// Whether it is in use.
@@ -43,7 +44,7 @@ impl Fallback {
     }
 
     /// The endpoints, once: at the end of the warm-up. They are in use from then on.
-    pub(super) fn poll_due(&mut self, now: Time) -> Option<Snapshot> {
+    pub(super) fn poll_due(&mut self, now: Time) -> Option<Rc<Snapshot>> {
         let Self::Ready { snapshot, warmup_timeout, due } = self else {
             return None;
         };

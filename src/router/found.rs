@@ -115,6 +115,9 @@ impl Router {
             for name in found.catalog.on_listed(services.names(), now) {
                 self.add_listed(&mut found, &discover, &name);
             }
+            if let Some(supply) = &mut self.supply {
+                supply.on_listed();
+            }
         }
         self.found = Some(found);
         self.remove_gone(now);
@@ -151,6 +154,7 @@ impl Router {
         }
         let service = Service { name: name.to_string(), ..discover.service.clone() };
         if let Some(id) = self.add(&service) {
+            self.supply(id, &service);
             found.catalog.add(name, &host, id);
             found.add(id, &service, Origin::Catalog);
         }
@@ -200,7 +204,7 @@ mod tests {
 
     fn list(router: &mut Router, names: &[&str], now: Time) {
         let names = names.iter().map(|name| Rc::from(*name)).collect();
-        router.install(CATALOG, &Snapshot::of_services(Services::new(names)), now);
+        router.install(CATALOG, &Snapshot::of_services(Services::new(names)).into(), now);
     }
 
     /// The names that have come, and how many services have gone.
@@ -236,7 +240,7 @@ mod tests {
         router.attach(service, 0, WEB);
         let address = SocketAddr::from(([10, 0, 0, 1], 80));
         let endpoints = Snapshot::new(vec![Endpoint::new(address)]);
-        router.install(WEB, &endpoints, at(1));
+        router.install(WEB, &endpoints.into(), at(1));
         assert!(matches!(router.decide(Some(service), &Hints::default()), Decision::Forward(_)));
 
         list(&mut router, &[], at(10));
@@ -285,7 +289,7 @@ mod tests {
     fn what_another_source_lists_is_no_catalog() {
         let mut router = router("[]", 10);
         let services = Services::new(vec!["web".into()]);
-        router.install(WEB, &Snapshot::of_services(services), at(0));
+        router.install(WEB, &Snapshot::of_services(services).into(), at(0));
         assert_eq!(changes(&mut router), (Vec::new(), 0));
     }
 }

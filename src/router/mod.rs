@@ -22,6 +22,7 @@ use crate::router::hosts::Hosts;
 use crate::router::lower_case::LowerCase;
 use crate::router::reply::Reply;
 use crate::router::route::Route;
+use crate::router::supply::Supply;
 use crate::router::wants::Wants;
 use crate::router::workshop::Workshop;
 use crate::time::Time;
@@ -44,6 +45,7 @@ mod lower_case;
 mod refused;
 pub mod reply;
 mod route;
+mod supply;
 pub mod wants;
 mod workshop;
 
@@ -65,6 +67,8 @@ pub struct Router {
     dependencies: Dependencies,
     /// Services that are found while it is at work; none where all are configured.
     found: Option<Box<Found>>,
+    /// What Envoy's own clusters are to be told; none where they are not fed.
+    supply: Option<Box<Supply>>,
     /// The answer to requests of no service; none where they go on untouched.
     unknown_service: Option<Rc<Reply>>,
     /// The moment of the latest tick or install. What needs it no more exactly goes by it, and saves
@@ -91,6 +95,7 @@ impl Router {
             workshop: Workshop::new(config, rng.split()),
             dependencies: Dependencies::new(config),
             found: Found::new(config),
+            supply: config.xds.as_ref().map(|_| Box::default()),
             unknown_service: match config.unmatched {
                 Unmatched::Pass => None,
                 Unmatched::Reject => Some(Rc::new(Reply::unknown_service())),
@@ -99,6 +104,7 @@ impl Router {
         };
         for service in &config.services {
             if let Some(id) = router.add(service) {
+                router.supply(id, service);
                 let name = service.name.to_ascii_lowercase();
                 router.names.insert(name.into_bytes().into(), id);
             }
@@ -131,6 +137,9 @@ impl Router {
     /// Forgets a service; tells which sources it had endpoints from. Requests that are in flight
     /// to it count and teach nowhere any more.
     pub fn remove(&mut self, service: ServiceId) -> Vec<SourceId> {
+        if let Some(supply) = &mut self.supply {
+            supply.remove(service);
+        }
         let sources = self.routes.remove(service).map(|route| route.sources).unwrap_or_default();
         for &source in &sources {
             let users = self.users.get_mut(source);
@@ -147,11 +156,14 @@ impl Router {
 
     /// Replaces the endpoints that services have from a source. One that no service uses is
     /// ignored.
-    pub fn install(&mut self, source: SourceId, snapshot: &Snapshot, now: Time) {
+    pub fn install(&mut self, source: SourceId, snapshot: &Rc<Snapshot>, now: Time) {
         self.now = now;
         for user in self.users.get(source).into_iter().flatten() {
             if let Some(route) = self.routes.get_mut(user.service) {
                 route.install(user.preference, snapshot, now);
+                if let Some(supply) = &mut self.supply {
+                    supply.on_changed(user.service, route);
+                }
                 self.dependencies.on_changed(user.service, &mut self.routes, now);
                 let demand = self.found.as_mut().and_then(|found| found.demand.as_mut());
                 if let Some(demand) = demand {
@@ -168,7 +180,10 @@ impl Router {
     pub fn on_confirmed(&mut self, source: SourceId, age: Duration, now: Time) {
         for user in self.users.get(source).into_iter().flatten() {
             if let Some(route) = self.routes.get_mut(user.service) {
-                route.on_confirmed(age, now);
+                let is_resolved = route.on_confirmed(age, now);
+                if let Some(supply) = self.supply.as_mut().filter(|_| is_resolved) {
+                    supply.on_changed(user.service, route);
+                }
             }
         }
     }
@@ -180,6 +195,11 @@ impl Router {
         self.remove_gone(now);
         for (id, route) in self.routes.iter_mut() {
             for event in route.on_tick(now) {
+                if let (Some(supply), RouteEvent::FellBack | RouteEvent::Stale(_)) =
+                    (&mut self.supply, &event)
+                {
+                    supply.on_changed(id, route);
+                }
                 on_event(id, event);
             }
         }
@@ -211,6 +231,14 @@ impl Router {
     /// The sources of a service, in the order of preference.
     pub fn sources(&self, service: ServiceId) -> Vec<SourceId> {
         self.routes.get(service).map(|route| route.sources.clone()).unwrap_or_default()
+    }
+
+    /// Whether a pick for the service is, now, one among the hosts of a cluster of Envoy's own.
+    pub fn picks_hosts(&self, service: ServiceId) -> bool {
+        let route = self.routes.get(service).filter(|_| !self.is_named(service));
+        route.is_some_and(|route| {
+            route.is_decided() && !route.pool.is_empty() && route.is_by_session()
+        })
     }
 
     /// Whether the service is still here.

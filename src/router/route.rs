@@ -8,6 +8,7 @@ use hashbrown::HashSet;
 use crate::balance::hints::Hints;
 use crate::balance::pool::Pool;
 use crate::config::{Locality, Service};
+use crate::model::assignment::Assignment;
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::rng::Rng;
@@ -38,6 +39,8 @@ pub(super) struct Route {
     answered: HashSet<usize>,
     /// How many there are.
     datacenters: usize,
+    /// What the pool has been given; none where Envoy's own clusters are not told.
+    assignment: Option<Assignment>,
     no_healthy_endpoints: Rc<Reply>,
     not_resolved_yet: Rc<Reply>,
     stale_endpoints: Rc<Reply>,
@@ -64,22 +67,45 @@ impl Route {
             degradation: None,
             answered: HashSet::new(),
             datacenters: service.datacenters.len().max(1),
+            assignment: None,
             no_healthy_endpoints: Rc::new(Reply::no_healthy_endpoints(&service.name)),
             not_resolved_yet: Rc::new(Reply::not_resolved_yet(&service.name)),
             stale_endpoints: Rc::new(Reply::stale_endpoints(&service.name)),
         }
     }
 
+    /// Keeps from now on what Envoy's own cluster is to know.
+    pub(super) fn keep_assignment(&mut self) {
+        self.assignment = Some(self.nothing());
+    }
+
+    /// What Envoy's own cluster is to know, where that is kept, once the service is resolved or if
+    /// the cluster `is_told` already: what has gone is gone, though another datacenter may still
+    /// have something.
+    pub(super) fn assignment(&self, is_told: bool) -> Option<Assignment> {
+        let assignment = self.assignment.as_ref()?;
+        if self.is_unconfirmed() || !(is_told || self.pool.is_resolved()) {
+            return None;
+        }
+        Some(if self.confirmation.fails() { self.nothing() } else { assignment.clone() })
+    }
+
+    /// No endpoints in any datacenter.
+    fn nothing(&self) -> Assignment {
+        Assignment { levels: vec![Rc::default(); self.datacenters] }
+    }
+
     /// Replaces the endpoints of one datacenter.
-    pub(super) fn install(&mut self, preference: usize, snapshot: &Snapshot, now: Time) {
+    pub(super) fn install(&mut self, preference: usize, snapshot: &Rc<Snapshot>, now: Time) {
         let first = Fallback::PREFERENCE;
         self.answered.insert(preference);
         // That one datacenter has nothing says nothing of the others.
         let has_all = self.answered.len() >= self.datacenters;
         if (has_all || !snapshot.is_empty()) && self.fallback.on_resolved() {
             self.pool.forget(first);
+            self.keep(first, &Rc::default());
             if preference != first && self.answered.contains(&first) {
-                self.put(first, &Snapshot::default(), now);
+                self.put(first, &Rc::default(), now);
             }
         }
         if preference != first || !self.fallback.is_in_use() {
@@ -87,9 +113,12 @@ impl Route {
         }
     }
 
-    /// Learns that Consul has confirmed the endpoints of a datacenter so long ago.
-    pub(super) fn on_confirmed(&mut self, age: Duration, now: Time) {
+    /// Learns that Consul has confirmed the endpoints of a datacenter so long ago. Tells whether
+    /// they count as known because of that.
+    pub(super) fn on_confirmed(&mut self, age: Duration, now: Time) -> bool {
+        let was_resolved = self.is_resolved();
         self.confirmation.on_confirmed(age, now);
+        !was_resolved && self.is_resolved()
     }
 
     /// Lets time pass, and tells what has happened.
@@ -124,8 +153,17 @@ impl Route {
 
     /// Whether its endpoints are known, and how old they are where that must be known.
     fn is_resolved(&self) -> bool {
-        let is_awaited = self.confirmation.is_awaited() && !self.fallback.is_in_use();
-        self.pool.is_resolved() && !is_awaited
+        self.pool.is_resolved() && !self.is_unconfirmed()
+    }
+
+    /// Whether it must be known how old its endpoints are, and is not.
+    fn is_unconfirmed(&self) -> bool {
+        self.confirmation.is_awaited() && !self.fallback.is_in_use()
+    }
+
+    /// Whether picks are handed over to a cluster that has the endpoints as its own hosts.
+    pub(super) fn is_by_session(&self) -> bool {
+        self.preparation == Preparation::Session
     }
 
     /// Decides what becomes of a request.
@@ -155,7 +193,15 @@ impl Route {
         })
     }
 
-    fn put(&mut self, preference: usize, snapshot: &Snapshot, now: Time) {
+    fn keep(&mut self, preference: usize, snapshot: &Rc<Snapshot>) {
+        let levels = self.assignment.as_mut().map(|assignment| &mut assignment.levels);
+        if let Some(level) = levels.and_then(|levels| levels.get_mut(preference)) {
+            level.clone_from(snapshot);
+        }
+    }
+
+    fn put(&mut self, preference: usize, snapshot: &Rc<Snapshot>, now: Time) {
+        self.keep(preference, snapshot);
         let preparation = self.preparation;
         self.pool
             .install(preference, snapshot, now, &mut |endpoint| preparation.of(&endpoint.address));
@@ -187,9 +233,9 @@ mod tests {
         Route::new(ServiceId::nth(0), &config.services[0], None, preparation, timeout, Rng::new(1))
     }
 
-    fn snapshot(addresses: &[&str]) -> Snapshot {
+    fn snapshot(addresses: &[&str]) -> Rc<Snapshot> {
         let endpoint = |text: &&str| Endpoint::new(text.parse::<SocketAddr>().unwrap());
-        Snapshot::new(addresses.iter().map(endpoint).collect())
+        Snapshot::new(addresses.iter().map(endpoint).collect()).into()
     }
 
     fn picked(route: &mut Route) -> String {
@@ -211,8 +257,8 @@ mod tests {
         // What one datacenter answers ends it, though it stands for the other one.
         route.install(1, &snapshot(&["10.0.0.1:80"]), at(3_000));
         assert_eq!(picked(&mut route), "10.0.0.1:80");
-        route.install(1, &Snapshot::default(), at(4_000));
-        route.install(0, &Snapshot::default(), at(4_000));
+        route.install(1, &Rc::default(), at(4_000));
+        route.install(0, &Rc::default(), at(4_000));
         assert_eq!(picked(&mut route), ReplyReason::NoHealthyEndpoints.label());
         assert_eq!(route.on_tick(at(60_000)).count(), 0);
         assert_eq!(picked(&mut route), ReplyReason::NoHealthyEndpoints.label());
@@ -222,17 +268,17 @@ mod tests {
     fn an_empty_datacenter_does_not_end_the_fallback_before_all_have_answered() {
         let mut route = route(r#", "fallback": ["10.0.0.9:80"], "datacenters": ["dc1", "dc2"]"#);
         route.on_tick(at(0)).for_each(drop);
-        route.install(1, &Snapshot::default(), at(1_000));
+        route.install(1, &Rc::default(), at(1_000));
         route.on_tick(at(2_000)).for_each(drop);
         assert_eq!(picked(&mut route), "10.0.0.9:80", "dc1 has never answered");
         let mut other = self::route(r#", "fallback": ["10.0.0.9:80"], "datacenters": ["a", "b"]"#);
         for route in [&mut route, &mut other] {
             route.on_tick(at(3_000)).for_each(drop);
             route.on_tick(at(6_000)).for_each(drop);
-            route.install(0, &Snapshot::default(), at(7_000));
+            route.install(0, &Rc::default(), at(7_000));
         }
         assert_eq!(picked(&mut other), "10.0.0.9:80", "b has never answered");
-        other.install(1, &Snapshot::default(), at(8_000));
+        other.install(1, &Rc::default(), at(8_000));
         for route in [&mut route, &mut other] {
             assert_eq!(picked(route), ReplyReason::NoHealthyEndpoints.label());
         }

@@ -25,9 +25,9 @@ fn router(more: &str) -> Router {
     Router::new(&Config::parse(json.as_bytes()).unwrap(), &mut Rng::new(1))
 }
 
-fn snapshot(ports: &[u16]) -> Snapshot {
+fn snapshot(ports: &[u16]) -> Rc<Snapshot> {
     let address = |&port| SocketAddr::from(([10, 0, 0, 1], port));
-    Snapshot::new(ports.iter().map(address).map(Endpoint::new).collect())
+    Snapshot::new(ports.iter().map(address).map(Endpoint::new).collect()).into()
 }
 
 fn forward(decision: Decision) -> Forward {
@@ -53,7 +53,7 @@ fn a_request_waits_until_the_first_snapshot_even_if_that_is_empty() {
     assert_eq!(reply_after.reason, ReplyReason::NotResolvedYet);
     assert!(!router.is_resolved(WEB));
 
-    router.install(SourceId::nth(0), &Snapshot::default(), Time::ZERO);
+    router.install(SourceId::nth(0), &Rc::default(), Time::ZERO);
     assert!(router.is_resolved(WEB) && !router.is_resolved(API));
     let reason = reply(router.decide(Some(WEB), &Hints::default()));
     assert_eq!(reason, ReplyReason::NoHealthyEndpoints);
@@ -180,7 +180,7 @@ fn services_that_ask_the_same_have_the_same_endpoints() {
     assert_eq!(endpoints, [1, 2, 1]);
     assert_eq!(router.service_by_name(b"Web"), Some(ServiceId::nth(1)), "by the name here");
     let reason = Reply::no_healthy_endpoints("two").body;
-    router.install(SourceId::nth(0), &Snapshot::default(), Time::ZERO);
+    router.install(SourceId::nth(0), &Rc::default(), Time::ZERO);
     let Decision::Reply(reply) = router.decide(Some(ServiceId::nth(2)), &Hints::default()) else {
         panic!("not answered");
     };

@@ -6,7 +6,7 @@ use crate::model::service::QueryKey;
 use crate::shared::record::Version;
 
 /// The version of everything that this floor writes; part of every key.
-pub(super) const FORMAT: &str = "consul_resolver.4";
+pub(super) const FORMAT: &str = "consul_resolver.5";
 
 /// Which version of a value in shared data: Envoy's compare-and-set number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

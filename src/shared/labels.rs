@@ -4,41 +4,28 @@ use std::rc::Rc;
 
 use hashbrown::{HashMap, HashSet};
 
-use crate::shared::bytes::{CodecError, Reader, push_text};
+use crate::shared::bytes::{CodecError, Reader, push_number};
 
 /// Numbers the labels of one kind, in the order in which they come.
 #[derive(Debug, Default)]
-pub(super) struct LabelWriter<'t>(HashMap<&'t str, u16>);
+pub(super) struct LabelWriter<'t>(HashMap<&'t str, u32>);
 
 impl<'t> LabelWriter<'t> {
-    /// The form of a label. There are 65,536 numbers, as many as an answer of Consul may have
-    /// endpoints; a label beyond them has none.
-    pub(super) fn form_of(&mut self, label: &'t str) -> Option<Label<'t>> {
+    /// Writes a label: its number, or [`NEW`] and its text where it comes for the first time.
+    pub(super) fn push(&mut self, label: &'t str, out: &mut Vec<u8>) {
         if let Some(&number) = self.0.get(label) {
-            return Some(Label { number, text: None });
+            return push_number(out, number);
         }
-        let number = u16::try_from(self.0.len()).ok()?;
-        self.0.insert(label, number);
-        Some(Label { number, text: Some(label) })
+        let last = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        self.0.insert(label, last.saturating_add(1));
+        push_number(out, NEW);
+        push_number(out, u32::try_from(label.len()).unwrap_or(u32::MAX));
+        out.extend(label.as_bytes());
     }
 }
 
-/// A label as it is written: its number, and its text where it comes for the first time.
-#[derive(Debug)]
-pub(super) struct Label<'t> {
-    number: u16,
-    text: Option<&'t str>,
-}
-
-impl Label<'_> {
-    /// Writes the label.
-    pub(super) fn push(&self, out: &mut Vec<u8>) {
-        out.extend(self.number.to_le_bytes());
-        if let Some(text) = self.text {
-            push_text(out, text);
-        }
-    }
-}
+/// In place of a label's number: it is new, and its text follows. Numbers begin at 1.
+const NEW: u32 = 0;
 
 /// Reads labels of one kind. Endpoints with the same label share its text.
 #[derive(Debug, Default)]
@@ -48,15 +35,17 @@ pub(super) struct LabelReader {
 }
 
 impl LabelReader {
-    /// Reads a label. A number that was skipped, and a text that has a number already, are
+    /// Reads a label. A number that nothing has, and a text that has a number already, are
     /// refused: no writer writes them.
     pub(super) fn read(&mut self, reader: &mut Reader<'_>) -> Result<Rc<str>, CodecError> {
-        let number = usize::from(reader.u16()?);
-        if let Some(label) = self.labels.get(number) {
-            return Ok(Rc::clone(label));
+        let number = reader.number()? as usize;
+        if let Some(last) = number.checked_sub(1) {
+            let label = self.labels.get(last).map(Rc::clone);
+            return label.ok_or(CodecError::Invalid { field: "label.number" });
         }
-        let label: Rc<str> = reader.text("label.text")?.into();
-        if number != self.labels.len() || !self.known.insert(Rc::clone(&label)) {
+        let length = reader.number()? as usize;
+        let label: Rc<str> = reader.text_of(length, "label.text")?.into();
+        if !self.known.insert(Rc::clone(&label)) {
             return Err(CodecError::Invalid { field: "label.number" });
         }
         self.labels.push(Rc::clone(&label));
@@ -73,7 +62,7 @@ mod tests {
     fn written(labels: &[&str]) -> Vec<u8> {
         let (mut writer, mut out) = (LabelWriter::default(), Vec::new());
         for label in labels {
-            writer.form_of(label).unwrap().push(&mut out);
+            writer.push(label, &mut out);
         }
         out
     }
@@ -88,29 +77,33 @@ mod tests {
     #[test]
     fn a_label_is_written_once_and_shared_by_those_who_read_it() {
         let bytes = written(&["a", "b", "a", "a"]);
-        assert_eq!(bytes.len(), 2 * (2 + 4 + 1) + 2 * 2);
+        assert_eq!(bytes.len(), 2 * (1 + 1 + 1) + 2);
         let labels = read(&bytes, 4).unwrap();
         assert_eq!(labels.iter().map(|label| &**label).collect::<Vec<_>>(), ["a", "b", "a", "a"]);
         assert!(Rc::ptr_eq(&labels[0], &labels[3]));
     }
 
     #[test]
-    fn a_number_that_was_skipped_and_a_text_that_comes_again_are_refused() {
+    fn a_number_that_nothing_has_and_a_text_that_comes_again_are_refused() {
         let wrong = Err(CodecError::Invalid { field: "label.number" });
-        let mut skipped = written(&["a"]);
-        skipped[0] = 1;
-        assert_eq!(read(&skipped, 1), wrong);
+        assert_eq!(read(&[1], 1), wrong);
         let mut again = written(&["a", "b"]);
         *again.last_mut().unwrap() = b'a';
         assert_eq!(read(&again, 2), wrong);
     }
 
     #[test]
-    fn there_are_as_many_numbers_as_endpoints_and_no_more() {
-        let labels: Vec<String> = (0..=65_536).map(|n| n.to_string()).collect();
-        let mut writer = LabelWriter::default();
-        assert!(labels[..65_536].iter().all(|label| writer.form_of(label).is_some()));
-        assert!(writer.form_of(&labels[65_536]).is_none());
-        assert!(writer.form_of(&labels[0]).is_some_and(|label| label.text.is_none()));
+    fn a_text_that_is_cut_off_is_refused_and_allocates_nothing() {
+        let mut long = written(&["a"]);
+        long[1] = 253;
+        assert!(read(&long, 1).is_err());
+    }
+
+    #[test]
+    fn more_labels_than_two_bytes_can_number_are_read_as_written() {
+        let labels: Vec<String> = (0..=65_536).chain([65_536, 0]).map(|n| n.to_string()).collect();
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        let bytes = written(&labels);
+        assert!(read(&bytes, labels.len()).unwrap().iter().map(|it| &**it).eq(labels));
     }
 }

@@ -4,9 +4,11 @@
 //! other input: decoding arbitrary bytes gives an error, never a panic. The version of the
 //! format is part of every key, so two versions do not see each other at all.
 
+pub mod acknowledged;
 pub mod book;
 mod bytes;
 pub mod charge;
+mod endpoints;
 pub mod gauges;
 pub mod head;
 pub mod key;

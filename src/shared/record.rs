@@ -1,15 +1,12 @@
 //! A published snapshot as bytes.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use core::num::NonZeroU16;
 use std::rc::Rc;
 
-use crate::model::endpoint::{Address, Endpoint};
 use crate::model::services::Services;
 use crate::model::snapshot::Snapshot;
 use crate::shared::bytes::{CodecError, Reader, push_text};
+use crate::shared::endpoints::{EndpointReader, EndpointWriter};
 use crate::shared::head::Term;
-use crate::shared::labels::{LabelReader, LabelWriter};
 
 /// Which snapshot of a service: later ones are greater.
 ///
@@ -33,41 +30,33 @@ impl Version {
 /// A snapshot with its version.
 ///
 /// An IPv4 endpoint takes 9 bytes and an IPv6 endpoint 21; one with a name takes 9 and the
-/// name. A zone and a version take 2 bytes each, and the text where it stands first; a version of
-/// which some are registered that are no endpoints takes 8 and the text. Endpoints
-/// are stored in their order, and a record that is out of order is refused: what is read is a
-/// snapshot already. A service of a catalog takes 4 bytes and its name. There is one form for every record, so what reads well is what was
+/// name. A zone, a version and each text of an endpoint's details take a byte as long as there are
+/// few of its kind, up to 5 where there are many, and 2 or more beside the text where it stands
+/// first. Endpoints, and the unhealthy ones behind them, are stored in their order, and a record
+/// that is out of order is refused: what is read is a snapshot already. A service of a catalog
+/// takes 4 bytes and its name. There is one form for every record, so what reads well is what was
 /// written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Which one it is.
     pub version: Version,
     /// The endpoints.
-    pub snapshot: Snapshot,
+    pub snapshot: Rc<Snapshot>,
 }
 
-/// What follows the version: endpoints, with the number of the registered before them or
-/// without, or services.
+/// What follows the version: endpoints, with the unhealthy ones behind them or without, or
+/// services.
 const ENDPOINTS: u8 = 0;
-const REGISTERED: u8 = 1;
+const WITH_UNHEALTHY: u8 = 1;
 const SERVICES: u8 = 2;
-const V4: u8 = 4;
-const V6: u8 = 6;
-const NAME: u8 = 1;
-/// Beside the family: a zone, a version follows.
-const ZONE: u8 = 0x40;
-const VERSION: u8 = 0x80;
-const SMALLEST_ENDPOINT: usize = 9;
-/// That of a version of which endpoints are lacking: its length, and their number.
-const SMALLEST_LACK: usize = 8;
-/// That of a service: the length of its name.
+/// The bytes of a service at least: the length of its name.
 const SMALLEST_NAME: usize = 4;
 
 impl Record {
     /// Writes the record.
     pub fn encode(&self) -> Vec<u8> {
         let endpoints = self.snapshot.endpoints();
-        let mut out = Vec::with_capacity(21 + endpoints.len() * SMALLEST_ENDPOINT);
+        let mut out = Vec::with_capacity(21 + endpoints.len() * EndpointWriter::SMALLEST);
         out.extend(self.version.term.0.to_le_bytes());
         out.extend(self.version.generation.to_le_bytes());
         if let Some(services) = self.snapshot.services() {
@@ -75,28 +64,12 @@ impl Record {
             push_services(&mut out, services);
             return out;
         }
-        out.push(if self.snapshot.registered().is_some() { REGISTERED } else { ENDPOINTS });
-        if let Some(registered) = self.snapshot.registered() {
-            out.extend(registered.to_le_bytes());
-            let lacks = self.snapshot.lacks();
-            out.extend(u32::try_from(lacks.len()).unwrap_or(u32::MAX).to_le_bytes());
-            for (version, count) in lacks {
-                push_text(&mut out, version);
-                out.extend(count.to_le_bytes());
-            }
-        }
-        out.extend(u32::try_from(endpoints.len()).unwrap_or(u32::MAX).to_le_bytes());
-        let (mut zones, mut versions) = (LabelWriter::default(), LabelWriter::default());
-        for endpoint in endpoints {
-            let zone = endpoint.zone.as_deref().and_then(|zone| zones.form_of(zone));
-            let version = endpoint.version.as_deref().and_then(|text| versions.form_of(text));
-            let has_zone = if zone.is_some() { ZONE } else { 0 };
-            let has_version = if version.is_some() { VERSION } else { 0 };
-            push_address(&mut out, has_zone | has_version, &endpoint.address);
-            out.extend(endpoint.weight.get().to_le_bytes());
-            for label in [zone, version].into_iter().flatten() {
-                label.push(&mut out);
-            }
+        let unhealthy = self.snapshot.unhealthy();
+        out.push(if unhealthy.is_some() { WITH_UNHEALTHY } else { ENDPOINTS });
+        let mut writer = EndpointWriter::default();
+        writer.push(endpoints, &mut out);
+        if let Some(unhealthy) = unhealthy {
+            writer.push(unhealthy, &mut out);
         }
         out
     }
@@ -105,42 +78,24 @@ impl Record {
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes)?;
         let version = Version { term: Term(reader.u64()?), generation: reader.u64()? };
-        let registered = match reader.u8()? {
-            SERVICES => {
-                let services = decode_services(&mut reader)?;
-                reader.finish()?;
-                return Ok(Self { version, snapshot: Snapshot::of_services(services) });
-            }
-            REGISTERED => Some((reader.u32()?, decode_lacks(&mut reader)?)),
-            ENDPOINTS => None,
-            _ => return Err(CodecError::Invalid { field: "record.kind" }),
-        };
-        let count = reader.u32()? as usize;
-        if count > reader.left() / SMALLEST_ENDPOINT {
-            return Err(CodecError::Invalid { field: "record.count" });
-        }
-        let mut endpoints: Vec<Endpoint> = Vec::with_capacity(count);
-        let (mut zones, mut versions) = (LabelReader::default(), LabelReader::default());
-        for _ in 0..count {
-            let endpoint = decode_endpoint(&mut reader, &mut zones, &mut versions)?;
-            if endpoints.last().is_some_and(|last| last.address >= endpoint.address) {
-                return Err(CodecError::Invalid { field: "record.order" });
-            }
-            endpoints.push(endpoint);
-        }
-        reader.finish()?;
-        let snapshot = Snapshot::new(endpoints);
-        let snapshot = match registered {
-            Some((registered, lacks)) => {
-                let snapshot = snapshot.registering(registered).lacking(lacks.iter().cloned());
-                if snapshot.lacks() != lacks {
-                    return Err(CodecError::Invalid { field: "record.lacks" });
+        let mut lists = EndpointReader::default();
+        let snapshot = match reader.u8()? {
+            SERVICES => Snapshot::of_services(decode_services(&mut reader)?),
+            ENDPOINTS => Snapshot::new(lists.read(&mut reader)?),
+            WITH_UNHEALTHY => {
+                let endpoints = lists.read(&mut reader)?;
+                let unhealthy = lists.read(&mut reader)?;
+                let all = endpoints.len().saturating_add(unhealthy.len());
+                let snapshot = Snapshot::new(endpoints).with_unhealthy(unhealthy);
+                if snapshot.registered().is_none_or(|registered| registered as usize != all) {
+                    return Err(CodecError::Invalid { field: "record.unhealthy" });
                 }
                 snapshot
             }
-            None => snapshot,
+            _ => return Err(CodecError::Invalid { field: "record.kind" }),
         };
-        Ok(Self { version, snapshot })
+        reader.finish()?;
+        Ok(Self { version, snapshot: Rc::new(snapshot) })
     }
 }
 
@@ -168,69 +123,12 @@ fn decode_services(reader: &mut Reader<'_>) -> Result<Services, CodecError> {
     Ok(services.leaving_out(left_out))
 }
 
-fn decode_lacks(reader: &mut Reader<'_>) -> Result<Vec<(Rc<str>, u32)>, CodecError> {
-    let count = reader.u32()? as usize;
-    if count > reader.left() / SMALLEST_LACK {
-        return Err(CodecError::Invalid { field: "lacks.count" });
-    }
-    (0..count).map(|_| Ok((reader.text("lacks.version")?.into(), reader.u32()?))).collect()
-}
-
-fn push_address(out: &mut Vec<u8>, labels: u8, address: &Address) {
-    match address {
-        Address::Ip(address) => match address.ip() {
-            IpAddr::V4(ip) => {
-                out.push(V4 | labels);
-                out.extend(ip.octets());
-            }
-            IpAddr::V6(ip) => {
-                out.push(V6 | labels);
-                out.extend(ip.octets());
-            }
-        },
-        Address::Name(name, _) => {
-            out.push(NAME | labels);
-            push_text(out, name);
-        }
-    }
-    out.extend(address.port().to_le_bytes());
-}
-
-fn decode_endpoint(
-    reader: &mut Reader<'_>,
-    zones: &mut LabelReader,
-    versions: &mut LabelReader,
-) -> Result<Endpoint, CodecError> {
-    let head = reader.u8()?;
-    let address = match head & !(ZONE | VERSION) {
-        V4 => {
-            let ip = Ipv4Addr::from(reader.array::<4>()?).into();
-            Address::Ip(SocketAddr::new(ip, port(reader)?))
-        }
-        V6 => {
-            let ip = Ipv6Addr::from(reader.array::<16>()?).into();
-            Address::Ip(SocketAddr::new(ip, port(reader)?))
-        }
-        NAME => Address::Name(reader.text("endpoint.name")?.into(), port(reader)?),
-        _ => return Err(CodecError::Invalid { field: "endpoint.family" }),
-    };
-    let weight =
-        NonZeroU16::new(reader.u16()?).ok_or(CodecError::Invalid { field: "endpoint.weight" })?;
-    let zone = if head & ZONE == 0 { None } else { Some(zones.read(reader)?) };
-    let version = if head & VERSION == 0 { None } else { Some(versions.read(reader)?) };
-    Ok(Endpoint { address, weight, zone, version, details: None })
-}
-
-fn port(reader: &mut Reader<'_>) -> Result<u16, CodecError> {
-    match reader.u16()? {
-        0 => Err(CodecError::Invalid { field: "endpoint.port" }),
-        port => Ok(port),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::endpoint::{Address, Details, Endpoint};
+    use core::net::SocketAddr;
+    use core::num::NonZeroU16;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -241,11 +139,11 @@ mod tests {
         };
         Record {
             version: Version { term: Term(3), generation: 12 },
-            snapshot: Snapshot::new(vec![
+            snapshot: Rc::new(Snapshot::new(vec![
                 endpoint("[2001:db8::7]:443", 65_535),
                 endpoint("10.0.0.7:8080", 1),
                 endpoint("10.0.0.8:8080", 5),
-            ]),
+            ])),
         }
     }
 
@@ -264,15 +162,30 @@ mod tests {
             endpoint(ip(3), Some("b"), None),
             endpoint(name, Some("a"), Some("1.0")),
         ];
-        let snapshot = Snapshot::new(endpoints).registering(9);
-        let lacks = [("1.0".into(), 2), ("2.0".into(), 3)];
-        Record { snapshot: snapshot.lacking(lacks), ..record() }
+        Record { snapshot: Rc::new(Snapshot::new(endpoints)), ..record() }
+    }
+
+    /// The same, with two unhealthy ones behind, the details of which are those of the first.
+    fn detailed() -> Record {
+        let mut endpoints = labelled().snapshot.endpoints().to_vec();
+        let entry = |key: &str, value: &str| (Rc::from(key), Rc::from(value));
+        let metadata = [entry("rack", "7"), entry("tier", "a")];
+        let details = Details { hostname: Some("n1".into()), metadata: metadata.into() };
+        let details = Some(Rc::new(details));
+        endpoints[0].details.clone_from(&details);
+        endpoints[1].details = Some(Rc::default());
+        let ill = |n| Endpoint {
+            details: details.clone(),
+            ..Endpoint::new(SocketAddr::from(([10, 0, 0, n], 80)))
+        };
+        let snapshot = Snapshot::new(endpoints).with_unhealthy(vec![ill(8), ill(9)]);
+        Record { snapshot: Rc::new(snapshot), ..record() }
     }
 
     fn catalog() -> Record {
         let names = ["api", "web"].map(Rc::from).to_vec();
         let services = Services::new(names).leaving_out(3);
-        Record { snapshot: Snapshot::of_services(services), ..record() }
+        Record { snapshot: Rc::new(Snapshot::of_services(services)), ..record() }
     }
 
     #[test]
@@ -292,25 +205,28 @@ mod tests {
 
     #[test]
     fn a_record_reads_back_as_written() {
-        for record in [record(), labelled(), catalog()] {
+        for record in [record(), labelled(), detailed(), catalog()] {
             assert_eq!(Record::decode(&record.encode()), Ok(record));
         }
     }
 
     #[test]
-    fn an_endpoint_takes_9_bytes_and_a_label_2_where_it_is_known() {
+    fn an_endpoint_takes_9_bytes_and_a_label_1_where_it_is_known() {
         let length = |record: Record| record.encode().len();
-        let none = Record { snapshot: Snapshot::default(), ..record() };
+        let none = Record { snapshot: Rc::default(), ..record() };
         assert_eq!(length(record()) - length(none), 9 + 9 + 21);
-        let lacks = 2 * (8 + "1.0".len());
-        let four = length(labelled()) - (21 + 4 + 4 + lacks);
-        let (zones, versions, texts) = (3 * 2, 3 * 2, (4 + 1) + (4 + 1) + (4 + 3));
+        let four = length(labelled()) - 21;
+        let (zones, versions, texts) = (3, 3, (1 + 1) + (1 + 1) + (1 + 3));
         assert_eq!(four, 3 * 9 + (9 + "web.internal".len()) + zones + versions + texts);
+        let (known, texts) = (1 + 5, (1 + 2) + (1 + 4) + (1 + 1) + (1 + 4) + (1 + 1));
+        let more = length(detailed()) - length(labelled());
+        assert_eq!(more, known + texts + 1 + 4 + 2 * (9 + known));
     }
 
     #[test]
     fn every_shorter_form_is_refused() {
-        for bytes in [record().encode(), labelled().encode(), catalog().encode()] {
+        for record in [record(), labelled(), detailed(), catalog()] {
+            let bytes = record.encode();
             for length in 0..bytes.len() {
                 assert!(Record::decode(&bytes[..length]).is_err(), "{length} bytes were read");
             }
@@ -325,17 +241,24 @@ mod tests {
     }
 
     #[test]
-    fn versions_that_lack_endpoints_are_refused_out_of_order_or_of_a_false_number() {
-        let bytes = labelled().encode();
-        let first = 21 + 4..21 + 4 + 11;
-        let mut twice = bytes.clone();
-        twice.copy_within(first, 21 + 4 + 11);
-        let order = Err(CodecError::Invalid { field: "record.lacks" });
-        assert_eq!(Record::decode(&twice), order);
-        let mut many = bytes;
-        many[21..25].copy_from_slice(&u32::MAX.to_le_bytes());
-        let count = Err(CodecError::Invalid { field: "lacks.count" });
-        assert_eq!(Record::decode(&many), count);
+    fn an_unhealthy_endpoint_that_is_an_endpoint_is_refused() {
+        let mut bytes = detailed().encode();
+        let second = bytes.len() - 2 * (9 + 6);
+        bytes[second + 4] = 1;
+        assert_eq!(Record::decode(&bytes), Err(CodecError::Invalid { field: "record.unhealthy" }));
+        bytes[second + 4] = 10;
+        assert_eq!(Record::decode(&bytes), Err(CodecError::Invalid { field: "record.order" }));
+    }
+
+    #[test]
+    fn details_out_of_order_or_of_an_impossible_number_are_refused() {
+        let mut bytes = detailed().encode();
+        let last = bytes.len() - 6;
+        assert_eq!(bytes[last..], [5, 1, 1, 1, 2, 2]);
+        bytes[last..].copy_from_slice(&[5, 1, 2, 2, 1, 1]);
+        assert_eq!(Record::decode(&bytes), Err(CodecError::Invalid { field: "details.order" }));
+        bytes[last..].copy_from_slice(&[7, 1, 1, 1, 2, 2]);
+        assert_eq!(Record::decode(&bytes), Err(CodecError::Invalid { field: "details.count" }));
     }
 
     #[test]

@@ -1,6 +1,30 @@
 //! Feeds Envoy's own clusters: answers its subscriptions to endpoints (EDS), clusters (CDS) and
 //! routes (RDS) out of what discovery has found.
 //!
-//! Sans-IO: requests of Envoy and updates of services in, responses out.
+//! ```text
+//! Update ─► Resources ─► Published ─┐
+//! Request ─► DiscoveryRequest ─► Subscription ─► Response
+//!                                └─► Trials (what Envoy rejects)
+//! ```
+//!
+//! Sans-IO: requests of Envoy and updates of services in, responses out. A subscription that has the
+//! newest version is held until there is another one: a long poll.
 
+pub mod clusters;
+mod endpoints;
+mod json;
+mod overlay;
+mod resource;
+mod resources;
+pub mod routes;
+mod subscription;
+mod subscriptions;
+mod trial;
+
+pub mod discovery_request;
+pub mod event;
+pub mod kind;
+pub mod request;
+pub mod response;
+pub mod server;
 pub mod update;

@@ -22,4 +22,7 @@ pub enum Update {
         /// Its name.
         service: Rc<str>,
     },
+    /// Every service that the catalog lists has been added. Until then nothing is taken away from an
+    /// Envoy that knows more, as one does whose VM has been loaded anew.
+    Listed,
 }

@@ -129,7 +129,10 @@ fn a_bound_is_right_after_a_new_snapshot() {
 /// ports 6 to 10.
 fn half_gone(service: &str) -> Fleet {
     let mut fleet = Fleet::new(&format!(r#""datacenters": ["dc1", "dc2"], {service}"#));
-    fleet.install_in(0, Snapshot::new((1..=5).map(at).collect()).registering(10));
+    fleet.install_in(
+        0,
+        Snapshot::new((1..=5).map(at).collect()).with_unhealthy(crate::fleet::ill(5)),
+    );
     fleet.install_in(1, Snapshot::new((6..=10).map(at).collect()));
     fleet
 }
@@ -156,7 +159,10 @@ fn a_key_stays_in_its_datacenter_when_more_keys_fail_over() {
     for name in HASHING {
         let mut fleet = half_gone(&policy(name));
         let before = owners(&mut fleet, 2_000);
-        fleet.install_in(0, Snapshot::new((1..=5).map(at).collect()).registering(14));
+        fleet.install_in(
+            0,
+            Snapshot::new((1..=5).map(at).collect()).with_unhealthy(crate::fleet::ill(9)),
+        );
         for (key, owner) in owners(&mut fleet, 2_000) {
             assert!(owner == before[&key] || before[&key] <= 5 && owner > 5, "{name}");
         }
@@ -174,8 +180,8 @@ fn keys_of_each_version_fail_over_alike_when_one_hash_decides_both() {
             let version = |port| if port % 2 == 0 { "2.0" } else { "1.0" };
             Snapshot::new(ports.map(|port| of_version(port, version(port))).collect())
         };
-        let ill = [("1.0".into(), 4), ("2.0".into(), 4)];
-        fleet.install_in(0, of_both(1..=8).registering(16).lacking(ill));
+        let ill = of_both(101..=108).endpoints().to_vec();
+        fleet.install_in(0, of_both(1..=8).with_unhealthy(ill));
         fleet.install_in(1, of_both(9..=16));
         let mut seen = [[0; 2]; 2];
         for key in keys(2_000) {

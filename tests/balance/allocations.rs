@@ -40,8 +40,8 @@ fn router(service: &str) -> Router {
     );
     let config = Config::parse(json.as_bytes()).unwrap();
     let mut router = Router::new(&config, &mut Rng::new(1));
-    router.install(SourceId::nth(0), &Snapshot::new(endpoints()), Time::ZERO);
-    router.install(SourceId::nth(1), &Snapshot::new(endpoints()), Time::ZERO);
+    router.install(SourceId::nth(0), &Snapshot::new(endpoints()).into(), Time::ZERO);
+    router.install(SourceId::nth(1), &Snapshot::new(endpoints()).into(), Time::ZERO);
     router
 }
 
@@ -49,7 +49,7 @@ fn router(service: &str) -> Router {
 fn a_request_allocates_nothing() {
     for name in POLICIES {
         let mut router = router(&policy(name));
-        router.install(SourceId::nth(1), &Snapshot::default(), Time::ZERO);
+        router.install(SourceId::nth(1), &Snapshot::default().into(), Time::ZERO);
         let mut handoffs = 0;
         let cost = allocation_counter::measure(|| {
             for n in 0..1_000 {
@@ -96,7 +96,7 @@ fn a_request_and_its_answer_allocate_nothing_with_all_features_at_once() {
         let web = router.service_by_host(Some(b"a.web.test"));
         // A table of a hash policy is built by the first request that needs it, in both datacenters.
         for first in [Vec::new(), endpoints()] {
-            router.install(SourceId::nth(0), &Snapshot::new(first), Time::ZERO);
+            router.install(SourceId::nth(0), &Snapshot::new(first).into(), Time::ZERO);
             for n in 0..200 {
                 drop(router.decide(web, &hints(n, Time::ZERO)));
             }
@@ -213,7 +213,7 @@ fn a_request_for_a_degraded_service_allocates_nothing() {
         ));
         let web = router.service_by_host(Some(b"a.web.test")).unwrap();
         assert_eq!(router.dependencies_down(web), None);
-        router.install(SourceId::nth(2), &Snapshot::default(), Time::ZERO);
+        router.install(SourceId::nth(2), &Snapshot::default().into(), Time::ZERO);
         let (mut told, mut handoffs) = (0, 0);
         let cost = allocation_counter::measure(|| {
             for _ in 0..1_000 {

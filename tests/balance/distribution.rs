@@ -100,8 +100,8 @@ fn datacenters_have_their_loads() {
         let service = format!(r#""datacenters": ["dc1", "dc2", "dc3"], {}"#, policy(name));
         let mut fleet = Fleet::new(&service);
         // 1 of 2, 1 of 4, 1 of 1: they can take 70 %, 35 % and all.
-        fleet.install_in(0, Snapshot::new(vec![at(1)]).registering(2));
-        fleet.install_in(1, Snapshot::new(vec![at(2)]).registering(4));
+        fleet.install_in(0, Snapshot::new(vec![at(1)]).with_unhealthy(crate::fleet::ill(1)));
+        fleet.install_in(1, Snapshot::new(vec![at(2)]).with_unhealthy(crate::fleet::ill(3)));
         fleet.install_in(2, Snapshot::new(vec![at(3)]));
         let seen = fleet.count(REQUESTS, 3);
         assert_follows(&seen, &[70.0, 30.0, 0.0], &format!("{name}, seed {SEED}"));
@@ -114,8 +114,8 @@ fn a_version_has_loads_of_its_own() {
     let mut fleet = Fleet::new(service);
     let in_first = (1..=8).map(|port| of_version(port, if port == 8 { "2.0.0" } else { "1.0.0" }));
     // The other instance of this version is ill, as are seven without a version.
-    let in_first = Snapshot::new(in_first.collect()).registering(16);
-    fleet.install_in(0, in_first.lacking([("2.0.0".into(), 1)]));
+    let ill = crate::fleet::ill(7).into_iter().chain([of_version(200, "2.0.0")]).collect();
+    fleet.install_in(0, Snapshot::new(in_first.collect()).with_unhealthy(ill));
     fleet.install_in(1, Snapshot::new(vec![of_version(9, "2.0.0")]));
     let named = |name: &str| Hints { version: Some(name.into()), ..Hints::default() };
     let seen = fleet.count_for(REQUESTS, 9, |_| named("2.x"));
@@ -130,8 +130,8 @@ fn a_version_stays_in_its_datacenter_as_far_as_it_is_healthy_itself() {
     let mut fleet = Fleet::new(service);
     let of_both = || (1..=11).map(|port| of_version(port, if port == 11 { "2.0" } else { "1.0" }));
     // All ten of 1.0 are well, and of 2.0 one of ten.
-    let in_first = Snapshot::new(of_both().collect()).registering(20);
-    fleet.install_in(0, in_first.lacking([("2.0".into(), 9)]));
+    let ill = (101..=109).map(|port| of_version(port, "2.0")).collect();
+    fleet.install_in(0, Snapshot::new(of_both().collect()).with_unhealthy(ill));
     let in_second = (12..=13).map(|port| of_version(port, if port == 13 { "2.0" } else { "1.0" }));
     fleet.install_in(1, Snapshot::new(in_second.collect()));
     let named = |name: &str| Hints { version: Some(name.into()), ..Hints::default() };

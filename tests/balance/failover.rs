@@ -4,7 +4,7 @@ use consul_resolver::balance::hints::Hints;
 use consul_resolver::model::places::Places;
 use consul_resolver::model::snapshot::Snapshot;
 
-use crate::fleet::{Fleet, any, at, policy};
+use crate::fleet::{Fleet, any, at, ill, policy};
 
 /// Datacenters on ports 1 to 4, and 5 to 8.
 fn fleet(service: &str) -> Fleet {
@@ -66,7 +66,7 @@ fn a_datacenter_beyond_the_configured_ones_is_ignored() {
 #[test]
 fn what_one_datacenter_has_lost_the_next_takes_over() {
     let mut fleet = fleet("");
-    fleet.install_in(0, Snapshot::new(vec![at(4)]).registering(4));
+    fleet.install_in(0, Snapshot::new(vec![at(4)]).with_unhealthy(ill(3)));
     // One of four can take 35 %, and the other datacenter has enough for the rest.
     let seen = fleet.count(10_000, 8);
     assert_eq!(seen[..3], [0, 0, 0]);
@@ -109,7 +109,7 @@ fn an_avoided_datacenter_has_what_the_others_cannot_take_and_all_when_they_have_
     let mut fleet = fleet("");
     avoid(&mut fleet, &[0]);
     assert_eq!(fleet.count(1_000, 8)[..4], [0, 0, 0, 0]);
-    fleet.install_in(1, Snapshot::new(vec![at(7), at(8)]).registering(4));
+    fleet.install_in(1, Snapshot::new(vec![at(7), at(8)]).with_unhealthy(ill(2)));
     // Two of four can take 70 %.
     let seen = fleet.count(10_000, 8);
     let avoided: u32 = seen[..4].iter().sum();

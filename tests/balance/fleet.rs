@@ -170,6 +170,11 @@ pub(crate) fn at(port: u16) -> Endpoint {
     Endpoint::new(SocketAddr::from(([10, 0, 0, 1], port)))
 }
 
+/// So many endpoints that are not healthy, on ports from 101.
+pub(crate) fn ill(count: u16) -> Vec<Endpoint> {
+    (101..101 + count).map(at).collect()
+}
+
 /// Endpoints on ports 1, 2, 3 … with these weights; weight 0 leaves a port out.
 pub(crate) fn weighing(weights: &[u16]) -> Vec<Endpoint> {
     let endpoint = |(&weight, port)| Some(at(port).weighing(NonZeroU16::new(weight)?));

@@ -275,7 +275,7 @@ fn attempts_that_could_not_be_made_are_refused() {
         (
             "handoff",
             json!({ "via": "filter_state", "attempts": 2 }),
-            "handoff.attempts: filter_state hands over a single endpoint; leave attempts out or \
+            "handoff.attempts: only headers hands over several endpoints; leave attempts out or \
              set via to headers",
         ),
         (

@@ -89,8 +89,8 @@ fn a_configuration_that_sets_every_field_is_read() {
                     on_down: OnDependencyDown::PreferOtherDatacenter,
                     header: true,
                 }),
-                endpoint_metadata: Vec::new(),
-                cluster: serde_json::Map::new(),
+                endpoint_metadata: vec!["az".into(), "team".into()],
+                cluster: fields(json!({ "connect_timeout": "2s" })),
             },
             Service {
                 hosts: vec![HostPattern::Exact("[::1]".into())],
@@ -98,7 +98,6 @@ fn a_configuration_that_sets_every_field_is_read() {
                     policy: Policy::LeastRequest { choice_count: 2, active_request_bias: 0.5 },
                     ..LoadBalancing::default()
                 },
-                resolve_names: true,
                 query: Some(PreparedQuery {
                     name: "geo-api".into(),
                     near: Some("_agent".into()),
@@ -116,8 +115,20 @@ fn a_configuration_that_sets_every_field_is_read() {
             allow: vec!["10.0.0.0/8".parse().unwrap()],
             deny: vec!["10.1.0.0/16".parse().unwrap(), "::1".parse().unwrap()],
         },
-        xds: None,
-        handoff: Handoff::Headers { attempts: 3 },
+        xds: Some(Xds {
+            cluster: "subscriptions".into(),
+            address: "@consul_resolver/edge".into(),
+            hold: Duration::from_secs(120),
+            clusters: Some(Clusters {
+                name: "from-{service}-consul".into(),
+                template: fields(json!({ "outlier_detection": { "max_ejection_percent": 50 } })),
+            }),
+            routes: Some(Routes {
+                name: "services".into(),
+                template: fields(json!({ "retry_policy": { "num_retries": 2 } })),
+            }),
+        }),
+        handoff: Handoff::StatefulSession,
         route_metadata: true,
         unmatched: Unmatched::Reject,
         warmup_timeout: Duration::from_millis(1500),
@@ -184,7 +195,9 @@ fn full() -> Value {
                 "fallback": ["10.0.0.7:8080"],
                 "depends_on": ["Api"],
                 "on_dependency_down": "prefer_other_datacenter",
-                "dependency_header": true
+                "dependency_header": true,
+                "endpoint_metadata": ["team", "az"],
+                "cluster": { "connect_timeout": "2s" }
             },
             {
                 "name": "api",
@@ -192,18 +205,34 @@ fn full() -> Value {
                 "query": "geo-api",
                 "near": "_agent",
                 "limit": 10,
-                "resolve_names": true,
                 "load_balancing": { "policy": "least_request", "active_request_bias": 0.5 }
             }
         ],
         "locality": { "zone": "eu-1a", "key": "rack", "min_cluster_size": 3 },
         "endpoints": { "allow": ["10.0.0.0/8"], "deny": ["10.1.0.0/16", "::1"] },
-        "handoff": { "via": "headers", "attempts": 3 },
+        "xds": {
+            "cluster": "subscriptions",
+            "address": "@consul_resolver/edge",
+            "hold": "2m",
+            "clusters": {
+                "name": "from-{service}-consul",
+                "template": { "outlier_detection": { "max_ejection_percent": 50.0 } }
+            },
+            "routes": {
+                "name": "services",
+                "template": { "retry_policy": { "num_retries": 2.0 } }
+            }
+        },
+        "handoff": { "via": "stateful_session" },
         "route_metadata": true,
         "unmatched": "reject",
         "warmup_timeout": "1.5s",
         "log_level": "debug"
     })
+}
+
+fn fields(value: Value) -> serde_json::Map<String, Value> {
+    value.as_object().unwrap().clone()
 }
 
 fn share(name: &str, weight: u32) -> Share {

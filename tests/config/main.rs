@@ -26,6 +26,7 @@ mod shape;
 mod staleness;
 mod trust;
 mod versions;
+mod xds;
 
 use core::error::Error as _;
 use core::time::Duration;
@@ -67,6 +68,15 @@ fn assert_refused<const N: usize>(cases: [(&str, Value, &str); N]) {
         assert_eq!(error.to_string(), message);
         assert!(error.source().is_none(), "{error}");
     }
+}
+
+/// The least `xds`, with these fields besides.
+fn xds(fields: Value) -> Value {
+    let mut xds = json!({ "cluster": "xds", "address": "/run/envoy/xds.sock" });
+    for (name, value) in fields.as_object().unwrap() {
+        xds[name] = value.clone();
+    }
+    xds
 }
 
 fn hosts(count: usize) -> Vec<String> {
@@ -220,6 +230,16 @@ fn values_at_the_edge_of_what_is_allowed_are_accepted() {
         ("handoff", json!({ "via": "filter_state" })),
         ("handoff", json!({ "via": "headers", "attempts": 1 })),
         ("handoff", json!({ "via": "headers", "attempts": 4.0 })),
+        ("services[0].health", json!("any")),
+        ("xds", xds(json!({ "hold": "1s" }))),
+        ("xds", xds(json!({ "hold": "10m" }))),
+        ("xds", xds(json!({ "address": format!("/{}", "a".repeat(106)) }))),
+        ("xds", xds(json!({ "address": "@consul_resolver/proxy-1" }))),
+        ("xds", xds(json!({ "address": "127.0.0.1:65535" }))),
+        ("xds", xds(json!({ "address": "127.255.0.9:1" }))),
+        ("xds", xds(json!({ "address": "[::1]:18000" }))),
+        ("xds", xds(json!({ "clusters": {}, "routes": {} }))),
+        ("xds", xds(json!({ "clusters": { "name": "{service}", "template": {} } }))),
         ("warmup_timeout", json!("0s")),
         ("warmup_timeout", json!("1m")),
     ] {

@@ -5,14 +5,14 @@ use std::collections::HashSet;
 
 use consul_resolver::config::{
     AddressPolicy, CacheAges, Cidr, CidrError, Config, ConfigError, Consistency, Consul,
-    Dependencies, Handoff, Hashing, Policy, Protocol, Service, ShrinkGuard,
+    Dependencies, Handoff, Hashing, Policy, Protocol, Service, ShrinkGuard, Xds,
 };
 use consul_resolver::model::service::ServiceId;
 use consul_resolver::version::VersionRange;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{parse, with};
+use crate::{parse, with, xds};
 
 /// Any JSON, not too deep.
 fn any_json() -> impl Strategy<Value = Value> {
@@ -54,6 +54,22 @@ fn one_of(choices: &'static [&'static str]) -> BoxedStrategy<Value> {
     prop::sample::select(choices).prop_map(Value::from).boxed()
 }
 
+/// Some of the fields, most of them with an object or null.
+fn template(names: &'static [&'static str]) -> impl Strategy<Value = Value> {
+    let value = prop_oneof![
+        2 => Just(json!({})),
+        2 => Just(Value::Null),
+        1 => Just(json!("1s")),
+        1 => Just(json!({ "retry_on": "5xx", "num_retries": 2.0 })),
+        1 => Just(json!({ "update_merge_window": null })),
+        1 => any_json(),
+    ];
+    let fields = prop::collection::vec((prop::sample::select(names), value), 0..4);
+    fields.prop_map(|fields| {
+        Value::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    })
+}
+
 fn service() -> impl Strategy<Value = Value> {
     let host = prop_oneof![
         16 => "(\\*\\.)?[a-cA-C]{1,3}\\.[a-c]{1,2}".prop_map(Value::from),
@@ -66,7 +82,7 @@ fn service() -> impl Strategy<Value = Value> {
         ("query", one_of(&["geo", "near", "a/b"])),
         ("limit", (0..9).prop_map(Value::from).boxed()),
         ("node_meta", object(vec![("a", one_of(&["b"])), ("c:d", one_of(&["e"]))]).boxed()),
-        ("health", one_of(&["passing", "warning"])),
+        ("health", one_of(&["passing", "warning", "any"])),
         ("address", one_of(&["service", "lan"])),
         (
             "datacenters",
@@ -131,7 +147,8 @@ fn almost_a_configuration() -> impl Strategy<Value = Value> {
         ),
         ("wait", duration(601).boxed()),
     ]);
-    let handoff = (one_of(&["headers", "filter_state"]), prop::option::of(1..6_u8));
+    let handoff =
+        (one_of(&["headers", "filter_state", "stateful_session"]), prop::option::of(1..6_u8));
     let rest = object(vec![
         (
             "handoff",
@@ -143,6 +160,7 @@ fn almost_a_configuration() -> impl Strategy<Value = Value> {
                 .boxed(),
         ),
         ("route_metadata", any::<bool>().prop_map(Value::from).boxed()),
+        ("xds", prop::sample::select(vec![xds(json!({})), xds(json!({ "clusters": {} }))]).boxed()),
         ("warmup_timeout", duration(61).boxed()),
     ]);
     let services = prop::collection::vec(
@@ -167,6 +185,11 @@ fn assert_within_limits(config: &Config) {
     for duration in [config.consul.wait, config.warmup_timeout] {
         assert_eq!(duration.subsec_nanos() % 1_000_000, 0, "{duration:?}");
     }
+    if let Some(xds) = &config.xds {
+        assert!(Xds::HOLD.contains(&xds.hold) && xds.address.len() <= Xds::MAX_ADDRESS_BYTES);
+        assert!(xds.clusters.is_some() || xds.routes.is_none());
+    }
+    assert!(config.xds.is_some() || config.handoff != Handoff::StatefulSession);
     if let Handoff::Headers { attempts } = config.handoff {
         assert!((1..=Handoff::MAX_ATTEMPTS).contains(&attempts));
     }
@@ -189,6 +212,7 @@ fn assert_within_limits(config: &Config) {
         _ => {}
     }
     for service in &config.services {
+        assert!(service.endpoint_metadata.is_sorted_by(|one, other| one < other));
         if let Some(query) = &service.query {
             assert!(service.tags.is_empty() && service.node_meta.is_empty());
             assert!(query.near.is_none() || query.limit.is_some());
@@ -210,7 +234,7 @@ fn assert_within_limits(config: &Config) {
         let datacenters: HashSet<_> = service.datacenters.iter().collect();
         assert_eq!(datacenters.len(), service.datacenters.len());
         assert!(datacenters.len() <= Service::MAX_DATACENTERS);
-        let is_found = !service.hosts.is_empty() || config.route_metadata;
+        let is_found = !service.hosts.is_empty() || config.route_metadata || config.xds.is_some();
         assert!(is_found || config.services.len() == 1);
     }
 }
@@ -328,7 +352,10 @@ proptest! {
             "services[0].datacenters", "services[0].shrink_guard",
             "services[0].depends_on", "services[0].on_dependency_down",
             "consul.breaker", "consul.retry_budget", "consul.max_watches", "consul.resync",
-            "locality", "endpoints", "warmup_timeout",
+            "locality", "endpoints", "warmup_timeout", "services[0].cluster",
+            "services[0].endpoint_metadata", "xds", "xds.address", "xds.clusters",
+            "xds.clusters.name", "xds.clusters.template", "xds.routes.template",
+            "xds.clusters.template.common_lb_config", "xds.routes.template.retry_policy",
         ][..]),
         value in any_json(),
     ) {
@@ -337,9 +364,55 @@ proptest! {
             // Else a name that is no host is an error of the authority, whose default it is.
             config["consul"]["authority"] = json!("consul.internal");
         }
+        if place.starts_with("xds.") {
+            for (name, value) in xds(json!({ "clusters": {} })).as_object().unwrap() {
+                if config["xds"][name].is_null() {
+                    config["xds"][name] = value.clone();
+                }
+            }
+        }
         match parse(&config) {
             Ok(config) => assert_within_limits(&config),
             Err(error) => prop_assert!(error.to_string().starts_with(place), "{}", error),
+        }
+    }
+
+    #[test]
+    fn a_template_changes_nothing_that_the_filter_sets(
+        clusters in template(&[
+            "name", "type", "connect_timeout", "eds_cluster_config", "lb_policy", "health_checks",
+            "common_lb_config", "outlier_detection", "circuit_breakers", "@type",
+        ]),
+        own in template(&[
+            "load_assignment", "common_lb_config", "transport_socket", "alt_stat_name",
+        ]),
+        routes in template(&[
+            "cluster", "weighted_clusters", "retry_policy", "hedge_policy", "timeout",
+            "hash_policy",
+        ]),
+    ) {
+        let mut config = with("services[0].cluster", own);
+        config["services"][0]["hosts"] = json!(["web.test"]);
+        config["xds"] = xds(json!({
+            "clusters": { "template": clusters }, "routes": { "template": routes }
+        }));
+        let Ok(config) = parse(&config) else { return Ok(()) };
+        let service = &config.services[0];
+        let read = |text: String| serde_json::from_str::<Value>(&text).expect("JSON");
+        let cluster = read(consul_resolver::xds::clusters::cluster(&config, service));
+        prop_assert_eq!(&cluster["name"], "consul/web");
+        prop_assert_eq!(&cluster["type"], "EDS");
+        prop_assert_eq!(&cluster["eds_cluster_config"]["service_name"], "web");
+        prop_assert_eq!(&cluster["lb_policy"], "ROUND_ROBIN");
+        let services = config.services.iter();
+        let routes = read(consul_resolver::xds::routes::route_configuration(&config, services));
+        for (index, safe) in [true, false].into_iter().enumerate() {
+            let action = &routes["virtual_hosts"][0]["routes"][index]["route"];
+            prop_assert_eq!(&action["cluster"], "consul/web");
+            let on = action["retry_policy"]["retry_on"].as_str();
+            let certain = "connect-failure,refused-stream,reset-before-request";
+            let is_certain = on.is_none_or(|on| on == certain);
+            prop_assert!(safe || is_certain && action["hedge_policy"].is_null(), "{}", action);
         }
     }
 

@@ -3,16 +3,16 @@
 use std::collections::HashSet;
 
 use consul_resolver::config::{
-    AddressPolicy, Breaker, CacheAges, Check, Config, Consistency, Consul, Dependencies, Discover,
-    DnsNames, Fallback, Handoff, HashOn, Hashing, HealthCheck, HealthThreshold, HostPattern,
-    LoadBalancing, Locality, OnDependencyDown, OnStale, Policy, PolicyKind, PreparedQuery, Probe,
-    Protocol, Registration, RetryBudget, Service, ShrinkGuard, SlowStart, TaggedAddress, Unmatched,
-    Versions, Weights,
+    AddressPolicy, Breaker, CacheAges, Check, Clusters, Config, Consistency, Consul, Dependencies,
+    Discover, DnsNames, Fallback, Handoff, HashOn, Hashing, HealthCheck, HealthThreshold,
+    HostPattern, LoadBalancing, Locality, OnDependencyDown, OnStale, Policy, PolicyKind,
+    PreparedQuery, Probe, Protocol, Registration, RetryBudget, Routes, Service, ShrinkGuard,
+    SlowStart, TaggedAddress, Unmatched, Versions, Weights, Xds,
 };
 use consul_resolver::version::VersionRange;
 use serde_json::{Value, json};
 
-use crate::{parse, with};
+use crate::{parse, with, xds};
 
 #[test]
 fn the_schema_has_the_fields_that_are_read() {
@@ -41,6 +41,9 @@ fn the_schema_has_the_fields_that_are_read() {
         ("/$defs/locality", Locality::FIELDS),
         ("/$defs/endpoints", AddressPolicy::FIELDS),
         ("/$defs/handoff", Handoff::FIELDS),
+        ("/$defs/xds", Xds::FIELDS),
+        ("/$defs/xds/properties/clusters", Clusters::FIELDS),
+        ("/$defs/xds/properties/routes", Routes::FIELDS),
     ] {
         let object = schema.pointer(pointer).unwrap();
         let described: HashSet<&str> =
@@ -140,6 +143,15 @@ fn the_schema_has_the_limits_that_are_read() {
         ("/$defs/versions/properties/split/maxProperties", Versions::MAX_SHARES),
         ("/$defs/versions/properties/split/propertyNames/maxLength", VersionRange::MAX_BYTES),
         ("/$defs/ranges/maxItems", AddressPolicy::MAX_RANGES),
+        ("/$defs/service/properties/endpoint_metadata/maxItems", Xds::MAX_METADATA_KEYS),
+        (
+            "/$defs/service/properties/endpoint_metadata/items/maxLength",
+            Xds::MAX_METADATA_KEY_BYTES,
+        ),
+        ("/$defs/xds/properties/cluster/maxLength", Consul::MAX_NAME_BYTES),
+        ("/$defs/xds/properties/address/maxLength", Xds::MAX_ADDRESS_BYTES),
+        ("/$defs/xds/properties/clusters/properties/name/maxLength", Consul::MAX_NAME_BYTES),
+        ("/$defs/xds/properties/routes/properties/name/maxLength", Consul::MAX_NAME_BYTES),
         ("/$defs/handoff/properties/attempts/maximum", usize::from(Handoff::MAX_ATTEMPTS)),
         ("/$defs/handoff/properties/attempts/default", usize::from(Handoff::DEFAULT_ATTEMPTS)),
     ] {
@@ -254,6 +266,7 @@ fn spelling_out_the_defaults_of_a_section_is_the_same_as_leaving_them_out() {
     for (pointer, place, least) in [
         ("/$defs/versions", "services[0].versions", json!({ "header": "x-version" })),
         ("/$defs/locality", "locality", json!({})),
+        ("/$defs/xds", "xds", xds(json!({}))),
         ("/$defs/shrink_guard", "services[0].shrink_guard", json!({})),
         ("/$defs/breaker", "consul.breaker", json!({})),
         ("/$defs/call_budget", "consul.retry_budget", json!({})),
@@ -277,6 +290,15 @@ fn spelling_out_the_defaults_of_a_section_is_the_same_as_leaving_them_out() {
             parse(&config).unwrap()
         });
         assert_eq!(spelled, least, "{place}");
+    }
+}
+
+#[test]
+fn the_schema_has_the_default_names_of_clusters_and_routes() {
+    let schema = schema();
+    for (field, name) in [("clusters", Clusters::DEFAULT_NAME), ("routes", Routes::DEFAULT_NAME)] {
+        let pointer = format!("/$defs/xds/properties/{field}/properties/name/default");
+        assert_eq!(schema.pointer(&pointer), Some(&json!(name)), "{field}");
     }
 }
 

@@ -47,7 +47,7 @@ fn unknown_and_missing_fields_are_refused() {
             "servces",
             json!([]),
             "servces: unknown field; did you mean services? known here: consul, services, discover, dns_names, \
-             register, locality, endpoints, handoff, route_metadata, unmatched, warmup_timeout, log_level",
+             register, locality, endpoints, xds, handoff, route_metadata, unmatched, warmup_timeout, log_level",
         ),
         (
             "consul.token",
@@ -86,7 +86,11 @@ fn unknown_and_missing_fields_are_refused() {
             "consul.cluster: missing; expected the name of Consul's cluster in Envoy",
         ),
         ("services[0]", json!({}), "services[0].name: missing; expected the service's name"),
-        ("handoff", json!({}), "handoff.via: missing; expected filter_state or headers"),
+        (
+            "handoff",
+            json!({}),
+            "handoff.via: missing; expected filter_state, headers or stateful_session",
+        ),
     ]);
 }
 
@@ -108,12 +112,13 @@ fn a_name_that_is_not_on_its_list_is_refused() {
         (
             "services[0].health",
             json!("critical"),
-            "services[0].health: unknown health \"critical\"; expected one of passing, warning",
+            "services[0].health: unknown health \"critical\"; expected one of passing, warning, any",
         ),
         (
             "handoff.via",
             json!("cookie"),
-            "handoff.via: unknown handoff \"cookie\"; expected one of filter_state, headers",
+            "handoff.via: unknown handoff \"cookie\"; expected one of filter_state, headers, \
+             stateful_session",
         ),
         (
             "unmatched",

@@ -11,7 +11,7 @@ use consul_resolver::config::{
 use consul_resolver::consul::decode::Decoded;
 use consul_resolver::consul::dropped::Dropped;
 use consul_resolver::consul::selection::Selection;
-use consul_resolver::model::endpoint::{Address, Endpoint};
+use consul_resolver::model::endpoint::{Address, Details, Endpoint};
 use consul_resolver::model::snapshot::Snapshot;
 use serde_json::Value;
 
@@ -27,13 +27,14 @@ pub fn decode(body: &Value, selection: &Selection) -> Decoded {
             let mut healthy = entry.clone();
             healthy["Checks"] = Value::Null;
             if let Some(endpoint) = read(&healthy, selection, &mut Dropped::default()) {
-                let endpoint = Endpoint { zone: None, ..endpoint };
                 unhealthy.entry(endpoint.address.clone()).or_default().push(endpoint);
             }
         }
     }
     let best = |of: Vec<Endpoint>| {
-        let order = |e: &Endpoint| (Reverse(e.weight), e.version.clone(), e.zone.clone());
+        let order = |e: &Endpoint| {
+            (Reverse(e.weight), e.version.clone(), e.zone.clone(), e.details.clone())
+        };
         of.into_iter().min_by_key(order).unwrap()
     };
     let snapshot = Snapshot::new(endpoints.into_values().map(best).collect());
@@ -42,20 +43,22 @@ pub fn decode(body: &Value, selection: &Selection) -> Decoded {
         |one: &&Endpoint| snapshot.endpoints().iter().all(|it| it.address != one.address);
     let missing: Vec<_> = unhealthy.endpoints().iter().filter(is_missing).collect();
     let registered = u32::try_from(snapshot.len() + missing.len()).unwrap();
-    let lacking: Vec<_> =
-        missing.iter().filter_map(|one| Some((one.version.clone()?, 1))).collect();
-    let snapshot = if selection.counts_registered {
-        snapshot.registering(registered).lacking(lacking)
-    } else {
-        snapshot
-    };
+    let missing: Vec<_> = missing.into_iter().cloned().collect();
+    let snapshot =
+        if selection.tells_unhealthy { snapshot.with_unhealthy(missing) } else { snapshot };
     Decoded { snapshot, dropped, registered, unhealthy, origin: None }
 }
 
 fn is_unhealthy(entry: &Value, selection: &Selection) -> bool {
     let health = health(&entry["Checks"]);
-    let warned = health == "warning" && selection.health == Threshold::Warning;
-    entry["Service"].is_object() && health != "passing" && !warned
+    let limits = ["passing", "warning", "critical"];
+    let limit = match selection.health {
+        Threshold::Passing => 1,
+        Threshold::Warning => 2,
+        Threshold::Any => 3,
+    };
+    let is_unknown = health == "unknown" && selection.health == Threshold::Any;
+    entry["Service"].is_object() && !limits[..limit].contains(&health) && !is_unknown
 }
 
 fn read(entry: &Value, selection: &Selection, dropped: &mut Dropped) -> Option<Endpoint> {
@@ -130,11 +133,17 @@ fn read(entry: &Value, selection: &Selection, dropped: &mut Dropped) -> Option<E
     };
     let weight = NonZeroU16::new(weight).unwrap();
     let (zone, version) = (zone.map(Into::into), version.map(Into::into));
-    Some(Endpoint { address, weight, zone, version, details: None })
+    let details = selection.details.as_ref().map(|keys| {
+        let entry =
+            |key: &String| Some((key.as_str().into(), label(&service["Meta"][key])?.into()));
+        let hostname = label(&node["Node"]).map(Into::into);
+        Details { hostname, metadata: keys.iter().filter_map(entry).collect() }.into()
+    });
+    Some(Endpoint { address, weight, zone, version, details })
 }
 
 fn label(value: &Value) -> Option<String> {
-    value.as_str().filter(|text| (1..=255).contains(&text.len())).map(str::to_owned)
+    value.as_str().filter(|text| (1..=256).contains(&text.len())).map(str::to_owned)
 }
 
 fn name(host: &str) -> Option<String> {

@@ -75,11 +75,8 @@ fn kill_while_asked(
     for connection in &mut connections {
         connection.send(head.as_bytes()).expect("sent");
     }
-    let active = |cluster: usize| {
-        let name = format!("cluster.endpoint_{cluster}.upstream_rq_active");
-        bed.envoy.stat(&name).expect("stats")
-    };
-    let all = wait_until(SOON, || active(0) + active(1) == SLOW as u64);
+    let active = || bed.envoy.stat("cluster.consul_resolver.upstream_rq_active").expect("stats");
+    let all = wait_until(SOON, || active() == SLOW as u64);
     assert!(all, "not all of {SLOW} requests are at an instance");
     let at_survivor = survivor.in_flight();
     victim.kill();

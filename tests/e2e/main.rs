@@ -50,9 +50,11 @@ mod redirects;
 mod refused_calls;
 mod refused_handoffs;
 mod registration;
+mod releases;
 mod share;
 mod slow_start;
 mod staleness;
+mod subscriptions;
 #[allow(dead_code, reason = "each file takes what it needs")]
 mod testbed;
 mod tls;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stack::client::{Answer, Request};
+use stack::fetch::EnvoyRelease;
 use stack::pki::Identity;
 use stack::{Backend, Bootstrap, Envoy, Pki, Registry, Service, Status, wait_until};
 
@@ -20,6 +21,7 @@ const ROUND: usize = 40;
 /// An Envoy before it runs; what is not set stays as the file in `envoy/` has it.
 pub struct Setup {
     bootstrap: Bootstrap,
+    release: Option<EnvoyRelease>,
     workers: u32,
     environment: Vec<(String, String)>,
     files: Vec<(String, String)>,
@@ -31,6 +33,21 @@ impl Setup {
     /// `envoy/headers.yaml`: hands over in headers, retries on another instance.
     pub fn headers(consul: SocketAddr) -> Self {
         Self::read("headers.yaml", consul)
+    }
+
+    /// `envoy/envoy.yaml`: feeds Envoy's clusters and routes, picks among their hosts.
+    pub fn recommended(consul: SocketAddr) -> Self {
+        Self::read("envoy.yaml", consul)
+    }
+
+    /// `envoy/native.yaml`: feeds Envoy's clusters and routes, and leaves the rest to Envoy.
+    pub fn native(consul: SocketAddr) -> Self {
+        Self::read("native.yaml", consul)
+    }
+
+    /// `envoy/tcp.yaml`: feeds one cluster, `db`, to which connections go.
+    pub fn tcp(consul: SocketAddr) -> Self {
+        Self::read("tcp.yaml", consul)
     }
 
     /// `envoy/minimal.yaml`: hands over in filter state.
@@ -83,6 +100,7 @@ impl Setup {
         bootstrap.set_own_socket().expect(name);
         Self {
             bootstrap,
+            release: None,
             workers: 2,
             environment: Vec::new(),
             files: Vec::new(),
@@ -96,6 +114,12 @@ impl Setup {
         self.edit(|bootstrap| {
             bootstrap.plugin().expect("a plugin")[field] = yaml(value);
         })
+    }
+
+    /// Sets the release of Envoy.
+    pub fn release(mut self, release: EnvoyRelease) -> Self {
+        self.release = Some(release);
+        self
     }
 
     /// Sets the number of workers; 2 when not set.
@@ -164,6 +188,9 @@ impl Setup {
             .arg(format!("wasm:{}", self.wasm_log_level))
             .arg("--file-flush-interval-msec")
             .arg("20");
+        if let Some(release) = self.release {
+            builder = builder.release(release);
+        }
         if let Some(admin) = self.admin {
             builder = builder.admin_on(admin);
         }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use stack::{Consul, wait_until};
+use stack::{Agent, Consul, wait_until};
 
 use crate::testbed::{SOON, Setup, instances, who};
 use crate::wire::Connection;
@@ -166,6 +166,46 @@ fn requests_that_wait_go_on_at_once_when_consul_answers() {
         let took = answered.elapsed();
         assert!(took < Duration::from_secs(2), "it took {took:?}");
         assert_eq!(who(&bed.get("/", "any")), "web-1");
+        bed.assert_no_crash();
+    }
+}
+
+#[test]
+fn a_body_of_10_mb_waits_with_its_request() {
+    const SIZE: usize = 10 << 20;
+    let agent = Agent::start().expect("an agent");
+    let _web = instances(&agent, "web", &["web-1"]);
+    for reads_bodies in [false, true] {
+        let gate = Gate::closed();
+        let bed = Setup::minimal(gate.address)
+            .set("warmup_timeout", json!("20s"))
+            .edit(|bootstrap| {
+                let manager = bootstrap.connection_manager().expect("a manager");
+                let plugin = &mut manager["http_filters"][0]["typed_config"]["config"];
+                plugin["allow_on_headers_stop_iteration"] = reads_bodies.into();
+            })
+            .start();
+        let body = vec![b'1'; SIZE];
+        let head = "POST /echo HTTP/1.1\r\nhost: any\r\n";
+        let sized = format!("{head}content-length: {SIZE}\r\n\r\n");
+        let chunked = format!("{head}transfer-encoding: chunked\r\n\r\n{SIZE:x}\r\n");
+        let clients = [(sized, &b""[..]), (chunked, &b"\r\n0\r\n\r\n"[..])].map(|(head, end)| {
+            let request = [head.as_bytes(), &body, end].concat();
+            let mut connection = Connection::open(bed.ingress).expect("a connection");
+            thread::spawn(move || {
+                connection.send(&request).expect("sent");
+                connection.answer().expect("an answer")
+            })
+        });
+        let active = "http.ingress.downstream_rq_active";
+        let all_wait = wait_until(SOON, || bed.envoy.stat(active).expect("stats") == 2);
+        assert!(all_wait, "not both requests wait");
+        gate.open(stack::Registry::address(&agent));
+        for client in clients {
+            let answer = client.join().expect("a client");
+            assert_eq!(answer.status, 200, "{}", answer.head);
+            assert!(answer.body == body, "{} bytes", answer.body.len());
+        }
         bed.assert_no_crash();
     }
 }

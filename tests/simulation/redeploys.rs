@@ -10,8 +10,9 @@ use crate::sources::{API, GEO, SHOP, SOURCES, ill};
 use crate::state::POLLED;
 use crate::world::World;
 
-/// How soon what comes is used, in milliseconds.
-const USED: u64 = 1_000;
+/// How soon what comes is used, in milliseconds: the pace of queries that are answered at once, and the
+/// way of the answer to every VM.
+const USED: u64 = 1_000 + 250;
 /// How long an answer is held that takes all away, and a consistent read that says the same, in
 /// milliseconds.
 const HELD: u64 = 30_000 + 6_000;

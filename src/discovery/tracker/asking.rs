@@ -45,7 +45,7 @@ impl Tracker {
             return;
         }
         let expected = self.watch.expected(id);
-        let current = self.installed.as_ref().map(|installed| &installed.snapshot);
+        let current = self.installed.as_ref().map(|installed| &*installed.snapshot);
         let answer = match expected {
             Some(Ask { instances: true, .. }) => self.query.read_instances(answer),
             _ => self.query.read(answer).map(|answer| self.query.limit(answer, current)),
@@ -192,16 +192,16 @@ impl Tracker {
             }
             Outcome::Changed(snapshot) => {
                 self.on_good_answer(dropped, failures, scope);
-                self.publish(term, snapshot, scope);
+                self.publish(term, snapshot.into(), scope);
             }
         }
     }
 
     /// Publishes what is used of an answer that is held back, beside what stays.
     fn publish_in_part(&mut self, term: Term, snapshot: Snapshot, scope: &mut Scope<'_>) {
-        let current = self.installed.as_ref().map(|installed| &installed.snapshot);
+        let current = self.installed.as_ref().map(|installed| &*installed.snapshot);
         let snapshot = self.query.within_limit(snapshot, current);
-        self.publish(term, snapshot, scope);
+        self.publish(term, snapshot.into(), scope);
     }
 
     fn on_good_answer(&mut self, dropped: Option<Dropped>, failures: u32, scope: &mut Scope<'_>) {

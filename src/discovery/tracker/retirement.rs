@@ -1,5 +1,7 @@
 //! How a VM parts with a source, and what its successor finds.
 
+use std::rc::Rc;
+
 use crate::discovery::event::{Command, Expect};
 use crate::discovery::notice::Notice;
 use crate::discovery::scope::Scope;
@@ -32,7 +34,7 @@ impl Tracker {
     /// Tells once more what is known, for a service that was not here when it came.
     pub fn tell_again(&mut self, scope: &mut Scope<'_>) {
         if let Some(record) = &self.installed {
-            let (source, snapshot) = (self.source, record.snapshot.clone());
+            let (source, snapshot) = (self.source, Rc::clone(&record.snapshot));
             scope.out.push_back(Command::Install { source, snapshot });
             let age = self.contact.age(scope.now);
             scope.out.extend(age.map(|age| Command::Confirm { source, age }));
@@ -65,7 +67,7 @@ impl Tracker {
         if !self.is_published
             && let Some(record) = &self.installed
         {
-            self.publish(term, record.snapshot.clone(), scope);
+            self.publish(term, Rc::clone(&record.snapshot), scope);
         }
     }
 }

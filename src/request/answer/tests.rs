@@ -37,7 +37,7 @@ impl Bench {
         let mut router = Router::new(&config, &mut Rng::new(1));
         let endpoint = |text: &&str| Endpoint::new(text.parse::<SocketAddr>().unwrap());
         let snapshot = Snapshot::new(endpoints.iter().map(endpoint).collect());
-        router.install(SourceId::nth(0), &snapshot, Time::ZERO);
+        router.install(SourceId::nth(0), &snapshot.into(), Time::ZERO);
         Self(router)
     }
 
@@ -123,7 +123,7 @@ fn a_name_that_cannot_be_resolved_is_held_against_its_endpoint_and_no_address() 
     };
     assert_eq!(bench.answer(true, &mut unresolved()).0, Lesson::default());
     let name = Endpoint::new(crate::model::endpoint::Address::Name("web.internal".into(), 80));
-    bench.0.install(SourceId::nth(0), &Snapshot::new(vec![name]), Time::ZERO);
+    bench.0.install(SourceId::nth(0), &Snapshot::new(vec![name]).into(), Time::ZERO);
     assert_eq!(bench.answer(true, &mut unresolved()).0, failures(1, true));
     assert_eq!(failed(&bench.forward()), 1);
 }

@@ -46,7 +46,7 @@ impl Bench {
         let address = |last: &u8| SocketAddr::from(([10, 0, 0, *last], 80));
         let endpoints = endpoints.iter().map(address).map(Endpoint::new).collect();
         let source: SourceId = self.router.sources(self.id(name))[datacenter];
-        self.router.install(source, &Snapshot::new(endpoints), self.now);
+        self.router.install(source, &Snapshot::new(endpoints).into(), self.now);
     }
 
     /// What has happened by that moment, each with the service.

@@ -1,0 +1,170 @@
+//! Envoy's subscriptions, as they come over its own listener.
+
+use core::time::Duration;
+use std::rc::Rc;
+
+use hashbrown::HashMap;
+
+use crate::config::{Config, Xds};
+use crate::proxy::clock::Start;
+use crate::proxy::host::{self, Headers};
+use crate::proxy::subscription_metrics::SubscriptionMetrics;
+use crate::router::Router;
+use crate::shared::acknowledged::Acknowledged;
+use crate::time::Time;
+use crate::xds::event::Event;
+use crate::xds::request::{Request, StreamId};
+use crate::xds::server::Server;
+
+/// How many requests are answered in one call into the VM. Envoy sends each answer when the call is
+/// over, and calls the VM again while it does: the next answer is sent within that call, and so on, so
+/// that thousands of them would need as much of its stack.
+const MOST_ANSWERS: usize = 100;
+
+/// How soon the rest is answered.
+const NEXT_ANSWERS: Duration = Duration::from_millis(1);
+
+/// How long a body may be missing that belongs to the headers, until that is told: Envoy sends both at
+/// once.
+const BODY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Envoy's subscriptions in this VM.
+#[derive(Debug)]
+pub(super) struct Subscriptions {
+    /// The address of the listener by which they come.
+    address: String,
+    server: Server,
+    /// The requests whose bodies have not come to their ends.
+    bodies: HashMap<u32, Body>,
+    has_seen_bodies: bool,
+    metrics: SubscriptionMetrics,
+}
+
+/// What has come of a body.
+#[derive(Debug)]
+struct Body {
+    since: Time,
+    bytes: Vec<u8>,
+}
+
+impl Subscriptions {
+    /// Nobody subscribes yet.
+    pub(super) fn new(config: &Config, xds: &Xds) -> Self {
+        let node = host::node_id().unwrap_or_default();
+        Self {
+            address: xds.address.clone(),
+            server: Server::new(config, xds, &String::from_utf8_lossy(&node)),
+            bodies: HashMap::new(),
+            has_seen_bodies: false,
+            metrics: SubscriptionMetrics::define(),
+        }
+    }
+
+    /// Takes a request, if it has come by the listener for subscriptions; true, if so. Legal in the
+    /// request's header phase, where a body follows.
+    pub(super) fn on_headers(&mut self, context: u32, start: Start) -> bool {
+        let is_ours = host::destination_address().is_some_and(|it| it == self.address.as_bytes());
+        if is_ours {
+            self.bodies.insert(context, Body { since: start.time(), bytes: Vec::new() });
+        }
+        is_ours
+    }
+
+    /// Takes a part of a body. Legal in its phase.
+    pub(super) fn on_body(&mut self, context: u32, size: usize, ended: bool, now: Time) {
+        self.has_seen_bodies = true;
+        let Some(body) = self.bodies.get_mut(&context) else { return };
+        // One byte more than may be is enough to see that there are too many.
+        let room = (Request::MAX_BODY_BYTES + 1).saturating_sub(body.bytes.len());
+        body.bytes.extend(host::request_body(size.min(room)));
+        let is_too_long = body.bytes.len() > Request::MAX_BODY_BYTES;
+        if !ended && !is_too_long {
+            return;
+        }
+        let Some(body) = self.bodies.remove(&context) else { return };
+        if is_too_long {
+            return respond(413, b"");
+        }
+        let header = |name| host::header(Headers::Request, name);
+        let [method, path] = [":method", ":path"].map(|name| header(name).unwrap_or_default());
+        let timeout = header(Request::TIMEOUT_HEADER);
+        let request = Request {
+            method: &method,
+            path: &path,
+            body: &body.bytes,
+            timeout: timeout.as_deref(),
+        };
+        self.server.on_request(StreamId(context), request, now);
+    }
+
+    /// Forgets a request that has ended.
+    pub(super) fn on_gone(&mut self, context: u32, now: Time) {
+        if self.bodies.remove(&context).is_none() {
+            self.server.on_gone(StreamId(context), now);
+        }
+    }
+
+    /// Answers what is due, with the newest that there is, from whatever context: `own` is the one
+    /// that is at work. Gives the names of the services that Envoy has acknowledged.
+    pub(super) fn answer(&mut self, router: &mut Router, own: u32, now: Time) -> Vec<Rc<str>> {
+        while let Some(update) = router.poll_update() {
+            self.server.on_update(update, now);
+        }
+        let mut has_answered = false;
+        for _ in 0..MOST_ANSWERS {
+            let Some((StreamId(context), response)) = self.server.poll_response(now) else { break };
+            if host::enter(context) {
+                respond(response.status, &response.body);
+                has_answered = true;
+            }
+        }
+        if has_answered {
+            host::enter(own);
+        }
+        self.tell(now)
+    }
+
+    /// The hash of a service in [`Acknowledged`].
+    pub(super) fn hash(&self, name: &str) -> u64 {
+        Acknowledged::hash(&self.address, name)
+    }
+
+    /// When there is something to answer, if nothing happens until then.
+    pub(super) fn due(&self, now: Time) -> Option<Time> {
+        // What is due by now was not answered because there was so much of it.
+        self.server.due().map(|due| due.max(now + NEXT_ANSWERS))
+    }
+
+    /// Counts and tells what has happened.
+    fn tell(&mut self, now: Time) -> Vec<Rc<str>> {
+        let mut acknowledged = Vec::new();
+        while let Some(event) = self.server.poll_event() {
+            match event {
+                Event::Acknowledged { service } => acknowledged.push(service),
+                event => log::warn!("xds: {event}"),
+            }
+        }
+        let is_missing = |body: &Body| now.since(body.since) >= BODY_PATIENCE;
+        if !self.has_seen_bodies && self.bodies.values().any(is_missing) {
+            self.has_seen_bodies = true;
+            log::error!(
+                "xds: a subscription has come without its body; set \
+                 allow_on_headers_stop_iteration: true in the plugin's config, and where it has \
+                 allowed_capabilities, add proxy_on_request_body"
+            );
+        }
+        acknowledged
+    }
+
+    /// Adds to Envoy's counters what was counted here.
+    pub(super) fn flush(&mut self) {
+        self.metrics.flush(self.server.counts(), self.server.held());
+    }
+}
+
+/// Answers the request of the effective context.
+fn respond(status: u16, body: &[u8]) {
+    const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
+    let headers = if status == 200 { JSON } else { &[] };
+    host::reply(status, "consul_resolver.subscription", headers, body);
+}

@@ -1,0 +1,50 @@
+//! The timer of a root context.
+
+use core::time::Duration;
+
+use crate::proxy::host;
+use crate::time::Time;
+
+/// The timer of a root context, as Envoy has it: a period that begins anew after each tick, and
+/// whenever it is set. Set at every event it would never tick, so it is set only to tick sooner, or at
+/// a tick.
+#[derive(Debug)]
+pub(super) struct Timer {
+    period: Duration,
+    /// When it has ticked, or was started.
+    last: Time,
+    next: Time,
+    is_at_tick: bool,
+}
+
+impl Timer {
+    /// The shortest period.
+    const MIN: Duration = Duration::from_millis(1);
+
+    /// Starts it.
+    pub(super) fn start(period: Duration, now: Time) -> Self {
+        host::set_tick_period(period);
+        Self { period, last: now, next: now + period, is_at_tick: false }
+    }
+
+    /// Notes that it has ticked.
+    pub(super) fn on_tick(&mut self, now: Time) {
+        self.last = now;
+        self.next = now + self.period;
+        self.is_at_tick = true;
+    }
+
+    /// Lets it tick so long after its last tick, and at `due` if that is before.
+    pub(super) fn set(&mut self, period: Duration, due: Option<Time>, now: Time) {
+        let is_at_tick = core::mem::take(&mut self.is_at_tick);
+        let since = if is_at_tick { now } else { self.last };
+        let next = due.map_or(since + period, |due| due.min(since + period));
+        let wanted = next.since(now).max(Self::MIN);
+        let is_wrong = if is_at_tick { wanted != self.period } else { next < self.next };
+        if is_wrong {
+            self.period = wanted;
+            self.next = now + wanted;
+            host::set_tick_period(wanted);
+        }
+    }
+}

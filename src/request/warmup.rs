@@ -1,0 +1,155 @@
+//! Whose requests wait until Envoy's own cluster has endpoints.
+
+use core::time::Duration;
+
+use crate::model::arena::Beside;
+use crate::model::service::ServiceId;
+use crate::shared::acknowledged::Acknowledged;
+use crate::time::Time;
+
+/// Whose requests wait until Envoy's own cluster has endpoints: those of services whose first answer
+/// Envoy has not acknowledged, and no longer than for a while after the first of them.
+///
+/// A service is looked up once. After that its requests wait never again, whatever becomes of its
+/// endpoints: then Envoy's cluster is at most a little behind, and its own policy covers that.
+#[derive(Debug)]
+pub struct Warmup {
+    /// Where Envoy asks for endpoints.
+    address: String,
+    patience: Duration,
+    /// Those whose requests need not wait.
+    ready: Beside<ServiceId, ()>,
+    awaited: Vec<Awaited>,
+}
+
+/// A service whose requests wait.
+#[derive(Debug)]
+struct Awaited {
+    service: ServiceId,
+    hash: u64,
+    until: Time,
+}
+
+impl Warmup {
+    /// Knows of no service yet; waits so long at most.
+    pub fn new(address: &str, patience: Duration) -> Self {
+        Self { address: address.to_owned(), patience, ready: Beside::new(), awaited: Vec::new() }
+    }
+
+    /// Whether a service's requests need not wait, as far as is known: what was not looked up yet
+    /// is not.
+    pub fn is_ready(&self, service: ServiceId) -> bool {
+        self.ready.get(service).is_some()
+    }
+
+    /// Looks a service up that is not ready; `load` reads those that are acknowledged, and is called
+    /// the first time only. Tells whether it is ready now.
+    pub fn look_up(
+        &mut self,
+        service: ServiceId,
+        name: &str,
+        now: Time,
+        load: impl FnOnce() -> Acknowledged,
+    ) -> bool {
+        if self.awaited.iter().any(|awaited| awaited.service == service) {
+            return false;
+        }
+        let hash = Acknowledged::hash(&self.address, name);
+        let is_ready = self.patience.is_zero() || load().contains(hash);
+        if is_ready {
+            self.ready.insert(service, ());
+        } else {
+            self.awaited.push(Awaited { service, hash, until: now + self.patience });
+        }
+        is_ready
+    }
+
+    /// Looks again for those whose requests wait; `load` is called only if there are any. Tells which
+    /// were given up: they are ready too, since more time would make no difference.
+    pub fn on_tick(&mut self, now: Time, load: impl FnOnce() -> Acknowledged) -> Vec<ServiceId> {
+        if self.awaited.is_empty() {
+            return Vec::new();
+        }
+        let acknowledged = load();
+        let ready = self
+            .awaited
+            .extract_if(.., |awaited| acknowledged.contains(awaited.hash) || now >= awaited.until);
+        let mut given_up = Vec::new();
+        for Awaited { service, hash, .. } in ready {
+            self.ready.insert(service, ());
+            if !acknowledged.contains(hash) {
+                given_up.push(service);
+            }
+        }
+        given_up
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const PATIENCE: Duration = Duration::from_secs(5);
+    const WEB: ServiceId = ServiceId::nth(0);
+    const API: ServiceId = ServiceId::nth(1);
+
+    fn at(millis: u64) -> Time {
+        Time::from_start(Duration::from_millis(millis))
+    }
+
+    fn acknowledged(names: &[&str]) -> Acknowledged {
+        let mut all = Acknowledged::default();
+        names.iter().for_each(|name| assert!(all.add(Acknowledged::hash("/sock", name))));
+        all
+    }
+
+    fn never() -> Acknowledged {
+        panic!("nobody needs to look")
+    }
+
+    #[test]
+    fn a_service_waits_until_its_first_answer_is_acknowledged() {
+        let mut warmup = Warmup::new("/sock", PATIENCE);
+        assert!(!warmup.look_up(WEB, "web", at(0), || acknowledged(&["api"])));
+        assert!(!warmup.look_up(WEB, "web", at(1), never));
+        assert!(warmup.on_tick(at(20), || acknowledged(&["api"])).is_empty());
+        assert!(!warmup.is_ready(WEB));
+        assert!(warmup.on_tick(at(40), || acknowledged(&["api", "web"])).is_empty());
+        assert!(warmup.is_ready(WEB));
+    }
+
+    #[test]
+    fn a_service_that_is_ready_is_never_looked_up_again() {
+        let mut warmup = Warmup::new("/sock", PATIENCE);
+        assert!(warmup.look_up(WEB, "web", at(0), || acknowledged(&["web"])));
+        assert!(warmup.is_ready(WEB));
+        assert!(warmup.on_tick(at(9_000), never).is_empty());
+    }
+
+    #[test]
+    fn a_service_is_given_up_once_when_nobody_subscribes() {
+        let mut warmup = Warmup::new("/sock", PATIENCE);
+        let none = Acknowledged::default;
+        assert!(!warmup.look_up(WEB, "web", at(0), none));
+        assert!(!warmup.look_up(API, "api", at(3_000), none));
+        assert!(warmup.on_tick(at(4_999), none).is_empty());
+        assert_eq!(warmup.on_tick(at(5_000), none), [WEB]);
+        assert!(warmup.is_ready(WEB) && !warmup.is_ready(API));
+        assert_eq!(warmup.on_tick(at(8_000), none), [API]);
+        assert!(warmup.on_tick(at(9_000), never).is_empty());
+    }
+
+    #[test]
+    fn another_address_has_answers_of_its_own() {
+        let mut warmup = Warmup::new("/other", PATIENCE);
+        assert!(!warmup.look_up(WEB, "web", at(0), || acknowledged(&["web"])));
+    }
+
+    #[test]
+    fn nothing_waits_without_a_timeout() {
+        let mut warmup = Warmup::new("/sock", Duration::ZERO);
+        assert!(warmup.look_up(WEB, "web", at(0), never));
+    }
+}

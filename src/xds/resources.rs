@@ -1,0 +1,236 @@
+//! All that Envoy can be told.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::rc::Rc;
+
+use crate::config::{self, Config, Excerpt, Service};
+use crate::hash::xxh64;
+use crate::model::assignment::Assignment;
+use crate::time::Time;
+use crate::xds::endpoints::cluster_load_assignment;
+use crate::xds::kind::Kind;
+use crate::xds::resource::{Rendered, Resource};
+use crate::xds::subscription::Subject;
+use crate::xds::update::Update;
+use crate::xds::{clusters, routes};
+
+/// All that Envoy can be told: rendered when it is asked for, and again when it has changed.
+#[derive(Debug)]
+pub(super) struct Resources {
+    /// Without its services.
+    config: Config,
+    services: BTreeMap<Rc<str>, Known>,
+    clusters: Resource,
+    routes: Resource,
+    /// Whether there are no services but those that are known.
+    is_complete: bool,
+}
+
+/// A service that is known.
+#[derive(Debug)]
+struct Known {
+    service: Rc<Service>,
+    /// Whether it was found while running.
+    is_found: bool,
+    /// Its cluster, once that was asked for.
+    cluster: Option<Box<str>>,
+    /// Its endpoints; none: not known yet.
+    assignment: Option<Assignment>,
+    endpoints: Resource,
+    is_acknowledged: bool,
+}
+
+impl Known {
+    fn new(service: Rc<Service>, is_found: bool) -> Self {
+        Self {
+            service,
+            is_found,
+            cluster: None,
+            assignment: None,
+            endpoints: Resource::default(),
+            is_acknowledged: false,
+        }
+    }
+
+    fn host_names(&self) -> usize {
+        self.endpoints.published().map_or(0, |it| it.host_names)
+    }
+}
+
+impl Resources {
+    /// Knows the configured services, and the endpoints of none.
+    pub(super) fn new(config: &Config) -> Self {
+        let mut config = config.clone();
+        let configured = core::mem::take(&mut config.services);
+        config.registrations = Vec::new();
+        let known =
+            |service: Service| (service.name.as_str().into(), Known::new(Rc::new(service), false));
+        Self {
+            is_complete: config.discover.is_none(),
+            services: configured.into_iter().map(known).collect(),
+            config,
+            clusters: Resource::default(),
+            routes: Resource::default(),
+        }
+    }
+
+    /// Whether there are no services but those that are known.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.is_complete
+    }
+
+    /// Takes note of an update; tells which service's endpoints and whether the clusters and routes
+    /// may have changed by it.
+    pub(super) fn on_update(&mut self, update: Update) -> (Option<Rc<str>>, bool) {
+        match update {
+            Update::Added(service) => {
+                let name: Rc<str> = service.name.as_str().into();
+                match self.services.entry(name.clone()) {
+                    Entry::Occupied(known) => {
+                        let known = known.into_mut();
+                        let is_same = known.service == service;
+                        known.service = service;
+                        if is_same {
+                            return (None, false);
+                        }
+                        known.cluster = None;
+                    }
+                    Entry::Vacant(place) => {
+                        place.insert(Known::new(service, true));
+                    }
+                }
+                self.on_list();
+                (Some(name), true)
+            }
+            Update::Assigned { service, assignment } => {
+                let Some(known) = self.services.get_mut(&service) else { return (None, false) };
+                if known.assignment.as_ref() == Some(&assignment) {
+                    return (None, false);
+                }
+                known.assignment = Some(assignment);
+                known.endpoints.on_change();
+                (Some(service), false)
+            }
+            Update::Removed { service } => {
+                if self.services.remove(&service).is_none() {
+                    return (None, false);
+                }
+                self.on_list();
+                (Some(service), true)
+            }
+            Update::Listed => {
+                self.is_complete = true;
+                (None, true)
+            }
+        }
+    }
+
+    fn on_list(&mut self) {
+        self.clusters.on_change();
+        self.routes.on_change();
+    }
+
+    /// Renders what has changed, as far as Envoy can read it; tells when it can, where it cannot.
+    pub(super) fn refresh(&mut self, subject: &Subject, now: Time) -> Option<Time> {
+        match subject {
+            (Kind::Endpoints, name) => {
+                let known = self.services.get_mut(name)?;
+                let assignment = known.assignment.as_ref()?;
+                known.endpoints.refresh(now, || cluster_load_assignment(name, assignment))
+            }
+            (Kind::Clusters, _) => {
+                self.clusters.refresh(now, || render_clusters(&self.config, &mut self.services))
+            }
+            (Kind::Routes, _) => {
+                self.routes.refresh(now, || render_routes(&self.config, &self.services))
+            }
+        }
+    }
+
+    /// What Envoy is told of a subject at present, with the hash of that; none where it is to wait.
+    pub(super) fn published(&self, subject: &Subject) -> Option<(Rc<str>, u64)> {
+        let (kind, name) = subject;
+        if self.is_unknown(subject) {
+            let text = cluster_load_assignment(name, &Assignment::default()).text;
+            let hash = xxh64(text.as_bytes(), 0);
+            return Some((text.into(), hash));
+        }
+        let resource = match kind {
+            Kind::Endpoints => &self.services.get(name)?.endpoints,
+            Kind::Clusters => &self.clusters,
+            Kind::Routes => &self.routes,
+        };
+        resource.published().map(|it| (it.text.clone(), it.hash))
+    }
+
+    /// How many endpoints Envoy is not told at present, since they have a name instead of an address.
+    pub(super) fn host_names(&self, (kind, name): &Subject) -> usize {
+        let known = self.services.get(name).filter(|_| *kind == Kind::Endpoints);
+        known.map_or(0, Known::host_names)
+    }
+
+    /// The same of all services.
+    pub(super) fn all_host_names(&self) -> usize {
+        self.services.values().map(Known::host_names).sum()
+    }
+
+    /// Whether endpoints are asked for of a service that there is not.
+    pub(super) fn is_unknown(&self, (kind, name): &Subject) -> bool {
+        *kind == Kind::Endpoints && self.is_complete && !self.services.contains_key(name)
+    }
+
+    /// The service that was probably meant by a name.
+    pub(super) fn nearest(&self, name: &str) -> Option<Excerpt> {
+        config::suggestion(name, self.services.keys().map(|name| &**name)).map(Excerpt::of)
+    }
+
+    /// Takes note that Envoy has taken a service's endpoints; tells whether that is new.
+    pub(super) fn on_acknowledged(&mut self, service: &str) -> bool {
+        let known = self.services.get_mut(service);
+        known.is_some_and(|known| !core::mem::replace(&mut known.is_acknowledged, true))
+    }
+
+    /// Takes note that Envoy was told of a subject.
+    pub(super) fn on_answer(&mut self, subject: &Subject, now: Time) {
+        if let Some(resource) = self.resource_mut(subject) {
+            resource.on_answer(now);
+        }
+    }
+
+    /// Forgets what Envoy was told of a subject, since it asks no more.
+    pub(super) fn forget(&mut self, subject: &Subject) {
+        if let Some(resource) = self.resource_mut(subject) {
+            resource.forget();
+        }
+    }
+
+    fn resource_mut(&mut self, (kind, name): &Subject) -> Option<&mut Resource> {
+        match kind {
+            Kind::Endpoints => self.services.get_mut(name).map(|known| &mut known.endpoints),
+            Kind::Clusters => Some(&mut self.clusters),
+            Kind::Routes => Some(&mut self.routes),
+        }
+    }
+}
+
+/// The services in a fixed order: those of the configuration, then those that were found.
+fn ordered<'a, I: Iterator<Item = &'a Known> + Clone>(all: I) -> impl Iterator<Item = &'a Known> {
+    all.clone().filter(|it| !it.is_found).chain(all.filter(|it| it.is_found))
+}
+
+fn render_routes(config: &Config, services: &BTreeMap<Rc<str>, Known>) -> Rendered {
+    let ordered = ordered(services.values()).map(|known| &*known.service);
+    let text = routes::route_configuration(config, ordered);
+    Rendered { text, items: services.len(), host_names: 0 }
+}
+
+fn render_clusters(config: &Config, services: &mut BTreeMap<Rc<str>, Known>) -> Rendered {
+    let mut text = String::new();
+    for known in services.values_mut() {
+        let render = || clusters::cluster(config, &known.service).into();
+        text.push_str(if text.is_empty() { "" } else { "," });
+        text.push_str(known.cluster.get_or_insert_with(render));
+    }
+    Rendered { text, items: services.len(), host_names: 0 }
+}

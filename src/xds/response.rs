@@ -1,0 +1,45 @@
+//! What Envoy is answered.
+
+use std::rc::Rc;
+
+use crate::xds::discovery_request::Version;
+use crate::xds::json::put_string;
+use crate::xds::kind::Kind;
+
+/// What Envoy is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// 200 with a `DiscoveryResponse`, 304 where there is no news, else an error.
+    pub status: u16,
+    /// JSON where the status is 200, else text; empty where it is 304.
+    pub body: Rc<[u8]>,
+}
+
+impl Response {
+    /// Says that there is no news.
+    pub(super) fn not_modified() -> Self {
+        Self { status: 304, body: Rc::default() }
+    }
+
+    /// Says what is wrong with a request.
+    pub(super) fn refused(status: u16, text: &str) -> Self {
+        Self { status, body: text.as_bytes().into() }
+    }
+
+    /// The `DiscoveryResponse` of these resources, some of which may be none.
+    pub(super) fn discovery(kind: Kind, version: Version, resources: &[Rc<str>]) -> Self {
+        let length: usize = resources.iter().map(|text| text.len() + 1).sum();
+        let mut out = String::with_capacity(length + 200);
+        out.push_str("{\"version_info\":");
+        put_string(&mut out, &version.to_string());
+        out.push_str(",\"type_url\":");
+        put_string(&mut out, kind.type_url());
+        out.push_str(",\"resources\":[");
+        for (n, text) in resources.iter().enumerate() {
+            out.push_str(if n > 0 { "," } else { "" });
+            out.push_str(text);
+        }
+        out.push_str("]}");
+        Self { status: 200, body: out.into_bytes().into() }
+    }
+}

@@ -1,0 +1,331 @@
+//! Answers Envoy's subscriptions.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use crate::config::{Config, Excerpt, Xds};
+use crate::hash::xxh64;
+use crate::time::Time;
+use crate::xds::discovery_request::{DiscoveryRequest, Malformed, Version};
+use crate::xds::event::{Counts, Event, Events};
+use crate::xds::kind::Kind;
+use crate::xds::request::{Request, StreamId};
+use crate::xds::resources::Resources;
+use crate::xds::response::Response;
+use crate::xds::subscription::{Key, Subject};
+use crate::xds::subscriptions::{Subscriptions, Task};
+use crate::xds::trial::Finding;
+use crate::xds::update::Update;
+
+/// Answers the subscriptions of one Envoy, as far as they come to this VM.
+///
+/// A request is answered when there is something that its Envoy does not have, and with 304 when it has
+/// been held for long; a service whose endpoints are not known yet is no news.
+#[derive(Debug)]
+pub struct Server {
+    hold: Duration,
+    /// The route configuration's name; none: there is none.
+    routes: Option<Rc<str>>,
+    has_clusters: bool,
+    node: Box<str>,
+    clock: Clock,
+    resources: Resources,
+    subscriptions: Subscriptions,
+    ready: VecDeque<(StreamId, Response)>,
+    events: Events,
+}
+
+/// The time that has passed. A clock that was set back stood still.
+#[derive(Debug, Default)]
+struct Clock {
+    last: Time,
+    passed: Time,
+}
+
+impl Clock {
+    fn at(&mut self, now: Time) -> Time {
+        self.passed = self.passed + now.since(self.last);
+        self.last = now;
+        self.passed
+    }
+
+    /// When that much will have passed, by the clock as it was last.
+    fn when(&self, passed: Time) -> Time {
+        self.last + passed.since(self.passed)
+    }
+}
+
+/// A request that is answered at once.
+struct Refusal {
+    status: u16,
+    text: &'static str,
+}
+
+impl Server {
+    /// The most names in requests that are held, and so the most requests.
+    pub const MAX_HELD: usize = Subscriptions::MAX_HELD;
+
+    /// Serves the Envoy whose node has this id, and knows the endpoints of no service yet.
+    pub fn new(config: &Config, xds: &Xds, node: &str) -> Self {
+        Self {
+            hold: xds.hold,
+            routes: xds.routes.as_ref().map(|routes| routes.name.as_str().into()),
+            has_clusters: xds.clusters.is_some(),
+            node: node.into(),
+            clock: Clock::default(),
+            resources: Resources::new(config),
+            subscriptions: Subscriptions::default(),
+            ready: VecDeque::new(),
+            events: Events::default(),
+        }
+    }
+
+    /// Takes note of what has become of a service.
+    pub fn on_update(&mut self, update: Update, now: Time) {
+        self.clock.at(now);
+        let is_listed = update == Update::Listed;
+        let (endpoints, is_list) = self.resources.on_update(update);
+        if is_listed {
+            self.subscriptions.wake_all();
+        }
+        let endpoints = endpoints.map(|name| (Kind::Endpoints, name));
+        let list = is_list.then(|| self.lists()).into_iter().flatten();
+        for subject in endpoints.into_iter().chain(list) {
+            if !self.subscriptions.wake(&subject) {
+                self.resources.forget(&subject);
+            }
+        }
+    }
+
+    /// Takes a request, which is answered now or held.
+    pub fn on_request(&mut self, stream: StreamId, request: Request<'_>, now: Time) {
+        let now = self.clock.at(now);
+        self.subscriptions.release(stream, now);
+        let response = match self.read(&request) {
+            Ok((key, version)) => match self.hold(stream, key, version, request.timeout(), now) {
+                Ok(()) => return,
+                Err(refusal) => refusal,
+            },
+            Err(refusal) => refusal,
+        };
+        self.ready.push_back((stream, Response::refused(response.status, response.text)));
+    }
+
+    /// Takes note that a stream has ended. One that was answered makes no difference.
+    pub fn on_gone(&mut self, stream: StreamId, now: Time) {
+        let now = self.clock.at(now);
+        self.ready.retain(|(answered, _)| *answered != stream);
+        if self.subscriptions.release(stream, now) {
+            self.events.counts.ended_early += 1;
+        }
+    }
+
+    /// The next response that is due now; none: all are given.
+    pub fn poll_response(&mut self, now: Time) -> Option<(StreamId, Response)> {
+        let now = self.clock.at(now);
+        loop {
+            if let Some(response) = self.ready.pop_front() {
+                return Some(response);
+            }
+            match self.subscriptions.poll(now)? {
+                Task::Look(key) => self.look(&key, now),
+                Task::Expired(stream) => {
+                    self.subscriptions.release(stream, now);
+                    self.events.counts.unchanged += 1;
+                    self.ready.push_back((stream, Response::not_modified()));
+                }
+            }
+        }
+    }
+
+    /// When there will be a response, if nothing but time passes.
+    pub fn due(&self) -> Option<Time> {
+        if !self.ready.is_empty() || self.subscriptions.is_awake() {
+            return Some(self.clock.last);
+        }
+        self.subscriptions.due().map(|time| self.clock.when(time))
+    }
+
+    /// What has become known since it was asked for last.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    /// How often what has happened.
+    pub fn counts(&self) -> Counts {
+        Counts { host_names: self.resources.all_host_names(), ..self.events.counts }
+    }
+
+    /// How many requests are held.
+    pub fn held(&self) -> usize {
+        self.subscriptions.held()
+    }
+
+    /// What a request asks for, and the version that its Envoy has.
+    fn read(&mut self, request: &Request<'_>) -> Result<(Key, Option<Version>), Refusal> {
+        let Some(kind) = Kind::of_path(request.path) else {
+            return Err(self.malformed(Malformed::Path));
+        };
+        if request.method != b"POST" {
+            return Err(self.malformed(Malformed::Method));
+        }
+        let found = DiscoveryRequest::parse(request.body).map_err(|cause| self.malformed(cause))?;
+        if *found.node != *self.node {
+            self.events.on_foreign(&found.node);
+            return Err(Refusal { status: 404, text: "this is the listener of another Envoy" });
+        }
+        let names = match kind {
+            Kind::Endpoints if found.names.is_empty() => {
+                return Err(self.malformed(Malformed::Names));
+            }
+            Kind::Endpoints => found.names.into_iter().map(Rc::from).collect(),
+            Kind::Clusters if self.has_clusters => vec![Rc::from("")],
+            Kind::Routes => {
+                let own = self.routes.clone().ok_or_else(|| self.not_offered(kind))?;
+                if let Some(other) = found.names.iter().find(|name| **name != *own) {
+                    let event = || Event::UnknownRoute { name: Excerpt::of(other) };
+                    self.events.on_unknown(kind, other, event);
+                    return Err(Refusal { status: 404, text: "there are no routes of that name" });
+                }
+                vec![own]
+            }
+            Kind::Clusters => return Err(self.not_offered(kind)),
+        };
+        Ok((Key { kind, names }, found.version))
+    }
+
+    fn malformed(&mut self, cause: Malformed) -> Refusal {
+        self.events.on_malformed(cause);
+        Refusal { status: cause.status(), text: cause.text() }
+    }
+
+    fn not_offered(&mut self, kind: Kind) -> Refusal {
+        self.events.on_unknown(kind, "", || Event::NotOffered { kind });
+        Refusal { status: 404, text: "the configuration does not offer that" }
+    }
+
+    /// Takes note of what a request says, and holds it until there is news.
+    fn hold(
+        &mut self,
+        stream: StreamId,
+        key: Key,
+        version: Option<Version>,
+        timeout: Option<Duration>,
+        now: Time,
+    ) -> Result<(), Refusal> {
+        let key = Rc::new(key);
+        if self.subscriptions.place(&key, now).is_none() {
+            self.events.on_too_many();
+            return Err(Refusal { status: 503, text: "too many subscriptions" });
+        }
+        for subject in key.subjects() {
+            self.refresh(&subject, now);
+            if self.resources.is_unknown(&subject) {
+                let name = &subject.1;
+                let nearest = || self.resources.nearest(name);
+                let event = || Event::UnknownName { name: Excerpt::of(name), nearest: nearest() };
+                self.events.on_unknown(key.kind, name, event);
+            }
+        }
+        self.on_ask(&key, version, now);
+        let until = now + self.patience(timeout);
+        self.subscriptions.hold(stream, &key, version, until);
+        Ok(())
+    }
+
+    /// Takes note of what it means that Envoy asks with this version.
+    fn on_ask(&mut self, key: &Key, version: Option<Version>, now: Time) {
+        let Some((current, _)) = self.current(key) else { return };
+        let Some(subscription) = self.subscriptions.get_mut(key) else { return };
+        let finding = subscription.trials.on_ask(version, current, now);
+        if let Finding::Rejected(times) = finding
+            && let Some(name) = key.names.first()
+        {
+            self.events.on_rejected(key.kind, name, times);
+        }
+        // Who rejects what is newer has taken what is older.
+        let has_some = finding != Finding::None && version.is_some();
+        for name in key.names.iter().filter(|_| has_some && key.kind == Kind::Endpoints) {
+            if self.resources.on_acknowledged(name) {
+                self.events.push(Event::Acknowledged { service: name.clone() });
+            }
+        }
+    }
+
+    /// How long a request is held: less long than its Envoy waits for the response.
+    fn patience(&mut self, timeout: Option<Duration>) -> Duration {
+        match timeout {
+            Some(timeout) if timeout <= self.hold => {
+                self.events.on_short_timeout(timeout);
+                timeout.mul_f64(0.8)
+            }
+            _ => self.hold,
+        }
+    }
+
+    /// Answers all of a subscription for whom there is news.
+    fn look(&mut self, key: &Rc<Key>, now: Time) {
+        let mut later = key.subjects().filter_map(|subject| self.refresh(&subject, now)).min();
+        let Some((current, texts)) = self.current(key) else { return };
+        // Who knows clusters is not told that there are none but those that are known by now.
+        let is_whole = key.kind == Kind::Endpoints || self.resources.is_complete();
+        let waiting: Vec<_> = self.subscriptions.waiting(key).collect();
+        let Some(subscription) = self.subscriptions.get_mut(key) else { return };
+        let mut told = Vec::new();
+        for (stream, version) in waiting {
+            if version == Some(current) || (version.is_some() && !is_whole) {
+                continue;
+            }
+            match subscription.trials.until(version, current).filter(|until| *until > now) {
+                Some(until) => later = Some(later.map_or(until, |later| later.min(until))),
+                None => told.push((stream, version)),
+            }
+        }
+        for (_, version) in &told {
+            subscription.trials.on_answer(*version, current, now);
+        }
+        if let Some(later) = later {
+            self.subscriptions.look_at(key, later);
+        }
+        if told.is_empty() {
+            return;
+        }
+        let response = Response::discovery(key.kind, current, &texts);
+        for (stream, _) in told {
+            self.subscriptions.release(stream, now);
+            key.subjects().for_each(|subject| self.resources.on_answer(&subject, now));
+            self.events.counts.answers += 1;
+            self.ready.push_back((stream, response.clone()));
+        }
+    }
+
+    /// Renders what has changed of a subject.
+    fn refresh(&mut self, subject: &Subject, now: Time) -> Option<Time> {
+        let later = self.resources.refresh(subject, now);
+        let found = self.resources.host_names(subject);
+        if found > 0 {
+            self.events.on_host_names(&subject.1, found);
+        }
+        later
+    }
+
+    /// The version of what a subscription is told at present, and the texts; none where nothing of it
+    /// is known yet.
+    fn current(&self, key: &Key) -> Option<(Version, Vec<Rc<str>>)> {
+        const SEED: u64 = 0;
+        let published = key.subjects().filter_map(|subject| self.resources.published(&subject));
+        let (texts, hashes): (Vec<_>, Vec<_>) = published.unzip();
+        let bytes: Vec<u8> = hashes.into_iter().flat_map(u64::to_le_bytes).collect();
+        (!texts.is_empty()).then(|| (Version(xxh64(&bytes, SEED)), texts))
+    }
+
+    /// What changes with the list of services.
+    fn lists(&self) -> impl Iterator<Item = Subject> + use<> {
+        let routes = self.routes.clone().map(|name| (Kind::Routes, name));
+        [(Kind::Clusters, Rc::from(""))].into_iter().chain(routes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

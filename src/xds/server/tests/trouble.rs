@@ -1,0 +1,216 @@
+//! What goes wrong between a server and its Envoy.
+
+use super::*;
+
+/// The old version of an Envoy that has rejected what it was told since.
+const OLD: &str = "00000000000000aa";
+
+#[test]
+fn a_rejected_response_is_counted_and_repeated_less_often() {
+    let mut script = Script::new("");
+    script.assign("web", of([1]));
+    for _ in 0..2 {
+        let stream = script.after(20).eds("web", OLD);
+        script.version(stream);
+    }
+    assert!(script.events().is_empty(), "it may have been lost");
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        script.after(20).eds("web", OLD);
+        let asked = script.now;
+        loop {
+            assert_eq!(script.server.due().is_some(), script.server.held() > 0);
+            script.now = script.server.due().unwrap();
+            let told = script.told();
+            match told.first().map(|told| told.status) {
+                Some(200) => break waits.push(script.now.since(asked).as_secs()),
+                Some(304) => drop(script.eds("web", OLD)),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+    assert_eq!(script.server.counts().rejected, 8);
+    let events = script.events();
+    assert_eq!(events.len(), 5, "the 1st, the 2nd, the 4th, the 8th, and who has something");
+    assert!(events[0].starts_with("Envoy rejects what it is told by EDS of web (1 times"));
+}
+
+#[test]
+fn a_rejection_delays_no_other_service_and_no_other_content() {
+    let mut script = Script::new("");
+    script.assign("web", of([1]));
+    script.assign("api", of([2]));
+    for told in [1, 1, 0] {
+        script.after(20).eds("web", OLD);
+        assert_eq!(script.told().len(), told);
+    }
+    assert_eq!(script.server.counts().rejected, 1);
+    let api = script.eds("api", OLD);
+    script.version(api);
+    script.assign("web", of([3]));
+    assert_eq!(script.told()[0].resources[0]["cluster_name"], "web");
+}
+
+#[test]
+fn a_large_service_is_told_at_envoys_pace_and_the_newest_last() {
+    let mut script = Script::new("");
+    script.assign("web", many(10_000));
+    let stream = script.eds("web", "");
+    let mut version = script.version(stream);
+    for n in 1..=10 {
+        script.after(100).assign("web", many(10_000 - n));
+        if n == 1 {
+            script.eds("web", &version);
+        }
+        assert!(script.is_quiet(), "{n}");
+    }
+    assert_eq!(script.server.due(), Some(Time::from_start(Duration::from_millis(2_400))));
+    script.after(1_400);
+    let told = script.told().remove(0);
+    let localities = told.resources[0]["endpoints"].as_array().unwrap();
+    assert_eq!(localities[0]["lb_endpoints"].as_array().unwrap().len(), 9_990);
+    version = told.version;
+    script.eds("web", &version);
+    assert!(script.after(24_000).is_quiet());
+    // A small one beside it is told of every change.
+    script.assign("api", of([1]));
+    let mut version = String::new();
+    for octet in 2..5 {
+        script.assign("api", of([octet]));
+        let stream = script.eds("api", &version);
+        version = script.version(stream);
+    }
+}
+
+#[test]
+fn requests_that_are_no_subscriptions_cost_nothing() {
+    let mut script = Script::new("");
+    let own = r#"{"node":{"id":"me"},"resource_names":["web"]}"#;
+    let other = r#"{"node":{"id":"you"},"resource_names":["web"]}"#;
+    let large = format!("{{\"x\":\"{}\"}}", "x".repeat(Request::MAX_BODY_BYTES));
+    let eds = Kind::Endpoints.path();
+    for (path, body, status) in [
+        ("/", own, 404),
+        ("/v3/discovery:listeners", own, 404),
+        (eds, "", 400),
+        (eds, r#"{"node":{"id":"me"}}"#, 400),
+        (eds, &large, 413),
+        (eds, other, 404),
+        (eds, "{}", 404),
+    ] {
+        let stream = script.send(path, body);
+        let told = script.told();
+        assert_eq!((told[0].stream, told[0].status), (stream, status), "{path} {body:.40}");
+    }
+    let request = Request { method: b"GET", path: eds.as_bytes(), body: b"", timeout: None };
+    script.server.on_request(StreamId(77), request, script.now);
+    assert_eq!(script.told()[0].status, 405);
+    let counts = script.server.counts();
+    assert_eq!((script.server.held(), counts.malformed, counts.foreign), (0, 6, 2));
+    assert_eq!(script.events().len(), 3 + 2, "the 1st, the 2nd, the 4th");
+}
+
+#[test]
+fn what_is_not_configured_is_not_offered_and_told_once() {
+    let mut script = Script::new("");
+    (script.server.routes, script.server.has_clusters) = (None, false);
+    for _ in 0..3 {
+        script.ask(Kind::Clusters, &[], "");
+        script.ask(Kind::Routes, &["all"], "");
+    }
+    assert!(script.told().iter().all(|told| told.status == 404));
+    assert_eq!(script.events().len(), 2);
+}
+
+#[test]
+fn no_more_requests_are_held_than_may_be() {
+    let mut script = Script::new("");
+    let most = Server::MAX_HELD as u32;
+    for _ in 0..most {
+        script.eds("web", "");
+        script.told();
+    }
+    let beyond = script.eds("api", "");
+    let told = script.told();
+    assert_eq!((told[0].stream, told[0].status, told.len()), (beyond, 503, 1));
+    script.server.on_gone(StreamId(1), script.now);
+    script.eds("api", "");
+    assert!(script.is_quiet());
+    assert_eq!(script.server.held() as u32, most);
+    script.assign("web", of([1]));
+    assert_eq!(script.told().len() as u32, most - 1);
+}
+
+#[test]
+fn unknown_names_are_told_up_to_a_bound() {
+    let mut script = Script::new("");
+    for n in 0..200 {
+        let stream = script.eds(&format!("no-{n}"), "");
+        script.version(stream);
+    }
+    assert_eq!((script.events().len(), script.server.counts().unknown), (64, 200));
+}
+
+#[test]
+fn a_stream_that_has_gone_is_not_answered() {
+    let mut script = Script::new("");
+    script.assign("web", of([1]));
+    let [gone, kept] = [script.eds("api", ""), script.eds("api", "")];
+    let ready = script.eds("/", "");
+    assert_eq!(script.told()[0].stream, ready);
+    script.server.on_gone(StreamId(gone), script.now);
+    script.assign("api", of([1]));
+    script.version(kept);
+    assert_eq!((script.server.counts().ended_early, script.server.held()), (1, 0));
+}
+
+#[test]
+fn a_request_is_held_less_long_than_envoy_waits() {
+    let mut script = Script::new("");
+    for stream in 1..3 {
+        let body = br#"{"node":{"id":"me"},"resource_names":["web"]}"#;
+        let path = Kind::Endpoints.path().as_bytes();
+        let request = Request { method: b"POST", path, body, timeout: Some(b"1000") };
+        script.server.on_request(StreamId(stream), request, script.now);
+        assert!(script.after(799).is_quiet());
+        let told = script.after(1).told();
+        assert_eq!((told[0].stream, told[0].status), (stream, 304));
+    }
+    let events = script.events();
+    assert!(events.len() == 1 && events[0].contains("after 1s: set request_timeout"), "{events:?}");
+}
+
+#[test]
+fn a_clock_that_is_set_back_holds_nothing_up() {
+    let mut script = Script::new("");
+    script.after(1_000_000).assign("web", many(10_000));
+    let stream = script.eds("web", "");
+    let version = script.version(stream);
+    script.eds("web", &version);
+    script.now = Time::ZERO;
+    script.assign("web", many(9_000));
+    assert!(script.is_quiet());
+    assert_eq!(script.server.due(), Some(Time::from_start(Duration::from_millis(2_400))));
+    assert_eq!(script.after(2_400).told().len(), 1);
+    script.after(u64::MAX);
+    script.eds("web", "");
+    assert_eq!(script.told().len(), 1);
+}
+
+#[test]
+fn host_names_are_counted_and_told_once_of_each_service() {
+    let mut script = Script::new("");
+    let named = |n: u16| {
+        let endpoint = |n| Endpoint::new(Address::Name("db.internal".into(), n));
+        [Snapshot::new((1..=n).map(endpoint).collect())]
+    };
+    for n in 1..4 {
+        script.assign("web", named(n));
+        script.eds("web", "");
+        script.told();
+        assert_eq!(script.server.counts().host_names, usize::from(n));
+    }
+    let events = script.events();
+    assert!(events.len() == 1 && events[0].starts_with("1 endpoints of web"), "{events:?}");
+}

@@ -1,0 +1,267 @@
+//! What Envoy subscribes to, and the requests that are held for it.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::time::Time;
+use crate::xds::discovery_request::Version;
+use crate::xds::request::StreamId;
+use crate::xds::subscription::{Key, Subject, Subscription};
+
+/// What Envoy subscribes to, and the requests that are held for it. Their number is bounded, and so is
+/// that of the names in them.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions {
+    all: BTreeMap<Rc<Key>, Subscription>,
+    /// Who asks for what.
+    watchers: BTreeMap<Subject, BTreeSet<Rc<Key>>>,
+    held: BTreeMap<StreamId, Held>,
+    /// The names in the held requests.
+    held_names: usize,
+    /// The names in the subscriptions.
+    names: usize,
+    timers: BTreeSet<(Time, Timer)>,
+    /// The subscriptions that there may be news for.
+    woken: BTreeSet<Rc<Key>>,
+    swept: Time,
+}
+
+/// A request that is held.
+#[derive(Debug)]
+pub(super) struct Held {
+    key: Rc<Key>,
+    /// What its Envoy has.
+    pub(super) version: Option<Version>,
+    until: Time,
+}
+
+/// What is to be done at some moment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// See whether there is news for a subscription.
+    Look(Rc<Key>),
+    /// Hold a request no longer.
+    Hold(StreamId),
+}
+
+/// What is to be done now.
+#[derive(Debug)]
+pub(super) enum Task {
+    /// See whether there is news for a subscription.
+    Look(Rc<Key>),
+    /// Answer a request that is held no longer.
+    Expired(StreamId),
+}
+
+impl Subscriptions {
+    /// The most names in requests that are held, and so the most requests.
+    pub(super) const MAX_HELD: usize = 10_000;
+    /// The most names in subscriptions.
+    const MAX_NAMES: usize = 2 * Self::MAX_HELD;
+    /// How long a subscription is remembered that nobody asks for any more.
+    const KEEP: Duration = Duration::from_secs(60);
+
+    /// Makes a place for a request; none: there is none.
+    pub(super) fn place(&mut self, key: &Rc<Key>, now: Time) -> Option<&mut Subscription> {
+        let names = key.names.len();
+        if self.held_names + names > Self::MAX_HELD {
+            return None;
+        }
+        if !self.all.contains_key(key) {
+            if self.names + names > Self::MAX_NAMES {
+                // What is left has requests that are held, which leaves a place.
+                self.forget_idle(now, Duration::ZERO);
+            }
+            self.names += names;
+            for subject in key.subjects() {
+                self.watchers.entry(subject).or_default().insert(key.clone());
+            }
+        }
+        Some(self.all.entry(key.clone()).or_default())
+    }
+
+    /// Holds a request for which there is a place.
+    pub(super) fn hold(
+        &mut self,
+        stream: StreamId,
+        key: &Rc<Key>,
+        version: Option<Version>,
+        until: Time,
+    ) {
+        if let Some(subscription) = self.all.get_mut(key) {
+            subscription.streams.insert(stream);
+            self.held_names += key.names.len();
+            self.timers.insert((until, Timer::Hold(stream)));
+            self.held.insert(stream, Held { key: key.clone(), version, until });
+            self.woken.insert(key.clone());
+        }
+    }
+
+    /// Lets go of a request; tells whether it was held.
+    pub(super) fn release(&mut self, stream: StreamId, now: Time) -> bool {
+        let Some(held) = self.held.remove(&stream) else { return false };
+        self.held_names -= held.key.names.len();
+        self.timers.remove(&(held.until, Timer::Hold(stream)));
+        if let Some(subscription) = self.all.get_mut(&held.key) {
+            subscription.streams.remove(&stream);
+            subscription.last = now;
+        }
+        true
+    }
+
+    /// How many requests are held.
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The requests that are held for a subscription, with what their Envoy has.
+    pub(super) fn waiting(
+        &self,
+        key: &Key,
+    ) -> impl Iterator<Item = (StreamId, Option<Version>)> + '_ {
+        let streams = self.all.get(key).into_iter().flat_map(|subscription| &subscription.streams);
+        streams.filter_map(|stream| Some((*stream, self.held.get(stream)?.version)))
+    }
+
+    /// A subscription that has been asked for lately.
+    pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Subscription> {
+        self.all.get_mut(key)
+    }
+
+    /// Notes that there may be news of a subject; tells whether anybody asks for it.
+    pub(super) fn wake(&mut self, subject: &Subject) -> bool {
+        let watchers = self.watchers.get(subject);
+        self.woken.extend(watchers.into_iter().flatten().cloned());
+        watchers.is_some()
+    }
+
+    /// Notes that there may be news of anything.
+    pub(super) fn wake_all(&mut self) {
+        self.woken.extend(self.all.keys().cloned());
+    }
+
+    /// Sees at that moment, or earlier, whether there is news for a subscription.
+    pub(super) fn look_at(&mut self, key: &Rc<Key>, time: Time) {
+        let Some(subscription) = self.all.get_mut(key) else { return };
+        if subscription.look.is_some_and(|earlier| earlier <= time) {
+            return;
+        }
+        if let Some(later) = subscription.look.replace(time) {
+            self.timers.remove(&(later, Timer::Look(key.clone())));
+        }
+        self.timers.insert((time, Timer::Look(key.clone())));
+    }
+
+    /// What is to be done next, until nothing is left to be done now.
+    pub(super) fn poll(&mut self, now: Time) -> Option<Task> {
+        self.sweep(now);
+        if let Some(key) = self.woken.pop_first() {
+            return Some(Task::Look(key));
+        }
+        self.timers.first().filter(|(time, _)| *time <= now)?;
+        Some(match self.timers.pop_first()?.1 {
+            Timer::Look(key) => {
+                if let Some(subscription) = self.all.get_mut(&key) {
+                    subscription.look = None;
+                }
+                Task::Look(key)
+            }
+            Timer::Hold(stream) => Task::Expired(stream),
+        })
+    }
+
+    /// Whether something is to be done at once.
+    pub(super) fn is_awake(&self) -> bool {
+        !self.woken.is_empty()
+    }
+
+    /// When something is to be done, if nothing is at once.
+    pub(super) fn due(&self) -> Option<Time> {
+        self.timers.first().map(|(time, _)| *time)
+    }
+
+    /// Forgets now and then what nobody has asked for in a while.
+    fn sweep(&mut self, now: Time) {
+        if now.since(self.swept) >= Self::KEEP {
+            self.swept = now;
+            self.forget_idle(now, Self::KEEP);
+        }
+    }
+
+    fn forget_idle(&mut self, now: Time, since: Duration) {
+        let mut idle = Vec::new();
+        self.all.retain(|key, it| {
+            let is_idle = it.streams.is_empty() && now.since(it.last) >= since;
+            idle.extend(is_idle.then(|| (key.clone(), it.look)));
+            !is_idle
+        });
+        for (key, look) in idle {
+            self.names -= key.names.len();
+            self.woken.remove(&key);
+            for subject in key.subjects() {
+                if let Some(keys) = self.watchers.get_mut(&subject) {
+                    keys.remove(&key);
+                    if keys.is_empty() {
+                        self.watchers.remove(&subject);
+                    }
+                }
+            }
+            if let Some(time) = look {
+                self.timers.remove(&(time, Timer::Look(key)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xds::kind::Kind;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn key(name: &str) -> Rc<Key> {
+        Rc::new(Key { kind: Kind::Endpoints, names: vec![name.into()] })
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::from_start(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn nothing_is_left_of_names_that_nobody_asks_for() {
+        let mut subscriptions = Subscriptions::default();
+        for n in 0..3 * Subscriptions::MAX_HELD {
+            let (stream, key) = (StreamId(n as u32), key(&n.to_string()));
+            assert!(subscriptions.place(&key, at(0)).is_some());
+            subscriptions.hold(stream, &key, None, at(25));
+            subscriptions.look_at(&key, at(9));
+            subscriptions.look_at(&key, at(7));
+            subscriptions.look_at(&key, at(8));
+            assert!(subscriptions.release(stream, at(0)) && !subscriptions.release(stream, at(0)));
+            assert!(subscriptions.names <= Subscriptions::MAX_NAMES);
+            assert_eq!(subscriptions.timers.len(), subscriptions.all.len());
+        }
+        assert_eq!(subscriptions.due(), Some(at(7)));
+        while subscriptions.poll(at(60)).is_some() {}
+        let Subscriptions { all, watchers, held, held_names, names, timers, .. } = subscriptions;
+        assert!(all.is_empty() && watchers.is_empty() && held.is_empty() && timers.is_empty());
+        assert_eq!((held_names, names), (0, 0));
+    }
+
+    #[test]
+    fn names_of_held_requests_are_bounded_together() {
+        let mut subscriptions = Subscriptions::default();
+        let names = |n: usize| (0..100).map(|m| format!("{n}-{m}").into()).collect();
+        let mut place = |n| {
+            let key = Rc::new(Key { kind: Kind::Endpoints, names: names(n) });
+            let is_there = subscriptions.place(&key, at(0)).is_some();
+            if is_there {
+                subscriptions.hold(StreamId(n as u32), &key, None, at(25));
+            }
+            is_there
+        };
+        assert_eq!((0..1_000).position(|n| !place(n)), Some(100));
+    }
+}

@@ -1,0 +1,213 @@
+//! Whether Envoy takes what it is told.
+
+use core::time::Duration;
+
+use crate::time::Time;
+use crate::xds::discovery_request::Version;
+
+/// What one subscription was told and has not acknowledged yet.
+///
+/// Envoy does not say that it has rejected a response, or why: it asks for the old version again. So it
+/// does where the response was lost with its connection, and where another cluster subscribes to the
+/// same. As many responses as were given are therefore given once more, and whoever asks for the old
+/// version after that has rejected the new one.
+#[derive(Debug, Default)]
+pub(super) struct Trials {
+    trials: Vec<Trial>,
+    /// The rejections since the last acknowledgement.
+    rejections: u32,
+}
+
+/// What asking for a version means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// Nothing.
+    None,
+    /// Envoy has taken what it was told.
+    Acknowledged,
+    /// Envoy has rejected it so many times.
+    Rejected(u32),
+}
+
+#[derive(Debug)]
+struct Trial {
+    from: Option<Version>,
+    to: Version,
+    /// When the first response was given.
+    since: Time,
+    /// The responses that may have been lost, or are of different clusters.
+    given: u32,
+    /// The responses that were given once more.
+    repeated: u32,
+    rejections: u32,
+    /// Until when a response is not repeated; none: it is given, and nothing heard of it yet.
+    until: Option<Time>,
+}
+
+impl Trials {
+    /// Of so many versions that Envoy may have, it is known how they fare; Envoy has one or two.
+    const MAX: usize = 4;
+    /// The first and the longest time until a rejected response is repeated.
+    const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+
+    /// Takes note that Envoy asks, with this version, for `current`.
+    pub(super) fn on_ask(
+        &mut self,
+        version: Option<Version>,
+        current: Version,
+        now: Time,
+    ) -> Finding {
+        if version == Some(current) {
+            *self = Self::default();
+            return Finding::Acknowledged;
+        }
+        let trial = self.trials.iter_mut().find(|it| it.from == version && it.to == current);
+        let Some(trial) = trial.filter(|trial| trial.until.is_none()) else {
+            return Finding::None;
+        };
+        if trial.is_first_round(now) {
+            return Finding::None;
+        }
+        if trial.repeated < trial.given {
+            trial.repeated += 1;
+            return Finding::None;
+        }
+        let [first, most] = Self::BACKOFF;
+        trial.until = Some(now + first.saturating_mul(1 << trial.rejections.min(6)).min(most));
+        trial.rejections = trial.rejections.saturating_add(1);
+        self.rejections = self.rejections.saturating_add(1);
+        Finding::Rejected(self.rejections)
+    }
+
+    /// When who has this version may be told `current`; none: at once.
+    pub(super) fn until(&self, version: Option<Version>, current: Version) -> Option<Time> {
+        let trial = self.trials.iter().find(|it| it.from == version && it.to == current);
+        trial.and_then(|trial| trial.until)
+    }
+
+    /// Takes note that who had this version is told `current`.
+    pub(super) fn on_answer(&mut self, version: Option<Version>, current: Version, now: Time) {
+        self.trials.retain(|trial| trial.to == current);
+        if let Some(trial) = self.trials.iter_mut().find(|trial| trial.from == version) {
+            trial.given += u32::from(trial.is_first_round(now));
+            trial.until = None;
+            return;
+        }
+        if self.trials.len() == Self::MAX {
+            self.trials.remove(0);
+        }
+        self.trials.push(Trial {
+            from: version,
+            to: current,
+            since: now,
+            given: 1,
+            repeated: 0,
+            rejections: 0,
+            until: None,
+        });
+    }
+}
+
+impl Trial {
+    /// Envoy does not ask again so soon after a response, so that this is another cluster: one sets
+    /// `refresh_delay` to 20 ms and more.
+    const ROUND: Duration = Duration::from_millis(10);
+    /// The most responses of the first round, for a clock that stands still.
+    const MAX_GIVEN: u32 = 100;
+
+    /// Whether the first responses are being given.
+    fn is_first_round(&self, now: Time) -> bool {
+        now.since(self.since) < Self::ROUND && self.given < Self::MAX_GIVEN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    const OLD: Option<Version> = Some(Version(1));
+    const NEW: Version = Version(2);
+
+    fn at(millis: u64) -> Time {
+        Time::from_start(Duration::from_millis(millis))
+    }
+
+    /// Asks and is answered at once.
+    fn ask(trials: &mut Trials, from: Option<Version>, millis: u64) -> Finding {
+        let finding = trials.on_ask(from, NEW, at(millis));
+        if trials.until(from, NEW).is_none() {
+            trials.on_answer(from, NEW, at(millis));
+        }
+        finding
+    }
+
+    #[test]
+    fn a_response_is_given_twice_before_it_counts_as_rejected() {
+        for from in [None, OLD] {
+            let mut trials = Trials::default();
+            assert_eq!([0, 20].map(|t| ask(&mut trials, from, t)), [Finding::None; 2]);
+            assert_eq!(ask(&mut trials, from, 40), Finding::Rejected(1));
+            assert_eq!(trials.until(from, NEW), Some(at(1_040)));
+            assert_eq!(trials.until(Some(Version(9)), NEW), None, "another one is not held up");
+        }
+    }
+
+    #[test]
+    fn a_rejected_one_is_repeated_less_and_less_often() {
+        let mut trials = Trials::default();
+        let mut now = 0;
+        [0, 20].into_iter().for_each(|t| assert_eq!(ask(&mut trials, OLD, t), Finding::None));
+        for (n, seconds) in [1, 2, 4, 8, 16, 32, 60, 60, 60].into_iter().enumerate() {
+            now += 100;
+            assert_eq!(ask(&mut trials, OLD, now), Finding::Rejected(n as u32 + 1));
+            assert_eq!(ask(&mut trials, OLD, now + 1), Finding::None, "while it is held up");
+            now += seconds * 1_000;
+            assert_eq!(trials.until(OLD, NEW), Some(at(now)));
+            trials.on_answer(OLD, NEW, at(now));
+        }
+        assert_eq!(trials.on_ask(Some(NEW), NEW, at(now)), Finding::Acknowledged);
+        assert_eq!([1, 21].map(|t| ask(&mut trials, OLD, now + t)), [Finding::None; 2]);
+    }
+
+    #[test]
+    fn other_content_is_given_at_once_and_counted_on() {
+        let mut trials = Trials::default();
+        let findings = [0, 20, 40].map(|t| ask(&mut trials, OLD, t));
+        assert_eq!(findings[2], Finding::Rejected(1));
+        const NEWER: Version = Version(3);
+        assert_eq!(trials.until(OLD, NEWER), None);
+        for millis in [60, 80] {
+            assert_eq!(trials.on_ask(OLD, NEWER, at(millis)), Finding::None);
+            trials.on_answer(OLD, NEWER, at(millis));
+        }
+        assert_eq!(trials.on_ask(OLD, NEWER, at(100)), Finding::Rejected(2));
+        assert_eq!(trials.until(OLD, NEWER), Some(at(1_100)));
+    }
+
+    #[test]
+    fn several_clusters_that_subscribe_to_the_same_are_told_apart() {
+        let mut trials = Trials::default();
+        // Five ask as they are made, and the connection of all responses breaks.
+        (0..5).for_each(|n| assert_eq!(ask(&mut trials, None, n), Finding::None));
+        (0..5).for_each(|n| assert_eq!(ask(&mut trials, None, 100 + n), Finding::None));
+        assert_eq!(ask(&mut trials, None, 200), Finding::Rejected(1));
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_bounds_the_responses() {
+        let mut trials = Trials::default();
+        let rejected = |trials: &mut Trials| ask(trials, OLD, 0) != Finding::None;
+        assert_eq!((0..1_000).position(|_| rejected(&mut trials)), Some(200));
+    }
+
+    #[test]
+    fn no_more_than_a_few_versions_are_remembered() {
+        let mut trials = Trials::default();
+        for n in 0..1_000 {
+            ask(&mut trials, Some(Version(n + 10)), n);
+        }
+        assert_eq!(trials.trials.len(), Trials::MAX);
+    }
+}

@@ -1,0 +1,173 @@
+//! What the filter writes as clusters and routes is what Envoy takes.
+
+#![cfg(not(target_family = "wasm"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
+use consul_resolver::config::{Config, Service};
+use consul_resolver::xds::clusters::cluster;
+use consul_resolver::xds::routes::route_configuration;
+use serde_json::{Value, json};
+use stack::Envoy;
+
+/// A service for each policy, and one for each other setting that is written.
+fn services() -> Value {
+    let hash = |on: Value| json!({ "policy": "ring_hash", "hash_on": on });
+    json!([
+        { "name": "web", "hosts": ["web.test", "*.web.internal", "[2001:db8::1]"],
+          "load_balancing": { "slow_start": "30s" } },
+        { "name": "random/a b", "hosts": ["random.test"],
+          "load_balancing": { "policy": "random" } },
+        { "name": "least", "hosts": ["least.test"], "datacenters": ["dc1", "dc2"],
+          "load_balancing": {
+              "policy": "least_request", "choice_count": 4, "active_request_bias": 0.5,
+              "slow_start": { "window": "1500ms", "aggression": 1.5, "min_weight_percent": 20 }
+          } },
+        { "name": "ring", "hosts": ["ring.test"], "load_balancing": {
+              "policy": "ring_hash", "hash_on": { "header": "x-user" },
+              "hash_balance_factor": 150, "minimum_ring_size": 64, "maximum_ring_size": 128
+          } },
+        { "name": "table", "hosts": ["table.test"], "load_balancing": {
+              "policy": "maglev", "hash_on": { "path": true }, "table_size": 65_537
+          } },
+        { "name": "cookie", "hosts": ["cookie.test"],
+          "load_balancing": hash(json!({ "cookie": "a" })) },
+        { "name": "query", "hosts": ["query.test"],
+          "load_balancing": hash(json!({ "query": "a" })) },
+        { "name": "source", "hosts": ["source.test"],
+          "load_balancing": hash(json!({ "source_address": true })) },
+        { "name": "versions", "hosts": ["versions.test"],
+          "versions": { "header": "x-version", "fallback": "none" } },
+        { "name": "either", "hosts": ["either.test"], "versions": { "header": "x-version" } },
+        { "name": "*", "hosts": ["star.test"], "cluster": {
+              "connect_timeout": "0.25s",
+              "outlier_detection": null,
+              "common_lb_config": { "locality_weighted_lb_config": {} }
+          } },
+        { "name": "no-hosts" }
+    ])
+}
+
+fn configuration(handoff: &str) -> Value {
+    json!({
+        "consul": { "cluster": "consul" },
+        "services": services(),
+        "locality": { "zone": "a", "min_cluster_size": 3 },
+        "xds": {
+            "cluster": "xds",
+            "address": "/run/envoy/xds.sock",
+            "hold": "1500ms",
+            "clusters": {
+                "template": {
+                    "outlier_detection": { "max_ejection_percent": 50.0 },
+                    "health_checks": [{
+                        "timeout": "1s", "interval": "5s", "unhealthy_threshold": 2.0,
+                        "healthy_threshold": 1.0, "http_health_check": { "path": "/health" }
+                    }],
+                    "circuit_breakers": {
+                        "thresholds": [{ "max_retries": 64.0, "retry_budget": {
+                            "budget_percent": { "value": 20.0 }, "min_retry_concurrency": 3.0
+                        } }]
+                    },
+                    "common_lb_config": {
+                        "healthy_panic_threshold": { "value": 12.5 },
+                        "zone_aware_lb_config": { "routing_enabled": { "value": 50.0 } }
+                    },
+                    "typed_extension_protocol_options": {
+                        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                            "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                            "explicit_http_config": { "http2_protocol_options": {
+                                "max_concurrent_streams": 100.0
+                            } }
+                        }
+                    }
+                }
+            },
+            "routes": {
+                "template": {
+                    "timeout": "5s",
+                    "hedge_policy": { "hedge_on_per_try_timeout": true },
+                    "retry_policy": {
+                        "retry_on": "5xx", "num_retries": 2.0, "per_try_timeout": "1s"
+                    },
+                    "upgrade_configs": [{ "upgrade_type": "websocket" }]
+                }
+            }
+        },
+        "handoff": { "via": handoff },
+        "route_metadata": true,
+        "unmatched": "reject"
+    })
+}
+
+/// A bootstrap with the clusters and the routes that are written for a configuration.
+fn bootstrap(config: &Config) -> Value {
+    let written = |text: String| -> Value { serde_json::from_str(&text).expect(&text) };
+    let clusters = config.services.iter().map(|service: &Service| cluster(config, service));
+    let mut clusters: Vec<Value> = clusters.map(written).collect();
+    let pipe = json!({ "endpoint": { "address": { "pipe": { "path": "/nowhere" } } } });
+    clusters.push(json!({ "name": "xds", "type": "STATIC", "load_assignment": {
+        "cluster_name": "xds", "endpoints": [{ "lb_endpoints": [pipe] }]
+    } }));
+    for cluster in &mut clusters {
+        cluster.as_object_mut().expect("a cluster").remove("@type");
+    }
+    let mut routes = written(route_configuration(config, config.services.iter()));
+    routes.as_object_mut().expect("routes").remove("@type");
+    routes["validate_clusters"] = json!(true);
+    let extension = |name: &str| format!("type.googleapis.com/envoy.extensions.{name}");
+    let pick = json!({
+        "@type": extension("filters.http.stateful_session.v3.StatefulSession"),
+        "session_state": {
+            "name": "envoy.http.stateful_session.header",
+            "typed_config": {
+                "@type": extension(
+                    "http.stateful_session.header.v3.HeaderBasedSessionState"
+                ),
+                "name": "x-consul-endpoint"
+            }
+        }
+    });
+    let manager = json!({
+        "@type": extension(
+            "filters.network.http_connection_manager.v3.HttpConnectionManager"
+        ),
+        "stat_prefix": "ingress",
+        "route_config": routes,
+        "http_filters": [
+            { "name": "consul_pick", "typed_config": pick },
+            { "name": "envoy.filters.http.router", "typed_config": {
+                "@type": extension("filters.http.router.v3.Router")
+            } }
+        ]
+    });
+    json!({
+        "node": { "id": "envoy", "cluster": "envoy" },
+        "static_resources": {
+            "listeners": [{
+                "name": "ingress",
+                "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } },
+                "filter_chains": [{ "filters": [{
+                    "name": "envoy.filters.network.http_connection_manager", "typed_config": manager
+                }] }]
+            }],
+            "clusters": clusters
+        }
+    })
+}
+
+#[test]
+fn clusters_and_routes_are_valid_when_envoy_reads_them() {
+    for handoff in ["stateful_session", "filter_state"] {
+        let text = configuration(handoff).to_string();
+        let config = Config::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+        let said = Envoy::builder(bootstrap(&config).to_string()).validate();
+        let said = said.unwrap_or_else(|error| panic!("{handoff}: {error}"));
+        assert!(said.contains("OK"), "{handoff}: {said}");
+    }
+}
