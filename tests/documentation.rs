@@ -77,7 +77,7 @@ fn every_configuration_in_the_documentation_is_accepted() {
 #[test]
 fn every_piece_of_envoys_configuration_is_an_object() {
     let pieces = blocks(&read("docs/load-balancing.md"), "yaml envoy");
-    assert_eq!(pieces.len(), 4);
+    assert_eq!(pieces.len(), 5);
     for piece in pieces {
         let value: serde_yaml_ng::Value = serde_yaml_ng::from_str(&piece).expect("YAML");
         assert!(value.is_mapping(), "{piece}");

@@ -1,15 +1,15 @@
 //! An Envoy configuration of `envoy/`, as users copy it, with addresses in it.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use serde_yaml_ng::{Mapping, Sequence, Value};
+use stack::Bootstrap;
 
-/// The cluster of `headers.yaml` that goes where the filter says.
-const PICKED: &str = "consul_resolver";
-/// Where a cluster has options of its protocol, and those of HTTP among them.
-const OPTIONS: &str = "typed_extension_protocol_options";
-const HTTP: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+/// The cluster of `minimal.yaml` that requests are routed to.
+const ROUTED: &str = "picked_by_consul_resolver";
+/// The filter of `envoy.yaml` that takes the pick.
+const PICK_FILTER: &str = "consul_pick";
 
 /// What the module calls, and what it is called for, where nothing learns from answers.
 const CAPABILITIES: [&str; 36] = [
@@ -56,7 +56,7 @@ const CAPABILITIES: [&str; 36] = [
 /// A place that is missing makes it panic: the shipped file has changed its shape, and the
 /// benchmark has to follow.
 #[derive(Debug, Clone)]
-pub struct EnvoyConfig(Value);
+pub struct EnvoyConfig(Bootstrap);
 
 impl EnvoyConfig {
     /// The listener's name, and the prefix of its statistics.
@@ -72,38 +72,90 @@ impl EnvoyConfig {
         Self::read(include_str!("../../envoy/headers.yaml"))
     }
 
+    /// `envoy/envoy.yaml`, on a free port.
+    pub fn recommended() -> Self {
+        Self::read(include_str!("../../envoy/envoy.yaml"))
+    }
+
+    /// `envoy/native.yaml`, on a free port.
+    pub fn native() -> Self {
+        Self::read(include_str!("../../envoy/native.yaml"))
+    }
+
+    /// `envoy/minimal.yaml`, but its cluster is one of type EDS with the subscription of
+    /// `envoy/tcp.yaml`, and `ROUND_ROBIN`. As the static cluster that it is compared with, it
+    /// checks nobody and ejects nobody.
+    pub fn fed() -> Self {
+        let mut config = value(include_str!("../../envoy/minimal.yaml"));
+        let mut source = value(include_str!("../../envoy/tcp.yaml"));
+        let source = &mut source["static_resources"];
+        let mut listener = named(&mut source["listeners"], "xds").clone();
+        let leads_to_it = named(&mut source["clusters"], "xds").clone();
+        let mut cluster = named(&mut source["clusters"], "db").clone();
+        cluster["name"] = ROUTED.into();
+        cluster["lb_policy"] = "ROUND_ROBIN".into();
+        cluster["eds_cluster_config"]["service_name"] = "web".into();
+        for field in ["outlier_detection", "health_checks"] {
+            cluster.as_mapping_mut().expect("it is a mapping").remove(field);
+        }
+        let plugin = &mut http_filters_of(&mut listener)[0]["typed_config"]["config"];
+        plugin["configuration"]["value"]["services"] = parsed("[{name: web}]");
+        let plugin = plugin.clone();
+        let resources = &mut config["static_resources"];
+        let ingress = &mut resources["listeners"][0];
+        http_filters_of(ingress)[0]["typed_config"]["config"] = plugin;
+        resources["listeners"].as_sequence_mut().expect("listeners").push(listener);
+        *named(&mut resources["clusters"], ROUTED) = cluster;
+        resources["clusters"].as_sequence_mut().expect("clusters").push(leads_to_it);
+        Self::read(&serde_yaml_ng::to_string(&config).expect("YAML can be written"))
+    }
+
     fn read(yaml: &str) -> Self {
-        let mut config = Self(serde_yaml_ng::from_str(yaml).expect("the shipped files are YAML"));
-        let listener = &mut config.0["static_resources"]["listeners"][0];
-        listener["stat_prefix"] = Self::LISTENER.into();
-        let address = &mut listener["address"]["socket_address"];
-        address["address"] = "127.0.0.1".into();
-        address["port_value"] = 0.into();
-        config
+        let mut bootstrap = Bootstrap::parse(yaml).expect("the shipped files are YAML");
+        bootstrap.set_port(0).expect("the listener has an address");
+        bootstrap.set_ip(Ipv4Addr::LOCALHOST.into()).expect("the listener has an address");
+        bootstrap.set_own_socket().expect("there is a plugin");
+        bootstrap.ingress().expect("the listener")["stat_prefix"] = Self::LISTENER.into();
+        Self(bootstrap)
     }
 
     /// The HTTP filters, in their order.
     pub fn http_filters(&mut self) -> &mut Sequence {
-        let listener = &mut self.0["static_resources"]["listeners"][0];
-        listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
-            .as_sequence_mut()
-            .expect("the listener has HTTP filters")
+        http_filters_of(self.0.ingress().expect("the listener"))
     }
 
-    /// The `config` of the WebAssembly filter, which is the first one.
+    /// The `config` of the WebAssembly filter on the way of requests.
     pub fn plugin(&mut self) -> &mut Value {
-        &mut self.http_filters()[0]["typed_config"]["config"]
+        let mut filters = self.http_filters().iter_mut();
+        let plugin = filters.find(|filter| filter["name"] == "consul_resolver");
+        &mut plugin.expect("the filter is there")["typed_config"]["config"]
     }
 
-    /// The filter's own configuration.
+    /// The filter's own configuration; where it stands on no request's way, the one that answers
+    /// subscriptions.
     pub fn filter(&mut self) -> &mut Value {
-        &mut self.plugin()["configuration"]["value"]
+        self.0.plugin().expect("the filter is configured")
+    }
+
+    /// The first of its services.
+    pub fn service(&mut self) -> &mut Value {
+        &mut self.filter()["services"][0]
+    }
+
+    /// What all clusters of services have in common.
+    pub fn cluster_template(&mut self) -> &mut Mapping {
+        let template = &mut self.filter()["xds"]["clusters"]["template"];
+        template.as_mapping_mut().expect("it is a mapping")
+    }
+
+    /// What all routes to services have in common.
+    pub fn route_template(&mut self) -> &mut Value {
+        &mut self.filter()["xds"]["routes"]["template"]
     }
 
     /// Loads that module.
     pub fn load(&mut self, module: &Path) {
-        let path = module.display().to_string();
-        self.plugin()["vm_config"]["code"]["local"]["filename"] = path.into();
+        self.0.set_module(module).expect("a module is loaded");
     }
 
     /// Restricts the module to what this filter needs that learns nothing from answers.
@@ -114,46 +166,35 @@ impl EnvoyConfig {
         restriction["allowed_capabilities"] = allowed.into();
     }
 
-    /// Lets a request be tried so often, each time elsewhere: the cluster's own filter moves each
-    /// endpoint one attempt nearer.
-    pub fn attempt(&mut self, attempts: u8) {
-        self.filter()["handoff"]["attempts"] = attempts.into();
-        self.retry_policy()["num_retries"] = (attempts - 1).into();
-        let shift = |number: u8| {
-            let next = number + 1;
-            format!(
-                "{{append: {{header: {{key: x-consul-endpoint-{number}, value: '%REQ(x-consul-endpoint-{next})%'}}, \
-                 append_action: OVERWRITE_IF_EXISTS_OR_ADD}}}}"
-            )
-        };
-        let last = format!("{{remove: x-consul-endpoint-{}}}", attempts - 1);
-        let mutations: Vec<_> = (0..attempts - 1).map(shift).chain([last]).collect();
-        let mutations = serde_yaml_ng::from_str(&format!("[{}]", mutations.join(", ")));
-        let filter = &mut self.cluster(PICKED)[OPTIONS][HTTP]["http_filters"][0]["typed_config"];
-        filter["mutations"]["request_mutations"] = mutations.expect("it is YAML");
-    }
-
-    /// The retry policy of requests that are safe to repeat.
-    pub fn retry_policy(&mut self) -> &mut Value {
-        let listener = &mut self.0["static_resources"]["listeners"][0];
-        let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
-        &mut manager["route_config"]["virtual_hosts"][0]["routes"][0]["route"]["retry_policy"]
-    }
-
-    /// Removes the WebAssembly filter.
+    /// Removes the WebAssembly filter from the way of requests, and what takes its picks.
     pub fn unplug(&mut self) {
-        self.http_filters().remove(0);
+        let rest = ["consul_resolver", PICK_FILTER];
+        self.http_filters().retain(|filter| rest.iter().all(|name| filter["name"] != *name));
+        let filter = self.0.plugin().ok().and_then(Value::as_mapping_mut);
+        if let Some(filter) = filter {
+            filter.remove("handoff");
+        }
     }
 
     /// Puts another filter into its place.
     pub fn replace_plugin(&mut self, yaml: &str) {
-        self.http_filters()[0] = serde_yaml_ng::from_str(yaml).expect("the filter is YAML");
+        let mut filters = self.http_filters().iter_mut();
+        let plugin = filters.find(|filter| filter["name"] == "consul_resolver");
+        *plugin.expect("the filter is there") = parsed(yaml);
+    }
+
+    /// Puts Envoy's filter that takes the pick of the first one right behind that.
+    pub fn take_picks(&mut self) {
+        let mut recommended = Self::recommended();
+        let mut filters = recommended.http_filters().iter();
+        let taker = filters.find(|filter| filter["name"] == PICK_FILTER);
+        let taker = taker.expect("envoy.yaml takes picks").clone();
+        self.http_filters().insert(1, taker);
     }
 
     /// Points the cluster `consul` at an agent.
     pub fn ask(&mut self, consul: SocketAddr) {
-        let cluster = self.cluster("consul");
-        cluster["load_assignment"]["endpoints"] = endpoints(&[consul]);
+        self.0.set_consul(consul).expect("there is a cluster consul");
     }
 
     /// Lets so many calls to Consul be out at a time, each on a connection of its own.
@@ -167,46 +208,47 @@ impl EnvoyConfig {
 
     /// Makes the cluster that requests are routed to a static one, balanced by Envoy.
     pub fn balance_natively(&mut self, backends: &[SocketAddr]) {
-        let name = "picked_by_consul_resolver";
-        let cluster = self.cluster(name);
+        let cluster = self.cluster(ROUTED);
         cluster["type"] = "STATIC".into();
         cluster["lb_policy"] = "ROUND_ROBIN".into();
         let mut assignment = Value::from(Mapping::new());
-        assignment["cluster_name"] = name.into();
+        assignment["cluster_name"] = ROUTED.into();
         assignment["endpoints"] = endpoints(backends);
         cluster["load_assignment"] = assignment;
     }
 
-    /// Removes the filter, and makes its cluster of `headers.yaml` a static one that Envoy balances.
-    pub fn hand_over_natively(
-        &mut self,
-        policy: &str,
-        backends: &[SocketAddr],
-        outlier_detection: Value,
-    ) {
-        self.unplug();
-        let cluster = self.cluster(PICKED);
-        cluster.as_mapping_mut().expect("it is a mapping").remove("original_dst_lb_config");
-        let options = cluster[OPTIONS][HTTP].as_mapping_mut().expect("it has options");
-        options.remove("http_filters").expect("headers are shifted");
-        cluster["type"] = "STATIC".into();
-        cluster["lb_policy"] = policy.into();
-        cluster["outlier_detection"] = outlier_detection;
-        cluster["load_assignment"]["cluster_name"] = PICKED.into();
-        cluster["load_assignment"]["endpoints"] = endpoints(backends);
-    }
-
     fn cluster(&mut self, name: &str) -> &mut Value {
-        let clusters = self.0["static_resources"]["clusters"].as_sequence_mut();
-        let mut clusters = clusters.into_iter().flatten();
-        let found = clusters.find(|cluster| cluster["name"] == name);
-        found.unwrap_or_else(|| panic!("the configuration has a cluster {name}"))
+        self.0.cluster(name).expect("the configuration has that cluster")
     }
 
     /// The text for Envoy.
     pub fn to_yaml(&self) -> String {
-        serde_yaml_ng::to_string(&self.0).expect("YAML can be written")
+        self.0.to_yaml().expect("YAML can be written")
     }
+}
+
+/// A file, with its anchors resolved.
+fn value(yaml: &str) -> Value {
+    let mut value = parsed(yaml);
+    value.apply_merge().expect("anchors fit");
+    value
+}
+
+fn parsed(yaml: &str) -> Value {
+    serde_yaml_ng::from_str(yaml).expect("it is YAML")
+}
+
+/// One of a list, by its name.
+fn named<'a>(list: &'a mut Value, name: &str) -> &'a mut Value {
+    let mut items = list.as_sequence_mut().into_iter().flatten();
+    let found = items.find(|item| item["name"] == name);
+    found.unwrap_or_else(|| panic!("the configuration has {name}"))
+}
+
+fn http_filters_of(listener: &mut Value) -> &mut Sequence {
+    listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+        .as_sequence_mut()
+        .expect("the listener has HTTP filters")
 }
 
 fn endpoints(addresses: &[SocketAddr]) -> Value {

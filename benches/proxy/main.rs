@@ -3,8 +3,9 @@
 //! ```text
 //! contest       what clients see while backends are in trouble, beside Envoy's own balancing
 //! cpu           CPU time per request of every `variant`, by rounds of `load`
-//! propagation   a change in Consul → the first request on every `worker`, beside a bare `watch`
+//! propagation   a change in Consul → requests on every `worker`, beside a bare `watch`
 //! scale         10,000 instances and 1,000 services that change once a second
+//! start         until Envoy is ready, beside an empty filter
 //! measurement   picks and installs without Envoy: the code of the bench `micro`
 //! in_module     the same code in Envoy's own engine
 //! report        tables, and which `target`s are met
@@ -31,6 +32,8 @@ mod propagation;
 mod report;
 mod sample;
 mod scale;
+mod start;
+mod stats;
 mod target;
 mod variant;
 mod watch;
@@ -49,6 +52,7 @@ use machine::Machine;
 use propagation::Propagation;
 use report::Report;
 use scale::Scale;
+use start::Starts;
 use variant::{Places, Variant};
 
 /// Whatever ended a measurement.
@@ -85,9 +89,15 @@ struct Arguments {
     /// Requests a second of its open loop.
     #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
     load_rate: u32,
-    /// Changes in Consul.
+    /// Instances that come, and go, in Consul, for each way.
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..))]
     changes: u32,
+    /// Starts of each variant.
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    starts: u32,
+    /// Rounds of each large catalog.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    scale_rounds: u32,
     /// Measure only this part; may be given several times.
     #[arg(long, value_name = "PART")]
     only: Vec<Part>,
@@ -112,6 +122,7 @@ enum Part {
     Load,
     Propagation,
     Scale,
+    Start,
     Micro,
 }
 
@@ -151,7 +162,7 @@ fn measure(arguments: &Arguments) -> Result<Report, Failure> {
     });
     let propagation = arguments.wants(Part::Propagation).then(|| {
         let changes = arguments.changes;
-        eprintln!("From a change in Consul to requests: {changes} changes …");
+        eprintln!("From a change in Consul to requests: {changes} instances come and go …");
         Propagation::measure(&arguments.module, changes)
     });
     let contest = arguments.wants(Part::Load).then(|| {
@@ -161,30 +172,10 @@ fn measure(arguments: &Arguments) -> Result<Report, Failure> {
     });
     let scale = arguments.wants(Part::Scale).then(|| {
         eprintln!("Large catalogs that change …");
-        Scale::measure(&arguments.module)
+        Scale::measure(&arguments.module, arguments.scale_rounds)
     });
     let consul = Consul::start()?;
-    let cpu = arguments.wants(Part::Cpu).then(|| {
-        eprintln!("CPU per request: {} rounds …", arguments.rounds);
-        cpu_times(arguments, &consul)
-    });
-    Ok(Report {
-        machine: Machine::find(&consul)?,
-        contest: contest.transpose()?,
-        cpu: cpu.transpose()?,
-        propagation: propagation.transpose()?,
-        scale: scale.transpose()?,
-        micro: micro.transpose()?,
-        sizes,
-    })
-}
-
-fn cpu_times(arguments: &Arguments, consul: &Consul) -> Result<CpuTimes, Failure> {
-    let backends = ["web-1", "web-2", "web-3"].map(Backend::start);
-    let backends = backends.into_iter().collect::<Result<Vec<_>, _>>()?;
-    for backend in &backends {
-        consul.register(&Service::new("web", backend.name()).at(backend.address()))?;
-    }
+    let backends = register_web(&consul)?;
     let addresses: Vec<_> = backends.iter().map(Backend::address).collect();
     let places = Places {
         module: &arguments.module,
@@ -193,12 +184,36 @@ fn cpu_times(arguments: &Arguments, consul: &Consul) -> Result<CpuTimes, Failure
         consul: consul.address(),
         backends: &addresses,
     };
-    let amount = Amount {
-        rounds: arguments.rounds,
-        requests: arguments.requests,
-        connections: arguments.connections,
-    };
-    CpuTimes::measure(&arguments.variants, &places, amount)
+    let starts = arguments.wants(Part::Start).then(|| {
+        eprintln!("Starts: {} of each …", arguments.starts);
+        Starts::measure(&places, arguments.starts)
+    });
+    let cpu = arguments.wants(Part::Cpu).then(|| {
+        let Arguments { rounds, requests, connections, .. } = *arguments;
+        eprintln!("CPU per request: {rounds} rounds …");
+        let amount = Amount { rounds, requests, connections };
+        CpuTimes::measure(&arguments.variants, &places, amount)
+    });
+    Ok(Report {
+        machine: Machine::find(&consul)?,
+        contest: contest.transpose()?,
+        cpu: cpu.transpose()?,
+        propagation: propagation.transpose()?,
+        scale: scale.transpose()?,
+        starts: starts.transpose()?,
+        micro: micro.transpose()?,
+        sizes,
+    })
+}
+
+/// Starts the instances of `web`, and registers them.
+fn register_web(consul: &Consul) -> Result<Vec<Backend>, Failure> {
+    let backends = ["web-1", "web-2", "web-3"].map(Backend::start);
+    let backends = backends.into_iter().collect::<Result<Vec<_>, _>>()?;
+    for backend in &backends {
+        consul.register(&Service::new("web", backend.name()).at(backend.address()))?;
+    }
+    Ok(backends)
 }
 
 fn size(module: &Path) -> Result<u64, Failure> {

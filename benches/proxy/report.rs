@@ -8,8 +8,9 @@ use crate::cpu::{Amount, CpuTimes};
 use crate::in_module::InModule;
 use crate::machine::Machine;
 use crate::measurement::Measurement;
-use crate::propagation::Propagation;
+use crate::propagation::{Changes, Propagation};
 use crate::scale::{Case, Scale};
+use crate::start::Starts;
 use crate::target::{Target, kib};
 use crate::variant::Variant;
 
@@ -21,6 +22,7 @@ pub struct Report {
     pub cpu: Option<CpuTimes>,
     pub propagation: Option<Propagation>,
     pub scale: Option<Scale>,
+    pub starts: Option<Starts>,
     /// Natively, and in the module.
     pub micro: Option<(Vec<Measurement>, InModule)>,
     /// Of the module and of the empty filter, in bytes.
@@ -42,6 +44,7 @@ impl Report {
             self.cpu.as_ref().map(cpu_section),
             self.propagation.as_ref().map(propagation_section),
             self.scale.as_ref().map(scale_section),
+            self.starts.as_ref().map(start_section),
             self.micro.as_ref().map(|(native, in_module)| micro_section(native, in_module)),
             Some(format!("## Size of the module\n\n{}", size_table(self.sizes))),
         ];
@@ -50,21 +53,25 @@ impl Report {
     }
 
     fn targets(&self) -> Table {
-        let mut table = table(&["target", "measured", ""], 1);
+        let mut table = table(&["target", "measured", "", "why not"], 1);
         let races = self.contest.iter().flat_map(|contest| &contest.races);
         let races = races.flat_map(|race| [Target::tail(race), Target::no_failure(race)]);
-        let targets = [
-            self.cpu.as_ref().and_then(Target::cpu),
-            self.micro.as_ref().map(|(native, _)| Target::picks(native)),
-            self.micro.as_ref().map(|(native, _)| Target::slowest_pick(native)),
-            self.propagation.as_ref().map(Target::propagation),
-            Some(Target::size(self.sizes[0])),
-        ];
+        let micro = self.micro.iter();
+        let micro =
+            micro.flat_map(|(native, _)| [Target::picks(native), Target::slowest_pick(native)]);
         let scale = self.scale.iter().flat_map(|scale| &scale.results);
-        let scale = scale.filter(|measured| measured.case.is_large()).map(Target::scale);
-        for target in races.chain(targets).flatten().chain(scale) {
-            let verdict = if target.is_met { "met" } else { "**not met**" };
-            table.add_row([target.aim, target.measured, verdict.to_owned()]);
+        let scale = scale.filter(|measured| measured.case.is_large());
+        let targets = races
+            .flatten()
+            .chain(self.cpu.iter().flat_map(Target::all_of_cpu))
+            .chain(self.propagation.iter().flat_map(Target::all_of_propagation))
+            .chain(scale.clone().map(Target::scale))
+            .chain(scale.map(Target::resolved))
+            .chain(micro)
+            .chain(self.starts.as_ref().and_then(Target::start))
+            .chain(Target::all_of_size(self.sizes[0]));
+        for Target { aim, measured, verdict } in targets {
+            table.add_row([&aim, &measured, verdict.text(), verdict.reason()]);
         }
         table
     }
@@ -75,15 +82,14 @@ fn contest_section(contest: &Contest) -> String {
     let races: Vec<_> = races.iter().map(race_section).collect();
     let slowness = Scene::SLOWNESS.as_millis();
     let (failures, retries) = (Scene::FAILURE_PERCENT, Contender::ATTEMPTS - 1);
-    let ejected = Contender::MAX_EJECTION_PERCENT;
     format!(
         "## Backends in trouble\n\n\
          Five backends: two good ones, one that takes {slowness} ms, one that answers {failures} % \
          of its requests with 503, and one that is killed in the middle. Consul lists all five to \
-         the end, as Envoy's static cluster does. Envoy's own balancing has its outlier detection, \
-         with `max_ejection_percent: {ejected}`; both sides have {retries} retries of a GET on \
-         `connect-failure`, `refused-stream`, `reset` and `gateway-error`: with this filter each \
-         on an endpoint that it has named, without it on another host by `previous_hosts`. Each \
+         the end. Both sides are `envoy/envoy.yaml`, so the hosts are the same ones of Envoy's \
+         cluster, with its outlier detection and health checks; where Envoy balances, the filter and \
+         `stateful_session` are on no request's way. Both have {retries} retries of a GET on \
+         another host, on `connect-failure`, `refused-stream`, `reset` and `gateway-error`. Each \
          run has a new Envoy with one worker, so finding out who is in trouble is part of it; \
          {rounds} rounds, interleaved. Latencies are those of answers with 200; all others are \
          *failed*, though there was always an instance that could have answered. *slow*: the \
@@ -127,7 +133,7 @@ fn cpu_section(cpu: &CpuTimes) -> String {
         "## CPU per request\n\n\
          CPU time of the whole Envoy process (one worker, to the nanosecond) divided by the \
          number of requests, which come in a closed loop on {connections} kept connections and \
-         go to three backends. All Envoys run side by side and are asked in turn, forwards, then \
+         go to three backends, or to one (f, s, m, k). All Envoys run side by side and are asked in turn, forwards, then \
          backwards; a round is {requests} requests to each. Median of {rounds} rounds after a \
          warm-up, with the quartiles; the ratios are medians of the rounds' own. The connection \
          manager's settings are the same everywhere.\n\n{compared}\n\n\
@@ -159,38 +165,79 @@ fn cpu_table(cpu: &CpuTimes, parts: bool) -> Table {
 }
 
 fn propagation_section(propagation: &Propagation) -> String {
-    let Propagation { changes, workers, bare, all_workers, difference, resolution } = propagation;
-    let resolution = resolution.median();
-    let mut table = table(&["", "median", "p90", "max"], 1);
-    for (name, sample) in [
-        ("bare blocking query answered", bare),
-        ("first request on every worker", all_workers),
-        ("difference, change by change", difference),
-    ] {
-        let numbers = [sample.median(), sample.quantile(0.9), sample.max()];
-        let numbers = numbers.map(|number| format!("{number:.1}"));
-        table.add_row([name.to_owned()].into_iter().chain(numbers));
+    let Propagation { changes, workers, rows } = propagation;
+    let resolution = propagation.resolution_ms();
+    let header = ["", "", "bare", "requests", "difference", "25–75 %", "p90", "max"];
+    let mut table = table(&header, 2);
+    for (way, came, went) in rows {
+        for (kind, changes) in [("comes", came), ("goes", went)] {
+            let Changes { bare, all_workers, difference, .. } = changes;
+            let quartiles = [0.25, 0.75].map(|part| format!("{:.1}", difference.quantile(part)));
+            table.add_row([
+                way.name().to_owned(),
+                kind.to_owned(),
+                format!("{:.1}", bare.median()),
+                format!("{:.1}", all_workers.median()),
+                format!("{:.1}", difference.median()),
+                quartiles.join("–"),
+                format!("{:.1}", difference.quantile(0.9)),
+                format!("{:.1}", difference.max()),
+            ]);
+        }
     }
     format!(
         "## From a change in Consul to requests\n\n\
-         An instance is registered and deregistered {changes} times at the agent, under \
-         `envoy/headers.yaml` with {workers} workers. One kept connection to each worker (found by \
-         Envoy's count of the connections that each worker accepted) is polled, a request every \
-         {resolution:.2} ms, until the answer comes from where it has to. A bare HTTP client \
-         watches the same change with the same blocking query. Milliseconds from the begin of \
-         the change:\n\n{table}"
+         An instance is registered and deregistered {changes} times at the agent for each way, in \
+         turn; each way is an Envoy with {workers} workers and a service of its own. One kept \
+         connection to each worker (found by Envoy's count of the connections that each worker \
+         accepted) is polled, a request every {resolution:.2} ms. *requests*: until on the last of \
+         the workers the new instance has answered, or one was answered by another than that which \
+         goes. *bare*: until a bare HTTP client has the answer of the same blocking query. \
+         Milliseconds from the begin of the change, medians; *difference*: change by change. By \
+         `envoy/native.yaml` and for an instance that comes Envoy's cluster has to have it: Consul's \
+         answer, then Envoy's subscription. One that goes gets no pick from the moment in which the \
+         filter knows.\n\n{table}"
+    )
+}
+
+fn start_section(starts: &Starts) -> String {
+    let rounds = starts.rounds;
+    let header = ["", "", "/ready ms", "25–75 %", "first 200 ms", "25–75 %"];
+    let mut table = table(&header, 2);
+    for (variant, ready, served) in starts.rows() {
+        let mut row = vec![variant.letter().to_owned(), variant.description().to_owned()];
+        for sample in [ready, served] {
+            let quartiles = [0.25, 0.75].map(|part| format!("{:.0}", sample.quantile(part)));
+            row.extend([format!("{:.0}", sample.median()), quartiles.join("–")]);
+        }
+        table.add_row(row);
+    }
+    format!(
+        "## Start\n\n\
+         From the start of the process, one worker, until the administration interface says `LIVE`, \
+         and until a request was answered with 200; to about 10 ms. Medians of {rounds} starts of \
+         each in turn.\n\n{table}"
     )
 }
 
 fn scale_section(scale: &Scale) -> String {
     let (workers, vms) = (Scale::WORKERS, Scale::WORKERS + 1);
     let (requests, arrivals) = (Scale::REQUESTS, Scale::ARRIVALS);
-    let (rounds, phase) = (Scale::ROUNDS, Scale::PHASE.as_secs());
+    let (rounds, phase) = (scale.rounds, Scale::PHASE.as_secs());
     let connections = thousands(f64::from(Case::CONNECTIONS));
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let small = scale.results.first().map_or(0, |measured| measured.memory);
-    let header =
-        ["", "MiB", "more per VM", "answer KiB", "read ms", "median ms", "p90 ms", "max ms"];
+    let header = [
+        "",
+        "resolved s",
+        "MiB",
+        "more per VM",
+        "answer KiB",
+        "read ms",
+        "median ms",
+        "p90 ms",
+        "max ms",
+    ];
     let mut sizes = table(&header, 1);
     let header =
         ["", "changes", "main", "worker", "calls/s", "p50 ms", "p99 ms", "of all", "failed"];
@@ -200,11 +247,14 @@ fn scale_section(scale: &Scale) -> String {
         let more = mib(measured.memory.saturating_sub(small)) / f64::from(vms);
         let times = &measured.arrivals;
         let times = [times.median(), times.quantile(0.9), times.max()];
+        let resolved = format!("{:.1}", measured.resolved.as_secs_f64());
         let memory = [format!("{:.0}", mib(measured.memory)), format!("{more:.1}")];
         let times = times.map(|number| format!("{number:.1}"));
         let (bytes, read) = &measured.answer;
         let answer = [thousands(kib(*bytes as u64)), format!("{:.1}", read.median())];
-        sizes.add_row([name.to_owned()].into_iter().chain(memory).chain(answer).chain(times));
+        sizes.add_row(
+            [name.to_owned(), resolved].into_iter().chain(memory).chain(answer).chain(times),
+        );
         for (changes, phase) in [("none", &measured.quiet), ("1/s", &measured.changing)] {
             load.add_row([
                 name.to_owned(),
@@ -221,9 +271,11 @@ fn scale_section(scale: &Scale) -> String {
     }
     format!(
         "## Large catalogs\n\n\
-         `envoy/headers.yaml` with {workers} workers, so {vms} VMs, and the embedded agent in a \
-         process of its own as Consul. Every instance is a listener on a loopback address of its \
-         own that answers. *MiB*: Envoy's resident memory, and how much more that is than for the \
+         `envoy/envoy.yaml` (CDS, EDS and RDS by this filter, and picks), but for health checks, with \
+         {workers} workers, so {vms} VMs, and the embedded agent in a process of its own as Consul. \
+         Every instance is a listener on a loopback address of its own that answers. *resolved*: \
+         from the start of Envoy until its own clusters have all instances of all services, to a \
+         fifth of a second. *MiB*: Envoy's resident memory, and how much more that is than for the \
          first row, divided by the number of VMs; that of the VM which asks Consul is above that \
          mean, for it alone reads the answers. *answer*: Consul's for one service, and what a bare \
          client takes to read it. Then how long a registration takes until a request on the last \
@@ -237,9 +289,8 @@ fn scale_section(scale: &Scale) -> String {
          rounds of {phase} s of each in turn. *p99*: the median of the rounds' p99; *of all*: that \
          of all requests, where a single moment in which the machine stood still shows. *main*, \
          *worker*: the main thread's and each worker's CPU time, as a share of a core; the main thread asks Consul, reads the answer and \
-         publishes it. Where there are 10,000 instances nearly every request opens a connection, \
-         and its address becomes a host of Envoy's `ORIGINAL_DST` cluster, which is the main \
-         thread's work too. A query in which nothing changes is answered after 55 to 58.4 s and \
+         publishes it, and Envoy's part of it reads the assignment and tells the workers. Where there \
+         are 10,000 instances nearly every request opens a connection. A query in which nothing changes is answered after 55 to 58.4 s and \
          asked anew: 1,000 of them make 17.6 calls a second in the long run, and come in waves \
          where they began together. Those that are polled are asked for at 20 a second. *a bare \
          client reads 10,000*: the service of 10,000 changes, which Envoy does not know, and a \

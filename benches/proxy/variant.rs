@@ -21,6 +21,14 @@ pub enum Variant {
     FilterState,
     /// (d) `envoy/headers.yaml`.
     Headers,
+    /// (e) As (a), but the cluster's endpoints come from this filter, which stands on no request's
+    /// way.
+    Fed,
+    /// (p) The same, and this filter picks by `round_robin` among the hosts, for
+    /// `stateful_session`.
+    Picks,
+    /// (r) `envoy/envoy.yaml`.
+    Recommended,
     /// (u) This filter, for a host that no service has: what its mere presence takes.
     Unmatched,
     /// (h) As (c), but for every host: the difference is reading and finding the host.
@@ -31,6 +39,8 @@ pub enum Variant {
     NativeFilterState,
     /// (m) No filter of ours; Envoy's `header_mutation` sets the headers of (d), to one backend.
     NativeHeaders,
+    /// (k) No filter of ours; Envoy's `header_mutation` sets the header of (p), to one backend.
+    NativePick,
 }
 
 /// What the configurations name.
@@ -57,17 +67,21 @@ impl fmt::Display for Variant {
 
 impl Variant {
     /// All, in the order of a round.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Native,
         Self::Empty,
         Self::EmptyRestricted,
+        Self::Fed,
+        Self::Picks,
         Self::FilterState,
         Self::Headers,
+        Self::Recommended,
         Self::Unmatched,
         Self::AnyHost,
         Self::BareHandoff,
         Self::NativeFilterState,
         Self::NativeHeaders,
+        Self::NativePick,
     ];
 
     /// Whether it is there to tell where the time of others goes.
@@ -76,13 +90,17 @@ impl Variant {
             Self::Native
             | Self::Empty
             | Self::EmptyRestricted
+            | Self::Fed
+            | Self::Picks
             | Self::FilterState
-            | Self::Headers => false,
+            | Self::Headers
+            | Self::Recommended => false,
             Self::Unmatched
             | Self::AnyHost
             | Self::BareHandoff
             | Self::NativeFilterState
-            | Self::NativeHeaders => true,
+            | Self::NativeHeaders
+            | Self::NativePick => true,
         }
     }
 
@@ -94,11 +112,15 @@ impl Variant {
             Self::EmptyRestricted => "b'",
             Self::FilterState => "c",
             Self::Headers => "d",
+            Self::Fed => "e",
+            Self::Picks => "p",
+            Self::Recommended => "r",
             Self::Unmatched => "u",
             Self::AnyHost => "h",
             Self::BareHandoff => "f",
             Self::NativeFilterState => "s",
             Self::NativeHeaders => "m",
+            Self::NativePick => "k",
         }
     }
 
@@ -110,11 +132,17 @@ impl Variant {
             Self::EmptyRestricted => "the same with our capability restriction",
             Self::FilterState => "this filter, `filter_state`, by host",
             Self::Headers => "this filter, `headers`, as in `envoy/headers.yaml`",
+            Self::Fed => "EDS cluster fed by this filter, which is on no request's way",
+            Self::Picks => "the same, picks by `stateful_session`, `round_robin`, by host",
+            Self::Recommended => "as in `envoy/envoy.yaml`",
             Self::Unmatched => "this filter, no service matches; static cluster",
             Self::AnyHost => "this filter, `filter_state`, any host",
             Self::BareHandoff => "the two host calls of (c) in an else empty filter",
             Self::NativeFilterState => "no wasm: `set_filter_state`, `ORIGINAL_DST`",
             Self::NativeHeaders => "no wasm: `header_mutation`, then as (d)",
+            Self::NativePick => {
+                "no wasm: `header_mutation`, then `stateful_session`; static cluster"
+            }
         }
     }
 
@@ -179,12 +207,57 @@ typed_config:
                     places.backends[0]
                 ));
             }
+            Self::NativePick => {
+                config.replace_plugin(&format!(
+                    "name: envoy.filters.http.header_mutation
+typed_config:
+  '@type': type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation
+  mutations:
+    request_mutations:
+      - append: {{ header: {{ key: x-consul-endpoint, value: '{}' }} }}",
+                    base64(places.backends[0].to_string().as_bytes())
+                ));
+                config.take_picks();
+                config.balance_natively(places.backends);
+            }
             Self::Headers => {
                 config = EnvoyConfig::headers();
                 config.load(places.module);
+            }
+            Self::Fed | Self::Picks => {
+                config = EnvoyConfig::fed();
+                config.load(places.module);
+                if self == Self::Fed {
+                    config.unplug();
+                } else {
+                    config.service()["hosts"] = vec!["web.test"].into();
+                    config.service()["load_balancing"]["policy"] = "round_robin".into();
+                    config.filter()["handoff"]["via"] = "stateful_session".into();
+                    config.take_picks();
+                }
+            }
+            Self::Recommended => {
+                config = EnvoyConfig::recommended();
+                config.load(places.module);
+                config.service()["hosts"] = vec!["web.test"].into();
             }
         }
         config.ask(places.consul);
         config
     }
+}
+
+/// Base64, as the header of a pick has it.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let chunks = bytes.chunks(3).flat_map(|chunk| {
+        let bits = (0..3).fold(0, |bits: usize, place| {
+            bits << 8 | usize::from(chunk.get(place).copied().unwrap_or(0))
+        });
+        (0..4).map(move |place| {
+            let digit = DIGITS[bits >> (18 - 6 * place) & 63];
+            if place > chunk.len() { '=' } else { char::from(digit) }
+        })
+    });
+    chunks.collect()
 }

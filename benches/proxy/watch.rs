@@ -8,9 +8,10 @@ use tokio::runtime::{Builder, Runtime};
 use crate::Failure;
 use crate::connection::Connection;
 
-/// A client that watches the service `web` as the filter does, with nothing behind it.
+/// A client that watches a service as the filter does, with nothing behind it.
 #[derive(Debug)]
 pub struct BareWatch {
+    service: String,
     runtime: Runtime,
     connection: Connection,
     index: u64,
@@ -18,10 +19,11 @@ pub struct BareWatch {
 
 impl BareWatch {
     /// Asks for the current state.
-    pub fn start(consul: SocketAddr) -> Result<Self, Failure> {
+    pub fn start(consul: SocketAddr, service: &str) -> Result<Self, Failure> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let connection = runtime.block_on(Connection::open(consul))?;
-        let mut watch = Self { runtime, connection, index: 0 };
+        let service = service.to_owned();
+        let mut watch = Self { service, runtime, connection, index: 0 };
         watch.next()?;
         Ok(watch)
     }
@@ -34,8 +36,8 @@ impl BareWatch {
 
     /// Gives the number of instances in the next answer.
     fn next(&mut self) -> Result<usize, Failure> {
-        let index = self.index;
-        let path = format!("/v1/health/service/web?index={index}&wait=55s&stale");
+        let (service, index) = (&self.service, self.index);
+        let path = format!("/v1/health/service/{service}?index={index}&wait=55s&stale");
         let answer = self.runtime.block_on(self.connection.get(&path))?;
         let index = answer.header("x-consul-index");
         self.index = index.ok_or("an answer without X-Consul-Index")?.parse()?;

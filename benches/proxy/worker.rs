@@ -8,6 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use crate::Failure;
 use crate::config::EnvoyConfig;
 use crate::connection::Connection;
+use crate::stats;
 
 /// A kept connection to one worker, for one thread.
 #[derive(Debug)]
@@ -77,7 +78,7 @@ impl Worker {
 /// How many connections each worker has accepted.
 fn accepted(envoy: &Envoy, workers: u32) -> Result<Vec<u64>, Failure> {
     let prefix = format!("listener.{}.worker_", EnvoyConfig::LISTENER);
-    let stats = envoy.stats(&prefix)?;
+    let stats = stats::find(envoy, &prefix)?;
     let of = |worker| {
         let name = format!("{prefix}{worker}.downstream_cx_total");
         stats.get(&name).copied().unwrap_or(0)

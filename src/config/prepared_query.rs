@@ -52,6 +52,11 @@ impl PreparedQuery {
         if let Some(field) = Self::REPLACED.into_iter().find(|field| service.has(field)) {
             return Err(service.refused(field, Problem::Beside { other: "query" }));
         }
+        // No query lists critical instances.
+        let is_any = |node: &Node<'_>| Ok(node.string()? == "any");
+        if service.optional("health", is_any)? == Some(true) {
+            return Err(service.refused("health", Problem::Beside { other: "query" }));
+        }
         if near.is_some() && limit.is_none() {
             return Err(service.refused("near", Problem::Needs { other: "a limit" }));
         }

@@ -73,7 +73,14 @@ impl Xds {
     /// Reads the keys of metadata that Envoy's cluster of a service is told, and gives them sorted.
     pub(super) fn endpoint_metadata(service: &Object<'_>) -> Result<Vec<String>, ConfigError> {
         let keys = service.optional("endpoint_metadata", |node| {
-            let key = |node: &Node<'_>| node.line(Self::MAX_METADATA_KEY_BYTES).map(str::to_owned);
+            let key = |node: &Node<'_>| {
+                let key = node.line(Self::MAX_METADATA_KEY_BYTES)?;
+                // Envoy's subsets go by this one.
+                if key == "version" && service.has("versions") {
+                    return Err(node.refused(Problem::Beside { other: "versions" }));
+                }
+                Ok(key.to_owned())
+            };
             let mut keys = node.array(Self::MAX_METADATA_KEYS, key)?;
             node.check_differ(&keys, |one, other| one == other)?;
             keys.sort();

@@ -8,10 +8,8 @@ use crate::window::Window;
 /// and a few a second besides.
 ///
 /// Backoff makes each service patient, and a thousand patient services are a storm all the same.
-/// The budget is one for all of them. Its shape is that of
-/// [`balance::retry_budget`](crate::balance::retry_budget::Budget): where most calls go well,
-/// those that fail are soon tried again; where none does, only the floor is left, whatever the
-/// number of services. Those who have failed so often that this is likely to go on may have half of
+/// The budget is one for all of them: where most calls go well, those that fail are soon tried
+/// again; where none does, only the floor is left, whatever the number of services. Those who have failed so often that this is likely to go on may have half of
 /// it: a first failure is followed by a call whatever the number of the others.
 #[derive(Debug)]
 pub(super) struct CallBudget {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::config::{Config, Discover, Service};
+use crate::config::{Config, Discover, HostPattern, Service};
 use crate::consul::dns_name::DnsName;
 use crate::consul::query::Query;
 use crate::discovery::subject::Subject;
@@ -154,7 +154,9 @@ impl Router {
         }
         let service = Service { name: name.to_string(), ..discover.service.clone() };
         if let Some(id) = self.add(&service) {
-            self.supply(id, &service);
+            // Requests find it here by the catalog, and in Envoy by a route.
+            let hosts = vec![HostPattern::Exact(host.clone())];
+            self.supply(id, &Service { hosts, ..service.clone() });
             found.catalog.add(name, &host, id);
             found.add(id, &service, Origin::Catalog);
         }

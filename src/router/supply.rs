@@ -197,6 +197,15 @@ mod tests {
     }
 
     #[test]
+    fn a_service_of_the_catalog_is_told_with_its_host() {
+        let mut router = router(r#""discover": { "host": "{service}.Internal" }"#);
+        router.follow_catalog(CATALOG);
+        list(&mut router, &["Api"], at(0));
+        let Some(Update::Added(service)) = router.poll_update() else { panic!() };
+        assert_eq!((&*service.name, service.hosts[0].to_string()), ("Api", "api.internal".into()));
+    }
+
+    #[test]
     fn a_service_that_nobody_has_heard_of_goes_unsaid() {
         let mut router = router(r#""discover": { "host": "{service}.internal" }"#);
         router.follow_catalog(CATALOG);

@@ -63,6 +63,7 @@ fn a_prepared_query_takes_the_place_of_what_selects_instances_by_name() {
         ("partition", json!("a")),
         ("peer", json!("a")),
         ("merge_central_config", json!(true)),
+        ("health", json!("any")),
     ] {
         let message = format!("services[0].{field}: query is given too; leave one of them out");
         assert_refused([("services", service(field, value), &message)]);

@@ -231,6 +231,18 @@ fn metadata_keys_are_sorted_and_bounded() {
 }
 
 #[test]
+fn a_version_is_no_metadata_where_versions_are_told() {
+    let mut config = fed(json!({}), json!({}));
+    config["services"][0]["endpoint_metadata"] = json!(["a", "version"]);
+    assert_eq!(parse(&config).unwrap().services[0].endpoint_metadata, ["a", "version"]);
+    config["services"][0]["versions"] = json!({ "key": "release", "header": "x-version" });
+    assert_eq!(
+        refusal(&config),
+        "services[0].endpoint_metadata[1]: versions is given too; leave one of them out"
+    );
+}
+
+#[test]
 fn discovered_services_have_metadata_and_a_cluster_too() {
     let discover = json!({
         "host": "{service}.internal",

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use serde_yaml_ng::Value;
-use stack::Envoy;
+use stack::{Bootstrap, Envoy};
 
 use crate::testbed::{Setup, Testbed, yaml};
 
@@ -39,6 +39,9 @@ impl Kind {
     pub fn text(self, setup: Setup) -> String {
         let mut resources = Vec::new();
         setup.edit(|bootstrap| {
+            // As it is written, where both listeners have the same plugin.
+            let written = bootstrap.to_yaml().expect("YAML");
+            let mut bootstrap = Bootstrap::parse(&written).expect("a configuration");
             let list = &mut bootstrap.config()["static_resources"][self.list];
             resources.clone_from(list.as_sequence().expect("a list"));
         });
@@ -77,7 +80,10 @@ impl Kind {
             if config.get("node").is_none() {
                 config["node"] = yaml(json!({"id": "test", "cluster": "test"}));
             }
-            config["dynamic_resources"] = yaml(json!({self.source: source}));
+            if config.get("dynamic_resources").is_none() {
+                config["dynamic_resources"] = yaml(json!({}));
+            }
+            config["dynamic_resources"][self.source] = yaml(source);
         });
         let drain = DRAIN_SECONDS.to_string();
         let builder = setup

@@ -29,6 +29,7 @@ mod dynamic;
 mod early_read;
 mod failover;
 mod faults;
+mod fed;
 mod finding;
 mod grpc;
 mod hostile;

@@ -61,6 +61,13 @@ fn native_yaml_follows_consul_on_every_release() {
 }
 
 #[test]
+fn headers_yaml_follows_consul_on_every_release() {
+    let Some(consul) = Consul::start_or_skip("headers.yaml on every release") else { return };
+    let setup = || Setup::headers(consul.address());
+    follows_consul(&consul, "web", Retries::Elsewhere, setup);
+}
+
+#[test]
 fn tcp_yaml_follows_consul_on_every_release() {
     let Some(consul) = Consul::start_or_skip("tcp.yaml on every release") else { return };
     let setup = || Setup::tcp(consul.address());

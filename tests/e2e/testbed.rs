@@ -116,6 +116,14 @@ impl Setup {
         })
     }
 
+    /// Sets a field of the template of the clusters that the filter makes; `null` takes it out.
+    pub fn of_clusters(self, field: &str, value: Value) -> Self {
+        self.edit(|bootstrap| {
+            let plugin = bootstrap.plugin().expect("a plugin");
+            plugin["xds"]["clusters"]["template"][field] = yaml(value);
+        })
+    }
+
     /// Sets the release of Envoy.
     pub fn release(mut self, release: EnvoyRelease) -> Self {
         self.release = Some(release);
@@ -229,11 +237,13 @@ impl Testbed {
     }
 
     /// The instances that answer a round of requests, and how often each; an answer other than
-    /// 200 stands as its status and body.
+    /// 200 stands as its status and body, and a connection that breaks as its error.
     pub fn seen(&self, host: &str, requests: usize) -> BTreeMap<String, usize> {
         let mut seen = BTreeMap::new();
         for _ in 0..requests {
-            *seen.entry(who(&self.get("/", host))).or_default() += 1;
+            let answer = self.request("GET", "/", host).send();
+            let by = answer.map_or_else(|error| format!("{error:?}"), |answer| who(&answer));
+            *seen.entry(by).or_default() += 1;
         }
         seen
     }

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
 use crate::consul::HeldId;
+use crate::envoy::Event;
 use crate::replies::Reply;
 use crate::vm::{ContextId, Mail};
 
@@ -27,6 +28,8 @@ pub enum Happening {
     Configure(usize, usize),
     /// A configuration is in use no longer in a VM.
     Drain(usize, usize),
+    /// Something happens to one of Envoy's subscriptions.
+    Envoy(Event),
 }
 
 /// What is going to happen, by time; of what happens at one moment, what was planned first comes

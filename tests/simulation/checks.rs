@@ -19,6 +19,7 @@ use crate::members::Looks;
 use crate::probes::Echo;
 use crate::shared::Shared;
 use crate::sources::{self, CATALOG, SOURCES, place_at, position, source_of};
+use crate::told::FALLBACK;
 use crate::vm::{Context, ContextId, Effects};
 
 const MINUTE: u64 = 60_000_000;
@@ -144,6 +145,9 @@ impl Checks {
     /// at some time.
     pub fn on_pick(&self, context: &Context, forward: &Forward) {
         let address = forward.ticket().target().address();
+        if address.to_string() == FALLBACK {
+            return;
+        }
         let listed = context.agent.trackers().into_iter().filter_map(Tracker::installed);
         let is_listed = listed.flat_map(|record| record.snapshot.endpoints());
         let is_listed = is_listed.into_iter().any(|endpoint| endpoint.address == *address);

@@ -22,8 +22,10 @@ struct Setting {
     discovers: bool,
     /// How many queries may block, where that is said.
     max_watches: Option<usize>,
-    /// Whether requests fail for what Consul has not confirmed for long.
-    expires: bool,
+    /// After how many seconds requests fail for what Consul has not confirmed, where they do.
+    expires: Option<u64>,
+    /// How Envoy's own clusters are fed, where they are, and what else the first service says.
+    feeds: Option<[&'static str; 2]>,
     /// What is registered, by the places in [`REGISTRATIONS`].
     registers: &'static [usize],
     /// So many more are registered.
@@ -55,12 +57,13 @@ const PLAIN: Setting = Setting {
     idle_timeout: None,
     discovers: false,
     max_watches: None,
-    expires: false,
+    expires: None,
+    feeds: None,
     registers: &[],
     many: 0,
 };
 
-const SETTINGS: [Setting; 26] = [
+const SETTINGS: [Setting; 32] = [
     Setting { services: &["web", "api"], wait: LONGEST_WAIT / 1_000, ..PLAIN },
     Setting { services: &["web", "api"], wait: 2, registers: &[0, 2], ..PLAIN },
     Setting { services: &["web"], wait: 5, registers: &[1], ..PLAIN },
@@ -99,8 +102,48 @@ const SETTINGS: [Setting; 26] = [
     Setting { wait: 10, idle_timeout: Some(20), registers: &[0, 2], ..PLAIN },
     Setting { cluster: "d", wait: 10, idle_timeout: Some(20), registers: &[0, 2], ..PLAIN },
     Setting { cluster: "d", wait: 10, idle_timeout: Some(20), registers: &[0], ..PLAIN },
-    Setting { services: &["api", "db"], wait: 10, expires: true, ..PLAIN },
+    Setting { services: &["api", "db"], wait: 10, expires: Some(90), ..PLAIN },
+    Setting { services: &["web", "api"], wait: 2, feeds: Some([ENDPOINTS, ""]), ..PLAIN },
+    Setting {
+        services: &["web", "geo"],
+        wait: 2,
+        expires: Some(10),
+        feeds: Some([ENDPOINTS, ""]),
+        ..PLAIN
+    },
+    Setting {
+        services: &["db", "web"],
+        wait: 5,
+        discovers: true,
+        feeds: Some([ENDPOINTS, FALLS_BACK]),
+        ..PLAIN
+    },
+    Setting { services: &["web", "api"], wait: 5, feeds: Some([CLUSTERS, ""]), ..PLAIN },
+    Setting {
+        services: &["db", "web"],
+        wait: 10,
+        discovers: true,
+        feeds: Some([CLUSTERS, FALLS_BACK]),
+        ..PLAIN
+    },
+    Setting {
+        services: &["web", "db", "geo"],
+        wait: 2,
+        discovers: true,
+        feeds: Some([OTHER_CLUSTERS, ""]),
+        ..PLAIN
+    },
 ];
+
+/// Endpoints alone.
+const ENDPOINTS: &str = r#""hold":"3s""#;
+/// Clusters and routes, too.
+const CLUSTERS: &str = r#""hold":"5s","clusters":{},"routes":{}"#;
+/// The same with other clusters.
+const OTHER_CLUSTERS: &str =
+    r#""hold":"10s","clusters":{"template":{"connect_timeout":"2s"}},"routes":{}"#;
+/// A service that has an endpoint before Consul has answered.
+const FALLS_BACK: &str = r#","fallback":["10.255.0.1:9"]"#;
 
 /// The longest wait of those, in milliseconds.
 pub const LONGEST_WAIT: u64 = 55_000;
@@ -153,6 +196,15 @@ pub const SECOND_NAME_LESS: usize = 24;
 /// One for whose services requests fail where Consul has not confirmed them for long.
 pub const EXPIRES: usize = 25;
 
+/// Those that feed Envoy's clusters with endpoints alone.
+pub const FEEDING_CONFIGS: [usize; 4] = [FEEDS, FEEDS, 27, 28];
+/// One of them.
+pub const FEEDS: usize = 26;
+/// Those that give it clusters and routes, too.
+pub const GENERATING_CONFIGS: [usize; 3] = [GENERATES, 30, 31];
+/// One of them.
+pub const GENERATES: usize = 29;
+
 /// The configurations, by their number.
 pub fn configs() -> Vec<Config> {
     SETTINGS.iter().map(Setting::config).collect()
@@ -160,11 +212,14 @@ pub fn configs() -> Vec<Config> {
 
 impl Setting {
     fn config(&self) -> Config {
+        let own = self.feeds.map(|[_, own]| own).unwrap_or_default();
         let service = |name: &&str| {
             let datacenters = if *name == "web" { r#","datacenters":["dc1","dc2"]"# } else { "" };
             let query = if *name == "geo" { r#","query":"geo""# } else { "" };
-            let expires = if self.expires { r#","max_age":"90s","on_stale":"fail""# } else { "" };
-            let more = [datacenters, query, expires].concat();
+            let expires = self.expires;
+            let expires = expires.map(|it| format!(r#","max_age":"{it}s","on_stale":"fail""#));
+            let own = if self.services.first() == Some(name) { own } else { "" };
+            let more = [datacenters, query, &expires.unwrap_or_default(), own].concat();
             format!(r#"{{"name":"{name}","hosts":["{name}.test"]{more}}}"#)
         };
         let crowd: Vec<String> = (0..self.crowd).map(|n| format!("crowd-{n}")).collect();
@@ -186,13 +241,17 @@ impl Setting {
         let registers = registers.join(",");
         let discover = r#","discover":{"host":"{service}.internal"}"#;
         let discover = if self.discovers { discover } else { "" };
+        let feeds = self
+            .feeds
+            .map(|[how, _]| format!(r#","xds":{{"cluster":"xds","address":"@xds",{how}}}"#));
         let json = format!(
-            r#"{{"consul":{{"cluster":"{}","wait":"{}s"{}}},"services":[{services}]{}{discover},
+            r#"{{"consul":{{"cluster":"{}","wait":"{}s"{}}},"services":[{services}]{}{discover}{},
                 "register":[{registers}]}}"#,
             self.cluster,
             self.wait,
             most.unwrap_or_default(),
             names.unwrap_or_default(),
+            feeds.unwrap_or_default(),
         );
         let config = Config::parse(json.as_bytes());
         let config = config.and_then(|config| config.completed(&Surroundings::default()));

@@ -31,6 +31,7 @@ impl World {
     /// Things begin to go wrong by themselves, and Consul changes.
     pub fn begin_chaos(&mut self) {
         self.changes = true;
+        self.has_time = !self.plan.faults.contains(&Fault::Clock);
         let at = self.now + self.about(self.plan.fault_interval);
         self.calendar.plan(at, Happening::Fault);
     }
@@ -167,6 +168,7 @@ impl World {
                 let time = u64::from(self.rng.below(most));
                 self.stop(time);
             }
+            Fault::Break | Fault::Forget | Fault::Reject => self.trouble_envoy(fault),
             Fault::Suspicion => {
                 let ids: Vec<_> = self.vms[thread].contexts.iter().map(|c| c.id).collect();
                 for id in ids {
@@ -232,6 +234,16 @@ impl World {
         self.listeners.fill(config);
         self.configure_all();
         self.drain_all(&before);
+    }
+
+    /// The first listener is given another configuration.
+    pub fn update_to(&mut self, config: usize) {
+        let before = self.wanted();
+        self.listeners[0] = config;
+        let after = self.wanted();
+        let gone: Vec<usize> = before.into_iter().filter(|old| !after.contains(old)).collect();
+        self.configure_all();
+        self.drain_all(&gone);
     }
 
     /// A listener is given another configuration; old and new contexts are side by side for a

@@ -3,6 +3,7 @@
 use consul_resolver::rng::Rng;
 
 use crate::configs::{DRAINING_CONFIGS, FINDING_CONFIGS, PLAIN_CONFIGS};
+use crate::envoy::Manner;
 use crate::sources::{BESIDE_DRAINS, CONFIGURED, SERVICES, USUAL};
 
 /// How long things go wrong at most, in seconds.
@@ -67,6 +68,12 @@ pub enum Fault {
     Refusal,
     /// The whole process stands still.
     Stop,
+    /// Envoy's connection for subscriptions breaks.
+    Break,
+    /// One of Envoy's clusters is warmed anew.
+    Forget,
+    /// Envoy begins to reject a service's endpoints, or takes them again.
+    Reject,
 }
 
 /// All of them that mean something where nobody asks whether Envoy drains.
@@ -137,6 +144,8 @@ pub struct Plan {
     pub own_clocks: bool,
     /// How long things go wrong, in milliseconds.
     pub chaos: u64,
+    /// How Envoy subscribes, if it does.
+    pub envoy: Option<Manner>,
 }
 
 const MILLISECOND: u32 = 1_000;
@@ -167,6 +176,7 @@ impl Plan {
             in_step: false,
             own_clocks: false,
             chaos: 0,
+            envoy: None,
         }
     }
 
@@ -198,6 +208,7 @@ impl Plan {
             in_step: rng.below(3) == 0,
             own_clocks: rng.below(2) == 0,
             chaos: u64::from(one_of(rng, &[3, 8, 15, LONGEST_CHAOS as u32]) * 1_000),
+            envoy: None,
         }
     }
 

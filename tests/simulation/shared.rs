@@ -13,7 +13,8 @@ const NO_VALUE_HAS_THIS: u32 = u32::MAX;
 
 /// One process's shared data and queues.
 pub struct Shared {
-    /// The most values: the members, the book, three for each source, and one for each registration.
+    /// The most values: the members, the book, whom Envoy has acknowledged, three for each
+    /// source, and one for each registration.
     most: usize,
     data: HashMap<String, (Vec<u8>, u32)>,
     last_cas: u32,
@@ -31,7 +32,7 @@ impl Shared {
     /// Nothing yet, for so many sources and registrations.
     pub fn new(sources: usize, registrations: usize) -> Self {
         Self {
-            most: 2 + 3 * sources + registrations,
+            most: 3 + 3 * sources + registrations,
             data: HashMap::new(),
             last_cas: 0,
             queues: Vec::new(),

@@ -137,13 +137,18 @@ pub fn host_of(source: usize) -> String {
 static QUERIES: LazyLock<(HashMap<QueryKey, usize>, HashMap<usize, QueryKey>)> =
     LazyLock::new(|| {
         let configs = configs();
-        let configs = configs.iter().filter(|config| config.consul.cluster == "c");
-        let all: Vec<_> = configs.flat_map(queries).collect();
+        // Who has Envoy's clusters fed asks for more of each instance.
+        let (feeding, configs): (Vec<_>, Vec<_>) = configs
+            .iter()
+            .filter(|config| config.consul.cluster == "c")
+            .partition(|config| config.xds.is_some());
+        let all: Vec<_> = configs.into_iter().flat_map(queries).collect();
         let back: HashMap<_, _> = all.iter().map(|(query, source)| (*source, *query)).collect();
         let queries: HashMap<_, _> = all.into_iter().collect();
         assert_eq!(queries.len(), back.len(), "all ask the same for a source");
         assert_eq!(queries.len(), SOURCES.len(), "each is asked for");
-        (queries, back)
+        let more = feeding.into_iter().flat_map(self::queries);
+        (queries.into_iter().chain(more).collect(), back)
     });
 
 /// What a tracker asks for, by its place in [`SOURCES`].
@@ -164,6 +169,14 @@ pub fn configured(config: &Config) -> Vec<usize> {
     };
     let names = config.sources().map(|source| name(&source.service.name, source.datacenter));
     names.map(|name| position(&name).expect("a source that is known")).collect()
+}
+
+/// The sources of a service that a configuration has or may find, in the order of preference.
+pub fn of_service(config: &Config, name: &str) -> Option<Vec<usize>> {
+    let all = config.sources().zip(configured(config));
+    let own: Vec<_> = all.filter(|(it, _)| it.service.name == name).map(|(_, it)| it).collect();
+    let found = || position(name).filter(|it| config.discover.is_some() && is_listed(*it));
+    if own.is_empty() { Some(vec![found()?]) } else { Some(own) }
 }
 
 /// All that a configuration may ask, with what it asks for.

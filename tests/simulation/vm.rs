@@ -31,6 +31,7 @@ use consul_resolver::time::Time;
 use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::consul::{Consul, Outcome};
+use crate::feed::Feed;
 use crate::probes::Echo;
 use crate::replies::Reply;
 use crate::shared::Shared;
@@ -100,6 +101,8 @@ pub struct Context {
     pub agent: Agent,
     /// Routing.
     pub router: Router,
+    /// What answers Envoy's subscriptions, if anything does.
+    pub feed: Option<Feed>,
     /// The timer's period, in microseconds.
     pub period: u64,
     /// Its requests in flight.
@@ -121,7 +124,9 @@ pub struct Context {
 pub enum Task {
     /// Nothing follows.
     Other,
-    /// The timer is set again.
+    /// Envoy's subscriptions are answered.
+    Feed,
+    /// So they are, and the timer is set again.
     Tick,
     /// The context ends.
     Leave,
@@ -148,6 +153,12 @@ pub enum Mail {
     Resumed(ServiceId),
     /// A request could not reach an endpoint of a source.
     Suspicion(SourceId),
+    /// One of Envoy's subscriptions asks, by that stream.
+    Subscription(u32),
+    /// Such a stream has ended.
+    Gone(u32),
+    /// Such a stream is to be answered by now.
+    Due,
     /// The configuration is in use no longer.
     Leave,
 }
@@ -170,6 +181,7 @@ impl Context {
             period: micros(agent.tick_period()),
             agent,
             router: Router::new(of, &mut own),
+            feed: Feed::new(of),
             flying: Vec::new(),
             task: Task::Other,
             began: 0,

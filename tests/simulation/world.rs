@@ -2,6 +2,7 @@
 
 mod mail;
 mod requests;
+mod subscriptions;
 
 use std::rc::Rc;
 
@@ -15,6 +16,7 @@ use crate::checks::Checks;
 use crate::clock::Clock;
 use crate::configs::configs;
 use crate::consul::{Consul, Outcome};
+use crate::envoy::Envoy;
 use crate::plan::Plan;
 use crate::registry::IDS;
 use crate::shared::Shared;
@@ -34,6 +36,10 @@ pub struct World {
     pub consul: Consul,
     /// Envoy's administration interface.
     pub admin: Admin,
+    /// Envoy, where it subscribes.
+    pub envoy: Option<Envoy>,
+    /// Whether all clocks have always run.
+    pub has_time: bool,
     /// The VMs, by their threads.
     pub vms: Vec<Vm>,
     /// What Envoy keeps for all VMs.
@@ -91,6 +97,8 @@ impl World {
             now: 0,
             consul: Consul::new(sources),
             admin: Admin::default(),
+            envoy: None,
+            has_time: true,
             vms,
             shared: Shared::new(sources, IDS.len()),
             checks: Checks::default(),
@@ -112,6 +120,7 @@ impl World {
             }
         }
         world.plan_change();
+        world.start_envoy();
         world
     }
 
@@ -177,6 +186,7 @@ impl World {
         vm.busy = None;
         self.disturb(self.now);
         self.consul.forget(|from| from.thread == thread);
+        self.reset_streams(|to| to.thread == thread);
     }
 
     /// Envoy makes the VM of a thread anew.
@@ -273,6 +283,7 @@ impl World {
             Happening::Fault => self.go_wrong(),
             Happening::Configure(thread, config) => self.configure(thread, config),
             Happening::Drain(thread, config) => self.drain(thread, config),
+            Happening::Envoy(event) => self.on_envoy(event),
         }
     }
 

@@ -3,16 +3,15 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use serde_yaml_ng::Value;
-
 use crate::config::EnvoyConfig;
+use crate::connection::Connection;
 
-/// One way to balance; a contest goes through [`Contender::ALL`].
+/// One way to balance over hosts that Consul names; a contest goes through [`Contender::ALL`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contender {
-    /// This filter with a policy.
+    /// This filter picks by a policy.
     Filter(&'static str),
-    /// A static cluster with one of Envoy's policies.
+    /// Envoy balances by its policy of that name; this filter is on no request's way.
     Native(&'static str),
 }
 
@@ -22,8 +21,8 @@ impl Contender {
         Self::Filter("peak_ewma"),
         Self::Filter("least_request"),
         Self::Filter("round_robin"),
-        Self::Native("LEAST_REQUEST"),
-        Self::Native("ROUND_ROBIN"),
+        Self::Native("least_request"),
+        Self::Native("round_robin"),
     ];
 
     /// The one that the target is about.
@@ -32,10 +31,6 @@ impl Contender {
     /// Attempts of a request: the first one and the retries.
     pub const ATTEMPTS: u8 = 3;
 
-    /// Of Envoy's outlier detection, which judges the hosts of its own balancing: enough for two of
-    /// five instances; all else is as Envoy's defaults.
-    pub const MAX_EJECTION_PERCENT: u8 = 50;
-
     /// What is retried, on both sides.
     const RETRY_ON: &str = "connect-failure,refused-stream,reset,gateway-error";
 
@@ -43,7 +38,7 @@ impl Contender {
     pub fn name(self) -> String {
         match self {
             Self::Filter(policy) => format!("this filter, `{policy}`"),
-            Self::Native(policy) => format!("Envoy, `{policy}`"),
+            Self::Native(policy) => format!("Envoy, `{}`", policy.to_uppercase()),
         }
     }
 
@@ -52,33 +47,20 @@ impl Contender {
         matches!(self, Self::Native(_))
     }
 
-    /// Its configuration.
-    pub fn config(self, module: &Path, consul: SocketAddr, backends: &[SocketAddr]) -> EnvoyConfig {
-        let mut config = EnvoyConfig::headers();
-        match self {
-            Self::Filter(policy) => {
-                config.load(module);
-                config.attempt(Self::ATTEMPTS);
-                let service = &mut config.filter()["services"][0];
-                service["load_balancing"]["policy"] = policy.into();
-                config.retry_policy()["retry_on"] = Self::RETRY_ON.into();
-            }
-            Self::Native(policy) => {
-                let detection = format!("{{max_ejection_percent: {}}}", Self::MAX_EJECTION_PERCENT);
-                let detection: Value = serde_yaml_ng::from_str(&detection).expect("it is YAML");
-                config.hand_over_natively(policy, backends, detection);
-                let retry = config.retry_policy();
-                retry["retry_on"] = Self::RETRY_ON.into();
-                retry["num_retries"] = (Self::ATTEMPTS - 1).into();
-                // Envoy's own way not to try an instance twice.
-                retry["retry_host_predicate"] = serde_yaml_ng::from_str(
-                    "[{name: envoy.retry_host_predicates.previous_hosts, typed_config: \
-                     {'@type': type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate}}]",
-                )
-                .expect("it is YAML");
-                retry["host_selection_retry_max_attempts"] = 5.into();
-            }
+    /// Its configuration: `envoy/envoy.yaml` with its health checks and outlier detection, and
+    /// without the filters of the pick where Envoy picks.
+    pub fn config(self, module: &Path, consul: SocketAddr) -> EnvoyConfig {
+        let mut config = EnvoyConfig::recommended();
+        let (Self::Filter(policy) | Self::Native(policy)) = self;
+        if self.is_native() {
+            config.unplug();
         }
+        config.load(module);
+        config.service()["hosts"] = vec![Connection::HOST].into();
+        config.service()["load_balancing"]["policy"] = policy.into();
+        let retry = &mut config.route_template()["retry_policy"];
+        retry["retry_on"] = Self::RETRY_ON.into();
+        retry["num_retries"] = (Self::ATTEMPTS - 1).into();
         config.ask(consul);
         config
     }

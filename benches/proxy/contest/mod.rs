@@ -60,7 +60,7 @@ impl Contest {
                 let order: Vec<_> =
                     if round % 2 == 0 { outcomes.collect() } else { outcomes.rev().collect() };
                 for (contender, total) in order {
-                    let config = contender.config(module, consul.address(), &scene.addresses());
+                    let config = contender.config(module, consul.address());
                     let outcome = once(&config, race.traffic, &mut scene)?;
                     eprintln!("  round {}: {}: {}", round + 1, contender.name(), outcome);
                     total.add(&outcome);

@@ -1,6 +1,5 @@
 //! The backends of a contest: two good ones, and three in trouble.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use stack::{Backend, Registry, Service, Trouble};
@@ -40,11 +39,6 @@ impl Scene {
             consul.register(&Service::new("web", backend.name()).at(backend.address()))?;
         }
         Ok(scene)
-    }
-
-    /// Where they are.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.backends().map(Backend::address).collect()
     }
 
     /// What they are called.

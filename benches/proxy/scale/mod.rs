@@ -8,13 +8,14 @@ mod population;
 
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use stack::{Envoy, wait_until};
+use stack::Envoy;
 
 use crate::Failure;
 use crate::config::EnvoyConfig;
 use crate::sample::Sample;
+use crate::stats;
 use crate::worker::Worker;
 
 use bystander::Bystander;
@@ -25,6 +26,7 @@ use population::Population;
 /// What was measured, case by case; the first is the one that the others are compared with.
 #[derive(Debug)]
 pub struct Scale {
+    pub rounds: u32,
     pub results: Vec<Measured>,
 }
 
@@ -32,6 +34,8 @@ pub struct Scale {
 #[derive(Debug)]
 pub struct Measured {
     pub case: Case,
+    /// From the start of Envoy until its clusters have all instances.
+    pub resolved: Duration,
     /// Consul's answer for one service, read by a bare client: its bytes, and milliseconds.
     pub answer: (usize, Sample),
     /// Envoy's resident memory in bytes, after the arrivals.
@@ -51,19 +55,18 @@ impl Scale {
     pub const REQUESTS: u32 = 300;
     /// Registrations whose way to the workers is timed.
     pub const ARRIVALS: u32 = 12;
-    pub const ROUNDS: u32 = 7;
     /// As many changes as seconds: an even number, so that whoever came has gone at the end.
     pub const PHASE: Duration = Duration::from_secs(4);
 
     /// Runs all cases, one after the other, each with an Envoy of its own.
-    pub fn measure(module: &Path) -> Result<Self, Failure> {
+    pub fn measure(module: &Path, rounds: u32) -> Result<Self, Failure> {
         let population = Population::start()?;
         let measured = Case::ALL.map(|case| {
-            let measured = measure(case, module, &population)?;
+            let measured = measure(case, module, &population, rounds)?;
             eprintln!("  {}: {}", case.name(), measured.changing);
             Ok(measured)
         });
-        Ok(Self { results: measured.into_iter().collect::<Result<_, Failure>>()? })
+        Ok(Self { rounds, results: measured.into_iter().collect::<Result<_, Failure>>()? })
     }
 }
 
@@ -74,10 +77,20 @@ impl Measured {
     }
 }
 
-fn measure(case: Case, module: &Path, population: &Population) -> Result<Measured, Failure> {
+fn measure(
+    case: Case,
+    module: &Path,
+    population: &Population,
+    rounds: u32,
+) -> Result<Measured, Failure> {
+    const CALM: Duration = Duration::from_secs(2);
     let config = case.config(module, population.consul());
+    let begin = Instant::now();
     let envoy = Envoy::builder(config.to_yaml()).concurrency(Scale::WORKERS).start()?;
     await_all(&envoy, case)?;
+    let resolved = begin.elapsed();
+    // What the start has set off is over then.
+    thread::sleep(CALM);
     let mut workers = Worker::one_for_each(&envoy, Scale::WORKERS)?;
     let answer = population.read(case)?;
     let arrivals = arrivals::measure(case, population, &mut workers)?;
@@ -87,39 +100,39 @@ fn measure(case: Case, module: &Path, population: &Population) -> Result<Measure
         .then(|| Bystander::start(population.consul(), case.changing().changed(0)));
     let (mut quiet, mut changing) = (Phase::empty(), Phase::empty());
     let mut change = 0;
-    for _ in 0..Scale::ROUNDS {
+    for _ in 0..rounds {
         quiet.add(&Phase::run(&envoy, Scale::PHASE, || Ok(()))?);
         changing.add(&Phase::run(&envoy, Scale::PHASE, || {
             change += 1;
             population.change(case.changing(), change)
         })?);
     }
-    if change != Scale::ROUNDS * Scale::PHASE.as_secs() as u32 {
+    if change != rounds * Scale::PHASE.as_secs() as u32 {
         return Err(format!("{change} changes were made").into());
     }
     drop(bystander);
-    Ok(Measured { case, answer, memory, arrivals, quiet, changing })
+    Ok(Measured { case, resolved, answer, memory, arrivals, quiet, changing })
 }
 
-/// Waits until every service is resolved, and what the start has set off is over.
+/// Waits until Envoy's clusters have every instance of every service.
 fn await_all(envoy: &Envoy, case: Case) -> Result<(), Failure> {
-    const PREFIX: &str = "wasmcustom.consul_resolver.service.";
+    const OF_CLUSTERS: &str = "cluster.consul/.*.membership_healthy$";
     const WITHIN: Duration = Duration::from_secs(120);
-    const CALM: Duration = Duration::from_secs(2);
-    let services = case.services().count();
-    let mut resolved = 0;
-    let all = wait_until(WITHIN, || {
-        let stats = envoy.stats(PREFIX).unwrap_or_default();
-        let endpoints = stats.iter().filter(|(name, _)| name.ends_with(".endpoints"));
-        resolved = endpoints.filter(|(_, endpoints)| **endpoints > 0).count();
-        resolved == services
-    });
-    if !all {
-        let log = envoy.process().log_tail(30);
-        return Err(format!("{resolved} of {services} services are resolved:\n{log}").into());
+    // With 1,000 clusters Envoy has some work to tell.
+    const PAUSE: Duration = Duration::from_millis(200);
+    let expected = (case.services().count() * case.instances()) as u64;
+    let begin = Instant::now();
+    loop {
+        let hosts: u64 = stats::find(envoy, OF_CLUSTERS)?.values().sum();
+        if hosts == expected {
+            return Ok(());
+        }
+        if begin.elapsed() > WITHIN {
+            let log = envoy.process().log_tail(30);
+            return Err(format!("{hosts} of {expected} hosts are known:\n{log}").into());
+        }
+        thread::sleep(PAUSE);
     }
-    thread::sleep(CALM);
-    Ok(())
 }
 
 /// The listener that requests come to.

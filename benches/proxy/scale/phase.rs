@@ -12,6 +12,7 @@ use super::{Scale, listener};
 use crate::Failure;
 use crate::contest::{Outcome, Traffic};
 use crate::sample::Sample;
+use crate::stats;
 
 /// What was seen of it, in one round or in several.
 #[derive(Debug)]
@@ -66,14 +67,14 @@ impl Phase {
             changes.join().expect("it does not panic")?;
             outcome
         })?;
-        let used = since(&cpu, &envoy.thread_cpu_times()?);
+        let (used, time) = (since(&cpu, &envoy.thread_cpu_times()?), begin.elapsed());
         Ok(Self {
             slowest: vec![outcome.quantile(0.99)],
             outcome,
             main: of(&used, |thread| thread == "envoy"),
             workers: of(&used, |thread| thread.starts_with("wrk:worker_")),
             calls: self::calls(envoy)? - calls,
-            time: begin.elapsed(),
+            time,
         })
     }
 
@@ -134,5 +135,6 @@ fn of(times: &CpuTimes, is_it: impl Fn(&str) -> bool) -> Duration {
 
 /// Calls to Consul so far.
 fn calls(envoy: &Envoy) -> Result<u64, Failure> {
-    Ok(envoy.stat("cluster.consul.upstream_rq_total")?)
+    const NAME: &str = "cluster.consul.upstream_rq_total";
+    Ok(stats::find(envoy, NAME)?.get(NAME).copied().unwrap_or(0))
 }

@@ -36,12 +36,14 @@ impl World {
             // A context is woken for the queue of its predecessor, too, and leaves that alone.
             Mail::Queue(queue) if context.agent.queue() != Some(queue) => {}
             Mail::Queue(queue) => {
+                context.task = Task::Feed;
                 if let Some(message) = self.shared.dequeue(queue) {
                     context.agent.handle_event(Event::Woken(&message), now);
                     vm.inbox.push_front((id, Mail::Queue(queue)));
                 }
             }
             Mail::Answer(reply) => {
+                context.task = Task::Feed;
                 if matches!(reply.call, CallId::Query { .. }) && reply.is_good() {
                     self.consul.confirm(reply.source, self.now);
                 }
@@ -82,6 +84,15 @@ impl World {
             }
             Mail::Resumed(service) => self.serve(id, service, 0),
             Mail::Suspicion(source) => context.agent.handle_event(Event::Suspected(source), now),
+            Mail::Subscription(stream) => {
+                context.task = Task::Feed;
+                self.on_subscription(id, stream);
+            }
+            Mail::Gone(stream) => self.on_gone(id, stream),
+            Mail::Due => {
+                context.task = Task::Feed;
+                context.feed.iter_mut().for_each(|feed| feed.planned = None);
+            }
             Mail::Leave => {
                 context.task = Task::Leave;
                 context.agent.handle_event(Event::Leaving, now);
@@ -95,15 +106,18 @@ impl World {
         let Some(context) = vm.context(id) else { return };
         match context.task {
             Task::Other => {}
+            Task::Feed => self.feed(id),
             Task::Tick => {
                 // What has gone is carried out with the next event, as in Envoy.
                 context.router.on_tick(time(clock), |_, _| {});
                 let at = self.now + context.period;
                 self.calendar.plan(at, Happening::Mail(id, Mail::Tick));
+                self.feed(id);
             }
             Task::Leave => {
                 vm.contexts.retain(|context| context.id != id);
                 self.consul.forget(|from| from == id);
+                self.reset_streams(|to| to == id);
                 self.forget_if_gone();
             }
         }
@@ -147,8 +161,9 @@ impl World {
             Decision::Forward(forward) => {
                 self.checks.on_pick(context, &forward);
                 let config = &self.configs[context.config];
-                // Whoever stood still finds out how old all is at the first tick.
-                if thawed + 2 * MOST_TICK < self.now {
+                // Whoever stood still finds out how old all is at the first tick. Where anybody may
+                // stand still in the middle of telling it, there is no bound.
+                if self.plan.envoy.is_none() && thawed + 2 * MOST_TICK < self.now {
                     self.checks.on_age(context, config, &forward, &self.consul, self.now);
                 }
                 context.flying.push(forward);

@@ -132,13 +132,29 @@ impl Bootstrap {
     /// # Errors
     /// [`BootstrapError::NoPart`]: it has no plugin.
     pub fn set_own_socket(&mut self) -> Result<(), BootstrapError> {
-        let socket = self.plugin()?.get("xds").and_then(|xds| xds.get("address"));
-        if let Some(old) = socket.and_then(Value::as_str).map(str::to_owned) {
-            let number = SOCKETS.fetch_add(1, Ordering::Relaxed);
-            let new = format!("@consul_resolver/{}-{number}", std::process::id());
-            replace_text(&mut self.config, &old, &new);
+        let number = SOCKETS.fetch_add(1, Ordering::Relaxed);
+        self.set_socket(&format!("@consul_resolver/{}-{number}", std::process::id()))
+    }
+
+    /// Gives the socket of the filter's subscriptions this name, wherever it stands; without
+    /// subscriptions there is none.
+    ///
+    /// # Errors
+    /// [`BootstrapError::NoPart`]: it has no plugin.
+    pub fn set_socket(&mut self, new: &str) -> Result<(), BootstrapError> {
+        if let Some(old) = self.socket()? {
+            replace_text(&mut self.config, &old, new);
         }
         Ok(())
+    }
+
+    /// The name of the socket of the filter's subscriptions.
+    ///
+    /// # Errors
+    /// [`BootstrapError::NoPart`]: it has no plugin.
+    pub fn socket(&mut self) -> Result<Option<String>, BootstrapError> {
+        let socket = self.plugin()?.get("xds").and_then(|xds| xds.get("address"));
+        Ok(socket.and_then(Value::as_str).map(str::to_owned))
     }
 
     /// The filter's own configuration, to be changed in place: that of the listener `ingress`,
@@ -213,9 +229,13 @@ impl Bootstrap {
     pub fn to_yaml(&self) -> Result<String, BootstrapError> {
         let mut config = self.config.clone();
         if self.is_plugin_shared {
-            let plugin = with_key(listener_named(&mut config, LISTENER)?, "vm_config").cloned();
-            let other = with_key(listener_named(&mut config, XDS)?, "vm_config");
-            if let (Some(plugin), Some(other)) = (plugin, other) {
+            let plugin = listener_named(&mut config, LISTENER).ok();
+            let plugin = plugin.and_then(|it| with_key(it, "vm_config")).cloned();
+            let other = listener_named(&mut config, XDS).ok();
+            // They may have been taken out since.
+            if let (Some(plugin), Some(other)) =
+                (plugin, other.and_then(|it| with_key(it, "vm_config")))
+            {
                 *other = plugin;
             }
         }

@@ -26,6 +26,7 @@ pub struct EnvoyBuilder {
     arguments: Vec<String>,
     ready_within: Duration,
     admin: SocketAddr,
+    restart: Option<(u32, u32)>,
 }
 
 impl EnvoyBuilder {
@@ -40,7 +41,15 @@ impl EnvoyBuilder {
             arguments: Vec::new(),
             ready_within: Duration::from_secs(60),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            restart: None,
         }
+    }
+
+    /// Lets the next one take over from this one, or this one from the one before: all of them have
+    /// the same id, and each an epoch that is one higher. Without it there is no hot restart.
+    pub fn hot_restart(mut self, base_id: u32, epoch: u32) -> Self {
+        self.restart = Some((base_id, epoch));
+        self
     }
 
     /// Adds a file to Envoy's folder, for instance a listener for file-based LDS. In it and in the
@@ -156,7 +165,16 @@ impl EnvoyBuilder {
         let mut command = Command::new(binary);
         command.arg("--config-path").arg(dir.join("envoy.yaml"));
         command.args(["--concurrency", &self.concurrency.to_string()]);
-        command.args(["--log-level", &self.log_level, "--disable-hot-restart"]);
+        command.args(["--log-level", &self.log_level]);
+        match self.restart {
+            Some((base_id, epoch)) => {
+                command.args(["--base-id", &base_id.to_string()]);
+                command.args(["--restart-epoch", &epoch.to_string()]);
+            }
+            None => {
+                command.arg("--disable-hot-restart");
+            }
+        }
         command.args(&self.arguments);
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         Ok(command)

@@ -1,0 +1,155 @@
+//! Who else can reach the socket of the subscriptions, or sends what looks like one elsewhere.
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixStream};
+
+use serde_json::{Value, json};
+use stack::{Agent, Registry, open_files, wait_until};
+
+use super::{await_hosts, hosts, plain};
+use crate::load::Load;
+use crate::log::LogMark;
+use crate::testbed::{SOON, Setup, Testbed, instances, yaml};
+
+/// How many questions a client leaves open.
+const MANY: usize = 2_000;
+
+const ENDPOINTS: &str = "/v3/discovery:endpoints";
+
+/// Starts one of one worker, and gives the name of its abstract socket.
+fn start(consul: SocketAddr) -> (Testbed, String) {
+    let mut socket = None;
+    let bed = Setup::recommended(consul)
+        .set("services", json!([{"name": "web", "hosts": ["web.internal"]}]))
+        .of_clusters("health_checks", Value::Null)
+        .workers(1)
+        .edit(|bootstrap| socket = bootstrap.socket().expect("a plugin"))
+        .start();
+    (bed, socket.expect("a socket").trim_start_matches('@').to_owned())
+}
+
+fn question(node: &str, service: &str, version: &str) -> String {
+    let question = json!({
+        "version_info": version,
+        "node": {"id": node, "cluster": "edge"},
+        "resource_names": [service],
+        "type_url": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+    });
+    question.to_string()
+}
+
+fn ask(socket: &str, path: &str, body: &str) -> UnixStream {
+    let address = UnixAddr::from_abstract_name(socket).expect("a name");
+    let mut stream = UnixStream::connect_addr(&address).expect("the socket");
+    stream.set_read_timeout(Some(SOON)).expect("a timeout");
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: xds\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+    );
+    // An answer may come before all is sent.
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
+    stream
+}
+
+/// The status and the body of the answer.
+fn answer(mut stream: UnixStream) -> (u16, String) {
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+    (status.unwrap_or_else(|| panic!("{answer:?}")), body.unwrap_or_default())
+}
+
+#[test]
+fn envoy_is_answered_when_others_ask_what_they_like() {
+    let agent = Agent::start().expect("an agent");
+    open_files::allow(3 * 2_000 + 1_000).expect("open files");
+    let web = instances(&agent, "web", &["web-1", "web-2"]);
+    let (bed, socket) = start(agent.address());
+    bed.await_routed("web.internal", &["web-1", "web-2"]);
+    let load = Load::light(bed.ingress, "web.internal");
+    let status = |path: &str, body: &str| answer(ask(&socket, path, body)).0;
+    assert_eq!(status(ENDPOINTS, "{"), 400);
+    assert_eq!(status(ENDPOINTS, &" ".repeat(2 << 20)), 413);
+    assert_eq!(status(ENDPOINTS, &question("proxy-2", "web", "")), 404);
+    assert_eq!(status("/v3/discovery:secrets", &question("proxy-1", "web", "")), 404);
+    LogMark::START.await_line(&bed.envoy, "an Envoy of another node, \"proxy-2\"");
+    assert!(wait_until(SOON, || bed.stat("xds.foreign") == 1 && bed.stat("xds.malformed") >= 1));
+    // A name that nobody has configured has no endpoints.
+    let (status, body) = answer(ask(&socket, ENDPOINTS, &question("proxy-1", "wep", "")));
+    assert_eq!(status, 200, "{body}");
+    let body: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(body["resources"][0]["cluster_name"], "wep");
+    assert_eq!(body["resources"][0]["endpoints"], json!([]));
+    LogMark::START.await_line(&bed.envoy, "which is no service here; did you mean \"web\"");
+
+    // Over the other listener it is a request as any, or one that has no route.
+    let body = question("proxy-1", "web", "");
+    for (host, expected) in [("web.internal", 200), ("xds", 404)] {
+        let request = bed.request("POST", ENDPOINTS, host).body(body.clone());
+        let answer = request.send().expect("an answer");
+        assert_eq!(answer.status, expected, "{host}");
+        assert!(!answer.text().contains("resources"), "{}", answer.text());
+    }
+
+    let (_, told) = answer(ask(&socket, ENDPOINTS, &question("proxy-1", "web", "")));
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let version = told["version_info"].as_str().expect("a version");
+    let body = question("proxy-1", "web", version);
+    let held: Vec<_> = (0..MANY).map(|_| ask(&socket, ENDPOINTS, &body)).collect();
+    let are_held = || bed.stat("xds.held") >= u64::try_from(MANY).expect("a few");
+    assert!(wait_until(SOON, are_held), "{} are held", bed.stat("xds.held"));
+    let more = instances(&agent, "web", &["web-3"]);
+    await_hosts(&bed, "web", web.iter().chain(&more).map(|it| plain(it.address())));
+    drop(held);
+    bed.await_routed("web.internal", &["web-1", "web-2", "web-3"]);
+    assert!(wait_until(SOON, || bed.stat("xds.held") < 10), "{}", bed.stat("xds.held"));
+    load.end_without_failure(&["web-1", "web-2", "web-3"]);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn endpoints_go_on_when_envoy_rejects_a_template() {
+    let agent = Agent::start().expect("an agent");
+    let _web = instances(&agent, "web", &["web-1"]);
+    let bed = Setup::recommended(agent.address())
+        .set("services", json!([{"name": "web"}, {"name": "api"}]))
+        .of_clusters("health_checks", Value::Null)
+        // It has such a field, and no Envoy takes the value.
+        .of_clusters("outlier_detection", json!({"max_ejection_percent": 500}))
+        .edit(|bootstrap| {
+            let clusters = &mut bootstrap.config()["static_resources"]["clusters"];
+            let subscription = subscription();
+            clusters.as_sequence_mut().expect("clusters").push(yaml(json!({
+                "name": "consul/static",
+                "type": "EDS",
+                "connect_timeout": "1s",
+                "eds_cluster_config": {"service_name": "web", "eds_config": subscription},
+            })));
+        })
+        .start();
+    LogMark::START.await_line(&bed.envoy, "Envoy rejects what it is told by CDS");
+    assert!(wait_until(SOON, || bed.stat("xds.rejected") >= 1));
+    assert!(wait_until(SOON, || hosts(&bed, "static").len() == 1));
+    let _more = instances(&agent, "web", &["web-2"]);
+    assert!(wait_until(SOON, || hosts(&bed, "static").len() == 2));
+    bed.assert_no_crash();
+}
+
+/// How a cluster of the bootstrap subscribes.
+fn subscription() -> Value {
+    json!({
+        "resource_api_version": "V3",
+        "initial_fetch_timeout": "0.05s",
+        "api_config_source": {
+            "api_type": "REST",
+            "transport_api_version": "V3",
+            "cluster_names": ["xds"],
+            "refresh_delay": "0.02s",
+            "request_timeout": "40s",
+        },
+    })
+}

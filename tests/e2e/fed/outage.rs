@@ -1,0 +1,78 @@
+//! Consul is away, stands still, or does not tell the truth: Envoy's hosts stay.
+
+use serde_json::json;
+use stack::agent::{Fault, Scope, Times};
+use stack::{Agent, Registry, wait_until};
+
+use super::{await_hosts, hosts, plain};
+use crate::load::Load;
+use crate::testbed::{SOON, Setup, instances};
+
+#[test]
+fn hosts_stay_whatever_becomes_of_consul() {
+    let agent = Agent::start().expect("an agent");
+    let names = ["web-1", "web-2", "web-3", "web-4"];
+    let web = instances(&agent, "web", &names);
+    let old = instances(&agent, "old", &["old-1"]);
+    let late = instances(&agent, "late", &["late-1"]);
+    let services = json!([
+        {"name": "web", "hosts": ["web.internal"]},
+        {"name": "old", "hosts": ["old.internal"], "max_age": "7s", "on_stale": "fail"},
+        {"name": "late", "hosts": ["late.internal"], "fallback": [old[0].address()]},
+    ]);
+    agent.stop();
+    let bed = Setup::recommended(agent.address())
+        .set("consul", json!({"cluster": "consul", "wait": "1s"}))
+        .set("services", services)
+        .set("warmup_timeout", json!("300ms"))
+        .start();
+    // Consul has not answered yet.
+    let has_fallback = || hosts(&bed, "late").contains_key(&old[0].address().to_string());
+    assert!(wait_until(SOON, has_fallback), "{:?}", hosts(&bed, "late"));
+    agent.restart(false).expect("the agent");
+    bed.await_routed("web.internal", &names);
+    bed.await_routed("late.internal", &["late-1"]);
+    await_hosts(&bed, "late", [plain(late[0].address())]);
+    bed.await_routed("old.internal", &["old-1"]);
+
+    let all = hosts(&bed, "web");
+    assert_eq!(all.len(), web.len());
+    let load = Load::light(bed.ingress, "web.internal");
+    let stays = |what: &str| {
+        load.go_on(200);
+        assert_eq!(hosts(&bed, "web"), all, "{what}");
+    };
+    for fault in [
+        Fault::Empty,
+        Fault::Body(b"[{]".to_vec()),
+        Fault::Status(500, "no leader".to_owned()),
+        Fault::ResetMidBody,
+    ] {
+        let what = format!("{fault:?}");
+        let asked = agent.request_count();
+        agent.misbehave(Scope::Service("web".into()), fault, Times::Always);
+        agent.wake();
+        stays(&what);
+        assert!(agent.request_count() > asked, "{what} was not tried");
+        agent.behave();
+    }
+    agent.stop();
+    stays("stopped");
+    agent.restart(false).expect("the agent");
+    stays("back");
+    await_old(&bed, 1);
+    agent.freeze();
+    stays("frozen");
+    // All but what may not be older.
+    await_old(&bed, 0);
+    stays("frozen for long");
+    agent.thaw();
+    await_old(&bed, 1);
+    load.end_without_failure(&names);
+    bed.assert_no_crash();
+}
+
+fn await_old(bed: &crate::testbed::Testbed, count: usize) {
+    let is_so = wait_until(2 * SOON, || hosts(bed, "old").len() == count);
+    assert!(is_so, "{:?}, not {count}", hosts(bed, "old"));
+}

@@ -1,0 +1,73 @@
+//! What answers Envoy's subscriptions in a context.
+
+use std::iter::from_fn;
+use std::rc::Rc;
+
+use consul_resolver::config::Config;
+use consul_resolver::router::Router;
+use consul_resolver::shared::acknowledged::Acknowledged;
+use consul_resolver::time::Time;
+use consul_resolver::xds::event::Event;
+use consul_resolver::xds::request::{Request, StreamId};
+use consul_resolver::xds::response::Response;
+use consul_resolver::xds::server::Server;
+
+/// The id of Envoy's node.
+pub const NODE: &str = "envoy-1";
+
+/// What answers Envoy's subscriptions in a context.
+pub struct Feed {
+    server: Server,
+    address: String,
+    /// When it is called next, because something is due then.
+    pub planned: Option<u64>,
+    /// What Envoy has acknowledged, and others do not know yet.
+    pub acknowledged: Vec<u64>,
+}
+
+impl Feed {
+    /// What a configuration has answered, if that is anything.
+    pub fn new(config: &Config) -> Option<Self> {
+        let xds = config.xds.as_ref()?;
+        let server = Server::new(config, xds, NODE);
+        let address = xds.address.clone();
+        Some(Self { server, address, planned: None, acknowledged: Vec::new() })
+    }
+
+    /// A request comes.
+    pub fn on_request(&mut self, stream: u32, request: Request<'_>, now: Time) {
+        self.server.on_request(StreamId(stream), request, now);
+    }
+
+    /// A request ends.
+    pub fn on_gone(&mut self, stream: u32, now: Time) {
+        self.server.on_gone(StreamId(stream), now);
+    }
+
+    /// All that is answered now.
+    pub fn answer(&mut self, router: &mut Router, now: Time) -> Vec<(u32, Response)> {
+        while let Some(update) = router.poll_update() {
+            self.server.on_update(update, now);
+        }
+        let all = from_fn(|| self.server.poll_response(now));
+        let all = all.map(|(StreamId(stream), response)| (stream, response)).collect();
+        let hash = |service: Rc<str>| Acknowledged::hash(&self.address, &service);
+        for event in from_fn(|| self.server.poll_event()) {
+            assert!(!event.to_string().is_empty(), "whatever happens can be told");
+            if let Event::Acknowledged { service } = event {
+                self.acknowledged.push(hash(service));
+            }
+        }
+        all
+    }
+
+    /// In how many microseconds of its clock something is due.
+    pub fn due(&self, now: Time) -> Option<u64> {
+        self.server.due().map(|due| due.since(now).as_micros() as u64)
+    }
+
+    /// How many requests are held.
+    pub fn held(&self) -> usize {
+        self.server.held()
+    }
+}
