@@ -9,6 +9,7 @@
     reason = "a test may panic"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -240,4 +241,24 @@ fn every_command_that_runs_a_promise_runs_something() {
         commands += 1;
     }
     assert!(commands > 20, "the page has {commands} commands");
+}
+
+#[test]
+fn the_capabilities_of_the_readme_are_what_the_module_uses() {
+    let source = |name: &str| read(root().join("src/proxy").join(name));
+    let (imports, exports) = (source("abi.rs"), source("exports.rs"));
+    let named = |text: &str| -> BTreeSet<String> {
+        let names = text.split("fn proxy_").skip(1).filter_map(|rest| rest.split('(').next());
+        names.map(|name| format!("proxy_{name}")).filter(|name| !name.contains("_abi_")).collect()
+    };
+    // What the standard library calls has no line in the sources.
+    let of_wasi = ["random_get", "clock_time_get", "environ_get", "environ_sizes_get", "fd_write"];
+    let mut used: BTreeSet<String> = of_wasi.map(str::to_owned).into();
+    used.extend(named(&imports));
+    used.extend(named(&exports));
+    let readme = read(root().join("README.md"));
+    let mut blocks = readme.split("```text\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let list = blocks.find(|block| block.starts_with("proxy_on_")).expect("the list");
+    let told: BTreeSet<String> = list.split_whitespace().map(str::to_owned).collect();
+    assert_eq!(told, used);
 }

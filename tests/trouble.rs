@@ -111,3 +111,24 @@ fn endpoints_that_all_fail_for_long_are_all_still_asked() {
     let sent = scene.run(Duration::from_secs(60), |_, _| (Outcome::Failure, GOOD));
     assert!(sent.len() == 3 && sent.values().all(|&requests| requests > 5_000), "{sent:?}");
 }
+
+#[test]
+fn endpoints_in_trouble_have_few_requests_when_others_are_well() {
+    let slow = Duration::from_millis(100);
+    let mut scene = Scene::new(r#""load_balancing": { "policy": "peak_ewma" }"#, 5);
+    // One is slow, one fails every second request, and one all of them.
+    let mut at_third = 0;
+    let mut answer = |endpoint, _| match endpoint {
+        2 => well(slow),
+        3 => {
+            at_third += 1;
+            if at_third % 2 == 0 { (Outcome::Failure, GOOD) } else { well(GOOD) }
+        }
+        4 => (Outcome::Failure, Duration::from_micros(10)),
+        _ => well(GOOD),
+    };
+    scene.run(Duration::from_secs(2), &mut answer);
+    let sent = scene.run(Duration::from_secs(6), &mut answer);
+    let of = |endpoint| sent.get(&endpoint).copied().unwrap_or(0);
+    assert!((2..5).all(|endpoint| of(endpoint) < 30), "of 3,000: {sent:?}");
+}

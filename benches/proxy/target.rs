@@ -56,13 +56,15 @@ impl Target {
     /// None where not both were measured.
     pub fn tail(race: &Race) -> Option<Self> {
         const MOST: f64 = 0.5;
+        const REASON: &str = "Envoy does not tell the filter whom it ejects; a pick of such a host \
+                              is left to `LEAST_REQUEST`, which gives the slow one its share";
         let p99 = |outcome: &Outcome| outcome.quantile(0.99);
         let ours = p99(race.of(Contender::CHAMPION)?);
         let best = race.best_native(p99)?;
         Some(Self {
             aim: format!("p99 in trouble, {}: at most {MOST} × Envoy's best", race.traffic.name()),
             measured: format!("{ours:.1} ms, {best:.1} ms"),
-            verdict: Verdict::of(ours <= MOST * best, None),
+            verdict: Verdict::of(ours <= MOST * best, Some(REASON)),
         })
     }
 

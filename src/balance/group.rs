@@ -94,17 +94,19 @@ impl Group {
     ) -> Option<&Rc<Target>> {
         match *occasion.policy {
             Policy::LeastRequest { choice_count, active_request_bias: bias } => {
-                self.best_of(choice_count, rng, allows, |this, that| {
-                    least_request::is_better(this, that, bias)
-                })
+                let is_better =
+                    |this: &Target, that: &Target| least_request::is_better(this, that, bias);
+                self.best_of(choice_count, rng, allows, is_better, |_| true)
             }
             Policy::PeakEwma { choice_count, decay } => {
                 let Occasion { now, usual_latency, .. } = occasion;
-                let cost = |target: &Target| {
-                    let latency = peak_ewma::expected(target, usual_latency, now, decay);
-                    peak_ewma::cost(latency, target, self.mean_share)
-                };
-                self.best_of(choice_count, rng, allows, |this, that| cost(this) < cost(that))
+                let expected =
+                    |target: &Target| peak_ewma::expected(target, usual_latency, now, decay);
+                let cost =
+                    |target: &Target| peak_ewma::cost(expected(target), target, self.mean_share);
+                let is_better = |this: &Target, that: &Target| cost(this) < cost(that);
+                let is_good = |it: &Target| peak_ewma::is_good(expected(it), usual_latency);
+                self.best_of(choice_count, rng, allows, is_better, is_good)
             }
             Policy::RoundRobin
             | Policy::Random
@@ -123,19 +125,23 @@ impl Group {
         self.members.get(self.table.draw_unless(rng, refuses)?)
     }
 
-    /// Draws some different members by their share, and takes the best; of equally good ones
-    /// that which was drawn first.
+    /// Draws some different members by their share, and more as long as the best is not good; takes
+    /// the best, and of equally good ones that which was drawn first.
     fn best_of(
         &self,
         count: u8,
         rng: &mut Rng,
         allows: impl Fn(&Rc<Target>) -> bool,
         is_better: impl Fn(&Target, &Target) -> bool,
+        is_good: impl Fn(&Target) -> bool,
     ) -> Option<&Rc<Target>> {
         let refuses = |index| self.members.get(index).is_none_or(|target| !allows(target));
         let mut drawn = [usize::MAX; Policy::MAX_CHOICE_COUNT as usize];
         let mut best: Option<&Rc<Target>> = None;
-        for n in 0..usize::from(count) {
+        for n in 0..drawn.len() {
+            if n >= usize::from(count) && best.is_none_or(|best| is_good(best)) {
+                break;
+            }
             let earlier = drawn.get(..n).unwrap_or_default();
             let taken = |index| earlier.contains(&index) || refuses(index);
             let Some(index) = self.table.draw_unless(rng, taken) else {

@@ -37,6 +37,13 @@ pub(super) fn expected(target: &Target, usual: f64, now: Time, decay: Duration) 
     }
 }
 
+/// Whether an endpoint will do, of which that latency is to be expected. Where it is more than twice the
+/// usual one, others are looked at: of five endpoints, one slow and one that fails, one draw of two in
+/// ten has no other.
+pub(super) fn is_good(expected: f64, usual: f64) -> bool {
+    expected <= 2.0 * usual
+}
+
 /// The cost of another request to a target: its latency × (requests in flight + 1), as in
 /// Finagle's `Balancers.p2cPeakEwma` and linkerd2-proxy's `PeakEwma`, of which the cheaper of
 /// two drawn at random is taken.

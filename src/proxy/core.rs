@@ -331,7 +331,9 @@ impl Core {
         };
         let now = self.host.now();
         let due = self.subscriptions.as_ref().and_then(|subscriptions| subscriptions.due(now));
-        self.timer.set(period, due, now);
+        // Those that could not go at once go at the next tick, which comes as soon as it can.
+        let rest = self.waiting.has_rest().then_some(now);
+        self.timer.set(period, due.into_iter().chain(rest).min(), now);
     }
 
     fn reply(&self, reply: &Reply) {

@@ -39,7 +39,9 @@ impl Timer {
         let is_at_tick = core::mem::take(&mut self.is_at_tick);
         let since = if is_at_tick { now } else { self.last };
         let next = due.map_or(since + period, |due| due.min(since + period));
-        let wanted = next.since(now).max(Self::MIN);
+        // What should have come already comes as soon as it can, and not later with each event.
+        let next = next.max(now + Self::MIN);
+        let wanted = next.since(now);
         let is_wrong = if is_at_tick { wanted != self.period } else { next < self.next };
         if is_wrong {
             self.period = wanted;

@@ -13,6 +13,11 @@ use crate::time::Time;
 /// How many requests may wait in one VM; beyond that, they are answered at once.
 const MOST: usize = 4_096;
 
+/// How many requests are let go in one call into the VM. Envoy lets each go when the call is over; one
+/// that is answered then makes it call the VM, at the end of which it lets the next one go, inside the
+/// first: thousands of them would need more stack than the VM has.
+const MOST_AT_ONCE: usize = 50;
+
 /// Where the way of a request that waited is put: its own context holds the other end.
 pub(super) type ForwardSlot = Rc<Cell<Option<Forward>>>;
 
@@ -38,12 +43,15 @@ pub(super) struct Waiting {
     /// How many of them wait for names that clients have sent, and may at most.
     named: usize,
     most_named: usize,
+    /// Whether there may be more that need not wait than were taken out last.
+    has_rest: bool,
 }
 
 impl Waiting {
     /// Nobody waits yet; of those that will, so many may wait for names that clients have sent.
     pub(super) fn new(most_named: u32) -> Self {
-        Self { waiters: HashMap::new(), named: 0, most_named: most_named as usize }
+        let most_named = most_named as usize;
+        Self { waiters: HashMap::new(), named: 0, most_named, has_rest: false }
     }
 
     /// Whether another request may wait.
@@ -74,12 +82,19 @@ impl Waiting {
         self.waiters.values().any(|waiter| now >= waiter.deadline)
     }
 
-    /// Takes out those that need not wait any longer.
+    /// Whether there may be more that need not wait than were taken out last.
+    pub(super) fn has_rest(&self) -> bool {
+        self.has_rest && !self.is_empty()
+    }
+
+    /// Takes out those that need not wait any longer, or as many of them as may go at once.
     pub(super) fn take_due(
         &mut self,
         mut is_due: impl FnMut(&Waiter) -> bool,
     ) -> Vec<(u32, Waiter)> {
-        let due: Vec<_> = self.waiters.extract_if(|_, waiter| is_due(waiter)).collect();
+        let due = self.waiters.extract_if(|_, waiter| is_due(waiter));
+        let due: Vec<_> = due.take(MOST_AT_ONCE).collect();
+        self.has_rest = due.len() == MOST_AT_ONCE;
         self.named -= due.iter().filter(|(_, waiter)| waiter.is_named).count();
         due
     }

@@ -12,6 +12,10 @@ use crate::time::Time;
 ///
 /// A service is looked up once. After that its requests wait never again, whatever becomes of its
 /// endpoints: then Envoy's cluster is at most a little behind, and its own policy covers that.
+///
+/// Where nothing at all was acknowledged in that time, no other service is waited for until something
+/// is. So it is after a hot restart: the old process answers the subscriptions of the new one until it
+/// ends, and keeps what it hears to itself.
 #[derive(Debug)]
 pub struct Warmup {
     /// Where Envoy asks for endpoints.
@@ -20,6 +24,8 @@ pub struct Warmup {
     /// Those whose requests need not wait.
     ready: Beside<ServiceId, ()>,
     awaited: Vec<Awaited>,
+    /// Whether it was waited in vain, and nothing is acknowledged.
+    is_in_vain: bool,
 }
 
 /// A service whose requests wait.
@@ -33,7 +39,13 @@ struct Awaited {
 impl Warmup {
     /// Knows of no service yet; waits so long at most.
     pub fn new(address: &str, patience: Duration) -> Self {
-        Self { address: address.to_owned(), patience, ready: Beside::new(), awaited: Vec::new() }
+        Self {
+            address: address.to_owned(),
+            patience,
+            ready: Beside::new(),
+            awaited: Vec::new(),
+            is_in_vain: false,
+        }
     }
 
     /// Whether a service's requests need not wait, as far as is known: what was not looked up yet
@@ -55,7 +67,11 @@ impl Warmup {
             return false;
         }
         let hash = Acknowledged::hash(&self.address, name);
-        let is_ready = self.patience.is_zero() || load().contains(hash);
+        let is_ready = self.patience.is_zero() || {
+            let acknowledged = load();
+            self.is_in_vain &= acknowledged.is_empty();
+            self.is_in_vain || acknowledged.contains(hash)
+        };
         if is_ready {
             self.ready.insert(service, ());
         } else {
@@ -71,9 +87,12 @@ impl Warmup {
             return Vec::new();
         }
         let acknowledged = load();
-        let ready = self
-            .awaited
-            .extract_if(.., |awaited| acknowledged.contains(awaited.hash) || now >= awaited.until);
+        let is_over = |awaited: &Awaited| now >= awaited.until;
+        let is_in_vain = acknowledged.is_empty() && self.awaited.iter().any(is_over);
+        self.is_in_vain = is_in_vain;
+        let ready = self.awaited.extract_if(.., |awaited| {
+            is_in_vain || is_over(awaited) || acknowledged.contains(awaited.hash)
+        });
         let mut given_up = Vec::new();
         for Awaited { service, hash, .. } in ready {
             self.ready.insert(service, ());
@@ -135,10 +154,33 @@ mod tests {
         assert!(!warmup.look_up(WEB, "web", at(0), none));
         assert!(!warmup.look_up(API, "api", at(3_000), none));
         assert!(warmup.on_tick(at(4_999), none).is_empty());
-        assert_eq!(warmup.on_tick(at(5_000), none), [WEB]);
-        assert!(warmup.is_ready(WEB) && !warmup.is_ready(API));
-        assert_eq!(warmup.on_tick(at(8_000), none), [API]);
+        assert_eq!(warmup.on_tick(at(5_000), none), [WEB, API], "nobody will answer for it either");
+        assert!(warmup.is_ready(WEB) && warmup.is_ready(API));
         assert!(warmup.on_tick(at(9_000), never).is_empty());
+    }
+
+    #[test]
+    fn a_service_is_waited_for_again_when_somebody_subscribes() {
+        let mut warmup = Warmup::new("/sock", PATIENCE);
+        let none = Acknowledged::default;
+        assert!(!warmup.look_up(WEB, "web", at(0), none));
+        assert_eq!(warmup.on_tick(at(5_000), none), [WEB]);
+        assert!(warmup.look_up(API, "api", at(5_000), none), "in vain, too");
+        let db = ServiceId::nth(2);
+        assert!(!warmup.look_up(db, "db", at(6_000), || acknowledged(&["web"])));
+        assert!(warmup.on_tick(at(6_020), || acknowledged(&["db", "web"])).is_empty());
+        assert!(warmup.is_ready(db));
+    }
+
+    #[test]
+    fn a_service_is_given_up_alone_when_others_are_acknowledged() {
+        let mut warmup = Warmup::new("/sock", PATIENCE);
+        let web = || acknowledged(&["db"]);
+        assert!(!warmup.look_up(WEB, "web", at(0), web));
+        assert!(!warmup.look_up(API, "api", at(3_000), web));
+        assert_eq!(warmup.on_tick(at(5_000), web), [WEB]);
+        assert!(!warmup.is_ready(API));
+        assert_eq!(warmup.on_tick(at(8_000), web), [API]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::config::{Config, Discover, HostPattern, Service};
+use crate::config::{Config, Discover, Service};
 use crate::consul::dns_name::DnsName;
 use crate::consul::query::Query;
 use crate::discovery::subject::Subject;
@@ -154,9 +154,10 @@ impl Router {
         }
         let service = Service { name: name.to_string(), ..discover.service.clone() };
         if let Some(id) = self.add(&service) {
-            // Requests find it here by the catalog, and in Envoy by a route.
-            let hosts = vec![HostPattern::Exact(host.clone())];
-            self.supply(id, &Service { hosts, ..service.clone() });
+            // A host that the filter takes for a configured service's Envoy is to route there, too.
+            let is_taken = self.hosts.find(Some(host.as_bytes())).is_some();
+            let own = host.parse().ok().filter(|_| !is_taken);
+            self.supply(id, &Service { hosts: own.into_iter().collect(), ..service.clone() });
             found.catalog.add(name, &host, id);
             found.add(id, &service, Origin::Catalog);
         }

@@ -237,7 +237,7 @@ impl Router {
     pub fn picks_hosts(&self, service: ServiceId) -> bool {
         let route = self.routes.get(service).filter(|_| !self.is_named(service));
         route.is_some_and(|route| {
-            route.is_decided() && !route.pool.is_empty() && route.is_by_session()
+            route.is_forwarding() && !route.pool.is_empty() && route.is_by_session()
         })
     }
 

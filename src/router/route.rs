@@ -151,6 +151,11 @@ impl Route {
         self.is_resolved() || self.refusal().is_some()
     }
 
+    /// Whether requests go to its endpoints, if it has any.
+    pub(super) fn is_forwarding(&self) -> bool {
+        self.is_resolved() && self.refusal().is_none() && !self.confirmation.fails()
+    }
+
     /// Whether its endpoints are known, and how old they are where that must be known.
     fn is_resolved(&self) -> bool {
         self.pool.is_resolved() && !self.is_unconfirmed()

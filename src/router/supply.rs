@@ -197,12 +197,22 @@ mod tests {
     }
 
     #[test]
-    fn a_service_of_the_catalog_is_told_with_its_host() {
-        let mut router = router(r#""discover": { "host": "{service}.Internal" }"#);
+    fn a_listed_service_is_told_with_the_host_that_is_left_to_it() {
+        let mut router = router(
+            r#""services": [{ "name": "web", "hosts": ["web.test", "*.db.internal"] }],
+            "discover": { "host": "{service}.internal" }"#,
+        );
         router.follow_catalog(CATALOG);
-        list(&mut router, &["Api"], at(0));
-        let Some(Update::Added(service)) = router.poll_update() else { panic!() };
-        assert_eq!((&*service.name, service.hosts[0].to_string()), ("Api", "api.internal".into()));
+        list(&mut router, &["Api", "main.db"], at(0));
+        let told = core::iter::from_fn(|| router.poll_update()).filter_map(|update| match update {
+            Update::Added(service) => Some(service),
+            _ => None,
+        });
+        let hosts: Vec<Vec<String>> =
+            told.map(|it| it.hosts.iter().map(ToString::to_string).collect()).collect();
+        let expected: [Vec<String>; 3] =
+            [vec!["web.test".into(), "*.db.internal".into()], vec!["api.internal".into()], vec![]];
+        assert_eq!(hosts, expected, "what the filter takes for web, Envoy is to route to web");
     }
 
     #[test]

@@ -39,6 +39,11 @@ impl Acknowledged {
         self.0.binary_search(&hash).is_ok()
     }
 
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Writes them: 8 bytes for each.
     pub fn encode(&self) -> Vec<u8> {
         self.0.iter().flat_map(|hash| hash.to_le_bytes()).collect()

@@ -85,7 +85,7 @@ impl fmt::Display for Event {
                 if !name.is_empty() {
                     write!(f, " of {name}")?;
                 }
-                write!(f, " ({times} times in a row; its own log says why)")
+                write!(f, " (rejection {times} in a row; its own log says why)")
             }
             Self::ForeignNode { found, times } => write!(
                 f,

@@ -16,6 +16,7 @@ mod json;
 mod overlay;
 mod resource;
 mod resources;
+mod retry;
 pub mod routes;
 mod subscription;
 mod subscriptions;

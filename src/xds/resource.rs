@@ -34,7 +34,8 @@ pub(super) struct Published {
     pub(super) text: Rc<str>,
     /// The hash of that.
     pub(super) hash: u64,
-    items: usize,
+    /// The endpoints, clusters or virtual hosts in it.
+    pub(super) items: usize,
     /// The endpoints that are not in it, since they have a name instead of an address.
     pub(super) host_names: usize,
 }
@@ -54,10 +55,11 @@ impl Resource {
         self.is_stale = true;
     }
 
-    /// Notes that Envoy was told it.
+    /// Notes that Envoy was told it. What is told while there is news already does not put that off:
+    /// whoever asks again and again would keep it from all others.
     pub(super) fn on_answer(&mut self, now: Time) {
         let items = self.published.as_ref().map_or(0, |it| it.items);
-        if items > Self::SMALL {
+        if items > Self::SMALL && !self.is_stale {
             let items = u32::try_from(items).unwrap_or(u32::MAX);
             let pause = Self::COST.saturating_mul(items).saturating_mul(Self::SHARE);
             let most = now + pause.saturating_mul(Self::MAX_BUSY);
@@ -143,7 +145,23 @@ mod tests {
         resource.on_answer(at(0));
         resource.on_change();
         assert_eq!(resource.refresh(at(0), || panic!("too soon")), Some(at(4_800)));
-        (0..1_000).for_each(|_| resource.on_answer(at(0)));
-        assert_eq!(resource.refresh(at(0), || panic!("too soon")), Some(at(9_600)));
+        assert_eq!(resource.refresh(at(4_800), || of(10_000, "b")), None);
+        (0..1_000).for_each(|_| resource.on_answer(at(4_800)));
+        resource.on_change();
+        assert_eq!(resource.refresh(at(4_800), || panic!("too soon")), Some(at(14_400)));
+    }
+
+    #[test]
+    fn whoever_asks_without_end_does_not_keep_news_back() {
+        let mut resource = Resource::default();
+        resource.refresh(at(0), || of(10_000, "a"));
+        resource.on_answer(at(0));
+        resource.on_change();
+        for millis in 0..2_400 {
+            assert_eq!(resource.refresh(at(millis), || panic!("too soon")), Some(at(2_400)));
+            resource.on_answer(at(millis));
+        }
+        assert_eq!(resource.refresh(at(2_400), || of(10_000, "b")), None);
+        assert_eq!(text(&resource), "b");
     }
 }

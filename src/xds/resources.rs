@@ -185,9 +185,12 @@ impl Resources {
         config::suggestion(name, self.services.keys().map(|name| &**name)).map(Excerpt::of)
     }
 
-    /// Takes note that Envoy has taken a service's endpoints; tells whether that is new.
+    /// Takes note that Envoy has taken a service's endpoints; tells whether that is new. As long as
+    /// there are none, a request that was picked an endpoint would find none there.
     pub(super) fn on_acknowledged(&mut self, service: &str) -> bool {
-        let known = self.services.get_mut(service);
+        let has_hosts =
+            |known: &&mut Known| known.endpoints.published().is_some_and(|it| it.items > 0);
+        let known = self.services.get_mut(service).filter(has_hosts);
         known.is_some_and(|known| !core::mem::replace(&mut known.is_acknowledged, true))
     }
 

@@ -4,20 +4,17 @@ use hashbrown::HashSet;
 use serde_json::{Map, Value, json};
 
 use super::overlay::overlay;
+use super::retry;
 use crate::config::{Clusters, Config, Fallback, Handoff, HashOn, Routes, Service, Unmatched};
 
 /// The name that the `stateful_session` filter behind ours must have, so that a route may speak
 /// to it.
 const PICK_FILTER: &str = "consul_pick";
+/// The name that a `stateful_session` filter with a cookie must have behind that one, since its word
+/// is the last: a cookie of another version would lead there.
+const COOKIE_FILTER: &str = "sticky";
 /// The methods that may be repeated wherever a request got to.
 const SAFE_METHODS: &str = "GET|HEAD|OPTIONS";
-/// When such a request is retried: also where the connection broke before an answer, as with all
-/// that are at an instance that dies.
-const RETRY_SAFE: &str = "connect-failure,refused-stream,reset";
-/// When any other is: where it certainly was not processed.
-const RETRY_OTHERS: &str = "connect-failure,refused-stream,reset-before-request";
-/// How many hosts Envoy looks at for one that has not been tried yet.
-const HOST_SELECTION_ATTEMPTS: u32 = 5;
 
 /// Writes Envoy's `RouteConfiguration`: a virtual host for each service that has hosts. A host
 /// that an earlier service has is left out: Envoy refuses all of them where two have one.
@@ -90,7 +87,8 @@ fn virtual_host(
     let mut host =
         json!({ "name": service.name, "domains": domains, "routes": [route(true), route(false)] });
     if is_bound {
-        put(&mut host, "typed_per_filter_config", json!({ PICK_FILTER: strict() }));
+        let filters = json!({ PICK_FILTER: strict(), COOKIE_FILTER: disabled() });
+        put(&mut host, "typed_per_filter_config", filters);
     }
     host
 }
@@ -102,49 +100,21 @@ fn action(
     service: &Service,
     safe: bool,
 ) -> Map<String, Value> {
-    let previous_hosts = json!({
-        "name": "envoy.retry_host_predicates.previous_hosts",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
-        },
-    });
-    let mut retry = json!({
-        "retry_on": RETRY_SAFE,
-        "num_retries": 1,
-        "retry_back_off": { "base_interval": "0.001s", "max_interval": "0.001s" },
-        "retry_host_predicate": [previous_hosts],
-        "host_selection_retry_max_attempts": HOST_SELECTION_ATTEMPTS,
-    });
-    if service.datacenters.len() > 1 {
-        // Else it would look in the same datacenter only, even where each host there was tried.
-        put(&mut retry, "retry_priority", previous_priorities());
-    }
     let mut action = Map::new();
     action.insert("cluster".to_owned(), clusters.name_of(&service.name).into());
-    action.insert("retry_policy".to_owned(), retry);
+    action.insert("retry_policy".to_owned(), retry::policy(service.datacenters.len() > 1));
     if let Some(hashing) = service.load_balancing.policy.hashing() {
         action.insert("hash_policy".to_owned(), json!([hash_policy(&hashing.on)]));
     }
     overlay(&mut action, &routes.template);
     if !safe {
         if let Some(retry) = action.get_mut("retry_policy") {
-            put(retry, "retry_on", RETRY_OTHERS.into());
+            put(retry, "retry_on", retry::ON_OTHERS.into());
         }
         // It sends a request again while the first may be under way.
         action.remove("hedge_policy");
     }
     action
-}
-
-/// How a retry goes to a datacenter that was not tried yet, as long as there is one.
-fn previous_priorities() -> Value {
-    json!({
-        "name": "envoy.retry_priorities.previous_priorities",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
-            "update_frequency": 1,
-        },
-    })
 }
 
 /// What Envoy hashes of a request.
@@ -178,6 +148,14 @@ fn strict() -> Value {
             },
             "strict": true,
         },
+    })
+}
+
+/// How a filter of that kind does nothing. Envoy passes over one that is not in the chain.
+fn disabled() -> Value {
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute",
+        "disabled": true,
     })
 }
 

@@ -66,8 +66,16 @@ impl Kind {
         replaced.expect("the file is replaced");
     }
 
-    /// Starts Envoy with this kind of resource in a file; `make` is called twice.
+    /// Starts Envoy with this kind of resource in a file; `make` is called twice. What is replaced drains
+    /// soon, and at once.
     pub fn start(self, make: impl Fn() -> Setup) -> Testbed {
+        let drain = DRAIN_SECONDS.to_string();
+        // Connections are told to close at once, not more and more of them.
+        self.start_with(make, &["--drain-time-s", &drain, "--drain-strategy", "immediate"])
+    }
+
+    /// Starts Envoy with this kind of resource in a file and these arguments; `make` is called twice.
+    pub fn start_with(self, make: impl Fn() -> Setup, arguments: &[&str]) -> Testbed {
         let text = self.text(make());
         let setup = make().edit(|bootstrap| {
             let config = bootstrap.config();
@@ -85,14 +93,8 @@ impl Kind {
             }
             config["dynamic_resources"][self.source] = yaml(source);
         });
-        let drain = DRAIN_SECONDS.to_string();
-        let builder = setup
-            .builder()
-            .arg("--drain-time-s")
-            .arg(drain)
-            // Connections are told to close at once, not more and more of them.
-            .arg("--drain-strategy")
-            .arg("immediate");
+        let builder = setup.builder();
+        let builder = arguments.iter().fold(builder, |builder, argument| builder.arg(*argument));
         let envoy: Envoy =
             builder.file(self.file(), text).start().unwrap_or_else(|error| panic!("{error}"));
         let ingress = envoy.listener("ingress").expect("the listener ingress");

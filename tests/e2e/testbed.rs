@@ -375,7 +375,8 @@ pub fn yaml(value: Value) -> serde_yaml_ng::Value {
     serde_yaml_ng::to_value(value).expect("YAML")
 }
 
-fn root() -> &'static Path {
+/// The root of the repository.
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

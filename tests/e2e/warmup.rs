@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use stack::{Agent, Consul, wait_until};
+use stack::{Agent, Consul, Registry, wait_until};
 
 use crate::testbed::{SOON, Setup, instances, who};
 use crate::wire::Connection;
@@ -212,4 +212,27 @@ fn a_body_of_10_mb_waits_with_its_request() {
 
 fn consul_address(consul: &Consul) -> SocketAddr {
     stack::Registry::address(consul)
+}
+
+#[test]
+fn thousands_that_wait_are_answered_at_one_time() {
+    const MANY: usize = 4_000;
+    let agent = Agent::start().expect("an agent");
+    let gate = Gate::closed();
+    let bed = Setup::minimal(gate.address).set("warmup_timeout", json!("60s")).workers(1).start();
+    let mut waiting: Vec<Connection> =
+        (0..MANY).map(|_| Connection::open(bed.ingress).expect("a connection")).collect();
+    for connection in &mut waiting {
+        connection.send(b"GET / HTTP/1.1\r\nhost: any\r\n\r\n").expect("sent");
+    }
+    let active = "http.ingress.downstream_rq_active";
+    let all_wait = || bed.envoy.stat(active).expect("stats") == MANY as u64;
+    assert!(wait_until(SOON, all_wait), "not all requests wait");
+    // There is no instance.
+    gate.open(Registry::address(&agent));
+    let refused = r#"503 {"error":"no_healthy_endpoints","service":"web"}"#;
+    for connection in &mut waiting {
+        assert_eq!(connection.answer().expect("an answer").who(), refused);
+    }
+    bed.assert_no_crash();
 }

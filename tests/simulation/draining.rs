@@ -49,6 +49,8 @@ fn whatever_went_wrong_the_agent_knows_whether_envoy_drains() {
         world.toggle(SHOP, NEW_PORT);
         world.run(crate::PACED);
         world.check_converged();
+        // Between two queries none is out.
+        await_none(&mut world, crate::PACED, amiss);
         world.check_settled();
         world.checks.check_calls();
         world.check_nothing_stays_in_flight();

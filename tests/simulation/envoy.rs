@@ -11,8 +11,9 @@ use crate::vm::ContextId;
 
 const MINUTE: u64 = 60_000_000;
 /// How often the same may be told within a minute to one subscription that nothing has happened to:
-/// twice, and after one, two, four, eight, sixteen and thirty-two seconds, on the fastest clock.
-const MOST_REPEATS: usize = 10;
+/// twice, or nine times where it has nothing yet, and after one, two, four, eight, sixteen, thirty-two and
+/// sixty seconds, on the fastest clock.
+const MOST_REPEATS: usize = 16;
 /// The same where clocks stand still: a hundred first answers, and as many once more.
 const MOST_REPEATS_WITHOUT_TIME: usize = 210;
 
@@ -179,6 +180,12 @@ impl Envoy {
     pub fn is_held_up(&self, kind: Kind, name: &str, now: u64) -> bool {
         let lost = self.lost.get(&(kind, name.to_owned()));
         lost.is_some_and(|lost| now < lost + MINUTE * 5 / 4 + 5_000_000)
+    }
+
+    /// A subscription has this version: who was told the same and rejects it begins anew.
+    pub fn acknowledge(&mut self, version: &str) {
+        let all = self.subscriptions.values_mut();
+        all.filter(|it| it.repeated == version).for_each(Subscription::forgive);
     }
 
     /// Reads what a subscription is told, and checks that a version stands for what is told: one

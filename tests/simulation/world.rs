@@ -38,7 +38,7 @@ pub struct World {
     pub admin: Admin,
     /// Envoy, where it subscribes.
     pub envoy: Option<Envoy>,
-    /// Whether all clocks have always run.
+    /// Whether all clocks have always run, and no VM takes seconds for what it does.
     pub has_time: bool,
     /// The VMs, by their threads.
     pub vms: Vec<Vm>,

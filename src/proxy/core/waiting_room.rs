@@ -85,7 +85,8 @@ impl Core {
                 log::warn!(
                     "service {name}: envoy has not acknowledged endpoints within warmup_timeout, and \
                      requests go by the policy of its cluster until it does; it is to be of type EDS \
-                     with service_name: {name}, and its eds_config is to lead to xds.cluster"
+                     with service_name: {name}, and its eds_config is to lead to xds.cluster (during a \
+                     hot restart the old process is asked, and this means nothing)"
                 );
             }
         }

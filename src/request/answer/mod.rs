@@ -7,6 +7,7 @@ use crate::config::Protocol;
 use crate::router::Router;
 use crate::router::answer::{Attempt, Lesson};
 use crate::router::decision::Forward;
+use crate::router::handoff::Preparation;
 use crate::time::Time;
 
 /// An answer in its header or trailer phase.
@@ -100,7 +101,7 @@ pub fn on_headers(
     let now = stream.now();
     let made = made(forward, stream);
     let Some(attempt) = answered(forward, made, stream) else {
-        return (Lesson::default(), Next::Nothing);
+        return (Lesson { failures: 0, suspects: is_moved(forward, stream) }, Next::Nothing);
     };
     let mut next = Next::Nothing;
     // Whether it is what was asked for; none while that is not known.
@@ -188,6 +189,14 @@ fn answered(forward: &Forward, made: Attempt, stream: &mut impl AnswerStream) ->
         None if !forward.goes_by_name() => None,
         None => (stream.flags().0 & ResponseFlags::UNRESOLVED != 0).then_some(made),
     }
+}
+
+/// Whether Envoy has sent a request that is not answered by its endpoint to several hosts of its own
+/// cluster, the first of which was probably that endpoint. Why is not known, nor whether a client's
+/// cookie had sent it to yet another one: that is no failure of any of them.
+fn is_moved(forward: &Forward, stream: &mut impl AnswerStream) -> bool {
+    forward.preparation() == Preparation::Session
+        && stream.attempt().is_some_and(|made| made.retries() > 0)
 }
 
 /// How long the endpoint took that has answered, where that is known.

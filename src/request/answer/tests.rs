@@ -23,6 +23,8 @@ const LATENCY: &str = r#""load_balancing": { "policy": "peak_ewma" }"#;
 const GRPC: &str = r#""protocol": "grpc", "load_balancing": { "policy": "peak_ewma" }"#;
 const BY_FILTER_STATE: &str = r#"{ "via": "filter_state" }"#;
 const BY_HEADERS: &str = r#"{ "via": "headers", "attempts": 2 }"#;
+const BY_SESSION: &str =
+    r#"{ "via": "stateful_session" }, "xds": { "cluster": "xds", "address": "/xds" }"#;
 
 /// A service with endpoints, and its answers.
 struct Bench(Router);
@@ -144,6 +146,22 @@ fn an_answer_to_a_retry_tells_of_the_attempt_before_it() {
     let mut answer = CountedAnswer { attempt: 9, ..CountedAnswer::from(TWO, 503) };
     assert_eq!(bench.answer(true, &mut answer).0, failures(2, true));
     assert_eq!(failed(&bench.forward()), 2);
+}
+
+#[test]
+fn a_retry_by_envoy_on_another_host_makes_consul_be_asked() {
+    for (upstream, attempt, lesson) in [
+        (TWO, 2, failures(0, true)),
+        // Envoy has not taken the pick, or has taken a cookie's.
+        (TWO, 1, Lesson::default()),
+        (ONE, 1, Lesson::default()),
+    ] {
+        let mut bench = Bench::new(LATENCY, BY_SESSION, &[ONE]);
+        let forward = bench.forward();
+        let answer = CountedAnswer { attempt, ..CountedAnswer::from(upstream, 200) };
+        let learned = on_headers(&mut bench.0, &forward, true, &mut { answer }).0;
+        assert_eq!((learned, failed(&forward)), (lesson, 0), "{upstream} {attempt}");
+    }
 }
 
 #[test]

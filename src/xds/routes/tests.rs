@@ -210,3 +210,14 @@ fn a_route_names_its_service_when_routes_may() {
         assert_eq!(service, &json!("web"));
     }
 }
+
+#[test]
+fn a_cookie_does_not_lead_a_request_to_another_version() {
+    for (fallback, expected) in [("none", json!(true)), ("any", Value::Null)] {
+        let mut services = web();
+        services[0]["versions"] = json!({ "header": "x-version", "fallback": fallback });
+        let found = written(&services, &json!({}), &session());
+        let filters = &found["virtual_hosts"][0]["typed_per_filter_config"];
+        assert_eq!(filters["sticky"]["disabled"], expected, "{fallback}");
+    }
+}

@@ -300,3 +300,24 @@ fn what_may_still_be_found_is_not_taken_away() {
     assert_eq!(streams, [endpoints, clusters, current]);
     assert_eq!(names(&told[1], "name"), ["api", "new", "web"]);
 }
+
+#[test]
+fn a_service_counts_as_known_once_envoy_has_a_host_of_it() {
+    let acknowledged = |script: &mut Script| {
+        let all = core::iter::from_fn(|| script.server.poll_event());
+        all.filter(|event| matches!(event, Event::Acknowledged { .. })).count()
+    };
+    let mut script = Script::new("");
+    script.assign("web", [Snapshot::default()]);
+    let first = script.eds("web", "");
+    let none = script.version(first);
+    let second = script.after(20).eds("web", &none);
+    assert!(script.told().is_empty());
+    assert_eq!(acknowledged(&mut script), 0, "a pick would find no host there");
+    let one = Endpoint::new(SocketAddr::from(([10, 0, 0, 1], 80)));
+    script.assign("web", [Snapshot::new(vec![one])]);
+    let some = script.version(second);
+    assert_eq!(acknowledged(&mut script), 0);
+    script.after(20).eds("web", &some);
+    assert_eq!(acknowledged(&mut script), 1);
+}

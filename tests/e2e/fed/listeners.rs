@@ -13,6 +13,10 @@ use crate::testbed::{SOON, Setup, Testbed, instances};
 /// Within which subscriptions are answered again.
 const AGAIN: Duration = Duration::from_secs(3);
 
+/// Within which questions come by another connection to what was updated: it is 10 s old then, and the
+/// last question that was held at the old one has been answered.
+const MOVED: Duration = Duration::from_secs(10 + 2 + 5);
+
 const NAMES: [&str; 2] = ["web-1", "web-2"];
 
 fn service(name: &str, policy: &str) -> Value {
@@ -25,7 +29,10 @@ fn setup(agent: &Agent, socket: &str, services: &Value) -> Setup {
     Setup::recommended(agent.address())
         .set("services", services.clone())
         .of_clusters("health_checks", Value::Null)
-        .edit(|bootstrap| bootstrap.set_socket(socket).expect("a socket"))
+        .edit(|bootstrap| {
+            bootstrap.set_socket(socket).expect("a socket");
+            bootstrap.plugin().expect("a plugin")["xds"]["hold"] = "2s".into();
+        })
 }
 
 fn own_socket(what: &str) -> String {
@@ -50,7 +57,8 @@ fn no_get_fails_when_both_listeners_are_updated() {
     let api = instances(&agent, "api", &["api-1"]);
     let socket = own_socket("update");
     let before = json!([service("web", "least_request")]);
-    let bed = LISTENERS.start(|| setup(&agent, &socket, &before));
+    // As long as Envoy drains by default: the old listener's connections stay where they are.
+    let bed = LISTENERS.start_with(|| setup(&agent, &socket, &before), &["--drain-time-s", "600"]);
     bed.await_routed("web.internal", &NAMES);
     let load = Load::light(bed.ingress, "web.internal");
     load.go_on(100);
@@ -64,10 +72,9 @@ fn no_get_fails_when_both_listeners_are_updated() {
         assert!(took, "the update is not taken");
         load.go_on(100);
         assert_answered_again(&agent, &bed);
-        // What an update adds is a cluster and a route, once the connection of the subscriptions has
-        // gone with the old filter chain.
+        // What an update adds is a cluster and a route, once the subscriptions have another connection.
         let has_come = || hosts(&bed, "api").contains_key(&api[0].address().to_string());
-        assert!(wait_until(SOON, has_come), "{:?}", hosts(&bed, "api"));
+        assert!(wait_until(MOVED, has_come), "{:?}", hosts(&bed, "api"));
         bed.await_routed("api.internal", &["api-1"]);
         load.go_on(100);
         assert_answered_again(&agent, &bed);

@@ -212,6 +212,7 @@ impl World {
         // One that was given up on its way comes, and goes, like any other.
         let Some(subscription) = envoy.of_stream(stream) else { return };
         subscription.is_untried = false;
+        let acknowledged = subscription.version.clone();
         let mut body = json!({ "node": { "id": NODE } });
         if !subscription.version.is_empty() {
             body["version_info"] = subscription.version.as_str().into();
@@ -224,6 +225,7 @@ impl World {
         if let Some(stream) = envoy.streams.get_mut(&stream) {
             stream.state = State::Held;
         }
+        envoy.acknowledge(&acknowledged);
         let request = Request {
             method: b"POST",
             path: path.as_bytes(),
@@ -403,7 +405,9 @@ impl World {
                 let value = self.shared.load(&Acknowledged::key());
                 let all = value.and_then(|(bytes, _)| Acknowledged::decode(&bytes).ok());
                 let is_service = config.services.iter().any(|service| service.name == it.name);
-                is_service && !all.is_some_and(|all| all.contains(hash))
+                // What has no endpoint has none to wait for.
+                let has_some = is_service && expected.len() > 0;
+                has_some && !all.is_some_and(|all| all.contains(hash))
             };
             match is_so {
                 _ if is_rejected => None,
@@ -415,6 +419,12 @@ impl World {
                 }
             }
         })
+    }
+
+    /// One more cluster has the endpoints of a service.
+    pub fn subscribe(&mut self, service: &str) {
+        let number = self.envoy.as_mut().map(|envoy| envoy.subscribe(Kind::Endpoints, service));
+        number.into_iter().for_each(|number| self.plan_ask(number));
     }
 
     /// Envoy rejects the endpoints of a service from now on.

@@ -1,6 +1,8 @@
 //! What goes wrong between a server and its Envoy.
 
 use super::*;
+#[cfg(all(target_family = "wasm", target_os = "unknown"))]
+use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// The old version of an Envoy that has rejected what it was told since.
 const OLD: &str = "00000000000000aa";
@@ -33,7 +35,7 @@ fn a_rejected_response_is_counted_and_repeated_less_often() {
     assert_eq!(script.server.counts().rejected, 8);
     let events = script.events();
     assert_eq!(events.len(), 5, "the 1st, the 2nd, the 4th, the 8th, and who has something");
-    assert!(events[0].starts_with("Envoy rejects what it is told by EDS of web (1 times"));
+    assert!(events[0].starts_with("Envoy rejects what it is told by EDS of web (rejection 1 in"));
 }
 
 #[test]
