@@ -51,7 +51,7 @@ fn routes_have_the_documented_defaults() {
                 "name": "envoy.retry_host_predicates.previous_hosts",
                 "typed_config": { "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate" }
             }],
-            "host_selection_retry_max_attempts": 5
+            "host_selection_retry_max_attempts": 64
         })
     };
     let methods = json!({ "safe_regex": { "regex": "GET|HEAD|OPTIONS" } });
@@ -144,7 +144,7 @@ fn a_template_never_repeats_what_may_have_been_processed() {
         // Merged field by field: half of our back-off beside half of theirs is none.
         let back_off = json!({ "base_interval": "0.1s" });
         assert_eq!(action["retry_policy"]["retry_back_off"], back_off);
-        assert_eq!(action["retry_policy"]["host_selection_retry_max_attempts"], json!(5));
+        assert_eq!(action["retry_policy"]["host_selection_retry_max_attempts"], json!(64));
     }
     for action in actions(&written(&web(), &json!({ "retry_policy": null }), &json!({}))) {
         assert_eq!(action.get("retry_policy"), None);

@@ -43,6 +43,26 @@ fn no_get_fails_when_instances_are_restarted_and_killed() {
     bed.assert_no_crash();
 }
 
+/// The one that is dead has the fewest requests, so that `least_request` prefers it, for a retry, too.
+#[test]
+fn no_get_fails_when_one_of_two_instances_is_dead() {
+    let Some(consul) = Consul::start_or_skip("a dead one of two") else { return };
+    let names = ["web-1", "web-2"];
+    let mut both = instances(&consul, "web", &names);
+    // Nothing but retries helps.
+    let bed = Setup::native(consul.address())
+        .of_clusters("health_checks", Value::Null)
+        .of_clusters("outlier_detection", Value::Null)
+        .start();
+    bed.await_routed("web.internal", &names);
+    both.truncate(1);
+    let load = Load::start(bed.ingress, "web.internal", 16, Duration::from_millis(1));
+    load.go_on(2_000);
+    load.end_without_failure(&names);
+    assert!(bed.envoy.stat("cluster.consul/web.upstream_rq_retry").expect("stats") > 100);
+    bed.assert_no_crash();
+}
+
 #[test]
 fn no_get_fails_when_the_nearer_datacenter_is_dead() {
     let near = Agent::start_in("dc1", &[]).expect("an agent");
