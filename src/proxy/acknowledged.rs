@@ -23,3 +23,20 @@ pub(super) fn add(hashes: &[u64]) -> bool {
         added == 0 || host::store(&key, &all.encode(), expect)
     })
 }
+
+/// Reads the cluster of a service that Envoy has taken last.
+pub(super) fn read_cluster(hash: u64) -> Option<String> {
+    let (bytes, _) = host::load(&Acknowledged::cluster_key(hash))?;
+    String::from_utf8(bytes).ok()
+}
+
+/// Keeps the cluster of a service that Envoy has taken, for a configuration whose own it rejects. Where
+/// another VM was faster, its own is as good.
+pub(super) fn keep_cluster(hash: u64, cluster: &str) {
+    let key = Acknowledged::cluster_key(hash);
+    let value = host::load(&key);
+    let expect = value.as_ref().map_or(Expect::Absent, |(_, cas)| Expect::Unchanged(*cas));
+    if value.is_none_or(|(bytes, _)| bytes != cluster.as_bytes()) {
+        host::store(&key, cluster.as_bytes(), expect);
+    }
+}

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 
 use crate::config::{Config, Xds};
+use crate::proxy::acknowledged;
 use crate::proxy::clock::Start;
 use crate::proxy::host::{self, Headers};
 use crate::proxy::subscription_metrics::SubscriptionMetrics;
@@ -57,9 +58,16 @@ impl Subscriptions {
     /// Nobody subscribes yet.
     pub(super) fn new(config: &Config, xds: &Xds) -> Self {
         let node = host::node_id().unwrap_or_default();
+        let mut server = Server::new(config, xds, &String::from_utf8_lossy(&node));
+        for service in config.services.iter().filter(|it| !it.cluster.is_empty()) {
+            let hash = Acknowledged::hash(&xds.address, &service.name);
+            if let Some(cluster) = acknowledged::read_cluster(hash) {
+                server.on_earlier(&service.name, &cluster);
+            }
+        }
         Self {
             address: xds.address.clone(),
-            server: Server::new(config, xds, &String::from_utf8_lossy(&node)),
+            server,
             bodies: HashMap::new(),
             bytes: 0,
             has_seen_bodies: false,
@@ -161,6 +169,9 @@ impl Subscriptions {
         while let Some(event) = self.server.poll_event() {
             match event {
                 Event::Acknowledged { service } => acknowledged.push(service),
+                Event::ClusterTaken { service, cluster } => {
+                    acknowledged::keep_cluster(self.hash(&service), &cluster);
+                }
                 event => log::warn!("xds: {event}"),
             }
         }

@@ -18,6 +18,12 @@ impl Acknowledged {
         format!("{FORMAT}/acknowledged")
     }
 
+    /// Where in shared data the cluster of a service is that Envoy has taken, where that has settings of
+    /// its own; by its hash.
+    pub fn cluster_key(hash: u64) -> String {
+        format!("{FORMAT}/cluster/{hash:016x}")
+    }
+
     /// The hash of a service, as Envoy knows it by the answers from an address.
     pub fn hash(address: &str, service: &str) -> u64 {
         xxh64(service.as_bytes(), xxh64(address.as_bytes(), 0))

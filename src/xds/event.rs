@@ -9,7 +9,8 @@ use crate::config::Excerpt;
 use crate::xds::discovery_request::Malformed;
 use crate::xds::kind::Kind;
 
-/// What has become known. All but [`Event::Acknowledged`] are for a log, and told less and less often.
+/// What has become known. All but [`Event::Acknowledged`] and
+/// [`Event::ClusterTaken`] are for a log, and told less and less often.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Envoy has taken a service's endpoints, for the first time.
@@ -17,11 +18,20 @@ pub enum Event {
         /// Its name.
         service: Rc<str>,
     },
+    /// Envoy has taken a service's cluster with settings of its own: to be kept for [`on_earlier`].
+    ///
+    /// [`on_earlier`]: crate::xds::server::Server::on_earlier
+    ClusterTaken {
+        /// The service's name.
+        service: Rc<str>,
+        /// The cluster.
+        cluster: Box<str>,
+    },
     /// Envoy goes on asking for an old version right after it was told a newer one.
     Rejected {
         /// What it rejects.
         kind: Kind,
-        /// The service, or the route configuration; empty where it is all clusters.
+        /// The service, or the route configuration; empty where it is what all clusters have in common.
         name: Rc<str>,
         /// How often in a row.
         times: u32,
@@ -80,6 +90,7 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Acknowledged { service } => write!(f, "Envoy knows the endpoints of {service}"),
+            Self::ClusterTaken { service, .. } => write!(f, "Envoy knows the cluster of {service}"),
             Self::Rejected { kind, name, times } => {
                 write!(f, "Envoy rejects what it is told by {kind}")?;
                 if !name.is_empty() {
@@ -173,10 +184,9 @@ impl Events {
         self.queue.pop_front()
     }
 
-    pub(super) fn on_rejected(&mut self, kind: Kind, name: &Rc<str>, times: u32) {
-        self.counts.rejected += 1;
+    pub(super) fn on_rejected(&mut self, kind: Kind, name: Rc<str>, times: u32) {
         if times.is_power_of_two() {
-            self.push(Event::Rejected { kind, name: name.clone(), times });
+            self.push(Event::Rejected { kind, name, times });
         }
     }
 

@@ -4,7 +4,7 @@
 //! ```text
 //! Update ─► Resources ─► Published ─┐
 //! Request ─► DiscoveryRequest ─► Subscription ─► Response
-//!                                └─► Trials (what Envoy rejects)
+//!                                └─► Trials (what Envoy rejects) ─► Standings (whose settings)
 //! ```
 //!
 //! Sans-IO: requests of Envoy and updates of services in, responses out. A subscription that has the
@@ -18,6 +18,7 @@ mod resource;
 mod resources;
 mod retry;
 pub mod routes;
+mod standing;
 mod subscription;
 mod subscriptions;
 mod trial;

@@ -1,7 +1,7 @@
 //! All that Envoy can be told.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::config::{self, Config, Excerpt, Service};
@@ -11,6 +11,7 @@ use crate::time::Time;
 use crate::xds::endpoints::cluster_load_assignment;
 use crate::xds::kind::Kind;
 use crate::xds::resource::{Rendered, Resource};
+use crate::xds::standing::{Blame, Settings, Standings};
 use crate::xds::subscription::Subject;
 use crate::xds::update::Update;
 use crate::xds::{clusters, routes};
@@ -22,6 +23,10 @@ pub(super) struct Resources {
     config: Config,
     services: BTreeMap<Rc<str>, Known>,
     clusters: Resource,
+    /// Which settings of services' clusters Envoy takes.
+    standings: Standings,
+    /// The hash of the clusters that Envoy has taken last.
+    taken: Option<u64>,
     routes: Resource,
     /// Whether there are no services but those that are known.
     is_complete: bool,
@@ -35,6 +40,10 @@ struct Known {
     is_found: bool,
     /// Its cluster, once that was asked for.
     cluster: Option<Box<str>>,
+    /// The settings that its cluster has beyond those of all.
+    settings: Option<Settings>,
+    /// The cluster that Envoy has of it from an earlier configuration.
+    earlier: Option<Box<str>>,
     /// Its endpoints; none: not known yet.
     assignment: Option<Assignment>,
     endpoints: Resource,
@@ -44,9 +53,11 @@ struct Known {
 impl Known {
     fn new(service: Rc<Service>, is_found: bool) -> Self {
         Self {
+            settings: Settings::of(&service.cluster),
             service,
             is_found,
             cluster: None,
+            earlier: None,
             assignment: None,
             endpoints: Resource::default(),
             is_acknowledged: false,
@@ -71,6 +82,8 @@ impl Resources {
             services: configured.into_iter().map(known).collect(),
             config,
             clusters: Resource::default(),
+            standings: Standings::default(),
+            taken: None,
             routes: Resource::default(),
         }
     }
@@ -94,6 +107,7 @@ impl Resources {
                         if is_same {
                             return (None, false);
                         }
+                        known.settings = Settings::of(&known.service.cluster);
                         known.cluster = None;
                     }
                     Entry::Vacant(place) => {
@@ -139,13 +153,30 @@ impl Resources {
                 let assignment = known.assignment.as_ref()?;
                 known.endpoints.refresh(now, || cluster_load_assignment(name, assignment))
             }
-            (Kind::Clusters, _) => {
-                self.clusters.refresh(now, || render_clusters(&self.config, &mut self.services))
-            }
+            (Kind::Clusters, _) => self.refresh_clusters(now),
             (Kind::Routes, _) => {
                 self.routes.refresh(now, || render_routes(&self.config, &self.services))
             }
         }
+    }
+
+    fn refresh_clusters(&mut self, now: Time) -> Option<Time> {
+        loop {
+            let Self { config, services, standings, .. } = self;
+            let later = self.clusters.refresh(now, || render_clusters(config, services, standings));
+            // What was left out is offered to an Envoy that has taken the rest.
+            if later.is_some() || self.taken.is_none() || self.taken != self.clusters_hash() {
+                return later;
+            }
+            if !self.standings.offer(now) {
+                return self.standings.due();
+            }
+            self.clusters.on_change();
+        }
+    }
+
+    fn clusters_hash(&self) -> Option<u64> {
+        self.clusters.published().map(|it| it.hash)
     }
 
     /// What Envoy is told of a subject at present, with the hash of that; none where it is to wait.
@@ -194,6 +225,45 @@ impl Resources {
         known.is_some_and(|known| !core::mem::replace(&mut known.is_acknowledged, true))
     }
 
+    /// Takes note of the cluster that Envoy has of a service from an earlier configuration.
+    pub(super) fn on_earlier(&mut self, service: &str, cluster: &str) {
+        if let Some(known) = self.services.get_mut(service) {
+            known.earlier = Some(cluster.into());
+        }
+    }
+
+    /// Takes note that Envoy has taken the clusters; gives those with settings of their own, where that
+    /// is new.
+    pub(super) fn on_clusters_taken(&mut self) -> Vec<(Rc<str>, Box<str>)> {
+        let hash = self.clusters_hash();
+        if self.taken == hash {
+            return Vec::new();
+        }
+        self.taken = hash;
+        self.standings.on_taken(&self.told_settings());
+        let is_told = |it: &Known| it.settings.is_some_and(|it| self.standings.is_offered(it));
+        let told = self.services.iter().filter(|(_, known)| is_told(known));
+        told.filter_map(|(name, known)| Some((name.clone(), known.cluster.clone()?))).collect()
+    }
+
+    /// Takes note that Envoy has rejected the clusters; tells why, with a service that has the settings.
+    pub(super) fn on_clusters_rejected(&mut self, now: Time) -> (Blame, Option<Rc<str>>) {
+        let blame = self.standings.on_rejected(&self.told_settings(), now);
+        if blame != Blame::All {
+            self.clusters.on_change();
+        }
+        let Blame::One(settings, _) = blame else { return (blame, None) };
+        let has_them = |known: &Known| known.settings == Some(settings);
+        let service = self.services.iter().find(|(_, known)| has_them(known));
+        (blame, service.map(|(name, _)| name.clone()))
+    }
+
+    /// The settings of services' clusters that Envoy was told.
+    fn told_settings(&self) -> BTreeSet<Settings> {
+        let all = self.services.values().filter_map(|known| known.settings);
+        all.filter(|settings| self.standings.is_offered(*settings)).collect()
+    }
+
     /// Takes note that Envoy was told of a subject.
     pub(super) fn on_answer(&mut self, subject: &Subject, now: Time) {
         if let Some(resource) = self.resource_mut(subject) {
@@ -228,12 +298,24 @@ fn render_routes(config: &Config, services: &BTreeMap<Rc<str>, Known>) -> Render
     Rendered { text, items: services.len(), host_names: 0 }
 }
 
-fn render_clusters(config: &Config, services: &mut BTreeMap<Rc<str>, Known>) -> Rendered {
-    let mut text = String::new();
+fn render_clusters(
+    config: &Config,
+    services: &mut BTreeMap<Rc<str>, Known>,
+    standings: &Standings,
+) -> Rendered {
+    let (mut text, mut items) = (String::new(), 0);
     for known in services.values_mut() {
-        let render = || clusters::cluster(config, &known.service).into();
+        let cluster = if known.settings.is_none_or(|it| standings.is_offered(it)) {
+            let render = || clusters::cluster(config, &known.service).into();
+            known.cluster.get_or_insert_with(render)
+        } else if let Some(earlier) = &known.earlier {
+            earlier
+        } else {
+            continue;
+        };
         text.push_str(if text.is_empty() { "" } else { "," });
-        text.push_str(known.cluster.get_or_insert_with(render));
+        text.push_str(cluster);
+        items += 1;
     }
-    Rendered { text, items: services.len(), host_names: 0 }
+    Rendered { text, items, host_names: 0 }
 }

@@ -13,6 +13,7 @@ use crate::xds::kind::Kind;
 use crate::xds::request::{Request, StreamId};
 use crate::xds::resources::Resources;
 use crate::xds::response::Response;
+use crate::xds::standing::Blame;
 use crate::xds::subscription::{Key, Subject};
 use crate::xds::subscriptions::{Subscriptions, Task};
 use crate::xds::trial::Finding;
@@ -79,6 +80,12 @@ impl Server {
             ready: VecDeque::new(),
             events: Events::default(),
         }
+    }
+
+    /// Takes note of the cluster that Envoy has of a service from an earlier configuration. It keeps
+    /// that where it rejects what it is told now.
+    pub fn on_earlier(&mut self, service: &str, cluster: &str) {
+        self.resources.on_earlier(service, cluster);
     }
 
     /// Takes note of what has become of a service.
@@ -239,10 +246,14 @@ impl Server {
         let Some((current, _)) = self.current(key) else { return };
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
         let finding = subscription.trials.on_ask(version, current, now);
-        if let Finding::Rejected(times) = finding
-            && let Some(name) = key.names.first()
-        {
-            self.events.on_rejected(key.kind, name, times);
+        match (finding, key.kind) {
+            (Finding::Rejected(times), kind) => self.on_rejected(kind, key, times, now),
+            (Finding::Acknowledged, Kind::Clusters) => {
+                for (service, cluster) in self.resources.on_clusters_taken() {
+                    self.events.push(Event::ClusterTaken { service, cluster });
+                }
+            }
+            _ => {}
         }
         // Who rejects what is newer has taken what is older.
         let has_some = finding != Finding::None && version.is_some();
@@ -251,6 +262,21 @@ impl Server {
                 self.events.push(Event::Acknowledged { service: name.clone() });
             }
         }
+    }
+
+    /// Counts a rejection, and tells whose it is as soon as that is clear.
+    fn on_rejected(&mut self, kind: Kind, key: &Key, times: u32, now: Time) {
+        self.events.counts.rejected += 1;
+        let (blame, service) = match kind {
+            Kind::Clusters => self.resources.on_clusters_rejected(now),
+            Kind::Endpoints | Kind::Routes => (Blame::All, key.names.first().cloned()),
+        };
+        let times = match blame {
+            Blame::Unclear => return,
+            Blame::All => times,
+            Blame::One(_, times) => times,
+        };
+        self.events.on_rejected(kind, service.unwrap_or_else(|| Rc::from("")), times);
     }
 
     /// How long a request is held: less long than its Envoy waits for the response.

@@ -18,6 +18,13 @@ pub(super) struct Trials {
     rejections: u32,
 }
 
+/// How long what was rejected is not repeated, after so many rejections before.
+pub(super) fn backoff(rejections: u32) -> Duration {
+    const FIRST: Duration = Duration::from_secs(1);
+    const MOST: Duration = Duration::from_secs(60);
+    FIRST.saturating_mul(1 << rejections.min(6)).min(MOST)
+}
+
 /// What asking for a version means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finding {
@@ -47,8 +54,6 @@ struct Trial {
 impl Trials {
     /// Of so many versions that Envoy may have, it is known how they fare; Envoy has one or two.
     const MAX: usize = 4;
-    /// The first and the longest time until a rejected response is repeated.
-    const BACKOFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
     /// Takes note that Envoy asks, with this version, for `current`.
     pub(super) fn on_ask(
@@ -72,8 +77,7 @@ impl Trials {
             trial.repeated += 1;
             return Finding::None;
         }
-        let [first, most] = Self::BACKOFF;
-        trial.until = Some(now + first.saturating_mul(1 << trial.rejections.min(6)).min(most));
+        trial.until = Some(now + backoff(trial.rejections));
         trial.rejections = trial.rejections.saturating_add(1);
         self.rejections = self.rejections.saturating_add(1);
         Finding::Rejected(self.rejections)

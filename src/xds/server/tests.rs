@@ -10,6 +10,7 @@ use crate::model::snapshot::Snapshot;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+mod clusters;
 mod trouble;
 
 const HOLD: Duration = Duration::from_secs(25);
@@ -34,9 +35,11 @@ struct Told {
 impl Script {
     /// The services `web` and `api`, and whatever else the fields say.
     fn new(fields: &str) -> Self {
-        let services = r#""services": [{"name": "web", "hosts": ["a"]},
-            {"name": "api", "hosts": ["b"]}]"#;
-        let text = format!(r#"{{"consul": {{"cluster": "c"}}, {services}{fields}}}"#);
+        Self::of(r#"{"name": "web", "hosts": ["a"]}, {"name": "api", "hosts": ["b"]}"#, fields)
+    }
+
+    fn of(services: &str, fields: &str) -> Self {
+        let text = format!(r#"{{"consul": {{"cluster": "c"}}, "services": [{services}]{fields}}}"#);
         let config = Config::parse(text.as_bytes()).unwrap();
         let xds = Xds {
             cluster: "xds".to_owned(),

@@ -15,7 +15,7 @@ const AGAIN: Duration = Duration::from_secs(3);
 
 /// Within which questions come by another connection to what was updated: it is 10 s old then, and the
 /// last question that was held at the old one has been answered.
-const MOVED: Duration = Duration::from_secs(10 + 2 + 5);
+pub(super) const MOVED: Duration = Duration::from_secs(10 + 2 + 5);
 
 const NAMES: [&str; 2] = ["web-1", "web-2"];
 

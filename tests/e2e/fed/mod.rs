@@ -8,6 +8,7 @@ mod outage;
 mod pace;
 mod picks;
 mod registry;
+mod rejected;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
