@@ -14,10 +14,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use consul_resolver::config::{
-    AddressPolicy, CacheAges, Clusters, Config, Consul, Discover, DnsNames, Handoff, LoadBalancing,
-    Locality, RetryBudget, Routes, Service, SlowStart, Versions, Xds,
+    AddressPolicy, Breaker, CacheAges, Check, Clusters, Config, Consul, Discover, DnsNames,
+    Handoff, HashOn, LoadBalancing, Locality, Probe, Registration, RetryBudget, Routes, Service,
+    ShrinkGuard, SlowStart, Versions, Weights, Xds,
 };
 use consul_resolver::consul::error::ErrorKind;
+use consul_resolver::router::handoff::HANDOFF_HEADERS;
 use consul_resolver::router::reply::ReplyReason;
 
 fn root() -> &'static Path {
@@ -77,9 +79,10 @@ fn every_configuration_in_the_documentation_is_accepted() {
 
 #[test]
 fn every_piece_of_envoys_configuration_is_an_object() {
-    let pieces = blocks(&read("docs/load-balancing.md"), "yaml envoy");
-    assert_eq!(pieces.len(), 5);
-    for piece in pieces {
+    let pieces = |page| blocks(&read(page), "yaml envoy");
+    let (of_readme, of_page) = (pieces("README.md"), pieces("docs/load-balancing.md"));
+    assert_eq!((of_readme.len(), of_page.len()), (2, 5));
+    for piece in of_readme.into_iter().chain(of_page) {
         let value: serde_yaml_ng::Value = serde_yaml_ng::from_str(&piece).expect("YAML");
         assert!(value.is_mapping(), "{piece}");
     }
@@ -100,6 +103,9 @@ fn the_configuration_reference_names_every_field() {
         SlowStart::FIELDS,
         Versions::FIELDS,
         RetryBudget::FIELDS,
+        Breaker::FIELDS,
+        HashOn::FIELDS,
+        ShrinkGuard::FIELDS,
         Locality::FIELDS,
         AddressPolicy::FIELDS,
         Handoff::FIELDS,
@@ -109,6 +115,23 @@ fn the_configuration_reference_names_every_field() {
     ];
     for field in fields.into_iter().flatten() {
         assert!(reference.contains(&format!("{field}:")), "{field} is not in the reference");
+    }
+    // Fields that others have, too, are looked for where they belong.
+    let reference: serde_yaml_ng::Value = serde_yaml_ng::from_str(reference).expect("YAML");
+    let register = &reference["register"][0];
+    let fields = |of: &serde_yaml_ng::Value| -> BTreeSet<String> {
+        let fields = of.as_mapping().expect("fields").keys();
+        fields.map(|field| field.as_str().expect("a name").to_owned()).collect()
+    };
+    let checks = register["checks"].as_sequence().expect("checks").iter();
+    for (place, found, known) in [
+        ("register", fields(register), Registration::FIELDS),
+        ("weights", fields(&register["weights"]), Weights::FIELDS),
+        ("checks", checks.flat_map(&fields).collect(), Check::FIELDS),
+        ("probe", fields(&register["checks"][0]["probe"]), Probe::FIELDS),
+    ] {
+        let known: BTreeSet<String> = known.iter().map(|&field| field.to_owned()).collect();
+        assert_eq!(found, known, "{place}");
     }
 }
 
@@ -164,6 +187,92 @@ fn every_metric_that_the_filter_defines_is_in_the_readme() {
             [format!("`{name}`"), format!("`{name}.")].iter().any(|it| readme.contains(it));
         assert!(is_told, "the table does not have {name}");
     }
+}
+
+#[test]
+fn every_metric_of_subscriptions_is_in_the_readme() {
+    let source = read("src/proxy/subscription_metrics.rs");
+    let source = source.split("#[cfg(test)]").next().expect("the code");
+    let is_name = |text: &&str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    };
+    let defined: BTreeSet<&str> = source.split('"').skip(1).step_by(2).filter(is_name).collect();
+    assert!(defined.len() >= 8, "{defined:?}");
+    let readme = read("README.md");
+    let rows = readme.lines().filter(|line| line.starts_with("| `xds."));
+    // The first cell of a metric's row has nothing but names; those of settings have other rows.
+    let names = |row: &str| -> Vec<String> {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let is_metric = cells
+            .get(1)
+            .is_some_and(|kind| kind.starts_with("counter") || kind.starts_with("gauge"));
+        let names = cells[0].split('`').skip(1).step_by(2).filter(|_| is_metric);
+        names.filter_map(|name| name.strip_prefix("xds.")).map(str::to_owned).collect()
+    };
+    let told: Vec<String> = rows.flat_map(names).collect();
+    assert_eq!(told.iter().map(String::as_str).collect::<BTreeSet<_>>(), defined);
+}
+
+#[test]
+fn every_metric_of_registrations_is_in_the_readme() {
+    let readme = read("README.md");
+    let source = read("src/proxy/registration_metrics.rs");
+    let names = source.split("{prefix}.").skip(1).filter_map(|rest| rest.split('"').next());
+    let names: Vec<&str> = names.filter(|name| !name.contains('{')).collect();
+    assert!(names.len() >= 3, "{names:?}");
+    for name in names {
+        let row = format!("| `registration.<name>.{name}` |");
+        assert!(readme.contains(&row), "the table has no row {row}");
+    }
+}
+
+#[test]
+fn every_row_stands_under_the_head_of_its_table() {
+    for document in documents() {
+        let text = read(&document);
+        let mut lines = text.lines().peekable();
+        let mut is_in_table = false;
+        while let Some(line) = lines.next() {
+            let is_row = line.starts_with('|');
+            // A table begins with a head and a rule below it.
+            let is_head = is_row
+                && lines
+                    .peek()
+                    .is_some_and(|next| next.starts_with("|--") || next.starts_with("| --"));
+            assert!(!is_row || is_in_table || is_head, "{}: {line}", document.display());
+            is_in_table = is_row;
+        }
+    }
+}
+
+#[test]
+fn clients_name_no_instance_when_a_filter_is_dead() {
+    let files = fs::read_dir(root().join("envoy")).expect("envoy");
+    let files = files.map(|entry| entry.expect("an entry").path());
+    let mut seen = 0;
+    for file in files.filter(|file| file.extension().is_some_and(|it| it == "yaml")) {
+        let mut config: serde_yaml_ng::Value = serde_yaml_ng::from_str(&read(&file)).expect("YAML");
+        config.apply_merge().expect("YAML");
+        let listeners = config["static_resources"]["listeners"].as_sequence();
+        let ingress = listeners.into_iter().flatten().find(|it| it["name"] == "ingress");
+        let Some(ingress) = ingress else { continue };
+        let manager = &ingress["filter_chains"][0]["filters"][0]["typed_config"];
+        // Connections have no headers.
+        if manager.get("http_filters").is_none() {
+            continue;
+        }
+        let early = &manager["early_header_mutation_extensions"][0]["typed_config"]["mutations"];
+        let removed = early.as_sequence().into_iter().flatten().map(|it| it["remove"].as_str());
+        let removed: Vec<&str> = removed.flatten().collect();
+        let via = &manager["http_filters"][0]["typed_config"]["config"]["configuration"]["value"];
+        let expected = match via["handoff"]["via"].as_str() {
+            Some("headers") => HANDOFF_HEADERS.to_vec(),
+            _ => vec![Handoff::SESSION_HEADER],
+        };
+        assert_eq!(removed, expected, "{}", file.display());
+        seen += 1;
+    }
+    assert_eq!(seen, 7);
 }
 
 #[test]

@@ -47,10 +47,27 @@ fn services() -> Value {
         { "name": "*", "hosts": ["star.test"], "cluster": {
               "connect_timeout": "0.25s",
               "outlier_detection": null,
+              "transport_socket": transport_socket("star.test"),
               "common_lb_config": { "locality_weighted_lb_config": {} }
           } },
         { "name": "no-hosts" }
     ])
+}
+
+/// How a cluster speaks TLS with its instances.
+fn transport_socket(name: &str) -> Value {
+    json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            "sni": name,
+            "max_session_keys": 4.0,
+            "common_tls_context": {
+                "alpn_protocols": ["h2"],
+                "validation_context": { "trust_chain_verification": "ACCEPT_UNTRUSTED" }
+            }
+        }
+    })
 }
 
 fn configuration(handoff: &str) -> Value {
@@ -64,6 +81,7 @@ fn configuration(handoff: &str) -> Value {
             "hold": "1500ms",
             "clusters": {
                 "template": {
+                    "transport_socket": transport_socket("web.test"),
                     "outlier_detection": { "max_ejection_percent": 50.0 },
                     "health_checks": [{
                         "timeout": "1s", "interval": "5s", "unhealthy_threshold": 2.0,

@@ -247,7 +247,7 @@ impl Core {
         if wants.is_some_and(|wants| wants.answers.is_some()) && self.unseen.on_unanswered() {
             log::warn!(
                 "peak_ewma learns nothing: Envoy shows no answers; add proxy_on_response_headers \
-                 and proxy_on_response_trailers to the vm_config's allowed_capabilities"
+                 and proxy_on_response_trailers to the plugin's allowed_capabilities"
             );
         }
     }

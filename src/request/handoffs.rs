@@ -114,6 +114,11 @@ fn request_is_answered_500_when_a_header_is_refused() {
 /// Handles a request that may be one for a service with a host, and one endpoint.
 fn handle_by(handoff: Handoff, stream: &mut Counted) -> Verdict {
     let json = br#"{"consul":{"cluster":"c"},"services":[{"name":"web","hosts":["web.test"]}]}"#;
+    handle_with(json, handoff, stream)
+}
+
+/// Handles a request by this configuration, whose service has one endpoint.
+fn handle_with(json: &[u8], handoff: Handoff, stream: &mut Counted) -> Verdict {
     let config = Config { handoff, ..Config::parse(json).unwrap() };
     let mut router = Router::new(&config, &mut Rng::new(1));
     let snapshot = Snapshot::new(vec![Endpoint::new(ip())]);
@@ -136,6 +141,16 @@ fn a_pick_for_a_session_costs_two_host_calls() {
     assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
     // The authority, and the header. In it is `10.0.0.1:80`.
     assert_eq!(stream.calls, 2);
+    assert_eq!(stream.value(Handoff::SESSION_HEADER), Some("MTAuMC4wLjE6ODA="));
+}
+
+#[test]
+fn a_pick_for_a_session_costs_one_host_call_when_no_host_is_read() {
+    let json = br#"{"consul":{"cluster":"c"},"services":[{"name":"web"}]}"#;
+    let mut stream = hostile("any.test");
+    let verdict = handle_with(json, Handoff::StatefulSession, &mut stream);
+    assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+    assert_eq!(stream.calls, 1);
     assert_eq!(stream.value(Handoff::SESSION_HEADER), Some("MTAuMC4wLjE6ODA="));
 }
 

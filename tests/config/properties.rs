@@ -348,7 +348,7 @@ proptest! {
             "consul", "consul.cluster", "consul.wait", "services", "services[0]",
             "services[0].name", "services[0].hosts", "services[0].load_balancing", "handoff",
             "services[0].load_balancing.slow_start", "services[0].protocol",
-            "services[0].sticky", "services[0].versions", "services[0].versions.split",
+            "services[0].versions", "services[0].versions.split",
             "services[0].datacenters", "services[0].shrink_guard",
             "services[0].depends_on", "services[0].on_dependency_down",
             "consul.breaker", "consul.retry_budget", "consul.max_watches", "consul.resync",

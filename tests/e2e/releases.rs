@@ -19,8 +19,19 @@ enum Retries {
     No,
 }
 
+#[derive(Clone, Copy, PartialEq)]
+enum Readiness {
+    Shown,
+    No,
+}
+
 /// Runs one file on each release, with three instances of the service, then four.
-fn follows_consul(consul: &Consul, service: &str, retries: Retries, setup: impl Fn() -> Setup) {
+fn follows_consul(
+    consul: &Consul,
+    service: &str,
+    (retries, readiness): (Retries, Readiness),
+    setup: impl Fn() -> Setup,
+) {
     let three = ["1", "2", "3"].map(|number| format!("{service}-{number}"));
     let three = three.each_ref().map(String::as_str);
     let fourth = format!("{service}-4");
@@ -30,6 +41,11 @@ fn follows_consul(consul: &Consul, service: &str, retries: Retries, setup: impl 
         eprintln!("Envoy {}", release.version());
         let bed = setup().release(release).start();
         bed.await_routed(HOST, &three);
+        if readiness == Readiness::Shown {
+            // By Envoy itself: no instance has answered.
+            let answer = bed.get("/envoy/ready", HOST);
+            assert_eq!((answer.status, answer.header("x-instance")), (200, None));
+        }
         let added = instance(consul, service, &fourth, |service| service);
         bed.await_routed(HOST, &four);
         if retries == Retries::Elsewhere {
@@ -50,35 +66,35 @@ fn follows_consul(consul: &Consul, service: &str, retries: Retries, setup: impl 
 fn envoy_yaml_follows_consul_on_every_release() {
     let Some(consul) = Consul::start_or_skip("envoy.yaml on every release") else { return };
     let setup = || Setup::recommended(consul.address());
-    follows_consul(&consul, "web", Retries::Elsewhere, setup);
+    follows_consul(&consul, "web", (Retries::Elsewhere, Readiness::Shown), setup);
 }
 
 #[test]
 fn native_yaml_follows_consul_on_every_release() {
     let Some(consul) = Consul::start_or_skip("native.yaml on every release") else { return };
     let setup = || Setup::native(consul.address());
-    follows_consul(&consul, "web", Retries::Elsewhere, setup);
+    follows_consul(&consul, "web", (Retries::Elsewhere, Readiness::Shown), setup);
 }
 
 #[test]
 fn headers_yaml_follows_consul_on_every_release() {
     let Some(consul) = Consul::start_or_skip("headers.yaml on every release") else { return };
     let setup = || Setup::headers(consul.address());
-    follows_consul(&consul, "web", Retries::Elsewhere, setup);
+    follows_consul(&consul, "web", (Retries::Elsewhere, Readiness::No), setup);
 }
 
 #[test]
 fn tcp_yaml_follows_consul_on_every_release() {
     let Some(consul) = Consul::start_or_skip("tcp.yaml on every release") else { return };
     let setup = || Setup::tcp(consul.address());
-    follows_consul(&consul, "db", Retries::No, setup);
+    follows_consul(&consul, "db", (Retries::No, Readiness::No), setup);
 }
 
 #[test]
 fn minimal_yaml_follows_consul_on_every_release() {
     let Some(consul) = Consul::start_or_skip("minimal.yaml on every release") else { return };
     let setup = || Setup::minimal(consul.address());
-    follows_consul(&consul, "web", Retries::No, setup);
+    follows_consul(&consul, "web", (Retries::No, Readiness::No), setup);
 }
 
 #[test]
@@ -87,7 +103,7 @@ fn dynamic_forward_proxy_yaml_follows_consul_on_every_release() {
         return;
     };
     let setup = || Setup::dynamic_forward_proxy(consul.address());
-    follows_consul(&consul, "web", Retries::No, setup);
+    follows_consul(&consul, "web", (Retries::No, Readiness::No), setup);
 }
 
 #[test]
@@ -98,7 +114,7 @@ fn consul_tls_yaml_follows_consul_on_every_release() {
     let dead = SocketAddr::from((Ipv4Addr::LOCALHOST, port::free()));
     let live = consul.https().expect("an address");
     let setup = || Setup::consul_tls([dead, live], &pki, &pki.client);
-    follows_consul(&consul, "web", Retries::No, setup);
+    follows_consul(&consul, "web", (Retries::No, Readiness::No), setup);
 }
 
 #[test]
@@ -110,6 +126,11 @@ fn register_yaml_registers_and_routes_on_every_release() {
         let node = format!("proxy-{}", release.version());
         let port = port::free();
         let setup = Setup::registering(consul.address(), app.address(), &node, port);
+        let setup = setup.edit(|bootstrap| {
+            let edge = &mut bootstrap.plugin().expect("a plugin")["register"][0];
+            edge["checks"][0]["probe"]["interval"] = "500ms".into();
+            edge["checks"][0]["probe"]["timeout"] = "500ms".into();
+        });
         let bed = setup.release(release).start();
         bed.await_routed(HOST, &["app"]);
         let id = format!("edge-{node}-");
@@ -118,6 +139,10 @@ fn register_yaml_registers_and_routes_on_every_release() {
             health.ids().iter().any(|found| found.starts_with(&id))
         };
         assert!(wait_until(SOON, is_passing), "Consul does not show {id}…");
+        app.set_healthy(false);
+        assert!(wait_until(SOON, || !is_passing()), "Consul shows {id}…");
+        app.set_healthy(true);
+        assert!(wait_until(SOON, is_passing), "Consul does not show {id}… again");
         bed.assert_no_crash();
     }
 }

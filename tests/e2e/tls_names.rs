@@ -46,14 +46,14 @@ fn listener(name: &str, identity: &Identity) -> Value {
 
 /// An instance of `web`: the name of the host at which it is registered, and the name that its
 /// certificate is of. All names are the loopback's (RFC 6761).
-struct Instance {
-    id: &'static str,
-    host: &'static str,
-    certified: &'static str,
+pub struct Instance {
+    pub id: &'static str,
+    pub host: &'static str,
+    pub certified: &'static str,
 }
 
 /// Starts them in an Envoy of their own, and gives the certificate of their authority.
-fn start(consul: &Consul, instances: &[Instance]) -> (Envoy, String) {
+pub fn start(consul: &dyn Registry, instances: &[Instance]) -> (Envoy, String) {
     let names: Vec<&str> = instances.iter().map(|instance| instance.certified).collect();
     let (ca, identities) = pki::certified(&names).expect("certificates");
     let listeners: Vec<Value> = instances

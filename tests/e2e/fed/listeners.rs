@@ -85,6 +85,26 @@ fn no_get_fails_when_both_listeners_are_updated() {
 }
 
 #[test]
+fn no_get_fails_and_hosts_follow_when_listeners_drain() {
+    let agent = Agent::start().expect("an agent");
+    let _web = instances(&agent, "web", &NAMES);
+    let socket = own_socket("drain");
+    let services = json!([service("web", "peak_ewma")]);
+    let bed = LISTENERS.start(|| setup(&agent, &socket, &services));
+    bed.await_routed("web.internal", &NAMES);
+    let load = Load::light(bed.ingress, "web.internal");
+    load.go_on(40);
+    // The listener of subscriptions drains, too.
+    bed.envoy.admin_post("/drain_listeners?graceful&skip_exit").expect("drained");
+    for _ in 0..2 {
+        assert_answered_again(&agent, &bed);
+        load.go_on(100);
+    }
+    load.end_without_failure(&["web-1", "web-2", "web-3"]);
+    bed.assert_no_crash();
+}
+
+#[test]
 fn no_get_fails_when_another_envoy_takes_over() {
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &NAMES);

@@ -7,8 +7,10 @@ mod listeners;
 mod outage;
 mod pace;
 mod picks;
+mod readiness;
 mod registry;
 mod rejected;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

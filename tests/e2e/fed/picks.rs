@@ -52,6 +52,65 @@ fn a_client_neither_chooses_nor_sees_the_pick() {
 }
 
 #[test]
+fn a_client_chooses_nothing_when_the_filter_is_away() {
+    let agent = Agent::start().expect("an agent");
+    let web = instances(&agent, "web", &["web-1", "web-2"]);
+    let bed = Setup::recommended(agent.address())
+        .edit(|bootstrap| {
+            let manager = bootstrap.connection_manager().expect("a manager");
+            let filters = manager["http_filters"].as_sequence_mut().expect("filters");
+            let before = filters.len();
+            filters.retain(|filter| filter["name"] != "consul_resolver");
+            assert_eq!(filters.len(), before - 1);
+        })
+        .start();
+    bed.await_routed("web.internal", &["web-1", "web-2"]);
+    let named = base64(&web[0].address().to_string());
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..60 {
+        let request = bed.request("GET", "/headers", "web.internal");
+        let answer = request.header("x-consul-endpoint", &named).send().expect("an answer");
+        seen.insert(who(&answer));
+        assert_eq!(answer.header("x-consul-endpoint"), None, "the client");
+        assert_eq!(answer.json()["headers"]["x-consul-endpoint"], json!(null), "the instance");
+    }
+    assert!(seen.iter().eq(["web-1", "web-2"]), "{seen:?}");
+    bed.assert_no_crash();
+}
+
+#[test]
+fn another_version_is_never_reached_by_a_cookie() {
+    let agent = Agent::start().expect("an agent");
+    let version = |name: &str, version: &str| {
+        instance(&agent, "web", name, |web| web.meta("version", version))
+    };
+    let _web = [version("a-1", "1.0.0"), version("b-1", "2.0.0"), version("b-2", "2.0.0")];
+    let services = json!([
+        {"name": "web", "hosts": ["web.internal"],
+         "versions": {"header": "x-version", "fallback": "none"}},
+        {"name": "any", "service": "web", "hosts": ["any.internal"]},
+    ]);
+    let bed = Setup::recommended(agent.address()).set("services", services).start();
+    bed.await_routed("any.internal", &["a-1", "b-1", "b-2"]);
+    bed.await_routed("web.internal", &["a-1", "b-1", "b-2"]);
+    let mut answers = (0..60).map(|_| bed.get("/", "any.internal"));
+    let answer = answers.find(|answer| who(answer) == "a-1").expect("one of a-1");
+    let cookie = answer.header("set-cookie").and_then(|it| it.split(';').next());
+    let cookie = cookie.expect("a cookie");
+    let with_cookie = |host: &str, version: &str| {
+        let request = bed.request("GET", "/", host).header("cookie", cookie);
+        request.header("x-version", version).send().expect("an answer")
+    };
+    for _ in 0..20 {
+        assert_eq!(who(&with_cookie("any.internal", "2.0.0")), "a-1");
+        let answer = with_cookie("web.internal", "2.0.0");
+        assert!(["b-1", "b-2"].contains(&who(&answer).as_str()), "{}", who(&answer));
+        assert_eq!(answer.header("set-cookie"), None);
+    }
+    bed.assert_no_crash();
+}
+
+#[test]
 fn another_version_is_never_reached_when_there_is_no_fallback() {
     let agent = Agent::start().expect("an agent");
     let version = |name: &str, version: &str| {
