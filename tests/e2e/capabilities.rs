@@ -78,27 +78,25 @@ fn capabilities_of_the_readme_suffice_where_they_belong() {
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1", "web-2"]);
     let [oldest, .., newest] = EnvoyRelease::ALL;
+    let start = |release, place: Place, forbidden| {
+        let setup = Setup::recommended(agent.address()).release(release).workers(1);
+        setup.edit(|bootstrap| place.restrict(bootstrap, forbidden)).start()
+    };
+    let learns_nothing = "add proxy_on_response_headers and proxy_on_response_trailers to the \
+                          plugin's allowed_capabilities";
     for (release, place) in [(oldest, Place::BesideTheVm), (newest, Place::WithinTheVm)] {
-        let start = |forbidden| {
-            let setup = Setup::recommended(agent.address()).release(release);
-            setup.workers(1).edit(|bootstrap| place.restrict(bootstrap, forbidden)).start()
-        };
-        let learns_nothing = "add proxy_on_response_headers and proxy_on_response_trailers to the \
-                              plugin's allowed_capabilities";
-        let bed = start(None);
+        let bed = start(release, place, None);
         bed.await_routed(HOST, &["web-1", "web-2"]);
         agent.maintenance("web-2", true).expect("maintenance");
         bed.await_routed(HOST, &["web-1"]);
         agent.maintenance("web-2", false).expect("maintenance");
         bed.await_routed(HOST, &["web-1", "web-2"]);
-        bed.seen(HOST, 120);
         assert!(LogMark::START.lines(&bed.envoy, learns_nothing).is_empty());
         bed.assert_no_crash();
-
-        // Envoy heeds the restriction there.
-        let bed = start(Some("proxy_on_response_headers"));
-        bed.await_routed(HOST, &["web-1", "web-2"]);
-        bed.seen(HOST, 120);
-        LogMark::START.await_line(&bed.envoy, learns_nothing);
     }
+    // Envoy heeds the restriction there. That it does on the newest release other tests show.
+    let bed = start(oldest, Place::BesideTheVm, Some("proxy_on_response_headers"));
+    bed.await_routed(HOST, &["web-1", "web-2"]);
+    bed.seen(HOST, 100);
+    LogMark::START.await_line(&bed.envoy, learns_nothing);
 }
