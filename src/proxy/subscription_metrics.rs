@@ -8,10 +8,13 @@ use crate::xds::event::Counts;
 pub(super) struct SubscriptionMetrics {
     /// In the order of [`values`].
     counters: [Option<MetricId>; 8],
-    gauges: [Option<MetricId>; 2],
+    /// Of all VMs together.
+    held: Option<MetricId>,
+    host_names: Option<MetricId>,
     /// What is shown already.
     counts: Counts,
-    shown: [usize; 2],
+    shown_held: usize,
+    shown_host_names: usize,
 }
 
 impl SubscriptionMetrics {
@@ -30,26 +33,28 @@ impl SubscriptionMetrics {
         ];
         Self {
             counters: counters.map(|what| host::define_counter(&name(what))),
-            gauges: ["held", "host_names"].map(|what| host::define_gauge(&name(what))),
+            held: host::define_gauge(&name("held")),
+            host_names: host::define_gauge(&name("host_names")),
             counts: Counts::default(),
-            shown: [0; 2],
+            shown_held: 0,
+            shown_host_names: 0,
         }
     }
 
-    /// Adds what has happened since the last time, and shows what is held. Another VM may have taken
-    /// over the subscriptions, so nothing is shown for long by one that has none.
+    /// Adds what has happened since the last time, and shows what is held. Several VMs hold some while
+    /// subscriptions move to another connection, so each adds its part to the gauge. Host names are
+    /// not shown for long by one that holds nothing any more.
     pub(super) fn flush(&mut self, counts: Counts, held: usize) {
         let (new, old) = (values(counts), values(self.counts));
         for ((metric, new), old) in self.counters.iter().zip(new).zip(old) {
             host::add(*metric, new.saturating_sub(old));
         }
-        let now = [held, if held > 0 { counts.host_names } else { 0 }];
-        for ((metric, now), shown) in self.gauges.iter().zip(now).zip(self.shown) {
-            if now > 0 || shown > 0 {
-                host::record(*metric, now as u64);
-            }
+        host::shift(self.held, self.shown_held as u64, held as u64);
+        let host_names = if held > 0 { counts.host_names } else { 0 };
+        if host_names > 0 || self.shown_host_names > 0 {
+            host::record(self.host_names, host_names as u64);
         }
-        (self.counts, self.shown) = (counts, now);
+        (self.counts, self.shown_held, self.shown_host_names) = (counts, held, host_names);
     }
 }
 

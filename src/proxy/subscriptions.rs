@@ -191,6 +191,11 @@ impl Subscriptions {
     pub(super) fn flush(&mut self) {
         self.metrics.flush(self.server.counts(), self.server.held());
     }
+
+    /// Holds nothing any more: this configuration is in use no longer.
+    pub(super) fn on_end(&mut self) {
+        self.metrics.flush(self.server.counts(), 0);
+    }
 }
 
 /// Answers the request of the effective context.

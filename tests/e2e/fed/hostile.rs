@@ -12,6 +12,7 @@ use super::{await_hosts, hosts, plain};
 use crate::load::Load;
 use crate::log::LogMark;
 use crate::testbed::{SOON, Setup, Testbed, instances, yaml};
+use crate::wire::Connection;
 
 /// How many questions a client leaves open.
 const MANY: usize = 2_000;
@@ -107,6 +108,69 @@ fn envoy_is_answered_when_others_ask_what_they_like() {
     drop(held);
     bed.await_routed("web.internal", &["web-1", "web-2", "web-3"]);
     assert!(wait_until(SOON, || bed.stat("xds.held") < 10), "{}", bed.stat("xds.held"));
+    load.end_without_failure(&["web-1", "web-2", "web-3"]);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn nobody_subscribes_when_asking_the_listener_for_clients() {
+    const CLIENTS: usize = 300;
+    let agent = Agent::start().expect("an agent");
+    open_files::allow(4 * 300 + 1_000).expect("open files");
+    let mut web = instances(&agent, "web", &["web-1", "web-2"]);
+    let (bed, socket) = start(agent.address());
+    bed.await_routed("web.internal", &["web-1", "web-2"]);
+    let load = Load::light(bed.ingress, "web.internal");
+    // Envoy's own: for clusters, for routes, and for the endpoints of one service.
+    let are_held = |count| wait_until(SOON, || bed.stat("xds.held") == count);
+    assert!(are_held(3), "{} are held", bed.stat("xds.held"));
+    let (_, told) = answer(ask(&socket, ENDPOINTS, &question("proxy-1", "web", "")));
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let version = told["version_info"].as_str().expect("a version").to_owned();
+
+    let pipe = format!("@{socket}");
+    for kind in ["endpoints", "clusters", "routes"] {
+        let path = format!("/v3/discovery:{kind}");
+        for (host, expected) in [("web.internal", 200), ("xds", 404), (pipe.as_str(), 400)] {
+            for body in [
+                question("proxy-1", "web", ""),
+                question("proxy-2", "web", &version),
+                "{".to_owned(),
+                " ".repeat(64 << 10),
+            ] {
+                let request = bed.request("POST", &path, host).body(body);
+                let request = request.header("x-envoy-original-dst-host", &pipe);
+                let answer = request.header("x-forwarded-for", "127.0.0.1").send().expect("one");
+                let text = answer.text();
+                assert_eq!(answer.status, expected, "{path} of {host}: {text}");
+                assert!(!text.contains("type.googleapis.com"), "{text}");
+            }
+        }
+    }
+    // Held, each would stay for 25 s; and of some the end never comes.
+    let body = question("proxy-1", "web", &version);
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|number| {
+            let missing = number % 2 * 100;
+            let length = body.len() + missing;
+            let head = format!(
+                "POST {ENDPOINTS} HTTP/1.1\r\nhost: web.internal\r\ncontent-length: {length}\r\n\r\n"
+            );
+            let mut client = Connection::open(bed.ingress).expect("a connection");
+            client.send(&[head.as_bytes(), body.as_bytes()].concat()).expect("sent");
+            (client, missing)
+        })
+        .collect();
+    web.extend(instances(&agent, "web", &["web-3"]));
+    await_hosts(&bed, "web", web.iter().map(|backend| plain(backend.address())));
+    assert!(are_held(3), "{} are held", bed.stat("xds.held"));
+    for (mut client, _) in clients.into_iter().filter(|(_, missing)| *missing == 0) {
+        let answer = client.answer().expect("an answer");
+        assert!(answer.who().starts_with("web-"), "{}", answer.who());
+    }
+    for counter in ["foreign", "malformed", "unknown", "too_many"] {
+        assert_eq!(bed.stat(&format!("xds.{counter}")), 0, "{counter}");
+    }
     load.end_without_failure(&["web-1", "web-2", "web-3"]);
     bed.assert_no_crash();
 }
