@@ -11,6 +11,7 @@ mod outage;
 mod pace;
 mod picks;
 mod readiness;
+mod priorities;
 mod registry;
 mod rejected;
 mod tls;

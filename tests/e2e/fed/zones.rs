@@ -27,17 +27,19 @@ fn peer(zone: &str) -> Service {
     peer.meta("zone", zone).with_status(Status::Passing)
 }
 
-/// Waits until those whose names begin so get this share of the requests, in percent: Envoy gets
+/// Waits until those whose names begin so get these shares of the requests, in percent: Envoy gets
 /// to know of its peers and of the instances one after the other.
-fn await_share(bed: &Testbed, host: &str, prefix: &str, percent: f64) {
+pub(super) fn await_shares(bed: &Testbed, host: &str, shares: &[(&str, f64)]) {
     let mut seen = Seen::new();
-    let probability = percent / 100.0;
     let is_so = wait_until(SOON, || {
         seen = bed.seen(host, REQUESTS);
-        let off = count(&seen, prefix) as f64 - REQUESTS as f64 * probability;
-        off.abs() <= tolerance(REQUESTS, probability)
+        shares.iter().all(|&(prefix, percent)| {
+            let probability = percent / 100.0;
+            let off = count(&seen, prefix) as f64 - REQUESTS as f64 * probability;
+            off.abs() <= tolerance(REQUESTS, probability)
+        })
     });
-    assert!(is_so, "{prefix} of {host}: {percent} % were expected: {seen:?}");
+    assert!(is_so, "of {host} these were expected, in percent: {shares:?}; {seen:?}");
 }
 
 #[test]
@@ -63,17 +65,17 @@ fn requests_stay_in_the_zone_as_far_as_that_is_fair() {
     };
     let sixth = instance(&consul, "web", "b-4", |web| zoned(web, "b-4"));
     report("a-3", Status::Critical);
-    await_share(&bed, "web.internal", "a-", 100.0 * (2.0 / 6.0) / (1.0 / 2.0));
+    await_shares(&bed, "web.internal", &[("a-", 100.0 * (2.0 / 6.0) / (1.0 / 2.0))]);
     report("a-3", Status::Passing);
     consul.deregister("b-4").expect("deregistered");
-    await_share(&bed, "web.internal", "a-", 100.0);
+    await_shares(&bed, "web.internal", &[("a-", 100.0)]);
     drop(sixth);
 
     // It is the only proxy now, and takes what the other one took.
     consul.register(&peer("eu-1a")).expect("registered");
-    await_share(&bed, "web.internal", "a-", 50.0);
+    await_shares(&bed, "web.internal", &[("a-", 50.0)]);
     consul.register(&peer("eu-1b")).expect("registered");
-    await_share(&bed, "web.internal", "a-", 100.0);
+    await_shares(&bed, "web.internal", &[("a-", 100.0)]);
 
     // An instance moves to this zone: that one has more than its share.
     let moved = Service::new("web", "b-1").at(backends[3].address());
@@ -108,10 +110,11 @@ fn weights_are_envoys_when_no_filter_is_on_the_way() {
             await_hosts(&bed, policy, expected.map(|(it, weight)| host(it, weight, "")));
             // Envoy's random knows no weights.
             let weights = if policy == "random" { [1; 3] } else { weights };
-            for (name, weight) in ["light", "middle", "heavy"].into_iter().zip(weights) {
-                let percent = 100.0 * f64::from(weight) / f64::from(weights.iter().sum::<u32>());
-                await_share(&bed, &format!("{policy}.internal"), name, percent);
-            }
+            let percent =
+                |weight: u32| 100.0 * f64::from(weight) / f64::from(weights.iter().sum::<u32>());
+            let [light, middle, heavy] = weights.map(percent);
+            let shares = [("light", light), ("middle", middle), ("heavy", heavy)];
+            await_shares(&bed, &format!("{policy}.internal"), &shares);
         }
     };
     let known = || hosts(&bed, "random").len() == 3;
