@@ -50,6 +50,12 @@ fn assert_answered_again(agent: &Agent, bed: &Testbed) {
     assert!(is_gone, "{:?}", hosts(bed, "web"));
 }
 
+/// Waits until it holds so many questions: neither an old VM's nor an old Envoy's are counted any more.
+fn await_held(bed: &Testbed, count: u64) {
+    let are_held = wait_until(SOON, || bed.stat("xds.held") == count);
+    assert!(are_held, "{} are held, not {count}", bed.stat("xds.held"));
+}
+
 #[test]
 fn no_get_fails_when_both_listeners_are_updated() {
     let agent = Agent::start().expect("an agent");
@@ -80,6 +86,8 @@ fn no_get_fails_when_both_listeners_are_updated() {
         assert_answered_again(&agent, &bed);
     }
     assert_eq!(hosts(&bed, "web").len(), web.len());
+    // Those for clusters, for routes, and for the endpoints of both services.
+    await_held(&bed, 4);
     load.end_without_failure(&["web-1", "web-2", "web-3"]);
     bed.assert_no_crash();
 }
@@ -133,6 +141,7 @@ fn no_get_fails_when_another_envoy_takes_over() {
     let has_ended = wait_until(SOON, || old.envoy.process().exit_status().is_some());
     assert!(has_ended, "the old one still runs");
     assert_answered_again(&agent, &new);
+    await_held(&new, 3);
     load.go_on(200);
     load.end_without_failure(&["web-1", "web-2", "web-3"]);
     new.assert_no_crash();
