@@ -23,10 +23,12 @@ fn no_get_fails_when_instances_are_restarted_and_killed() {
         register(&consul, process, name);
     }
     consul.await_passing("web", &NAMES).expect("passing");
-    let bed = Setup::recommended(consul.address()).start();
-    bed.await_routed("web.internal", &NAMES);
-    let load = Load::start(bed.ingress, "web.internal", 6, Duration::from_millis(2));
-    load.go_on(200);
+    // By picks, and with no filter on the way.
+    let beds = [Setup::recommended, Setup::native].map(|setup| setup(consul.address()).start());
+    beds.iter().for_each(|bed| bed.await_routed("web.internal", &NAMES));
+    let pause = Duration::from_millis(2);
+    let loads = beds.each_ref().map(|bed| Load::start(bed.ingress, "web.internal", 6, pause));
+    loads.iter().for_each(|load| load.go_on(200));
     for (process, name) in processes.iter_mut().zip(NAMES) {
         consul.deregister(name).expect("deregistered");
         let port = process.address().port();
@@ -37,10 +39,12 @@ fn no_get_fails_when_instances_are_restarted_and_killed() {
     }
     // Consul lists this one all the time.
     processes[1].kill();
-    load.go_on(1_500);
-    load.end_without_failure(&NAMES);
-    assert!(bed.envoy.stat("cluster.consul/web.upstream_rq_retry").expect("stats") > 0);
-    bed.assert_no_crash();
+    loads.iter().for_each(|load| load.go_on(1_500));
+    loads.into_iter().for_each(|load| load.end_without_failure(&NAMES));
+    for bed in beds {
+        assert!(bed.envoy.stat("cluster.consul/web.upstream_rq_retry").expect("stats") > 0);
+        bed.assert_no_crash();
+    }
 }
 
 /// The one that is dead has the fewest requests, so that `least_request` prefers it, for a retry, too.
