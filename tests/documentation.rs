@@ -172,6 +172,14 @@ fn every_metric_that_the_filter_defines_is_in_the_readme() {
         };
         assert!(readme.contains(&format!("`catalog.{name}`")), "catalog.{name}");
     }
+    // Those of Envoy's subscriptions.
+    let subscriptions = read("src/proxy/subscription_metrics.rs");
+    let names = subscriptions.split("let counters = [").nth(1).expect("a list");
+    let names = names.split(']').next().expect("its end").split('"').skip(1).step_by(2);
+    for name in names.inspect(|name| assert!(!name.is_empty())).map(|it| format!("`xds.{it}`")) {
+        let mut rows = readme.lines().filter(|line| line.starts_with("| `xds."));
+        assert!(rows.any(|row| row.contains(&name)), "the table does not have {name}");
+    }
     // Those whose names are whole, and the prefixes of what several services share.
     let found = read("src/proxy/found_metrics.rs");
     let whole = |text: &str| -> Vec<String> {

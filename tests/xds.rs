@@ -242,7 +242,7 @@ impl World {
         })
         .to_string();
         let path = client.kind.path().as_bytes();
-        let request = Request { method: b"POST", path, body: body.as_bytes(), timeout: None };
+        let request = Request { method: b"POST", path, body: body.as_bytes() };
         self.server.on_request(StreamId(self.streams), request, now);
     }
 

@@ -21,7 +21,7 @@ const CONFIG: &[u8] = br#"{
 pub fn check(input: &[u8]) {
     let (path, body) = super::line(input);
     let mut server = server();
-    let request = Request { method: b"POST", path, body, timeout: None };
+    let request = Request { method: b"POST", path, body };
     server.on_request(StreamId(7), request, Time::ZERO);
     let answer = server.poll_response(Time::ZERO);
     let answered = usize::from(answer.is_some());

@@ -118,7 +118,6 @@ impl Core {
     /// Gives away what the other VMs would wait for: this configuration is in use no longer.
     pub(super) fn on_end(&mut self) {
         self.flush();
-        self.subscriptions.iter_mut().for_each(|subscriptions| subscriptions.on_end());
         self.run(Event::Leaving);
         host::stop_ticking();
     }

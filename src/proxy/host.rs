@@ -286,14 +286,6 @@ pub(super) fn add(metric: Option<MetricId>, by: u64) {
     }
 }
 
-/// Moves a gauge from what this VM has shown to what it shows now, beside what other VMs show.
-pub(super) fn shift(metric: Option<MetricId>, shown: u64, now: u64) {
-    let by = now.cast_signed().saturating_sub(shown.cast_signed());
-    if let (Some(metric), true) = (metric, by != 0) {
-        let _ = abi::increment_metric(metric.0, by);
-    }
-}
-
 /// Sets a gauge. The VMs share it, and the last one to write wins.
 pub(super) fn record(metric: Option<MetricId>, value: u64) {
     if let Some(metric) = metric {

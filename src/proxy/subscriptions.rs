@@ -100,21 +100,13 @@ impl Subscriptions {
             return;
         }
         let Some(body) = self.take(context) else { return };
-        if is_too_long {
-            return respond(413, b"");
+        // One that is too long is refused for that by what has come of it.
+        if !ended && !is_too_long {
+            return self.server.on_flood(StreamId(context));
         }
-        if !ended {
-            return respond(503, b"");
-        }
-        let header = |name| host::header(Headers::Request, name);
-        let [method, path] = [":method", ":path"].map(|name| header(name).unwrap_or_default());
-        let timeout = header(Request::TIMEOUT_HEADER);
-        let request = Request {
-            method: &method,
-            path: &path,
-            body: &body.bytes,
-            timeout: timeout.as_deref(),
-        };
+        let header = |name| host::header(Headers::Request, name).unwrap_or_default();
+        let [method, path] = [":method", ":path"].map(header);
+        let request = Request { method: &method, path: &path, body: &body.bytes };
         self.server.on_request(StreamId(context), request, now);
     }
 
@@ -189,12 +181,7 @@ impl Subscriptions {
 
     /// Adds to Envoy's counters what was counted here.
     pub(super) fn flush(&mut self) {
-        self.metrics.flush(self.server.counts(), self.server.held());
-    }
-
-    /// Holds nothing any more: this configuration is in use no longer.
-    pub(super) fn on_end(&mut self) {
-        self.metrics.flush(self.server.counts(), 0);
+        self.metrics.flush(self.server.counts());
     }
 }
 

@@ -74,7 +74,7 @@ pub enum Event {
     },
     /// Envoy does not wait for news as long as it could.
     EndsEarly {
-        /// How long it waits: its `request_timeout`.
+        /// How long it has waited.
         after: Duration,
     },
     /// Endpoints are not sent, since they have a name instead of an address.
@@ -123,7 +123,9 @@ impl fmt::Display for Event {
             }
             Self::EndsEarly { after } => write!(
                 f,
-                "Envoy ends its subscriptions after {after:?}: set request_timeout above xds.hold"
+                "Envoy ends its subscriptions after {} ms: set request_timeout, and the \
+                 listener's stream_idle_timeout, above xds.hold",
+                after.as_millis()
             ),
             Self::HostNamesNotSent { service, found } => write!(
                 f,
@@ -148,12 +150,12 @@ pub struct Counts {
     pub malformed: u64,
     /// Requests for something that nobody has configured.
     pub unknown: u64,
-    /// Requests beyond those that can be held.
+    /// Requests beyond those that can be held, or bodies beyond those that can be gathered.
     pub too_many: u64,
-    /// Requests that Envoy gave up before they were answered.
+    /// Requests that ended while they were held.
     pub ended_early: u64,
-    /// Endpoints that are not sent at present, since they have a name instead of an address.
-    pub host_names: usize,
+    /// Endpoints that were left out of responses, since they have a name instead of an address.
+    pub host_names: u64,
 }
 
 /// Events on their way out, and what has been told already.
@@ -229,8 +231,10 @@ impl Events {
         }
     }
 
-    pub(super) fn on_short_timeout(&mut self, after: Duration) {
-        if !core::mem::replace(&mut self.has_ended_early, true) {
+    /// Tells once that Envoy ends its subscriptions, when it does so again.
+    pub(super) fn on_ended_early(&mut self, after: Duration, is_again: bool) {
+        self.counts.ended_early += 1;
+        if is_again && !core::mem::replace(&mut self.has_ended_early, true) {
             self.push(Event::EndsEarly { after });
         }
     }

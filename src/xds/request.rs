@@ -1,7 +1,5 @@
 //! A request that has come by the listener for subscriptions.
 
-use core::time::Duration;
-
 /// The stream of a request, until it is answered or gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u32);
@@ -15,19 +13,9 @@ pub struct Request<'a> {
     pub path: &'a [u8],
     /// Its body: a `DiscoveryRequest` of Envoy's as JSON.
     pub body: &'a [u8],
-    /// The value of its header [`Request::TIMEOUT_HEADER`], where it has one.
-    pub timeout: Option<&'a [u8]>,
 }
 
 impl Request<'_> {
     /// The most bytes of a body. One of Envoy 1.40 has 77 KB: the node lists its extensions.
     pub const MAX_BODY_BYTES: usize = 1 << 20;
-    /// The header by which Envoy says its `request_timeout`, in milliseconds.
-    pub const TIMEOUT_HEADER: &'static str = "x-envoy-expected-rq-timeout-ms";
-
-    /// How long Envoy waits for the response, where it says so.
-    pub(super) fn timeout(&self) -> Option<Duration> {
-        let text = str::from_utf8(self.timeout?).ok()?;
-        text.parse().ok().map(Duration::from_millis).filter(|timeout| !timeout.is_zero())
-    }
 }

@@ -201,11 +201,6 @@ impl Resources {
         known.map_or(0, Known::host_names)
     }
 
-    /// The same of all services.
-    pub(super) fn all_host_names(&self) -> usize {
-        self.services.values().map(Known::host_names).sum()
-    }
-
     /// Whether endpoints are asked for of a service that there is not.
     pub(super) fn is_unknown(&self, (kind, name): &Subject) -> bool {
         *kind == Kind::Endpoints && self.is_complete && !self.services.contains_key(name)

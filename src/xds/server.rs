@@ -110,7 +110,7 @@ impl Server {
         let now = self.clock.at(now);
         self.subscriptions.release(stream, now);
         let response = match self.read(&request) {
-            Ok((key, version)) => match self.hold(stream, key, version, request.timeout(), now) {
+            Ok((key, version)) => match self.hold(stream, key, version, now) {
                 Ok(()) => return,
                 Err(refusal) => refusal,
             },
@@ -123,9 +123,17 @@ impl Server {
     pub fn on_gone(&mut self, stream: StreamId, now: Time) {
         let now = self.clock.at(now);
         self.ready.retain(|(answered, _)| *answered != stream);
-        if self.subscriptions.release(stream, now) {
-            self.events.counts.ended_early += 1;
-        }
+        let Some(held) = self.subscriptions.release(stream, now) else { return };
+        let Some(subscription) = self.subscriptions.get_mut(&held.key) else { return };
+        // Once it may be of a cluster that Envoy has taken away, or of a connection that broke.
+        let is_again = subscription.ended.replace(now).is_some_and(|ended| held.since >= ended);
+        self.events.on_ended_early(now.since(held.since), is_again);
+    }
+
+    /// Refuses a request that has not come whole, since all bodies together are too large.
+    pub fn on_flood(&mut self, stream: StreamId) {
+        let refusal = self.too_many();
+        self.ready.push_back((stream, Response::refused(refusal.status, refusal.text)));
     }
 
     /// The next response that is due now; none: all are given.
@@ -138,7 +146,8 @@ impl Server {
             match self.subscriptions.poll(now)? {
                 Task::Look(key) => self.look(&key, now),
                 Task::Expired(stream) => {
-                    self.subscriptions.release(stream, now);
+                    let Some(held) = self.subscriptions.release(stream, now) else { continue };
+                    self.on_answered(&held.key);
                     self.events.counts.unchanged += 1;
                     self.ready.push_back((stream, Response::not_modified()));
                 }
@@ -161,7 +170,7 @@ impl Server {
 
     /// How often what has happened.
     pub fn counts(&self) -> Counts {
-        Counts { host_names: self.resources.all_host_names(), ..self.events.counts }
+        self.events.counts
     }
 
     /// How many requests are held.
@@ -207,6 +216,11 @@ impl Server {
         Refusal { status: cause.status(), text: cause.text() }
     }
 
+    fn too_many(&mut self) -> Refusal {
+        self.events.on_too_many();
+        Refusal { status: 503, text: "too many subscriptions" }
+    }
+
     fn not_offered(&mut self, kind: Kind) -> Refusal {
         self.events.on_unknown(kind, "", || Event::NotOffered { kind });
         Refusal { status: 404, text: "the configuration does not offer that" }
@@ -218,13 +232,11 @@ impl Server {
         stream: StreamId,
         key: Key,
         version: Option<Version>,
-        timeout: Option<Duration>,
         now: Time,
     ) -> Result<(), Refusal> {
         let key = Rc::new(key);
         if self.subscriptions.place(&key, now).is_none() {
-            self.events.on_too_many();
-            return Err(Refusal { status: 503, text: "too many subscriptions" });
+            return Err(self.too_many());
         }
         for subject in key.subjects() {
             self.refresh(&subject, now);
@@ -236,8 +248,7 @@ impl Server {
             }
         }
         self.on_ask(&key, version, now);
-        let until = now + self.patience(timeout);
-        self.subscriptions.hold(stream, &key, version, until);
+        self.subscriptions.hold(stream, &key, version, [now, now + self.hold]);
         Ok(())
     }
 
@@ -279,17 +290,6 @@ impl Server {
         self.events.on_rejected(kind, service.unwrap_or_else(|| Rc::from("")), times);
     }
 
-    /// How long a request is held: less long than its Envoy waits for the response.
-    fn patience(&mut self, timeout: Option<Duration>) -> Duration {
-        match timeout {
-            Some(timeout) if timeout <= self.hold => {
-                self.events.on_short_timeout(timeout);
-                timeout.mul_f64(0.8)
-            }
-            _ => self.hold,
-        }
-    }
-
     /// Answers all of a subscription for whom there is news.
     fn look(&mut self, key: &Rc<Key>, now: Time) {
         let mut later = key.subjects().filter_map(|subject| self.refresh(&subject, now)).min();
@@ -317,12 +317,23 @@ impl Server {
         if told.is_empty() {
             return;
         }
+        self.on_answered(key);
         let response = Response::discovery(key.kind, current, &texts);
         for (stream, _) in told {
             self.subscriptions.release(stream, now);
-            key.subjects().for_each(|subject| self.resources.on_answer(&subject, now));
+            for subject in key.subjects() {
+                self.resources.on_answer(&subject, now);
+                self.events.counts.host_names += self.resources.host_names(&subject) as u64;
+            }
             self.events.counts.answers += 1;
             self.ready.push_back((stream, response.clone()));
+        }
+    }
+
+    /// Notes that somebody waited for an answer until there was one.
+    fn on_answered(&mut self, key: &Key) {
+        if let Some(subscription) = self.subscriptions.get_mut(key) {
+            subscription.ended = None;
         }
     }
 

@@ -36,6 +36,8 @@ pub(super) struct Subscription {
     pub(super) trials: Trials,
     /// When one was here last.
     pub(super) last: Time,
+    /// When a request ended last before it was answered; none: one was answered since.
+    pub(super) ended: Option<Time>,
     /// When there may be news next, if only time passes.
     pub(super) look: Option<Time>,
 }

@@ -30,9 +30,10 @@ pub(super) struct Subscriptions {
 /// A request that is held.
 #[derive(Debug)]
 pub(super) struct Held {
-    key: Rc<Key>,
+    pub(super) key: Rc<Key>,
     /// What its Envoy has.
-    pub(super) version: Option<Version>,
+    version: Option<Version>,
+    pub(super) since: Time,
     until: Time,
 }
 
@@ -61,6 +62,9 @@ impl Subscriptions {
     const MAX_NAMES: usize = 2 * Self::MAX_HELD;
     /// How long a subscription is remembered that nobody asks for any more.
     const KEEP: Duration = Duration::from_secs(60);
+    /// So many times as long it is remembered where Envoy has rejected what it was told: its questions
+    /// may come to all other workers before the next one comes to this one, which goes on to back off.
+    const REJECTED: u32 = 60;
 
     /// Makes a place for a request; none: there is none.
     pub(super) fn place(&mut self, key: &Rc<Key>, now: Time) -> Option<&mut Subscription> {
@@ -81,33 +85,33 @@ impl Subscriptions {
         Some(self.all.entry(key.clone()).or_default())
     }
 
-    /// Holds a request for which there is a place.
+    /// Holds a request for which there is a place, from a moment until another.
     pub(super) fn hold(
         &mut self,
         stream: StreamId,
         key: &Rc<Key>,
         version: Option<Version>,
-        until: Time,
+        [since, until]: [Time; 2],
     ) {
         if let Some(subscription) = self.all.get_mut(key) {
             subscription.streams.insert(stream);
             self.held_names += key.names.len();
             self.timers.insert((until, Timer::Hold(stream)));
-            self.held.insert(stream, Held { key: key.clone(), version, until });
+            self.held.insert(stream, Held { key: key.clone(), version, since, until });
             self.woken.insert(key.clone());
         }
     }
 
-    /// Lets go of a request; tells whether it was held.
-    pub(super) fn release(&mut self, stream: StreamId, now: Time) -> bool {
-        let Some(held) = self.held.remove(&stream) else { return false };
+    /// Lets go of a request, if it was held.
+    pub(super) fn release(&mut self, stream: StreamId, now: Time) -> Option<Held> {
+        let held = self.held.remove(&stream)?;
         self.held_names -= held.key.names.len();
         self.timers.remove(&(held.until, Timer::Hold(stream)));
         if let Some(subscription) = self.all.get_mut(&held.key) {
             subscription.streams.remove(&stream);
             subscription.last = now;
         }
-        true
+        Some(held)
     }
 
     /// How many requests are held.
@@ -192,7 +196,8 @@ impl Subscriptions {
     fn forget_idle(&mut self, now: Time, since: Duration) {
         let mut idle = Vec::new();
         self.all.retain(|key, it| {
-            let is_idle = it.streams.is_empty() && now.since(it.last) >= since;
+            let times = if it.trials.are_rejected() { Self::REJECTED } else { 1 };
+            let is_idle = it.streams.is_empty() && now.since(it.last) >= since * times;
             idle.extend(is_idle.then(|| (key.clone(), it.look)));
             !is_idle
         });
@@ -235,11 +240,12 @@ mod tests {
         for n in 0..3 * Subscriptions::MAX_HELD {
             let (stream, key) = (StreamId(n as u32), key(&n.to_string()));
             assert!(subscriptions.place(&key, at(0)).is_some());
-            subscriptions.hold(stream, &key, None, at(25));
+            subscriptions.hold(stream, &key, None, [at(0), at(25)]);
             subscriptions.look_at(&key, at(9));
             subscriptions.look_at(&key, at(7));
             subscriptions.look_at(&key, at(8));
-            assert!(subscriptions.release(stream, at(0)) && !subscriptions.release(stream, at(0)));
+            let mut release = || subscriptions.release(stream, at(0)).is_some();
+            assert!(release() && !release());
             assert!(subscriptions.names <= Subscriptions::MAX_NAMES);
             assert_eq!(subscriptions.timers.len(), subscriptions.all.len());
         }
@@ -258,7 +264,7 @@ mod tests {
             let key = Rc::new(Key { kind: Kind::Endpoints, names: names(n) });
             let is_there = subscriptions.place(&key, at(0)).is_some();
             if is_there {
-                subscriptions.hold(StreamId(n as u32), &key, None, at(25));
+                subscriptions.hold(StreamId(n as u32), &key, None, [at(0), at(25)]);
             }
             is_there
         };

@@ -83,6 +83,11 @@ impl Trials {
         Finding::Rejected(self.rejections)
     }
 
+    /// Whether Envoy has rejected something since it has taken what it was told.
+    pub(super) const fn are_rejected(&self) -> bool {
+        self.rejections > 0
+    }
+
     /// When who has this version may be told `current`; none: at once.
     pub(super) fn until(&self, version: Option<Version>, current: Version) -> Option<Time> {
         let trial = self.trials.iter().find(|it| it.from == version && it.to == current);

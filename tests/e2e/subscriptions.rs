@@ -111,6 +111,11 @@ fn hosts(bed: &Testbed) -> Vec<String> {
     hosts.collect()
 }
 
+/// How many questions are held.
+fn asking(bed: &Testbed) -> u64 {
+    bed.envoy.stat("http.xds.downstream_rq_active").expect("stats")
+}
+
 /// Asks over the pipe, as an Envoy of that node that has this version would.
 fn ask(bed: &Testbed, node: &str, version: &str, path: &str) -> (u16, String) {
     post(bed, path, &question(node, version))
@@ -191,8 +196,35 @@ fn a_subscription_without_news_is_held_and_then_ended() {
     let held = asked.elapsed();
     assert!(held >= HOLD, "held for {held:?}");
     assert!(held < HOLD + Duration::from_millis(300), "held for {held:?}");
-    let is_ended = || bed.stat("xds.unchanged") >= 2 && bed.stat("xds.held") == 1;
+    let is_ended = || bed.stat("xds.unchanged") >= 2 && asking(&bed) == 1;
     assert!(wait_until(SOON, is_ended), "Envoy's own is held");
+    assert_eq!(bed.stat("xds.ended_early"), 0);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn hosts_follow_and_it_is_told_when_envoy_waits_a_second() {
+    let agent = Agent::start().expect("an agent");
+    let _web = instances(&agent, "web", &["web-1"]);
+    let without = |bootstrap: &mut Bootstrap| {
+        let web = bootstrap.cluster("web").expect("a cluster");
+        let source = &mut web["eds_cluster_config"]["eds_config"]["api_config_source"];
+        source.as_mapping_mut().expect("a source").remove("request_timeout");
+    };
+    // Each VM tells it.
+    let bed = fed(agent.address()).workers(1).edit(without).start();
+    bed.await_routed("any", &["web-1"]);
+    let counted = ["responses", "unchanged", "ended_early"];
+    let counted = || counted.map(|what| bed.stat(&format!("xds.{what}")));
+    assert!(wait_until(SOON, || counted()[2] >= 3), "{:?}", counted());
+    let _more = instances(&agent, "web", &["web-2"]);
+    bed.await_routed("any", &["web-1", "web-2"]);
+    agent.deregister("web-1").expect("deregistered");
+    bed.await_routed("any", &["web-2"]);
+    assert_eq!(hosts(&bed).len(), 1);
+    assert_eq!(counted()[1], 0, "none is held for so long");
+    let told = "Envoy ends its subscriptions after";
+    assert_eq!(LogMark::START.lines(&bed.envoy, told).len(), 1);
     bed.assert_no_crash();
 }
 
@@ -218,6 +250,7 @@ fn what_is_no_question_is_refused_and_harms_nothing() {
     assert_eq!(post(&bed, ENDPOINTS, b"{").0, 400);
     assert_eq!(post(&bed, ENDPOINTS, b"").0, 404, "without a body it is the route's");
     assert_eq!(post(&bed, ENDPOINTS, &vec![b' '; 2 << 20]).0, 413);
+    assert!(wait_until(SOON, || bed.stat("xds.malformed") == 3), "{}", bed.stat("xds.malformed"));
     bed.await_routed("any", &["web-1"]);
     bed.assert_no_crash();
 }

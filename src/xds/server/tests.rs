@@ -67,12 +67,7 @@ impl Script {
     /// Sends a request; the answer is its stream.
     fn send(&mut self, path: &str, body: &str) -> u32 {
         self.streams += 1;
-        let request = Request {
-            method: b"POST",
-            path: path.as_bytes(),
-            body: body.as_bytes(),
-            timeout: Some(b"60000"),
-        };
+        let request = Request { method: b"POST", path: path.as_bytes(), body: body.as_bytes() };
         self.server.on_request(StreamId(self.streams), request, self.now);
         self.streams
     }

@@ -8,7 +8,7 @@ use std::os::unix::net::{SocketAddr as UnixAddr, UnixStream};
 use serde_json::{Value, json};
 use stack::{Agent, Registry, open_files, wait_until};
 
-use super::{await_hosts, hosts, plain};
+use super::{asking, await_hosts, hosts, plain};
 use crate::load::Load;
 use crate::log::LogMark;
 use crate::testbed::{SOON, Setup, Testbed, instances, yaml};
@@ -17,15 +17,18 @@ use crate::wire::Connection;
 /// How many questions a client leaves open.
 const MANY: usize = 2_000;
 
+/// How many it gives up.
+const FEW: usize = 20;
+
 const ENDPOINTS: &str = "/v3/discovery:endpoints";
 
-/// Starts one of one worker, and gives the name of its abstract socket.
-fn start(consul: SocketAddr) -> (Testbed, String) {
+/// Starts one, and gives the name of its abstract socket.
+fn start(consul: SocketAddr, workers: u32) -> (Testbed, String) {
     let mut socket = None;
     let bed = Setup::recommended(consul)
         .set("services", json!([{"name": "web", "hosts": ["web.internal"]}]))
         .of_clusters("health_checks", Value::Null)
-        .workers(1)
+        .workers(workers)
         .edit(|bootstrap| socket = bootstrap.socket().expect("a plugin"))
         .start();
     (bed, socket.expect("a socket").trim_start_matches('@').to_owned())
@@ -39,6 +42,17 @@ fn question(node: &str, service: &str, version: &str) -> String {
         "type_url": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
     });
     question.to_string()
+}
+
+/// Sends so many bytes of a body of that length.
+fn begin(socket: &str, length: usize, sent: usize) -> UnixStream {
+    let address = UnixAddr::from_abstract_name(socket).expect("a name");
+    let mut stream = UnixStream::connect_addr(&address).expect("the socket");
+    let head =
+        format!("POST {ENDPOINTS} HTTP/1.1\r\nhost: xds\r\ncontent-length: {length}\r\n\r\n");
+    // One may be refused before all is sent.
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&vec![b' '; sent]));
+    stream
 }
 
 fn ask(socket: &str, path: &str, body: &str) -> UnixStream {
@@ -69,7 +83,7 @@ fn envoy_is_answered_when_others_ask_what_they_like() {
     let agent = Agent::start().expect("an agent");
     open_files::allow(3 * 2_000 + 1_000).expect("open files");
     let web = instances(&agent, "web", &["web-1", "web-2"]);
-    let (bed, socket) = start(agent.address());
+    let (bed, socket) = start(agent.address(), 2);
     bed.await_routed("web.internal", &["web-1", "web-2"]);
     let load = Load::light(bed.ingress, "web.internal");
     let status = |path: &str, body: &str| answer(ask(&socket, path, body)).0;
@@ -78,7 +92,6 @@ fn envoy_is_answered_when_others_ask_what_they_like() {
     assert_eq!(status(ENDPOINTS, &question("proxy-2", "web", "")), 404);
     assert_eq!(status("/v3/discovery:secrets", &question("proxy-1", "web", "")), 404);
     LogMark::START.await_line(&bed.envoy, "an Envoy of another node, \"proxy-2\"");
-    assert!(wait_until(SOON, || bed.stat("xds.foreign") == 1 && bed.stat("xds.malformed") >= 1));
     // A name that nobody has configured has no endpoints.
     let (status, body) = answer(ask(&socket, ENDPOINTS, &question("proxy-1", "wep", "")));
     assert_eq!(status, 200, "{body}");
@@ -86,6 +99,9 @@ fn envoy_is_answered_when_others_ask_what_they_like() {
     assert_eq!(body["resources"][0]["cluster_name"], "wep");
     assert_eq!(body["resources"][0]["endpoints"], json!([]));
     LogMark::START.await_line(&bed.envoy, "which is no service here; did you mean \"web\"");
+    let counted = ["malformed", "foreign", "unknown", "too_many", "ended_early"];
+    let counted = || counted.map(|what| bed.stat(&format!("xds.{what}")));
+    assert!(wait_until(SOON, || counted() == [3, 1, 1, 0, 0]), "{:?}", counted());
 
     // Over the other listener it is a request as any, or one that has no route.
     let body = question("proxy-1", "web", "");
@@ -101,13 +117,22 @@ fn envoy_is_answered_when_others_ask_what_they_like() {
     let version = told["version_info"].as_str().expect("a version");
     let body = question("proxy-1", "web", version);
     let held: Vec<_> = (0..MANY).map(|_| ask(&socket, ENDPOINTS, &body)).collect();
-    let are_held = || bed.stat("xds.held") >= u64::try_from(MANY).expect("a few");
-    assert!(wait_until(SOON, are_held), "{} are held", bed.stat("xds.held"));
+    // With Envoy's own: clusters, routes, and the endpoints of web.
+    let are_held = |count: usize| asking(&bed) == 3 + count as u64;
+    assert!(wait_until(SOON, || are_held(MANY)), "{} are held", asking(&bed));
     let more = instances(&agent, "web", &["web-3"]);
     await_hosts(&bed, "web", web.iter().chain(&more).map(|it| plain(it.address())));
     drop(held);
     bed.await_routed("web.internal", &["web-1", "web-2", "web-3"]);
-    assert!(wait_until(SOON, || bed.stat("xds.held") < 10), "{}", bed.stat("xds.held"));
+    let (_, told) = answer(ask(&socket, ENDPOINTS, &question("proxy-1", "web", "")));
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let body = question("proxy-1", "web", told["version_info"].as_str().expect("a version"));
+    let held: Vec<_> = (0..FEW).map(|_| ask(&socket, ENDPOINTS, &body)).collect();
+    assert!(wait_until(SOON, || are_held(FEW)), "{} are held", asking(&bed));
+    drop(held);
+    let expected = [3, 1, 1, 0, FEW as u64];
+    assert!(wait_until(SOON, || counted() == expected), "{:?}", counted());
+    assert!(are_held(0), "{} are held", asking(&bed));
     load.end_without_failure(&["web-1", "web-2", "web-3"]);
     bed.assert_no_crash();
 }
@@ -118,12 +143,12 @@ fn nobody_subscribes_when_asking_the_listener_for_clients() {
     let agent = Agent::start().expect("an agent");
     open_files::allow(4 * 300 + 1_000).expect("open files");
     let mut web = instances(&agent, "web", &["web-1", "web-2"]);
-    let (bed, socket) = start(agent.address());
+    let (bed, socket) = start(agent.address(), 1);
     bed.await_routed("web.internal", &["web-1", "web-2"]);
     let load = Load::light(bed.ingress, "web.internal");
     // Envoy's own: for clusters, for routes, and for the endpoints of one service.
-    let are_held = |count| wait_until(SOON, || bed.stat("xds.held") == count);
-    assert!(are_held(3), "{} are held", bed.stat("xds.held"));
+    let are_held = |count| wait_until(SOON, || asking(&bed) == count);
+    assert!(are_held(3), "{} are held", asking(&bed));
     let (_, told) = answer(ask(&socket, ENDPOINTS, &question("proxy-1", "web", "")));
     let told: Value = serde_json::from_str(&told).expect("JSON");
     let version = told["version_info"].as_str().expect("a version").to_owned();
@@ -163,7 +188,7 @@ fn nobody_subscribes_when_asking_the_listener_for_clients() {
         .collect();
     web.extend(instances(&agent, "web", &["web-3"]));
     await_hosts(&bed, "web", web.iter().map(|backend| plain(backend.address())));
-    assert!(are_held(3), "{} are held", bed.stat("xds.held"));
+    assert!(are_held(3), "{} are held", asking(&bed));
     for (mut client, _) in clients.into_iter().filter(|(_, missing)| *missing == 0) {
         let answer = client.answer().expect("an answer");
         assert!(answer.who().starts_with("web-"), "{}", answer.who());
@@ -172,6 +197,25 @@ fn nobody_subscribes_when_asking_the_listener_for_clients() {
         assert_eq!(bed.stat(&format!("xds.{counter}")), 0, "{counter}");
     }
     load.end_without_failure(&["web-1", "web-2", "web-3"]);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn bodies_without_ends_are_refused_and_counted_beyond_a_bound() {
+    const MANY: usize = 129;
+    let agent = Agent::start().expect("an agent");
+    let _web = instances(&agent, "web", &["web-1"]);
+    // The bound is that of each worker.
+    let (bed, socket) = start(agent.address(), 1);
+    bed.await_routed("web.internal", &["web-1"]);
+    // The last byte of each is missing.
+    let mut begun: Vec<_> = (0..MANY).map(|_| begin(&socket, 1 << 20, (1 << 20) - 1)).collect();
+    let counted = || ["too_many", "malformed"].map(|what| bed.stat(&format!("xds.{what}")));
+    assert!(wait_until(SOON, || counted() == [1, 0]), "{:?}", counted());
+    let _more = instances(&agent, "web", &["web-2"]);
+    bed.await_routed("web.internal", &["web-1", "web-2"]);
+    begun.clear();
+    assert_eq!(answer(ask(&socket, ENDPOINTS, &question("proxy-1", "web", ""))).0, 200);
     bed.assert_no_crash();
 }
 

@@ -10,12 +10,12 @@ mod metadata;
 mod outage;
 mod pace;
 mod picks;
-mod readiness;
 mod priorities;
+mod readiness;
 mod registry;
 mod rejected;
-mod tls;
 mod size;
+mod tls;
 mod zones;
 
 use std::collections::BTreeMap;
@@ -57,6 +57,11 @@ fn hosts(bed: &Testbed, service: &str) -> Hosts {
 /// A host that is healthy, of weight 1, in the first datacenter, and in no zone.
 fn plain(address: SocketAddr) -> (String, Value) {
     (address.to_string(), json!(["HEALTHY", 1, 0, ""]))
+}
+
+/// How many questions are held.
+fn asking(bed: &Testbed) -> u64 {
+    bed.envoy.stat("http.xds.downstream_rq_active").expect("stats")
 }
 
 /// Waits until a service's cluster has exactly these hosts.

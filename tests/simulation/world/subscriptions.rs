@@ -221,17 +221,11 @@ impl World {
             body["resource_names"] = json!([subscription.name]);
         }
         let (path, body) = (subscription.kind.path(), body.to_string());
-        let timeout = (envoy.manner.request_timeout / 1_000).to_string();
         if let Some(stream) = envoy.streams.get_mut(&stream) {
             stream.state = State::Held;
         }
         envoy.acknowledge(&acknowledged);
-        let request = Request {
-            method: b"POST",
-            path: path.as_bytes(),
-            body: body.as_bytes(),
-            timeout: Some(timeout.as_bytes()),
-        };
+        let request = Request { method: b"POST", path: path.as_bytes(), body: body.as_bytes() };
         if let Some(feed) = vm.context(id).and_then(|context| context.feed.as_mut()) {
             feed.on_request(stream, request, now);
         }
@@ -292,7 +286,7 @@ impl World {
             "answered once, by whom was asked"
         );
         stream.state = State::Answered;
-        let (since, timeout) = (stream.since, envoy.manner.request_timeout);
+        let since = stream.since;
         let context = self.vms[id.thread].contexts.iter().find(|it| it.id == id);
         let context = context.expect("one that answers");
         let config = &self.configs[context.config];
@@ -301,8 +295,10 @@ impl World {
         let (kind, name) = (subscription.kind, subscription.name.clone());
         match response.status {
             304 => {
-                let least = hold.min(timeout * 4 / 5) * 4 / 5;
-                assert!(self.now >= since + least - 1_000, "{name} has nothing new too soon");
+                assert!(
+                    self.now >= since + hold * 4 / 5 - 1_000,
+                    "{name} has nothing new too soon"
+                );
                 let waited = self.now - since;
                 let is_late = waited > hold * 5 / 4 + WAY;
                 let excused = self.disturbed >= since || !self.has_time;

@@ -105,7 +105,7 @@ fn requests_that_are_no_subscriptions_cost_nothing() {
         let told = script.told();
         assert_eq!((told[0].stream, told[0].status), (stream, status), "{path} {body:.40}");
     }
-    let request = Request { method: b"GET", path: eds.as_bytes(), body: b"", timeout: None };
+    let request = Request { method: b"GET", path: eds.as_bytes(), body: b"" };
     script.server.on_request(StreamId(77), request, script.now);
     assert_eq!(script.told()[0].status, 405);
     let counts = script.server.counts();
@@ -168,19 +168,64 @@ fn a_stream_that_has_gone_is_not_answered() {
 }
 
 #[test]
-fn a_request_is_held_less_long_than_envoy_waits() {
+fn early_ends_are_told_once_when_they_repeat() {
     let mut script = Script::new("");
-    for stream in 1..3 {
-        let body = br#"{"node":{"id":"me"},"resource_names":["web"]}"#;
-        let path = Kind::Endpoints.path().as_bytes();
-        let request = Request { method: b"POST", path, body, timeout: Some(b"1000") };
-        script.server.on_request(StreamId(stream), request, script.now);
-        assert!(script.after(799).is_quiet());
-        let told = script.after(1).told();
-        assert_eq!((told[0].stream, told[0].status), (stream, 304));
+    script.assign("web", of([1]));
+    let stream = script.eds("web", "");
+    let mut version = script.version(stream);
+    let end = |script: &mut Script, version: &str| {
+        let streams = [script.eds("web", version), script.eds("web", version)];
+        script.after(15_000);
+        for stream in streams {
+            script.server.on_gone(StreamId(stream), script.now);
+        }
+        let is_told = |event: &String| {
+            event.contains("ends its subscriptions after 15000 ms: set request_timeout")
+        };
+        script.events().iter().filter(|event| is_told(event)).count()
+    };
+    for octet in 2..5 {
+        // They may be of clusters that Envoy has taken away.
+        assert_eq!(end(&mut script, &version), 0);
+        script.assign("web", of([octet]));
+        let stream = script.eds("web", &version);
+        version = script.version(stream);
     }
-    let events = script.events();
-    assert!(events.len() == 1 && events[0].contains("after 1s: set request_timeout"), "{events:?}");
+    assert_eq!([(); 4].map(|()| end(&mut script, &version)), [0, 1, 0, 0]);
+    assert_eq!(script.server.counts().ended_early, 2 * (3 + 4));
+}
+
+#[test]
+fn workers_in_turn_repeat_a_rejected_response_seldom() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const REFRESH: Duration = Duration::from_millis(20);
+    // A connection carries new questions for so long, and the next one may be another worker's.
+    const CONNECTION: Duration = Duration::from_secs(10);
+    let mut workers = [(); 4].map(|()| Script::new(""));
+    workers.iter_mut().for_each(|worker| worker.assign("web", of([1])));
+    let (mut now, mut connected, mut at, mut repeated) = (Time::ZERO, Time::ZERO, 0, 0);
+    while now.since(Time::ZERO) < HOUR {
+        now = now + REFRESH;
+        for worker in &mut workers {
+            worker.now = now;
+            assert!(worker.is_quiet());
+        }
+        if now.since(connected) >= CONNECTION {
+            (connected, at) = (now, (at + 1) % workers.len());
+        }
+        let worker = &mut workers[at];
+        worker.eds("web", OLD);
+        let told = loop {
+            match worker.told().pop() {
+                Some(told) => break told,
+                None => worker.now = worker.server.due().unwrap(),
+            }
+        };
+        now = worker.now;
+        repeated += usize::from(told.status == 200);
+    }
+    // Once in each time that a question is held, and some more until each has backed off.
+    assert!((100..200).contains(&repeated), "{repeated} times in an hour");
 }
 
 #[test]
@@ -207,11 +252,11 @@ fn host_names_are_counted_and_told_once_of_each_service() {
         let endpoint = |n| Endpoint::new(Address::Name("db.internal".into(), n));
         [Snapshot::new((1..=n).map(endpoint).collect())]
     };
-    for n in 1..4 {
+    for (n, counted) in [(1, 1), (2, 3), (3, 6)] {
         script.assign("web", named(n));
         script.eds("web", "");
         script.told();
-        assert_eq!(script.server.counts().host_names, usize::from(n));
+        assert_eq!(script.server.counts().host_names, counted, "with each answer");
     }
     let events = script.events();
     assert!(events.len() == 1 && events[0].starts_with("1 endpoints of web"), "{events:?}");
