@@ -101,6 +101,8 @@ impl EnvoyConfig {
         let plugin = &mut http_filters_of(&mut listener)[0]["typed_config"]["config"];
         plugin["configuration"]["value"]["services"] = parsed("[{name: web}]");
         let plugin = plugin.clone();
+        let ends_connections = &mut listener["filter_chains"][0]["filters"][0];
+        ends_connections["typed_config"]["config"] = plugin.clone();
         let resources = &mut config["static_resources"];
         let ingress = &mut resources["listeners"][0];
         http_filters_of(ingress)[0]["typed_config"]["config"] = plugin;
@@ -246,9 +248,11 @@ fn named<'a>(list: &'a mut Value, name: &str) -> &'a mut Value {
 }
 
 fn http_filters_of(listener: &mut Value) -> &mut Sequence {
-    listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
-        .as_sequence_mut()
-        .expect("the listener has HTTP filters")
+    let filters = listener["filter_chains"][0]["filters"].as_sequence_mut();
+    let filters = filters.into_iter().flatten();
+    let mut found = filters.filter_map(|filter| filter["typed_config"].get_mut("http_filters"));
+    let found = found.next().and_then(Value::as_sequence_mut);
+    found.expect("the listener has HTTP filters")
 }
 
 fn endpoints(addresses: &[SocketAddr]) -> Value {

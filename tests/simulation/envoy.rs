@@ -43,6 +43,8 @@ pub enum Event {
     Told(u32, Response),
     /// A stream has waited for long enough.
     Timeout(u32),
+    /// The connection of a stream is closed.
+    Reset(u32),
 }
 
 /// Envoy, as one that subscribes.

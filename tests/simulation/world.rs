@@ -10,6 +10,7 @@ use consul_resolver::config::Config;
 use consul_resolver::driver;
 use consul_resolver::rng::Rng;
 
+use self::subscriptions::LAST_BYTE;
 use crate::admin::Admin;
 use crate::calendar::{Calendar, Happening};
 use crate::checks::Checks;
@@ -186,7 +187,7 @@ impl World {
         vm.busy = None;
         self.disturb(self.now);
         self.consul.forget(|from| from.thread == thread);
-        self.reset_streams(|to| to.thread == thread);
+        self.reset_streams(LAST_BYTE, |to| to.thread == thread);
     }
 
     /// Envoy makes the VM of a thread anew.

@@ -17,6 +17,7 @@ mod rejected;
 mod size;
 mod tls;
 mod zones;
+mod traps;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

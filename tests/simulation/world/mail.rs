@@ -117,7 +117,7 @@ impl World {
             Task::Leave => {
                 vm.contexts.retain(|context| context.id != id);
                 self.consul.forget(|from| from == id);
-                self.reset_streams(|to| to == id);
+                self.reset_streams(0, |to| to == id);
                 self.forget_if_gone();
             }
         }

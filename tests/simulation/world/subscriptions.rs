@@ -16,6 +16,9 @@ use crate::told::{Expected, Told};
 use crate::vm::{Context, ContextId, Mail, time};
 
 const SECOND: u64 = 1_000_000;
+/// How long a connection whose VM has died is there at most: until the next byte, of which Envoy sends
+/// some every half a second, and up to 15 % later.
+pub(super) const LAST_BYTE: u64 = 575_000;
 /// How much longer than it may be held a request is on its way at most, where nothing happens.
 const WAY: u64 = 15 * SECOND;
 /// The most endpoints of a service that is told at once.
@@ -39,6 +42,7 @@ impl World {
             Event::Ask(number) => self.ask(number),
             Event::Told(stream, response) => self.take(stream, &response),
             Event::Timeout(stream) => self.time_out(stream),
+            Event::Reset(stream) => self.end_stream(stream),
         }
     }
 
@@ -77,8 +81,9 @@ impl World {
         }
     }
 
-    /// The requests that a context had are lost with it, but for those that are answered.
-    pub(super) fn reset_streams(&mut self, is_gone: impl Fn(ContextId) -> bool) {
+    /// The requests that a context had are lost with it, but for those that are answered. Envoy hears of it
+    /// when the connection is closed: within so long.
+    pub(super) fn reset_streams(&mut self, within: u64, is_gone: impl Fn(ContextId) -> bool) {
         let Some(envoy) = &mut self.envoy else { return };
         if envoy.connection.is_some_and(&is_gone) && self.rng.below(2) == 0 {
             envoy.connection = None;
@@ -86,8 +91,9 @@ impl World {
         let is_lost = |state: State| state != State::Answered;
         let lost = envoy.streams.iter().filter(|(_, it)| is_gone(it.to) && is_lost(it.state));
         let lost: Vec<u32> = lost.map(|(stream, _)| *stream).collect();
+        let at = self.now + u64::from(self.rng.below(within as u32 + 1));
         for stream in lost {
-            self.end_stream(stream);
+            self.calendar.plan(at, Happening::Envoy(Event::Reset(stream)));
         }
     }
 

@@ -1,0 +1,88 @@
+//! The VM that holds Envoy's questions traps.
+
+use std::io::{Read, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as Name, UnixStream};
+use std::time::Instant;
+
+use serde_json::Value;
+use stack::fetch::EnvoyRelease;
+use stack::{Agent, Registry, wait_until};
+
+use super::hosts;
+use crate::load::Load;
+use crate::testbed::{SOON, Setup, Testbed, instances};
+
+/// What Envoy asks for at least: its clusters, its routes, and the endpoints of a service.
+const QUESTIONS: u64 = 3;
+
+/// Starts a file with one worker, which all questions come to; with the name of its socket.
+fn start(setup: Setup, release: EnvoyRelease) -> (Testbed, String) {
+    let mut socket = None;
+    let setup = setup.release(release).workers(1).trapping();
+    // Envoy checks nobody by itself, nor is there a wait for that.
+    let setup = setup.of_clusters("health_checks", Value::Null);
+    let setup = setup.edit(|it| socket = it.socket().expect("a plugin"));
+    (setup.start(), socket.expect("an address"))
+}
+
+/// Makes the VM trap that answers at the socket.
+fn trap(socket: &str) {
+    let name = socket.strip_prefix('@').expect("an abstract name");
+    let name = Name::from_abstract_name(name).expect("a name");
+    let mut stream = UnixStream::connect_addr(&name).expect("the socket");
+    let request = "GET / HTTP/1.1\r\nhost: xds\r\nconnection: close\r\nx-trap: here\r\n\r\n";
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+}
+
+/// Lets the VM trap while it holds all questions. Envoy keeps its hosts, and soon has one that Consul was
+/// told of after that: in less than a second if the machine is quiet, and long before the questions would
+/// have been given up (40 s).
+fn assert_followed(agent: &Agent, bed: &Testbed, socket: &str) {
+    let are_held = || bed.stat("xds.held") >= QUESTIONS;
+    assert!(wait_until(SOON, are_held), "{} are held", bed.stat("xds.held"));
+    trap(socket);
+    let since = Instant::now();
+    let more = instances(agent, "web", &["web-3"]);
+    let new = more[0].address().to_string();
+    let mut last = hosts(bed, "web");
+    let is_known = wait_until(SOON, || {
+        last = hosts(bed, "web");
+        assert!(last.len() >= 2, "Envoy is left with {last:?}");
+        last.contains_key(&new)
+    });
+    let took = since.elapsed();
+    eprintln!("followed after {took:?}");
+    assert!(is_known, "{last:?} after {took:?}");
+    assert!(bed.reloads() >= 1);
+    bed.await_routed("web.internal", &["web-1", "web-2", "web-3"]);
+}
+
+#[test]
+fn native_yaml_follows_when_the_answering_vm_has_trapped() {
+    for release in EnvoyRelease::ALL {
+        eprintln!("Envoy {}", release.version());
+        let agent = Agent::start().expect("an agent");
+        let _web = instances(&agent, "web", &["web-1", "web-2"]);
+        let (bed, socket) = start(Setup::native(agent.address()), release);
+        bed.await_routed("web.internal", &["web-1", "web-2"]);
+        // No request passes the filter.
+        let load = Load::light(bed.ingress, "web.internal");
+        assert_followed(&agent, &bed, &socket);
+        load.end_without_failure(&["web-1", "web-2", "web-3"]);
+    }
+}
+
+#[test]
+fn envoy_yaml_follows_when_the_answering_vm_has_trapped() {
+    for release in EnvoyRelease::ALL {
+        eprintln!("Envoy {}", release.version());
+        let agent = Agent::start().expect("an agent");
+        let _web = instances(&agent, "web", &["web-1", "web-2"]);
+        let (bed, socket) = start(Setup::recommended(agent.address()), release);
+        bed.await_routed("web.internal", &["web-1", "web-2"]);
+        assert_followed(&agent, &bed, &socket);
+    }
+}
