@@ -101,8 +101,6 @@ impl EnvoyConfig {
         let plugin = &mut http_filters_of(&mut listener)[0]["typed_config"]["config"];
         plugin["configuration"]["value"]["services"] = parsed("[{name: web}]");
         let plugin = plugin.clone();
-        let ends_connections = &mut listener["filter_chains"][0]["filters"][0];
-        ends_connections["typed_config"]["config"] = plugin.clone();
         let resources = &mut config["static_resources"];
         let ingress = &mut resources["listeners"][0];
         http_filters_of(ingress)[0]["typed_config"]["config"] = plugin;

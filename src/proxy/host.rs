@@ -117,6 +117,11 @@ pub(super) fn response_flags() -> Option<u64> {
     number(b"response\0flags")
 }
 
+/// Reads the `root_id` of the plugin. Legal everywhere; every thread reads the same.
+pub(super) fn root_id() -> Option<Vec<u8>> {
+    property(b"plugin_root_id")
+}
+
 /// Reads the zone of Envoy's node. Legal everywhere; every thread reads the same.
 pub(super) fn node_zone() -> Option<Vec<u8>> {
     property(b"xds\0node\0locality\0zone")

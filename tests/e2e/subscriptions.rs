@@ -273,8 +273,8 @@ fn over_another_listener_a_question_is_a_request_as_any() {
 fn hosts_stay_and_follow_when_the_answering_vm_has_trapped() {
     let agent = Agent::start().expect("an agent");
     let mut web = instances(&agent, "web", &["web-1", "web-2"]);
-    // The worker that answers is the one that serves. Envoy does not end what a VM has held that has
-    // trapped: `request_timeout` does.
+    // The worker that answers is the one that serves. Here no network filter ends what a VM has held that
+    // has trapped: `request_timeout` does.
     let bed = fed(agent.address()).workers(1).trapping().start();
     bed.await_routed("any", &["web-1", "web-2"]);
     let load = Load::light(bed.ingress, "any");

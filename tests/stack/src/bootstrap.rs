@@ -11,7 +11,7 @@ use serde_yaml_ng::{Mapping, Value};
 #[derive(Debug, Clone)]
 pub struct Bootstrap {
     config: Value,
-    /// Whether one and the same plugin stands wherever there is one, at `ingress` and at `xds`.
+    /// Whether the plugin of the listener `ingress` stands at the listener `xds` as well.
     is_plugin_shared: bool,
 }
 
@@ -63,10 +63,12 @@ impl Bootstrap {
     pub fn parse(yaml: &str) -> Result<Self, BootstrapError> {
         let mut config: Value = serde_yaml_ng::from_str(yaml)?;
         config.apply_merge()?;
-        let plugins = plugins(&mut config);
-        let is_plugin_shared =
-            plugins.len() > 1 && plugins.windows(2).all(|pair| pair[0] == pair[1]);
-        Ok(Self { config, is_plugin_shared })
+        let mut plugin_at = |listener| {
+            let listener = listener_named(&mut config, listener).ok()?;
+            with_key(listener, "configuration").cloned()
+        };
+        let plugins = (plugin_at(LISTENER), plugin_at(XDS));
+        Ok(Self { config, is_plugin_shared: plugins.0.is_some() && plugins.0 == plugins.1 })
     }
 
     /// Replaces every `filename` that ends in `.wasm`.
@@ -162,10 +164,10 @@ impl Bootstrap {
     /// [`BootstrapError::NoPart`].
     pub fn plugin(&mut self) -> Result<&mut Value, BootstrapError> {
         let missing = BootstrapError::NoPart("plugin with a configuration of type Struct");
-        let is_at_ingress = with_key(self.ingress()?, "vm_config").is_some();
+        let is_at_ingress = with_key(self.ingress()?, "configuration").is_some();
         let listener = if is_at_ingress { LISTENER } else { XDS };
         let listener = listener_named(&mut self.config, listener);
-        let plugin = listener.ok().and_then(|listener| with_key(listener, "vm_config"));
+        let plugin = listener.ok().and_then(|listener| with_key(listener, "configuration"));
         let plugin = plugin.ok_or(missing)?;
         let value = plugin.get_mut("configuration").and_then(|part| part.get_mut("value"));
         value.ok_or(BootstrapError::NoPart("plugin with a configuration of type Struct"))
@@ -226,10 +228,16 @@ impl Bootstrap {
     /// It holds what YAML cannot express.
     pub fn to_yaml(&self) -> Result<String, BootstrapError> {
         let mut config = self.config.clone();
-        if self.is_plugin_shared
-            && let [first, others @ ..] = plugins(&mut config).as_mut_slice()
-        {
-            others.iter_mut().for_each(|other| (**other).clone_from(first));
+        if self.is_plugin_shared {
+            let plugin = listener_named(&mut config, LISTENER).ok();
+            let plugin = plugin.and_then(|it| with_key(it, "configuration")).cloned();
+            let other = listener_named(&mut config, XDS).ok();
+            // They may have been taken out since.
+            if let (Some(plugin), Some(other)) =
+                (plugin, other.and_then(|it| with_key(it, "configuration")))
+            {
+                *other = plugin;
+            }
         }
         Ok(serde_yaml_ng::to_string(&config)?)
     }
@@ -266,31 +274,6 @@ fn with_key<'a>(value: &'a mut Value, key: &str) -> Option<&'a mut Value> {
         Value::Mapping(map) => map.values_mut().find_map(|value| with_key(value, key)),
         Value::Sequence(items) => items.iter_mut().find_map(|item| with_key(item, key)),
         _ => None,
-    }
-}
-
-/// The plugins of both listeners, those of `ingress` first: the first one is the one to be changed.
-fn plugins(config: &mut Value) -> Vec<&mut Value> {
-    let listeners = &mut config["static_resources"]["listeners"];
-    let listeners = listeners.as_sequence_mut().map(Vec::as_mut_slice).unwrap_or_default();
-    let mut found = Vec::new();
-    let (ingress, others): (Vec<_>, Vec<_>) =
-        listeners.iter_mut().partition(|it| it["name"] == LISTENER);
-    for listener in ingress.into_iter().chain(others) {
-        if listener["name"] == LISTENER || listener["name"] == XDS {
-            all_with_key(listener, "vm_config", &mut found);
-        }
-    }
-    found
-}
-
-/// All mappings, at any depth, that have this key.
-fn all_with_key<'a>(value: &'a mut Value, key: &str, found: &mut Vec<&'a mut Value>) {
-    match value {
-        Value::Mapping(map) if map.contains_key(key) => found.push(value),
-        Value::Mapping(map) => map.values_mut().for_each(|value| all_with_key(value, key, found)),
-        Value::Sequence(items) => items.iter_mut().for_each(|item| all_with_key(item, key, found)),
-        _ => {}
     }
 }
 
@@ -416,7 +399,7 @@ static_resources:
                  {{name: xds, config: {xds}}}]}}"
             )
         };
-        for xds in ["*p", "[*p, {as: *p}]", "{vm_config: {}}"] {
+        for xds in ["*p", "{vm_config: {}}"] {
             let mut bootstrap = Bootstrap::parse(&yaml(xds)).expect("YAML");
             bootstrap.plugin().expect("a plugin")["a"] = 2.into();
             let written = bootstrap.to_yaml().expect("YAML");
@@ -438,7 +421,7 @@ static_resources:
             let socket = socket.as_str().expect(name).to_owned();
             let written = bootstrap.to_yaml().expect(name);
             // At the listener, in its cluster, and in each plugin.
-            let places = if name == "envoy.yaml" { 5 } else { 4 };
+            let places = if name == "envoy.yaml" { 4 } else { 3 };
             assert_eq!(written.matches(&socket).count(), places, "{name}");
             assert!(!written.contains("proxy-1'") && !seen.contains(&socket), "{name}");
             seen.push(socket);
