@@ -9,7 +9,7 @@
     reason = "a test may panic"
 )]
 
-use consul_resolver::config::{Config, Service};
+use consul_resolver::config::{Config, ConfigError, Service};
 use consul_resolver::xds::clusters::cluster;
 use consul_resolver::xds::routes::route_configuration;
 use serde_json::{Value, json};
@@ -188,4 +188,152 @@ fn clusters_and_routes_are_valid_when_envoy_reads_them() {
         let said = said.unwrap_or_else(|error| panic!("{handoff}: {error}"));
         assert!(said.contains("OK"), "{handoff}: {said}");
     }
+}
+
+/// What Envoy does not take of a cluster, each by itself.
+fn wrong_of_clusters() -> Value {
+    let check = |more: Value| {
+        let mut check = json!({
+            "timeout": "1s", "interval": "5s", "unhealthy_threshold": 2, "healthy_threshold": 1,
+            "tcp_health_check": {}
+        });
+        for (name, value) in more.as_object().unwrap() {
+            check[name] = value.clone();
+        }
+        json!({ "health_checks": [check] })
+    };
+    json!([
+        { "max_requests_per_connection": -1 },
+        { "per_connection_buffer_limit_bytes": 4_294_967_296_u64 },
+        { "connect_timeout": "0s" },
+        { "connect_timeout": "9223372036s" },
+        { "cleanup_interval": "-1s" },
+        { "dns_lookup_family": 5 },
+        { "dns_lookup_family": "V5_ONLY" },
+        { "lrs_report_endpoint_metrics": [1] },
+        { "outlier_detection": { "max_ejection_percent": 101 } },
+        { "outlier_detection": { "consecutive_5xx": -1 } },
+        { "outlier_detection": { "interval": "0s" } },
+        { "outlier_detection": { "max_ejection_time_jitter": "-1s" } },
+        { "common_lb_config": { "update_merge_window": "-1s" } },
+        { "common_lb_config": { "healthy_panic_threshold": { "value": 100.5 } } },
+        { "common_lb_config": { "zone_aware_lb_config": { "routing_enabled": { "value": -1 } } } },
+        { "common_lb_config": { "zone_aware_lb_config": {}, "locality_weighted_lb_config": {} } },
+        { "circuit_breakers": { "thresholds": [{ "max_retries": -1 }] } },
+        { "circuit_breakers": { "thresholds": [{ "priority": "LOW" }] } },
+        { "circuit_breakers": { "thresholds": [{ "priority": 2 }] } },
+        { "circuit_breakers": { "thresholds": [
+            { "retry_budget": { "budget_percent": { "value": 101 } } }
+        ] } },
+        check(json!({ "interval": "0s" })),
+        check(json!({ "initial_jitter": "-1s" })),
+        check(json!({ "healthy_threshold": null })),
+        check(json!({ "tcp_health_check": null })),
+        check(json!({ "http_health_check": { "path": "/" } })),
+        check(json!({ "alt_port": -1 })),
+    ])
+}
+
+/// What Envoy does not take of a route, each by itself.
+fn wrong_of_routes() -> Value {
+    json!([
+        { "timeout": "-1s" },
+        { "priority": "LOW" },
+        { "cluster_not_found_response_code": 3 },
+        { "auto_host_rewrite": true, "host_rewrite_literal": "a" },
+        { "path_rewrite": "/a", "prefix_rewrite": "/b" },
+        { "retry_policy": { "num_retries": -1 } },
+        { "retry_policy": { "retriable_status_codes": [503, -1] } },
+        { "retry_policy": { "per_try_timeout": "-0.1s" } },
+        { "retry_policy": { "retry_back_off": {} } },
+        { "retry_policy": { "retry_back_off": { "base_interval": "0s" } } },
+    ])
+}
+
+/// What Envoy takes at the limits: of clusters each by itself, of routes all together.
+fn right() -> (Value, Value) {
+    let clusters = json!([
+        { "max_requests_per_connection": 4_294_967_295_u32 },
+        { "max_requests_per_connection": "3", "per_connection_buffer_limit_bytes": 0 },
+        { "connect_timeout": "0.000000001s" },
+        { "connect_timeout": "9223372035s" },
+        { "dns_lookup_family": 4, "dns_jitter": "0s" },
+        { "dns_lookup_family": "V4_PREFERRED" },
+        { "outlier_detection": { "max_ejection_percent": 100, "max_ejection_time_jitter": "0s" } },
+        { "outlier_detection": { "max_ejection_percent": 0, "consecutive_5xx": "7" } },
+        { "common_lb_config": { "update_merge_window": "0s",
+            "healthy_panic_threshold": { "value": 100 } } },
+        { "common_lb_config": { "zone_aware_lb_config": { "routing_enabled": { "value": 0.5 } } } },
+        { "common_lb_config": null },
+        { "circuit_breakers": { "thresholds": [
+            { "priority": "HIGH", "max_retries": 0 }, { "priority": 0, "track_remaining": true }
+        ] } },
+        { "circuit_breakers": { "thresholds": [
+            { "retry_budget": { "budget_percent": { "value": 0 } } }
+        ] } },
+        { "circuit_breakers": null },
+        { "typed_extension_protocol_options": { "no": null } },
+    ]);
+    let routes = json!({
+        "timeout": "0s", "idle_timeout": "0s", "priority": 1, "cluster_not_found_response_code": 2,
+        "host_rewrite_literal": "a", "auto_host_rewrite": null, "prefix_rewrite": "/b",
+        "retry_policy": {
+            "num_retries": 0, "retriable_status_codes": [503], "per_try_timeout": "0s",
+            "retry_back_off": { "base_interval": "0.002s" }
+        }
+    });
+    (clusters, routes)
+}
+
+/// The least configuration with these fields of all clusters and of all routes.
+fn with_templates(clusters: &Value, routes: &Value) -> Value {
+    json!({
+        "consul": { "cluster": "consul" },
+        "services": [{ "name": "web", "hosts": ["web.test"] }],
+        "xds": {
+            "cluster": "xds", "address": "@xds",
+            "clusters": { "template": clusters }, "routes": { "template": routes }
+        }
+    })
+}
+
+#[test]
+fn values_are_taken_or_refused_as_envoy_does() {
+    let none = json!({});
+    let (clusters, routes) = right();
+    let mut config = with_templates(&none, &routes);
+    let services = clusters.as_array().unwrap().iter().enumerate().map(|(n, fields)| {
+        json!({ "name": format!("web-{n}"), "hosts": [format!("{n}.test")], "cluster": fields })
+    });
+    config["services"] = services.collect();
+    let config = parse(&config).unwrap_or_else(|error| panic!("{error}"));
+    let said = Envoy::builder(bootstrap(&config).to_string()).validate();
+    said.unwrap_or_else(|error| panic!("{error}"));
+
+    let plain = bootstrap(&parse(&with_templates(&none, &none)).unwrap());
+    let listener = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    let route = format!("{listener}/route_config/virtual_hosts/0/routes/0/route");
+    for (field, place, all) in [
+        ("clusters", "/static_resources/clusters/0", wrong_of_clusters()),
+        ("routes", &route, wrong_of_routes()),
+    ] {
+        for fields in all.as_array().unwrap() {
+            let [clusters, routes] =
+                ["clusters", "routes"].map(|it| [&none, fields][usize::from(it == field)]);
+            let error = parse(&with_templates(clusters, routes)).expect_err(&fields.to_string());
+            let error = error.to_string();
+            assert!(error.starts_with(&format!("xds.{field}.template")), "{error}");
+            let mut bootstrap = plain.clone();
+            let there = bootstrap.pointer_mut(place).unwrap();
+            for (name, value) in fields.as_object().unwrap() {
+                there[name] = value.clone();
+            }
+            let said = Envoy::builder(bootstrap.to_string()).validate();
+            assert!(said.is_err(), "Envoy takes {fields}");
+        }
+    }
+}
+
+fn parse(config: &Value) -> Result<Config, ConfigError> {
+    Config::parse(config.to_string().as_bytes())
 }

@@ -13,6 +13,8 @@ pub struct Discover {
     pub tags: Vec<String>,
     /// The names of services that are left alone, in lower case.
     pub exclude: Vec<String>,
+    /// The names of services whose clusters would have the name of another one of Envoy's.
+    pub reserved: Vec<String>,
     /// The host by which each is served.
     pub host: HostTemplate,
     /// The most services.
@@ -68,6 +70,7 @@ impl Discover {
                 .into_iter()
                 .map(str::to_ascii_lowercase)
                 .collect(),
+            reserved: Vec::new(),
             host: object.required("host", "a host such as \"{service}.internal\"", |node| {
                 HostTemplate::read(node)
             })?,

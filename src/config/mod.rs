@@ -197,7 +197,7 @@ impl Config {
     fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         let finds_others = object.has("discover") || object.has("dns_names");
-        let config = Self {
+        let mut config = Self {
             consul: object.required(
                 "consul",
                 "an object such as {\"cluster\": \"consul\"}",
@@ -238,6 +238,7 @@ impl Config {
         config.check_datacenters_preferred()?;
         config.check_registrations_depend()?;
         config.check_clusters_suffice()?;
+        config.keep_clusters_apart();
         Ok(config)
     }
 

@@ -8,6 +8,7 @@ use core::time::Duration;
 use serde_json::{Map, Value};
 
 use super::Config;
+use super::check::CheckKind;
 use super::consul::Consul;
 use super::error::ConfigError;
 use super::excerpt::Excerpt;
@@ -110,6 +111,12 @@ impl Clusters {
         self.name.replace(HostTemplate::SERVICE, service)
     }
 
+    /// The service whose cluster would have a name.
+    fn service_of<'a>(&self, cluster: &'a str) -> Option<&'a str> {
+        let (before, after) = self.name.split_once(HostTemplate::SERVICE)?;
+        cluster.strip_prefix(before)?.strip_suffix(after)
+    }
+
     fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         Ok(Self {
@@ -179,8 +186,9 @@ impl Config {
                 let problem = Problem::Xds(XdsError::NoHost { instead: "filter_state" });
                 return Err(refused("resolve_names", problem));
             }
-            if clusters.is_some() && !picks {
+            if let Some(clusters) = clusters.filter(|_| !picks) {
                 service.check_envoy_suffices(&place)?;
+                service.check_subsets_free(&place, clusters)?;
             }
         }
         match clusters {
@@ -189,30 +197,56 @@ impl Config {
         }
     }
 
+    /// The clusters of Envoy's own configuration that are named here, with their places.
+    fn other_clusters(&self) -> Vec<(Place, &str)> {
+        let of = |field| Place::root().field(field);
+        let mut all = vec![(of("consul"), self.consul.cluster.as_str())];
+        all.extend(self.xds.iter().map(|it| (of("xds"), it.cluster.as_str())));
+        for (index, registration) in self.registrations.iter().enumerate() {
+            let place = of("register").item(index);
+            for (n, check) in registration.checks.iter().enumerate() {
+                if let CheckKind::Ttl { probe: Some(probe), .. } = &check.kind {
+                    let place = place.field("checks").item(n).field("probe");
+                    all.push((place, probe.cluster.as_str()));
+                }
+            }
+            let drain = registration.drain.iter();
+            all.extend(drain.map(|it| (place.field("drain"), it.cluster.as_str())));
+        }
+        all
+    }
+
     /// Refuses a name by which a service of Consul could take the place of another cluster.
     fn check_names_free(&self, clusters: &Clusters) -> Result<(), ConfigError> {
-        let root = Place::root();
-        let place = || root.field("xds").field("clusters").field("name");
+        let place = || Place::root().field("xds").field("clusters").field("name");
         if self.discover.is_some() && clusters.name == HostTemplate::SERVICE {
             let expected = "a name with more than \"{service}\", as it takes with discover: a \
                             service of the catalog could have the name of another cluster";
             let problem = Problem::Malformed { text: Excerpt::of(&clusters.name), expected };
             return Err(ConfigError::refused(place(), problem));
         }
-        let others = [
-            ("consul", Some(&self.consul.cluster)),
-            ("xds", self.xds.as_ref().map(|it| &it.cluster)),
-        ];
-        for service in &self.services {
-            let name = clusters.name_of(&service.name);
-            let mut same = others.iter().filter(|(_, other)| *other == Some(&name));
-            if let Some((field, _)) = same.next() {
-                let first = root.field(field).field("cluster");
-                let problem = Problem::Repeated { text: Excerpt::of(&name), first };
-                return Err(ConfigError::refused(place(), problem));
+        for (other, name) in self.other_clusters() {
+            let own = clusters.service_of(name);
+            if own.is_some_and(|own| self.services.iter().any(|service| service.name == own)) {
+                let (text, first) = (Excerpt::of(name), other.field("cluster"));
+                return Err(ConfigError::refused(place(), Problem::Repeated { text, first }));
             }
         }
         Ok(())
+    }
+
+    /// Leaves out services of the catalog whose clusters would have the name of another one: Envoy
+    /// ignores such a cluster in silence, and the service's route would lead to the other one.
+    pub(super) fn keep_clusters_apart(&mut self) {
+        let Some(clusters) = self.xds.as_ref().and_then(|xds| xds.clusters.as_ref()) else {
+            return;
+        };
+        let others = self.other_clusters();
+        let services = others.iter().filter_map(|(_, name)| clusters.service_of(name));
+        let reserved = services.map(str::to_owned).collect();
+        if let Some(discover) = &mut self.discover {
+            discover.reserved = reserved;
+        }
     }
 }
 
@@ -232,6 +266,21 @@ impl Service {
         }
         if self.versions.as_ref().is_some_and(|versions| !versions.split.is_empty()) {
             return refused("versions", "split");
+        }
+        Ok(())
+    }
+
+    /// Refuses subsets in place of those by which its versions are told apart.
+    fn check_subsets_free(&self, place: &Place, clusters: &Clusters) -> Result<(), ConfigError> {
+        const SUBSETS: &str = "lb_subset_config";
+        let template = Place::root().field("xds").field("clusters").field("template");
+        for (fields, given) in
+            [(&self.cluster, place.field("cluster")), (&clusters.template, template)]
+        {
+            if self.versions.is_some() && fields.contains_key(SUBSETS) {
+                let problem = XdsError::Subsets { versions: place.field("versions") };
+                return Err(ConfigError::refused(given.field(SUBSETS), Problem::Xds(problem)));
+            }
         }
         Ok(())
     }
@@ -276,6 +325,11 @@ pub enum XdsError {
         /// The setting by which it does.
         by: &'static str,
     },
+    /// Subsets of a cluster whose subsets are the versions of its service.
+    Subsets {
+        /// The setting by which they are.
+        versions: Place,
+    },
     /// A setting that Envoy's own clusters do not have.
     NotOfEnvoy,
     /// What Envoy's own clusters have no host for.
@@ -296,6 +350,11 @@ impl fmt::Display for XdsError {
                 }
             }
             Self::SetElsewhere { by } => write!(f, "{by} sets it; leave it out here"),
+            Self::Subsets { versions } => write!(
+                f,
+                "{versions} makes the subsets of that cluster; give it as cluster of services \
+                 without versions, or set handoff to stateful_session, by which the filter picks"
+            ),
             Self::NotOfEnvoy => f.write_str(
                 "Envoy's own clusters, which xds.clusters makes, cannot do it; set handoff to \
                  stateful_session, by which the filter picks, or choose another setting",

@@ -17,7 +17,8 @@ use crate::model::services::Services;
 pub const MAX_LISTED: usize = 65_536;
 
 /// Decodes a body into the services that are wanted: those that have all tags, are not excluded,
-/// and have a name that a host can have. The last are counted where they are left out.
+/// and have a name that a host can have, and a cluster of Envoy's. The last two are counted where they
+/// are left out.
 ///
 /// The body is read in one pass, and only names that are wanted stay. What is no list of tags
 /// counts as none; a body that is no object of JSON, or not all of one, is an error as a whole.
@@ -41,7 +42,8 @@ impl Reading<'_> {
         if self.discover.exclude.iter().any(is_excluded) {
             return;
         }
-        let fits = name.len() <= Service::MAX_NAME_BYTES;
+        let is_reserved = self.discover.reserved.iter().any(|reserved| reserved == name);
+        let fits = name.len() <= Service::MAX_NAME_BYTES && !is_reserved;
         if fits && self.discover.host.host_of(name).is_some() {
             self.names.push(name.into());
         } else {
@@ -160,6 +162,22 @@ mod tests {
         let long = "a".repeat(64);
         let body = format!(r#"{{"a b": [], "a/b": [], "": [], "{long}": [], "\u0061": []}}"#);
         assert_eq!(services(&body, "").unwrap(), ("a".to_owned(), 4));
+    }
+
+    #[test]
+    fn a_name_that_another_cluster_has_is_left_out_and_counted() {
+        let json = br#"{
+            "consul": { "cluster": "svc-consul" }, "discover": { "host": "{service}.internal" },
+            "xds": { "cluster": "svc-xds", "address": "@xds", "clusters": { "name": "svc-{service}" } }
+        }"#;
+        let discover = Config::parse(json).unwrap().discover.unwrap();
+        let body = br#"{"consul": [], "xds": [], "XDS": [], "svc-xds": [], "web": []}"#;
+        let found = decode(body, &discover).unwrap();
+        assert_eq!(
+            found.names().iter().map(|name| &**name).collect::<Vec<_>>(),
+            ["svc-xds", "web", "XDS"]
+        );
+        assert_eq!(found.left_out(), 1, "consul is excluded, and not missed");
     }
 
     #[test]

@@ -37,16 +37,17 @@ pub(super) fn key(consul: &Consul, path: &str, selection: &Selection) -> QueryKe
 
 /// Hashes all that decides what Consul answers about its catalog, or how that is read.
 pub(super) fn catalog_key(consul: &Consul, path: &str, discover: &Discover) -> QueryKey {
-    let lists = [&discover.tags, &discover.exclude].map(|list| {
+    let lists = [&discover.tags, &discover.exclude, &discover.reserved].map(|list| {
         let mut list: Vec<&str> = list.iter().map(String::as_str).collect();
         list.sort_unstable();
         list.dedup();
         list
     });
-    let (tags, excluded) = (lists[0].len().to_string(), lists[1].len().to_string());
+    let lengths = lists.each_ref().map(|list| list.len().to_string());
     let (host, most) = (discover.host.to_string(), discover.max_services.to_string());
-    let reading = ["catalog", &host, &most, &tags, &excluded];
-    let reading = reading.into_iter().chain(lists.into_iter().flatten());
+    let reading = ["catalog", &host, &most].into_iter();
+    let reading = reading.chain(lengths.iter().map(String::as_str));
+    let reading = reading.chain(lists.into_iter().flatten());
     of(consul, path, &reading.collect::<Vec<_>>())
 }
 
@@ -247,6 +248,7 @@ mod tests {
             r#", "exclude": []"#,
             r#", "max_services": 7"#,
             r#", "host": "{service}.b""#,
+            r#"}, "xds": {"cluster": "x-api", "address": "@a", "clusters": {"name": "x-{service}"}"#,
         ] {
             keys.push(key(fields));
         }

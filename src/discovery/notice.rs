@@ -144,7 +144,8 @@ impl fmt::Display for Notice {
                     0 => Ok(()),
                     _ => write!(
                         f,
-                        "; {left_out} are left out: beyond max_services, or named as no host can be"
+                        "; {left_out} are left out: beyond max_services, named as no host can be, or \
+                         by xds.clusters.name as another cluster of Envoy's (exclude these)"
                     ),
                 }
             }

@@ -32,11 +32,12 @@ pub fn cluster(config: &Config, service: &Service) -> String {
         for template in [&clusters.template, &service.cluster] {
             overlay(&mut fields, template);
         }
-        if let Some(Value::Object(common)) = fields.get_mut(COMMON)
-            && common.contains_key("locality_weighted_lb_config")
+        // What `load_balancing` says counts whatever becomes of the rest.
+        if let Some(factor) = balance_factor(service)
+            && let Value::Object(common) = fields.entry(COMMON).or_insert_with(|| Map::new().into())
         {
-            // Zones are taken into account in one way only.
-            common.remove("zone_aware_lb_config");
+            let bound = json!({ "hash_balance_factor": factor });
+            common.insert("consistent_hashing_lb_config".to_owned(), bound);
         }
         Some(Value::Object(fields).to_string())
     });
@@ -60,8 +61,8 @@ fn defaults(
     set("connect_timeout", "1s".into());
     // An endpoint that Consul has no longer gets nothing, even if it still answers Envoy's checks.
     set("ignore_health_on_host_removal", true.into());
-    set("circuit_breakers", json!({ "thresholds": [{ "max_retries": MAX_RETRIES }] }));
-    set(COMMON, common(config, service));
+    set("circuit_breakers", circuit_breakers());
+    set(COMMON, common(config));
     let (name, settings) = policy(service);
     set("lb_policy", name.into());
     if let Some((field, settings)) = settings {
@@ -93,23 +94,28 @@ fn subscription(xds: &Xds, service: &Service) -> Value {
     })
 }
 
+/// How much may be under way, of requests of either priority.
+fn circuit_breakers() -> Value {
+    json!({ "thresholds": [
+        { "max_retries": MAX_RETRIES },
+        { "priority": "HIGH", "max_retries": MAX_RETRIES },
+    ] })
+}
+
+fn balance_factor(service: &Service) -> Option<u32> {
+    service.load_balancing.policy.hashing()?.balance_factor
+}
+
 /// What all policies have in common.
-fn common(config: &Config, service: &Service) -> Value {
+fn common(config: &Config) -> Value {
     // By default Envoy merges what happens within a second, and uses unhealthy endpoints where
     // more than half are: an ejected one would keep its requests for so long, and those that are
     // critical in one datacenter would get some before the next one is asked.
     let mut common =
         json!({ "update_merge_window": "0s", "healthy_panic_threshold": { "value": 0 } });
-    let mut set = |field: &str, value: Value| {
-        if let Value::Object(common) = &mut common {
-            common.insert(field.to_owned(), value);
-        }
-    };
-    if let Some(factor) = service.load_balancing.policy.hashing().and_then(|it| it.balance_factor) {
-        set("consistent_hashing_lb_config", json!({ "hash_balance_factor": factor }));
-    }
-    if let Some(locality) = &config.locality {
-        set("zone_aware_lb_config", json!({ "min_cluster_size": locality.min_cluster_size }));
+    if let (Some(locality), Value::Object(common)) = (&config.locality, &mut common) {
+        let zones = json!({ "min_cluster_size": locality.min_cluster_size });
+        common.insert("zone_aware_lb_config".to_owned(), zones);
     }
     common
 }
@@ -239,7 +245,9 @@ mod tests {
                 "healthy_panic_threshold": { "value": 0 }
             },
             "ignore_health_on_host_removal": true,
-            "circuit_breakers": { "thresholds": [{ "max_retries": 1024 }] }
+            "circuit_breakers": { "thresholds": [
+                { "max_retries": 1024 }, { "priority": "HIGH", "max_retries": 1024 }
+            ] }
         });
         assert_eq!(of_service(json!({})), expected);
     }
@@ -336,6 +344,9 @@ mod tests {
         expected["locality_weighted_lb_config"] = json!({});
         expected.as_object_mut().unwrap().remove("zone_aware_lb_config");
         assert_eq!(common(json!({ "template": weighted })), expected);
+        let bound = json!({ "consistent_hashing_lb_config": { "hash_balance_factor": 150 } });
+        let none = json!({ "template": { "common_lb_config": null } });
+        assert_eq!(common(none), bound, "load_balancing sets it, and not the template");
     }
 
     #[test]
@@ -372,7 +383,12 @@ mod tests {
         );
         assert_eq!(found["name"], json!("web.svc"));
         assert_eq!(found["connect_timeout"], json!("3s"));
-        assert_eq!(found["circuit_breakers"], json!({ "thresholds": [{ "max_requests": 9 }] }));
+        let [default, high] =
+            [json!({ "max_requests": 9 }), json!({ "priority": "HIGH" })].map(|mut threshold| {
+                threshold["max_retries"] = json!(1024);
+                threshold
+            });
+        assert_eq!(found["circuit_breakers"], json!({ "thresholds": [default, high] }));
         assert_eq!(found.get("outlier_detection"), None);
         assert_eq!(found.get("ignore_health_on_host_removal"), None);
         let common = json!({ "healthy_panic_threshold": { "value": 50 } });

@@ -192,6 +192,64 @@ fn a_slip_in_a_template_is_told_before_envoy_sees_it() {
             "xds.routes.template.retry_policy.num_retries: expected a whole number, found the \
              number 1.5",
         ),
+        (
+            "routes",
+            json!({ "retry_policy": { "num_retries": -1 } }),
+            "xds.routes.template.retry_policy.num_retries: -1 is out of range; expected 0 to \
+             4294967295",
+        ),
+        (
+            "routes",
+            json!({ "retry_policy": { "retriable_status_codes": [503, -1] } }),
+            "xds.routes.template.retry_policy.retriable_status_codes[1]: -1 is out of range; \
+             expected 0 to 4294967295",
+        ),
+        (
+            "routes",
+            json!({ "priority": "LOW" }),
+            "xds.routes.template.priority: unknown value \"LOW\"; expected one of DEFAULT, HIGH",
+        ),
+        (
+            "routes",
+            json!({ "auto_host_rewrite": true, "host_rewrite_literal": "a" }),
+            "xds.routes.template: expected exactly one of auto_host_rewrite, host_rewrite, \
+             host_rewrite_header, host_rewrite_literal, host_rewrite_path_regex, found 2",
+        ),
+        (
+            "clusters",
+            json!({ "connect_timeout": "0s" }),
+            "xds.clusters.template.connect_timeout: the duration is 0; expected more",
+        ),
+        (
+            "clusters",
+            json!({ "outlier_detection": { "max_ejection_percent": 500.0 } }),
+            "xds.clusters.template.outlier_detection.max_ejection_percent: 500.0 is out of range; \
+             expected 0 to 100",
+        ),
+        (
+            "clusters",
+            json!({ "outlier_detection": { "max_ejection_percentage": 50 } }),
+            "xds.clusters.template.outlier_detection.max_ejection_percentage: unknown field of \
+             Envoy's OutlierDetection; did you mean max_ejection_percent?",
+        ),
+        (
+            "clusters",
+            json!({ "common_lb_config": { "healthy_panic_threshold": { "value": -0.5 } } }),
+            "xds.clusters.template.common_lb_config.healthy_panic_threshold.value: -0.5 is out of \
+             range; expected 0 to 100",
+        ),
+        (
+            "clusters",
+            json!({ "circuit_breakers": { "thresholds": [{}, { "max_retries": -1 }] } }),
+            "xds.clusters.template.circuit_breakers.thresholds[1].max_retries: -1 is out of range; \
+             expected 0 to 4294967295",
+        ),
+        (
+            "clusters",
+            json!({ "health_checks": [{ "tcp_health_check": {} }] }),
+            "xds.clusters.template.health_checks[0].timeout: missing; expected a value: without one \
+             Envoy rejects all that it is told with it",
+        ),
     ] {
         assert_eq!(template(field, given), message);
     }
@@ -202,6 +260,28 @@ fn a_slip_in_a_template_is_told_before_envoy_sees_it() {
         "services[0].cluster.outlier_detections: unknown field of Envoy's Cluster; did you mean \
          outlier_detection?"
     );
+}
+
+#[test]
+fn subsets_are_refused_where_they_are_versions() {
+    let subsets = json!({ "lb_subset_config": { "fallback_policy": "ANY_ENDPOINT" } });
+    let why = "services[0].versions makes the subsets of that cluster; give it as cluster of \
+               services without versions, or set handoff to stateful_session, by which the filter \
+               picks";
+    let all = json!({ "clusters": { "template": subsets } });
+    for (clusters, own, place) in [
+        (json!({ "clusters": {} }), subsets.clone(), "services[0].cluster"),
+        (json!({ "clusters": {} }), json!({ "lb_subset_config": null }), "services[0].cluster"),
+        (all, json!({}), "xds.clusters.template"),
+    ] {
+        let mut config = fed(clusters, json!({}));
+        config["services"][0]["cluster"] = own;
+        assert!(parse(&config).is_ok(), "{config}");
+        config["services"][0]["versions"] = json!({ "header": "x-version" });
+        assert_eq!(refusal(&config), format!("{place}.lb_subset_config: {why}"));
+        config["handoff"] = json!({ "via": "stateful_session" });
+        assert!(parse(&config).is_ok(), "{config}");
+    }
 }
 
 #[test]
@@ -346,6 +426,33 @@ fn a_cluster_is_refused_the_name_of_another_one() {
         "xds.clusters.name: \"{service}\" is not a name with more than \"{service}\", as it takes \
          with discover: a service of the catalog could have the name of another cluster"
     );
+}
+
+#[test]
+fn a_cluster_is_refused_the_name_of_one_that_is_probed() {
+    let probe = json!({ "cluster": "edge-local" });
+    for (field, value, place) in [
+        (
+            "checks",
+            json!([{ "ttl": "30s", "probe": probe }]),
+            "register[0].checks[0].probe.cluster",
+        ),
+        ("drain", probe.clone(), "register[0].drain.cluster"),
+    ] {
+        let mut register = json!([{ "name": "edge", "address": "10.0.0.5", "port": 80 }]);
+        register[0]["checks"] = json!([{ "ttl": "30s" }]);
+        register[0][field] = value;
+        let mut rest = json!({ "services": [{ "name": "local" }], "register": register });
+        let clusters = json!({ "clusters": { "name": "edge-{service}" } });
+        assert_eq!(
+            refusal(&fed(clusters.clone(), rest.clone())),
+            format!("xds.clusters.name: \"edge-local\" is already given at {place}")
+        );
+        rest["services"][0]["name"] = json!("other");
+        rest["discover"] = json!({ "host": "{service}.internal" });
+        let config = parse(&fed(clusters, rest)).unwrap();
+        assert_eq!(config.discover.unwrap().reserved, ["local"], "whoever registers it");
+    }
 }
 
 #[test]

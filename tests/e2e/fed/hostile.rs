@@ -227,7 +227,7 @@ fn endpoints_go_on_when_envoy_rejects_a_template() {
         .set("services", json!([{"name": "web"}, {"name": "api"}]))
         .of_clusters("health_checks", Value::Null)
         // It has such a field, and no Envoy takes the value.
-        .of_clusters("outlier_detection", json!({"max_ejection_percent": 500}))
+        .of_clusters("preconnect_policy", json!({"per_upstream_preconnect_ratio": 500}))
         .edit(|bootstrap| {
             let clusters = &mut bootstrap.config()["static_resources"]["clusters"];
             let subscription = subscription();
