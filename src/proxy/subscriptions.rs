@@ -95,19 +95,28 @@ impl Subscriptions {
         body.bytes.extend(&part);
         self.bytes += part.len();
         let is_too_long = body.bytes.len() > Request::MAX_BODY_BYTES;
-        let are_too_many = self.bytes > MOST_BYTES;
-        if !ended && !is_too_long && !are_too_many {
+        if self.bytes > MOST_BYTES {
+            self.refuse_oldest();
+        }
+        if !ended && !is_too_long {
             return;
         }
-        let Some(body) = self.take(context) else { return };
         // One that is too long is refused for that by what has come of it.
-        if !ended && !is_too_long {
-            return self.server.on_flood(StreamId(context));
-        }
+        let Some(body) = self.take(context) else { return };
         let header = |name| host::header(Headers::Request, name).unwrap_or_default();
         let [method, path] = [":method", ":path"].map(header);
         let request = Request { method: &method, path: &path, body: &body.bytes };
         self.server.on_request(StreamId(context), request, now);
+    }
+
+    /// Refuses the request whose body has taken longest to come. Who begins many of them keeps nobody
+    /// else's from coming.
+    fn refuse_oldest(&mut self) {
+        let oldest =
+            self.bodies.iter().min_by_key(|(_, body)| body.since).map(|(oldest, _)| *oldest);
+        if let Some(oldest) = oldest.filter(|oldest| self.take(*oldest).is_some()) {
+            self.server.on_flood(StreamId(oldest));
+        }
     }
 
     /// Forgets a request that has ended.

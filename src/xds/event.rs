@@ -67,7 +67,7 @@ pub enum Event {
         /// How often that was.
         times: u64,
     },
-    /// There were more subscriptions than can be held.
+    /// There were more subscriptions than can be held: the oldest ones were answered early.
     TooMany {
         /// How often that was.
         times: u64,
@@ -119,7 +119,11 @@ impl fmt::Display for Event {
                 write!(f, "a request to xds.address is no subscription ({times} times): {cause}")
             }
             Self::TooMany { times } => {
-                write!(f, "there are too many subscriptions to hold ({times} times)")
+                write!(
+                    f,
+                    "there are too many subscriptions to hold: the oldest is answered before its \
+                     time ({times} times)"
+                )
             }
             Self::EndsEarly { after } => write!(
                 f,
@@ -150,7 +154,8 @@ pub struct Counts {
     pub malformed: u64,
     /// Requests for something that nobody has configured.
     pub unknown: u64,
-    /// Requests beyond those that can be held, or bodies beyond those that can be gathered.
+    /// Requests that were answered before their time, to hold another one, and bodies beyond those that
+    /// can be gathered.
     pub too_many: u64,
     /// Requests that ended while they were held.
     pub ended_early: u64,

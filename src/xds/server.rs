@@ -110,10 +110,7 @@ impl Server {
         let now = self.clock.at(now);
         self.subscriptions.release(stream, now);
         let response = match self.read(&request) {
-            Ok((key, version)) => match self.hold(stream, key, version, now) {
-                Ok(()) => return,
-                Err(refusal) => refusal,
-            },
+            Ok((key, version)) => return self.hold(stream, key, version, now),
             Err(refusal) => refusal,
         };
         self.ready.push_back((stream, Response::refused(response.status, response.text)));
@@ -132,8 +129,9 @@ impl Server {
 
     /// Refuses a request that has not come whole, since all bodies together are too large.
     pub fn on_flood(&mut self, stream: StreamId) {
-        let refusal = self.too_many();
-        self.ready.push_back((stream, Response::refused(refusal.status, refusal.text)));
+        self.events.on_too_many();
+        self.ready
+            .push_back((stream, Response::refused(503, "too many bodies that have not ended")));
     }
 
     /// The next response that is due now; none: all are given.
@@ -145,12 +143,7 @@ impl Server {
             }
             match self.subscriptions.poll(now)? {
                 Task::Look(key) => self.look(&key, now),
-                Task::Expired(stream) => {
-                    let Some(held) = self.subscriptions.release(stream, now) else { continue };
-                    self.on_answered(&held.key);
-                    self.events.counts.unchanged += 1;
-                    self.ready.push_back((stream, Response::not_modified()));
-                }
+                Task::Expired(stream) => self.let_go(stream, now),
             }
         }
     }
@@ -216,28 +209,19 @@ impl Server {
         Refusal { status: cause.status(), text: cause.text() }
     }
 
-    fn too_many(&mut self) -> Refusal {
-        self.events.on_too_many();
-        Refusal { status: 503, text: "too many subscriptions" }
-    }
-
     fn not_offered(&mut self, kind: Kind) -> Refusal {
         self.events.on_unknown(kind, "", || Event::NotOffered { kind });
         Refusal { status: 404, text: "the configuration does not offer that" }
     }
 
     /// Takes note of what a request says, and holds it until there is news.
-    fn hold(
-        &mut self,
-        stream: StreamId,
-        key: Key,
-        version: Option<Version>,
-        now: Time,
-    ) -> Result<(), Refusal> {
+    fn hold(&mut self, stream: StreamId, key: Key, version: Option<Version>, now: Time) {
         let key = Rc::new(key);
-        if self.subscriptions.place(&key, now).is_none() {
-            return Err(self.too_many());
+        while let Some(oldest) = self.subscriptions.in_the_way_of(&key) {
+            self.events.on_too_many();
+            self.let_go(oldest, now);
         }
+        self.subscriptions.place(&key, now);
         for subject in key.subjects() {
             self.refresh(&subject, now);
             if self.resources.is_unknown(&subject) {
@@ -249,7 +233,14 @@ impl Server {
         }
         self.on_ask(&key, version, now);
         self.subscriptions.hold(stream, &key, version, [now, now + self.hold]);
-        Ok(())
+    }
+
+    /// Answers that there is no news, after which its Envoy asks again.
+    fn let_go(&mut self, stream: StreamId, now: Time) {
+        let Some(held) = self.subscriptions.release(stream, now) else { return };
+        self.on_answered(&held.key);
+        self.events.counts.unchanged += 1;
+        self.ready.push_back((stream, Response::not_modified()));
     }
 
     /// Takes note of what it means that Envoy asks with this version.

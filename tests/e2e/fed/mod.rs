@@ -16,8 +16,8 @@ mod registry;
 mod rejected;
 mod size;
 mod tls;
-mod zones;
 mod traps;
+mod zones;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -126,22 +126,52 @@ fn what_is_not_configured_is_not_offered_and_told_once() {
 }
 
 #[test]
-fn no_more_requests_are_held_than_may_be() {
+fn the_oldest_request_gives_way_when_all_places_are_held() {
     let mut script = Script::new("");
     let most = Server::MAX_HELD as u32;
-    for _ in 0..most {
+    let envoys = script.eds("web", "");
+    script.after(1);
+    for _ in 1..most {
         script.eds("web", "");
         script.told();
     }
+    script.after(1);
     let beyond = script.eds("api", "");
     let told = script.told();
-    assert_eq!((told[0].stream, told[0].status, told.len()), (beyond, 503, 1));
-    script.server.on_gone(StreamId(1), script.now);
+    assert_eq!((told[0].stream, told[0].status, told.len()), (envoys, 304, 1));
+    let counts = script.server.counts();
+    assert_eq!((counts.too_many, counts.unchanged), (1, 1));
+    let events = script.events();
+    assert!(events.len() == 1 && events[0].contains("the oldest is answered"), "{events:?}");
+    script.server.on_gone(StreamId(2), script.now);
     script.eds("api", "");
-    assert!(script.is_quiet());
+    assert!(script.is_quiet(), "there was a place");
     assert_eq!(script.server.held() as u32, most);
-    script.assign("web", of([1]));
-    assert_eq!(script.told().len() as u32, most - 1);
+    script.assign("api", of([1]));
+    assert_eq!(script.told().iter().filter(|it| it.stream == beyond).count(), 1);
+}
+
+#[test]
+fn envoy_is_told_all_news_when_another_takes_every_place() {
+    let mut script = Script::new("");
+    let mut held = script.eds("web", "");
+    let mut news = 0;
+    for octet in 1..4 {
+        script.assign("web", of([octet]));
+        let mut told = script.told();
+        for _ in 0..=Server::MAX_HELD {
+            script.eds("api", "");
+            told.extend(script.told());
+        }
+        // Envoy asks again when it was answered.
+        while let Some(answer) = told.iter().find(|it| it.stream == held) {
+            news += u32::from(answer.status == 200);
+            let version = answer.version.clone();
+            held = script.after(20).eds("web", &version);
+            told = script.told();
+        }
+    }
+    assert_eq!(news, 3);
 }
 
 #[test]
