@@ -188,8 +188,9 @@ fn check_range(node: &Node<'_>, found: f64, most: u32) -> Result<(), ConfigError
 
 /// Reads a number, which may stand there as a string of its digits.
 fn number(value: &Value) -> Option<f64> {
-    let of_digits = || value.as_str().filter(|text| is_digits(text))?.parse().ok();
-    value.as_f64().or_else(of_digits)
+    // Reading them as a float would take tables of 10 KB into the module.
+    let of_digits = || value.as_str().filter(|text| is_digits(text))?.parse::<u64>().ok();
+    value.as_f64().or_else(|| of_digits().map(|digits| digits as f64))
 }
 
 /// Tells whether Envoy reads it as a duration of 0 or more.
