@@ -44,6 +44,7 @@ check: ## Formatting and lints, for this machine and for WebAssembly
 bench: build ## Measure, side by side, and write docs/benchmarks.md (BENCH="--help" shows more)
 	cargo build --release --package empty-filter --package bare-handoff --target wasm32-wasip1
 	cargo build --release --package picks --target wasm32-wasip1
+	cargo build --release --package stack # The agent of large catalogs is a process of its own.
 	@mkdir -p docs
 	cargo bench --bench proxy -- --module $(MODULE) $(if $(findstring --only,$(BENCH)),,--write docs/benchmarks.md) --plot docs/load.svg $(BENCH)
 

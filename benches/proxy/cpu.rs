@@ -5,6 +5,7 @@ use std::time::Duration;
 use stack::{Envoy, wait_until};
 
 use crate::Failure;
+use crate::budget::{Deadline, Rounds};
 use crate::load::Load;
 use crate::sample::Sample;
 use crate::variant::{Places, Variant};
@@ -27,6 +28,7 @@ const SHOWN_EVERY: u32 = 7;
 #[derive(Debug)]
 pub struct CpuTimes {
     pub amount: Amount,
+    pub rounds: Rounds,
     rows: Vec<(Variant, Vec<f64>)>,
 }
 
@@ -44,29 +46,32 @@ impl CpuTimes {
         variants: &[Variant],
         places: &Places<'_>,
         amount: Amount,
+        deadline: Deadline,
     ) -> Result<Self, Failure> {
         let mut lanes = Vec::new();
         for &variant in variants {
             lanes.push(Lane::start(variant, places, amount)?);
         }
         let mut rows: Vec<_> = variants.iter().map(|&v| (v, Vec::new())).collect();
-        for round in 0..=amount.rounds {
+        for lane in &mut lanes {
+            lane.round(amount)?; // The warm-up.
+        }
+        let rounds = deadline.rounds(amount.rounds, |round| {
             let mut order: Vec<_> = (0..lanes.len()).collect();
-            if round % 2 == 1 {
+            if round % 2 == 0 {
                 order.reverse();
             }
             for place in order {
                 let time = lanes[place].round(amount)?;
-                // Round 0 is the warm-up.
-                if round > 0 {
-                    rows[place].1.push(time);
-                }
+                rows[place].1.push(time);
             }
-            if round > 0 && (round % SHOWN_EVERY == 0 || round == amount.rounds) {
-                show(round, &rows);
+            let made = round + 1;
+            if made % SHOWN_EVERY == 0 || made == amount.rounds {
+                show(made, &rows);
             }
-        }
-        Ok(Self { amount, rows })
+            Ok(())
+        })?;
+        Ok(Self { amount, rounds, rows })
     }
 
     /// The variants in their order.

@@ -8,6 +8,7 @@
 //! start         until Envoy is ready, beside an empty filter
 //! measurement   picks and installs without Envoy: the code of the bench `micro`
 //! in_module     the same code in Envoy's own engine
+//! budget        how long each of them may take
 //! report        tables, and which `target`s are met
 //! ```
 #![allow(
@@ -19,6 +20,7 @@
     reason = "a benchmark reads the clock, and ends where something is not as it should be"
 )]
 
+mod budget;
 mod config;
 mod connection;
 mod contest;
@@ -40,11 +42,14 @@ mod watch;
 mod worker;
 
 use std::error::Error;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
 use stack::{Backend, Consul, Registry, Service};
 
+use budget::{Deadline, first_line};
 use contest::Contest;
 use cpu::{Amount, CpuTimes};
 use in_module::InModule;
@@ -93,11 +98,15 @@ struct Arguments {
     #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..))]
     changes: u32,
     /// Starts of each variant.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 11, value_parser = clap::value_parser!(u32).range(1..))]
     starts: u32,
     /// Rounds of each large catalog.
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     scale_rounds: u32,
+    /// All of it takes no longer: each part has its share, and makes fewer rounds where that is too
+    /// short.
+    #[arg(long, default_value_t = 22, value_parser = clap::value_parser!(u32).range(1..))]
+    minutes: u32,
     /// Measure only this part; may be given several times.
     #[arg(long, value_name = "PART")]
     only: Vec<Part>,
@@ -119,16 +128,41 @@ struct Arguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
     Cpu,
-    Load,
     Propagation,
+    Load,
     Scale,
     Start,
     Micro,
 }
 
+/// As on the command line.
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self.to_possible_value().expect("none is skipped");
+        f.write_str(value.get_name())
+    }
+}
+
+impl Part {
+    /// How long it takes with the usual rounds, on two cores that have nothing else to do. Its share
+    /// of the time is in proportion.
+    const fn expected(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Cpu => 200,
+            Self::Propagation => 160,
+            Self::Load => 230,
+            Self::Scale => 370,
+            Self::Start => 70,
+            Self::Micro => 60,
+        })
+    }
+}
+
 impl Arguments {
-    fn wants(&self, part: Part) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
+    /// The parts that are measured, in their order.
+    fn parts(&self) -> Vec<Part> {
+        let all = Part::value_variants().iter().copied();
+        all.filter(|part| self.only.is_empty() || self.only.contains(part)).collect()
     }
 }
 
@@ -148,32 +182,11 @@ fn main() -> Result<(), Failure> {
         std::fs::write(file, &text)?;
         eprintln!("written to {}", file.display());
     }
-    Ok(())
+    let failed: Vec<_> = report.parts.iter().filter(|(_, outcome)| outcome.is_err()).collect();
+    if failed.is_empty() { Ok(()) } else { Err(format!("these parts failed: {failed:?}").into()) }
 }
 
 fn measure(arguments: &Arguments) -> Result<Report, Failure> {
-    let sizes = [size(&arguments.module)?, size(&arguments.empty_filter)?];
-    let micro = arguments.wants(Part::Micro).then(|| {
-        eprintln!("Picks and installs …");
-        let mut native = Vec::new();
-        measurement::all(|measured| native.push(measured))?;
-        eprintln!("The same in the module …");
-        Ok::<_, Failure>((native, InModule::measure(&arguments.picks)?))
-    });
-    let propagation = arguments.wants(Part::Propagation).then(|| {
-        let changes = arguments.changes;
-        eprintln!("From a change in Consul to requests: {changes} instances come and go …");
-        Propagation::measure(&arguments.module, changes)
-    });
-    let contest = arguments.wants(Part::Load).then(|| {
-        let (rounds, rate) = (arguments.load_rounds, arguments.load_rate);
-        eprintln!("Backends in trouble: {rounds} rounds …");
-        Contest::run(&arguments.module, rounds, rate)
-    });
-    let scale = arguments.wants(Part::Scale).then(|| {
-        eprintln!("Large catalogs that change …");
-        Scale::measure(&arguments.module, arguments.scale_rounds)
-    });
     let consul = Consul::start()?;
     let backends = register_web(&consul)?;
     let addresses: Vec<_> = backends.iter().map(Backend::address).collect();
@@ -184,26 +197,77 @@ fn measure(arguments: &Arguments) -> Result<Report, Failure> {
         consul: consul.address(),
         backends: &addresses,
     };
-    let starts = arguments.wants(Part::Start).then(|| {
-        eprintln!("Starts: {} of each …", arguments.starts);
-        Starts::measure(&places, arguments.starts)
-    });
-    let cpu = arguments.wants(Part::Cpu).then(|| {
-        let Arguments { rounds, requests, connections, .. } = *arguments;
-        eprintln!("CPU per request: {rounds} rounds …");
-        let amount = Amount { rounds, requests, connections };
-        CpuTimes::measure(&arguments.variants, &places, amount)
-    });
-    Ok(Report {
+    let mut report = Report {
         machine: Machine::find(&consul)?,
-        contest: contest.transpose()?,
-        cpu: cpu.transpose()?,
-        propagation: propagation.transpose()?,
-        scale: scale.transpose()?,
-        starts: starts.transpose()?,
-        micro: micro.transpose()?,
-        sizes,
-    })
+        contest: None,
+        cpu: None,
+        propagation: None,
+        scale: None,
+        starts: None,
+        micro: None,
+        sizes: [size(&arguments.module)?, size(&arguments.empty_filter)?],
+        parts: Vec::new(),
+    };
+    let mut parts = arguments.parts();
+    let all = Deadline::after(Duration::from_secs(60 * u64::from(arguments.minutes)));
+    let plan: Vec<_> =
+        parts.iter().map(|part| format!("{part} {} s", part.expected().as_secs())).collect();
+    eprintln!("The plan: {}; at most {} min.", plan.join(", "), arguments.minutes);
+    while !parts.is_empty() {
+        let rest: Duration = parts.iter().map(|part| part.expected()).sum();
+        let part = parts.remove(0);
+        let deadline = all.share(part.expected().as_secs_f64() / rest.as_secs_f64());
+        eprintln!("{part}, at most {} s …", deadline.left().as_secs());
+        let begin = Instant::now();
+        let outcome = measure_part(part, arguments, &places, deadline, &mut report);
+        let outcome = outcome.map(|()| begin.elapsed()).map_err(|error| {
+            eprintln!("{part} failed: {error}");
+            first_line(error.as_ref())
+        });
+        eprintln!("{part} took {:.0?}.", begin.elapsed());
+        report.parts.push((part, outcome));
+    }
+    Ok(report)
+}
+
+/// Measures one part, into its place in the report.
+fn measure_part(
+    part: Part,
+    arguments: &Arguments,
+    places: &Places<'_>,
+    deadline: Deadline,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let module = &arguments.module;
+    match part {
+        Part::Cpu => {
+            let Arguments { rounds, requests, connections, .. } = *arguments;
+            let amount = Amount { rounds, requests, connections };
+            let variants = &arguments.variants;
+            report.cpu = Some(CpuTimes::measure(variants, places, amount, deadline)?);
+        }
+        Part::Propagation => {
+            let changes = arguments.changes;
+            report.propagation = Some(Propagation::measure(module, changes, deadline)?);
+        }
+        Part::Load => {
+            let (rounds, rate) = (arguments.load_rounds, arguments.load_rate);
+            report.contest = Some(Contest::run(module, rounds, rate, deadline)?);
+        }
+        Part::Scale => {
+            report.scale = Some(Scale::measure(module, arguments.scale_rounds, deadline)?);
+        }
+        Part::Start => {
+            report.starts = Some(Starts::measure(places, arguments.starts, deadline)?);
+        }
+        Part::Micro => {
+            let mut native = Vec::new();
+            measurement::all(|measured| native.push(measured))?;
+            eprintln!("  the same in the module …");
+            report.micro = Some((native, InModule::measure(&arguments.picks)?));
+        }
+    }
+    Ok(())
 }
 
 /// Starts the instances of `web`, and registers them.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use stack::{Backend, Consul, Envoy, Registry, Service, wait_until};
 
 use crate::Failure;
+use crate::budget::{Deadline, Rounds};
 use crate::config::EnvoyConfig;
 use crate::connection::Connection;
 use crate::load::Load;
@@ -29,7 +30,7 @@ pub enum Way {
 /// All ways, one change of each in turn.
 #[derive(Debug)]
 pub struct Propagation {
-    pub changes: u32,
+    pub changes: Rounds,
     pub workers: u32,
     /// For each way an instance that comes, and one that goes.
     pub rows: Vec<(Way, Changes, Changes)>,
@@ -114,17 +115,18 @@ impl Way {
 impl Propagation {
     /// Lets an instance come and go that many times for each way. Its weight is so large that the
     /// request after it came finds it, and the request after it went is the first that does not.
-    pub fn measure(module: &Path, changes: u32) -> Result<Self, Failure> {
+    pub fn measure(module: &Path, changes: u32, deadline: Deadline) -> Result<Self, Failure> {
         const WORKERS: u32 = 2;
         let consul = Consul::start()?;
         let lanes = Way::ALL.map(|way| Lane::start(way, module, &consul, WORKERS));
         let mut lanes = lanes.into_iter().collect::<Result<Vec<_>, _>>()?;
-        for change in 0..changes {
+        let changes = deadline.rounds(changes, |change| {
             for lane in &mut lanes {
                 lane.arrival(&consul, change)?;
                 lane.departure(&consul, change)?;
             }
-        }
+            Ok(())
+        })?;
         let rows = lanes
             .iter()
             .map(|lane| (lane.way, Changes::summed_up(&lane.came), Changes::summed_up(&lane.went)));

@@ -1,14 +1,18 @@
 //! The tables, for the terminal and for `docs/benchmarks.md`.
 
+use std::time::Duration;
+
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 
+use crate::Part;
 use crate::contest::{Contender, Contest, Outcome, Race, Scene, Traffic};
 use crate::cpu::{Amount, CpuTimes};
 use crate::in_module::InModule;
 use crate::machine::Machine;
 use crate::measurement::Measurement;
 use crate::propagation::{Changes, Propagation};
+use crate::sample::Sample;
 use crate::scale::{Case, Scale};
 use crate::start::Starts;
 use crate::target::{Target, kib};
@@ -27,6 +31,8 @@ pub struct Report {
     pub micro: Option<(Vec<Measurement>, InModule)>,
     /// Of the module and of the empty filter, in bytes.
     pub sizes: [u64; 2],
+    /// How long each part took, or why it failed.
+    pub parts: Vec<(Part, Result<Duration, String>)>,
 }
 
 impl Report {
@@ -47,9 +53,22 @@ impl Report {
             self.starts.as_ref().map(start_section),
             self.micro.as_ref().map(|(native, in_module)| micro_section(native, in_module)),
             Some(format!("## Size of the module\n\n{}", size_table(self.sizes))),
+            Some(format!("## How long each part took\n\n{}", self.times())),
         ];
         let sections: Vec<_> = sections.into_iter().flatten().collect();
         sections.join("\n\n") + "\n"
+    }
+
+    fn times(&self) -> Table {
+        let mut table = table(&["", "s", "expected"], 1);
+        for (part, outcome) in &self.parts {
+            let took = match outcome {
+                Ok(time) => time.as_secs().to_string(),
+                Err(why) => format!("**failed**: {why}"),
+            };
+            table.add_row([part.to_string(), took, part.expected().as_secs().to_string()]);
+        }
+        table
     }
 
     fn targets(&self) -> Table {
@@ -91,7 +110,8 @@ fn contest_section(contest: &Contest) -> String {
          `stateful_session` are on no request's way. Both have {retries} retries of a GET on \
          another host, on `connect-failure`, `refused-stream`, `reset` and `gateway-error`. Each \
          run has a new Envoy with one worker, so finding out who is in trouble is part of it; \
-         {rounds} rounds, interleaved. Latencies are those of answers with 200; all others are \
+         rounds, interleaved: {rounds}. *p99*: the median of the rounds' p99, and the least and the \
+         greatest of them; all else is of all requests. Latencies are those of answers with 200; all others are \
          *failed*, though there was always an instance that could have answered. *slow*: the \
          share of answers that came from the slow backend. \
          [docs/load-balancing.md](load-balancing.md) says what the policies do.\n\n\
@@ -110,11 +130,15 @@ fn race_section(race: &Race) -> String {
              from when its request was due."
         ),
     };
-    let header = ["", "p50 ms", "p99 ms", "p99.9 ms", "per second", "slow", "requests", "failed"];
+    let header =
+        ["", "p50 ms", "p99 ms", "min–max", "p99.9 ms", "per second", "slow", "requests", "failed"];
     let mut table = table(&header, 1);
     for (contender, outcome) in &race.outcomes {
-        let quantiles = [0.5, 0.99, 0.999].map(|part| format!("{:.2}", outcome.quantile(part)));
-        let Outcome { latencies, failed, .. } = outcome;
+        let [p50, p999] = [0.5, 0.999].map(|part| format!("{:.2}", outcome.quantile(part)));
+        let Outcome { latencies, failed, p99s, .. } = outcome;
+        let p99s = Sample::new(p99s.iter().copied());
+        let spread = format!("{:.1}–{:.1}", p99s.min(), p99s.max());
+        let quantiles = [p50, format!("{:.2}", p99s.median()), spread, p999];
         table.add_row([contender.name()].into_iter().chain(quantiles).chain([
             thousands(outcome.throughput()),
             format!("{:.1} %", outcome.slow_percent()),
@@ -126,7 +150,8 @@ fn race_section(race: &Race) -> String {
 }
 
 fn cpu_section(cpu: &CpuTimes) -> String {
-    let Amount { rounds, requests, connections } = cpu.amount;
+    let Amount { requests, connections, .. } = cpu.amount;
+    let rounds = &cpu.rounds;
     let compared = cpu_table(cpu, false);
     let parts = cpu_table(cpu, true);
     format!(
@@ -134,8 +159,8 @@ fn cpu_section(cpu: &CpuTimes) -> String {
          CPU time of the whole Envoy process (one worker, to the nanosecond) divided by the \
          number of requests, which come in a closed loop on {connections} kept connections and \
          go to three backends, or to one (f, s, m, k). All Envoys run side by side and are asked in turn, forwards, then \
-         backwards; a round is {requests} requests to each. Median of {rounds} rounds after a \
-         warm-up, with the quartiles; the ratios are medians of the rounds' own. The connection \
+         backwards; a round is {requests} requests to each. Medians with the quartiles, after a \
+         warm-up; rounds: {rounds}; the ratios are medians of the rounds' own. The connection \
          manager's settings are the same everywhere.\n\n{compared}\n\n\
          Where the time goes, by the same rounds:\n\n{parts}"
     )
@@ -187,8 +212,8 @@ fn propagation_section(propagation: &Propagation) -> String {
     }
     format!(
         "## From a change in Consul to requests\n\n\
-         An instance is registered and deregistered {changes} times at the agent for each way, in \
-         turn; each way is an Envoy with {workers} workers and a service of its own. One kept \
+         An instance is registered and deregistered at the agent for each way, in turn, times: {changes}; \
+         each way is an Envoy with {workers} workers and a service of its own. One kept \
          connection to each worker (found by Envoy's count of the connections that each worker \
          accepted) is polled, a request every {resolution:.2} ms. *requests*: until on the last of \
          the workers the new instance has answered, or one was answered by another than that which \
@@ -201,12 +226,12 @@ fn propagation_section(propagation: &Propagation) -> String {
 }
 
 fn start_section(starts: &Starts) -> String {
-    let rounds = starts.rounds;
-    let header = ["", "", "/ready ms", "25–75 %", "first 200 ms", "25–75 %"];
+    let rounds = &starts.rounds;
+    let header = ["", "", "/ready ms", "25–75 %", "first 200 ms", "25–75 %", "CPU ms", "25–75 %"];
     let mut table = table(&header, 2);
-    for (variant, ready, served) in starts.rows() {
+    for (variant, samples) in starts.rows() {
         let mut row = vec![variant.letter().to_owned(), variant.description().to_owned()];
-        for sample in [ready, served] {
+        for sample in samples {
             let quartiles = [0.25, 0.75].map(|part| format!("{:.0}", sample.quantile(part)));
             row.extend([format!("{:.0}", sample.median()), quartiles.join("–")]);
         }
@@ -215,15 +240,23 @@ fn start_section(starts: &Starts) -> String {
     format!(
         "## Start\n\n\
          From the start of the process, one worker, until the administration interface says `LIVE`, \
-         and until a request was answered with 200; to about 10 ms. Medians of {rounds} starts of \
-         each in turn.\n\n{table}"
+         and until a request was answered with 200; to about 10 ms. *CPU*: that of the process until \
+         then, which does not depend on what else the machine does; nearly all of it is V8's, \
+         which compiles the module. Medians of starts of each in turn: {rounds}.\n\n{table}"
     )
 }
 
 fn scale_section(scale: &Scale) -> String {
     let (workers, vms) = (Scale::WORKERS, Scale::WORKERS + 1);
-    let (requests, arrivals) = (Scale::REQUESTS, Scale::ARRIVALS);
-    let (rounds, phase) = (scale.rounds, Scale::PHASE.as_secs());
+    let requests = Scale::REQUESTS;
+    let arrivals: Vec<_> = scale.results.iter().map(|one| one.arrivals.len().to_string()).collect();
+    let (arrivals, planned) = (arrivals.join(", "), Scale::ARRIVALS);
+    let phase = Scale::PHASE.as_secs();
+    let rounds: Vec<_> = scale.results.iter().map(|one| one.rounds.to_string()).collect();
+    let rounds = rounds.join(", ");
+    let failed =
+        scale.failed.iter().map(|(case, why)| format!(" **Failed**: {}: {why}.", case.name()));
+    let failed: String = failed.collect();
     let connections = thousands(f64::from(Case::CONNECTIONS));
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let small = scale.results.first().map_or(0, |measured| measured.memory);
@@ -279,14 +312,15 @@ fn scale_section(scale: &Scale) -> String {
          first row, divided by the number of VMs; that of the VM which asks Consul is above that \
          mean, for it alone reads the answers. *answer*: Consul's for one service, and what a bare \
          client takes to read it. Then how long a registration takes until a request on the last \
-         of the workers shows it: {arrivals} registrations, each of an instance so heavy that \
+         of the workers shows it: of {planned} registrations, row by row, as many as the time \
+         allowed ({arrivals}), each of an instance so heavy that \
          nearly every request goes to it, one after the other, but side by side where most services \
          are polled. *100 watched*: the default `max_watches`; *all watched*: with 1,000, and \
          {connections} for `max_connections`, `max_pending_requests` and `max_requests` of Envoy's \
          cluster for Consul.\n\n{sizes}\n\n\
          Under {requests} requests a second in an open loop, while nothing changes and while an \
-         instance comes or goes once a second, of 1,000 services each time in another one: {rounds} \
-         rounds of {phase} s of each in turn. *p99*: the median of the rounds' p99; *of all*: that \
+         instance comes or goes once a second, of 1,000 services each time in another one: rounds \
+         of {phase} s of each in turn, row by row: {rounds}.{failed} *p99*: the median of the rounds' p99; *of all*: that \
          of all requests, where a single moment in which the machine stood still shows. *main*, \
          *worker*: the main thread's and each worker's CPU time, as a share of a core; the main thread asks Consul, reads the answer and \
          publishes it, and Envoy's part of it reads the assignment and tells the workers. Where there \

@@ -33,6 +33,11 @@ impl Sample {
         }
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn min(&self) -> f64 {
         self.0[0]
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use stack::{Envoy, wait_until};
 
 use crate::Failure;
+use crate::budget::{Deadline, Rounds};
 use crate::config::EnvoyConfig;
 use crate::load::Load;
 use crate::sample::Sample;
@@ -13,7 +14,7 @@ use crate::variant::{Places, Variant};
 /// Milliseconds from the start of the process, of some variants in turn.
 #[derive(Debug)]
 pub struct Starts {
-    pub rounds: u32,
+    pub rounds: Rounds,
     rows: Vec<(Variant, Vec<Start>)>,
 }
 
@@ -22,6 +23,8 @@ pub struct Starts {
 struct Start {
     ready: f64,
     served: f64,
+    /// CPU time of the process until then.
+    cpu: f64,
 }
 
 impl Starts {
@@ -30,9 +33,9 @@ impl Starts {
         [Variant::Native, Variant::Empty, Variant::FilterState, Variant::Fed, Variant::Recommended];
 
     /// Starts each of them, one after the other, forwards and backwards in turn.
-    pub fn measure(places: &Places<'_>, rounds: u32) -> Result<Self, Failure> {
+    pub fn measure(places: &Places<'_>, rounds: u32, deadline: Deadline) -> Result<Self, Failure> {
         let mut rows = Self::VARIANTS.map(|variant| (variant, Vec::new()));
-        for round in 0..rounds {
+        let rounds = deadline.rounds(rounds, |round| {
             let in_turn: Box<dyn Iterator<Item = &mut (Variant, Vec<Start>)>> = if round % 2 == 0 {
                 Box::new(rows.iter_mut())
             } else {
@@ -41,24 +44,24 @@ impl Starts {
             for (variant, starts) in in_turn {
                 starts.push(Start::observe(*variant, places)?);
             }
-        }
+            Ok(())
+        })?;
         Ok(Self { rounds, rows: rows.into() })
     }
 
-    /// Each variant, with the time until Envoy says that it is ready, and until a request was
-    /// answered with 200.
-    pub fn rows(&self) -> impl Iterator<Item = (Variant, Sample, Sample)> {
+    /// Each variant, with the time until Envoy says that it is ready, until a request was answered
+    /// with 200, and the CPU time until then.
+    pub fn rows(&self) -> impl Iterator<Item = (Variant, [Sample; 3])> {
         self.rows.iter().map(|(variant, starts)| {
-            let ready = Sample::new(starts.iter().map(|start| start.ready));
-            let served = Sample::new(starts.iter().map(|start| start.served));
-            (*variant, ready, served)
+            let of = |number: fn(&Start) -> f64| Sample::new(starts.iter().map(number));
+            (*variant, [of(|start| start.ready), of(|start| start.served), of(|start| start.cpu)])
         })
     }
 
     /// The median of the time until Envoy says that it is ready.
     pub fn ready(&self, variant: Variant) -> Option<f64> {
         let mut found = self.rows().filter(|(other, ..)| *other == variant);
-        found.next().map(|(_, ready, _)| ready.median())
+        found.next().map(|(_, [ready, ..])| ready.median())
     }
 }
 
@@ -76,6 +79,7 @@ impl Start {
             let log = envoy.process().log_tail(30);
             return Err(format!("{variant} answers no request:\n{log}").into());
         }
-        Ok(Self { ready, served: ms() })
+        let served = ms();
+        Ok(Self { ready, served, cpu: envoy.cpu_time()?.as_secs_f64() * 1e3 })
     }
 }

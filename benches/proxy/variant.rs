@@ -66,12 +66,12 @@ impl fmt::Display for Variant {
 }
 
 impl Variant {
-    /// All, in the order of a round.
+    /// All, in the order of a round: those that are compared closest beside each other.
     pub const ALL: [Self; 14] = [
         Self::Native,
+        Self::Fed,
         Self::Empty,
         Self::EmptyRestricted,
-        Self::Fed,
         Self::Picks,
         Self::FilterState,
         Self::Headers,

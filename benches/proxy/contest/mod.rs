@@ -11,6 +11,7 @@ use std::time::Duration;
 use stack::{Consul, Envoy, Registry, wait_until};
 
 use crate::Failure;
+use crate::budget::{Deadline, Rounds};
 use crate::config::EnvoyConfig;
 use crate::load::Load;
 
@@ -29,7 +30,7 @@ pub struct Race {
 /// All races.
 #[derive(Debug)]
 pub struct Contest {
-    pub rounds: u32,
+    pub rounds: Rounds,
     pub races: Vec<Race>,
 }
 
@@ -40,7 +41,12 @@ impl Contest {
     /// Runs all contenders with all kinds of traffic, in each round all of them, forwards and
     /// backwards in turn. Each run has an Envoy of its own, which knows nothing of the backends
     /// yet.
-    pub fn run(module: &Path, rounds: u32, per_second: u32) -> Result<Self, Failure> {
+    pub fn run(
+        module: &Path,
+        rounds: u32,
+        per_second: u32,
+        deadline: Deadline,
+    ) -> Result<Self, Failure> {
         let consul = Consul::start()?;
         let mut scene = Scene::set(&consul)?;
         let names: Vec<_> = scene.names().collect();
@@ -54,7 +60,7 @@ impl Contest {
             traffic,
             outcomes: Contender::ALL.map(|contender| (contender, Outcome::empty())).into(),
         });
-        for round in 0..rounds {
+        let rounds = deadline.rounds(rounds, |round| {
             for race in &mut races {
                 let outcomes = race.outcomes.iter_mut();
                 let order: Vec<_> =
@@ -66,7 +72,8 @@ impl Contest {
                     total.add(&outcome);
                 }
             }
-        }
+            Ok(())
+        })?;
         Ok(Self { rounds, races: races.into() })
     }
 }
@@ -78,10 +85,11 @@ impl Race {
         found.map(|(_, outcome)| outcome)
     }
 
-    /// The least of Envoy's own.
-    pub fn best_native(&self, number: impl Fn(&Outcome) -> f64) -> Option<f64> {
+    /// That of Envoy's own of which this number is the least.
+    pub fn best_native(&self, number: impl Fn(&Outcome) -> f64) -> Option<&Outcome> {
         let native = self.outcomes.iter().filter(|(contender, _)| contender.is_native());
-        native.map(|(_, outcome)| number(outcome)).min_by(f64::total_cmp)
+        let outcomes = native.map(|(_, outcome)| outcome);
+        outcomes.min_by(|one, other| number(one).total_cmp(&number(other)))
     }
 }
 

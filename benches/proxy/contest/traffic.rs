@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::scene::Scene;
 use crate::Failure;
 use crate::connection::Connection;
+use crate::sample::Sample;
 
 /// When the next request is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct Outcome {
     pub slow: u64,
     /// How long all of it took.
     pub time: Duration,
+    /// Of each run, the latency that a hundredth of its answers exceeded, in milliseconds.
+    pub p99s: Vec<f64>,
 }
 
 impl Traffic {
@@ -102,7 +105,9 @@ impl Traffic {
             // Until all requests have ended.
             runtime.block_on(tasks);
         });
-        Ok(Outcome { time: begin.elapsed(), ..clients.outcome.borrow().clone() })
+        let outcome = clients.outcome.borrow().clone();
+        let p99s = vec![outcome.quantile(0.99)];
+        Ok(Outcome { time: begin.elapsed(), p99s, ..outcome })
     }
 }
 
@@ -187,6 +192,7 @@ impl Outcome {
             failed: 0,
             slow: 0,
             time: Duration::ZERO,
+            p99s: Vec::new(),
         }
     }
 
@@ -196,11 +202,22 @@ impl Outcome {
         self.failed += other.failed;
         self.slow += other.slow;
         self.time += other.time;
+        self.p99s.extend(&other.p99s);
     }
 
     /// The latency that this part (0 to 1) of the answers did not exceed, in milliseconds.
     pub fn quantile(&self, part: f64) -> f64 {
         self.latencies.value_at_quantile(part) as f64 / 1e3
+    }
+
+    /// The median of the runs' p99, in milliseconds.
+    pub fn p99(&self) -> f64 {
+        Sample::new(self.p99s.iter().copied()).median()
+    }
+
+    /// In each run, how many times as long the slowest hundredth took as in that of another one.
+    pub fn p99_ratios(&self, to: &Self) -> Sample {
+        Sample::new(self.p99s.iter().zip(&to.p99s).map(|(one, other)| one / other))
     }
 
     /// Answers with 200 in a second.

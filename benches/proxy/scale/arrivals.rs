@@ -7,6 +7,7 @@ use super::Scale;
 use super::case::Case;
 use super::population::Population;
 use crate::Failure;
+use crate::budget::Deadline;
 use crate::sample::Sample;
 use crate::worker::Worker;
 
@@ -15,17 +16,21 @@ pub fn measure(
     case: Case,
     population: &Population,
     workers: &mut [Worker],
+    deadline: Deadline,
 ) -> Result<Sample, Failure> {
     let services: Vec<_> = (0..Scale::ARRIVALS).map(|change| case.changed(change)).collect();
     let mut times = Vec::new();
-    for (round, services) in (0..).zip(services.chunks(case.at_once())) {
+    let at_once: Vec<_> = services.chunks(case.at_once()).collect();
+    deadline.rounds(u32::try_from(at_once.len())?, |round| {
+        let services = at_once[round as usize];
         thread::sleep(pause_before(round));
         times.extend(observe(services, population, workers)?);
         thread::sleep(pause_before(round));
         for service in services {
             population.dismiss(service)?;
         }
-    }
+        Ok(())
+    })?;
     Ok(Sample::new(times.iter().map(|time| time.as_secs_f64() * 1e3)))
 }
 

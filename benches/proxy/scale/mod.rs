@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use stack::Envoy;
 
 use crate::Failure;
+use crate::budget::{Deadline, Rounds, first_line};
 use crate::config::EnvoyConfig;
 use crate::sample::Sample;
 use crate::stats;
@@ -26,14 +27,17 @@ use population::Population;
 /// What was measured, case by case; the first is the one that the others are compared with.
 #[derive(Debug)]
 pub struct Scale {
-    pub rounds: u32,
     pub results: Vec<Measured>,
+    /// Those that could not be measured, and why.
+    pub failed: Vec<(Case, String)>,
 }
 
 /// One case.
 #[derive(Debug)]
 pub struct Measured {
     pub case: Case,
+    /// Of the load.
+    pub rounds: Rounds,
     /// From the start of Envoy until its clusters have all instances.
     pub resolved: Duration,
     /// Consul's answer for one service, read by a bare client: its bytes, and milliseconds.
@@ -58,22 +62,38 @@ impl Scale {
     /// As many changes as seconds: an even number, so that whoever came has gone at the end.
     pub const PHASE: Duration = Duration::from_secs(4);
 
-    /// Runs all cases, one after the other, each with an Envoy of its own.
-    pub fn measure(module: &Path, rounds: u32) -> Result<Self, Failure> {
+    /// Runs all cases, one after the other, each with an Envoy of its own and its share of the time.
+    pub fn measure(module: &Path, rounds: u32, deadline: Deadline) -> Result<Self, Failure> {
+        let begin = Instant::now();
         let population = Population::start()?;
-        let measured = Case::ALL.map(|case| {
-            let measured = measure(case, module, &population, rounds)?;
-            eprintln!("  {}: {}", case.name(), measured.changing);
-            Ok(measured)
-        });
-        Ok(Self { rounds, results: measured.into_iter().collect::<Result<_, Failure>>()? })
+        eprintln!("  all instances are registered after {:.0?}", begin.elapsed());
+        let (mut results, mut failed) = (Vec::new(), Vec::new());
+        for (place, case) in Case::ALL.into_iter().enumerate() {
+            let begin = Instant::now();
+            let share = deadline.share(1.0 / (Case::ALL.len() - place) as f64);
+            match measure(case, module, &population, rounds, share) {
+                Ok(measured) => {
+                    let changing = &measured.changing;
+                    eprintln!("  {}, in {:.0?}: {changing}", case.name(), begin.elapsed());
+                    results.push(measured);
+                }
+                Err(error) => {
+                    eprintln!("  {} failed: {error}", case.name());
+                    failed.push((case, first_line(error.as_ref())));
+                    // As it was before.
+                    population.dismiss_all(case);
+                }
+            }
+        }
+        Ok(Self { results, failed })
     }
 }
 
 impl Measured {
-    /// How many times as long the slowest hundredth of requests takes while something changes.
-    pub fn p99_ratio(&self) -> f64 {
-        self.changing.p99() / self.quiet.p99()
+    /// How many times as long the slowest hundredth of requests takes while something changes as
+    /// while nothing does, round by round.
+    pub fn p99_ratios(&self) -> Sample {
+        self.changing.outcome.p99_ratios(&self.quiet.outcome)
     }
 }
 
@@ -82,6 +102,7 @@ fn measure(
     module: &Path,
     population: &Population,
     rounds: u32,
+    deadline: Deadline,
 ) -> Result<Measured, Failure> {
     const CALM: Duration = Duration::from_secs(2);
     let config = case.config(module, population.consul());
@@ -93,25 +114,26 @@ fn measure(
     thread::sleep(CALM);
     let mut workers = Worker::one_for_each(&envoy, Scale::WORKERS)?;
     let answer = population.read(case)?;
-    let arrivals = arrivals::measure(case, population, &mut workers)?;
+    let arrivals = arrivals::measure(case, population, &mut workers, deadline.share(0.5))?;
     drop(workers);
     let memory = envoy.memory()?;
     let bystander = matches!(case, Case::Bystander)
         .then(|| Bystander::start(population.consul(), case.changing().changed(0)));
     let (mut quiet, mut changing) = (Phase::empty(), Phase::empty());
     let mut change = 0;
-    for _ in 0..rounds {
+    let rounds = deadline.rounds(rounds, |round| {
         quiet.add(&Phase::run(&envoy, Scale::PHASE, || Ok(()))?);
         changing.add(&Phase::run(&envoy, Scale::PHASE, || {
             change += 1;
             population.change(case.changing(), change)
         })?);
-    }
-    if change != rounds * Scale::PHASE.as_secs() as u32 {
-        return Err(format!("{change} changes were made").into());
-    }
+        if change != (round + 1) * Scale::PHASE.as_secs() as u32 {
+            return Err(format!("{change} changes were made").into());
+        }
+        Ok(())
+    })?;
     drop(bystander);
-    Ok(Measured { case, resolved, answer, memory, arrivals, quiet, changing })
+    Ok(Measured { case, rounds, resolved, answer, memory, arrivals, quiet, changing })
 }
 
 /// Waits until Envoy's clusters have every instance of every service.

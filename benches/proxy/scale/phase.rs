@@ -11,15 +11,12 @@ use stack::Envoy;
 use super::{Scale, listener};
 use crate::Failure;
 use crate::contest::{Outcome, Traffic};
-use crate::sample::Sample;
 use crate::stats;
 
 /// What was seen of it, in one round or in several.
 #[derive(Debug)]
 pub struct Phase {
     pub outcome: Outcome,
-    /// Of each round, the latency that a hundredth of its requests exceeded, in milliseconds.
-    slowest: Vec<f64>,
     /// CPU time of the main thread.
     main: Duration,
     /// CPU time of all workers.
@@ -34,7 +31,6 @@ impl Phase {
     pub fn empty() -> Self {
         Self {
             outcome: Outcome::empty(),
-            slowest: Vec::new(),
             main: Duration::ZERO,
             workers: Duration::ZERO,
             calls: 0,
@@ -69,7 +65,6 @@ impl Phase {
         })?;
         let (used, time) = (since(&cpu, &envoy.thread_cpu_times()?), begin.elapsed());
         Ok(Self {
-            slowest: vec![outcome.quantile(0.99)],
             outcome,
             main: of(&used, |thread| thread == "envoy"),
             workers: of(&used, |thread| thread.starts_with("wrk:worker_")),
@@ -81,7 +76,6 @@ impl Phase {
     /// Adds another one.
     pub fn add(&mut self, other: &Self) {
         self.outcome.add(&other.outcome);
-        self.slowest.extend(&other.slowest);
         self.main += other.main;
         self.workers += other.workers;
         self.calls += other.calls;
@@ -91,7 +85,7 @@ impl Phase {
     /// The latency that a hundredth of the requests exceeds, in milliseconds: the median of the
     /// rounds, so that a moment in which the machine stands still is not taken for Envoy's.
     pub fn p99(&self) -> f64 {
-        Sample::new(self.slowest.iter().copied()).median()
+        self.outcome.p99()
     }
 
     /// The main thread's share of a core, in percent.

@@ -85,6 +85,14 @@ impl Population {
         Ok(self.consul.deregister(&guest_of(service))?)
     }
 
+    /// Deregisters the guest wherever it is.
+    pub fn dismiss_all(&self, case: Case) {
+        for service in case.changing().services() {
+            // It is in few of them.
+            let _ = self.dismiss(&service);
+        }
+    }
+
     fn invite(&self, service: &str, weight: u32) -> Result<(), Failure> {
         let guest = Service::new(service, guest_of(service)).at(self.guest.address());
         Ok(self.consul.register(&guest.weights(weight, 1))?)
