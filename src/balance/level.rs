@@ -11,7 +11,7 @@ use crate::balance::slice::Slice;
 use crate::balance::slow_start;
 use crate::balance::subsets::{SliceId, Subsets};
 use crate::balance::target::{Prepared, Target};
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Address, Endpoint};
 use crate::model::snapshot::Snapshot;
 use crate::time::Time;
 
@@ -150,6 +150,12 @@ impl Level {
     /// The endpoints, sorted by address.
     pub(super) fn targets(&self) -> impl Iterator<Item = &Rc<Target>> + Clone {
         self.installed.iter().flat_map(|installed| &installed.members).map(|m| &m.target)
+    }
+
+    /// Whether one of its endpoints listens there.
+    pub(super) fn has(&self, address: &Address) -> bool {
+        let members = self.installed.as_ref().map_or(&[][..], |installed| &installed.members);
+        members.binary_search_by(|member| member.target.address().cmp(address)).is_ok()
     }
 
     /// The versions that its endpoints have.

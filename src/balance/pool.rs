@@ -16,7 +16,7 @@ use crate::balance::subsets::{SliceId, Subsets, Wanted};
 use crate::balance::target::{Prepared, Target};
 use crate::balance::ticket::Ticket;
 use crate::config::{Locality, Policy, Service};
-use crate::model::endpoint::Endpoint;
+use crate::model::endpoint::{Address, Endpoint};
 use crate::model::places::Places;
 use crate::model::snapshot::Snapshot;
 use crate::rng::Rng;
@@ -184,6 +184,11 @@ impl Pool {
     /// The endpoints, sorted by address within each datacenter.
     pub fn targets(&self) -> impl Iterator<Item = &Rc<Target>> + Clone {
         self.levels.iter().flat_map(Level::targets)
+    }
+
+    /// Whether one of the endpoints listens there.
+    pub fn has(&self, address: &Address) -> bool {
+        self.levels.iter().any(|level| level.has(address))
     }
 
     /// How many endpoints there are.

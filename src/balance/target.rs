@@ -29,6 +29,7 @@ pub struct Target {
     failures: Cell<FailureShare>,
     handoff: Prepared,
     warming_since: Cell<Option<Time>>,
+    passed_over_at: Cell<Option<Time>>,
     address: Address,
 }
 
@@ -103,6 +104,7 @@ impl Target {
             latency: Cell::new(None),
             failures: Cell::default(),
             warming_since: Cell::new(None),
+            passed_over_at: Cell::new(None),
         }
     }
 
@@ -145,6 +147,17 @@ impl Target {
     /// Since when it comes to its full share slowly; none: it has it.
     pub(super) const fn warming_since(&self) -> Option<Time> {
         self.warming_since.get()
+    }
+
+    /// Whether Envoy has sent a request that it was picked for to another host lately.
+    pub(crate) fn is_doubted(&self, now: Time) -> bool {
+        const LATELY: Duration = Duration::from_secs(10);
+        self.passed_over_at.get().is_some_and(|at| now.since(at) < LATELY)
+    }
+
+    /// Takes into account that Envoy has sent a request that it was picked for to another host.
+    pub(crate) fn doubt(&self, now: Time) {
+        self.passed_over_at.set(Some(now));
     }
 
     /// Takes over the weight of a newer snapshot.

@@ -128,7 +128,10 @@ impl Manner {
         }
     }
 
-    fn hand_over(self, forward: Forward, stream: &mut impl Stream) -> Verdict {
+    fn hand_over(self, mut forward: Forward, stream: &mut impl Stream) -> Verdict {
+        if forward.is_doubted() && !stream.has_header("cookie") {
+            forward.set_unbound();
+        }
         let mut handoffs = forward.handoffs();
         let is_taken = match forward.preparation() {
             Preparation::Headers { .. } => {
@@ -313,6 +316,26 @@ mod tests {
         assert!(matches!(ask(Some("gone")), Ask::Nothing));
         let Ask::New(id) = ask(None) else { panic!("it is a name") };
         assert!(matches!(ask(None), Ask::New(again) if again == id), "it is taken in once");
+    }
+
+    #[test]
+    fn a_cookie_is_looked_for_when_envoy_has_passed_the_pick_over() {
+        let handoff =
+            r#","handoff":{"via":"stateful_session"},"xds":{"cluster":"x","address":"/x"}"#;
+        let services = r#"[{"name":"web","load_balancing":{"policy":"peak_ewma"}}]"#;
+        let mut bench = Bench::new(services, handoff, false).with_endpoints(&[80]);
+        let mut calls = |doubted| {
+            let mut stream = Counted::default();
+            let Verdict::Forward(forward) = bench.handle(&mut stream) else {
+                panic!("not forwarded")
+            };
+            if doubted {
+                forward.ticket().target().doubt(Time::ZERO);
+            }
+            stream.calls
+        };
+        // The clock, and the header of the pick.
+        assert_eq!([calls(false), calls(true), calls(false)], [2, 2, 3]);
     }
 
     /// A service that is configured so beside its name.

@@ -57,6 +57,23 @@ impl Router {
         u32::from(outcome == Outcome::Failure)
     }
 
+    /// Learns that Envoy has sent a request to another host at once than was picked. Where that is one
+    /// of the same service and no cookie binds the client to it, Envoy does not use the pick: that is a
+    /// failure of the pick. At the first one it is not known whether there is a cookie.
+    pub fn on_passed_over(&mut self, forward: &Forward, upstream: &[u8], now: Time) {
+        let upstream = str::from_utf8(upstream).ok().and_then(|text| text.parse().ok());
+        let (Some(upstream), Some(route)) = (upstream, self.route_mut(forward.service)) else {
+            return;
+        };
+        if route.pool.has(&Address::Ip(upstream)) {
+            let target = forward.ticket.target();
+            target.doubt(now);
+            if forward.is_unbound {
+                route.pool.on_outcome(target, Outcome::Failure, now);
+            }
+        }
+    }
+
     /// Learns that the client of a request has left before its endpoint has answered.
     pub fn on_silence(&mut self, forward: &Forward, now: Time) {
         if let Some(route) = self.route_mut(forward.service) {

@@ -39,6 +39,8 @@ pub struct Forward {
     pub(super) sent: Time,
     /// Whether its body was still to come then.
     pub(super) has_body: bool,
+    /// Whether it is known that no cookie binds its client to an instance.
+    pub(super) is_unbound: bool,
 }
 
 /// The endpoints of the retries.
@@ -64,6 +66,17 @@ impl Forward {
     /// How its endpoints were prepared for the handoff.
     pub const fn preparation(&self) -> Preparation {
         self.preparation
+    }
+
+    /// Whether it has to be known if a cookie binds its client to an instance: Envoy has sent a request
+    /// that the same endpoint was picked for to another host lately.
+    pub fn is_doubted(&self) -> bool {
+        self.preparation == Preparation::Session && self.ticket.target().is_doubted(self.sent)
+    }
+
+    /// Takes in that it has no cookie.
+    pub const fn set_unbound(&mut self) {
+        self.is_unbound = true;
     }
 
     /// The handoff of each attempt, in their order.

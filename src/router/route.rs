@@ -195,6 +195,7 @@ impl Route {
             preparation: self.preparation,
             sent: hints.now,
             has_body: hints.has_body,
+            is_unbound: false,
         })
     }
 

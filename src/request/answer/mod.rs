@@ -100,8 +100,10 @@ pub fn on_headers(
     };
     let now = stream.now();
     let made = made(forward, stream);
-    let Some(attempt) = answered(forward, made, stream) else {
-        return (Lesson { failures: 0, suspects: is_moved(forward, stream) }, Next::Nothing);
+    let upstream = stream.upstream();
+    let Some(attempt) = answered(forward, made, upstream.as_deref(), stream) else {
+        let lesson = moved(router, forward, upstream.as_deref(), now, stream);
+        return (lesson, Next::Nothing);
     };
     let mut next = Next::Nothing;
     // Whether it is what was asked for; none while that is not known.
@@ -182,21 +184,40 @@ fn made(forward: &Forward, stream: &mut impl AnswerStream) -> Attempt {
 /// Which attempt was answered, of those that were made; none where the answer is of no endpoint of
 /// the request. The route may be one to another cluster, or have no cluster at all (a redirect), and
 /// a filter may have answered.
-fn answered(forward: &Forward, made: Attempt, stream: &mut impl AnswerStream) -> Option<Attempt> {
-    match stream.upstream() {
-        Some(address) => forward.attempt_to(&address, made),
+fn answered(
+    forward: &Forward,
+    made: Attempt,
+    upstream: Option<&[u8]>,
+    stream: &mut impl AnswerStream,
+) -> Option<Attempt> {
+    match upstream {
+        Some(address) => forward.attempt_to(address, made),
         // The dynamic forward proxy answers before the router where it cannot resolve a name.
         None if !forward.goes_by_name() => None,
         None => (stream.flags().0 & ResponseFlags::UNRESOLVED != 0).then_some(made),
     }
 }
 
-/// Whether Envoy has sent a request that is not answered by its endpoint to several hosts of its own
-/// cluster, the first of which was probably that endpoint. Why is not known, nor whether a client's
-/// cookie had sent it to yet another one: that is no failure of any of them.
-fn is_moved(forward: &Forward, stream: &mut impl AnswerStream) -> bool {
-    forward.preparation() == Preparation::Session
-        && stream.attempt().is_some_and(|made| made.retries() > 0)
+/// Learns from a request that is not answered by its endpoint. Where Envoy has tried several hosts of its
+/// own cluster, the first of them was probably that endpoint; where it has tried one, that endpoint was
+/// ejected, or failed its checks, or a client's cookie named another.
+fn moved(
+    router: &mut Router,
+    forward: &Forward,
+    upstream: Option<&[u8]>,
+    now: Time,
+    stream: &mut impl AnswerStream,
+) -> Lesson {
+    if forward.preparation() != Preparation::Session {
+        return Lesson::default();
+    }
+    let Some(_) = stream.attempt().filter(|made| made.retries() > 0) else {
+        if let Some(upstream) = upstream {
+            router.on_passed_over(forward, upstream, now);
+        }
+        return Lesson::default();
+    };
+    Lesson { failures: 0, suspects: true }
 }
 
 /// How long the endpoint took that has answered, where that is known.

@@ -15,6 +15,7 @@ use crate::router::decision::Decision;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 mod latency;
+mod passed_over;
 
 const ONE: &str = "10.0.0.1:80";
 const TWO: &str = "10.0.0.2:80";
