@@ -1,7 +1,7 @@
 //! All that Envoy can be told.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::config::{self, Config, Excerpt, Service};
@@ -51,9 +51,9 @@ struct Known {
 }
 
 impl Known {
-    fn new(service: Rc<Service>, is_found: bool) -> Self {
+    fn new(service: Rc<Service>, settings: Option<Settings>, is_found: bool) -> Self {
         Self {
-            settings: Settings::of(&service.cluster),
+            settings,
             service,
             is_found,
             cluster: None,
@@ -75,14 +75,18 @@ impl Resources {
         let mut config = config.clone();
         let configured = core::mem::take(&mut config.services);
         config.registrations = Vec::new();
-        let known =
-            |service: Service| (service.name.as_str().into(), Known::new(Rc::new(service), false));
+        let mut standings = Standings::default();
+        let known = |service: Service| {
+            let service = Rc::new(service);
+            let settings = standings.settings_of(&service);
+            (service.name.as_str().into(), Known::new(service, settings, false))
+        };
         Self {
             is_complete: config.discover.is_none(),
             services: configured.into_iter().map(known).collect(),
             config,
             clusters: Resource::default(),
-            standings: Standings::default(),
+            standings,
             taken: None,
             routes: Resource::default(),
         }
@@ -99,6 +103,7 @@ impl Resources {
         match update {
             Update::Added(service) => {
                 let name: Rc<str> = service.name.as_str().into();
+                let settings = self.standings.settings_of(&service);
                 match self.services.entry(name.clone()) {
                     Entry::Occupied(known) => {
                         let known = known.into_mut();
@@ -107,11 +112,11 @@ impl Resources {
                         if is_same {
                             return (None, false);
                         }
-                        known.settings = Settings::of(&known.service.cluster);
+                        known.settings = settings;
                         known.cluster = None;
                     }
                     Entry::Vacant(place) => {
-                        place.insert(Known::new(service, true));
+                        place.insert(Known::new(service, settings, true));
                     }
                 }
                 self.on_list();
@@ -235,28 +240,20 @@ impl Resources {
             return Vec::new();
         }
         self.taken = hash;
-        self.standings.on_taken(&self.told_settings());
+        self.standings.on_taken(self.services.values().filter_map(|known| known.settings));
         let is_told = |it: &Known| it.settings.is_some_and(|it| self.standings.is_offered(it));
         let told = self.services.iter().filter(|(_, known)| is_told(known));
         told.filter_map(|(name, known)| Some((name.clone(), known.cluster.clone()?))).collect()
     }
 
-    /// Takes note that Envoy has rejected the clusters; tells why, with a service that has the settings.
-    pub(super) fn on_clusters_rejected(&mut self, now: Time) -> (Blame, Option<Rc<str>>) {
-        let blame = self.standings.on_rejected(&self.told_settings(), now);
+    /// Takes note that Envoy has rejected the clusters; tells why.
+    pub(super) fn on_clusters_rejected(&mut self, now: Time) -> Blame {
+        let settings = self.services.values().filter_map(|known| known.settings);
+        let blame = self.standings.on_rejected(settings, now);
         if blame != Blame::All {
             self.clusters.on_change();
         }
-        let Blame::One(settings, _) = blame else { return (blame, None) };
-        let has_them = |known: &Known| known.settings == Some(settings);
-        let service = self.services.iter().find(|(_, known)| has_them(known));
-        (blame, service.map(|(name, _)| name.clone()))
-    }
-
-    /// The settings of services' clusters that Envoy was told.
-    fn told_settings(&self) -> BTreeSet<Settings> {
-        let all = self.services.values().filter_map(|known| known.settings);
-        all.filter(|settings| self.standings.is_offered(*settings)).collect()
+        blame
     }
 
     /// Takes note that Envoy was told of a subject.

@@ -269,16 +269,16 @@ impl Server {
     /// Counts a rejection, and tells whose it is as soon as that is clear.
     fn on_rejected(&mut self, kind: Kind, key: &Key, times: u32, now: Time) {
         self.events.counts.rejected += 1;
-        let (blame, service) = match kind {
-            Kind::Clusters => self.resources.on_clusters_rejected(now),
-            Kind::Endpoints | Kind::Routes => (Blame::All, key.names.first().cloned()),
+        let name = key.names.first().cloned().unwrap_or_else(|| Rc::from(""));
+        let (name, times) = match kind {
+            Kind::Clusters => match self.resources.on_clusters_rejected(now) {
+                Blame::All => (name, times),
+                Blame::Unclear => return,
+                Blame::One(service, times) => (service.name.as_str().into(), times),
+            },
+            Kind::Endpoints | Kind::Routes => (name, times),
         };
-        let times = match blame {
-            Blame::Unclear => return,
-            Blame::All => times,
-            Blame::One(_, times) => times,
-        };
-        self.events.on_rejected(kind, service.unwrap_or_else(|| Rc::from("")), times);
+        self.events.on_rejected(kind, name, times);
     }
 
     /// Answers all of a subscription for whom there is news.

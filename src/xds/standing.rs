@@ -1,24 +1,10 @@
 //! Which settings of clusters Envoy takes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
-use serde_json::{Map, Value};
-
-use crate::hash::xxh64;
+use crate::config::Service;
 use crate::time::Time;
 use crate::xds::trial::backoff;
-
-/// Settings that some services' clusters have beyond those of all: a hash of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Settings(u64);
-
-impl Settings {
-    /// Names the settings of a service's `cluster`; none where it has none.
-    pub(super) fn of(cluster: &Map<String, Value>) -> Option<Self> {
-        let text = || Value::Object(cluster.clone()).to_string();
-        (!cluster.is_empty()).then(|| Self(xxh64(text().as_bytes(), 0)))
-    }
-}
 
 /// Which settings Envoy takes.
 ///
@@ -26,67 +12,108 @@ impl Settings {
 /// settings that it has not taken yet are left out where it rejects some, and offered again one by one.
 /// Those that are rejected alone are offered again less and less often.
 #[derive(Debug, Default)]
-pub(super) struct Standings(BTreeMap<Settings, Standing>);
+pub(super) struct Standings(Vec<Standing>);
 
-#[derive(Debug, Default)]
+/// The place of settings in [`Standings`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Settings(usize);
+
+#[derive(Debug)]
 struct Standing {
+    /// The first service whose cluster has them.
+    service: Rc<Service>,
     is_taken: bool,
     /// How often in a row they were rejected alone.
     rejections: u32,
     /// When they are offered again; none: they are offered.
     until: Option<Time>,
+    /// Whether a cluster with them was told.
+    is_told: bool,
 }
 
 /// Why Envoy has rejected clusters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Blame {
     /// What all clusters have in common.
     All,
     /// One of several settings, which are offered one by one from now on.
     Unclear,
-    /// These settings, so many times in a row.
-    One(Settings, u32),
+    /// The settings of this service, so many times in a row.
+    One(Rc<Service>, u32),
 }
 
 impl Standings {
+    /// The settings that a service's cluster has beyond those of all; none where it has none. Equal ones
+    /// are the same.
+    pub(super) fn settings_of(&mut self, service: &Rc<Service>) -> Option<Settings> {
+        if service.cluster.is_empty() {
+            return None;
+        }
+        let known = self.0.iter().position(|it| it.service.cluster == service.cluster);
+        Some(Settings(known.unwrap_or_else(|| {
+            self.0.push(Standing {
+                service: service.clone(),
+                is_taken: false,
+                rejections: 0,
+                until: None,
+                is_told: false,
+            });
+            self.0.len() - 1
+        })))
+    }
+
     /// Whether clusters with these settings are told to Envoy.
     pub(super) fn is_offered(&self, settings: Settings) -> bool {
-        self.0.get(&settings).is_none_or(|it| it.until.is_none())
+        self.0.get(settings.0).is_some_and(|it| it.until.is_none())
     }
 
-    /// Takes note that Envoy has taken clusters with these settings.
-    pub(super) fn on_taken(&mut self, told: &BTreeSet<Settings>) {
-        for settings in told {
-            self.0.insert(*settings, Standing { is_taken: true, ..Standing::default() });
+    /// Takes note that Envoy has taken clusters with these settings, as far as they are offered.
+    pub(super) fn on_taken(&mut self, settings: impl Iterator<Item = Settings>) {
+        self.on_told(settings);
+        for it in self.0.iter_mut().filter(|it| it.is_told) {
+            (it.is_taken, it.rejections) = (true, 0);
         }
     }
 
-    /// Takes note that Envoy has rejected clusters with these settings.
-    pub(super) fn on_rejected(&mut self, told: &BTreeSet<Settings>, now: Time) -> Blame {
-        let is_new = |it: &&Settings| self.0.get(it).is_none_or(|it| !it.is_taken);
-        let suspects: Vec<Settings> = told.iter().filter(is_new).copied().collect();
-        for settings in &suspects {
-            let standing = self.0.entry(*settings).or_default();
-            standing.until = Some(now);
-            if suspects.len() == 1 {
-                standing.until = Some(now + backoff(standing.rejections));
-                standing.rejections = standing.rejections.saturating_add(1);
-                return Blame::One(*settings, standing.rejections);
+    /// Takes note that Envoy has rejected clusters with these settings, as far as they are offered.
+    pub(super) fn on_rejected(
+        &mut self,
+        settings: impl Iterator<Item = Settings>,
+        now: Time,
+    ) -> Blame {
+        self.on_told(settings);
+        let mut suspects = self.0.iter_mut().filter(|it| it.is_told && !it.is_taken);
+        let Some(first) = suspects.next() else { return Blame::All };
+        first.until = Some(now);
+        let Some(second) = suspects.next() else {
+            first.until = Some(now + backoff(first.rejections));
+            first.rejections = first.rejections.saturating_add(1);
+            return Blame::One(first.service.clone(), first.rejections);
+        };
+        second.until = Some(now);
+        suspects.for_each(|it| it.until = Some(now));
+        Blame::Unclear
+    }
+
+    fn on_told(&mut self, settings: impl Iterator<Item = Settings>) {
+        self.0.iter_mut().for_each(|it| it.is_told = false);
+        for settings in settings {
+            if let Some(it) = self.0.get_mut(settings.0) {
+                it.is_told = it.until.is_none();
             }
         }
-        if suspects.is_empty() { Blame::All } else { Blame::Unclear }
     }
 
     /// Offers the settings that have been left out for longest; false where it is too soon.
     pub(super) fn offer(&mut self, now: Time) -> bool {
-        let next = self.0.values_mut().filter(|it| it.until.is_some_and(|until| until <= now));
-        let next = next.min_by_key(|it| it.until);
+        let due = self.due().filter(|due| *due <= now);
+        let next = due.and_then(|_| self.0.iter_mut().find(|it| it.until == due));
         next.map(|it| it.until = None).is_some()
     }
 
     /// When settings are offered again.
     pub(super) fn due(&self) -> Option<Time> {
-        self.0.values().filter_map(|it| it.until).min()
+        self.0.iter().filter_map(|it| it.until).min()
     }
 }
 
@@ -94,73 +121,89 @@ impl Standings {
 mod tests {
     use core::time::Duration;
 
+    use serde_json::json;
+
     use super::*;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    /// An Envoy that rejects settings, and which of three it is told when.
+    /// An Envoy that rejects settings, and which of three it is told.
     struct Envoy {
         standings: Standings,
-        rejects: &'static [u64],
+        rejects: &'static [usize],
         now: Time,
-        told: Vec<u64>,
+        told: Vec<usize>,
     }
 
     impl Envoy {
-        fn new(rejects: &'static [u64]) -> Self {
-            Self { standings: Standings::default(), rejects, now: Time::ZERO, told: Vec::new() }
+        fn new(rejects: &'static [usize]) -> Self {
+            let mut standings = Standings::default();
+            for timeout in ["1s", "2s", "3s", "1s"] {
+                let mut service = Service::new(timeout);
+                service.cluster.insert("connect_timeout".to_owned(), json!(timeout));
+                standings.settings_of(&Rc::new(service));
+            }
+            Self { standings, rejects, now: Time::ZERO, told: Vec::new() }
         }
 
-        /// Is told what is offered; takes it or not.
-        fn turn(&mut self) -> Option<Blame> {
-            let all = [1, 2, 3].map(Settings);
-            let told = all.into_iter().filter(|it| self.standings.is_offered(*it)).collect();
-            self.told = BTreeSet::iter(&told).map(|it| it.0).collect();
+        /// Is told what is offered; takes it or not. Gives the name and the number of what is to blame.
+        fn turn(&mut self) -> Option<(String, u32)> {
+            let all = [0, 1, 2].map(Settings);
+            let told = all.into_iter().filter(|it| self.standings.is_offered(*it));
+            self.told = told.map(|it| it.0).collect();
             if self.told.iter().any(|it| self.rejects.contains(it)) {
-                return Some(self.standings.on_rejected(&told, self.now));
+                return Some(match self.standings.on_rejected(all.into_iter(), self.now) {
+                    Blame::All => ("all".to_owned(), 0),
+                    Blame::Unclear => ("unclear".to_owned(), 0),
+                    Blame::One(service, times) => (service.name.clone(), times),
+                });
             }
-            self.standings.on_taken(&told);
+            self.standings.on_taken(all.into_iter());
             self.standings.offer(self.now);
             None
         }
     }
 
+    fn blame(name: &str, times: u32) -> Option<(String, u32)> {
+        Some((name.to_owned(), times))
+    }
+
     #[test]
     fn settings_are_named_that_are_rejected_among_others() {
-        let mut envoy = Envoy::new(&[2]);
-        assert_eq!(envoy.turn(), Some(Blame::Unclear));
+        let mut envoy = Envoy::new(&[1]);
+        assert_eq!(envoy.turn(), blame("unclear", 0));
         assert_eq!(envoy.turn(), None);
         assert!(envoy.told.is_empty(), "those that may be wrong are left out");
         assert_eq!(envoy.turn(), None);
-        assert_eq!(envoy.turn(), Some(Blame::One(Settings(2), 1)));
-        assert_eq!([envoy.turn(), envoy.turn()], [None; 2]);
-        assert_eq!(envoy.told, [1, 3]);
+        assert_eq!(envoy.turn(), blame("2s", 1));
+        assert_eq!([envoy.turn(), envoy.turn()], [None, None]);
+        assert_eq!(envoy.told, [0, 2]);
         assert_eq!(envoy.standings.due(), Some(Time::ZERO + Duration::from_secs(1)));
     }
 
     #[test]
     fn rejected_settings_are_offered_again_less_and_less_often() {
-        let mut envoy = Envoy::new(&[2]);
+        let mut envoy = Envoy::new(&[1]);
         let mut waits = Vec::new();
         for _ in 0..200 {
-            if let Some(Blame::One(settings, times)) = envoy.turn() {
-                assert_eq!((settings, times), (Settings(2), 1 + waits.len() as u32));
-                let until = envoy.standings.0[&settings].until.unwrap();
+            if let Some((_, times)) = envoy.turn().filter(|(name, _)| name != "unclear") {
+                assert_eq!(times, 1 + waits.len() as u32);
+                let until = envoy.standings.0[1].until.unwrap();
                 waits.push(until.since(envoy.now).as_secs());
             }
             envoy.now = envoy.standings.due().unwrap_or(envoy.now).max(envoy.now);
         }
         assert_eq!(waits[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
         envoy.rejects = &[];
-        assert_eq!([envoy.turn(), envoy.turn(), envoy.turn()], [None; 3]);
-        assert_eq!((&*envoy.told, envoy.standings.due()), (&[1, 2, 3][..], None));
+        assert_eq!([envoy.turn(), envoy.turn(), envoy.turn()], [None, None, None]);
+        assert_eq!((&*envoy.told, envoy.standings.due()), (&[0, 1, 2][..], None));
     }
 
     #[test]
     fn all_are_to_blame_where_all_settings_were_taken() {
         let mut envoy = Envoy::new(&[]);
         assert_eq!(envoy.turn(), None);
-        envoy.rejects = &[1];
-        assert_eq!(envoy.turn(), Some(Blame::All));
+        envoy.rejects = &[0];
+        assert_eq!(envoy.turn(), blame("all", 0));
     }
 }
