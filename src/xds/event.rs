@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::time::Duration;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::config::Excerpt;
@@ -169,9 +169,9 @@ pub(super) struct Events {
     queue: VecDeque<Event>,
     pub(super) counts: Counts,
     /// The names that are told as unknown.
-    names: BTreeSet<(Kind, Box<str>)>,
+    names: Vec<(Kind, Box<str>)>,
     /// The services that are told to have host names.
-    named: BTreeSet<Rc<str>>,
+    named: Vec<Rc<str>>,
     has_ended_early: bool,
 }
 
@@ -224,14 +224,17 @@ impl Events {
     /// Tells what is unknown once for each name.
     pub(super) fn on_unknown(&mut self, kind: Kind, name: &str, event: impl FnOnce() -> Event) {
         self.counts.unknown += 1;
-        if self.names.len() < Self::MAX_NAMES && self.names.insert((kind, name.into())) {
+        let is_known = self.names.iter().any(|(told, it)| *told == kind && **it == *name);
+        if !is_known && self.names.len() < Self::MAX_NAMES {
+            self.names.push((kind, name.into()));
             self.push(event());
         }
     }
 
     /// Tells once of each service that it has host names.
     pub(super) fn on_host_names(&mut self, service: &Rc<str>, found: usize) {
-        if self.named.len() < Self::MAX_NAMES && self.named.insert(service.clone()) {
+        if self.named.len() < Self::MAX_NAMES && !self.named.contains(service) {
+            self.named.push(service.clone());
             self.push(Event::HostNamesNotSent { service: service.clone(), found });
         }
     }

@@ -4,7 +4,7 @@
 //! ```text
 //! Update ─► Resources ─► Published ─┐
 //! Request ─► DiscoveryRequest ─► Subscription ─► Response
-//!                                └─► Trials (what Envoy rejects) ─► Standings (whose settings)
+//!                                └─► Trials (what Envoy rejects) ─► Suspects (whose settings)
 //! ```
 //!
 //! Sans-IO: requests of Envoy and updates of services in, responses out. A subscription that has the
@@ -18,9 +18,9 @@ mod resource;
 mod resources;
 mod retry;
 pub mod routes;
-mod standing;
 mod subscription;
 mod subscriptions;
+mod suspects;
 mod trial;
 
 pub mod discovery_request;

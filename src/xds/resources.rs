@@ -11,8 +11,8 @@ use crate::time::Time;
 use crate::xds::endpoints::cluster_load_assignment;
 use crate::xds::kind::Kind;
 use crate::xds::resource::{Rendered, Resource};
-use crate::xds::standing::{Blame, Settings, Standings};
 use crate::xds::subscription::Subject;
+use crate::xds::suspects::{Blame, Settings, Suspects};
 use crate::xds::update::Update;
 use crate::xds::{clusters, routes};
 
@@ -23,8 +23,8 @@ pub(super) struct Resources {
     config: Config,
     services: BTreeMap<Rc<str>, Known>,
     clusters: Resource,
-    /// Which settings of services' clusters Envoy takes.
-    standings: Standings,
+    /// The settings of services' clusters that Envoy may reject.
+    suspects: Suspects,
     /// The hash of the clusters that Envoy has taken last.
     taken: Option<u64>,
     routes: Resource,
@@ -75,10 +75,10 @@ impl Resources {
         let mut config = config.clone();
         let configured = core::mem::take(&mut config.services);
         config.registrations = Vec::new();
-        let mut standings = Standings::default();
+        let mut suspects = Suspects::default();
         let known = |service: Service| {
             let service = Rc::new(service);
-            let settings = standings.settings_of(&service);
+            let settings = suspects.settings_of(&service);
             (service.name.as_str().into(), Known::new(service, settings, false))
         };
         Self {
@@ -86,7 +86,7 @@ impl Resources {
             services: configured.into_iter().map(known).collect(),
             config,
             clusters: Resource::default(),
-            standings,
+            suspects,
             taken: None,
             routes: Resource::default(),
         }
@@ -103,7 +103,7 @@ impl Resources {
         match update {
             Update::Added(service) => {
                 let name: Rc<str> = service.name.as_str().into();
-                let settings = self.standings.settings_of(&service);
+                let settings = self.suspects.settings_of(&service);
                 match self.services.entry(name.clone()) {
                     Entry::Occupied(known) => {
                         let known = known.into_mut();
@@ -167,14 +167,14 @@ impl Resources {
 
     fn refresh_clusters(&mut self, now: Time) -> Option<Time> {
         loop {
-            let Self { config, services, standings, .. } = self;
-            let later = self.clusters.refresh(now, || render_clusters(config, services, standings));
+            let Self { config, services, suspects, .. } = self;
+            let later = self.clusters.refresh(now, || render_clusters(config, services, suspects));
             // What was left out is offered to an Envoy that has taken the rest.
             if later.is_some() || self.taken.is_none() || self.taken != self.clusters_hash() {
                 return later;
             }
-            if !self.standings.offer(now) {
-                return self.standings.due();
+            if !self.suspects.offer(now) {
+                return self.suspects.due();
             }
             self.clusters.on_change();
         }
@@ -240,8 +240,8 @@ impl Resources {
             return Vec::new();
         }
         self.taken = hash;
-        self.standings.on_taken(self.services.values().filter_map(|known| known.settings));
-        let is_told = |it: &Known| it.settings.is_some_and(|it| self.standings.is_offered(it));
+        self.suspects.on_taken(self.services.values().filter_map(|known| known.settings));
+        let is_told = |it: &Known| it.settings.is_some_and(|it| self.suspects.is_offered(it));
         let told = self.services.iter().filter(|(_, known)| is_told(known));
         told.filter_map(|(name, known)| Some((name.clone(), known.cluster.clone()?))).collect()
     }
@@ -249,7 +249,7 @@ impl Resources {
     /// Takes note that Envoy has rejected the clusters; tells why.
     pub(super) fn on_clusters_rejected(&mut self, now: Time) -> Blame {
         let settings = self.services.values().filter_map(|known| known.settings);
-        let blame = self.standings.on_rejected(settings, now);
+        let blame = self.suspects.on_rejected(settings, now);
         if blame != Blame::All {
             self.clusters.on_change();
         }
@@ -293,11 +293,11 @@ fn render_routes(config: &Config, services: &BTreeMap<Rc<str>, Known>) -> Render
 fn render_clusters(
     config: &Config,
     services: &mut BTreeMap<Rc<str>, Known>,
-    standings: &Standings,
+    suspects: &Suspects,
 ) -> Rendered {
     let (mut text, mut items) = (String::new(), 0);
     for known in services.values_mut() {
-        let cluster = if known.settings.is_none_or(|it| standings.is_offered(it)) {
+        let cluster = if known.settings.is_none_or(|it| suspects.is_offered(it)) {
             let render = || clusters::cluster(config, &known.service).into();
             known.cluster.get_or_insert_with(render)
         } else if let Some(earlier) = &known.earlier {

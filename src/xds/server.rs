@@ -13,9 +13,9 @@ use crate::xds::kind::Kind;
 use crate::xds::request::{Request, StreamId};
 use crate::xds::resources::Resources;
 use crate::xds::response::Response;
-use crate::xds::standing::Blame;
 use crate::xds::subscription::{Key, Subject};
 use crate::xds::subscriptions::{Subscriptions, Task};
+use crate::xds::suspects::Blame;
 use crate::xds::trial::Finding;
 use crate::xds::update::Update;
 

@@ -1,6 +1,5 @@
 //! What one or several clusters of Envoy subscribe to.
 
-use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crate::time::Time;
@@ -31,7 +30,7 @@ impl Key {
 #[derive(Debug, Default)]
 pub(super) struct Subscription {
     /// Those that are held.
-    pub(super) streams: BTreeSet<StreamId>,
+    pub(super) streams: Vec<StreamId>,
     /// How Envoy takes what it is told.
     pub(super) trials: Trials,
     /// When one was here last.

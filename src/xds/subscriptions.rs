@@ -4,6 +4,8 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use hashbrown::HashMap;
+
 use crate::time::Time;
 use crate::xds::discovery_request::Version;
 use crate::xds::request::StreamId;
@@ -16,7 +18,7 @@ pub(super) struct Subscriptions {
     all: BTreeMap<Rc<Key>, Subscription>,
     /// Who asks for what.
     watchers: BTreeMap<Subject, BTreeSet<Rc<Key>>>,
-    held: BTreeMap<StreamId, Held>,
+    held: HashMap<StreamId, Held>,
     /// The names in the held requests.
     held_names: usize,
     /// The names in the subscriptions.
@@ -103,7 +105,7 @@ impl Subscriptions {
         [since, until]: [Time; 2],
     ) {
         if let Some(subscription) = self.all.get_mut(key) {
-            subscription.streams.insert(stream);
+            subscription.streams.push(stream);
             self.held_names += key.names.len();
             self.timers.insert((until, Timer::Hold(stream)));
             self.held.insert(stream, Held { key: key.clone(), version, since, until });
@@ -117,7 +119,7 @@ impl Subscriptions {
         self.held_names -= held.key.names.len();
         self.timers.remove(&(held.until, Timer::Hold(stream)));
         if let Some(subscription) = self.all.get_mut(&held.key) {
-            subscription.streams.remove(&stream);
+            subscription.streams.retain(|it| *it != stream);
             subscription.last = now;
         }
         Some(held)

@@ -1,4 +1,4 @@
-//! Which settings of clusters Envoy takes.
+//! The settings of clusters that Envoy may reject.
 
 use std::rc::Rc;
 
@@ -6,20 +6,20 @@ use crate::config::Service;
 use crate::time::Time;
 use crate::xds::trial::backoff;
 
-/// Which settings Envoy takes.
+/// The settings of clusters that Envoy may reject.
 ///
 /// Envoy takes the clusters of a response or none of them, and does not say which is wrong. So the
 /// settings that it has not taken yet are left out where it rejects some, and offered again one by one.
 /// Those that are rejected alone are offered again less and less often.
 #[derive(Debug, Default)]
-pub(super) struct Standings(Vec<Standing>);
+pub(super) struct Suspects(Vec<Suspect>);
 
-/// The place of settings in [`Standings`].
+/// The place of settings in [`Suspects`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Settings(usize);
 
 #[derive(Debug)]
-struct Standing {
+struct Suspect {
     /// The first service whose cluster has them.
     service: Rc<Service>,
     is_taken: bool,
@@ -42,7 +42,7 @@ pub(super) enum Blame {
     One(Rc<Service>, u32),
 }
 
-impl Standings {
+impl Suspects {
     /// The settings that a service's cluster has beyond those of all; none where it has none. Equal ones
     /// are the same.
     pub(super) fn settings_of(&mut self, service: &Rc<Service>) -> Option<Settings> {
@@ -51,7 +51,7 @@ impl Standings {
         }
         let known = self.0.iter().position(|it| it.service.cluster == service.cluster);
         Some(Settings(known.unwrap_or_else(|| {
-            self.0.push(Standing {
+            self.0.push(Suspect {
                 service: service.clone(),
                 is_taken: false,
                 rejections: 0,
@@ -82,16 +82,16 @@ impl Standings {
         now: Time,
     ) -> Blame {
         self.on_told(settings);
-        let mut suspects = self.0.iter_mut().filter(|it| it.is_told && !it.is_taken);
-        let Some(first) = suspects.next() else { return Blame::All };
+        let mut told = self.0.iter_mut().filter(|it| it.is_told && !it.is_taken);
+        let Some(first) = told.next() else { return Blame::All };
         first.until = Some(now);
-        let Some(second) = suspects.next() else {
+        let Some(second) = told.next() else {
             first.until = Some(now + backoff(first.rejections));
             first.rejections = first.rejections.saturating_add(1);
             return Blame::One(first.service.clone(), first.rejections);
         };
         second.until = Some(now);
-        suspects.for_each(|it| it.until = Some(now));
+        told.for_each(|it| it.until = Some(now));
         Blame::Unclear
     }
 
@@ -129,7 +129,7 @@ mod tests {
 
     /// An Envoy that rejects settings, and which of three it is told.
     struct Envoy {
-        standings: Standings,
+        suspects: Suspects,
         rejects: &'static [usize],
         now: Time,
         told: Vec<usize>,
@@ -137,29 +137,29 @@ mod tests {
 
     impl Envoy {
         fn new(rejects: &'static [usize]) -> Self {
-            let mut standings = Standings::default();
+            let mut suspects = Suspects::default();
             for timeout in ["1s", "2s", "3s", "1s"] {
                 let mut service = Service::new(timeout);
                 service.cluster.insert("connect_timeout".to_owned(), json!(timeout));
-                standings.settings_of(&Rc::new(service));
+                suspects.settings_of(&Rc::new(service));
             }
-            Self { standings, rejects, now: Time::ZERO, told: Vec::new() }
+            Self { suspects, rejects, now: Time::ZERO, told: Vec::new() }
         }
 
         /// Is told what is offered; takes it or not. Gives the name and the number of what is to blame.
         fn turn(&mut self) -> Option<(String, u32)> {
             let all = [0, 1, 2].map(Settings);
-            let told = all.into_iter().filter(|it| self.standings.is_offered(*it));
+            let told = all.into_iter().filter(|it| self.suspects.is_offered(*it));
             self.told = told.map(|it| it.0).collect();
             if self.told.iter().any(|it| self.rejects.contains(it)) {
-                return Some(match self.standings.on_rejected(all.into_iter(), self.now) {
+                return Some(match self.suspects.on_rejected(all.into_iter(), self.now) {
                     Blame::All => ("all".to_owned(), 0),
                     Blame::Unclear => ("unclear".to_owned(), 0),
                     Blame::One(service, times) => (service.name.clone(), times),
                 });
             }
-            self.standings.on_taken(all.into_iter());
-            self.standings.offer(self.now);
+            self.suspects.on_taken(all.into_iter());
+            self.suspects.offer(self.now);
             None
         }
     }
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(envoy.turn(), blame("2s", 1));
         assert_eq!([envoy.turn(), envoy.turn()], [None, None]);
         assert_eq!(envoy.told, [0, 2]);
-        assert_eq!(envoy.standings.due(), Some(Time::ZERO + Duration::from_secs(1)));
+        assert_eq!(envoy.suspects.due(), Some(Time::ZERO + Duration::from_secs(1)));
     }
 
     #[test]
@@ -188,15 +188,15 @@ mod tests {
         for _ in 0..200 {
             if let Some((_, times)) = envoy.turn().filter(|(name, _)| name != "unclear") {
                 assert_eq!(times, 1 + waits.len() as u32);
-                let until = envoy.standings.0[1].until.unwrap();
+                let until = envoy.suspects.0[1].until.unwrap();
                 waits.push(until.since(envoy.now).as_secs());
             }
-            envoy.now = envoy.standings.due().unwrap_or(envoy.now).max(envoy.now);
+            envoy.now = envoy.suspects.due().unwrap_or(envoy.now).max(envoy.now);
         }
         assert_eq!(waits[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
         envoy.rejects = &[];
         assert_eq!([envoy.turn(), envoy.turn(), envoy.turn()], [None, None, None]);
-        assert_eq!((&*envoy.told, envoy.standings.due()), (&[0, 1, 2][..], None));
+        assert_eq!((&*envoy.told, envoy.suspects.due()), (&[0, 1, 2][..], None));
     }
 
     #[test]
