@@ -14,7 +14,6 @@ use crate::discovery::subject::Subject;
 use crate::driver::{self, Host};
 use crate::health::verdict::Reason;
 use crate::model::service::{ServiceId, SourceId};
-use crate::proxy::acknowledged;
 use crate::proxy::callout::{Callout, CalloutAnswer};
 use crate::proxy::consul_host::ConsulHost;
 use crate::proxy::core::waiting_room::is_ahead;
@@ -57,8 +56,6 @@ pub(super) struct Core {
     subscriptions: Option<Box<Subscriptions>>,
     /// Only where the picks are among the hosts of such clusters.
     warmup: Option<Warmup>,
-    /// The services that Envoy has acknowledged and others do not know of yet, by their hashes.
-    acknowledged: Vec<u64>,
 }
 
 /// What a request's own context has to do.
@@ -90,7 +87,6 @@ impl Core {
             timer: Timer::start(agent.tick_period(), host.start.time()),
             subscriptions: config.xds.as_ref().map(|xds| Box::new(Subscriptions::new(config, xds))),
             warmup: config.xds.as_ref().filter(|_| is_by_session).map(warmup),
-            acknowledged: Vec::new(),
             agent,
             host,
         }
@@ -195,7 +191,7 @@ impl Core {
             }
             let Self { warmup, router, host, .. } = self;
             if self.waiting.has_room(false) && is_ahead(warmup, router, host, service) {
-                return self.hold(context, service, has_body, Rc::new(Reply::not_resolved_yet("")));
+                return self.wait(context, service, has_body, Rc::new(Reply::not_resolved_yet("")));
             }
         }
         let verdict = self.manner.handle(&mut self.router, service, &mut stream);
@@ -299,16 +295,11 @@ impl Core {
         EnvoyStream { start: self.host.start, has_body: false }
     }
 
-    /// Answers the subscriptions that are due; `own` is the context that is at work. All VMs are to
-    /// know whom Envoy has acknowledged, and what could not be told is told later.
+    /// Answers the subscriptions that are due; `own` is the context that is at work.
     fn serve(&mut self, own: u32) {
         let Some(subscriptions) = &mut self.subscriptions else { return };
         let now = self.host.now();
-        let acknowledged = subscriptions.answer(&mut self.router, own, now);
-        self.acknowledged.extend(acknowledged.iter().map(|name| subscriptions.hash(name)));
-        if !self.acknowledged.is_empty() && acknowledged::add(&self.acknowledged) {
-            self.acknowledged.clear();
-        }
+        subscriptions.answer(&mut self.router, own, now);
     }
 
     /// Adds to Envoy's counters what was counted here.

@@ -1,8 +1,6 @@
 //! Envoy's subscriptions, as they come over its own listener.
 
 use core::time::Duration;
-use std::rc::Rc;
-
 use hashbrown::HashMap;
 
 use crate::config::{Config, Xds};
@@ -11,7 +9,7 @@ use crate::proxy::clock::Start;
 use crate::proxy::host::{self, Headers};
 use crate::proxy::subscription_metrics::SubscriptionMetrics;
 use crate::router::Router;
-use crate::shared::acknowledged::Acknowledged;
+use crate::shared::acknowledged::{Acknowledged, Changes};
 use crate::time::Time;
 use crate::xds::event::Event;
 use crate::xds::request::{Request, StreamId};
@@ -39,6 +37,9 @@ pub(super) struct Subscriptions {
     /// The address of the listener by which they come.
     address: String,
     server: Server,
+    /// Where others look up whom Envoy has acknowledged, and what they do not know of that yet.
+    key: String,
+    changes: Changes,
     /// The requests whose bodies have not come to their ends.
     bodies: HashMap<u32, Body>,
     /// The bytes of all of them.
@@ -60,13 +61,14 @@ impl Subscriptions {
         let node = host::node_id().unwrap_or_default();
         let mut server = Server::new(config, xds, &String::from_utf8_lossy(&node));
         for service in config.services.iter().filter(|it| !it.cluster.is_empty()) {
-            let hash = Acknowledged::hash(&xds.address, &service.name);
-            if let Some(cluster) = acknowledged::read_cluster(hash) {
+            if let Some(cluster) = acknowledged::read_cluster(&xds.address, &service.name) {
                 server.on_earlier(&service.name, &cluster);
             }
         }
         Self {
             address: xds.address.clone(),
+            key: Acknowledged::key(&xds.address),
+            changes: Changes::default(),
             server,
             bodies: HashMap::new(),
             bytes: 0,
@@ -134,8 +136,8 @@ impl Subscriptions {
     }
 
     /// Answers what is due, with the newest that there is, from whatever context: `own` is the one
-    /// that is at work. Gives the names of the services that Envoy has acknowledged.
-    pub(super) fn answer(&mut self, router: &mut Router, own: u32, now: Time) -> Vec<Rc<str>> {
+    /// that is at work.
+    pub(super) fn answer(&mut self, router: &mut Router, own: u32, now: Time) {
         while let Some(update) = router.poll_update() {
             self.server.on_update(update, now);
         }
@@ -150,12 +152,7 @@ impl Subscriptions {
         if has_answered {
             host::enter(own);
         }
-        self.tell(now)
-    }
-
-    /// The hash of a service in [`Acknowledged`].
-    pub(super) fn hash(&self, name: &str) -> u64 {
-        Acknowledged::hash(&self.address, name)
+        self.tell(now);
     }
 
     /// When there is something to answer, if nothing happens until then.
@@ -164,17 +161,21 @@ impl Subscriptions {
         self.server.due().map(|due| due.max(now + NEXT_ANSWERS))
     }
 
-    /// Counts and tells what has happened.
-    fn tell(&mut self, now: Time) -> Vec<Rc<str>> {
-        let mut acknowledged = Vec::new();
+    /// Counts and tells what has happened. All VMs are to know whom Envoy has acknowledged, and what
+    /// could not be told is told later.
+    fn tell(&mut self, now: Time) {
         while let Some(event) = self.server.poll_event() {
             match event {
-                Event::Acknowledged { service } => acknowledged.push(service),
+                Event::Acknowledged { service } => self.changes.on_acknowledged(&service),
+                Event::ServicesTold => self.changes.on_told(self.server.services()),
                 Event::ClusterTaken { service, cluster } => {
-                    acknowledged::keep_cluster(self.hash(&service), &cluster);
+                    acknowledged::keep_cluster(&self.address, &service, &cluster);
                 }
                 event => log::warn!("xds: {event}"),
             }
+        }
+        if !self.changes.is_empty() && acknowledged::write(&self.key, &self.changes) {
+            self.changes = Changes::default();
         }
         let is_missing = |body: &Body| now.since(body.since) >= BODY_PATIENCE;
         if !self.has_seen_bodies && self.bodies.values().any(is_missing) {
@@ -185,7 +186,6 @@ impl Subscriptions {
                  allowed_capabilities, add proxy_on_request_body"
             );
         }
-        acknowledged
     }
 
     /// Adds to Envoy's counters what was counted here.

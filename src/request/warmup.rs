@@ -18,8 +18,8 @@ use crate::time::Time;
 /// ends, and keeps what it hears to itself.
 #[derive(Debug)]
 pub struct Warmup {
-    /// Where Envoy asks for endpoints.
-    address: String,
+    /// Where those are in shared data that are acknowledged.
+    key: String,
     patience: Duration,
     /// Those whose requests need not wait.
     ready: Beside<ServiceId, ()>,
@@ -37,10 +37,10 @@ struct Awaited {
 }
 
 impl Warmup {
-    /// Knows of no service yet; waits so long at most.
+    /// Knows of no service yet; waits so long at most. Envoy asks for endpoints at that address.
     pub fn new(address: &str, patience: Duration) -> Self {
         Self {
-            address: address.to_owned(),
+            key: Acknowledged::key(address),
             patience,
             ready: Beside::new(),
             awaited: Vec::new(),
@@ -54,21 +54,21 @@ impl Warmup {
         self.ready.get(service).is_some()
     }
 
-    /// Looks a service up that is not ready; `load` reads those that are acknowledged, and is called
-    /// the first time only. Tells whether it is ready now.
+    /// Looks a service up that is not ready; `load` reads those that are acknowledged by their key, and is
+    /// called the first time only. Tells whether it is ready now.
     pub fn look_up(
         &mut self,
         service: ServiceId,
         name: &str,
         now: Time,
-        load: impl FnOnce() -> Acknowledged,
+        load: impl FnOnce(&str) -> Acknowledged,
     ) -> bool {
         if self.awaited.iter().any(|awaited| awaited.service == service) {
             return false;
         }
-        let hash = Acknowledged::hash(&self.address, name);
+        let hash = Acknowledged::hash(name);
         let is_ready = self.patience.is_zero() || {
-            let acknowledged = load();
+            let acknowledged = load(&self.key);
             self.is_in_vain &= acknowledged.is_empty();
             self.is_in_vain || acknowledged.contains(hash)
         };
@@ -82,11 +82,15 @@ impl Warmup {
 
     /// Looks again for those whose requests wait; `load` is called only if there are any. Tells which
     /// were given up: they are ready too, since more time would make no difference.
-    pub fn on_tick(&mut self, now: Time, load: impl FnOnce() -> Acknowledged) -> Vec<ServiceId> {
+    pub fn on_tick(
+        &mut self,
+        now: Time,
+        load: impl FnOnce(&str) -> Acknowledged,
+    ) -> Vec<ServiceId> {
         if self.awaited.is_empty() {
             return Vec::new();
         }
-        let acknowledged = load();
+        let acknowledged = load(&self.key);
         let is_over = |awaited: &Awaited| now >= awaited.until;
         let is_in_vain = acknowledged.is_empty() && self.awaited.iter().any(is_over);
         self.is_in_vain = is_in_vain;
@@ -120,29 +124,29 @@ mod tests {
 
     fn acknowledged(names: &[&str]) -> Acknowledged {
         let mut all = Acknowledged::default();
-        names.iter().for_each(|name| assert!(all.add(Acknowledged::hash("/sock", name))));
+        names.iter().for_each(|name| assert!(all.add(Acknowledged::hash(name))));
         all
     }
 
-    fn never() -> Acknowledged {
+    fn never(_: &str) -> Acknowledged {
         panic!("nobody needs to look")
     }
 
     #[test]
     fn a_service_waits_until_its_first_answer_is_acknowledged() {
         let mut warmup = Warmup::new("/sock", PATIENCE);
-        assert!(!warmup.look_up(WEB, "web", at(0), || acknowledged(&["api"])));
+        assert!(!warmup.look_up(WEB, "web", at(0), |_| acknowledged(&["api"])));
         assert!(!warmup.look_up(WEB, "web", at(1), never));
-        assert!(warmup.on_tick(at(20), || acknowledged(&["api"])).is_empty());
+        assert!(warmup.on_tick(at(20), |_| acknowledged(&["api"])).is_empty());
         assert!(!warmup.is_ready(WEB));
-        assert!(warmup.on_tick(at(40), || acknowledged(&["api", "web"])).is_empty());
+        assert!(warmup.on_tick(at(40), |_| acknowledged(&["api", "web"])).is_empty());
         assert!(warmup.is_ready(WEB));
     }
 
     #[test]
     fn a_service_that_is_ready_is_never_looked_up_again() {
         let mut warmup = Warmup::new("/sock", PATIENCE);
-        assert!(warmup.look_up(WEB, "web", at(0), || acknowledged(&["web"])));
+        assert!(warmup.look_up(WEB, "web", at(0), |_| acknowledged(&["web"])));
         assert!(warmup.is_ready(WEB));
         assert!(warmup.on_tick(at(9_000), never).is_empty());
     }
@@ -150,7 +154,7 @@ mod tests {
     #[test]
     fn a_service_is_given_up_once_when_nobody_subscribes() {
         let mut warmup = Warmup::new("/sock", PATIENCE);
-        let none = Acknowledged::default;
+        let none = |_: &str| Acknowledged::default();
         assert!(!warmup.look_up(WEB, "web", at(0), none));
         assert!(!warmup.look_up(API, "api", at(3_000), none));
         assert!(warmup.on_tick(at(4_999), none).is_empty());
@@ -162,20 +166,20 @@ mod tests {
     #[test]
     fn a_service_is_waited_for_again_when_somebody_subscribes() {
         let mut warmup = Warmup::new("/sock", PATIENCE);
-        let none = Acknowledged::default;
+        let none = |_: &str| Acknowledged::default();
         assert!(!warmup.look_up(WEB, "web", at(0), none));
         assert_eq!(warmup.on_tick(at(5_000), none), [WEB]);
         assert!(warmup.look_up(API, "api", at(5_000), none), "in vain, too");
         let db = ServiceId::nth(2);
-        assert!(!warmup.look_up(db, "db", at(6_000), || acknowledged(&["web"])));
-        assert!(warmup.on_tick(at(6_020), || acknowledged(&["db", "web"])).is_empty());
+        assert!(!warmup.look_up(db, "db", at(6_000), |_| acknowledged(&["web"])));
+        assert!(warmup.on_tick(at(6_020), |_| acknowledged(&["db", "web"])).is_empty());
         assert!(warmup.is_ready(db));
     }
 
     #[test]
     fn a_service_is_given_up_alone_when_others_are_acknowledged() {
         let mut warmup = Warmup::new("/sock", PATIENCE);
-        let web = || acknowledged(&["db"]);
+        let web = |_: &str| acknowledged(&["db"]);
         assert!(!warmup.look_up(WEB, "web", at(0), web));
         assert!(!warmup.look_up(API, "api", at(3_000), web));
         assert_eq!(warmup.on_tick(at(5_000), web), [WEB]);
@@ -184,9 +188,13 @@ mod tests {
     }
 
     #[test]
-    fn another_address_has_answers_of_its_own() {
+    fn those_are_looked_up_that_envoy_knows_by_its_own_address() {
         let mut warmup = Warmup::new("/other", PATIENCE);
-        assert!(!warmup.look_up(WEB, "web", at(0), || acknowledged(&["web"])));
+        warmup.look_up(WEB, "web", at(0), |key| {
+            assert_eq!(key, Acknowledged::key("/other"));
+            acknowledged(&["web"])
+        });
+        assert!(warmup.is_ready(WEB));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use crate::balance::outcome::Outcome;
 use crate::balance::target::Target;
 use crate::model::endpoint::Address;
+use crate::model::service::ServiceId;
 use crate::router::Router;
 use crate::router::decision::Forward;
 use crate::time::Time;
@@ -39,6 +40,13 @@ impl Router {
         failures
     }
 
+    /// Whether a service has an endpoint at the address that Envoy's router names.
+    pub fn has_endpoint(&self, service: ServiceId, upstream: &[u8]) -> bool {
+        let Some(upstream) = parse(upstream).map(Address::Ip) else { return false };
+        let route = self.routes.get(service);
+        route.is_some_and(|it| it.pool.has(&upstream))
+    }
+
     /// Learns how the endpoint that has answered did; tells how many have failed.
     pub fn on_outcome(
         &mut self,
@@ -61,15 +69,10 @@ impl Router {
     /// of the same service and no cookie binds the client to it, Envoy does not use the pick: that is a
     /// failure of the pick. At the first one it is not known whether there is a cookie.
     pub fn on_passed_over(&mut self, forward: &Forward, upstream: &[u8], now: Time) {
-        let upstream = str::from_utf8(upstream).ok().and_then(|text| text.parse().ok());
-        let (Some(upstream), Some(route)) = (upstream, self.route_mut(forward.service)) else {
-            return;
-        };
-        if route.pool.has(&Address::Ip(upstream)) {
-            let target = forward.ticket.target();
-            target.doubt(now);
+        if self.has_endpoint(forward.service, upstream) {
+            forward.ticket.target().doubt(now);
             if forward.is_unbound {
-                route.pool.on_outcome(target, Outcome::Failure, now);
+                self.on_outcome(forward, Attempt::FIRST, Outcome::Failure, now);
             }
         }
     }
@@ -97,7 +100,7 @@ impl Forward {
     /// It is not always the last attempt: with hedging an earlier one may be answered first. Of more
     /// attempts than there are endpoints for, the last one is of none.
     pub fn attempt_to(&self, upstream: &[u8], made: Attempt) -> Option<Attempt> {
-        let upstream: SocketAddr = str::from_utf8(upstream).ok()?.parse().ok()?;
+        let upstream = parse(upstream)?;
         let is_it = |target: &Rc<Target>| match target.address() {
             Address::Ip(address) => *address == upstream,
             Address::Name(..) => true,
@@ -116,6 +119,10 @@ impl Forward {
     fn endpoint(&self, attempt: Attempt) -> Option<&Rc<Target>> {
         self.endpoints().nth(attempt.retries() as usize)
     }
+}
+
+fn parse(address: &[u8]) -> Option<SocketAddr> {
+    str::from_utf8(address).ok()?.parse().ok()
 }
 
 /// Which attempt of a request was answered.

@@ -4,8 +4,9 @@ use crate::hash::xxh64;
 use crate::shared::bytes::{CodecError, Reader};
 use crate::shared::key::FORMAT;
 
-/// The services whose first answer Envoy has acknowledged, by hashes. A hash that two services have
-/// lets requests of one go on too soon, to the policy of Envoy's cluster.
+/// The services whose endpoints Envoy has acknowledged, and that it was not told to be gone since, by
+/// hashes. A hash that two services have lets requests of one go on too soon, to the policy of Envoy's
+/// cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Acknowledged(Vec<u64>);
 
@@ -13,20 +14,20 @@ impl Acknowledged {
     /// The most services. Those beyond are waited for until the time is up.
     pub const MAX: usize = 1 << 16;
 
-    /// Where they are in shared data.
-    pub fn key() -> String {
-        format!("{FORMAT}/acknowledged")
+    /// Where those are in shared data that Envoy knows by the answers from an address.
+    pub fn key(address: &str) -> String {
+        format!("{FORMAT}/acknowledged/{address}")
     }
 
-    /// Where in shared data the cluster of a service is that Envoy has taken, where that has settings of
-    /// its own; by its hash.
-    pub fn cluster_key(hash: u64) -> String {
-        format!("{FORMAT}/cluster/{hash:016x}")
+    /// Where in shared data the cluster of a service is that Envoy has taken by the answers from an address,
+    /// where that cluster has settings of its own.
+    pub fn cluster_key(address: &str, service: &str) -> String {
+        format!("{FORMAT}/cluster/{address}/{service}")
     }
 
-    /// The hash of a service, as Envoy knows it by the answers from an address.
-    pub fn hash(address: &str, service: &str) -> u64 {
-        xxh64(service.as_bytes(), xxh64(address.as_bytes(), 0))
+    /// The hash of a service.
+    pub fn hash(service: &str) -> u64 {
+        xxh64(service.as_bytes(), 0)
     }
 
     /// Adds a service; false where it is there already, or nothing more has room.
@@ -38,6 +39,13 @@ impl Acknowledged {
             }
             _ => false,
         }
+    }
+
+    /// Removes the services that are not among these; false where there are none.
+    fn retain(&mut self, services: &Self) -> bool {
+        let before = self.0.len();
+        self.0.retain(|hash| services.contains(*hash));
+        self.0.len() < before
     }
 
     /// Whether a service is there.
@@ -68,5 +76,82 @@ impl Acknowledged {
             all.0.push(hash);
         }
         Ok(all)
+    }
+}
+
+/// What other VMs do not know yet: what Envoy has acknowledged, and what it was told to be gone.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// The services that there are, as Envoy was told last; none: nothing of that.
+    left: Option<Acknowledged>,
+    /// Those that were acknowledged since.
+    added: Acknowledged,
+}
+
+impl Changes {
+    /// Envoy has acknowledged the endpoints of a service.
+    pub fn on_acknowledged(&mut self, service: &str) {
+        self.added.add(Acknowledged::hash(service));
+    }
+
+    /// Envoy is told that there are these services, and no others.
+    pub fn on_told<'a>(&mut self, services: impl Iterator<Item = &'a str>) {
+        let mut left = Acknowledged::default();
+        for service in services {
+            left.add(Acknowledged::hash(service));
+        }
+        self.added.retain(&left);
+        self.left = Some(left);
+    }
+
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.left.is_none() && self.added.is_empty()
+    }
+
+    /// Changes what all know; false where that has it all.
+    pub fn apply(&self, all: &mut Acknowledged) -> bool {
+        let is_less = self.left.as_ref().is_some_and(|left| all.retain(left));
+        self.added.0.iter().fold(is_less, |is_other, hash| all.add(*hash) || is_other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    /// Changes what is acknowledged; tells whether that made a difference, and which services of three
+    /// are there then.
+    fn change(all: &mut Acknowledged, changes: &mut Changes) -> (bool, Vec<&'static str>) {
+        let is_other = changes.apply(all);
+        *changes = Changes::default();
+        let there = ["api", "db", "web"].into_iter();
+        (is_other, there.filter(|it| all.contains(Acknowledged::hash(it))).collect())
+    }
+
+    #[test]
+    fn service_is_not_acknowledged_when_it_has_gone_and_come_back() {
+        let (mut all, mut changes) = (Acknowledged::default(), Changes::default());
+        ["api", "web"].iter().for_each(|it| changes.on_acknowledged(it));
+        assert!(!changes.is_empty());
+        assert_eq!(change(&mut all, &mut changes), (true, vec!["api", "web"]));
+        changes.on_told(["api", "db", "web"].into_iter());
+        assert_eq!(change(&mut all, &mut changes), (false, vec!["api", "web"]));
+        // Acknowledged before it has gone, and after it has come back.
+        changes.on_acknowledged("db");
+        changes.on_told(["api"].into_iter());
+        assert_eq!(change(&mut all, &mut changes), (true, vec!["api"]));
+        changes.on_told(["api"].into_iter());
+        changes.on_acknowledged("web");
+        assert_eq!(change(&mut all, &mut changes), (true, vec!["api", "web"]));
+        changes.on_acknowledged("web");
+        assert!(!change(&mut all, &mut changes).0 && changes.is_empty());
+    }
+
+    #[test]
+    fn another_address_has_services_of_its_own() {
+        assert_ne!(Acknowledged::key("/one"), Acknowledged::key("/other"));
     }
 }

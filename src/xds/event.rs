@@ -9,15 +9,17 @@ use crate::config::Excerpt;
 use crate::xds::discovery_request::Malformed;
 use crate::xds::kind::Kind;
 
-/// What has become known. All but [`Event::Acknowledged`] and
+/// What has become known. All but [`Event::Acknowledged`], [`Event::ServicesTold`] and
 /// [`Event::ClusterTaken`] are for a log, and told less and less often.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Envoy has taken a service's endpoints, for the first time.
+    /// Envoy has taken a service's endpoints, for the first time since a cluster began to ask for them.
     Acknowledged {
         /// Its name.
         service: Rc<str>,
     },
+    /// Envoy is told which services there are: of those that are gone it has no endpoints any more.
+    ServicesTold,
     /// Envoy has taken a service's cluster with settings of its own: to be kept for [`on_earlier`].
     ///
     /// [`on_earlier`]: crate::xds::server::Server::on_earlier
@@ -90,6 +92,7 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Acknowledged { service } => write!(f, "Envoy knows the endpoints of {service}"),
+            Self::ServicesTold => f.write_str("Envoy knows which services there are"),
             Self::ClusterTaken { service, .. } => write!(f, "Envoy knows the cluster of {service}"),
             Self::Rejected { kind, name, times } => {
                 write!(f, "Envoy rejects what it is told by {kind}")?;

@@ -211,9 +211,22 @@ impl Resources {
         *kind == Kind::Endpoints && self.is_complete && !self.services.contains_key(name)
     }
 
+    /// The names of all services.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.services.keys().map(|name| &**name)
+    }
+
     /// The service that was probably meant by a name.
     pub(super) fn nearest(&self, name: &str) -> Option<Excerpt> {
-        config::suggestion(name, self.services.keys().map(|name| &**name)).map(Excerpt::of)
+        config::suggestion(name, self.names()).map(Excerpt::of)
+    }
+
+    /// Takes note that a cluster begins to ask for a service's endpoints. It may have been there before,
+    /// and others may have told since that it has gone.
+    pub(super) fn on_begin(&mut self, (kind, name): &Subject) {
+        if let Some(known) = self.services.get_mut(name).filter(|_| *kind == Kind::Endpoints) {
+            known.is_acknowledged = false;
+        }
     }
 
     /// Takes note that Envoy has taken a service's endpoints; tells whether that is new. As long as

@@ -92,6 +92,7 @@ impl Server {
     pub fn on_update(&mut self, update: Update, now: Time) {
         self.clock.at(now);
         let is_listed = update == Update::Listed;
+        let is_end = matches!(update, Update::Removed { .. });
         let (endpoints, is_list) = self.resources.on_update(update);
         if is_listed {
             self.subscriptions.wake_all();
@@ -101,6 +102,9 @@ impl Server {
         for subject in endpoints.into_iter().chain(list) {
             if !self.subscriptions.wake(&subject) {
                 self.resources.forget(&subject);
+            } else if is_end && subject.0 == Kind::Endpoints {
+                // It may be back before Envoy asks again, and is then acknowledged anew.
+                self.events.push(Event::ServicesTold);
             }
         }
     }
@@ -164,6 +168,11 @@ impl Server {
     /// How often what has happened.
     pub fn counts(&self) -> Counts {
         self.events.counts
+    }
+
+    /// The names of the services that there are.
+    pub fn services(&self) -> impl Iterator<Item = &str> {
+        self.resources.names()
     }
 
     /// How many requests are held.
@@ -231,6 +240,9 @@ impl Server {
                 self.events.on_unknown(key.kind, name, event);
             }
         }
+        if version.is_none() {
+            key.subjects().for_each(|subject| self.resources.on_begin(&subject));
+        }
         self.on_ask(&key, version, now);
         self.subscriptions.hold(stream, &key, version, [now, now + self.hold]);
     }
@@ -247,7 +259,8 @@ impl Server {
     fn on_ask(&mut self, key: &Key, version: Option<Version>, now: Time) {
         let Some((current, _)) = self.current(key) else { return };
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
-        let finding = subscription.trials.on_ask(version, current, now);
+        let clusters = subscription.clusters.count();
+        let finding = subscription.trials.on_ask(version, current, clusters, now);
         match (finding, key.kind) {
             (Finding::Rejected(times), kind) => self.on_rejected(kind, key, times, now),
             (Finding::Acknowledged, Kind::Clusters) => {
@@ -288,6 +301,7 @@ impl Server {
         // Who knows clusters is not told that there are none but those that are known by now.
         let is_whole = key.kind == Kind::Endpoints || self.resources.is_complete();
         let waiting: Vec<_> = self.subscriptions.waiting(key).collect();
+        let is_asked = !waiting.is_empty();
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
         let mut told = Vec::new();
         for (stream, version) in waiting {
@@ -304,6 +318,15 @@ impl Server {
         }
         if let Some(later) = later {
             self.subscriptions.look_at(key, later);
+        }
+        // One that had no endpoints before it went has been told so already.
+        let is_of_none = |subject| self.resources.is_unknown(&subject);
+        let is_end = match key.kind {
+            Kind::Endpoints => is_asked && key.subjects().any(is_of_none),
+            kind => kind == Kind::Clusters && !told.is_empty(),
+        };
+        if is_end {
+            self.events.push(Event::ServicesTold);
         }
         if told.is_empty() {
             return;

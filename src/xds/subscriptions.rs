@@ -106,6 +106,7 @@ impl Subscriptions {
     ) {
         if let Some(subscription) = self.all.get_mut(key) {
             subscription.streams.push(stream);
+            subscription.clusters.on_hold(subscription.streams.len(), since);
             self.held_names += key.names.len();
             self.timers.insert((until, Timer::Hold(stream)));
             self.held.insert(stream, Held { key: key.clone(), version, since, until });

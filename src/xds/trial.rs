@@ -9,8 +9,9 @@ use crate::xds::discovery_request::Version;
 ///
 /// Envoy does not say that it has rejected a response, or why: it asks for the old version again. So it
 /// does where the response was lost with its connection, and where another cluster subscribes to the
-/// same. As many responses as were given are therefore given once more, and some more to those who have
-/// nothing yet; whoever asks for the old version after that has rejected the new one.
+/// same. As many responses as were given are therefore given once more, or as many as there are clusters,
+/// and some more to those who have nothing yet; whoever asks for the old version after that has rejected
+/// the new one.
 #[derive(Debug, Default)]
 pub(super) struct Trials {
     trials: Vec<Trial>,
@@ -55,11 +56,12 @@ impl Trials {
     /// Of so many versions that Envoy may have, it is known how they fare; Envoy has one or two.
     const MAX: usize = 4;
 
-    /// Takes note that Envoy asks, with this version, for `current`.
+    /// Takes note that Envoy asks, with this version, for `current`, to which so many clusters subscribe.
     pub(super) fn on_ask(
         &mut self,
         version: Option<Version>,
         current: Version,
+        clusters: u32,
         now: Time,
     ) -> Finding {
         if version == Some(current) {
@@ -73,7 +75,7 @@ impl Trials {
         if trial.is_first_round(now) {
             return Finding::None;
         }
-        if trial.repeated < trial.allowance() {
+        if trial.repeated < trial.allowance(clusters) {
             trial.repeated += 1;
             return Finding::None;
         }
@@ -127,9 +129,11 @@ impl Trial {
     /// has taken what it was told.
     const BEGINNERS: u32 = 8;
 
-    /// How many responses are given once more.
-    fn allowance(&self) -> u32 {
-        if self.from.is_none() { self.given.max(Self::BEGINNERS) } else { self.given }
+    /// How many responses are given once more, where so many clusters are known to subscribe: a change
+    /// may come while all of them pause, and then one asks after another.
+    fn allowance(&self, clusters: u32) -> u32 {
+        let least = if self.from.is_none() { Self::BEGINNERS } else { 1 };
+        self.given.max(clusters).max(least)
     }
 
     /// Whether the first responses are being given.
@@ -153,7 +157,12 @@ mod tests {
 
     /// Asks and is answered at once.
     fn ask(trials: &mut Trials, from: Option<Version>, millis: u64) -> Finding {
-        let finding = trials.on_ask(from, NEW, at(millis));
+        ask_of(trials, 1, from, millis)
+    }
+
+    /// The same where so many clusters subscribe.
+    fn ask_of(trials: &mut Trials, clusters: u32, from: Option<Version>, millis: u64) -> Finding {
+        let finding = trials.on_ask(from, NEW, clusters, at(millis));
         if trials.until(from, NEW).is_none() {
             trials.on_answer(from, NEW, at(millis));
         }
@@ -174,7 +183,7 @@ mod tests {
         let mut trials = Trials::default();
         let findings = [0, 12, 25, 37, 39].map(|t| ask(&mut trials, None, t));
         assert_eq!(findings, [Finding::None; 5]);
-        assert_eq!(trials.on_ask(Some(NEW), NEW, at(40)), Finding::Acknowledged);
+        assert_eq!(trials.on_ask(Some(NEW), NEW, 1, at(40)), Finding::Acknowledged);
         // Without an end only one that rejects it begins.
         let rejected = (2..100).position(|n| ask(&mut trials, None, n * 30) != Finding::None);
         assert_eq!(rejected, Some(9));
@@ -193,7 +202,7 @@ mod tests {
             assert_eq!(trials.until(OLD, NEW), Some(at(now)));
             trials.on_answer(OLD, NEW, at(now));
         }
-        assert_eq!(trials.on_ask(Some(NEW), NEW, at(now)), Finding::Acknowledged);
+        assert_eq!(trials.on_ask(Some(NEW), NEW, 1, at(now)), Finding::Acknowledged);
         assert_eq!([1, 21].map(|t| ask(&mut trials, OLD, now + t)), [Finding::None; 2]);
     }
 
@@ -205,10 +214,10 @@ mod tests {
         const NEWER: Version = Version(3);
         assert_eq!(trials.until(OLD, NEWER), None);
         for millis in [60, 80] {
-            assert_eq!(trials.on_ask(OLD, NEWER, at(millis)), Finding::None);
+            assert_eq!(trials.on_ask(OLD, NEWER, 1, at(millis)), Finding::None);
             trials.on_answer(OLD, NEWER, at(millis));
         }
-        assert_eq!(trials.on_ask(OLD, NEWER, at(100)), Finding::Rejected(2));
+        assert_eq!(trials.on_ask(OLD, NEWER, 1, at(100)), Finding::Rejected(2));
         assert_eq!(trials.until(OLD, NEWER), Some(at(1_100)));
     }
 
@@ -219,6 +228,18 @@ mod tests {
         (0..10).for_each(|n| assert_eq!(ask(&mut trials, None, n), Finding::None));
         (0..10).for_each(|n| assert_eq!(ask(&mut trials, None, 100 + n), Finding::None));
         assert_eq!(ask(&mut trials, None, 200), Finding::Rejected(1));
+    }
+
+    #[test]
+    fn clusters_reject_nothing_when_a_change_comes_while_all_pause() {
+        let mut trials = Trials::default();
+        // Five that had 304 at one time ask one after another, and acknowledge in that order.
+        let findings = [0, 12, 19, 28, 37].map(|t| ask_of(&mut trials, 5, OLD, t));
+        assert_eq!(findings, [Finding::None; 5]);
+        assert_eq!(trials.on_ask(Some(NEW), NEW, 5, at(38)), Finding::Acknowledged);
+        // All of them reject what is given them twice at the most.
+        let rejected = (1..100).position(|n| ask_of(&mut trials, 5, OLD, n * 30) != Finding::None);
+        assert_eq!(rejected, Some(6));
     }
 
     #[test]

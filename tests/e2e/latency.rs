@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use stack::{Consul, Registry, Trouble, wait_until};
+use stack::{Agent, Consul, Registry, Trouble, wait_until};
 
 use crate::load::Load;
 use crate::share::{Seen, count};
+use crate::subscriptions::fed;
 use crate::testbed::{SOON, Setup, Testbed, instances, who};
 use crate::wire::Connection;
 
@@ -143,5 +144,52 @@ fn under_hedging_whoever_answers_has_not_failed() {
     assert!(
         bed.envoy.stat("cluster.consul_resolver.upstream_rq_retry").expect("stats") > REQUESTS / 2
     );
+    bed.assert_no_crash();
+}
+
+#[test]
+fn failing_pick_draws_little_when_envoys_retries_save_it() {
+    let agent = Agent::start().expect("an agent");
+    let names = ["web-1", "web-2"];
+    let backends = instances(&agent, "web", &names);
+    let balancing = json!({"policy": "peak_ewma", "decay": "10s"});
+    // Envoy names the host alone that has answered last.
+    let retries = json!({
+        "retry_on": "5xx,reset,connect-failure",
+        "num_retries": 2,
+        "retry_host_predicate": [{
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+            },
+        }],
+        "host_selection_retry_max_attempts": 5,
+    });
+    let bed = fed(agent.address())
+        .set("services", json!([{"name": "web", "load_balancing": balancing}]))
+        .workers(1)
+        .edit(|bootstrap| {
+            let manager = bootstrap.connection_manager().expect("a manager");
+            let route = &mut manager["route_config"]["virtual_hosts"][0]["routes"][0]["route"];
+            route["retry_policy"] = crate::testbed::yaml(retries);
+            let clusters = &mut bootstrap.config()["static_resources"]["clusters"];
+            let clusters = clusters.as_sequence_mut().expect("clusters").iter_mut();
+            let web = clusters.rev().find(|it| it["name"] == "web").expect("web");
+            let breakers = json!({"thresholds": [{"max_retries": 1024}]});
+            web["circuit_breakers"] = crate::testbed::yaml(breakers);
+        })
+        .start();
+    bed.await_routed("any", &names);
+    // It answers sooner than the other one, and never well.
+    backends[0].set_delay(Duration::from_millis(5));
+    backends[1].set_trouble(Trouble::always(503));
+    let load = Load::start(bed.ingress, "any", 4, Duration::from_millis(1));
+    load.go_on(50);
+    backends.iter().for_each(stack::Backend::reset_counts);
+    load.go_on(200);
+    let [well, failing] = [0, 1].map(|number: usize| backends[number].requests());
+    load.end_without_failure(&["web-1"]);
+    assert!(failing * 5 <= well, "{failing} were sent to the failing one, and {well} to the other");
+    assert!(wait_until(SOON, || bed.stat("service.web.failures") >= 5));
     bed.assert_no_crash();
 }

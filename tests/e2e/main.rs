@@ -47,6 +47,7 @@ mod one_fetcher;
 mod outage;
 mod plugin;
 mod query;
+mod question;
 mod redirects;
 mod refused_calls;
 mod refused_handoffs;

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixStream};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ use stack::{Agent, Bootstrap, Consul, Registry, wait_until};
 
 use crate::load::Load;
 use crate::log::LogMark;
+use crate::question::{self, ENDPOINTS, answer, question};
 use crate::testbed::{SOON, Setup, Testbed, instances, who, yaml};
 
 /// How long a subscription without news is held.
@@ -118,46 +119,16 @@ fn asking(bed: &Testbed) -> u64 {
 
 /// Asks over the pipe, as an Envoy of that node that has this version would.
 fn ask(bed: &Testbed, node: &str, version: &str, path: &str) -> (u16, String) {
-    post(bed, path, &question(node, version))
+    post(bed, path, &question(node, "web", version))
 }
 
-fn question(node: &str, version: &str) -> Vec<u8> {
-    let question = json!({
-        "version_info": version,
-        "node": {"id": node, "cluster": "edge"},
-        "resource_names": ["web"],
-        "type_url": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-    });
-    question.to_string().into_bytes()
+fn post(bed: &Testbed, path: &str, body: &str) -> (u16, String) {
+    answer(question::ask(&pipe(bed), path, body))
 }
 
-fn post(bed: &Testbed, path: &str, body: &[u8]) -> (u16, String) {
-    finish(&mut start_post(bed, path, body))
+fn pipe(bed: &Testbed) -> UnixAddr {
+    UnixAddr::from_pathname(bed.envoy.dir().join("xds.sock")).expect("a path")
 }
-
-fn start_post(bed: &Testbed, path: &str, body: &[u8]) -> UnixStream {
-    let mut stream = UnixStream::connect(bed.envoy.dir().join("xds.sock")).expect("the pipe");
-    stream.set_read_timeout(Some(SOON)).expect("a timeout");
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: xds\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    // An answer may come before all is sent.
-    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
-    stream
-}
-
-/// Reads the status and the body of the answer.
-fn finish(stream: &mut UnixStream) -> (u16, String) {
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
-    (status.unwrap_or_else(|| panic!("{answer:?}")), body.unwrap_or_default())
-}
-
-const ENDPOINTS: &str = "/v3/discovery:endpoints";
 
 #[test]
 fn envoys_own_hosts_follow_consul() {
@@ -247,9 +218,9 @@ fn what_is_no_question_is_refused_and_harms_nothing() {
     let bed = fed(agent.address()).start();
     bed.await_routed("any", &["web-1"]);
     assert_eq!(ask(&bed, "proxy-1", "", "/v3/discovery:other").0, 404);
-    assert_eq!(post(&bed, ENDPOINTS, b"{").0, 400);
-    assert_eq!(post(&bed, ENDPOINTS, b"").0, 404, "without a body it is the route's");
-    assert_eq!(post(&bed, ENDPOINTS, &vec![b' '; 2 << 20]).0, 413);
+    assert_eq!(post(&bed, ENDPOINTS, "{").0, 400);
+    assert_eq!(post(&bed, ENDPOINTS, "").0, 404, "without a body it is the route's");
+    assert_eq!(post(&bed, ENDPOINTS, &" ".repeat(2 << 20)).0, 413);
     assert!(wait_until(SOON, || bed.stat("xds.malformed") == 3), "{}", bed.stat("xds.malformed"));
     bed.await_routed("any", &["web-1"]);
     bed.assert_no_crash();
@@ -335,14 +306,15 @@ fn many_that_are_held_are_answered_at_one_time() {
     let _web = instances(&agent, "web", &["web-1"]);
     let bed = fed(agent.address()).workers(1).start();
     bed.await_routed("any", &["web-1"]);
-    let (_, answer) = ask(&bed, "proxy-1", "", ENDPOINTS);
-    let answer: Value = serde_json::from_str(&answer).expect("JSON");
-    let body = question("proxy-1", answer["version_info"].as_str().expect("a version"));
-    let mut held: Vec<_> = (0..MANY).map(|_| start_post(&bed, ENDPOINTS, &body)).collect();
+    let (_, told) = ask(&bed, "proxy-1", "", ENDPOINTS);
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    let body = question("proxy-1", "web", told["version_info"].as_str().expect("a version"));
+    let pipe = pipe(&bed);
+    let held: Vec<_> = (0..MANY).map(|_| question::ask(&pipe, ENDPOINTS, &body)).collect();
     let _more = instances(&agent, "web", &["web-2"]);
-    for stream in &mut held {
-        let (status, answer) = finish(stream);
-        assert!(status == 200 || status == 304, "{status} {answer}");
+    for stream in held {
+        let (status, told) = answer(stream);
+        assert!(status == 200 || status == 304, "{status} {told}");
     }
     bed.await_routed("any", &["web-1", "web-2"]);
     bed.assert_no_crash();

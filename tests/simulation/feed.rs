@@ -1,11 +1,10 @@
 //! What answers Envoy's subscriptions in a context.
 
 use std::iter::from_fn;
-use std::rc::Rc;
 
 use consul_resolver::config::Config;
 use consul_resolver::router::Router;
-use consul_resolver::shared::acknowledged::Acknowledged;
+use consul_resolver::shared::acknowledged::{Acknowledged, Changes};
 use consul_resolver::time::Time;
 use consul_resolver::xds::event::Event;
 use consul_resolver::xds::request::{Request, StreamId};
@@ -18,11 +17,12 @@ pub const NODE: &str = "envoy-1";
 /// What answers Envoy's subscriptions in a context.
 pub struct Feed {
     server: Server,
-    address: String,
+    /// Where others look up whom Envoy has acknowledged.
+    pub key: String,
     /// When it is called next, because something is due then.
     pub planned: Option<u64>,
-    /// What Envoy has acknowledged, and others do not know yet.
-    pub acknowledged: Vec<u64>,
+    /// What others do not know of that yet.
+    pub changes: Changes,
 }
 
 impl Feed {
@@ -30,8 +30,8 @@ impl Feed {
     pub fn new(config: &Config) -> Option<Self> {
         let xds = config.xds.as_ref()?;
         let server = Server::new(config, xds, NODE);
-        let address = xds.address.clone();
-        Some(Self { server, address, planned: None, acknowledged: Vec::new() })
+        let key = Acknowledged::key(&xds.address);
+        Some(Self { server, key, planned: None, changes: Changes::default() })
     }
 
     /// A request comes.
@@ -51,11 +51,12 @@ impl Feed {
         }
         let all = from_fn(|| self.server.poll_response(now));
         let all = all.map(|(StreamId(stream), response)| (stream, response)).collect();
-        let hash = |service: Rc<str>| Acknowledged::hash(&self.address, &service);
-        for event in from_fn(|| self.server.poll_event()) {
+        while let Some(event) = self.server.poll_event() {
             assert!(!event.to_string().is_empty(), "whatever happens can be told");
-            if let Event::Acknowledged { service } = event {
-                self.acknowledged.push(hash(service));
+            match event {
+                Event::Acknowledged { service } => self.changes.on_acknowledged(&service),
+                Event::ServicesTold => self.changes.on_told(self.server.services()),
+                _ => {}
             }
         }
         all

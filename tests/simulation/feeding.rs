@@ -227,8 +227,11 @@ fn clusters_come_and_go_with_what_the_catalog_lists() {
         // Its answer is doubted, and then it has its grace.
         await_none(&mut world, 60_000, World::untold);
         assert_eq!(count(&world), 5);
+        assert!(!world.is_acknowledged("mail"), "a pick would find no cluster");
         world.replace(crate::sources::MAIL, &[1]);
         world.run(TOLD + 1_000);
         assert_eq!((count(&world), world.untold()), (6, None));
+        world.run(TOLD);
+        assert!(world.is_acknowledged("mail"));
     });
 }

@@ -17,6 +17,7 @@ use crate::router::Router;
 use crate::router::reply::Reply;
 
 impl Core {
+    /// Lets a request wait, or answers it where it may not.
     pub(super) fn wait(
         &mut self,
         context: u32,
@@ -29,17 +30,6 @@ impl Core {
             self.reply(&reply);
             return Step::Stop(None);
         }
-        self.hold(context, service, has_body, reply)
-    }
-
-    pub(super) fn hold(
-        &mut self,
-        context: u32,
-        service: ServiceId,
-        has_body: bool,
-        reply: Rc<Reply>,
-    ) -> Step {
-        let is_named = self.router.is_named(service);
         let slot = ForwardSlot::default();
         let deadline = self.host.now() + self.warmup_timeout;
         let waiter =

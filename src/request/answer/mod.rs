@@ -199,8 +199,11 @@ fn answered(
 }
 
 /// Learns from a request that is not answered by its endpoint. Where Envoy has tried several hosts of its
-/// own cluster, the first of them was probably that endpoint; where it has tried one, that endpoint was
-/// ejected, or failed its checks, or a client's cookie named another.
+/// own cluster, the first was that endpoint, and has failed; where it has tried one, that endpoint was
+/// ejected, or failed its checks, or a client's cookie named another: only the last is no failure.
+///
+/// Envoy names the last host alone. So where a cookie's host fails, the pick is taken for it; that falls
+/// on all endpoints alike.
 fn moved(
     router: &mut Router,
     forward: &Forward,
@@ -211,13 +214,15 @@ fn moved(
     if forward.preparation() != Preparation::Session {
         return Lesson::default();
     }
-    let Some(_) = stream.attempt().filter(|made| made.retries() > 0) else {
+    let Some(made) = stream.attempt().filter(|made| made.retries() > 0) else {
         if let Some(upstream) = upstream {
             router.on_passed_over(forward, upstream, now);
         }
         return Lesson::default();
     };
-    Lesson { failures: 0, suspects: true }
+    let is_of_service = upstream.is_some_and(|it| router.has_endpoint(forward.service(), it));
+    let failures = if is_of_service { router.on_attempt(forward, made, now) } else { 0 };
+    Lesson { failures, suspects: true }
 }
 
 /// How long the endpoint took that has answered, where that is known.

@@ -150,18 +150,25 @@ fn an_answer_to_a_retry_tells_of_the_attempt_before_it() {
 }
 
 #[test]
-fn a_retry_by_envoy_on_another_host_makes_consul_be_asked() {
-    for (upstream, attempt, lesson) in [
-        (TWO, 2, failures(0, true)),
+fn pick_has_failed_when_a_retry_of_envoys_is_answered_elsewhere() {
+    for (instance, attempt, status, lesson) in [
+        (Some(1), 2, 200, failures(1, true)),
+        (Some(1), 3, 503, failures(1, true)),
         // Envoy has not taken the pick, or has taken a cookie's.
-        (TWO, 1, Lesson::default()),
-        (ONE, 1, Lesson::default()),
+        (Some(1), 1, 200, Lesson::default()),
+        (Some(0), 1, 200, Lesson::default()),
+        // Of another cluster.
+        (None, 2, 200, failures(0, true)),
     ] {
-        let mut bench = Bench::new(LATENCY, BY_SESSION, &[ONE]);
+        let mut bench = Bench::new(LATENCY, BY_SESSION, &[ONE, TWO]);
         let forward = bench.forward();
-        let answer = CountedAnswer { attempt, ..CountedAnswer::from(upstream, 200) };
-        let learned = on_headers(&mut bench.0, &forward, true, &mut { answer }).0;
-        assert_eq!((learned, failed(&forward)), (lesson, 0), "{upstream} {attempt}");
+        let upstream = instance.map_or(ELSEWHERE, |number: usize| in_order(&forward)[number]);
+        let mut answer = CountedAnswer { attempt, ..CountedAnswer::from(upstream, status) };
+        let learned = on_headers(&mut bench.0, &forward, true, &mut answer).0;
+        let expected = (lesson, lesson.failures as usize);
+        assert_eq!((learned, failed(&forward)), expected, "{instance:?} {attempt}");
+        // The clock and the address, and the status or the attempt.
+        assert_eq!(answer.calls, 3);
     }
 }
 

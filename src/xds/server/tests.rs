@@ -110,8 +110,18 @@ impl Script {
         told.into_iter().next().unwrap().version
     }
 
+    /// What is to be known of services, or for a log.
     fn events(&mut self) -> Vec<String> {
-        core::iter::from_fn(|| self.server.poll_event()).map(|event| event.to_string()).collect()
+        let events = core::iter::from_fn(|| self.server.poll_event());
+        let events = events.filter(|event| *event != Event::ServicesTold);
+        events.map(|event| event.to_string()).collect()
+    }
+
+    /// The services that Envoy was told to be left, if it was told of them.
+    fn left(&mut self) -> Option<Vec<String>> {
+        let all: Vec<_> = core::iter::from_fn(|| self.server.poll_event()).collect();
+        let is_told = all.contains(&Event::ServicesTold);
+        is_told.then(|| self.server.services().map(str::to_owned).collect())
     }
 
     fn is_quiet(&mut self) -> bool {
@@ -318,4 +328,53 @@ fn a_service_counts_as_known_once_envoy_has_a_host_of_it() {
     assert_eq!(acknowledged(&mut script), 0);
     script.after(20).eds("web", &some);
     assert_eq!(acknowledged(&mut script), 1);
+}
+
+#[test]
+fn service_is_known_anew_when_a_cluster_of_it_begins_again() {
+    let mut script = Script::new("");
+    script.assign("web", of([1]));
+    for _ in 0..2 {
+        let first = script.after(20).eds("web", "");
+        let version = script.version(first);
+        for known in [1, 0, 0] {
+            script.after(20).eds("web", &version);
+            assert!(script.is_quiet());
+            assert_eq!(script.events().len(), known);
+        }
+    }
+}
+
+#[test]
+fn what_is_left_is_said_when_envoy_is_told_of_a_services_end() {
+    let mut script = Script::new("");
+    let clusters = script.ask(Kind::Clusters, &[], "");
+    let clusters = script.version(clusters);
+    assert_eq!(script.left().unwrap(), ["api", "web"]);
+    script.assign("api", of([1]));
+    let api = script.eds("api", "");
+    let api = script.version(api);
+    script.eds("api", &api);
+    assert!(script.is_quiet() && script.left().is_none());
+    script.server.on_update(Update::Removed { service: "api".into() }, script.now);
+    assert_eq!(script.left().unwrap(), ["web"], "it may be back before Envoy asks");
+    script.told();
+    assert_eq!(script.left().unwrap(), ["web"], "it has no endpoints");
+    script.ask(Kind::Clusters, &[], &clusters);
+    script.told();
+    assert_eq!(script.left().unwrap(), ["web"], "it has no cluster");
+    // One that had no endpoints any more is no news when it goes.
+    script.server.on_update(Update::Added(Rc::new(Service::new("api"))), script.now);
+    script.assign("api", of([]));
+    let api = script.eds("api", "");
+    let none = script.version(api);
+    script.eds("api", &none);
+    assert!(script.is_quiet() && script.left().is_none());
+    script.server.on_update(Update::Removed { service: "api".into() }, script.now);
+    assert!(script.is_quiet());
+    assert_eq!(script.left().unwrap(), ["web"]);
+    // One that was only not known yet has not gone.
+    script.assign("web", of([1]));
+    script.eds("web", "");
+    assert!(script.told().len() == 1 && script.left().is_none());
 }

@@ -1,6 +1,6 @@
 //! Who else can reach the socket of the subscriptions, or sends what looks like one elsewhere.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixStream};
@@ -11,6 +11,7 @@ use stack::{Agent, Registry, open_files, wait_until};
 use super::{asking, await_hosts, hosts, plain};
 use crate::load::Load;
 use crate::log::LogMark;
+use crate::question::{ENDPOINTS, answer, ask, question};
 use crate::testbed::{SOON, Setup, Testbed, instances, yaml};
 use crate::wire::Connection;
 
@@ -20,10 +21,8 @@ const MANY: usize = 2_000;
 /// How many it gives up.
 const FEW: usize = 20;
 
-const ENDPOINTS: &str = "/v3/discovery:endpoints";
-
-/// Starts one, and gives the name of its abstract socket.
-fn start(consul: SocketAddr, workers: u32) -> (Testbed, String) {
+/// Starts one, and gives the address of its abstract socket.
+fn start(consul: SocketAddr, workers: u32) -> (Testbed, UnixAddr) {
     let mut socket = None;
     let bed = Setup::recommended(consul)
         .set("services", json!([{"name": "web", "hosts": ["web.internal"]}]))
@@ -31,51 +30,19 @@ fn start(consul: SocketAddr, workers: u32) -> (Testbed, String) {
         .workers(workers)
         .edit(|bootstrap| socket = bootstrap.socket().expect("a plugin"))
         .start();
-    (bed, socket.expect("a socket").trim_start_matches('@').to_owned())
-}
-
-fn question(node: &str, service: &str, version: &str) -> String {
-    let question = json!({
-        "version_info": version,
-        "node": {"id": node, "cluster": "edge"},
-        "resource_names": [service],
-        "type_url": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-    });
-    question.to_string()
+    let socket = socket.expect("a socket");
+    let socket = UnixAddr::from_abstract_name(socket.trim_start_matches('@')).expect("a name");
+    (bed, socket)
 }
 
 /// Sends so many bytes of a body of that length.
-fn begin(socket: &str, length: usize, sent: usize) -> UnixStream {
-    let address = UnixAddr::from_abstract_name(socket).expect("a name");
-    let mut stream = UnixStream::connect_addr(&address).expect("the socket");
+fn begin(socket: &UnixAddr, length: usize, sent: usize) -> UnixStream {
+    let mut stream = UnixStream::connect_addr(socket).expect("the socket");
     let head =
         format!("POST {ENDPOINTS} HTTP/1.1\r\nhost: xds\r\ncontent-length: {length}\r\n\r\n");
     // One may be refused before all is sent.
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&vec![b' '; sent]));
     stream
-}
-
-fn ask(socket: &str, path: &str, body: &str) -> UnixStream {
-    let address = UnixAddr::from_abstract_name(socket).expect("a name");
-    let mut stream = UnixStream::connect_addr(&address).expect("the socket");
-    stream.set_read_timeout(Some(SOON)).expect("a timeout");
-    let length = body.len();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: xds\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
-    );
-    // An answer may come before all is sent.
-    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));
-    stream
-}
-
-/// The status and the body of the answer.
-fn answer(mut stream: UnixStream) -> (u16, String) {
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    let answer = String::from_utf8_lossy(&answer).into_owned();
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
-    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
-    (status.unwrap_or_else(|| panic!("{answer:?}")), body.unwrap_or_default())
 }
 
 #[test]
@@ -153,7 +120,8 @@ fn nobody_subscribes_when_asking_the_listener_for_clients() {
     let told: Value = serde_json::from_str(&told).expect("JSON");
     let version = told["version_info"].as_str().expect("a version").to_owned();
 
-    let pipe = format!("@{socket}");
+    let name = String::from_utf8_lossy(socket.as_abstract_name().expect("a name"));
+    let pipe = format!("@{name}");
     for kind in ["endpoints", "clusters", "routes"] {
         let path = format!("/v3/discovery:{kind}");
         for (host, expected) in [("web.internal", 200), ("xds", 404), (pipe.as_str(), 400)] {

@@ -1,7 +1,7 @@
 //! What passes between Envoy's subscriptions and the contexts that answer them.
 
 use consul_resolver::discovery::event::Expect;
-use consul_resolver::shared::acknowledged::Acknowledged;
+use consul_resolver::shared::acknowledged::{Acknowledged, Changes};
 use consul_resolver::xds::kind::Kind;
 use consul_resolver::xds::request::Request;
 use consul_resolver::xds::response::Response;
@@ -260,9 +260,10 @@ impl World {
                 self.calendar.plan(at, Happening::Mail(id, Mail::Due));
             }
         }
-        let acknowledged = std::mem::take(&mut feed.acknowledged);
-        if !acknowledged.is_empty() {
-            self.acknowledge(&acknowledged);
+        let changes = std::mem::take(&mut feed.changes);
+        if !changes.is_empty() {
+            let key = feed.key.clone();
+            self.acknowledge(&key, &changes);
         }
         for (stream, response) in responses {
             self.answer(id, stream, response);
@@ -270,16 +271,23 @@ impl World {
         self.check_held(id);
     }
 
-    fn acknowledge(&mut self, hashes: &[u64]) {
-        let key = Acknowledged::key();
-        let value = self.shared.load(&key);
+    fn acknowledge(&mut self, key: &str, changes: &Changes) {
+        let value = self.shared.load(key);
         let expect = value.as_ref().map_or(Expect::Absent, |(_, cas)| Expect::Unchanged(*cas));
         let bytes = value.map(|(bytes, _)| bytes).unwrap_or_default();
         let mut all = Acknowledged::decode(&bytes).expect("hashes");
-        for hash in hashes {
-            all.add(*hash);
+        if changes.apply(&mut all) {
+            assert!(self.shared.store(key, &all.encode(), expect), "nobody comes between");
         }
-        assert!(self.shared.store(&key, &all.encode(), expect), "nobody comes between");
+    }
+
+    /// Whether all VMs know that Envoy has endpoints of a service.
+    pub fn is_acknowledged(&self, service: &str) -> bool {
+        let config = self.listeners.first().map(|config| &self.configs[*config]);
+        let address = config.and_then(|config| config.xds.as_ref()).map(|xds| &xds.address);
+        let value = address.and_then(|address| self.shared.load(&Acknowledged::key(address)));
+        let all = value.map(|(bytes, _)| Acknowledged::decode(&bytes).expect("hashes"));
+        all.is_some_and(|all| all.contains(Acknowledged::hash(service)))
     }
 
     /// A context answers a stream: with what it has installed, and with nothing that Envoy has.
@@ -402,14 +410,11 @@ impl World {
             let expected = Told::by_consul(it.kind, &it.name, config, &self.consul);
             let is_so = it.knows.as_ref().is_some_and(|told| told.is_like(&expected));
             let is_rejected = envoy.rejects == Some(it.name.as_str());
-            let hash = Acknowledged::hash(&config.xds.as_ref()?.address, &it.name);
             let unacknowledged = || {
-                let value = self.shared.load(&Acknowledged::key());
-                let all = value.and_then(|(bytes, _)| Acknowledged::decode(&bytes).ok());
                 let is_service = config.services.iter().any(|service| service.name == it.name);
                 // What has no endpoint has none to wait for.
                 let has_some = is_service && expected.len() > 0;
-                has_some && !all.is_some_and(|all| all.contains(hash))
+                has_some && !self.is_acknowledged(&it.name)
             };
             match is_so {
                 _ if is_rejected => None,
