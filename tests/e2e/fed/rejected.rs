@@ -11,29 +11,23 @@ use crate::testbed::{SOON, Setup, instances};
 const BAD: &str = "Envoy rejects what it is told by CDS of bad (rejection 1";
 const OTHERS: &str = "Envoy rejects what it is told by CDS (";
 
-/// `web`, `api`, and `bad` with these checks.
-fn services(checks: &Value) -> Value {
+/// What no Envoy takes as the `per_upstream_preconnect_ratio`, and what each does.
+const REJECTED: u32 = 500;
+const TAKEN: u32 = 1;
+
+/// `web`, `api`, and `bad` with this ratio.
+fn services(ratio: u32) -> Value {
     let hosts = |name: &str| [format!("{name}.internal")];
+    let ratio = json!({"per_upstream_preconnect_ratio": ratio});
     json!([
         {"name": "web", "hosts": hosts("web"), "cluster": {"connect_timeout": "2s"}},
-        {"name": "bad", "hosts": hosts("bad"), "cluster": {"health_checks": checks}},
+        {"name": "bad", "hosts": hosts("bad"), "cluster": {"preconnect_policy": ratio}},
         {"name": "api", "hosts": hosts("api")},
     ])
 }
 
-/// A check that does not say how it checks.
-fn rejected() -> Value {
-    let threshold = 1;
-    json!([{
-        "timeout": "1s",
-        "interval": "1s",
-        "unhealthy_threshold": threshold,
-        "healthy_threshold": threshold,
-    }])
-}
-
-fn setup(agent: &Agent, socket: &str, checks: &Value) -> Setup {
-    Setup::recommended(agent.address()).set("services", services(checks)).edit(|bootstrap| {
+fn setup(agent: &Agent, socket: &str, ratio: u32) -> Setup {
+    Setup::recommended(agent.address()).set("services", services(ratio)).edit(|bootstrap| {
         bootstrap.set_socket(socket).expect("a socket");
         bootstrap.plugin().expect("a plugin")["xds"]["hold"] = "2s".into();
     })
@@ -43,7 +37,7 @@ fn setup(agent: &Agent, socket: &str, checks: &Value) -> Setup {
 fn other_clusters_start_when_envoy_rejects_one() {
     let agent = Agent::start().expect("an agent");
     let _kept = ["web", "api", "bad"].map(|name| instances(&agent, name, &[name]));
-    let bed = setup(&agent, "@consul_resolver/rejected", &rejected()).start();
+    let bed = setup(&agent, "@consul_resolver/rejected", REJECTED).start();
     bed.await_routed("web.internal", &["web"]);
     bed.await_routed("api.internal", &["api"]);
     assert!(wait_until(SOON, || bed.envoy.log().contains(BAD)));
@@ -59,11 +53,11 @@ fn an_update_that_envoy_rejects_leaves_its_cluster_as_it_was() {
     let agent = Agent::start().expect("an agent");
     let _kept = ["web", "api", "bad"].map(|name| instances(&agent, name, &[name]));
     let socket = format!("@consul_resolver/rejected-{}", std::process::id());
-    let bed = LISTENERS.start_with(|| setup(&agent, &socket, &json!([])), &[]);
+    let bed = LISTENERS.start_with(|| setup(&agent, &socket, TAKEN), &[]);
     for name in ["web", "api", "bad"] {
         bed.await_routed(&format!("{name}.internal"), &[name]);
     }
-    LISTENERS.update(&bed, setup(&agent, &socket, &rejected()));
+    LISTENERS.update(&bed, setup(&agent, &socket, REJECTED));
     assert!(wait_until(MOVED, || bed.envoy.log().contains(BAD)));
     for name in ["web", "api", "bad"] {
         bed.await_routed(&format!("{name}.internal"), &[name]);
