@@ -176,7 +176,8 @@ impl Subscriptions {
         while let Some(event) = self.server.poll_event() {
             match event {
                 Event::Acknowledged { service } => self.changes.on_acknowledged(&service),
-                Event::ServicesTold => self.changes.on_told(self.server.services()),
+                Event::Gone { service } => self.changes.on_gone(&service),
+                Event::ClustersTold => self.changes.on_told(self.server.services()),
                 Event::ClusterTaken { service, cluster } => {
                     acknowledged::keep_cluster(&self.address, &service, &cluster);
                 }

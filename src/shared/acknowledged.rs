@@ -41,6 +41,12 @@ impl Acknowledged {
         }
     }
 
+    /// Removes a service; false where it is not there.
+    fn remove(&mut self, hash: u64) -> bool {
+        let place = self.0.binary_search(&hash);
+        place.is_ok_and(|place| self.0.remove(place) == hash)
+    }
+
     /// Removes the services that are not among these; false where there are none.
     fn retain(&mut self, services: &Self) -> bool {
         let before = self.0.len();
@@ -82,8 +88,10 @@ impl Acknowledged {
 /// What other VMs do not know yet: what Envoy has acknowledged, and what it was told to be gone.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// The services that there are, as Envoy was told last; none: nothing of that.
+    /// The services that have clusters, as Envoy was told last; none: nothing of that.
     left: Option<Acknowledged>,
+    /// Those that have gone.
+    gone: Acknowledged,
     /// Those that were acknowledged since.
     added: Acknowledged,
 }
@@ -94,7 +102,14 @@ impl Changes {
         self.added.add(Acknowledged::hash(service));
     }
 
-    /// Envoy is told that there are these services, and no others.
+    /// A service has gone.
+    pub fn on_gone(&mut self, service: &str) {
+        let hash = Acknowledged::hash(service);
+        self.added.remove(hash);
+        self.gone.add(hash);
+    }
+
+    /// Envoy is told that there are clusters of these services, and of no others.
     pub fn on_told<'a>(&mut self, services: impl Iterator<Item = &'a str>) {
         let mut left = Acknowledged::default();
         for service in services {
@@ -106,12 +121,14 @@ impl Changes {
 
     /// Whether there is nothing to tell.
     pub fn is_empty(&self) -> bool {
-        self.left.is_none() && self.added.is_empty()
+        self.left.is_none() && self.gone.is_empty() && self.added.is_empty()
     }
 
     /// Changes what all know; false where that has it all.
     pub fn apply(&self, all: &mut Acknowledged) -> bool {
         let is_less = self.left.as_ref().is_some_and(|left| all.retain(left));
+        let gone = self.gone.0.iter();
+        let is_less = gone.fold(is_less, |is_other, hash| all.remove(*hash) || is_other);
         self.added.0.iter().fold(is_less, |is_other, hash| all.add(*hash) || is_other)
     }
 }
@@ -148,6 +165,12 @@ mod tests {
         assert_eq!(change(&mut all, &mut changes), (true, vec!["api", "web"]));
         changes.on_acknowledged("web");
         assert!(!change(&mut all, &mut changes).0 && changes.is_empty());
+        changes.on_acknowledged("db");
+        ["db", "web"].iter().for_each(|it| changes.on_gone(it));
+        assert_eq!(change(&mut all, &mut changes), (true, vec!["api"]));
+        changes.on_gone("db");
+        changes.on_acknowledged("db");
+        assert_eq!(change(&mut all, &mut changes), (true, vec!["api", "db"]));
     }
 
     #[test]

@@ -9,17 +9,22 @@ use crate::config::Excerpt;
 use crate::xds::discovery_request::Malformed;
 use crate::xds::kind::Kind;
 
-/// What has become known. All but [`Event::Acknowledged`], [`Event::ServicesTold`] and
-/// [`Event::ClusterTaken`] are for a log, and told less and less often.
+/// What has become known. All but the first four are for a log, and told less and less often.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Envoy has taken a service's endpoints, for the first time since a cluster began to ask for them.
+    /// Envoy has taken a service's endpoints: so it says with each question, and others may have told all
+    /// meanwhile that the service has gone.
     Acknowledged {
         /// Its name.
         service: Rc<str>,
     },
-    /// Envoy is told which services there are: of those that are gone it has no endpoints any more.
-    ServicesTold,
+    /// Envoy has no endpoints of a service any more, or will soon be told so: there is none of that name.
+    Gone {
+        /// Its name.
+        service: Rc<str>,
+    },
+    /// Envoy is told which clusters there are: of other services it has none any more.
+    ClustersTold,
     /// Envoy has taken a service's cluster with settings of its own: to be kept for [`on_earlier`].
     ///
     /// [`on_earlier`]: crate::xds::server::Server::on_earlier
@@ -92,7 +97,8 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Acknowledged { service } => write!(f, "Envoy knows the endpoints of {service}"),
-            Self::ServicesTold => f.write_str("Envoy knows which services there are"),
+            Self::Gone { service } => write!(f, "Envoy forgets the endpoints of {service}"),
+            Self::ClustersTold => f.write_str("Envoy knows which clusters there are"),
             Self::ClusterTaken { service, .. } => write!(f, "Envoy knows the cluster of {service}"),
             Self::Rejected { kind, name, times } => {
                 write!(f, "Envoy rejects what it is told by {kind}")?;

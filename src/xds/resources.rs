@@ -47,7 +47,6 @@ struct Known {
     /// Its endpoints; none: not known yet.
     assignment: Option<Assignment>,
     endpoints: Resource,
-    is_acknowledged: bool,
 }
 
 impl Known {
@@ -60,7 +59,6 @@ impl Known {
             earlier: None,
             assignment: None,
             endpoints: Resource::default(),
-            is_acknowledged: false,
         }
     }
 
@@ -221,21 +219,11 @@ impl Resources {
         config::suggestion(name, self.names()).map(Excerpt::of)
     }
 
-    /// Takes note that a cluster begins to ask for a service's endpoints. It may have been there before,
-    /// and others may have told since that it has gone.
-    pub(super) fn on_begin(&mut self, (kind, name): &Subject) {
-        if let Some(known) = self.services.get_mut(name).filter(|_| *kind == Kind::Endpoints) {
-            known.is_acknowledged = false;
-        }
-    }
-
-    /// Takes note that Envoy has taken a service's endpoints; tells whether that is new. As long as
-    /// there are none, a request that was picked an endpoint would find none there.
-    pub(super) fn on_acknowledged(&mut self, service: &str) -> bool {
-        let has_hosts =
-            |known: &&mut Known| known.endpoints.published().is_some_and(|it| it.items > 0);
-        let known = self.services.get_mut(service).filter(has_hosts);
-        known.is_some_and(|known| !core::mem::replace(&mut known.is_acknowledged, true))
+    /// Whether Envoy is told of a host of a service. As long as there are none, a request that was picked
+    /// an endpoint would find none there.
+    pub(super) fn has_hosts(&self, service: &str) -> bool {
+        let endpoints = self.services.get(service).and_then(|known| known.endpoints.published());
+        endpoints.is_some_and(|it| it.items > 0)
     }
 
     /// The services whose clusters Envoy may reject, as far as is known here.

@@ -110,7 +110,7 @@ impl Server {
                 self.resources.forget(&subject);
             } else if is_end && subject.0 == Kind::Endpoints {
                 // It may be back before Envoy asks again, and is then acknowledged anew.
-                self.events.push(Event::ServicesTold);
+                self.events.push(Event::Gone { service: subject.1 });
             }
         }
     }
@@ -246,9 +246,6 @@ impl Server {
                 self.events.on_unknown(key.kind, name, event);
             }
         }
-        if version.is_none() {
-            key.subjects().for_each(|subject| self.resources.on_begin(&subject));
-        }
         self.on_ask(&key, version, now);
         self.subscriptions.hold(stream, &key, version, [now, now + self.hold]);
     }
@@ -279,7 +276,7 @@ impl Server {
         // Who rejects what is newer has taken what is older.
         let has_some = finding != Finding::None && version.is_some();
         for name in key.names.iter().filter(|_| has_some && key.kind == Kind::Endpoints) {
-            if self.resources.on_acknowledged(name) {
+            if self.resources.has_hosts(name) {
                 self.events.push(Event::Acknowledged { service: name.clone() });
             }
         }
@@ -325,19 +322,16 @@ impl Server {
         if let Some(later) = later {
             self.subscriptions.look_at(key, later);
         }
-        // One that had no endpoints before it went has been told so already.
-        let is_of_none = |subject| self.resources.is_unknown(&subject);
-        let is_end = match key.kind {
-            Kind::Endpoints => is_asked && key.subjects().any(is_of_none),
-            kind => kind == Kind::Clusters && !told.is_empty(),
-        };
-        if is_end {
-            self.events.push(Event::ServicesTold);
-        }
+        // What had no endpoints before it went has been told so already.
+        let gone = key.subjects().filter(|it| is_asked && self.resources.is_unknown(it));
+        gone.for_each(|(_, service)| self.events.push(Event::Gone { service }));
         if told.is_empty() {
             return;
         }
         self.on_answered(key);
+        if key.kind == Kind::Clusters {
+            self.events.push(Event::ClustersTold);
+        }
         let response = Response::discovery(key.kind, current, &texts);
         for (stream, _) in told {
             self.subscriptions.release(stream, now);

@@ -55,7 +55,8 @@ impl Feed {
             assert!(!event.to_string().is_empty(), "whatever happens can be told");
             match event {
                 Event::Acknowledged { service } => self.changes.on_acknowledged(&service),
-                Event::ServicesTold => self.changes.on_told(self.server.services()),
+                Event::Gone { service } => self.changes.on_gone(&service),
+                Event::ClustersTold => self.changes.on_told(self.server.services()),
                 _ => {}
             }
         }

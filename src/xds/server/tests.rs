@@ -110,18 +110,31 @@ impl Script {
         told.into_iter().next().unwrap().version
     }
 
-    /// What is to be known of services, or for a log.
+    /// What is for a log.
     fn events(&mut self) -> Vec<String> {
         let events = core::iter::from_fn(|| self.server.poll_event());
-        let events = events.filter(|event| *event != Event::ServicesTold);
+        let is_known = |it: &Event| {
+            matches!(it, Event::Acknowledged { .. } | Event::Gone { .. } | Event::ClustersTold)
+        };
+        let events = events.filter(|event| !is_known(event));
         events.map(|event| event.to_string()).collect()
     }
 
-    /// The services that Envoy was told to be left, if it was told of them.
-    fn left(&mut self) -> Option<Vec<String>> {
-        let all: Vec<_> = core::iter::from_fn(|| self.server.poll_event()).collect();
-        let is_told = all.contains(&Event::ServicesTold);
-        is_told.then(|| self.server.services().map(str::to_owned).collect())
+    /// How often Envoy has said that it has endpoints of a service.
+    fn acknowledged(&mut self) -> usize {
+        let all = core::iter::from_fn(|| self.server.poll_event());
+        all.filter(|event| matches!(event, Event::Acknowledged { .. })).count()
+    }
+
+    /// What Envoy has no longer: the names of services, or `*` for all without a cluster.
+    fn gone(&mut self) -> Vec<String> {
+        let gone =
+            core::iter::from_fn(|| self.server.poll_event()).filter_map(|event| match event {
+                Event::Gone { service } => Some(service.to_string()),
+                Event::ClustersTold => Some("*".to_owned()),
+                _ => None,
+            });
+        gone.collect()
     }
 
     fn is_quiet(&mut self) -> bool {
@@ -158,7 +171,7 @@ fn a_request_is_held_until_its_service_is_known() {
 
     script.eds("web", &version);
     assert!(script.is_quiet());
-    assert_eq!(script.events(), ["Envoy knows the endpoints of web"]);
+    assert_eq!(script.acknowledged(), 1);
     script.assign("web", of([1]));
     assert!(script.is_quiet(), "it is the same");
     assert_eq!(script.server.held(), 1);
@@ -311,70 +324,65 @@ fn what_may_still_be_found_is_not_taken_away() {
 
 #[test]
 fn a_service_counts_as_known_once_envoy_has_a_host_of_it() {
-    let acknowledged = |script: &mut Script| {
-        let all = core::iter::from_fn(|| script.server.poll_event());
-        all.filter(|event| matches!(event, Event::Acknowledged { .. })).count()
-    };
     let mut script = Script::new("");
     script.assign("web", [Snapshot::default()]);
     let first = script.eds("web", "");
     let none = script.version(first);
     let second = script.after(20).eds("web", &none);
     assert!(script.told().is_empty());
-    assert_eq!(acknowledged(&mut script), 0, "a pick would find no host there");
+    assert_eq!(script.acknowledged(), 0, "a pick would find no host there");
     let one = Endpoint::new(SocketAddr::from(([10, 0, 0, 1], 80)));
     script.assign("web", [Snapshot::new(vec![one])]);
     let some = script.version(second);
-    assert_eq!(acknowledged(&mut script), 0);
+    assert_eq!(script.acknowledged(), 0);
     script.after(20).eds("web", &some);
-    assert_eq!(acknowledged(&mut script), 1);
+    assert_eq!(script.acknowledged(), 1);
 }
 
 #[test]
-fn service_is_known_anew_when_a_cluster_of_it_begins_again() {
+fn service_is_known_anew_when_envoy_asks_with_its_version() {
     let mut script = Script::new("");
     script.assign("web", of([1]));
+    let first = script.eds("web", "");
+    let version = script.version(first);
+    assert_eq!(script.acknowledged(), 0);
     for _ in 0..2 {
-        let first = script.after(20).eds("web", "");
-        let version = script.version(first);
-        for known in [1, 0, 0] {
-            script.after(20).eds("web", &version);
-            assert!(script.is_quiet());
-            assert_eq!(script.events().len(), known);
-        }
+        script.after(20).eds("web", &version);
+        assert!(script.is_quiet());
+        assert_eq!(script.acknowledged(), 1);
     }
 }
 
 #[test]
-fn what_is_left_is_said_when_envoy_is_told_of_a_services_end() {
+fn service_is_gone_for_all_when_envoy_is_told_of_its_end() {
     let mut script = Script::new("");
     let clusters = script.ask(Kind::Clusters, &[], "");
     let clusters = script.version(clusters);
-    assert_eq!(script.left().unwrap(), ["api", "web"]);
+    assert_eq!(script.gone(), ["*"]);
     script.assign("api", of([1]));
     let api = script.eds("api", "");
     let api = script.version(api);
     script.eds("api", &api);
-    assert!(script.is_quiet() && script.left().is_none());
+    assert!(script.is_quiet() && script.gone().is_empty());
     script.server.on_update(Update::Removed { service: "api".into() }, script.now);
-    assert_eq!(script.left().unwrap(), ["web"], "it may be back before Envoy asks");
+    assert_eq!(script.gone(), ["api"], "it may be back before Envoy asks");
     script.told();
-    assert_eq!(script.left().unwrap(), ["web"], "it has no endpoints");
+    assert_eq!(script.gone(), ["api"], "it has no endpoints");
     script.ask(Kind::Clusters, &[], &clusters);
     script.told();
-    assert_eq!(script.left().unwrap(), ["web"], "it has no cluster");
+    assert_eq!(script.gone(), ["*"], "it has no cluster");
+    assert_eq!(script.server.services().collect::<Vec<_>>(), ["web"]);
     // One that had no endpoints any more is no news when it goes.
     script.server.on_update(Update::Added(Rc::new(Service::new("api"))), script.now);
     script.assign("api", of([]));
     let api = script.eds("api", "");
     let none = script.version(api);
     script.eds("api", &none);
-    assert!(script.is_quiet() && script.left().is_none());
+    assert!(script.is_quiet() && script.gone().is_empty());
     script.server.on_update(Update::Removed { service: "api".into() }, script.now);
-    assert!(script.is_quiet());
-    assert_eq!(script.left().unwrap(), ["web"]);
+    assert!(script.is_quiet() && !script.gone().is_empty());
     // One that was only not known yet has not gone.
     script.assign("web", of([1]));
     script.eds("web", "");
-    assert!(script.told().len() == 1 && script.left().is_none());
+    assert!(script.told().len() == 1 && script.gone().is_empty());
 }

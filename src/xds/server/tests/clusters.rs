@@ -59,7 +59,7 @@ impl Envoy {
                     Event::ClusterTaken { service, cluster } => {
                         self.kept.insert((*service).to_owned(), cluster);
                     }
-                    Event::ServicesTold => {}
+                    Event::ClustersTold => {}
                     event => self.events.push(event.to_string()),
                 }
             }
