@@ -95,13 +95,17 @@ fn no_get_fails_when_consul_is_frozen_killed_or_emptied() {
     }
 
     consul.restart(true).expect("an empty consul");
-    for it in &watched {
+    // Each asks again when it will, and doubts for three seconds.
+    let assert_doubts = &|it: &Watched| {
         let is_doubted = wait_until(2 * SOON, || it.bed.stat("service.gone.held_answers") == 1);
         assert!(is_doubted, "nobody has heard that there is nothing");
         // What Consul has lost is not taken away at its first word.
         assert_eq!(hosts(&it.bed, "gone"), plain_hosts(&gone));
-        it.assert_stays(&all, "emptied");
-    }
+    };
+    std::thread::scope(|scope| {
+        watched.iter().for_each(|it| drop(scope.spawn(move || assert_doubts(it))));
+    });
+    watched.iter().for_each(|it| it.assert_stays(&all, "emptied"));
     for it in &watched {
         // It is believed in the end.
         let is_empty = wait_until(HOLD + SOON, || hosts(&it.bed, "gone").is_empty());
