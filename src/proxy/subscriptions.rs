@@ -12,7 +12,6 @@ use crate::router::Router;
 use crate::shared::acknowledged::{Acknowledged, Changes};
 use crate::time::Time;
 use crate::xds::event::Event;
-use crate::xds::kind::Kind;
 use crate::xds::request::{Request, StreamId};
 use crate::xds::server::Server;
 
@@ -60,7 +59,12 @@ impl Subscriptions {
     /// Nobody subscribes yet.
     pub(super) fn new(config: &Config, xds: &Xds) -> Self {
         let node = host::node_id().unwrap_or_default();
-        let server = Server::new(config, xds, &String::from_utf8_lossy(&node));
+        let mut server = Server::new(config, xds, &String::from_utf8_lossy(&node));
+        for service in config.services.iter().filter(|it| !it.cluster.is_empty()) {
+            if let Some(cluster) = acknowledged::read_cluster(&xds.address, &service.name) {
+                server.on_earlier(&service.name, &cluster);
+            }
+        }
         Self {
             address: xds.address.clone(),
             key: Acknowledged::key(&xds.address),
@@ -103,21 +107,8 @@ impl Subscriptions {
         let Some(body) = self.take(context) else { return };
         let header = |name| host::header(Headers::Request, name).unwrap_or_default();
         let [method, path] = [":method", ":path"].map(header);
-        if path == Kind::Clusters.path().as_bytes() {
-            self.look_up_clusters();
-        }
         let request = Request { method: &method, path: &path, body: &body.bytes };
         self.server.on_request(StreamId(context), request, now);
-    }
-
-    /// Looks up what Envoy has taken of clusters that it may reject, which are left out else.
-    fn look_up_clusters(&mut self) {
-        let suspects: Vec<_> = self.server.suspects().cloned().collect();
-        for service in suspects {
-            if let Some(cluster) = acknowledged::read_cluster(&self.address, &service) {
-                self.server.on_earlier(&service, &cluster);
-            }
-        }
     }
 
     /// Refuses the request whose body has taken longest to come. Who begins many of them keeps nobody

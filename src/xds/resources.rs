@@ -42,7 +42,7 @@ struct Known {
     cluster: Option<Box<str>>,
     /// The settings that its cluster has beyond those of all.
     settings: Option<Settings>,
-    /// The cluster of it that Envoy has taken last, by an earlier configuration or from another VM.
+    /// The cluster that Envoy has of it from an earlier configuration.
     earlier: Option<Box<str>>,
     /// Its endpoints; none: not known yet.
     assignment: Option<Assignment>,
@@ -226,14 +226,7 @@ impl Resources {
         endpoints.is_some_and(|it| it.items > 0)
     }
 
-    /// The services whose clusters Envoy may reject, as far as is known here.
-    pub(super) fn suspects(&self) -> impl Iterator<Item = &Rc<str>> {
-        let is_suspect = |it: &Known| it.settings.is_some_and(|it| self.suspects.is_suspect(it));
-        let all = self.services.iter().filter(move |(_, known)| is_suspect(known));
-        all.map(|(name, _)| name)
-    }
-
-    /// Takes note of the cluster that Envoy has taken last of a service.
+    /// Takes note of the cluster that Envoy has of a service from an earlier configuration.
     pub(super) fn on_earlier(&mut self, service: &str, cluster: &str) {
         if let Some(known) = self.services.get_mut(service) {
             known.earlier = Some(cluster.into());
@@ -256,10 +249,6 @@ impl Resources {
 
     /// Takes note that Envoy has rejected the clusters; tells why.
     pub(super) fn on_clusters_rejected(&mut self, now: Time) -> Blame {
-        // What another VM has seen taken is not what is rejected now.
-        let is_taken = |it: &&Known| it.earlier.is_some() && it.earlier == it.cluster;
-        let taken = self.services.values().filter(is_taken).filter_map(|known| known.settings);
-        self.suspects.on_taken(taken);
         let settings = self.services.values().filter_map(|known| known.settings);
         let blame = self.suspects.on_rejected(settings, now);
         if blame != Blame::All {

@@ -82,14 +82,8 @@ impl Server {
         }
     }
 
-    /// The services whose clusters Envoy may reject, as far as is known here: what it has taken of them
-    /// is to be looked up before each request for clusters, and told by [`Self::on_earlier`].
-    pub fn suspects(&self) -> impl Iterator<Item = &Rc<str>> {
-        self.resources.suspects()
-    }
-
-    /// Takes note of the cluster that Envoy has taken last of a service, by an earlier configuration or
-    /// from another VM. It keeps that where it rejects clusters.
+    /// Takes note of the cluster that Envoy has of a service from an earlier configuration. It keeps
+    /// that where it rejects what it is told now.
     pub fn on_earlier(&mut self, service: &str, cluster: &str) {
         self.resources.on_earlier(service, cluster);
     }

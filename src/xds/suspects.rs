@@ -67,11 +67,6 @@ impl Suspects {
         self.0.get(settings.0).is_some_and(|it| it.until.is_none())
     }
 
-    /// Whether Envoy has not taken these settings yet, as far as is known here.
-    pub(super) fn is_suspect(&self, settings: Settings) -> bool {
-        self.0.get(settings.0).is_some_and(|it| !it.is_taken)
-    }
-
     /// Takes note that Envoy has taken clusters with these settings, as far as they are offered.
     pub(super) fn on_taken(&mut self, settings: impl Iterator<Item = Settings>) {
         self.on_told(settings);
