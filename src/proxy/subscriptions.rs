@@ -59,12 +59,7 @@ impl Subscriptions {
     /// Nobody subscribes yet.
     pub(super) fn new(config: &Config, xds: &Xds) -> Self {
         let node = host::node_id().unwrap_or_default();
-        let mut server = Server::new(config, xds, &String::from_utf8_lossy(&node));
-        for service in config.services.iter().filter(|it| !it.cluster.is_empty()) {
-            if let Some(cluster) = acknowledged::read_cluster(&xds.address, &service.name) {
-                server.on_earlier(&service.name, &cluster);
-            }
-        }
+        let server = Server::new(config, xds, &String::from_utf8_lossy(&node));
         Self {
             address: xds.address.clone(),
             key: Acknowledged::key(&xds.address),
@@ -109,6 +104,11 @@ impl Subscriptions {
         let [method, path] = [":method", ":path"].map(header);
         let request = Request { method: &method, path: &path, body: &body.bytes };
         self.server.on_request(StreamId(context), request, now);
+        for service in self.server.poll_left_out() {
+            if let Some(cluster) = acknowledged::read_cluster(&self.address, &service) {
+                self.server.on_earlier(&service, &cluster);
+            }
+        }
     }
 
     /// Refuses the request whose body has taken longest to come. Who begins many of them keeps nobody

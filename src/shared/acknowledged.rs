@@ -111,10 +111,12 @@ impl Changes {
 
     /// Envoy is told that there are clusters of these services, and of no others.
     pub fn on_told<'a>(&mut self, services: impl Iterator<Item = &'a str>) {
-        let mut left = Acknowledged::default();
-        for service in services {
-            left.add(Acknowledged::hash(service));
-        }
+        // Added one by one, tens of thousands would take a second.
+        let mut all: Vec<u64> = services.map(Acknowledged::hash).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.truncate(Acknowledged::MAX);
+        let left = Acknowledged(all);
         self.added.retain(&left);
         self.left = Some(left);
     }

@@ -191,7 +191,9 @@ impl Events {
     const MAX: usize = 1 << 17;
 
     pub(super) fn push(&mut self, event: Event) {
-        if self.queue.len() < Self::MAX {
+        // Many may ask at once for what there is not.
+        let is_told = event == Event::ServicesTold && self.queue.back() == Some(&event);
+        if !is_told && self.queue.len() < Self::MAX {
             self.queue.push_back(event);
         }
     }

@@ -27,6 +27,8 @@ pub(super) struct Resources {
     suspects: Suspects,
     /// The hash of the clusters that Envoy has taken last.
     taken: Option<u64>,
+    /// Whether clusters are left out since it was asked last which.
+    has_left_out: bool,
     routes: Resource,
     /// Whether there are no services but those that are known.
     is_complete: bool,
@@ -86,6 +88,7 @@ impl Resources {
             clusters: Resource::default(),
             suspects,
             taken: None,
+            has_left_out: false,
             routes: Resource::default(),
         }
     }
@@ -171,6 +174,9 @@ impl Resources {
             if later.is_some() || self.taken.is_none() || self.taken != self.clusters_hash() {
                 return later;
             }
+            // What is offered and makes no difference was taken by an earlier configuration, or from
+            // another VM.
+            self.suspects.on_taken(self.services.values().filter_map(|known| known.settings));
             if !self.suspects.offer(now) {
                 return self.suspects.due();
             }
@@ -230,7 +236,23 @@ impl Resources {
     pub(super) fn on_earlier(&mut self, service: &str, cluster: &str) {
         if let Some(known) = self.services.get_mut(service) {
             known.earlier = Some(cluster.into());
+            self.clusters.on_change();
         }
+    }
+
+    /// The services whose clusters are left out, once after each rejection.
+    pub(super) fn poll_left_out(&mut self) -> Vec<Rc<str>> {
+        if !core::mem::take(&mut self.has_left_out) {
+            return Vec::new();
+        }
+        let is_left_out = |it: &Known| it.settings.is_some_and(|it| !self.suspects.is_offered(it));
+        let all = self.services.iter().filter(|(_, known)| is_left_out(known));
+        all.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether it is known that Envoy has taken the clusters as they are.
+    pub(super) fn are_clusters_taken(&self) -> bool {
+        self.taken == self.clusters_hash()
     }
 
     /// Takes note that Envoy has taken the clusters; gives those with settings of their own, where that
@@ -252,6 +274,7 @@ impl Resources {
         let settings = self.services.values().filter_map(|known| known.settings);
         let blame = self.suspects.on_rejected(settings, now);
         if blame != Blame::All {
+            self.has_left_out = true;
             self.clusters.on_change();
         }
         blame

@@ -82,8 +82,15 @@ impl Server {
         }
     }
 
-    /// Takes note of the cluster that Envoy has of a service from an earlier configuration. It keeps
-    /// that where it rejects what it is told now.
+    /// The services of which the cluster is to be given by [`Self::on_earlier`] that Envoy has taken last,
+    /// before it is answered: it rejects clusters, and those with settings of their own are left out. It
+    /// may have taken them from another VM, also after this one was made.
+    pub fn poll_left_out(&mut self) -> Vec<Rc<str>> {
+        self.resources.poll_left_out()
+    }
+
+    /// Takes note of the cluster that Envoy has of a service from an earlier configuration, or from
+    /// another VM. It keeps that where it rejects what it is told now.
     pub fn on_earlier(&mut self, service: &str, cluster: &str) {
         self.resources.on_earlier(service, cluster);
     }
@@ -260,11 +267,7 @@ impl Server {
         let finding = subscription.trials.on_ask(version, current, clusters, now);
         match (finding, key.kind) {
             (Finding::Rejected(times), kind) => self.on_rejected(kind, key, times, now),
-            (Finding::Acknowledged, Kind::Clusters) => {
-                for (service, cluster) in self.resources.on_clusters_taken() {
-                    self.events.push(Event::ClusterTaken { service, cluster });
-                }
-            }
+            (Finding::Acknowledged, Kind::Clusters) => self.on_clusters_taken(),
             _ => {}
         }
         // Who rejects what is newer has taken what is older.
@@ -273,6 +276,12 @@ impl Server {
             if self.resources.has_hosts(name) {
                 self.events.push(Event::Acknowledged { service: name.clone() });
             }
+        }
+    }
+
+    fn on_clusters_taken(&mut self) {
+        for (service, cluster) in self.resources.on_clusters_taken() {
+            self.events.push(Event::ClusterTaken { service, cluster });
         }
     }
 
@@ -299,6 +308,13 @@ impl Server {
         let is_whole = key.kind == Kind::Endpoints || self.resources.is_complete();
         let waiting: Vec<_> = self.subscriptions.waiting(key).collect();
         let is_asked = !waiting.is_empty();
+        let has_clusters = |(_, version): &(_, _)| *version == Some(current);
+        let is_new = key.kind == Kind::Clusters && !self.resources.are_clusters_taken();
+        if is_new && waiting.iter().any(has_clusters) {
+            // As after a rejection, where what it has is told again. More may be offered now.
+            self.on_clusters_taken();
+            later = Some(now);
+        }
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
         let mut told = Vec::new();
         for (stream, version) in waiting {
