@@ -92,9 +92,7 @@ impl Subscriptions {
         body.bytes.extend(&part);
         self.bytes += part.len();
         let is_too_long = body.bytes.len() > Request::MAX_BODY_BYTES;
-        if self.bytes > MOST_BYTES {
-            self.refuse_oldest();
-        }
+        while self.bytes > MOST_BYTES && self.refuse_oldest() {}
         if !ended && !is_too_long {
             return;
         }
@@ -112,13 +110,15 @@ impl Subscriptions {
     }
 
     /// Refuses the request whose body has taken longest to come. Who begins many of them keeps nobody
-    /// else's from coming.
-    fn refuse_oldest(&mut self) {
-        let oldest =
-            self.bodies.iter().min_by_key(|(_, body)| body.since).map(|(oldest, _)| *oldest);
-        if let Some(oldest) = oldest.filter(|oldest| self.take(*oldest).is_some()) {
-            self.server.on_flood(StreamId(oldest));
-        }
+    /// else's from coming. Those of which nothing has come make no room; false where there are no others.
+    fn refuse_oldest(&mut self) -> bool {
+        let some = self.bodies.iter().filter(|(_, body)| !body.bytes.is_empty());
+        let oldest = some.min_by_key(|(_, body)| body.since).map(|(oldest, _)| *oldest);
+        let Some(oldest) = oldest.filter(|oldest| self.take(*oldest).is_some()) else {
+            return false;
+        };
+        self.server.on_flood(StreamId(oldest));
+        true
     }
 
     /// Forgets a request that has ended.
