@@ -192,7 +192,7 @@ impl Events {
 
     pub(super) fn push(&mut self, event: Event) {
         // Many may ask at once for what there is not.
-        let is_told = event == Event::ServicesTold && self.queue.back() == Some(&event);
+        let is_told = event == Event::ClustersTold && self.queue.back() == Some(&event);
         if !is_told && self.queue.len() < Self::MAX {
             self.queue.push_back(event);
         }

@@ -56,6 +56,8 @@ pub(super) struct Clusters {
 impl Clusters {
     /// How long a number counts that is not reached any more, and up to twice that.
     const WINDOW: Duration = Duration::from_secs(60);
+    /// The most that count.
+    const MAX: u32 = 100;
 
     /// Takes note of how many requests are held, now that there is one more.
     pub(super) fn on_hold(&mut self, held: usize, now: Time) {
@@ -65,9 +67,10 @@ impl Clusters {
         self.most = self.most.max(u32::try_from(held).unwrap_or(u32::MAX));
     }
 
-    /// How many there are, as far as is known.
+    /// How many there are, as far as is known, and up to a bound: whoever asks for one thing in ten
+    /// thousand requests does not keep a rejection from being seen.
     pub(super) fn count(&self) -> u32 {
-        self.most.max(self.before)
+        self.most.max(self.before).min(Self::MAX)
     }
 }
 
