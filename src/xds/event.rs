@@ -97,7 +97,9 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Acknowledged { service } => write!(f, "Envoy knows the endpoints of {service}"),
-            Self::Gone { service } => write!(f, "Envoy forgets the endpoints of {service}"),
+            Self::Gone { service } => {
+                write!(f, "Envoy forgets the endpoints of {}", Excerpt::of(service))
+            }
             Self::ClustersTold => f.write_str("Envoy knows which clusters there are"),
             Self::ClusterTaken { service, .. } => write!(f, "Envoy knows the cluster of {service}"),
             Self::Rejected { kind, name, times } => {
