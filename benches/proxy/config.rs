@@ -11,46 +11,6 @@ const ROUTED: &str = "picked_by_consul_resolver";
 /// The filter of `envoy.yaml` that takes the pick.
 const PICK_FILTER: &str = "consul_pick";
 
-/// What the module calls, and what it is called for, where nothing learns from answers.
-const CAPABILITIES: [&str; 36] = [
-    "proxy_on_memory_allocate",
-    "proxy_on_vm_start",
-    "proxy_on_configure",
-    "proxy_on_tick",
-    "proxy_on_queue_ready",
-    "proxy_on_http_call_response",
-    "proxy_on_context_create",
-    "proxy_on_request_headers",
-    "proxy_on_delete",
-    "proxy_log",
-    "proxy_set_tick_period_milliseconds",
-    "proxy_get_buffer_bytes",
-    "proxy_get_shared_data",
-    "proxy_set_shared_data",
-    "proxy_register_shared_queue",
-    "proxy_enqueue_shared_queue",
-    "proxy_dequeue_shared_queue",
-    "proxy_http_call",
-    "proxy_get_header_map_value",
-    "proxy_add_header_map_value",
-    "proxy_replace_header_map_value",
-    "proxy_remove_header_map_value",
-    "proxy_get_property",
-    "proxy_call_foreign_function",
-    "proxy_send_local_response",
-    "proxy_continue_stream",
-    "proxy_set_effective_context",
-    "proxy_define_metric",
-    "proxy_increment_metric",
-    "proxy_record_metric",
-    "proxy_get_current_time_nanoseconds",
-    "random_get",
-    "clock_time_get",
-    "environ_get",
-    "environ_sizes_get",
-    "fd_write",
-];
-
 /// One of the shipped configurations, to be changed in places.
 ///
 /// A place that is missing makes it panic: the shipped file has changed its shape, and the
@@ -156,14 +116,6 @@ impl EnvoyConfig {
     /// Loads that module.
     pub fn load(&mut self, module: &Path) {
         self.0.set_module(module).expect("a module is loaded");
-    }
-
-    /// Restricts the module to what this filter needs that learns nothing from answers.
-    pub fn restrict(&mut self) {
-        let allowed = CAPABILITIES.map(|name| (name.into(), Mapping::new().into()));
-        let allowed: Mapping = allowed.into_iter().collect();
-        let restriction = &mut self.plugin()["vm_config"]["capability_restriction_config"];
-        restriction["allowed_capabilities"] = allowed.into();
     }
 
     /// Removes the WebAssembly filter from the way of requests, and what takes its picks.

@@ -15,9 +15,7 @@ pub enum Variant {
     Native,
     /// (b) The same behind a filter that does nothing.
     Empty,
-    /// (b') The same, restricted to the capabilities that ours is restricted to.
-    EmptyRestricted,
-    /// (c) `envoy/minimal.yaml`, with the restriction, and the service found by its host.
+    /// (c) `envoy/minimal.yaml`, and the service found by its host.
     FilterState,
     /// (d) `envoy/headers.yaml`.
     Headers,
@@ -67,11 +65,10 @@ impl fmt::Display for Variant {
 
 impl Variant {
     /// All, in the order of a round: those that are compared closest beside each other.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 13] = [
         Self::Native,
         Self::Fed,
         Self::Empty,
-        Self::EmptyRestricted,
         Self::Picks,
         Self::FilterState,
         Self::Headers,
@@ -89,7 +86,6 @@ impl Variant {
         match self {
             Self::Native
             | Self::Empty
-            | Self::EmptyRestricted
             | Self::Fed
             | Self::Picks
             | Self::FilterState
@@ -109,7 +105,6 @@ impl Variant {
         match self {
             Self::Native => "a",
             Self::Empty => "b",
-            Self::EmptyRestricted => "b'",
             Self::FilterState => "c",
             Self::Headers => "d",
             Self::Fed => "e",
@@ -129,7 +124,6 @@ impl Variant {
         match self {
             Self::Native => "no filter: static cluster, `ROUND_ROBIN`",
             Self::Empty => "empty filter, stock SDK; static cluster",
-            Self::EmptyRestricted => "the same with our capability restriction",
             Self::FilterState => "this filter, `filter_state`, by host",
             Self::Headers => "this filter, `headers`, as in `envoy/headers.yaml`",
             Self::Fed => "EDS cluster fed by this filter, which is on no request's way",
@@ -154,18 +148,14 @@ impl Variant {
                 config.unplug();
                 config.balance_natively(places.backends);
             }
-            Self::Empty | Self::EmptyRestricted => {
+            Self::Empty => {
                 let plugin = config.plugin().as_mapping_mut().expect("it is a mapping");
                 plugin.remove("configuration");
                 config.load(places.empty_filter);
                 config.balance_natively(places.backends);
-                if self == Self::EmptyRestricted {
-                    config.restrict();
-                }
             }
             Self::FilterState | Self::AnyHost | Self::Unmatched => {
                 config.load(places.module);
-                config.restrict();
                 let service = &mut config.filter()["services"][0];
                 if self == Self::FilterState {
                     service["hosts"] = vec!["web.test"].into();
@@ -183,7 +173,6 @@ impl Variant {
                 let address = serde_yaml_ng::from_str(&address).expect("it is YAML");
                 plugin.insert("configuration".into(), address);
                 config.load(places.bare_handoff);
-                config.restrict();
             }
             Self::NativeFilterState => config.replace_plugin(&format!(
                 "name: envoy.filters.http.set_filter_state
