@@ -110,7 +110,16 @@ impl Case {
         let mut config = EnvoyConfig::recommended();
         config.load(module);
         config.ask(consul);
-        config.cluster_template().remove("health_checks").expect("instances are checked");
+        let template = config.cluster_template();
+        template.remove("health_checks").expect("instances are checked");
+        // Of 10,000 instances each worker would keep a connection to each: more open files than a
+        // process may have.
+        let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions: {
+            '@type': type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions,
+            common_http_protocol_options: { idle_timeout: 5s },
+            explicit_http_config: { http_protocol_options: {} } }";
+        let options = serde_yaml_ng::from_str(options).expect("it is YAML");
+        template.insert("typed_extension_protocol_options".into(), options);
         let pattern = config.service().clone();
         let services = self.services().enumerate().map(|(place, name)| {
             let mut service = pattern.clone();
