@@ -142,7 +142,7 @@ impl Level {
         self.installed.is_some()
     }
 
-    /// Whether a snapshot is installed, and there is no endpoint to pick.
+    /// True where a snapshot is installed, and there is no endpoint to pick.
     pub(super) fn is_down(&self) -> bool {
         self.is_resolved() && self.get(SliceId::ALL).is_none_or(Slice::is_empty)
     }
@@ -152,7 +152,7 @@ impl Level {
         self.installed.iter().flat_map(|installed| &installed.members).map(|m| &m.target)
     }
 
-    /// Whether one of its endpoints listens there.
+    /// True where one of its endpoints has this address.
     pub(super) fn has(&self, address: &Address) -> bool {
         let members = self.installed.as_ref().map_or(&[][..], |installed| &installed.members);
         members.binary_search_by(|member| member.target.address().cmp(address)).is_ok()
@@ -169,8 +169,8 @@ impl Level {
         self.installed.as_ref().map_or(0, |installed| installed.members.len())
     }
 
-    /// How much of what is registered of a slice can be used. An instance that Consul does not call
-    /// healthy counts in the slices of its own version.
+    /// Sums up how much of what is registered of a slice can be used. An instance that Consul does not
+    /// call healthy counts in the slices of its own version.
     pub(super) fn health(&self, id: SliceId) -> Health {
         let usable = self.get(id).map_or(0, Slice::len) as u64;
         let lacking = self.lacking.get(id.0).copied().unwrap_or(0);

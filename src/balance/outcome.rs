@@ -1,8 +1,8 @@
-//! What a request says of the endpoint that it went to.
+//! The outcome of a request at the endpoint that it went to.
 
 use core::time::Duration;
 
-/// How an endpoint did at a request, as `peak_ewma` judges it.
+/// The outcome of a request at an endpoint, as `peak_ewma` judges it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It has done what was asked for; in that time, where that is known.

@@ -37,8 +37,8 @@ pub(super) fn expected(target: &Target, usual: f64, now: Time, decay: Duration) 
     }
 }
 
-/// Whether an endpoint will do, of which that latency is to be expected. Where it is more than twice the
-/// usual one, others are looked at: of five endpoints, one slow and one that fails, one draw of two in
+/// Tells whether an endpoint with this expected latency will do. Where it is more than twice the usual
+/// one, others are looked at: of five endpoints, one slow and one that fails, one draw of two in
 /// ten has no other.
 pub(super) fn is_good(expected: f64, usual: f64) -> bool {
     expected <= 2.0 * usual

@@ -39,10 +39,10 @@ pub struct Pool {
     subsets: Subsets,
     /// How many versions a header cannot name, because there are too many.
     unnamed_versions: usize,
-    /// How many versions there are, where some cannot be named and that was not told yet.
+    /// The number of versions, where some cannot be named and that was not told yet.
     untold_versions: Option<usize>,
     usual_latency: UsualLatency,
-    /// When the levels were rebuilt.
+    /// The moment at which the levels were rebuilt.
     rebuilt_at: Time,
     rng: Rng,
     /// What the request draws by that is picked for, where its hash decides.

@@ -145,7 +145,7 @@ fn a_pick_for_a_session_costs_two_host_calls() {
 }
 
 #[test]
-fn a_pick_for_a_session_costs_one_host_call_when_no_host_is_read() {
+fn pick_for_a_session_costs_one_host_call_when_no_host_is_read() {
     let json = br#"{"consul":{"cluster":"c"},"services":[{"name":"web"}]}"#;
     let mut stream = hostile("any.test");
     let verdict = handle_with(json, Handoff::StatefulSession, &mut stream);

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_nothing_has_and_a_text_that_comes_again_are_refused() {
+    fn numbers_of_nothing_and_repeated_texts_are_refused() {
         let wrong = Err(CodecError::Invalid { field: "label.number" });
         assert_eq!(read(&[1], 1), wrong);
         let mut again = written(&["a", "b"]);

@@ -63,7 +63,7 @@ fn service() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn picks_are_of_the_latest_snapshot_and_counts_are_those_of_live_tickets(
+    fn picks_are_of_the_newest_and_counts_are_of_live_tickets(
         service in service(),
         seed: u64,
         events in vec(event(), 1..200),

@@ -112,11 +112,6 @@ fn hosts(bed: &Testbed) -> Vec<String> {
     hosts.collect()
 }
 
-/// How many questions are held.
-fn asking(bed: &Testbed) -> u64 {
-    bed.envoy.stat("http.xds.downstream_rq_active").expect("stats")
-}
-
 /// Asks over the pipe, as an Envoy of that node that has this version would.
 fn ask(bed: &Testbed, node: &str, version: &str, path: &str) -> (u16, String) {
     post(bed, path, &question(node, "web", version))
@@ -167,7 +162,7 @@ fn a_subscription_without_news_is_held_and_then_ended() {
     let held = asked.elapsed();
     assert!(held >= HOLD, "held for {held:?}");
     assert!(held < HOLD + Duration::from_millis(300), "held for {held:?}");
-    let is_ended = || bed.stat("xds.unchanged") >= 2 && asking(&bed) == 1;
+    let is_ended = || bed.stat("xds.unchanged") >= 2 && bed.held() == 1;
     assert!(wait_until(SOON, is_ended), "Envoy's own is held");
     assert_eq!(bed.stat("xds.ended_early"), 0);
     bed.assert_no_crash();

@@ -281,6 +281,11 @@ impl Testbed {
         self.envoy.stat(&name).expect("stats")
     }
 
+    /// Counts the questions of Envoy that are held, in all VMs.
+    pub fn held(&self) -> u64 {
+        self.envoy.stat("http.xds.downstream_rq_active").expect("stats")
+    }
+
     /// Waits until the access log has this line.
     ///
     /// # Panics

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use stack::{Agent, Registry, wait_until};
 
-use super::asking;
 use crate::testbed::{SOON, Setup, Testbed, instances};
 
 const SERVICES: usize = 1_100;
@@ -46,7 +45,7 @@ fn news_come_when_more_than_1024_subscriptions_are_held() {
         .of_clusters("health_checks", Value::Null)
         .start();
     let begin = Instant::now();
-    let held = || asking(&bed);
+    let held = || bed.held();
     // All at once, with those for clusters and for routes.
     let all = u64::try_from(SERVICES).expect("a few") + 2;
     let are_held = wait_until(6 * SOON, || held() == all);

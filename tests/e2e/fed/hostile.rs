@@ -8,7 +8,7 @@ use std::os::unix::net::{SocketAddr as UnixAddr, UnixStream};
 use serde_json::{Value, json};
 use stack::{Agent, Registry, open_files, wait_until};
 
-use super::{asking, await_hosts, hosts, plain};
+use super::{await_hosts, hosts, plain};
 use crate::load::Load;
 use crate::log::LogMark;
 use crate::question::{ENDPOINTS, answer, ask, question};
@@ -85,8 +85,8 @@ fn envoy_is_answered_when_others_ask_what_they_like() {
     let body = question("proxy-1", "web", version);
     let held: Vec<_> = (0..MANY).map(|_| ask(&socket, ENDPOINTS, &body)).collect();
     // With Envoy's own: clusters, routes, and the endpoints of web.
-    let are_held = |count: usize| asking(&bed) == 3 + count as u64;
-    assert!(wait_until(SOON, || are_held(MANY)), "{} are held", asking(&bed));
+    let are_held = |count: usize| bed.held() == 3 + count as u64;
+    assert!(wait_until(SOON, || are_held(MANY)), "{} are held", bed.held());
     let more = instances(&agent, "web", &["web-3"]);
     await_hosts(&bed, "web", web.iter().chain(&more).map(|it| plain(it.address())));
     drop(held);
@@ -95,11 +95,11 @@ fn envoy_is_answered_when_others_ask_what_they_like() {
     let told: Value = serde_json::from_str(&told).expect("JSON");
     let body = question("proxy-1", "web", told["version_info"].as_str().expect("a version"));
     let held: Vec<_> = (0..FEW).map(|_| ask(&socket, ENDPOINTS, &body)).collect();
-    assert!(wait_until(SOON, || are_held(FEW)), "{} are held", asking(&bed));
+    assert!(wait_until(SOON, || are_held(FEW)), "{} are held", bed.held());
     drop(held);
     let expected = [3, 1, 1, 0, FEW as u64];
     assert!(wait_until(SOON, || counted() == expected), "{:?}", counted());
-    assert!(are_held(0), "{} are held", asking(&bed));
+    assert!(are_held(0), "{} are held", bed.held());
     load.end_without_failure(&["web-1", "web-2", "web-3"]);
     bed.assert_no_crash();
 }
@@ -114,8 +114,8 @@ fn nobody_subscribes_when_asking_the_listener_for_clients() {
     bed.await_routed("web.internal", &["web-1", "web-2"]);
     let load = Load::light(bed.ingress, "web.internal");
     // Envoy's own: for clusters, for routes, and for the endpoints of one service.
-    let are_held = |count| wait_until(SOON, || asking(&bed) == count);
-    assert!(are_held(3), "{} are held", asking(&bed));
+    let are_held = |count| wait_until(SOON, || bed.held() == count);
+    assert!(are_held(3), "{} are held", bed.held());
     let (_, told) = answer(ask(&socket, ENDPOINTS, &question("proxy-1", "web", "")));
     let told: Value = serde_json::from_str(&told).expect("JSON");
     let version = told["version_info"].as_str().expect("a version").to_owned();
@@ -156,7 +156,7 @@ fn nobody_subscribes_when_asking_the_listener_for_clients() {
         .collect();
     web.extend(instances(&agent, "web", &["web-3"]));
     await_hosts(&bed, "web", web.iter().map(|backend| plain(backend.address())));
-    assert!(are_held(3), "{} are held", asking(&bed));
+    assert!(are_held(3), "{} are held", bed.held());
     for (mut client, _) in clients.into_iter().filter(|(_, missing)| *missing == 0) {
         let answer = client.answer().expect("an answer");
         assert!(answer.who().starts_with("web-"), "{}", answer.who());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use stack::{Agent, Envoy, Registry, port, wait_until};
 
-use super::{asking, hosts};
+use super::hosts;
 use crate::dynamic::LISTENERS;
 use crate::load::Load;
 use crate::testbed::{SOON, Setup, Testbed, instances};
@@ -52,8 +52,8 @@ fn assert_answered_again(agent: &Agent, bed: &Testbed) {
 
 /// Waits until it holds so many questions: neither an old VM's nor an old Envoy's are counted any more.
 fn await_held(bed: &Testbed, count: u64) {
-    let are_held = wait_until(SOON, || asking(bed) == count);
-    assert!(are_held, "{} are held, not {count}", asking(bed));
+    let are_held = wait_until(SOON, || bed.held() == count);
+    assert!(are_held, "{} are held, not {count}", bed.held());
 }
 
 #[test]

@@ -60,11 +60,6 @@ fn plain(address: SocketAddr) -> (String, Value) {
     (address.to_string(), json!(["HEALTHY", 1, 0, ""]))
 }
 
-/// How many questions are held.
-fn asking(bed: &Testbed) -> u64 {
-    bed.envoy.stat("http.xds.downstream_rq_active").expect("stats")
-}
-
 /// Waits until a service's cluster has exactly these hosts.
 ///
 /// # Panics

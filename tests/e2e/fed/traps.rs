@@ -9,7 +9,7 @@ use serde_json::Value;
 use stack::fetch::EnvoyRelease;
 use stack::{Agent, Registry, wait_until};
 
-use super::{asking, hosts};
+use super::hosts;
 use crate::load::Load;
 use crate::testbed::{SOON, Setup, Testbed, instances};
 
@@ -41,8 +41,8 @@ fn trap(socket: &str) {
 /// told of after that: in less than a second if the machine is quiet, and long before the questions would
 /// have been given up (40 s).
 fn assert_followed(agent: &Agent, bed: &Testbed, socket: &str) {
-    let are_held = || asking(bed) >= QUESTIONS;
-    assert!(wait_until(SOON, are_held), "{} are held", asking(bed));
+    let are_held = || bed.held() >= QUESTIONS;
+    assert!(wait_until(SOON, are_held), "{} are held", bed.held());
     trap(socket);
     let since = Instant::now();
     let more = instances(agent, "web", &["web-3"]);
