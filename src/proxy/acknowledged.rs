@@ -4,10 +4,9 @@ use crate::discovery::event::Expect;
 use crate::proxy::host;
 use crate::shared::acknowledged::{Acknowledged, Changes};
 
-/// Reads which services Envoy has acknowledged; none are, where that cannot be read.
-pub(super) fn read(key: &str) -> Acknowledged {
-    let value = host::load(key);
-    value.and_then(|(bytes, _)| Acknowledged::decode(&bytes).ok()).unwrap_or_default()
+/// Reads which services Envoy has acknowledged, where it ever has; none are, where that cannot be read.
+pub(super) fn read(key: &str) -> Option<Acknowledged> {
+    host::load(key).map(|(bytes, _)| Acknowledged::decode(&bytes).unwrap_or_default())
 }
 
 /// Lets all VMs know of these changes; false where others were faster several times.

@@ -13,7 +13,7 @@ use crate::time::Time;
 /// A service is looked up once. After that its requests wait never again, whatever becomes of its
 /// endpoints: then Envoy's cluster is at most a little behind, and its own policy covers that.
 ///
-/// Where nothing at all was acknowledged in that time, no other service is waited for until something
+/// Where nothing was ever acknowledged in that time, no other service is waited for until something
 /// is. So it is after a hot restart: the old process answers the subscriptions of the new one until it
 /// ends, and keeps what it hears to itself.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub struct Warmup {
     /// Those whose requests need not wait.
     ready: Beside<ServiceId, ()>,
     awaited: Vec<Awaited>,
-    /// Whether it was waited in vain, and nothing is acknowledged.
+    /// Whether it was waited in vain, and nothing was ever acknowledged.
     is_in_vain: bool,
 }
 
@@ -54,14 +54,14 @@ impl Warmup {
         self.ready.get(service).is_some()
     }
 
-    /// Looks a service up that is not ready; `load` reads those that are acknowledged by their key, and is
-    /// called the first time only. Tells whether it is ready now.
+    /// Looks a service up that is not ready; `load` reads those that are acknowledged by their key (none:
+    /// nothing ever was), and is called the first time only. Tells whether it is ready now.
     pub fn look_up(
         &mut self,
         service: ServiceId,
         name: &str,
         now: Time,
-        load: impl FnOnce(&str) -> Acknowledged,
+        load: impl FnOnce(&str) -> Option<Acknowledged>,
     ) -> bool {
         if self.awaited.iter().any(|awaited| awaited.service == service) {
             return false;
@@ -69,8 +69,8 @@ impl Warmup {
         let hash = Acknowledged::hash(name);
         let is_ready = self.patience.is_zero() || {
             let acknowledged = load(&self.key);
-            self.is_in_vain &= acknowledged.is_empty();
-            self.is_in_vain || acknowledged.contains(hash)
+            self.is_in_vain &= acknowledged.is_none();
+            self.is_in_vain || acknowledged.is_some_and(|all| all.contains(hash))
         };
         if is_ready {
             self.ready.insert(service, ());
@@ -85,15 +85,16 @@ impl Warmup {
     pub fn on_tick(
         &mut self,
         now: Time,
-        load: impl FnOnce(&str) -> Acknowledged,
+        load: impl FnOnce(&str) -> Option<Acknowledged>,
     ) -> Vec<ServiceId> {
         if self.awaited.is_empty() {
             return Vec::new();
         }
         let acknowledged = load(&self.key);
         let is_over = |awaited: &Awaited| now >= awaited.until;
-        let is_in_vain = acknowledged.is_empty() && self.awaited.iter().any(is_over);
+        let is_in_vain = acknowledged.is_none() && self.awaited.iter().any(is_over);
         self.is_in_vain = is_in_vain;
+        let acknowledged = acknowledged.unwrap_or_default();
         let ready = self.awaited.extract_if(.., |awaited| {
             is_in_vain || is_over(awaited) || acknowledged.contains(awaited.hash)
         });
@@ -122,13 +123,13 @@ mod tests {
         Time::from_start(Duration::from_millis(millis))
     }
 
-    fn acknowledged(names: &[&str]) -> Acknowledged {
+    fn acknowledged(names: &[&str]) -> Option<Acknowledged> {
         let mut all = Acknowledged::default();
         names.iter().for_each(|name| assert!(all.add(Acknowledged::hash(name))));
-        all
+        Some(all)
     }
 
-    fn never(_: &str) -> Acknowledged {
+    fn never(_: &str) -> Option<Acknowledged> {
         panic!("nobody needs to look")
     }
 
@@ -154,7 +155,7 @@ mod tests {
     #[test]
     fn a_service_is_given_up_once_when_nobody_subscribes() {
         let mut warmup = Warmup::new("/sock", PATIENCE);
-        let none = |_: &str| Acknowledged::default();
+        let none = |_: &str| None;
         assert!(!warmup.look_up(WEB, "web", at(0), none));
         assert!(!warmup.look_up(API, "api", at(3_000), none));
         assert!(warmup.on_tick(at(4_999), none).is_empty());
@@ -166,7 +167,7 @@ mod tests {
     #[test]
     fn a_service_is_waited_for_again_when_somebody_subscribes() {
         let mut warmup = Warmup::new("/sock", PATIENCE);
-        let none = |_: &str| Acknowledged::default();
+        let none = |_: &str| None;
         assert!(!warmup.look_up(WEB, "web", at(0), none));
         assert_eq!(warmup.on_tick(at(5_000), none), [WEB]);
         assert!(warmup.look_up(API, "api", at(5_000), none), "in vain, too");
@@ -174,6 +175,18 @@ mod tests {
         assert!(!warmup.look_up(db, "db", at(6_000), |_| acknowledged(&["web"])));
         assert!(warmup.on_tick(at(6_020), |_| acknowledged(&["db", "web"])).is_empty());
         assert!(warmup.is_ready(db));
+    }
+
+    #[test]
+    fn service_that_has_come_back_is_waited_for_when_the_first_was_in_vain() {
+        let mut warmup = Warmup::new("/sock", PATIENCE);
+        assert!(!warmup.look_up(WEB, "web", at(0), |_| None));
+        assert_eq!(warmup.on_tick(at(5_000), |_| None), [WEB]);
+        // It was acknowledged then, has gone, and is a new one.
+        let again = ServiceId::nth(2);
+        assert!(!warmup.look_up(again, "web", at(60_000), |_| acknowledged(&[])));
+        assert!(warmup.on_tick(at(60_020), |_| acknowledged(&["web"])).is_empty());
+        assert!(warmup.is_ready(again));
     }
 
     #[test]

@@ -56,6 +56,12 @@ fn check(consul: &dyn Registry, id: &str) -> Value {
     answer[format!("service:{id}:1")].clone()
 }
 
+/// Waits for a metric of the registration: Consul shows what it is told before its answer has come.
+fn await_stat(bed: &Testbed, name: &str, value: u64) {
+    let stat = || bed.stat(&format!("registration.edge.{name}"));
+    assert!(wait_until(SOON, || stat() == value), "{name}: {}", stat());
+}
+
 /// An Envoy that discovers `edge`, as another one would.
 fn client(consul: SocketAddr) -> Testbed {
     Setup::headers(consul).set("services", json!([{"name": "edge"}])).start()
@@ -83,8 +89,8 @@ fn what_is_registered_is_found_while_it_is_healthy_and_no_longer() {
 
     let other = client(consul.address());
     other.await_routed("any", &["app"]);
-    assert_eq!(bed.stat("registration.edge.registered"), 1);
-    assert_eq!(bed.stat("registration.edge.health"), 2);
+    await_stat(&bed, "registered", 1);
+    await_stat(&bed, "health", 2);
 
     let address = backend.address();
     backend.stop();
@@ -92,7 +98,7 @@ fn what_is_registered_is_found_while_it_is_healthy_and_no_longer() {
     let critical = wait_until(bound, || check()["Status"] == "critical");
     assert!(critical, "after {bound:?}: {}", check());
     other.await_reply("any", "no_healthy_endpoints");
-    assert_eq!(bed.stat("registration.edge.health"), 0);
+    await_stat(&bed, "health", 0);
 
     let _backend = Backend::start_on("app", address).expect("the backend again");
     other.await_routed("any", &["app"]);
@@ -109,18 +115,19 @@ fn a_consul_that_has_lost_everything_has_it_again_within_a_heartbeat() {
     let (setup, id) = setup(consul.address(), &backend, "proxy-1");
     let bed = setup.start();
     await_passing(&consul, &[&id]);
+    // Without Consul's answer to it there is nothing to lose.
+    await_stat(&bed, "registered", 1);
 
     consul.restart(true).expect("an empty consul");
     let back = wait_until(HEARTBEAT + CALLED_AGAIN, || passing(&consul) == one(&id));
     assert!(back, "{:?}", registered(&consul, &id));
-    // Consul shows it before its own answer has come.
-    assert!(wait_until(SOON, || bed.stat("registration.edge.registered") == 1));
+    await_stat(&bed, "registered", 1);
 
     // One that forgets while it runs: nothing has to be reached again.
     consul.deregister(&id).expect("deregistered");
     let back = wait_until(HEARTBEAT + Duration::from_secs(1), || passing(&consul) == one(&id));
     assert!(back, "{:?}", registered(&consul, &id));
-    assert!(wait_until(SOON, || bed.stat("registration.edge.drifts") == 2));
+    await_stat(&bed, "drifts", 2);
     bed.assert_no_crash();
 }
 
@@ -227,7 +234,7 @@ fn a_check_warns_while_a_dependency_has_no_endpoint() {
     let warns = wait_until(SOON, || check(&agent, &id)["Status"] == "warning");
     assert!(warns, "{}", check(&agent, &id));
     assert_eq!(check(&agent, &id)["Output"], "no healthy endpoint of db");
-    assert_eq!(bed.stat("registration.edge.health"), 1);
+    await_stat(&bed, "health", 1);
     agent.set_check(&Service::check_id("db-1"), Status::Passing).expect("a check");
     await_passing(&agent, &[&id]);
     drop(db);
@@ -275,7 +282,7 @@ fn a_registration_that_took_only_in_part_is_repaired_or_undone() {
     mark.await_line(&bed.envoy, "took the registration only in part");
     let undone = wait_until(SOON, || registered(&agent, &id) == Value::Null);
     assert!(undone, "one without its check would always count as healthy");
-    assert_eq!(bed.stat("registration.edge.registered"), 0);
+    await_stat(&bed, "registered", 0);
     bed.assert_no_crash();
 }
 
@@ -353,7 +360,7 @@ fn several_agents_behind_one_cluster_are_told_of() {
     let is_left = |agent: &Agent| registered(agent, &id) != Value::Null;
     let is_gone = wait_until(SOON, || !agents.iter().any(is_left));
     assert!(is_gone, "{}", bed.envoy.log());
-    assert_eq!(bed.stat("registration.edge.registered"), 0);
+    await_stat(&bed, "registered", 0);
     bed.assert_no_crash();
 }
 

@@ -295,6 +295,45 @@ fn a_request_goes_on_and_it_is_told_when_nobody_subscribes() {
 }
 
 #[test]
+fn first_request_is_answered_when_a_found_service_comes_back() {
+    let agent = Agent::start().expect("an agent");
+    let web = instances(&agent, "web", &["web-1"]);
+    // A catalog that is not empty is believed at once.
+    let _other = instances(&agent, "other", &["other-1"]);
+    let guard = json!({"shrink_guard": {"hold": "0s"}});
+    let bed = fed(agent.address())
+        .set("services", json!([]))
+        .set("discover", json!({"host": "{service}.found", "service": guard}))
+        .set("unmatched", json!("reject"))
+        // So the first request shows that Envoy has acknowledged its hosts.
+        .set("warmup_timeout", json!("25s"))
+        // Several workers do not forget it at one moment.
+        .workers(1)
+        .edit(|bootstrap| {
+            let cluster = bootstrap.cluster("web").expect("a cluster");
+            // It pauses for so long that it does not know of the service when that comes back.
+            let source = &mut cluster["eds_cluster_config"]["eds_config"]["api_config_source"];
+            source["refresh_delay"] = "3s".into();
+        })
+        .start();
+    assert!(wait_until(SOON, || bed.get("/", "web.found").status == 200));
+    agent.deregister("web-1").expect("deregistered");
+    drop(web);
+    // First it has no instances, and after 30 s it is no service.
+    let is_gone = || bed.get("/", "web.found").status == 404;
+    assert!(wait_until(Duration::from_secs(30) + SOON, is_gone));
+    assert_eq!(hosts(&bed), Vec::<String>::new());
+    let _web = instances(&agent, "web", &["web-2"]);
+    let since = Instant::now();
+    let mut answer = bed.get("/", "web.found");
+    while answer.status == 404 && since.elapsed() < SOON {
+        answer = bed.get("/", "web.found");
+    }
+    assert_eq!(who(&answer), "web-2", "{} after {:?}", answer.text(), since.elapsed());
+    bed.assert_no_crash();
+}
+
+#[test]
 fn many_that_are_held_are_answered_at_one_time() {
     const MANY: usize = 900;
     let agent = Agent::start().expect("an agent");

@@ -63,12 +63,8 @@ impl Bootstrap {
     pub fn parse(yaml: &str) -> Result<Self, BootstrapError> {
         let mut config: Value = serde_yaml_ng::from_str(yaml)?;
         config.apply_merge()?;
-        let mut plugin_at = |listener| {
-            let listener = listener_named(&mut config, listener).ok()?;
-            with_key(listener, "configuration").cloned()
-        };
-        let plugins = (plugin_at(LISTENER), plugin_at(XDS));
-        Ok(Self { config, is_plugin_shared: plugins.0.is_some() && plugins.0 == plugins.1 })
+        let is_plugin_shared = is_plugin_shared(&mut config);
+        Ok(Self { config, is_plugin_shared })
     }
 
     /// Replaces every `filename` that ends in `.wasm`.
@@ -164,6 +160,8 @@ impl Bootstrap {
     /// [`BootstrapError::NoPart`].
     pub fn plugin(&mut self) -> Result<&mut Value, BootstrapError> {
         let missing = BootstrapError::NoPart("plugin with a configuration of type Struct");
+        // A listener may have been added with it since.
+        self.is_plugin_shared |= is_plugin_shared(&mut self.config);
         let is_at_ingress = with_key(self.ingress()?, "configuration").is_some();
         let listener = if is_at_ingress { LISTENER } else { XDS };
         let listener = listener_named(&mut self.config, listener);
@@ -246,6 +244,16 @@ impl Bootstrap {
         let missing = BootstrapError::NoAddress { kind: "listener", name: LISTENER };
         socket_address(&mut self.ingress()?["address"]).ok_or(missing)
     }
+}
+
+/// Whether one and the same plugin stands at the listeners `ingress` and `xds`.
+fn is_plugin_shared(config: &mut Value) -> bool {
+    let mut plugin_at = |listener| {
+        let listener = listener_named(config, listener).ok()?;
+        with_key(listener, "configuration").cloned()
+    };
+    let plugins = (plugin_at(LISTENER), plugin_at(XDS));
+    plugins.0.is_some() && plugins.0 == plugins.1
 }
 
 fn listener_named<'a>(config: &'a mut Value, name: &str) -> Result<&'a mut Value, BootstrapError> {
@@ -407,6 +415,24 @@ static_resources:
                 serde_yaml_ng::from_str(&yaml(xds).replace("a: 1", "a: 2")).expect("YAML");
             assert_eq!(serde_yaml_ng::from_str::<Value>(&written).expect("YAML"), expected);
         }
+    }
+
+    #[test]
+    fn plugin_changes_at_a_listener_that_was_added_with_it() {
+        let ingress = "{name: ingress, config: {configuration: {value: {a: 1}}}}";
+        let yaml = format!("static_resources: {{listeners: [{ingress}]}}");
+        let mut bootstrap = Bootstrap::parse(&yaml).expect("YAML");
+        let listeners = &mut bootstrap.config()["static_resources"]["listeners"];
+        let mut xds = listeners[0].clone();
+        xds["name"] = "xds".into();
+        listeners.as_sequence_mut().expect("listeners").push(xds);
+        bootstrap.plugin().expect("a plugin")["a"] = 2.into();
+        let written: Value =
+            serde_yaml_ng::from_str(&bootstrap.to_yaml().expect("YAML")).expect("YAML");
+        let value = |n: usize| {
+            &written["static_resources"]["listeners"][n]["config"]["configuration"]["value"]
+        };
+        assert_eq!(value(1), value(0));
     }
 
     #[test]
