@@ -3,24 +3,15 @@
 use std::error::Error;
 use std::fmt;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-/// A bug, as a file of `bugs/` describes it:
-///
-/// ```text
-/// What the bug is, in one line.
-/// caught by: simulation whatever
-/// file: src/discovery/watch.rs
-/// <<<<
-/// what stands there, exactly once
-/// ====
-/// what stands there instead
-/// >>>>
-/// ```
-///
-/// `caught by` names a test of the package, or `lib`, and a part of its tests' names. Files and
-/// replacements may follow each other. They name no lines, so that the bug still fits when the
-/// sources move.
+use serde::Deserialize;
+
+use crate::sources::{File, Named, Sources};
+use crate::tokens::{Nearest, Pattern, Token, bytes};
+
+/// A bug, as a file of `bugs/` describes it (`tests/mutants/README.md`).
 #[derive(Debug)]
 pub(crate) struct Bug {
     /// The name of its file.
@@ -32,16 +23,55 @@ pub(crate) struct Bug {
     /// A part of the names of the tests that do.
     pub(crate) filter: String,
     /// How it gets into the sources.
-    changes: Vec<Change>,
+    edits: Vec<Edit>,
 }
 
-/// A text in the place of another one.
+/// A change of one item of the sources.
 #[derive(Debug)]
-pub(crate) struct Change {
-    /// The file, from the root of the tree.
-    file: PathBuf,
-    before: String,
-    after: String,
+struct Edit {
+    /// The end of the item's path.
+    item: String,
+    change: Change,
+}
+
+#[derive(Debug)]
+enum Change {
+    /// Replaces the one place where a pattern fits.
+    Replace { text: String, pattern: Pattern, with: String },
+    /// Replaces all that stands between the braces of a function.
+    Body(String),
+}
+
+impl Change {
+    fn replace(text: String, with: String) -> Result<Self, Box<dyn Error>> {
+        let pattern = Pattern::read(&text).map_err(|error| format!("`{text}`: {error}"))?;
+        if pattern.is_empty() {
+            return Err("expected tokens to replace".into());
+        }
+        match pattern.unbound(&with)? {
+            Some(name) => Err(format!("{name} stands in `with` alone").into()),
+            None => Ok(Self::Replace { text, pattern, with }),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawBug {
+    what: String,
+    caught_by: String,
+    edit: Vec<RawEdit>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawEdit {
+    #[serde(rename = "in")]
+    item: String,
+    replace: Option<String>,
+    with: Option<String>,
+    remove: Option<String>,
+    body: Option<String>,
 }
 
 impl Bug {
@@ -58,81 +88,171 @@ impl Bug {
         Ok(bugs)
     }
 
-    fn read(name: String, text: &str) -> Result<Self, &'static str> {
-        let (what, rest) = text.split_once('\n').ok_or("expected what it is, in one line")?;
-        let (caught, rest) = rest
-            .strip_prefix("caught by: ")
-            .and_then(|rest| rest.split_once('\n'))
-            .ok_or("expected `caught by: <test> <part of a name>`")?;
-        let (target, filter) = caught.split_once(' ').ok_or("expected a part of a test's name")?;
-        let (mut changes, mut rest, mut file) = (Vec::new(), rest, None);
-        while !rest.is_empty() {
-            if let Some((path, next)) =
-                rest.strip_prefix("file: ").and_then(|rest| rest.split_once('\n'))
-            {
-                (file, rest) = (Some(path), next);
-                continue;
-            }
-            let (before, next) = rest
-                .strip_prefix("<<<<\n")
-                .and_then(|rest| rest.split_once("====\n"))
-                .ok_or("expected `file:`, or a replacement between `<<<<`, `====` and `>>>>`")?;
-            let (after, next) = next.split_once(">>>>\n").ok_or("expected `>>>>`")?;
-            let file = file.ok_or("expected `file:` before the first replacement")?.into();
-            changes.push(Change { file, before: before.into(), after: after.into() });
-            rest = next;
+    fn read(name: String, text: &str) -> Result<Self, Box<dyn Error>> {
+        let RawBug { what, caught_by, edit } = toml::from_str(text)?;
+        let (target, filter) = caught_by
+            .split_once(' ')
+            .ok_or("caught_by: expected a test or `lib`, and a part of its tests' names")?;
+        let edits = edit.into_iter().map(Edit::read).collect::<Result<Vec<_>, _>>()?;
+        if edits.is_empty() {
+            return Err("expected an edit".into());
         }
-        match changes.is_empty() {
-            true => Err("expected a replacement"),
-            false => Ok(Self {
-                name,
-                what: what.into(),
-                target: target.into(),
-                filter: filter.into(),
-                changes,
-            }),
-        }
+        Ok(Self { name, what, target: target.into(), filter: filter.into(), edits })
     }
 
-    /// The files of the tree as they are with the bug.
-    pub(crate) fn apply(&self, root: &Path) -> Result<Vec<(PathBuf, String)>, Unfit> {
+    /// Returns the files that change, as they are with the bug.
+    pub(crate) fn apply(
+        &self,
+        sources: &Sources,
+    ) -> Result<Vec<(PathBuf, String)>, Box<dyn Error>> {
+        let unfit = |error| format!("tests/mutants/bugs/{}.toml: {error}", self.name);
+        let found = self.edits.iter().map(|edit| edit.find(sources));
+        let mut changes = found.collect::<Result<Vec<_>, _>>().map_err(unfit)?;
+        // From behind, so that what stands before a change stays where it is.
+        changes.sort_by_key(|(file, range, _)| (*file, std::cmp::Reverse(range.start)));
         let mut files: Vec<(PathBuf, String)> = Vec::new();
-        for change in &self.changes {
-            let known = files.iter().position(|(file, _)| *file == change.file);
-            let place = known.unwrap_or_else(|| {
-                let text = fs::read_to_string(root.join(&change.file)).unwrap_or_default();
-                files.push((change.file.clone(), text));
-                files.len() - 1
-            });
-            let text = &mut files[place].1;
-            let found = text.matches(&change.before).count();
-            if found != 1 {
-                let (bug, file) = (self.name.clone(), change.file.clone());
-                return Err(Unfit { bug, file, found });
+        for (file, range, with) in changes {
+            let File { path, text, .. } = &sources.files[file];
+            if files.last().is_none_or(|(last, _)| last != path) {
+                files.push((path.clone(), text.clone()));
             }
-            *text = text.replacen(&change.before, &change.after, 1);
+            if let Some((_, text)) = files.last_mut() {
+                text.replace_range(range, &with);
+            }
+        }
+        for (path, text) in &files {
+            let path = path.display();
+            syn::parse_file(text).map_err(|error| {
+                format!("{}: {path} is no Rust with the bug: {error}", self.name)
+            })?;
         }
         Ok(files)
     }
 }
 
-/// A bug no longer fits the sources.
+impl Edit {
+    fn read(raw: RawEdit) -> Result<Self, Box<dyn Error>> {
+        let RawEdit { item, replace, with, remove, body } = raw;
+        let change = match (replace, with, remove, body) {
+            (Some(text), Some(with), None, None) => Change::replace(text, with),
+            (None, None, Some(text), None) => Change::replace(text, String::new()),
+            (None, None, None, Some(body)) => Ok(Change::Body(body)),
+            _ => Err("expected `replace` and `with`, or `remove`, or `body`".into()),
+        };
+        let change = change.map_err(|error| format!("in {item}: {error}"))?;
+        Ok(Self { item, change })
+    }
+
+    /// Finds the bytes of a file that change, and what stands there then.
+    fn find(&self, sources: &Sources) -> Result<(usize, Range<usize>, String), Box<dyn Error>> {
+        let item = self.find_item(sources)?;
+        let (pattern, with) = match &self.change {
+            Change::Replace { pattern, with, .. } => (pattern, with),
+            Change::Body(body) => {
+                let no_body = || Unfit::NoBody { item: self.item.clone() };
+                let range = item.body.clone().ok_or_else(no_body)?;
+                return Ok((item.file, range, format!(" {body} ")));
+            }
+        };
+        let file = &sources.files[item.file];
+        let tokens = &file.tokens[item.tokens(file)];
+        let fits = pattern.find(tokens);
+        let [fit] = fits.as_slice() else {
+            let lines: Vec<_> =
+                fits.iter().map(|fit| file.line(&tokens[fit.range.start])).collect();
+            return Err(match lines.is_empty() {
+                true => self.no_place(pattern, file, tokens).into(),
+                false => Unfit::SeveralPlaces { place: self.place(file), lines }.into(),
+            });
+        };
+        let with = fit.fill(with, &file.text, tokens)?;
+        Ok((item.file, bytes(tokens, &fit.range), with))
+    }
+
+    /// Finds the only item of that name.
+    fn find_item<'a>(&self, sources: &'a Sources) -> Result<&'a Named, Box<dyn Error>> {
+        let item = self.item.clone();
+        let path = |it: &Named| {
+            let file = sources.files[it.file].path.display();
+            format!("{} ({file})", it.path())
+        };
+        let paths = |items: Vec<&Named>| items.into_iter().map(path).collect();
+        let found = sources.find(&item);
+        match found.as_slice() {
+            [only] => Ok(only),
+            [] => Err(Unfit::NoItem { similar: paths(sources.similar(&item)), item }.into()),
+            _ => Err(Unfit::SeveralItems { item, found: paths(found) }.into()),
+        }
+    }
+
+    fn no_place(&self, pattern: &Pattern, file: &File, tokens: &[Token]) -> Unfit {
+        let nearest = pattern.nearest(tokens).map(|nearest| {
+            let line = file.line(&tokens[nearest.at]);
+            let text = file.text.lines().nth(line - 1).unwrap_or_default();
+            (nearest, line, text.trim().to_owned())
+        });
+        Unfit::NoPlace { place: self.place(file), nearest }
+    }
+
+    fn place(&self, file: &File) -> Place {
+        let pattern = match &self.change {
+            Change::Replace { text, .. } | Change::Body(text) => text.split_whitespace(),
+        };
+        let pattern = pattern.collect::<Vec<_>>().join(" ");
+        Place { item: self.item.clone(), file: file.path.clone(), pattern }
+    }
+}
+
+/// Says why an edit does not fit the sources any more, and what is nearest.
 #[derive(Debug)]
-pub(crate) struct Unfit {
-    bug: String,
+enum Unfit {
+    NoItem { item: String, similar: Vec<String> },
+    SeveralItems { item: String, found: Vec<String> },
+    NoBody { item: String },
+    NoPlace { place: Place, nearest: Option<(Nearest, usize, String)> },
+    SeveralPlaces { place: Place, lines: Vec<usize> },
+}
+
+/// A pattern and the item where it is looked for.
+#[derive(Debug)]
+struct Place {
+    item: String,
     file: PathBuf,
-    found: usize,
+    pattern: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { item, file, pattern } = self;
+        write!(f, "`{pattern}` in {item} ({})", file.display())
+    }
 }
 
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { bug, file, found } = self;
-        write!(
-            f,
-            "tests/mutants/bugs/{bug}.txt does not fit the sources any more: what it replaces \
-             stands {found} times in {}, and must stand there once",
-            file.display()
-        )
+        match self {
+            Self::NoItem { item, similar } => {
+                write!(f, "there is no {item}; alike are {}", similar.join(", "))
+            }
+            Self::SeveralItems { item, found } => write!(
+                f,
+                "{item} is several items, put as much of the path before it as makes it one: {}",
+                found.join(", ")
+            ),
+            Self::NoBody { item } => write!(f, "{item} has no body: expected a function"),
+            Self::NoPlace { place, nearest: Some((nearest, line, text)) } => {
+                let Nearest { fitting, of, expected, .. } = nearest;
+                write!(f, "there is no {place}: {fitting} of {of} tokens stand in line {line}, ")?;
+                match expected {
+                    Some(expected) => write!(f, "but then no `{expected}`: {text}"),
+                    None => write!(f, "but not those before: {text}"),
+                }
+            }
+            Self::NoPlace { place, .. } => write!(f, "there is no {place}, nor a part of it"),
+            Self::SeveralPlaces { place, lines } => {
+                write!(f, "there is {place} in lines {lines:?}: write more of one of them")
+            }
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 //! nothing catches.
 
 mod bug;
+mod sources;
+mod tokens;
 
 use std::error::Error;
 use std::fs;
@@ -12,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use bug::Bug;
+use sources::Sources;
 
 /// What a build needs of the tree.
 const PARTS: [&str; 8] =
@@ -36,10 +39,11 @@ fn run() -> Result<bool, Box<dyn Error>> {
     if bugs.is_empty() {
         return Err(format!("no bug has {wanted:?} in its name").into());
     }
+    let sources = Sources::read(&root)?;
     let tree = Tree::copy(&root)?;
     let mut missed = 0;
     for bug in &bugs {
-        let verdict = tree.try_out(bug).unwrap_or_else(|error| {
+        let verdict = tree.try_out(bug, &sources).unwrap_or_else(|error| {
             eprintln!("{error}");
             Verdict::Invalid
         });
@@ -87,8 +91,8 @@ impl Tree {
     }
 
     /// Builds with the bug and runs what is to catch it; then the bug is gone again.
-    fn try_out(&self, bug: &Bug) -> Result<Verdict, Box<dyn Error>> {
-        let with_bug = bug.apply(&self.copy)?;
+    fn try_out(&self, bug: &Bug, sources: &Sources) -> Result<Verdict, Box<dyn Error>> {
+        let with_bug = bug.apply(sources)?;
         let mut sound = Vec::new();
         for (file, text) in with_bug {
             let file = self.copy.join(file);
@@ -161,7 +165,11 @@ fn remove(path: &Path) -> std::io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::sources::{modules, rust_files};
+    use crate::tokens::tokens;
 
     fn root() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -171,23 +179,61 @@ mod tests {
         Bug::read_all(&root().join("tests/mutants/bugs")).unwrap()
     }
 
+    /// Lists the tests of a target with their modules, as far as files are modules.
+    fn tests_of(target: &str) -> Vec<String> {
+        let folder = match target {
+            "lib" => root().join("src"),
+            test => root().join("tests").join(test),
+        };
+        let mut files = if folder.is_dir() { rust_files(&folder).unwrap() } else { Vec::new() };
+        files.extend(Some(folder.with_extension("rs")).filter(|file| file.is_file()));
+        let mut tests = Vec::new();
+        for file in files {
+            let modules = file.strip_prefix(&folder).map(modules).unwrap_or_default();
+            let tokens = tokens(&fs::read_to_string(&file).unwrap()).unwrap();
+            let texts: Vec<_> = tokens.iter().map(|token| token.text.as_str()).collect();
+            let mut rest = texts.as_slice();
+            let marker = ["#", "[", "test", "]"];
+            while let Some(place) = rest.windows(marker.len()).position(|four| four == marker) {
+                rest = &rest[place + marker.len()..];
+                let name = rest.iter().skip_while(|text| **text != "fn").nth(1).copied();
+                tests.push([modules.join("::").as_str(), name.unwrap_or_default()].join("::"));
+            }
+        }
+        tests
+    }
+
     #[test]
     fn every_bug_fits_the_sources_as_they_are() {
+        let sources = Sources::read(&root()).unwrap();
         let failures: Vec<String> = bugs()
             .iter()
-            .filter_map(|bug| bug.apply(&root()).err().map(|error| error.to_string()))
+            .filter_map(|bug| bug.apply(&sources).err().map(|error| error.to_string()))
             .collect();
         assert!(failures.is_empty(), "{}", failures.join("\n"));
     }
 
     #[test]
+    fn every_bug_names_tests_that_there_are() {
+        let mut targets = BTreeMap::new();
+        for Bug { name, target, filter, .. } in bugs() {
+            let tests = targets.entry(target.clone()).or_insert_with(|| tests_of(&target));
+            let is_meant = |test: &String| test.contains(&filter);
+            assert!(tests.iter().any(is_meant), "{name}: {target} has no test like {filter:?}");
+        }
+    }
+
+    #[test]
     fn every_bug_is_listed_with_what_catches_it() {
-        let listed = fs::read_to_string(root().join("tests/mutants/README.md")).unwrap();
+        let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+        let listed = read("tests/mutants/README.md");
         for bug in bugs() {
             let row =
                 format!("| `{}` | {} | `{} {}` |", bug.name, bug.what, bug.target, bug.filter);
             assert!(listed.contains(&row), "missing from tests/mutants/README.md:\n{row}");
         }
         assert_eq!(listed.matches("\n| `").count(), bugs().len(), "one row each");
+        let example = read("tests/mutants/bugs/backoff_has_no_jitter.toml");
+        assert!(listed.contains(&format!("```toml\n{example}```\n")), "the example is a bug");
     }
 }
