@@ -231,8 +231,11 @@ impl fmt::Display for Place {
 impl fmt::Display for Unfit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoItem { item, similar } if similar.is_empty() => {
+                write!(f, "there is no {item}, nor anything like it")
+            }
             Self::NoItem { item, similar } => {
-                write!(f, "there is no {item}; alike are {}", similar.join(", "))
+                write!(f, "there is no {item}; alike is {}", similar.join(", "))
             }
             Self::SeveralItems { item, found } => write!(
                 f,
@@ -257,3 +260,101 @@ impl fmt::Display for Unfit {
 }
 
 impl Error for Unfit {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+
+    const SOURCE: &str = "
+impl Watch {
+    /// Takes a response.
+    fn on_response(&mut self, id: u32) -> u32 {
+        if id > self.last {
+            self.last = id;
+        }
+        self.last
+    }
+}
+
+impl Lease {
+    fn on_response(&mut self) {}
+}
+
+const MOST: u8 = 3;
+";
+
+    /// Applies an edit to a file `src/watch.rs`.
+    fn apply(item: &str, edit: &str) -> Result<String, String> {
+        let sources = Sources::of("src/watch.rs", SOURCE).unwrap();
+        let text = format!("what = ''\ncaught_by = 'lib watch'\n[[edit]]\nin = '{item}'\n{edit}");
+        let bug = Bug::read("late".into(), &text).map_err(|error| error.to_string())?;
+        let mut files = bug.apply(&sources).map_err(|error| error.to_string())?;
+        Ok(files.remove(0).1)
+    }
+
+    #[test]
+    fn an_edit_changes_its_item_alone() {
+        let check = |item, edit, before, after| {
+            assert_eq!(apply(item, edit).unwrap(), SOURCE.replacen(before, after, 1), "{edit}");
+        };
+        check("Watch::on_response", "remove = 'self.$last = $id;'", "self.last = id;", "");
+        let later = "replace = '$a > self.$b'\nwith = '$a > self.$b + 1'";
+        check("watch::Watch::on_response", later, "id > self.last", "id > self.last + 1");
+        check("Lease::on_response", "body = 'loop {}'", "{}", "{ loop {} }");
+        check("MOST", "replace = '= $..most;'\nwith = '= 4;'", "= 3;", "= 4;");
+    }
+
+    #[test]
+    fn an_edit_that_does_not_fit_says_what_is_nearest() {
+        let check = |item, edit, says: &str| assert_eq!(apply(item, edit).unwrap_err(), says);
+        check(
+            "Watch::on_answer",
+            "body = ''",
+            "tests/mutants/bugs/late.toml: there is no Watch::on_answer; alike is \
+             watch::Watch::on_response (src/watch.rs)",
+        );
+        check(
+            "on_response",
+            "body = ''",
+            "tests/mutants/bugs/late.toml: on_response is several items, put as much of the path \
+             before it as makes it one: watch::Watch::on_response (src/watch.rs), \
+             watch::Lease::on_response (src/watch.rs)",
+        );
+        check(
+            "Watch::on_response",
+            "remove = 'self.$last = $id + 1;'",
+            "tests/mutants/bugs/late.toml: there is no `self.$last = $id + 1;` in \
+             Watch::on_response (src/watch.rs): 3 of 6 tokens stand in line 6, but then no `+`: \
+             self.last = id;",
+        );
+        check(
+            "Watch::on_response",
+            "remove = 'self.$last'",
+            "tests/mutants/bugs/late.toml: there is `self.$last` in Watch::on_response \
+             (src/watch.rs) in lines [5, 6, 8]: write more of one of them",
+        );
+        check(
+            "MOST",
+            "body = '4'",
+            "tests/mutants/bugs/late.toml: MOST has no body: expected a function",
+        );
+        check(
+            "Watch::on_response",
+            "remove = 'id'\nbody = ''",
+            "in Watch::on_response: expected `replace` and `with`, or `remove`, or `body`",
+        );
+        check(
+            "MOST",
+            "replace = '= 3;'\nwith = '= $most;'",
+            "in MOST: $most stands in `with` alone",
+        );
+    }
+
+    #[test]
+    fn an_edit_must_leave_rust() {
+        let error = apply("MOST", "remove = 'const'").unwrap_err();
+        assert!(error.starts_with("late: src/watch.rs is no Rust with the bug: "), "{error}");
+    }
+}

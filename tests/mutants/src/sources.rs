@@ -71,6 +71,13 @@ impl Sources {
         Ok(sources)
     }
 
+    #[cfg(test)]
+    pub(crate) fn of(path: &str, text: &str) -> Result<Self, Box<dyn Error>> {
+        let mut sources = Self { files: Vec::new(), items: Vec::new() };
+        sources.add(path.into(), text.into())?;
+        Ok(sources)
+    }
+
     fn add(&mut self, path: PathBuf, text: String) -> Result<(), Box<dyn Error>> {
         let modules = modules(path.strip_prefix("src")?);
         let tokens = tokens(&text)?;
@@ -102,10 +109,10 @@ impl Sources {
             let parts = name.split("::").filter(|part| is_part(part)).count() as f64;
             strsim::normalized_damerau_levenshtein(&tail, name) + parts
         };
-        let mut items: Vec<&Named> = self.items.iter().collect();
-        items.sort_by(|a, b| likeness(b).total_cmp(&likeness(a)));
-        items.truncate(3);
-        items
+        let mut items: Vec<_> = self.items.iter().map(|item| (likeness(item), item)).collect();
+        items.retain(|(likeness, _)| *likeness > 0.5);
+        items.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        items.into_iter().map(|(_, item)| item).take(3).collect()
     }
 }
 
