@@ -5,22 +5,22 @@
 
 use core::time::Duration;
 
+use crate::calls::breaker::BreakerState;
 use crate::config::Probe;
 use crate::consul::query::Request;
 use crate::consul::response::CallFailure;
-use crate::discovery::agent::Agent;
-use crate::discovery::breaker::Position;
 use crate::discovery::event::{CallId, Command, Event, Expect, ProbeId};
-use crate::discovery::notice::Notice;
-use crate::health::verdict::Reason;
+use crate::discovery::manager::Manager;
+use crate::discovery::source_event::SourceEvent;
+use crate::health_check::verdict::ProbeReason;
 use crate::model::registration::RegistrationId;
 use crate::model::service::{ServiceId, SourceId};
-use crate::registration::notice as registration;
+use crate::registration::registration_event as registration;
 use crate::router::Router;
-use crate::router::change::{Addition, Change, Origin};
-use crate::shared::key::{Cas, Key};
+use crate::router::service_change::{Addition, Origin, ServiceChange};
+use crate::shared::key::{Cas, SharedKey};
 use crate::shared::members::QueueId;
-use crate::time::Time;
+use crate::util::time::Time;
 
 /// What a VM can do: Envoy, or a simulated one.
 pub trait Host {
@@ -29,9 +29,9 @@ pub trait Host {
     /// Registers a queue whose messages wake this VM.
     fn register_queue(&mut self, name: &str) -> QueueId;
     /// Reads a value of shared data; an emptied one has no bytes.
-    fn load(&mut self, key: &Key) -> Option<(Vec<u8>, Cas)>;
+    fn load(&mut self, key: &SharedKey) -> Option<(Vec<u8>, Cas)>;
     /// Writes a value; false when it was not as expected.
-    fn store(&mut self, key: &Key, value: &[u8], expect: Expect) -> bool;
+    fn store(&mut self, key: &SharedKey, value: &[u8], expect: Expect) -> bool;
     /// Puts a message into a queue, if the queue still exists.
     fn wake(&mut self, queue: QueueId, message: &[u8]);
     /// Whether messages wait in a queue; they stay there.
@@ -48,18 +48,28 @@ pub trait Host {
         self.call(call, request)
     }
     /// Asks one of this proxy's own clusters something; its answer comes later as
-    /// [`Event::Examined`]. A host that has nothing registered knows no cluster.
-    fn examine(&mut self, _id: ProbeId, _probe: &Probe) -> Result<(), Reason> {
-        Err(Reason::UnknownCluster)
+    /// [`Event::Probed`]. A host that has nothing registered knows no cluster.
+    fn examine(&mut self, _id: ProbeId, _probe: &Probe) -> Result<(), ProbeReason> {
+        Err(ProbeReason::UnknownCluster)
     }
     /// Tells the operator something about a registration.
-    fn registration(&mut self, _registration: RegistrationId, _notice: &registration::Notice) {}
+    fn registration(
+        &mut self,
+        _registration: RegistrationId,
+        _notice: &registration::RegistrationEvent,
+    ) {
+    }
     /// Hears of a registration that the configuration does not have: it is to be removed.
     fn on_orphan(&mut self, _registration: RegistrationId, _id: &str) {}
     /// Tells the operator.
-    fn notice(&mut self, source: SourceId, notice: &Notice);
+    fn notice(&mut self, source: SourceId, notice: &SourceEvent);
     /// Tells the operator where the circuit breaker towards Consul stands, and stood before.
-    fn breaker(&mut self, position: Position, before: Option<Position>, datacenter: Option<&str>);
+    fn breaker(
+        &mut self,
+        position: BreakerState,
+        before: Option<BreakerState>,
+        datacenter: Option<&str>,
+    );
     /// Changes the period of the timer.
     fn set_tick_period(&mut self, period: Duration);
     /// Hears of a service that has come while running, and of its sources.
@@ -71,7 +81,7 @@ pub trait Host {
 }
 
 /// Takes an event and carries out all that follows from it.
-pub fn run(agent: &mut Agent, router: &mut Router, host: &mut impl Host, event: Event<'_>) {
+pub fn run(agent: &mut Manager, router: &mut Router, host: &mut impl Host, event: Event<'_>) {
     let now = host.now();
     if let Event::Tick(_) = event {
         let down = |names: &[String]| {
@@ -85,14 +95,14 @@ pub fn run(agent: &mut Agent, router: &mut Router, host: &mut impl Host, event: 
 }
 
 /// Carries out all that is to be done.
-pub fn settle(agent: &mut Agent, router: &mut Router, host: &mut impl Host) {
+pub fn settle(agent: &mut Manager, router: &mut Router, host: &mut impl Host) {
     while step(agent, router, host) {}
 }
 
 /// Carries out one command, or else one change of the services; false when there is none.
 ///
 /// Between two steps another VM may do whatever it likes.
-pub fn step(agent: &mut Agent, router: &mut Router, host: &mut impl Host) -> bool {
+pub fn step(agent: &mut Manager, router: &mut Router, host: &mut impl Host) -> bool {
     let Some(command) = agent.poll_command() else {
         let change = router.poll_change();
         let is_change = change.is_some();
@@ -114,9 +124,9 @@ pub fn step(agent: &mut Agent, router: &mut Router, host: &mut impl Host) -> boo
             answer(agent, host, Event::Stored { key, written });
         }
         Command::Wake { queue, message } => host.wake(queue, &message),
-        Command::Probe(member) => {
+        Command::CheckQueue(member) => {
             let pending = host.probe(member.queue);
-            answer(agent, host, Event::Probed { member: member.vm, pending });
+            answer(agent, host, Event::QueueChecked { member: member.vm, pending });
         }
         Command::Call { call, request } => {
             if let Err(failure) = host.call(call, &request) {
@@ -128,9 +138,9 @@ pub fn step(agent: &mut Agent, router: &mut Router, host: &mut impl Host) -> boo
                 answer(agent, host, Event::Answered { call, answer: Err(failure) });
             }
         }
-        Command::Examine { id, probe } => {
+        Command::Probe { id, probe } => {
             if let Err(reason) = host.examine(id, &probe) {
-                answer(agent, host, Event::Examined { probe: id, answer: Err(reason) });
+                answer(agent, host, Event::Probed { probe: id, answer: Err(reason) });
             }
         }
         Command::Registration { registration, notice } => host.registration(registration, &notice),
@@ -143,9 +153,9 @@ pub fn step(agent: &mut Agent, router: &mut Router, host: &mut impl Host) -> boo
             let now = host.now();
             router.on_confirmed(source, age, now);
         }
-        Command::Wanted { query, host: name } => {
+        Command::Requested { query, host: name } => {
             let now = host.now();
-            router.on_wanted(query, &name, now);
+            router.on_requested(query, &name, now);
         }
         Command::Notice { source, notice } => host.notice(source, &notice),
         Command::Breaker { position, before, datacenter } => {
@@ -157,19 +167,19 @@ pub fn step(agent: &mut Agent, router: &mut Router, host: &mut impl Host) -> boo
 }
 
 /// Lets discovery follow the services that the router has found, and no others.
-fn apply(change: Change, agent: &mut Agent, router: &mut Router, host: &mut impl Host) {
+fn apply(change: ServiceChange, agent: &mut Manager, router: &mut Router, host: &mut impl Host) {
     let now = host.now();
     match change {
-        Change::Catalog(subject) => {
+        ServiceChange::Catalog(subject) => {
             if let Some(source) = agent.add(*subject, now) {
                 router.follow_catalog(source);
                 host.on_catalog(source);
-                agent.handle_event(Event::Found(source), now);
+                agent.handle_event(Event::Added(source), now);
             }
         }
         // It may have gone again before anybody came to follow it.
-        Change::Added(added) if !router.has(added.service) => {}
-        Change::Added(mut added) => {
+        ServiceChange::Added(added) if !router.has(added.service) => {}
+        ServiceChange::Added(mut added) => {
             let mut sources = Vec::new();
             for (subject, preference) in added.subjects.drain(..).zip(0..) {
                 if let Some(source) = agent.add(subject, now) {
@@ -180,18 +190,18 @@ fn apply(change: Change, agent: &mut Agent, router: &mut Router, host: &mut impl
             host.on_added(&added, &sources);
             for source in sources {
                 let event = match &added.origin {
-                    Origin::Request(host) => Event::Wanted { source, host },
-                    Origin::Catalog | Origin::OtherVm => Event::Found(source),
+                    Origin::Request(host) => Event::Requested { source, host },
+                    Origin::Catalog | Origin::OtherVm => Event::Added(source),
                 };
                 agent.handle_event(event, now);
             }
         }
-        Change::Wanted { sources, host } => {
+        ServiceChange::Wanted { sources, host } => {
             for source in sources {
-                agent.handle_event(Event::Wanted { source, host: &host }, now);
+                agent.handle_event(Event::Requested { source, host: &host }, now);
             }
         }
-        Change::Removed { service, sources, is_named } => {
+        ServiceChange::Removed { service, sources, is_named } => {
             let is_gone = |source: &SourceId| agent.remove(*source, is_named, now);
             let gone: Vec<_> = sources.into_iter().filter(is_gone).collect();
             host.on_removed(service, &gone);
@@ -199,7 +209,7 @@ fn apply(change: Change, agent: &mut Agent, router: &mut Router, host: &mut impl
     }
 }
 
-fn answer(agent: &mut Agent, host: &mut impl Host, event: Event<'_>) {
+fn answer(agent: &mut Manager, host: &mut impl Host, event: Event<'_>) {
     let now = host.now();
     agent.handle_event(event, now);
 }

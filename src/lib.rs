@@ -9,35 +9,31 @@
 //!
 //! | floor | modules | what they are |
 //! |---|---|---|
-//! | F0 | [`time`], [`rng`], [`ewma`], [`hash`], [`backoff`], [`token_bucket`], [`window`] | small parts: time and randomness are arguments |
+//! | F0 | [`util`], [`version`] | small parts: time and randomness are arguments |
 //! | F1 | [`model`] | service, endpoint, snapshot: nouns, no behaviour |
 //! | F2 | [`config`], [`consul`], [`shared`] | what comes from outside, parsed once |
-//! | F3 | [`balance`], [`health`], [`registration`] | state machines of one thing: events in, what is wanted out |
-//! | F4 | [`discovery`], [`xds`] | all that is asked of Consul in one VM, and all that Envoy asks of it: events in, commands out |
-//! | F5 | [`router`] | request → service → pick → ticket |
-//! | F6 | [`request`], [`driver`] | the traits of a host, and what is done by way of them |
-//! | F7 | `proxy` | Envoy: the only floor that exists in the module alone |
+//! | F3 | [`calls`], [`election`], [`balancer`], [`health_check`] | state machines of one thing: events in, what is wanted out |
+//! | F4 | [`registration`] | what keeps one registration as it should be |
+//! | F5 | [`discovery`], [`xds`] | all that is asked of Consul in one VM, and all that Envoy asks of it: events in, commands out |
+//! | F6 | [`router`] | request → service → pick → ticket |
+//! | F7 | [`request`], [`driver`] | the traits of a host, and what is done by way of them |
+//! | F8 | `proxy` | Envoy: the only floor that exists in the module alone |
 
-pub mod awake;
-pub mod backoff;
-pub mod balance;
+pub mod balancer;
+pub mod calls;
 pub mod config;
 pub mod consul;
 pub mod discovery;
 pub mod driver;
-pub mod ewma;
-pub mod hash;
-pub mod health;
+pub mod election;
+pub mod health_check;
 pub mod model;
 #[cfg(all(target_os = "wasi", feature = "filter"))]
 mod proxy;
 pub mod registration;
 pub mod request;
-pub mod rng;
 pub mod router;
 pub mod shared;
-pub mod time;
-pub mod token_bucket;
+pub mod util;
 pub mod version;
-pub mod window;
 pub mod xds;

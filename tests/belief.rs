@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use consul_resolver::discovery::breaker::Position;
+use consul_resolver::calls::breaker::BreakerState;
 use consul_resolver::model::service::QueryKey;
 use consul_resolver::model::snapshot::Snapshot;
 use consul_resolver::router::decision::Decision;
-use consul_resolver::shared::head::{Head, Rank, Term};
-use consul_resolver::shared::key::{Key, VmId};
-use consul_resolver::shared::record::{Record, Version};
+use consul_resolver::shared::key::{SharedKey, VmId};
+use consul_resolver::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
+use consul_resolver::shared::source_record::{Rank, SourceRecord, Term};
 
 use crate::bench::{Bench, World, instance, passing};
 
@@ -161,8 +161,8 @@ fn held_answer_is_not_believed_when_the_process_was_stopped() {
 
 /// A world in which somebody has published an endpoint, and gives no sign of life.
 fn left(key: QueryKey) -> World {
-    let version = Version { term: Term(3), generation: 4 };
-    let head = Head {
+    let version = SnapshotVersion { term: Term(3), generation: 4 };
+    let head = SourceRecord {
         owner: VmId(99),
         term: Term(3),
         rank: Rank { serving: false, born: 0 },
@@ -174,10 +174,10 @@ fn left(key: QueryKey) -> World {
         let address = std::net::SocketAddr::from(([10, 0, 0, 1], port));
         consul_resolver::model::endpoint::Endpoint::new(address)
     };
-    let record = Record { version, snapshot: Snapshot::new(vec![endpoint(1)]).into() };
+    let record = SnapshotRecord { version, snapshot: Snapshot::new(vec![endpoint(1)]).into() };
     let mut world = World::new();
-    world.data.insert(Key::Head(key), (head.encode(), 1_000));
-    world.data.insert(Key::Record(key, version), (record.encode(), 1_001));
+    world.data.insert(SharedKey::Head(key), (head.encode(), 1_000));
+    world.data.insert(SharedKey::Record(key, version), (record.encode(), 1_001));
     world
 }
 
@@ -206,7 +206,7 @@ fn endpoints_are_used_when_their_owner_gives_a_sign_of_life() {
     let mut bench = Bench::new("", fields, left(key));
     bench.run(500);
     assert!(matches!(bench.decide(), Decision::Wait(_)));
-    let (_, cas) = bench.world.data.get_mut(&Key::Head(key)).unwrap();
+    let (_, cas) = bench.world.data.get_mut(&SharedKey::Head(key)).unwrap();
     *cas += 10;
     bench.run(300);
     assert!(matches!(bench.decide(), Decision::Forward(_)));
@@ -233,16 +233,16 @@ fn breaker_hears_of_its_probe_when_an_answer_is_held_meanwhile() {
     // The breaker opens, and the probe takes until the hold is over.
     bench.world.fails = true;
     bench.world.list(&[]);
-    while bench.world.position != Some(Position::Open) {
+    while bench.world.position != Some(BreakerState::Open) {
         bench.run(10);
         assert!(bench.world.now < 60_000, "it never opens");
     }
     bench.world.fails = false;
     bench.world.takes = 9_000;
-    while bench.world.position != Some(Position::HalfOpen) {
+    while bench.world.position != Some(BreakerState::HalfOpen) {
         bench.run(10);
         assert!(bench.world.now < 120_000, "there is no probe");
     }
     bench.run(9_100);
-    assert_eq!(bench.world.position, Some(Position::Closed), "{:?}", bench.world.asked);
+    assert_eq!(bench.world.position, Some(BreakerState::Closed), "{:?}", bench.world.asked);
 }

@@ -8,8 +8,8 @@
     reason = "a test may panic"
 )]
 
+use consul_resolver::calls::breaker::BreakerState;
 use consul_resolver::config::Consul;
-use consul_resolver::discovery::breaker::Position;
 use consul_resolver::discovery::event::Event;
 use consul_resolver::model::service::SourceId;
 use proptest::prelude::*;
@@ -49,7 +49,7 @@ fn one_that_a_request_waits_for_is_read_before_the_others() {
     bench.run(1_000, Mood::Well);
     let last = SourceId::nth(999);
     assert!(!bench.asked_since(0).contains_key(&last));
-    bench.handle(Event::Missed(last));
+    bench.handle(Event::NeedSnapshot(last));
     bench.run(251, Mood::Well);
     assert!(bench.asked_since(0).contains_key(&last));
 }
@@ -102,13 +102,13 @@ fn an_outage_of_a_thousand_services_is_answered_by_single_probes() {
         bench.run(60_000, Mood::Well);
         let since = bench.world.now;
         bench.run(300_000, mood);
-        assert_eq!(bench.world.position, Some(Position::Open));
+        assert_eq!(bench.world.position, Some(BreakerState::Open));
         let calls = bench.calls_since(since);
         assert!((10..200).contains(&calls), "{mood:?}: {calls} calls in five minutes");
 
         let since = bench.world.now;
         bench.run(180_000, Mood::Well);
-        assert_eq!(bench.world.position, Some(Position::Closed));
+        assert_eq!(bench.world.position, Some(BreakerState::Closed));
         assert_eq!(bench.asked_since(since).len(), 1_000, "all are read again");
         assert_eq!(bench.resolved(), 1_000, "and none has lost its endpoints");
     }
@@ -120,7 +120,7 @@ fn a_token_that_is_refused_leaves_the_breaker_closed_and_is_tried_within_the_bud
     bench.run(20_000, Mood::Denying);
     let since = bench.world.now;
     bench.run(120_000, Mood::Denying);
-    assert_eq!(bench.world.position, Some(Position::Closed));
+    assert_eq!(bench.world.position, Some(BreakerState::Closed));
     let asked = bench.asked_since(since);
     assert_eq!(asked.len(), 300, "everyone has a turn");
     let calls = bench.calls_since(since);
@@ -168,6 +168,6 @@ proptest! {
         bench.run(60_000, Mood::Well);
         prop_assert_eq!(bench.resolved(), 60);
         prop_assert_eq!(bench.asked_since(since).len(), 60);
-        prop_assert_eq!(bench.world.position, Some(Position::Closed));
+        prop_assert_eq!(bench.world.position, Some(BreakerState::Closed));
     }
 }

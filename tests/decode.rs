@@ -15,17 +15,17 @@ use consul_resolver::config::{
     AddressChoice, AddressPolicy, Cidr, Config, HealthThreshold as Threshold, VersionKey,
 };
 use consul_resolver::consul::decode::{DecodeError, Decoded, decode, decode_executed};
-use consul_resolver::consul::excerpt::Excerpt;
-use consul_resolver::consul::query::{Origin, Query};
+use consul_resolver::consul::excerpt::BodyExcerpt;
+use consul_resolver::consul::instance_filter::InstanceFilter;
+use consul_resolver::consul::query::{Query, QueryOrigin};
 use consul_resolver::consul::response::Response;
-use consul_resolver::consul::selection::Selection;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 use serde_json::{Map, Value, json};
 
-fn selection() -> impl Strategy<Value = Selection> {
+fn selection() -> impl Strategy<Value = InstanceFilter> {
     let health =
         prop_oneof![Just(Threshold::Passing), Just(Threshold::Warning), Just(Threshold::Any)];
     let tag = option::of(prop_oneof![Just("lan"), Just("WAN")]);
@@ -41,7 +41,7 @@ fn selection() -> impl Strategy<Value = Selection> {
         option::of(subsequence(vec!["rack".to_owned(), "version".into(), "zone".into()], 0..=3));
     (health, address, any::<bool>(), policy(), version, zone_key, any::<bool>(), details).prop_map(
         |(health, address, resolve_names, policy, version, zone_key, tells_unhealthy, details)| {
-            Selection {
+            InstanceFilter {
                 health,
                 address,
                 resolve_names,
@@ -197,8 +197,8 @@ fn entries() -> impl Strategy<Value = Vec<Value>> {
     vec(entry(), 0..12)
 }
 
-fn passing() -> Selection {
-    Selection {
+fn passing() -> InstanceFilter {
+    InstanceFilter {
         health: Threshold::Passing,
         address: AddressChoice::Service,
         resolve_names: false,
@@ -274,7 +274,7 @@ proptest! {
         let body = json!({"Service": more.clone(), "Nodes": entries.clone(), "Zone": more});
         let executed = decode_executed(body.to_string().as_bytes(), &selection);
         let service = body["Service"].as_str().unwrap_or_default().to_owned();
-        let origin = Some(Origin { service, ..Origin::default() });
+        let origin = Some(QueryOrigin { service, ..QueryOrigin::default() });
         let expected = model::decode(&Value::Array(entries), &selection);
         prop_assert_eq!(executed, Ok(Decoded { origin, ..expected }));
     }
@@ -312,11 +312,11 @@ proptest! {
         let response =
             Response { status, from_envoy, index, filtered_by_acls, last_contact, age, body: &body };
         let query = query();
-        let answer = query.read(Ok(response)).and_then(|answer| query.unfiltered(answer));
+        let answer = query.read(Ok(response)).and_then(|answer| query.reject_filtered(answer));
         if let Err(error) = answer {
             let text = error.to_string();
             prop_assert!(text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '), "{}", text);
-            prop_assert!(text.len() < Excerpt::LIMIT + 200, "{}", text);
+            prop_assert!(text.len() < BodyExcerpt::LIMIT + 200, "{}", text);
         }
     }
 }

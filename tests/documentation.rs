@@ -14,9 +14,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use consul_resolver::config::{
-    AddressPolicy, Breaker, CacheAges, Check, Clusters, Config, Consul, Discover, DnsNames,
-    Handoff, HashOn, LoadBalancing, Locality, Probe, Registration, RetryBudget, Routes, Service,
-    ShrinkGuard, SlowStart, Versions, Weights, Xds,
+    AddressPolicy, BreakerConfig, CacheAges, Check, ClustersConfig, Config, Consul, Discover,
+    DnsNames, Handoff, HashOn, LoadBalancing, Locality, Probe, Registration, RetryBudgetConfig,
+    RoutesConfig, Service, ShrinkGuardConfig, SlowStart, Versions, Weights, Xds,
 };
 use consul_resolver::consul::error::ErrorKind;
 use consul_resolver::router::handoff::HANDOFF_HEADERS;
@@ -102,16 +102,16 @@ fn the_configuration_reference_names_every_field() {
         LoadBalancing::FIELDS,
         SlowStart::FIELDS,
         Versions::FIELDS,
-        RetryBudget::FIELDS,
-        Breaker::FIELDS,
+        RetryBudgetConfig::FIELDS,
+        BreakerConfig::FIELDS,
         HashOn::FIELDS,
-        ShrinkGuard::FIELDS,
+        ShrinkGuardConfig::FIELDS,
         Locality::FIELDS,
         AddressPolicy::FIELDS,
         Handoff::FIELDS,
         Xds::FIELDS,
-        Clusters::FIELDS,
-        Routes::FIELDS,
+        ClustersConfig::FIELDS,
+        RoutesConfig::FIELDS,
     ];
     for field in fields.into_iter().flatten() {
         assert!(reference.contains(&format!("{field}:")), "{field} is not in the reference");

@@ -5,27 +5,27 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use consul_resolver::config::ShrinkGuard;
+use consul_resolver::calls::scheduler::{CallKind, Permit};
+use consul_resolver::calls::wait_queue::CallClass;
+use consul_resolver::config::ShrinkGuardConfig;
 use consul_resolver::consul::decode::Decoded;
 use consul_resolver::consul::error::QueryError;
 use consul_resolver::consul::index::ConsulIndex;
-use consul_resolver::consul::query::{Freshness, Origin};
-use consul_resolver::consul::response::Answer;
+use consul_resolver::consul::query::{QueryOrigin, ReadMode};
+use consul_resolver::consul::response::QueryResponse;
 use consul_resolver::discovery::doubt::Doubt;
-use consul_resolver::discovery::gate::{Pass, Want};
-use consul_resolver::discovery::guard::Resolution;
-use consul_resolver::discovery::line::Lane;
-use consul_resolver::discovery::outcome::Outcome;
-use consul_resolver::discovery::watch::{Ask, Watch};
+use consul_resolver::discovery::response_outcome::ResponseOutcome;
+use consul_resolver::discovery::shrink_guard::Resolution;
+use consul_resolver::discovery::watch::{OutgoingQuery, Watch};
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::rng::Rng;
-use consul_resolver::time::Time;
+use consul_resolver::util::rng::Rng;
+use consul_resolver::util::time::Time;
 
 const WAIT: Duration = Duration::from_secs(55);
 const RESYNC: Duration = Duration::from_secs(600);
 
-type Reply = Result<Answer, QueryError>;
+type Reply = Result<QueryResponse, QueryError>;
 
 /// An answer with endpoints of these ports.
 fn reply(index: u64, ports: std::ops::Range<u16>) -> Reply {
@@ -34,11 +34,11 @@ fn reply(index: u64, ports: std::ops::Range<u16>) -> Reply {
     let registered = u32::try_from(snapshot.len()).unwrap();
     let decoded = Decoded { snapshot, registered, ..Decoded::default() };
     let index = ConsulIndex::new(index);
-    Ok(Answer::new(index, decoded))
+    Ok(QueryResponse::new(index, decoded))
 }
 
 fn filtered(reply: Reply) -> Reply {
-    reply.map(|answer| Answer { filtered_by_acls: true, ..answer })
+    reply.map(|answer| QueryResponse { filtered_by_acls: true, ..answer })
 }
 
 fn at(milliseconds: u64) -> Time {
@@ -55,28 +55,28 @@ struct Bench {
 }
 
 impl Bench {
-    fn with_ten(guard: ShrinkGuard) -> Self {
+    fn with_ten(guard: ShrinkGuardConfig) -> Self {
         let mut watch = Watch::new(WAIT, RESYNC, guard);
         watch.start(at(0));
         let mut bench = Self { watch, rng: Rng::new(1), current: None, may_watch: true };
         let (_, outcome) = bench.round(0, reply(7, 1..11));
-        assert!(matches!(outcome, Outcome::Changed(_)));
+        assert!(matches!(outcome, ResponseOutcome::Changed(_)));
         bench
     }
 
     /// Sends the query that is due.
-    fn ask(&mut self, now: u64) -> Option<Ask> {
+    fn ask(&mut self, now: u64) -> Option<OutgoingQuery> {
         let want = self.watch.wants(self.may_watch, at(now))?;
-        Some(self.watch.ask(want, Pass::AsWanted, at(now), |_| WAIT))
+        Some(self.watch.ask(want, Permit::AsWanted, at(now), |_| WAIT))
     }
 
     /// Answers a query, and publishes what has changed.
-    fn answer(&mut self, ask: Ask, now: u64, reply: Reply) -> Outcome {
+    fn answer(&mut self, ask: OutgoingQuery, now: u64, reply: Reply) -> ResponseOutcome {
         let current = self.current.as_ref();
-        let outcome = self.watch.on_answer(ask.id, reply, current, at(now), &mut self.rng);
-        let (Outcome::Changed(snapshot)
-        | Outcome::Held(Some(snapshot))
-        | Outcome::Doubted(_, Some(snapshot))) = &outcome
+        let outcome = self.watch.on_response(ask.id, reply, current, at(now), &mut self.rng);
+        let (ResponseOutcome::Changed(snapshot)
+        | ResponseOutcome::Held(Some(snapshot))
+        | ResponseOutcome::Doubted(_, Some(snapshot))) = &outcome
         else {
             return outcome;
         };
@@ -86,16 +86,16 @@ impl Bench {
     }
 
     /// Sends the query that is due, and answers it.
-    fn round(&mut self, now: u64, reply: Reply) -> (Ask, Outcome) {
+    fn round(&mut self, now: u64, reply: Reply) -> (OutgoingQuery, ResponseOutcome) {
         let ask = self.ask(now).expect("a query is due");
         (ask, self.answer(ask, now, reply))
     }
 
     /// Is doubted at the first second, and sends what follows: a query that blocks and, beside it, a
     /// read that is to confirm it.
-    fn doubted(&mut self, reply: Reply) -> (Ask, Ask) {
+    fn doubted(&mut self, reply: Reply) -> (OutgoingQuery, OutgoingQuery) {
         let (_, outcome) = self.round(1_000, reply);
-        assert!(matches!(outcome, Outcome::Doubted(..)), "{outcome:?}");
+        assert!(matches!(outcome, ResponseOutcome::Doubted(..)), "{outcome:?}");
         (self.ask(1_000).expect("a query that blocks"), self.ask(1_000).expect("a read"))
     }
 
@@ -106,30 +106,30 @@ impl Bench {
 
 #[test]
 fn nothing_is_asked_for_again_at_once_and_consistently() {
-    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
     let (_, outcome) = bench.round(1_000, reply(8, 1..1));
     assert!(
-        matches!(outcome, Outcome::Doubted(Doubt::Nothing { before: 10 }, None)),
+        matches!(outcome, ResponseOutcome::Doubted(Doubt::Nothing { before: 10 }, None)),
         "{outcome:?}"
     );
     assert!(bench.watch.is_holding());
-    assert_eq!(bench.watch.wants(true, at(1_000)), Some(Want::Watch));
+    assert_eq!(bench.watch.wants(true, at(1_000)), Some(CallKind::Watch));
     let blocking = bench.ask(1_000).unwrap();
     assert_eq!(blocking.index, Some(ConsulIndex::new(8)), "what is held was received");
-    assert_eq!(blocking.freshness, Freshness::AsConfigured);
-    assert_eq!(bench.watch.wants(true, at(1_000)), Some(Want::Read(Lane::Read)));
+    assert_eq!(blocking.freshness, ReadMode::AsConfigured);
+    assert_eq!(bench.watch.wants(true, at(1_000)), Some(CallKind::Read(CallClass::Read)));
     let (ask, _) = bench.round(1_000, reply(8, 1..1));
-    assert_eq!((ask.index, ask.freshness), (None, Freshness::Consistent));
+    assert_eq!((ask.index, ask.freshness), (None, ReadMode::Consistent));
     assert_eq!(bench.endpoints(), 10);
 }
 
 #[test]
 fn a_source_without_a_watch_is_read_again_at_once_and_consistently() {
-    let mut bench = Bench { may_watch: false, ..Bench::with_ten(ShrinkGuard::default()) };
+    let mut bench = Bench { may_watch: false, ..Bench::with_ten(ShrinkGuardConfig::default()) };
     bench.round(6_000, reply(8, 1..1));
     let (ask, outcome) = bench.round(6_000, reply(8, 1..1));
-    assert_eq!((ask.index, ask.freshness), (None, Freshness::Consistent));
-    assert!(matches!(outcome, Outcome::Held(None)), "{outcome:?}");
+    assert_eq!((ask.index, ask.freshness), (None, ReadMode::Consistent));
+    assert!(matches!(outcome, ResponseOutcome::Held(None)), "{outcome:?}");
     assert_eq!(bench.ask(10_000), None, "not again at once");
     bench.round(12_000, reply(9, 1..12));
     assert_eq!((bench.endpoints(), bench.watch.is_holding()), (11, false));
@@ -137,10 +137,10 @@ fn a_source_without_a_watch_is_read_again_at_once_and_consistently() {
 
 #[test]
 fn a_lie_is_refuted_by_the_read_that_lists_more() {
-    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
     let (blocking, read) = bench.doubted(reply(8, 1..1));
     let outcome = bench.answer(read, 1_000, reply(8, 1..11));
-    assert!(matches!(outcome, Outcome::Unchanged), "{outcome:?}");
+    assert!(matches!(outcome, ResponseOutcome::Unchanged), "{outcome:?}");
     assert_eq!(bench.watch.poll_resolution(), Some(Resolution::Refuted));
     assert_eq!(bench.watch.poll_resolution(), None, "told once");
     assert_eq!(bench.endpoints(), 10);
@@ -151,7 +151,7 @@ fn a_lie_is_refuted_by_the_read_that_lists_more() {
 
 #[test]
 fn servers_that_contradict_each_other_make_no_hot_loop() {
-    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
     let (mut asked, mut out) = (0, Vec::new());
     for now in (1_000..61_000).step_by(10) {
         while let Some(ask) = bench.ask(now) {
@@ -159,7 +159,7 @@ fn servers_that_contradict_each_other_make_no_hot_loop() {
             out.push((now + 20, ask));
         }
         for (_, ask) in out.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>() {
-            let is_consistent = ask.freshness == Freshness::Consistent;
+            let is_consistent = ask.freshness == ReadMode::Consistent;
             bench.answer(ask, now, if is_consistent { reply(7, 1..11) } else { reply(7, 1..1) });
         }
     }
@@ -168,7 +168,7 @@ fn servers_that_contradict_each_other_make_no_hot_loop() {
 
 #[test]
 fn few_are_believed_when_a_second_answer_says_the_same() {
-    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
     let (blocking, read) = bench.doubted(reply(8, 1..3));
     bench.answer(read, 1_000, reply(8, 1..3));
     assert_eq!(bench.watch.poll_resolution(), Some(Resolution::Confirmed));
@@ -179,10 +179,10 @@ fn few_are_believed_when_a_second_answer_says_the_same() {
 
 #[test]
 fn few_are_not_believed_by_the_query_that_blocks() {
-    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
     let (blocking, read) = bench.doubted(reply(8, 1..3));
     let outcome = bench.answer(blocking, 1_010, reply(9, 1..4));
-    assert!(matches!(outcome, Outcome::Held(None)), "{outcome:?}");
+    assert!(matches!(outcome, ResponseOutcome::Held(None)), "{outcome:?}");
     assert_eq!(bench.endpoints(), 10);
     bench.answer(read, 1_020, reply(9, 1..4));
     assert_eq!(bench.endpoints(), 3);
@@ -190,15 +190,15 @@ fn few_are_not_believed_by_the_query_that_blocks() {
 
 #[test]
 fn additions_are_used_at_once_while_what_is_gone_is_held() {
-    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
     let (_, outcome) = bench.round(1_000, reply(8, 1..1));
-    assert!(matches!(outcome, Outcome::Doubted(_, None)), "{outcome:?}");
+    assert!(matches!(outcome, ResponseOutcome::Doubted(_, None)), "{outcome:?}");
     let (blocking, read) = (bench.ask(1_000).unwrap(), bench.ask(1_000).unwrap());
     bench.answer(blocking, 1_050, reply(9, 10..13));
     assert_eq!((bench.endpoints(), bench.watch.is_holding()), (12, true));
     // An older one, which was under way, takes nothing back.
     let outcome = bench.answer(read, 1_060, reply(8, 1..1));
-    assert!(matches!(outcome, Outcome::Older), "{outcome:?}");
+    assert!(matches!(outcome, ResponseOutcome::Older), "{outcome:?}");
     assert_eq!(bench.endpoints(), 12);
     let (blocking, read) = (bench.ask(1_300).unwrap(), bench.ask(1_300).unwrap());
     assert_eq!(blocking.index, Some(ConsulIndex::new(9)));
@@ -208,9 +208,9 @@ fn additions_are_used_at_once_while_what_is_gone_is_held() {
 
 #[test]
 fn a_lower_index_is_believed_when_it_is_read_twice() {
-    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
     let (_, read) = bench.doubted(reply(8, 1..3));
-    assert!(matches!(bench.answer(read, 1_000, reply(3, 1..3)), Outcome::Older));
+    assert!(matches!(bench.answer(read, 1_000, reply(3, 1..3)), ResponseOutcome::Older));
     assert_eq!(bench.endpoints(), 10);
     bench.round(1_300, reply(3, 1..3));
     assert_eq!(bench.endpoints(), 2, "Consul was restored");
@@ -236,9 +236,9 @@ fn believed(bench: &mut Bench, mut now: u64, says: impl Fn() -> Reply) -> (usize
 
 #[test]
 fn nothing_is_believed_only_when_its_time_is_over() {
-    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
     let (_, outcome) = bench.round(1_000, reply(8, 1..1));
-    assert!(matches!(outcome, Outcome::Doubted(..)), "{outcome:?}");
+    assert!(matches!(outcome, ResponseOutcome::Doubted(..)), "{outcome:?}");
     let (reads, when) = believed(&mut bench, 1_000, || reply(8, 1..1));
     assert_eq!((bench.endpoints(), when), (0, 31_000));
     assert!((6..=10).contains(&reads), "{reads} reads in 30 s");
@@ -248,17 +248,17 @@ fn nothing_is_believed_only_when_its_time_is_over() {
 
 #[test]
 fn what_was_asked_before_the_time_was_over_does_not_end_it() {
-    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
     let (_, read) = bench.doubted(reply(8, 1..1));
     let outcome = bench.answer(read, 40_000, reply(8, 1..1));
-    assert!(matches!(outcome, Outcome::Held(None)), "it may be as old: {outcome:?}");
+    assert!(matches!(outcome, ResponseOutcome::Held(None)), "it may be as old: {outcome:?}");
     bench.round(40_000, reply(8, 1..1));
     assert_eq!(bench.endpoints(), 0);
 }
 
 #[test]
 fn nothing_that_was_said_once_is_not_believed_while_consul_cannot_be_asked_again() {
-    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
     bench.round(1_000, reply(8, 1..1));
     let mut asked = 0;
     for now in (1_000..600_000).step_by(250) {
@@ -278,27 +278,27 @@ fn nothing_that_was_said_once_is_not_believed_while_consul_cannot_be_asked_again
 
 #[test]
 fn a_truth_that_comes_while_it_is_held_back_is_used_at_once() {
-    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
     let (blocking, read) = bench.doubted(reply(8, 1..1));
     bench.answer(read, 1_000, Err(QueryError::NoAnswer));
     bench.answer(blocking, 1_000, Err(QueryError::NoAnswer));
     let (ask, outcome) = bench.round(2_000, reply(9, 2..12));
-    assert_eq!(ask.freshness, Freshness::Consistent);
-    assert!(matches!(outcome, Outcome::Changed(_)), "{outcome:?}");
+    assert_eq!(ask.freshness, ReadMode::Consistent);
+    assert!(matches!(outcome, ResponseOutcome::Changed(_)), "{outcome:?}");
     assert_eq!((bench.endpoints(), bench.watch.is_holding()), (10, false));
 }
 
 #[test]
 fn a_partial_answer_is_held_back_until_a_whole_one_comes() {
-    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
     let (_, outcome) = bench.round(1_000, filtered(reply(8, 1..10)));
     assert!(
-        matches!(outcome, Outcome::Doubted(Doubt::Filtered { removed: 1 }, None)),
+        matches!(outcome, ResponseOutcome::Doubted(Doubt::Filtered { removed: 1 }, None)),
         "{outcome:?}"
     );
     let (blocking, read) = (bench.ask(1_000).unwrap(), bench.ask(1_000).unwrap());
     let outcome = bench.answer(read, 1_000, filtered(reply(8, 1..10)));
-    assert!(matches!(outcome, Outcome::Held(None)), "{outcome:?}");
+    assert!(matches!(outcome, ResponseOutcome::Held(None)), "{outcome:?}");
     assert_eq!(bench.ask(5_499), None);
     bench.answer(blocking, 5_500, reply(8, 1..10));
     assert_eq!((bench.endpoints(), bench.watch.is_holding()), (9, false));
@@ -306,39 +306,46 @@ fn a_partial_answer_is_held_back_until_a_whole_one_comes() {
 
 #[test]
 fn one_who_has_taken_over_doubts_by_what_was_listed_before() {
-    let mut watch = Watch::new(WAIT, RESYNC, ShrinkGuard::default());
-    watch.recall(4);
+    let mut watch = Watch::new(WAIT, RESYNC, ShrinkGuardConfig::default());
+    watch.restore_listed(4);
     watch.start(at(0));
     let current = Some(Snapshot::default());
     let mut bench = Bench { watch, rng: Rng::new(1), current, may_watch: true };
     let (_, outcome) = bench.round(0, reply(8, 1..1));
-    assert!(matches!(outcome, Outcome::Doubted(Doubt::Nothing { before: 4 }, None)), "{outcome:?}");
+    assert!(
+        matches!(outcome, ResponseOutcome::Doubted(Doubt::Nothing { before: 4 }, None)),
+        "{outcome:?}"
+    );
     let (ask, _) = bench.round(0, reply(8, 1..1));
-    assert_eq!(ask.freshness, Freshness::Consistent, "before any query may block");
+    assert_eq!(ask.freshness, ReadMode::Consistent, "before any query may block");
 }
 
 #[test]
 fn an_early_look_that_would_be_doubted_changes_nothing() {
-    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
     let blocking = bench.ask(1_000).unwrap();
     bench.watch.on_suspicion(at(2_000));
     let (_, outcome) = bench.round(2_000, reply(8, 1..1));
-    assert!(matches!(outcome, Outcome::Older), "{outcome:?}");
+    assert!(matches!(outcome, ResponseOutcome::Older), "{outcome:?}");
     assert_eq!((bench.endpoints(), bench.watch.is_holding()), (10, false));
     let told = bench.answer(blocking, 2_001, reply(8, 1..1));
-    assert!(matches!(told, Outcome::Doubted(..)), "the query that blocks says so too: {told:?}");
+    assert!(
+        matches!(told, ResponseOutcome::Doubted(..)),
+        "the query that blocks says so too: {told:?}"
+    );
 }
 
 #[test]
 fn without_a_hold_consul_is_believed_at_once() {
-    let mut bench = Bench::with_ten(ShrinkGuard { hold: Duration::ZERO, ..ShrinkGuard::default() });
+    let mut bench =
+        Bench::with_ten(ShrinkGuardConfig { hold: Duration::ZERO, ..ShrinkGuardConfig::default() });
     bench.round(1_000, reply(8, 1..1));
     assert_eq!(bench.endpoints(), 0);
 }
 
 #[test]
 fn one_who_stops_fetching_forgets_what_it_held_back() {
-    let mut bench = Bench::with_ten(ShrinkGuard::default());
+    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
     bench.round(1_000, reply(8, 1..1));
     bench.watch.stop();
     assert!(!bench.watch.is_holding());
@@ -346,7 +353,7 @@ fn one_who_stops_fetching_forgets_what_it_held_back() {
 
 /// A service of ten instances that a prepared query finds, of which these are left.
 fn found(ports: std::ops::Range<u16>, service: &str) -> Reply {
-    let origin = Origin { service: service.to_owned(), datacenter: String::new() };
+    let origin = QueryOrigin { service: service.to_owned(), datacenter: String::new() };
     reply(1, ports).map(|mut answer| {
         answer.decoded.origin = Some(origin);
         answer
@@ -357,20 +364,23 @@ fn found(ports: std::ops::Range<u16>, service: &str) -> Reply {
 fn critical(ports: std::ops::Range<u16>) -> Reply {
     let unhealthy = reply(1, ports).unwrap().decoded.snapshot;
     let decoded = Decoded { unhealthy, ..Decoded::default() };
-    Ok(Answer::new(ConsulIndex::new(30), decoded))
+    Ok(QueryResponse::new(ConsulIndex::new(30), decoded))
 }
 
 /// A watch of a prepared query, whose answer was doubted: the read that confirms it, and the one that
 /// looks at the instances, if one does.
-fn doubted_query(left: std::ops::Range<u16>, service: &str) -> (Bench, Ask, Option<Ask>) {
-    let mut watch = Watch::new(WAIT, RESYNC, ShrinkGuard::default());
+fn doubted_query(
+    left: std::ops::Range<u16>,
+    service: &str,
+) -> (Bench, OutgoingQuery, Option<OutgoingQuery>) {
+    let mut watch = Watch::new(WAIT, RESYNC, ShrinkGuardConfig::default());
     watch.start(at(0));
     let mut bench = Bench { watch, rng: Rng::new(1), current: None, may_watch: false };
     bench.round(0, found(1..11, service));
     let (_, outcome) = bench.round(6_000, found(left, service));
-    assert!(matches!(outcome, Outcome::Doubted(..)), "{outcome:?}");
+    assert!(matches!(outcome, ResponseOutcome::Doubted(..)), "{outcome:?}");
     let read = bench.ask(6_000).unwrap();
-    assert!(!read.instances && read.freshness == Freshness::Consistent);
+    assert!(!read.instances && read.freshness == ReadMode::Consistent);
     let looks = bench.ask(6_000);
     assert!(looks.is_none_or(|ask| ask.instances));
     (bench, read, looks)
@@ -381,19 +391,19 @@ fn what_is_critical_has_not_vanished_from_a_prepared_query() {
     let (mut bench, read, looks) = doubted_query(1..1, "web");
     assert_eq!(bench.watch.origin().unwrap().service, "web");
     let outcome = bench.answer(looks.unwrap(), 6_000, critical(1..11));
-    assert!(matches!(outcome, Outcome::Changed(_)), "{outcome:?}");
+    assert!(matches!(outcome, ResponseOutcome::Changed(_)), "{outcome:?}");
     assert_eq!((bench.endpoints(), bench.watch.is_holding()), (0, false));
     let outcome = bench.answer(read, 6_001, found(1..1, "web"));
-    assert!(matches!(outcome, Outcome::Unchanged), "{outcome:?}");
+    assert!(matches!(outcome, ResponseOutcome::Unchanged), "{outcome:?}");
     let (_, outcome) = bench.round(12_000, found(1..1, "web"));
-    assert!(matches!(outcome, Outcome::Unchanged), "nor does it later: {outcome:?}");
+    assert!(matches!(outcome, ResponseOutcome::Unchanged), "nor does it later: {outcome:?}");
 }
 
 #[test]
 fn what_is_not_critical_is_held_when_the_rest_of_a_query_is() {
     let (mut bench, read, looks) = doubted_query(1..1, "web");
     let outcome = bench.answer(looks.unwrap(), 6_000, critical(1..10));
-    assert!(matches!(outcome, Outcome::Held(Some(_))), "{outcome:?}");
+    assert!(matches!(outcome, ResponseOutcome::Held(Some(_))), "{outcome:?}");
     assert_eq!((bench.endpoints(), bench.watch.is_holding()), (1, true));
     bench.answer(read, 6_001, found(1..1, "web"));
     assert_eq!(believed(&mut bench, 6_250, || found(1..1, "web")).1, 36_000);
@@ -408,7 +418,7 @@ fn query_is_held_for_five_seconds_when_nobody_explains_it() {
 
     let (mut bench, read, looks) = doubted_query(1..1, "web");
     let outcome = bench.answer(looks.unwrap(), 6_000, Err(QueryError::MissingIndex));
-    assert!(matches!(outcome, Outcome::Wasted(_)), "{outcome:?}");
+    assert!(matches!(outcome, ResponseOutcome::Wasted(_)), "{outcome:?}");
     bench.answer(read, 6_000, found(1..1, "web"));
     let when = believed(&mut bench, 6_000, || found(1..1, "web")).1;
     assert_eq!((when, bench.endpoints()), (11_000, 0));

@@ -6,32 +6,32 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use consul_resolver::config::ShrinkGuard;
+use consul_resolver::calls::scheduler::Permit;
+use consul_resolver::config::ShrinkGuardConfig;
 use consul_resolver::consul::decode::Decoded;
 use consul_resolver::consul::error::QueryError;
 use consul_resolver::consul::index::ConsulIndex;
-use consul_resolver::consul::response::Answer;
-use consul_resolver::discovery::gate::Pass;
-use consul_resolver::discovery::outcome::Outcome;
-use consul_resolver::discovery::watch::{Ask, Watch};
+use consul_resolver::consul::response::QueryResponse;
+use consul_resolver::discovery::response_outcome::ResponseOutcome;
+use consul_resolver::discovery::watch::{OutgoingQuery, Watch};
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::rng::Rng;
-use consul_resolver::time::Time;
+use consul_resolver::util::rng::Rng;
+use consul_resolver::util::time::Time;
 
 /// How long a query may take that blocks, and one that does not.
 const WAIT: Duration = Duration::from_secs(55);
 const PLAIN: Duration = Duration::from_secs(10);
 const RESYNC: Duration = Duration::from_secs(600);
 
-type Reply = Result<Answer, QueryError>;
+type Reply = Result<QueryResponse, QueryError>;
 
 fn reply(index: u64, ports: &[u16]) -> Reply {
     let endpoint = |&port| Endpoint::new(SocketAddr::from(([10, 0, 0, 1], port)));
     let snapshot = Snapshot::new(ports.iter().map(endpoint).collect());
     let registered = u32::try_from(snapshot.len()).unwrap();
     let decoded = Decoded { snapshot, registered, ..Decoded::default() };
-    Ok(Answer::new(ConsulIndex::new(index), decoded))
+    Ok(QueryResponse::new(ConsulIndex::new(index), decoded))
 }
 
 fn at(seconds: u64) -> Time {
@@ -47,25 +47,25 @@ struct Bench {
 
 impl Bench {
     /// A watch whose query blocks on index 10, since second 1, with port 1 published.
-    fn blocking() -> (Self, Ask) {
-        let mut watch = Watch::new(WAIT, RESYNC, ShrinkGuard::default());
+    fn blocking() -> (Self, OutgoingQuery) {
+        let mut watch = Watch::new(WAIT, RESYNC, ShrinkGuardConfig::default());
         watch.start(at(0));
         let mut bench = Self { watch, rng: Rng::new(1), current: None };
         let first = bench.ask(at(0)).expect("the first query");
-        assert!(matches!(bench.answer(first, reply(10, &[1]), at(0)), Outcome::Changed(_)));
+        assert!(matches!(bench.answer(first, reply(10, &[1]), at(0)), ResponseOutcome::Changed(_)));
         let blocking = bench.ask(at(1)).expect("the query that blocks");
         assert_eq!(blocking.index, Some(ConsulIndex::new(10)));
         (bench, blocking)
     }
 
-    fn ask(&mut self, now: Time) -> Option<Ask> {
+    fn ask(&mut self, now: Time) -> Option<OutgoingQuery> {
         let want = self.watch.wants(true, now)?;
-        let timeout = |ask: &Ask| if ask.index.is_some() { WAIT } else { PLAIN };
-        Some(self.watch.ask(want, Pass::AsWanted, now, timeout))
+        let timeout = |ask: &OutgoingQuery| if ask.index.is_some() { WAIT } else { PLAIN };
+        Some(self.watch.ask(want, Permit::AsWanted, now, timeout))
     }
 
     /// Suspects, and asks because of it.
-    fn suspect(&mut self, now: Time) -> Ask {
+    fn suspect(&mut self, now: Time) -> OutgoingQuery {
         self.watch.on_suspicion(now);
         let extra = self.ask(now).expect("an extra query");
         assert_eq!(extra.index, None);
@@ -73,10 +73,10 @@ impl Bench {
     }
 
     /// Answers a query, and publishes what has changed.
-    fn answer(&mut self, ask: Ask, reply: Reply, now: Time) -> Outcome {
+    fn answer(&mut self, ask: OutgoingQuery, reply: Reply, now: Time) -> ResponseOutcome {
         let current = self.current.as_ref();
-        let outcome = self.watch.on_answer(ask.id, reply, current, now, &mut self.rng);
-        if let Outcome::Changed(snapshot) = &outcome {
+        let outcome = self.watch.on_response(ask.id, reply, current, now, &mut self.rng);
+        if let ResponseOutcome::Changed(snapshot) = &outcome {
             self.current = Some(snapshot.clone());
             self.watch.on_applied(now);
         }
@@ -97,7 +97,7 @@ fn a_suspicion_asks_once_beside_the_query_that_blocks() {
 fn nothing_extra_is_asked_where_no_query_blocks() {
     let (mut bench, blocking) = Bench::blocking();
     let failed = bench.answer(blocking, Err(QueryError::NoAnswer), at(2));
-    assert!(matches!(failed, Outcome::Failed(_)));
+    assert!(matches!(failed, ResponseOutcome::Failed(_)));
     bench.watch.on_suspicion(at(2));
     assert_eq!(bench.ask(at(2)), None, "the backoff is kept");
     let plain = bench.ask(at(3)).expect("the retry");
@@ -112,10 +112,10 @@ fn nothing_extra_is_asked_where_no_query_blocks() {
 fn a_suspicion_that_waits_is_settled_by_the_answer_to_the_query_that_blocks() {
     let (mut bench, blocking) = Bench::blocking();
     let extra = bench.suspect(at(2));
-    assert!(matches!(bench.answer(extra, reply(10, &[1]), at(2)), Outcome::Unchanged));
+    assert!(matches!(bench.answer(extra, reply(10, &[1]), at(2)), ResponseOutcome::Unchanged));
     bench.watch.on_suspicion(at(3));
     assert_eq!(bench.ask(at(3)), None, "the next extra query is due at second 7");
-    assert!(matches!(bench.answer(blocking, reply(11, &[2]), at(4)), Outcome::Changed(_)));
+    assert!(matches!(bench.answer(blocking, reply(11, &[2]), at(4)), ResponseOutcome::Changed(_)));
     assert_eq!(bench.ask(at(4)).unwrap().index, Some(ConsulIndex::new(11)));
     assert_eq!(bench.ask(at(8)), None);
 }
@@ -124,10 +124,10 @@ fn a_suspicion_that_waits_is_settled_by_the_answer_to_the_query_that_blocks() {
 fn a_newer_state_is_applied_and_the_query_that_blocks_stays_out() {
     let (mut bench, blocking) = Bench::blocking();
     let extra = bench.suspect(at(2));
-    assert!(matches!(bench.answer(extra, reply(12, &[2]), at(2)), Outcome::Changed(_)));
+    assert!(matches!(bench.answer(extra, reply(12, &[2]), at(2)), ResponseOutcome::Changed(_)));
     assert_eq!(bench.ask(at(2)), None, "the query that blocks is still out");
     let same = bench.answer(blocking, reply(12, &[2]), at(3));
-    assert!(matches!(same, Outcome::Unchanged), "{same:?}");
+    assert!(matches!(same, ResponseOutcome::Unchanged), "{same:?}");
     assert_eq!(bench.ask(at(3)).unwrap().index, Some(ConsulIndex::new(12)));
 }
 
@@ -135,12 +135,12 @@ fn a_newer_state_is_applied_and_the_query_that_blocks_stays_out() {
 fn what_was_applied_is_not_taken_back_by_an_older_answer_to_the_query_that_blocks() {
     let (mut bench, blocking) = Bench::blocking();
     let extra = bench.suspect(at(2));
-    assert!(matches!(bench.answer(extra, reply(12, &[2]), at(2)), Outcome::Changed(_)));
+    assert!(matches!(bench.answer(extra, reply(12, &[2]), at(2)), ResponseOutcome::Changed(_)));
     let older = bench.answer(blocking, reply(11, &[1, 2]), at(3));
-    assert!(matches!(older, Outcome::Reread), "{older:?}");
+    assert!(matches!(older, ResponseOutcome::Reread), "{older:?}");
     let again = bench.ask(at(4)).expect("the service is read again");
     assert_eq!(again.index, None);
-    assert!(matches!(bench.answer(again, reply(12, &[2]), at(4)), Outcome::Unchanged));
+    assert!(matches!(bench.answer(again, reply(12, &[2]), at(4)), ResponseOutcome::Unchanged));
 }
 
 #[test]
@@ -149,9 +149,15 @@ fn a_state_that_is_not_newer_changes_nothing() {
         let (mut bench, blocking) = Bench::blocking();
         let extra = bench.suspect(at(2));
         let outcome = bench.answer(extra, reply(index, &[7]), at(2));
-        assert!(matches!(outcome, Outcome::Older | Outcome::Unchanged), "{index}: {outcome:?}");
+        assert!(
+            matches!(outcome, ResponseOutcome::Older | ResponseOutcome::Unchanged),
+            "{index}: {outcome:?}"
+        );
         assert_eq!(bench.ask(at(6)), None, "the query that blocks is still out");
-        assert!(matches!(bench.answer(blocking, reply(11, &[1, 2]), at(6)), Outcome::Changed(_)));
+        assert!(matches!(
+            bench.answer(blocking, reply(11, &[1, 2]), at(6)),
+            ResponseOutcome::Changed(_)
+        ));
     }
 }
 
@@ -160,23 +166,26 @@ fn an_extra_query_that_fails_or_is_lost_does_not_disturb_the_one_that_blocks() {
     let (mut bench, blocking) = Bench::blocking();
     let extra = bench.suspect(at(2));
     let failed = bench.answer(extra, Err(QueryError::NoAnswer), at(2));
-    assert!(matches!(failed, Outcome::Wasted(_)), "{failed:?}");
+    assert!(matches!(failed, ResponseOutcome::Wasted(_)), "{failed:?}");
     let lost = bench.suspect(at(7));
     let gone = at(7) + PLAIN + Duration::from_secs(5);
     assert_eq!(bench.watch.poll_lost(at(21)), None);
     assert_eq!(bench.watch.poll_lost(gone), Some(lost.id));
-    assert!(matches!(bench.answer(lost, Err(QueryError::Lost), gone), Outcome::Wasted(_)));
-    assert!(matches!(bench.answer(lost, reply(12, &[2]), gone), Outcome::Late));
+    assert!(matches!(bench.answer(lost, Err(QueryError::Lost), gone), ResponseOutcome::Wasted(_)));
+    assert!(matches!(bench.answer(lost, reply(12, &[2]), gone), ResponseOutcome::Late));
     assert_eq!(bench.watch.failures(), 0);
-    assert!(matches!(bench.answer(blocking, reply(11, &[2]), gone), Outcome::Changed(_)));
+    assert!(matches!(bench.answer(blocking, reply(11, &[2]), gone), ResponseOutcome::Changed(_)));
 }
 
 #[test]
 fn an_answer_that_comes_between_two_queries_moves_the_index_on() {
     let (mut bench, blocking) = Bench::blocking();
     let extra = bench.suspect(at(2));
-    assert!(matches!(bench.answer(blocking, reply(11, &[1, 2]), at(3)), Outcome::Changed(_)));
-    assert!(matches!(bench.answer(extra, reply(13, &[2]), at(3)), Outcome::Changed(_)));
+    assert!(matches!(
+        bench.answer(blocking, reply(11, &[1, 2]), at(3)),
+        ResponseOutcome::Changed(_)
+    ));
+    assert!(matches!(bench.answer(extra, reply(13, &[2]), at(3)), ResponseOutcome::Changed(_)));
     assert_eq!(bench.ask(at(3)).unwrap().index, Some(ConsulIndex::new(13)));
 }
 
@@ -185,8 +194,8 @@ fn an_answer_that_comes_while_the_service_is_read_anew_is_left_alone() {
     let (mut bench, blocking) = Bench::blocking();
     let extra = bench.suspect(at(2));
     // Consul was restored: the extra query was answered before, the blocking one after.
-    assert!(matches!(bench.answer(blocking, reply(3, &[4]), at(3)), Outcome::Reread));
-    assert!(matches!(bench.answer(extra, reply(12, &[2]), at(3)), Outcome::Older));
+    assert!(matches!(bench.answer(blocking, reply(3, &[4]), at(3)), ResponseOutcome::Reread));
+    assert!(matches!(bench.answer(extra, reply(12, &[2]), at(3)), ResponseOutcome::Older));
     let again = bench.ask(at(4)).expect("the service is read again");
-    assert!(matches!(bench.answer(again, reply(3, &[4]), at(4)), Outcome::Changed(_)));
+    assert!(matches!(bench.answer(again, reply(3, &[4]), at(4)), ResponseOutcome::Changed(_)));
 }

@@ -13,11 +13,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors, lowest first: each is a list of modules of the crate's root.
-const FLOORS: [&[&str]; 8] = [
-    &["time", "awake", "rng", "ewma", "hash", "backoff", "token_bucket", "version", "window"],
+const FLOORS: [&[&str]; 9] = [
+    &["util", "version"],
     &["model"],
     &["config", "consul", "shared"],
-    &["balance", "health", "registration"],
+    &["calls", "election", "balancer", "health_check"],
+    &["registration"],
     &["discovery", "xds"],
     &["router"],
     &["request", "driver"],
@@ -25,11 +26,9 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// Imports between different modules of one floor that are meant, by importer and imported.
-const NEIGHBOURS: [(&str, &str); 2] = [
+const NEIGHBOURS: [(&str, &str); 1] = [
     // A query is built from the configuration.
     ("consul", "config"),
-    // A registration's checks are what the service's health is found out by.
-    ("registration", "health"),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -11,10 +11,10 @@
 
 use std::num::NonZeroU16;
 
-use consul_resolver::balance::maglev::Maglev;
-use consul_resolver::balance::ring_hash::Ring;
+use consul_resolver::balancer::maglev::Maglev;
+use consul_resolver::balancer::ring_hash::Ring;
 use consul_resolver::config::Policy;
-use consul_resolver::hash::xxh64;
+use consul_resolver::util::hash::xxh64;
 use proptest::collection::vec;
 use proptest::prelude::*;
 

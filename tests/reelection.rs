@@ -6,20 +6,20 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use consul_resolver::calls::scheduler::CallScheduler;
 use consul_resolver::config::{Config, Consul};
 use consul_resolver::consul::response::Response;
+use consul_resolver::discovery::context::Context;
 use consul_resolver::discovery::event::{CallId, Command};
-use consul_resolver::discovery::gate::Gate;
-use consul_resolver::discovery::lease;
-use consul_resolver::discovery::notice::Notice;
-use consul_resolver::discovery::scope::Scope;
-use consul_resolver::discovery::subject::Subject;
-use consul_resolver::discovery::tracker::Tracker;
+use consul_resolver::discovery::source_event::SourceEvent;
+use consul_resolver::discovery::source_spec::SourceSpec;
+use consul_resolver::discovery::tracked_source::TrackedSource;
+use consul_resolver::election::lease;
 use consul_resolver::model::service::SourceId;
-use consul_resolver::rng::Rng;
-use consul_resolver::shared::head::{Head, Rank, Term};
 use consul_resolver::shared::key::{Cas, VmId};
-use consul_resolver::time::Time;
+use consul_resolver::shared::source_record::{Rank, SourceRecord, Term};
+use consul_resolver::util::rng::Rng;
+use consul_resolver::util::time::Time;
 
 const RANK: Rank = Rank { serving: false, born: 5 };
 /// One instance that can be reached, and one whose port is none.
@@ -29,11 +29,11 @@ const BODY: &[u8] = br#"[
 ]"#;
 
 /// Does something with a tracker, and gives the commands that follow.
-fn after(now: Duration, act: impl FnOnce(&mut Scope<'_>)) -> Vec<Command> {
+fn after(now: Duration, act: impl FnOnce(&mut Context<'_>)) -> Vec<Command> {
     let (mut rng, mut out, mut post) = (Rng::new(1), VecDeque::new(), Vec::new());
     let now = Time::from_start(now);
-    let mut gate = Gate::new(&Consul::new("consul"));
-    act(&mut Scope {
+    let mut gate = CallScheduler::new(&Consul::new("consul"));
+    act(&mut Context {
         now,
         awake: now,
         gate: &mut gate,
@@ -45,14 +45,14 @@ fn after(now: Duration, act: impl FnOnce(&mut Scope<'_>)) -> Vec<Command> {
 }
 
 /// Shows the tracker this head at a tick.
-fn tick(tracker: &mut Tracker, head: Option<(&[u8], Cas)>, now: Duration) {
+fn tick(tracker: &mut TrackedSource, head: Option<(&[u8], Cas)>, now: Duration) {
     after(now, |scope| tracker.on_tick(RANK, scope));
     after(now, |scope| tracker.on_head(head, scope));
 }
 
 /// Lets the tracker win its claim, and answers its first query; tells whether it says that an
 /// instance is left out.
-fn fetches_and_tells(tracker: &mut Tracker, now: Duration) -> bool {
+fn fetches_and_tells(tracker: &mut TrackedSource, now: Duration) -> bool {
     let elected = after(now, |scope| tracker.on_head_stored(true, scope));
     let call: CallId = elected
         .iter()
@@ -71,9 +71,10 @@ fn fetches_and_tells(tracker: &mut Tracker, now: Duration) -> bool {
         body: BODY,
     };
     let CallId::Query { query, .. } = call else { panic!("{call:?}") };
-    let told = after(now, |scope| tracker.on_answer(query, Ok(response), scope));
-    let is_dropped =
-        |command: &Command| matches!(command, Command::Notice { notice: Notice::Dropped(_), .. });
+    let told = after(now, |scope| tracker.on_response(query, Ok(response), scope));
+    let is_dropped = |command: &Command| {
+        matches!(command, Command::Notice { notice: SourceEvent::Dropped(_), .. })
+    };
     told.iter().any(is_dropped)
 }
 
@@ -81,12 +82,12 @@ fn fetches_and_tells(tracker: &mut Tracker, now: Duration) -> bool {
 fn a_fetcher_that_comes_back_tells_again_what_is_left_out() {
     let json = br#"{"consul": {"cluster": "consul"}, "services": [{"name": "web"}]}"#;
     let config = Config::parse(json).unwrap();
-    let subject = Subject::new(&config, config.sources().next().unwrap());
-    let mut tracker = Tracker::new(VmId(1), SourceId::nth(0), subject, &config.consul);
+    let subject = SourceSpec::new(&config, config.sources().next().unwrap());
+    let mut tracker = TrackedSource::new(VmId(1), SourceId::nth(0), subject, &config.consul);
     tick(&mut tracker, None, Duration::ZERO);
     assert!(fetches_and_tells(&mut tracker, Duration::ZERO));
 
-    let other = Head {
+    let other = SourceRecord {
         owner: VmId(2),
         term: Term(9),
         rank: Rank { serving: false, born: 1 },

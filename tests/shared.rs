@@ -15,19 +15,20 @@ use std::time::Duration;
 
 use consul_resolver::model::endpoint::{Address, Details, Endpoint};
 use consul_resolver::model::service::QueryKey;
-use consul_resolver::model::snapshot::{Change, Snapshot};
+use consul_resolver::model::snapshot::{Snapshot, SnapshotChange};
 use consul_resolver::shared::acknowledged::Acknowledged;
-use consul_resolver::shared::head::{Head, Rank, Term};
 use consul_resolver::shared::key::VmId;
 use consul_resolver::shared::members::{Member, Members, QueueId};
 use consul_resolver::shared::message::Message;
-use consul_resolver::shared::record::{Record, Version};
+use consul_resolver::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
+use consul_resolver::shared::source_record::{Rank, SourceRecord, Term};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
 
-fn version() -> impl Strategy<Value = Version> {
-    any::<(u64, u64)>().prop_map(|(term, generation)| Version { term: Term(term), generation })
+fn version() -> impl Strategy<Value = SnapshotVersion> {
+    any::<(u64, u64)>()
+        .prop_map(|(term, generation)| SnapshotVersion { term: Term(term), generation })
 }
 
 /// An address by IP, and now and then by name.
@@ -77,9 +78,9 @@ fn snapshot(most: usize) -> impl Strategy<Value = Snapshot> {
     })
 }
 
-fn record() -> impl Strategy<Value = Record> {
+fn record() -> impl Strategy<Value = SnapshotRecord> {
     (version(), snapshot(50))
-        .prop_map(|(version, snapshot)| Record { version, snapshot: snapshot.into() })
+        .prop_map(|(version, snapshot)| SnapshotRecord { version, snapshot: snapshot.into() })
 }
 
 fn message() -> impl Strategy<Value = Message> {
@@ -90,13 +91,13 @@ fn message() -> impl Strategy<Value = Message> {
     })
 }
 
-fn head() -> impl Strategy<Value = Head> {
+fn head() -> impl Strategy<Value = SourceRecord> {
     let rank = any::<(bool, u64)>().prop_map(|(serving, born)| Rank { serving, born });
     let published = option::of(version());
     let fields = any::<(u64, u64, u64, u32)>();
     (fields, rank, published).prop_map(|((owner, term, age, listed), rank, published)| {
         let age = Duration::from_millis(age);
-        Head { owner: VmId(owner), term: Term(term), rank, published, age, listed }
+        SourceRecord { owner: VmId(owner), term: Term(term), rank, published, age, listed }
     })
 }
 
@@ -122,15 +123,15 @@ proptest! {
         }
         prop_assert!(hashes.iter().all(|hash| acknowledged.contains(*hash)));
         prop_assert_eq!(Acknowledged::decode(&acknowledged.encode()), Ok(acknowledged));
-        prop_assert_eq!(Record::decode(&record.encode()), Ok(record));
-        prop_assert_eq!(Head::decode(&head.encode()), Ok(head));
+        prop_assert_eq!(SnapshotRecord::decode(&record.encode()), Ok(record));
+        prop_assert_eq!(SourceRecord::decode(&head.encode()), Ok(head));
         prop_assert_eq!(Members::decode(&members.encode()), Ok(members));
         prop_assert_eq!(Message::decode(&message.encode()), Ok(message));
     }
 
     #[test]
     fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..200)) {
-        let _ = (Record::decode(&bytes), Head::decode(&bytes));
+        let _ = (SnapshotRecord::decode(&bytes), SourceRecord::decode(&bytes));
         let _ = (Members::decode(&bytes), Message::decode(&bytes));
         let _ = Acknowledged::decode(&bytes);
     }
@@ -144,7 +145,7 @@ proptest! {
         let mut bytes = record.encode();
         let at = at.index(bytes.len());
         bytes[at] = byte;
-        if let Ok(read) = Record::decode(&bytes) {
+        if let Ok(read) = SnapshotRecord::decode(&bytes) {
             let endpoints = read.snapshot.endpoints();
             let unhealthy = read.snapshot.unhealthy().unwrap_or_default();
             for list in [endpoints, unhealthy] {
@@ -164,14 +165,14 @@ proptest! {
         let is_v4 = |e: &&Endpoint| matches!(e.address, Address::Ip(SocketAddr::V4(_)));
         let v4 = snapshot.endpoints().iter().filter(is_v4).count();
         let expected = 21 + 9 * v4 + 21 * (snapshot.len() - v4);
-        prop_assert_eq!(Record { version, snapshot: snapshot.into() }.encode().len(), expected);
+        prop_assert_eq!(SnapshotRecord { version, snapshot: snapshot.into() }.encode().len(), expected);
     }
 
     #[test]
     fn a_change_between_snapshots_adds_up(old in snapshot(30), new in snapshot(30)) {
         let change = new.since(&old);
         prop_assert_eq!(old.len() + change.added, new.len() + change.removed);
-        prop_assert_eq!(old == new, change == Change::default());
+        prop_assert_eq!(old == new, change == SnapshotChange::default());
     }
 
     #[test]

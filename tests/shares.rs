@@ -8,9 +8,9 @@
     reason = "a test may panic"
 )]
 
-use consul_resolver::balance::locality::ZonePlan;
-use consul_resolver::balance::priority::{Health, Loads};
-use consul_resolver::rng::Rng;
+use consul_resolver::balancer::locality::ZonePlan;
+use consul_resolver::balancer::priority::{Loads, PriorityHealth};
+use consul_resolver::util::rng::Rng;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -19,14 +19,14 @@ fn capacity() -> impl Strategy<Value = u64> {
     prop_oneof![2 => Just(0), 6 => 1..100_u64, 2 => 1..1_000_000_000_u64, 1 => any::<u64>()]
 }
 
-fn health() -> impl Strategy<Value = Health> {
+fn health() -> impl Strategy<Value = PriorityHealth> {
     prop_oneof![
-        1 => Just(Health { usable: 0, registered: 0 }),
+        1 => Just(PriorityHealth { usable: 0, registered: 0 }),
         6 => (0..=50_u32, 0..=50_u32)
-            .prop_map(|(usable, out)| Health { usable, registered: usable + out }),
+            .prop_map(|(usable, out)| PriorityHealth { usable, registered: usable + out }),
         // Nonsense, which must not lead to more.
         1 => (any::<u32>(), any::<u32>())
-            .prop_map(|(usable, registered)| Health { usable, registered }),
+            .prop_map(|(usable, registered)| PriorityHealth { usable, registered }),
     ]
 }
 
@@ -93,7 +93,7 @@ proptest! {
         let chosen = loads.choose(&mut Rng::new(seed)).unwrap();
         prop_assert!(percents[chosen] > 0);
 
-        let health = |level: &Health| {
+        let health = |level: &PriorityHealth| {
             let usable = 140 * u64::from(level.usable);
             usable.checked_div(u64::from(level.registered)).unwrap_or(0).min(100)
         };

@@ -13,19 +13,19 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use consul_resolver::balance::hints::Hints;
-use consul_resolver::balance::outcome::Outcome;
-use consul_resolver::balance::pool::Pool;
-use consul_resolver::balance::target::Prepared;
-use consul_resolver::balance::ticket::Ticket;
+use consul_resolver::balancer::pick_context::PickContext;
+use consul_resolver::balancer::pool::Pool;
+use consul_resolver::balancer::request_outcome::RequestOutcome;
+use consul_resolver::balancer::ticket::Ticket;
+use consul_resolver::balancer::upstream_host::EncodedHandoff;
 use consul_resolver::config::Config;
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::rng::Rng;
-use consul_resolver::time::Time;
+use consul_resolver::util::rng::Rng;
+use consul_resolver::util::time::Time;
 
 /// How an endpoint answers, and after what time.
-type Answer = (Outcome, Duration);
+type Answer = (RequestOutcome, Duration);
 
 const GOOD: Duration = Duration::from_micros(500);
 
@@ -44,7 +44,7 @@ impl Scene {
         let mut pool = Pool::new(&config.services[0], None, Rng::new(7));
         let address = |number| SocketAddr::from(([10, 0, 0, number], 80));
         let snapshot = Snapshot::new((0..endpoints).map(|n| Endpoint::new(address(n))).collect());
-        pool.install(0, &snapshot, Time::ZERO, &mut |_| Prepared::default());
+        pool.install(0, &snapshot, Time::ZERO, &mut |_| EncodedHandoff::default());
         Self { pool, flying: BTreeMap::new() }
     }
 
@@ -64,7 +64,7 @@ impl Scene {
             if number.is_multiple_of(PER_TICK) {
                 self.pool.on_tick(now);
             }
-            let hints = Hints { now, ..Hints::default() };
+            let hints = PickContext { now, ..PickContext::default() };
             let ticket = self.pool.pick(&hints, &mut []).expect("an endpoint");
             let endpoint = self.endpoint(&ticket);
             let answer = answer(endpoint, now);
@@ -92,14 +92,14 @@ impl Scene {
 
 /// It does what was asked for, after that time.
 const fn well(latency: Duration) -> Answer {
-    (Outcome::Success(Some(latency)), latency)
+    (RequestOutcome::Success(Some(latency)), latency)
 }
 
 #[test]
 fn an_endpoint_that_fails_at_once_does_not_look_fast() {
     let mut scene = Scene::new(r#""load_balancing": { "policy": "peak_ewma" }"#, 3);
     let sent = scene.run(Duration::from_secs(10), |endpoint, _| match endpoint {
-        2 => (Outcome::Failure, Duration::from_micros(10)),
+        2 => (RequestOutcome::Failure, Duration::from_micros(10)),
         _ => well(GOOD),
     });
     assert!(sent[&2] < sent[&0] / 10, "{sent:?}");
@@ -108,7 +108,7 @@ fn an_endpoint_that_fails_at_once_does_not_look_fast() {
 #[test]
 fn endpoints_that_all_fail_for_long_are_all_still_asked() {
     let mut scene = Scene::new(r#""load_balancing": { "policy": "peak_ewma" }"#, 3);
-    let sent = scene.run(Duration::from_secs(60), |_, _| (Outcome::Failure, GOOD));
+    let sent = scene.run(Duration::from_secs(60), |_, _| (RequestOutcome::Failure, GOOD));
     assert!(sent.len() == 3 && sent.values().all(|&requests| requests > 5_000), "{sent:?}");
 }
 
@@ -122,9 +122,9 @@ fn endpoints_in_trouble_have_few_requests_when_others_are_well() {
         2 => well(slow),
         3 => {
             at_third += 1;
-            if at_third % 2 == 0 { (Outcome::Failure, GOOD) } else { well(GOOD) }
+            if at_third % 2 == 0 { (RequestOutcome::Failure, GOOD) } else { well(GOOD) }
         }
-        4 => (Outcome::Failure, Duration::from_micros(10)),
+        4 => (RequestOutcome::Failure, Duration::from_micros(10)),
         _ => well(GOOD),
     };
     scene.run(Duration::from_secs(2), &mut answer);

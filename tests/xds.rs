@@ -13,13 +13,13 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use consul_resolver::config::{Clusters, Config, Service, Xds};
+use consul_resolver::config::{ClustersConfig, Config, Service, Xds};
 use consul_resolver::model::assignment::Assignment;
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::time::Time;
-use consul_resolver::xds::kind::Kind;
-use consul_resolver::xds::request::{Request, StreamId};
+use consul_resolver::util::time::Time;
+use consul_resolver::xds::request::{StreamId, SubscriptionRequest};
+use consul_resolver::xds::resource_kind::ResourceKind;
 use consul_resolver::xds::server::Server;
 use consul_resolver::xds::update::Update;
 use proptest::collection::vec;
@@ -72,7 +72,7 @@ fn step() -> impl Strategy<Value = Step> {
 /// A subscription of Envoy's, as its fetcher works.
 #[derive(Debug)]
 struct Client {
-    kind: Kind,
+    kind: ResourceKind,
     names: Vec<&'static str>,
     rejects: bool,
     version: String,
@@ -84,7 +84,7 @@ struct Client {
 }
 
 impl Client {
-    fn new(kind: Kind, names: &[&'static str]) -> Self {
+    fn new(kind: ResourceKind, names: &[&'static str]) -> Self {
         Self {
             kind,
             names: names.to_vec(),
@@ -107,8 +107,8 @@ struct World {
     set_back: Duration,
     streams: u32,
     /// What every version has stood for, and what content had which.
-    contents: BTreeMap<(Kind, String), BTreeSet<String>>,
-    versions: BTreeMap<(Kind, BTreeSet<String>), String>,
+    contents: BTreeMap<(ResourceKind, String), BTreeSet<String>>,
+    versions: BTreeMap<(ResourceKind, BTreeSet<String>), String>,
 }
 
 fn server() -> Server {
@@ -118,7 +118,10 @@ fn server() -> Server {
         cluster: "xds".to_owned(),
         address: "/run/xds.sock".to_owned(),
         hold: HOLD,
-        clusters: Some(Clusters { name: "{service}".to_owned(), template: Default::default() }),
+        clusters: Some(ClustersConfig {
+            name: "{service}".to_owned(),
+            template: Default::default(),
+        }),
         routes: None,
     };
     let config = Config { xds: Some(xds.clone()), ..Config::parse(config).unwrap() };
@@ -127,7 +130,7 @@ fn server() -> Server {
 
 impl World {
     fn new() -> Self {
-        let eds = |names: &[&'static str]| Client::new(Kind::Endpoints, names);
+        let eds = |names: &[&'static str]| Client::new(ResourceKind::Endpoints, names);
         Self {
             server: server(),
             clients: vec![
@@ -136,7 +139,7 @@ impl World {
                 eds(&["b"]),
                 eds(&["found-1"]),
                 eds(&["a", "b", "found-2"]),
-                Client::new(Kind::Clusters, &[]),
+                Client::new(ResourceKind::Clusters, &[]),
                 eds(&["rejected"]),
             ],
             known: SERVICES[..CONFIGURED].iter().map(|name| (*name, None)).collect(),
@@ -242,7 +245,7 @@ impl World {
         })
         .to_string();
         let path = client.kind.path().as_bytes();
-        let request = Request { method: b"POST", path, body: body.as_bytes() };
+        let request = SubscriptionRequest { method: b"POST", path, body: body.as_bytes() };
         self.server.on_request(StreamId(self.streams), request, now);
     }
 
@@ -270,10 +273,10 @@ impl World {
                 continue;
             }
             client.version = version;
-            if client.kind == Kind::Clusters {
+            if client.kind == ResourceKind::Clusters {
                 client.knows.clear();
             }
-            let field = if client.kind == Kind::Clusters { "name" } else { "cluster_name" };
+            let field = if client.kind == ResourceKind::Clusters { "name" } else { "cluster_name" };
             for resource in resources {
                 let name = resource[field].as_str().unwrap().to_owned();
                 let hosts = resource["endpoints"][0]["lb_endpoints"].as_array();
@@ -288,7 +291,7 @@ impl World {
     /// Everybody knows what is so.
     fn check(&self) {
         for client in self.clients.iter().filter(|client| !client.rejects) {
-            if client.kind == Kind::Clusters {
+            if client.kind == ResourceKind::Clusters {
                 let known: Vec<_> = client.knows.keys().collect();
                 assert_eq!(known, self.known.keys().collect::<Vec<_>>());
                 continue;

@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use consul_resolver::rng::Rng;
+use consul_resolver::util::rng::Rng;
 use serde_json::json;
 
 use crate::meter::Meter;

@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
+use consul_resolver::calls::breaker::BreakerState;
 use consul_resolver::config::Config;
 use consul_resolver::consul::query::Request;
 use consul_resolver::consul::response::{CallFailure, Response};
-use consul_resolver::discovery::agent::Agent;
-use consul_resolver::discovery::breaker::Position;
 use consul_resolver::discovery::event::{CallId, Event, Expect};
-use consul_resolver::discovery::notice::Notice;
-use consul_resolver::discovery::subject::Subject;
+use consul_resolver::discovery::manager::Manager;
+use consul_resolver::discovery::source_event::SourceEvent;
+use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::driver::{self, Host};
 use consul_resolver::model::service::SourceId;
-use consul_resolver::rng::Rng;
 use consul_resolver::router::Router;
-use consul_resolver::shared::head::Rank;
-use consul_resolver::shared::key::{Cas, Key};
+use consul_resolver::shared::key::{Cas, SharedKey};
 use consul_resolver::shared::members::QueueId;
-use consul_resolver::time::Time;
+use consul_resolver::shared::source_record::Rank;
+use consul_resolver::util::rng::Rng;
+use consul_resolver::util::time::Time;
 
 use crate::scenario::{Client, Scenario};
 
@@ -92,7 +92,7 @@ impl Envoy {
 /// The real discovery in one VM: the others of an Envoy ask Consul nothing.
 #[derive(Debug)]
 pub struct Filter {
-    agent: Agent,
+    agent: Manager,
     router: Router,
     shared: SharedData,
     period: Duration,
@@ -103,8 +103,8 @@ impl Filter {
 
     fn new(config: &Config, rng: &mut Rng) -> Self {
         let mut own = rng.split();
-        let subjects = config.sources().map(|source| Subject::new(config, source)).collect();
-        let agent = Agent::new(subjects, &config.consul, own.split());
+        let subjects = config.sources().map(|source| SourceSpec::new(config, source)).collect();
+        let agent = Manager::new(subjects, &config.consul, own.split());
         let period = agent.tick_period();
         let router = Router::new(config, &mut own);
         Self { agent, router, shared: SharedData::default(), period }
@@ -142,18 +142,18 @@ impl Filter {
 /// Envoy's shared data, with one VM that uses it.
 #[derive(Debug, Default)]
 struct SharedData {
-    values: Vec<(Key, Vec<u8>, Cas)>,
+    values: Vec<(SharedKey, Vec<u8>, Cas)>,
     last: u32,
 }
 
 impl SharedData {
-    fn load(&self, key: &Key) -> Option<(Vec<u8>, Cas)> {
+    fn load(&self, key: &SharedKey) -> Option<(Vec<u8>, Cas)> {
         let found = self.values.iter().find(|(other, ..)| other == key);
         found.map(|(_, value, cas)| (value.clone(), *cas))
     }
 
     /// Nobody else writes, so what is expected always holds.
-    fn store(&mut self, key: &Key, value: &[u8]) {
+    fn store(&mut self, key: &SharedKey, value: &[u8]) {
         self.last += 1;
         self.values.retain(|(other, ..)| other != key);
         if !value.is_empty() {
@@ -178,11 +178,11 @@ impl Host for SimHost<'_> {
         QueueId(1)
     }
 
-    fn load(&mut self, key: &Key) -> Option<(Vec<u8>, Cas)> {
+    fn load(&mut self, key: &SharedKey) -> Option<(Vec<u8>, Cas)> {
         self.shared.load(key)
     }
 
-    fn store(&mut self, key: &Key, value: &[u8], _: Expect) -> bool {
+    fn store(&mut self, key: &SharedKey, value: &[u8], _: Expect) -> bool {
         self.shared.store(key, value);
         true
     }
@@ -203,9 +203,9 @@ impl Host for SimHost<'_> {
         Ok(())
     }
 
-    fn notice(&mut self, _: SourceId, _: &Notice) {}
+    fn notice(&mut self, _: SourceId, _: &SourceEvent) {}
 
-    fn breaker(&mut self, _: Position, _: Option<Position>, _: Option<&str>) {}
+    fn breaker(&mut self, _: BreakerState, _: Option<BreakerState>, _: Option<&str>) {}
 
     fn set_tick_period(&mut self, period: Duration) {
         *self.period = period;

@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::time::Duration;
 
 use consul_resolver::config::Config;
-use consul_resolver::rng::Rng;
+use consul_resolver::util::rng::Rng;
 use serde_json::json;
 
 use crate::consul::{Cached, Servers, held, instances, server_of};

@@ -5,18 +5,18 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
-use consul_resolver::balance::hints::Hints;
-use consul_resolver::balance::outcome::Outcome;
-use consul_resolver::balance::pool::Pool;
+use consul_resolver::balancer::pick_context::PickContext;
+use consul_resolver::balancer::pool::Pool;
+use consul_resolver::balancer::request_outcome::RequestOutcome;
 use consul_resolver::config::{Config, ConfigError, Handoff, Service};
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::service::SourceId;
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::rng::Rng;
 use consul_resolver::router::Router;
 use consul_resolver::router::decision::{Decision, Forward};
-use consul_resolver::router::handoff::Preparation;
-use consul_resolver::time::Time;
+use consul_resolver::router::handoff::HandoffEncoding;
+use consul_resolver::util::rng::Rng;
+use consul_resolver::util::time::Time;
 
 const SIZES: [u32; 3] = [10, 1_000, 10_000];
 /// Requests in flight while picks are measured, so that the loads of endpoints differ.
@@ -152,13 +152,13 @@ fn pick(service: &Service, weights: Weights, size: u32) -> f64 {
     let mut rng = Rng::new(2);
     for target in pool.targets().cloned().collect::<Vec<_>>() {
         let latency = Duration::from_micros(u64::from(1_000 + rng.below(1_000)));
-        pool.on_outcome(&target, Outcome::Success(Some(latency)), Time::ZERO);
+        pool.on_outcome(&target, RequestOutcome::Success(Some(latency)), Time::ZERO);
     }
     let mut flying = [const { None }; IN_FLIGHT];
     median(PICKS_PER_ROUND, || {
         for _ in 0..REPLACEMENTS {
             for place in &mut flying {
-                let hints = Hints { hash: Some(rng.next_u64()), ..Hints::default() };
+                let hints = PickContext { hash: Some(rng.next_u64()), ..PickContext::default() };
                 *place = black_box(pool.pick(black_box(&hints), &mut []));
             }
         }
@@ -203,7 +203,7 @@ fn decide(config: &Config, size: u32) -> f64 {
 
 fn forward(router: &mut Router) -> Option<Forward> {
     let service = router.service_by_host(black_box(Some(b"Web.test:10000")));
-    let Decision::Forward(forward) = router.decide(service, &Hints::default()) else {
+    let Decision::Forward(forward) = router.decide(service, &PickContext::default()) else {
         return None;
     };
     for handoff in forward.handoffs() {
@@ -215,10 +215,10 @@ fn forward(router: &mut Router) -> Option<Forward> {
 /// Installs as the filter does that ships, with headers; and lets the first request come, which
 /// builds the table of a policy that hashes.
 fn put(pool: &mut Pool, snapshot: &Snapshot) {
-    let preparation = Preparation::new(&Handoff::Headers { attempts: 2 });
+    let preparation = HandoffEncoding::new(&Handoff::Headers { attempts: 2 });
     let mut prepare = |endpoint: &Endpoint| preparation.of(&endpoint.address);
     pool.install(0, snapshot, Time::ZERO, &mut prepare);
-    black_box(pool.pick(&Hints { hash: Some(7), ..Hints::default() }, &mut []));
+    black_box(pool.pick(&PickContext { hash: Some(7), ..PickContext::default() }, &mut []));
 }
 
 /// The median time of one of the `count` steps that a round does, after a round that is not

@@ -4,8 +4,8 @@ use std::net::Ipv6Addr;
 
 use consul_resolver::config::{Config, HostPattern};
 use consul_resolver::model::service::ServiceId;
-use consul_resolver::rng::Rng;
 use consul_resolver::router::Router;
+use consul_resolver::util::rng::Rng;
 use serde_json::json;
 
 /// The longest host that is looked for.

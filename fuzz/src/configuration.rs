@@ -1,15 +1,15 @@
 //! The configuration, as JSON and as a protobuf `Struct`.
 
-use consul_resolver::balance::hints::Hints;
+use consul_resolver::balancer::pick_context::PickContext;
 use consul_resolver::config::{Config, ConfigError};
 use consul_resolver::consul::index::ConsulIndex;
-use consul_resolver::consul::query::{Freshness, Query};
-use consul_resolver::discovery::agent::Agent;
-use consul_resolver::discovery::subject::Subject;
+use consul_resolver::consul::query::{Query, ReadMode};
+use consul_resolver::discovery::manager::Manager;
+use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::model::service::ServiceId;
-use consul_resolver::rng::Rng;
 use consul_resolver::router::Router;
 use consul_resolver::router::decision::Decision;
+use consul_resolver::util::rng::Rng;
 use consul_resolver::xds::clusters::cluster;
 use consul_resolver::xds::routes::route_configuration;
 use serde_json::{Map, Number, Value};
@@ -18,12 +18,12 @@ use serde_json::{Map, Number, Value};
 const DEPTH: usize = 24;
 
 /// What a query may be asked with.
-const WAYS: [(Option<ConsulIndex>, Freshness); 5] = [
-    (None, Freshness::AsConfigured),
-    (None, Freshness::Leader),
-    (None, Freshness::Consistent),
-    (Some(ConsulIndex::ONE), Freshness::AsConfigured),
-    (Some(ConsulIndex::ONE), Freshness::Leader),
+const WAYS: [(Option<ConsulIndex>, ReadMode); 5] = [
+    (None, ReadMode::AsConfigured),
+    (None, ReadMode::Leader),
+    (None, ReadMode::Consistent),
+    (Some(ConsulIndex::ONE), ReadMode::AsConfigured),
+    (Some(ConsulIndex::ONE), ReadMode::Leader),
 ];
 
 /// Reads the input as Envoy would hand it over. What is refused is told in one line; what is
@@ -76,10 +76,10 @@ fn run(config: &Config) {
         }
     }
     let mut router = Router::new(config, &mut Rng::new(1));
-    let decision = router.decide(Some(ServiceId::nth(0)), &Hints::default());
+    let decision = router.decide(Some(ServiceId::nth(0)), &PickContext::default());
     assert!(matches!(decision, Decision::Wait(_)), "{decision:?}");
-    let subjects = sources.iter().map(|source| Subject::new(config, *source)).collect();
-    let agent = Agent::new(subjects, &config.consul, Rng::new(2));
+    let subjects = sources.iter().map(|source| SourceSpec::new(config, *source)).collect();
+    let agent = Manager::new(subjects, &config.consul, Rng::new(2));
     assert_eq!(agent.trackers().len(), sources.len());
     let clusters = config.services.iter().map(|service| cluster(config, service));
     for text in clusters.chain([route_configuration(config, config.services.iter())]) {

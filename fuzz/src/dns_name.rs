@@ -2,7 +2,7 @@
 
 use consul_resolver::config::{Config, Service};
 use consul_resolver::consul::dns_name::DnsName;
-use consul_resolver::consul::query::{Freshness, Query};
+use consul_resolver::consul::query::{Query, ReadMode};
 
 const DOMAIN: &str = "consul";
 
@@ -25,7 +25,7 @@ pub fn check(input: &[u8]) {
     let config = br#"{"consul": {"cluster": "c"}, "dns_names": {"domain": "consul"}}"#;
     let config = Config::parse(config).expect("a configuration");
     let query = Query::new(&config, &service, datacenter.as_deref());
-    let path = query.request(None, Freshness::AsConfigured).path;
+    let path = query.request(None, ReadMode::AsConfigured).path;
     assert!(path.starts_with("/v1/") && path.bytes().all(|b| b.is_ascii_graphic()), "{path}");
     assert!(!path.contains('#') && path.matches('?').count() <= 1, "{path}");
     assert!(!path.contains("/../") && !path.contains("/./"), "{path}");

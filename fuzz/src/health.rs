@@ -7,11 +7,11 @@ use consul_resolver::config::{
     AddressChoice, AddressPolicy, Cidr, Config, HealthThreshold, VersionKey,
 };
 use consul_resolver::consul::decode::{Decoded, decode};
+use consul_resolver::consul::instance_filter::InstanceFilter;
 use consul_resolver::consul::query::Query;
 use consul_resolver::consul::response::Response;
-use consul_resolver::consul::selection::Selection;
-use consul_resolver::shared::head::Term;
-use consul_resolver::shared::record::{Record, Version};
+use consul_resolver::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
+use consul_resolver::shared::source_record::Term;
 use serde_json::Value;
 
 /// Reads the first byte as what is wanted of the instances, the rest of the first line as the
@@ -46,13 +46,13 @@ fn check_bounds(decoded: &Decoded, body: &[u8]) {
     assert!(snapshot.len() * LEAST <= body.len(), "{} of {}", snapshot.len(), body.len());
     assert!(*registered as usize >= snapshot.len() && *registered as usize <= body.len());
     assert!(dropped.to_string().len() <= 400, "{dropped}");
-    let record = Record {
-        version: Version { term: Term(1), generation: 1 },
+    let record = SnapshotRecord {
+        version: SnapshotVersion { term: Term(1), generation: 1 },
         snapshot: snapshot.clone().into(),
     };
     let bytes = record.encode();
     assert!(bytes.len() <= 32 + 2 * body.len(), "{} of {}", bytes.len(), body.len());
-    assert_eq!(Record::decode(&bytes), Ok(record));
+    assert_eq!(SnapshotRecord::decode(&bytes), Ok(record));
 }
 
 /// The whole answer is taken only if its index and its body are.
@@ -79,14 +79,14 @@ fn check_response(index: &[u8], body: &[u8]) {
     super::check_error(&query.read(Ok(failed)).expect_err("a 500 is no answer"), 400);
 }
 
-fn selection(flags: u8) -> Selection {
+fn selection(flags: u8) -> InstanceFilter {
     let has = |bit: u8| flags & (1 << bit) != 0;
     let range = |first: [u8; 4], prefix| Cidr { first: first.into(), prefix };
     let policy = AddressPolicy {
         allow: vec![range([10, 0, 0, 0], 8), range([169, 254, 0, 0], 17)],
         deny: vec![range([10, 9, 0, 0], 16)],
     };
-    Selection {
+    InstanceFilter {
         health: if has(0) { HealthThreshold::Warning } else { HealthThreshold::Passing },
         address: if has(1) { AddressChoice::Tagged("lan".into()) } else { AddressChoice::Service },
         resolve_names: has(2),

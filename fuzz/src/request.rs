@@ -6,11 +6,11 @@ use consul_resolver::config::{Config, Handoff};
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::service::{ServiceId, SourceId};
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::request::{Manner, Stream, Verdict};
-use consul_resolver::rng::Rng;
+use consul_resolver::request::{Disposition, RequestHandler, Stream};
 use consul_resolver::router::Router;
 use consul_resolver::router::handoff::HANDOFF_HEADERS;
-use consul_resolver::time::Time;
+use consul_resolver::util::rng::Rng;
+use consul_resolver::util::time::Time;
 
 /// The instances; no client can name another address.
 const ADDRESSES: [&str; 3] = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"];
@@ -64,11 +64,12 @@ fn router(service: &str) -> Router {
 /// What becomes of the request, with its headers as they are afterwards.
 fn decide<'i>(router: &mut Router, input: &'i [u8]) -> (Client<'i>, &'static str) {
     let mut client = Client::new(input);
-    let manner = Manner { route_metadata: false, handoff: Handoff::Headers { attempts: 2 } };
+    let manner =
+        RequestHandler { route_metadata: false, handoff: Handoff::Headers { attempts: 2 } };
     let verdict = manner.handle(router, Some(ServiceId::nth(0)), &mut client);
     assert!(client.calls <= MOST_CALLS, "{} calls", client.calls);
     let kind = match verdict {
-        Verdict::Forward(_) => {
+        Disposition::Forward(_) => {
             assert_eq!(client.set.len(), 2, "two attempts");
             for name in HANDOFF_HEADERS {
                 let is_there = client.set.iter().any(|(set, _)| *set == name);
@@ -78,9 +79,9 @@ fn decide<'i>(router: &mut Router, input: &'i [u8]) -> (Client<'i>, &'static str
             assert!(client.set.iter().all(|(_, value)| is_known(value)), "{:?}", client.set);
             "forward"
         }
-        Verdict::Reply(_) => "reply",
-        Verdict::Pass => panic!("it has a service"),
-        Verdict::Wait(..) => panic!("the service is resolved"),
+        Disposition::Reply(_) => "reply",
+        Disposition::Pass => panic!("it has a service"),
+        Disposition::Wait(..) => panic!("the service is resolved"),
     };
     (client, kind)
 }

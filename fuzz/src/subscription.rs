@@ -3,10 +3,10 @@
 use core::time::Duration;
 use std::rc::Rc;
 
-use consul_resolver::config::{Clusters, Config, Routes, Xds};
+use consul_resolver::config::{ClustersConfig, Config, RoutesConfig, Xds};
 use consul_resolver::model::assignment::Assignment;
-use consul_resolver::time::Time;
-use consul_resolver::xds::request::{Request, StreamId};
+use consul_resolver::util::time::Time;
+use consul_resolver::xds::request::{StreamId, SubscriptionRequest};
 use consul_resolver::xds::server::Server;
 use consul_resolver::xds::update::Update;
 use serde_json::Value;
@@ -21,7 +21,7 @@ const CONFIG: &[u8] = br#"{
 pub fn check(input: &[u8]) {
     let (path, body) = super::line(input);
     let mut server = server();
-    let request = Request { method: b"POST", path, body };
+    let request = SubscriptionRequest { method: b"POST", path, body };
     server.on_request(StreamId(7), request, Time::ZERO);
     let answer = server.poll_response(Time::ZERO);
     let answered = usize::from(answer.is_some());
@@ -60,8 +60,11 @@ fn server() -> Server {
         cluster: "xds".to_owned(),
         address: "/run/xds.sock".to_owned(),
         hold: Duration::from_secs(25),
-        clusters: Some(Clusters { name: "{service}".to_owned(), template: Default::default() }),
-        routes: Some(Routes { name: "all".to_owned(), template: Default::default() }),
+        clusters: Some(ClustersConfig {
+            name: "{service}".to_owned(),
+            template: Default::default(),
+        }),
+        routes: Some(RoutesConfig { name: "all".to_owned(), template: Default::default() }),
     };
     let config = Config::parse(CONFIG).expect("a configuration");
     let config = Config { xds: Some(xds.clone()), ..config };

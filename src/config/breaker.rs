@@ -3,14 +3,14 @@
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
+use super::cursor::Cursor;
 use super::duration::Spelled;
 use super::error::ConfigError;
-use super::node::Node;
-use super::problem::Problem;
+use super::field_error::FieldError;
 
 /// When the circuit breaker towards Consul opens, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Breaker {
+pub struct BreakerConfig {
     /// It opens after so many failed calls in a row; 0: never for that.
     pub consecutive_failures: u32,
     /// It opens where so many percent of the calls of the last 30 seconds have failed; 0: never
@@ -24,7 +24,7 @@ pub struct Breaker {
     pub max_open_time: Duration,
 }
 
-impl Breaker {
+impl BreakerConfig {
     /// The most of what is counted.
     pub const MAX_COUNT: u32 = 1_000_000;
     /// The shortest and the longest of its times.
@@ -41,13 +41,13 @@ impl Breaker {
 
     /// Reads what differs from the defaults. `max_open_time` must not be below
     /// `base_open_time`; where it is left out it is at least that.
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         let mut found = Self::default();
         object.set("consecutive_failures", &mut found.consecutive_failures, |node| {
             node.integer(0..=Self::MAX_COUNT)
         })?;
-        object.set("failure_percent", &mut found.failure_percent, Node::percent)?;
+        object.set("failure_percent", &mut found.failure_percent, Cursor::percent)?;
         object.set("minimum_calls", &mut found.minimum_calls, |node| {
             node.integer(1..=Self::MAX_COUNT)
         })?;
@@ -60,14 +60,14 @@ impl Breaker {
         let (base, most) = (found.base_open_time, found.max_open_time);
         if base > most && object.has("max_open_time") {
             let (found, most) = (Spelled(base).to_string(), Spelled(most).to_string());
-            let problem = Problem::Above { found, other: "max_open_time", most };
-            return Err(object.refused("base_open_time", problem));
+            let problem = FieldError::Above { found, other: "max_open_time", most };
+            return Err(object.error_at("base_open_time", problem));
         }
         Ok(Self { max_open_time: most.max(base), ..found })
     }
 }
 
-impl Default for Breaker {
+impl Default for BreakerConfig {
     fn default() -> Self {
         Self {
             consecutive_failures: 5,

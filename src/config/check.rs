@@ -3,12 +3,12 @@
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
+use super::cursor::{Cursor, Object};
 use super::error::ConfigError;
 use super::excerpt::Excerpt;
+use super::field_error::FieldError;
 use super::health_check::{HealthCheck, headers};
-use super::node::{Node, Object};
 use super::probe::Probe;
-use super::problem::Problem;
 
 /// One check of a registered service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,18 +142,18 @@ impl Check {
         ("failures_before_critical", &["http", "tcp", "grpc"], "http, tcp or grpc"),
     ];
 
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         let mut given = Self::KINDS.iter().filter(|kind| object.has(kind));
         let found = given.clone().count();
         let Some(kind) = given.next_back().filter(|_| found == 1) else {
-            return Err(node.refused(Problem::NotOne { fields: Self::KINDS, found }));
+            return Err(node.error(FieldError::NotOne { fields: Self::KINDS, found }));
         };
         let foreign = Self::OF_SOME
             .iter()
             .find(|(field, kinds, _)| object.has(field) && !kinds.contains(kind));
         if let Some((field, _, other)) = foreign {
-            return Err(object.refused(field, Problem::Needs { other }));
+            return Err(object.error_at(field, FieldError::Needs { other }));
         }
         let ttl = object.optional("ttl", |node| node.duration(Self::TTL))?;
         let kind = match ttl {
@@ -165,8 +165,9 @@ impl Check {
         })?;
         let after = after.unwrap_or(Self::DEFAULT_DEREGISTER_AFTER);
         Ok(Self {
-            name: object
-                .optional("name", |node| node.line(Self::MAX_NAME_BYTES).map(str::to_owned))?,
+            name: object.optional("name", |node| {
+                node.single_line(Self::MAX_NAME_BYTES).map(str::to_owned)
+            })?,
             kind,
             deregister_after: Some(after).filter(|after| !after.is_zero()),
         })
@@ -195,12 +196,12 @@ impl RunByConsul {
 
 impl CheckTarget {
     fn read(object: &Object<'_>) -> Result<Self, ConfigError> {
-        let tls_skip_verify = object.optional("tls_skip_verify", Node::boolean)?.unwrap_or(false);
+        let tls_skip_verify = object.optional("tls_skip_verify", Cursor::boolean)?.unwrap_or(false);
         if let Some(url) = object.optional("http", url)? {
             return Ok(Self::Http {
                 url,
                 method: object
-                    .optional("method", |node| node.choice("method", Check::METHODS))?
+                    .optional("method", |node| node.one_of("method", Check::METHODS))?
                     .unwrap_or("GET"),
                 headers: object.optional("headers", headers)?.unwrap_or_default(),
                 body: object.optional("body", |node| {
@@ -212,7 +213,7 @@ impl CheckTarget {
             });
         }
         if let Some(target) = object.optional("grpc", |node| target(node, true))? {
-            let tls = object.optional("grpc_use_tls", Node::boolean)?.unwrap_or(false);
+            let tls = object.optional("grpc_use_tls", Cursor::boolean)?.unwrap_or(false);
             return Ok(Self::Grpc { target, tls, tls_skip_verify });
         }
         let tcp = object.required("tcp", "an address and a port", |node| target(node, false));
@@ -220,7 +221,7 @@ impl CheckTarget {
     }
 }
 
-fn url(node: &Node<'_>) -> Result<String, ConfigError> {
+fn url(node: &Cursor<'_>) -> Result<String, ConfigError> {
     let expected = "only visible ASCII characters";
     let url = node.text(Check::MAX_TEXT_BYTES, |c| c.is_ascii_graphic(), expected)?;
     let has_host = ["http://", "https://"]
@@ -228,13 +229,13 @@ fn url(node: &Node<'_>) -> Result<String, ConfigError> {
         .any(|scheme| url.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()));
     if !has_host {
         let expected = "a URL, such as \"http://10.0.0.5:8080/live\"";
-        return Err(node.refused(Problem::Malformed { text: Excerpt::of(url), expected }));
+        return Err(node.error(FieldError::Malformed { text: Excerpt::of(url), expected }));
     }
     Ok(url.to_owned())
 }
 
 /// Reads a host and a port; behind a `/` a service may follow, where that may be.
-fn target(node: &Node<'_>, may_name_service: bool) -> Result<String, ConfigError> {
+fn target(node: &Cursor<'_>, may_name_service: bool) -> Result<String, ConfigError> {
     let expected = "only visible ASCII characters";
     let text = node.text(Check::MAX_TEXT_BYTES, |c| c.is_ascii_graphic(), expected)?;
     let address = match text.split_once('/') {
@@ -245,7 +246,7 @@ fn target(node: &Node<'_>, may_name_service: bool) -> Result<String, ConfigError
     let port = port.and_then(|(_, port)| port.parse::<u16>().ok()).filter(|port| *port != 0);
     if port.is_none() {
         let expected = "an address with a port, such as \"10.0.0.5:8080\"";
-        return Err(node.refused(Problem::Malformed { text: Excerpt::of(text), expected }));
+        return Err(node.error(FieldError::Malformed { text: Excerpt::of(text), expected }));
     }
     Ok(text.to_owned())
 }

@@ -3,10 +3,10 @@
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
+use super::cursor::{Cursor, Object};
 use super::duration::Spelled;
 use super::error::ConfigError;
-use super::node::{Node, Object};
-use super::problem::Problem;
+use super::field_error::FieldError;
 
 /// How fresh an answer of Consul must be; its consistency modes and its agents' cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -41,7 +41,7 @@ impl Consistency {
     /// Reads the fields of `consul` that are about it.
     pub(super) fn read(consul: &Object<'_>) -> Result<Self, ConfigError> {
         let mode = consul
-            .optional("consistency", |node| node.choice("consistency", Self::CHOICES))?
+            .optional("consistency", |node| node.one_of("consistency", Self::CHOICES))?
             .unwrap_or_default();
         let max_stale = consul.optional("max_stale", |node| node.duration(Self::MAX_STALE))?;
         let ages = consul.optional("cached", CacheAges::read)?;
@@ -50,10 +50,10 @@ impl Consistency {
             (Self::Cached(default), None, ages) => Ok(Self::Cached(ages.unwrap_or(default))),
             (mode, None, None) => Ok(mode),
             (Self::Stale { .. }, _, Some(_)) | (_, None, Some(_)) => {
-                Err(consul.refused("cached", Problem::Needs { other: "consistency: cached" }))
+                Err(consul.error_at("cached", FieldError::Needs { other: "consistency: cached" }))
             }
             (_, Some(_), _) => {
-                Err(consul.refused("max_stale", Problem::Needs { other: "consistency: stale" }))
+                Err(consul.error_at("max_stale", FieldError::Needs { other: "consistency: stale" }))
             }
         }
     }
@@ -74,18 +74,18 @@ impl CacheAges {
     /// The fields that the configuration knows.
     pub const FIELDS: &[&str] = &["max_age", "stale_if_error"];
 
-    fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         let max_age = object.optional("max_age", seconds)?;
         let stale_if_error = object.optional("stale_if_error", seconds)?;
         match (max_age, stale_if_error) {
             (None, Some(_)) => {
-                Err(object.refused("stale_if_error", Problem::Needs { other: "max_age" }))
+                Err(object.error_at("stale_if_error", FieldError::Needs { other: "max_age" }))
             }
             (Some(found), Some(most)) if found > most => {
                 let (found, most) = (Spelled(found).to_string(), Spelled(most).to_string());
-                let problem = Problem::Above { found, other: "stale_if_error", most };
-                Err(object.refused("max_age", problem))
+                let problem = FieldError::Above { found, other: "stale_if_error", most };
+                Err(object.error_at("max_age", problem))
             }
             _ => Ok(Self { max_age, stale_if_error }),
         }
@@ -93,9 +93,9 @@ impl CacheAges {
 }
 
 /// An age as HTTP writes it (RFC 9111, section 1.2.2).
-fn seconds(node: &Node<'_>) -> Result<Duration, ConfigError> {
+fn seconds(node: &Cursor<'_>) -> Result<Duration, ConfigError> {
     match node.duration(CacheAges::AGES)? {
         age if age.subsec_nanos() == 0 => Ok(age),
-        found => Err(node.refused(Problem::NotSeconds { found })),
+        found => Err(node.error(FieldError::NotSeconds { found })),
     }
 }

@@ -3,12 +3,12 @@
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
-use super::breaker::Breaker;
+use super::breaker::BreakerConfig;
 use super::consistency::Consistency;
+use super::cursor::Cursor;
 use super::error::ConfigError;
-use super::node::Node;
-use super::problem::Problem;
-use super::retry_budget::RetryBudget;
+use super::field_error::FieldError;
+use super::retry_budget::RetryBudgetConfig;
 
 /// Where Consul is and how it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +30,9 @@ pub struct Consul {
     /// The environment variable of the VM that holds the ACL token.
     pub token_env: Option<String>,
     /// When Consul is left alone.
-    pub breaker: Breaker,
+    pub breaker: BreakerConfig,
     /// How many calls may follow a failure.
-    pub retry_budget: RetryBudget,
+    pub retry_budget: RetryBudgetConfig,
     /// The most blocking queries that are out at once.
     pub max_watches: u32,
     /// How often each service is read afresh, whatever its blocking queries say; 0: never.
@@ -89,26 +89,26 @@ impl Consul {
             consistency: Consistency::default(),
             wait: Self::DEFAULT_WAIT,
             token_env: None,
-            breaker: Breaker::default(),
-            retry_budget: RetryBudget::default(),
+            breaker: BreakerConfig::default(),
+            retry_budget: RetryBudgetConfig::default(),
             max_watches: Self::DEFAULT_MAX_WATCHES,
             resync: Self::DEFAULT_RESYNC,
         }
     }
 
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         let cluster =
             object.required("cluster", "the name of Consul's cluster in Envoy", |node| {
-                node.line(Self::MAX_NAME_BYTES)
+                node.single_line(Self::MAX_NAME_BYTES)
             })?;
         let defaults = Self::new(cluster);
         let authority = match object.optional("authority", authority)? {
             Some(authority) => authority,
             None => match cluster.chars().find(|c| !is_host_character(*c)) {
                 Some(found) => {
-                    let problem = Problem::ClusterIsNoAuthority { found };
-                    return Err(object.refused("authority", problem));
+                    let problem = FieldError::ClusterIsNoAuthority { found };
+                    return Err(object.error_at("authority", problem));
                 }
                 None => defaults.authority,
             },
@@ -124,9 +124,9 @@ impl Consul {
                 .optional("wait", |node| node.duration(Self::WAIT))?
                 .unwrap_or(defaults.wait),
             token_env: object.optional("token_env", variable)?,
-            breaker: object.optional("breaker", Breaker::read)?.unwrap_or(defaults.breaker),
+            breaker: object.optional("breaker", BreakerConfig::read)?.unwrap_or(defaults.breaker),
             retry_budget: object
-                .optional("retry_budget", RetryBudget::read)?
+                .optional("retry_budget", RetryBudgetConfig::read)?
                 .unwrap_or(defaults.retry_budget),
             max_watches: object
                 .optional("max_watches", |node| node.integer(1..=Self::MAX_WATCHES))?
@@ -138,7 +138,7 @@ impl Consul {
     }
 }
 
-fn authority(node: &Node<'_>) -> Result<String, ConfigError> {
+fn authority(node: &Cursor<'_>) -> Result<String, ConfigError> {
     node.text(
         Consul::MAX_NAME_BYTES,
         is_host_character,
@@ -153,7 +153,7 @@ fn is_host_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=%:[]".contains(c)
 }
 
-pub(super) fn scope(node: &Node<'_>) -> Result<String, ConfigError> {
+pub(super) fn scope(node: &Cursor<'_>) -> Result<String, ConfigError> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     node.text(Consul::MAX_SCOPE_BYTES, is_allowed, "only ASCII letters, digits, \"-\" and \"_\"")
         .map(str::to_owned)
@@ -161,16 +161,16 @@ pub(super) fn scope(node: &Node<'_>) -> Result<String, ConfigError> {
 
 /// Reads the name of an environment variable (POSIX). A wrong text is not quoted in the
 /// error, because the likeliest one is the token.
-fn variable(node: &Node<'_>) -> Result<String, ConfigError> {
+fn variable(node: &Cursor<'_>) -> Result<String, ConfigError> {
     let text = node.string()?;
     if looks_like_token(text) {
-        return Err(node.refused(Problem::TokenInConfiguration));
+        return Err(node.error(FieldError::TokenInConfiguration));
     }
     let is_name = (1..=Consul::MAX_NAME_BYTES).contains(&text.len())
         && !text.starts_with(|c: char| c.is_ascii_digit())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     if !is_name {
-        return Err(node.refused(Problem::NotAVariable));
+        return Err(node.error(FieldError::NotAVariable));
     }
     Ok(text.to_owned())
 }

@@ -5,17 +5,17 @@ use core::iter::once;
 
 use hashbrown::HashMap;
 
+use super::cursor::{Cursor, Object};
 use super::error::ConfigError;
 use super::excerpt::Excerpt;
-use super::node::{Node, Object};
-use super::place::Place;
-use super::problem::Problem;
+use super::field_error::FieldError;
+use super::field_path::FieldPath;
 use super::service::Service;
 use super::suggestion::suggestion;
 use super::{Config, service_place};
-use crate::model::arena::Beside;
-use crate::model::places::Places;
+use crate::model::index_set::IndexSet;
 use crate::model::service::ServiceId;
+use crate::model::slot_map::SecondaryMap;
 
 /// What a service depends on, and what becomes of its requests while that is down.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,24 +102,26 @@ struct Named<'a> {
 
 impl<'a> Named<'a> {
     fn read(service: &Object<'a>) -> Result<Option<Self>, ConfigError> {
-        let name = |node: &Node<'a>| node.line(Service::MAX_NAME_BYTES);
+        let name = |node: &Cursor<'a>| node.single_line(Service::MAX_NAME_BYTES);
         let services =
             service.optional("depends_on", |node| node.array(Dependencies::MOST, name))?;
         let Some(services) = services else {
             let given = Dependencies::DETAILS.iter().find(|field| service.has(field));
             return match given {
-                Some(field) => Err(service.refused(field, Problem::Needs { other: "depends_on" })),
+                Some(field) => {
+                    Err(service.error_at(field, FieldError::Needs { other: "depends_on" }))
+                }
                 None => Ok(None),
             };
         };
         if services.is_empty() {
             let expected = "a service, or no depends_on field at all";
-            return Err(service.refused("depends_on", Problem::Empty { expected }));
+            return Err(service.error_at("depends_on", FieldError::Empty { expected }));
         }
         let on_down = service.optional("on_dependency_down", |node| {
-            node.choice("reaction", OnDependencyDown::CHOICES)
+            node.one_of("reaction", OnDependencyDown::CHOICES)
         })?;
-        let header = service.optional("dependency_header", Node::boolean)?;
+        let header = service.optional("dependency_header", Cursor::boolean)?;
         Ok(Some(Self {
             services,
             on_down: on_down.unwrap_or_default(),
@@ -130,13 +132,12 @@ impl<'a> Named<'a> {
 
 impl Dependencies {
     /// The most services that one may depend on.
-    pub const MOST: usize = Places::MOST;
+    pub const MOST: usize = IndexSet::MOST;
     /// The fields of a service that say more about its dependencies, and need some.
     pub const DETAILS: [&str; 2] = ["on_dependency_down", "dependency_header"];
 
-    /// Reads what the services of a list depend on: others of the list, all of which are known
-    /// only now.
-    pub(super) fn read(list: &Node<'_>, services: &mut [Service]) -> Result<(), ConfigError> {
+    /// Reads what the services of a list depend on: others of that list.
+    pub(super) fn read(list: &Cursor<'_>, services: &mut [Service]) -> Result<(), ConfigError> {
         let named =
             list.array(Config::MAX_SERVICES, |node| Named::read(&node.object(Service::FIELDS)?))?;
         if named.iter().all(Option::is_none) {
@@ -169,8 +170,9 @@ impl Dependencies {
     ///
     /// One of them depends on itself.
     pub fn order(services: &[Service]) -> Result<Vec<ServiceId>, Cycle> {
-        let all: Beside<ServiceId, &[ServiceId]> = ids().zip(services.iter().map(on)).collect();
-        let mut marks = Beside::new();
+        let all: SecondaryMap<ServiceId, &[ServiceId]> =
+            ids().zip(services.iter().map(on)).collect();
+        let mut marks = SecondaryMap::new();
         let mut order = Vec::with_capacity(services.len());
         for (root, _) in ids().zip(services) {
             let mut path: Vec<(ServiceId, &[ServiceId])> = Vec::new();
@@ -228,10 +230,10 @@ pub struct Cycle {
 
 impl Cycle {
     fn refused(&self, services: &[Service]) -> ConfigError {
-        let all: Beside<ServiceId, &Service> = ids().zip(services).collect();
+        let all: SecondaryMap<ServiceId, &Service> = ids().zip(services).collect();
         let whole = self.path.iter().chain(self.path.first());
         let names = whole.filter_map(|id| all.get(*id)).map(|service| spelled(&service.name));
-        let problem = Problem::Dependency(DependencyError::Cycle { path: names.collect() });
+        let problem = FieldError::Dependency(DependencyError::Cycle { path: names.collect() });
         // Where the last of them names the first.
         let position = |id: Option<&ServiceId>| ids().position(|other| Some(&other) == id);
         let last = position(self.path.last()).unwrap_or_default();
@@ -268,21 +270,21 @@ impl<'a> Names<'a> {
         &self,
         named: &Named<'_>,
         service: ServiceId,
-        place: &Place,
+        place: &FieldPath,
     ) -> Result<Dependencies, ConfigError> {
         let refused = |index, problem| Err(ConfigError::refused(place.item(index), problem));
         let mut found = Vec::with_capacity(named.services.len());
         for (index, &name) in named.services.iter().enumerate() {
             let id = match self.find(name) {
-                Err(error) => return refused(index, Problem::Dependency(error)),
+                Err(error) => return refused(index, FieldError::Dependency(error)),
                 Ok(id) if id == service => {
-                    return refused(index, Problem::Dependency(DependencyError::Itself));
+                    return refused(index, FieldError::Dependency(DependencyError::Itself));
                 }
                 Ok(id) => id,
             };
             if let Some(first) = found.iter().position(|other| *other == id) {
                 let (text, first) = (Excerpt::of(name), place.item(first));
-                return refused(index, Problem::Repeated { text, first });
+                return refused(index, FieldError::Repeated { text, first });
             }
             found.push(id);
         }
@@ -299,8 +301,8 @@ impl<'a> Names<'a> {
     /// The names of the services by which one leads to another, itself the first and that one the
     /// last; none: it does not. No service depends on itself.
     fn way(&self, from: ServiceId, to: &str) -> Option<Vec<&'a str>> {
-        let all: Beside<ServiceId, &Service> = ids().zip(self.services).collect();
-        let mut whence = Beside::new();
+        let all: SecondaryMap<ServiceId, &Service> = ids().zip(self.services).collect();
+        let mut whence = SecondaryMap::new();
         whence.insert(from, from);
         let mut reached = vec![from];
         while let Some(mut id) = reached.pop() {
@@ -341,10 +343,10 @@ impl Config {
         }
         let names = Names::of(&self.services);
         for (index, registration) in self.registrations.iter().enumerate() {
-            let place = Place::root().field("register").item(index).field("depends_on");
+            let place = FieldPath::root().field("register").item(index).field("depends_on");
             for (item, name) in registration.depends_on.iter().enumerate() {
                 let refused =
-                    |error| ConfigError::refused(place.item(item), Problem::Dependency(error));
+                    |error| ConfigError::refused(place.item(item), FieldError::Dependency(error));
                 let way = names.way(names.find(name).map_err(refused)?, &registration.name);
                 match way.as_deref() {
                     None => {}
@@ -360,8 +362,7 @@ impl Config {
         Ok(())
     }
 
-    /// The datacenters that two services have in common, by their places in the order of
-    /// preference of each. That of the agent has no name here, and is not known to be any.
+    /// The datacenters that two services name, by their positions; that of the agent has no name.
     pub fn common_datacenters(&self, one: &Service, other: &Service) -> Vec<(usize, usize)> {
         let theirs = || self.datacenters(other).flatten().enumerate();
         let place_of = |name: &str| theirs().find(|(_, its)| its.eq_ignore_ascii_case(name));
@@ -369,10 +370,9 @@ impl Config {
         ours.filter_map(|(place, name)| Some((place, place_of(name)?.0))).collect()
     }
 
-    /// Refuses another datacenter as a way out where there is none, or where no dependency is in
-    /// any of the service's.
+    /// Refuses another datacenter as a way out where no dependency has endpoints in one.
     pub(super) fn check_datacenters_preferred(&self) -> Result<(), ConfigError> {
-        let all: Beside<ServiceId, &Service> = ids().zip(&self.services).collect();
+        let all: SecondaryMap<ServiceId, &Service> = ids().zip(&self.services).collect();
         for (index, service) in self.services.iter().enumerate() {
             let reaction = OnDependencyDown::PreferOtherDatacenter;
             let dependencies = service.dependencies.as_ref();
@@ -388,7 +388,7 @@ impl Config {
                 _ => continue,
             };
             let place = service_place(index).field("on_dependency_down");
-            return Err(ConfigError::refused(place, Problem::Needs { other }));
+            return Err(ConfigError::refused(place, FieldError::Needs { other }));
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! Services that are found in Consul's catalog.
 
+use super::cursor::Cursor;
 use super::error::ConfigError;
 use super::host_template::HostTemplate;
-use super::node::Node;
 use super::service::{Service, tags};
 
 /// Which services of Consul's catalog are served without being configured, and how.
@@ -56,10 +56,10 @@ impl Discover {
         "cluster",
     ];
 
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         let excluded = object.optional("exclude", |node| {
-            node.array(Self::MAX_EXCLUDED, |node| node.line(Service::MAX_NAME_BYTES))
+            node.array(Self::MAX_EXCLUDED, |node| node.single_line(Service::MAX_NAME_BYTES))
         })?;
         let mut tags = object.optional("tags", tags)?.unwrap_or_default();
         tags.iter_mut().for_each(|tag| tag.make_ascii_lowercase());
@@ -78,7 +78,7 @@ impl Discover {
                 .optional("max_services", |node| node.integer(1..=Self::MAX_SERVICES))?
                 .unwrap_or(Self::DEFAULT_MAX_SERVICES),
             service: object
-                .optional("service", |node| Service::read_like(node, Self::SERVICE_FIELDS))?
+                .optional("service", |node| Service::read_template(node, Self::SERVICE_FIELDS))?
                 .unwrap_or_else(|| Service::new("")),
         })
     }

@@ -3,11 +3,11 @@
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
+use super::cursor::Cursor;
 use super::error::ConfigError;
 use super::excerpt::Excerpt;
+use super::field_error::FieldError;
 use super::host_pattern::HostPattern;
-use super::node::Node;
-use super::problem::Problem;
 use super::service::Service;
 
 /// How requests are served whose host is a name of Consul's DNS, such as `web.service.consul`.
@@ -69,7 +69,7 @@ impl DnsNames {
         self.max_services.saturating_mul(2)
     }
 
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         Ok(Self {
             domain: object
@@ -85,18 +85,18 @@ impl DnsNames {
                 .optional("max_waiting", |node| node.integer(0..=Self::MAX_WAITING))?
                 .unwrap_or(Self::DEFAULT_MAX_WAITING),
             service: object
-                .optional("service", |node| Service::read_like(node, Self::SERVICE_FIELDS))?
+                .optional("service", |node| Service::read_template(node, Self::SERVICE_FIELDS))?
                 .unwrap_or_else(|| Service::new("")),
         })
     }
 }
 
 /// Reads a domain, which is a host.
-fn domain(node: &Node<'_>) -> Result<String, ConfigError> {
+fn domain(node: &Cursor<'_>) -> Result<String, ConfigError> {
     let text = node.string()?;
     match text.parse() {
         Ok(HostPattern::Exact(domain)) if !domain.starts_with('[') => Ok(domain),
-        Ok(_) => Err(node.refused(Problem::DomainExpected)),
-        Err(cause) => Err(node.refused(Problem::Host { pattern: Excerpt::of(text), cause })),
+        Ok(_) => Err(node.error(FieldError::DomainExpected)),
+        Err(cause) => Err(node.error(FieldError::Host { pattern: Excerpt::of(text), cause })),
     }
 }

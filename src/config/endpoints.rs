@@ -4,10 +4,10 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
+use super::cursor::Cursor;
 use super::error::ConfigError;
 use super::excerpt::Excerpt;
-use super::node::Node;
-use super::problem::Problem;
+use super::field_error::FieldError;
 
 /// Which addresses that Consul lists may be handed to Envoy's router.
 ///
@@ -50,7 +50,7 @@ impl AddressPolicy {
         }
     }
 
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         Ok(Self {
             allow: object.optional("allow", ranges)?.unwrap_or_default(),
@@ -70,11 +70,11 @@ impl fmt::Display for AddressPolicy {
     }
 }
 
-fn ranges(node: &Node<'_>) -> Result<Vec<Cidr>, ConfigError> {
+fn ranges(node: &Cursor<'_>) -> Result<Vec<Cidr>, ConfigError> {
     node.array(AddressPolicy::MAX_RANGES, |node| {
         let text = node.string()?;
         text.parse()
-            .map_err(|cause| node.refused(Problem::Range { text: Excerpt::of(text), cause }))
+            .map_err(|cause| node.error(FieldError::Range { text: Excerpt::of(text), cause }))
     })
 }
 

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use super::place::Place;
-use super::problem::Problem;
+use super::field_error::FieldError;
+use super::field_path::FieldPath;
 use super::protobuf::StructError;
 
 /// Says why a configuration is refused, and where. Only the first reason is reported.
@@ -38,9 +38,9 @@ pub enum ConfigError {
     /// The JSON is well formed, but something in it is not what the contract says.
     Refused {
         /// Where.
-        place: Place,
+        place: FieldPath,
         /// What, and what would be right.
-        problem: Box<Problem>,
+        problem: Box<FieldError>,
     },
 }
 
@@ -48,7 +48,7 @@ impl ConfigError {
     /// Refuses what stands at a place. The problem is boxed: it is large, and every reader
     /// returns it by way of every other.
     #[cold]
-    pub(super) fn refused(place: Place, problem: Problem) -> Self {
+    pub(super) fn refused(place: FieldPath, problem: FieldError) -> Self {
         Self::Refused { place, problem: Box::new(problem) }
     }
 }

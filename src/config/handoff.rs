@@ -1,8 +1,8 @@
 //! How a pick reaches Envoy's router.
 
+use super::cursor::Cursor;
 use super::error::ConfigError;
-use super::node::Node;
-use super::problem::Problem;
+use super::field_error::FieldError;
 
 /// How a pick reaches Envoy's router; the clusters of the Envoy configuration must agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,16 +40,16 @@ impl Handoff {
         ("stateful_session", Self::StatefulSession),
     ];
 
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         let via = object.required("via", "filter_state, headers or stateful_session", |node| {
-            node.choice("handoff", Self::CHOICES)
+            node.one_of("handoff", Self::CHOICES)
         })?;
         let attempts = object.optional("attempts", |node| node.byte(1..=Self::MAX_ATTEMPTS))?;
         match (via, attempts) {
             (Self::Headers { .. }, Some(attempts)) => Ok(Self::Headers { attempts }),
             (Self::FilterState | Self::StatefulSession, Some(_)) => {
-                Err(object.refused("attempts", Problem::AttemptsWithoutHeaders))
+                Err(object.error_at("attempts", FieldError::AttemptsWithoutHeaders))
             }
             (via, None) => Ok(via),
         }

@@ -1,10 +1,10 @@
 //! What is hashed of a request.
 
+use super::cursor::Cursor;
 use super::error::ConfigError;
 use super::excerpt::Excerpt;
+use super::field_error::FieldError;
 use super::handoff::Handoff;
-use super::node::Node;
-use super::problem::Problem;
 
 /// What is hashed of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -27,14 +27,16 @@ impl HashOn {
     /// The fields that the configuration knows, of which one is given.
     pub const FIELDS: &[&str] = &["header", "cookie", "query", "path", "source_address"];
 
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         let mut given = [
             object.optional("header", |node| header(node).map(Self::Header))?,
             object.optional("cookie", |node| cookie(node).map(Self::Cookie))?,
             object.optional("query", |node| parameter(node).map(Self::Query))?,
-            object.optional("path", |node| node.truth().map(|()| Self::Path))?,
-            object.optional("source_address", |node| node.truth().map(|()| Self::SourceAddress))?,
+            object.optional("path", |node| node.must_be_true().map(|()| Self::Path))?,
+            object.optional("source_address", |node| {
+                node.must_be_true().map(|()| Self::SourceAddress)
+            })?,
         ]
         .into_iter()
         .flatten();
@@ -42,7 +44,7 @@ impl HashOn {
             (Some(only), 0) => Ok(only),
             (first, more) => {
                 let found = usize::from(first.is_some()) + more;
-                Err(node.refused(Problem::NotOne { fields: Self::FIELDS, found }))
+                Err(node.error(FieldError::NotOne { fields: Self::FIELDS, found }))
             }
         }
     }
@@ -50,24 +52,24 @@ impl HashOn {
 
 /// Reads the name of a request header, in any case, and gives it in lower case, as HTTP/2 and
 /// Envoy have it.
-pub(super) fn header(node: &Node<'_>) -> Result<String, ConfigError> {
+pub(super) fn header(node: &Cursor<'_>) -> Result<String, ConfigError> {
     let name = node.token(HashOn::MAX_NAME_BYTES)?.to_ascii_lowercase();
     if name.starts_with(Handoff::HEADER_PREFIX) || name == Handoff::SESSION_HEADER {
-        return Err(node.refused(Problem::HandoffHeader { name: Excerpt::of(&name) }));
+        return Err(node.error(FieldError::HandoffHeader { name: Excerpt::of(&name) }));
     }
     if name == "host" {
-        return Err(node.refused(Problem::HostHeader));
+        return Err(node.error(FieldError::HostHeader));
     }
     Ok(name)
 }
 
 /// Reads the name of a cookie, whose case counts.
-pub(super) fn cookie(node: &Node<'_>) -> Result<String, ConfigError> {
+pub(super) fn cookie(node: &Cursor<'_>) -> Result<String, ConfigError> {
     node.token(HashOn::MAX_NAME_BYTES).map(str::to_owned)
 }
 
 /// Reads the name of a query parameter as it stands in the URL, percent-encoded.
-fn parameter(node: &Node<'_>) -> Result<String, ConfigError> {
+fn parameter(node: &Cursor<'_>) -> Result<String, ConfigError> {
     let is_allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '&' | '=' | '#');
     let expected = "only what a URL has before the \"=\" of a parameter";
     node.text(HashOn::MAX_NAME_BYTES, is_allowed, expected).map(str::to_owned)

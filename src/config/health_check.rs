@@ -3,11 +3,11 @@
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
+use super::cursor::{Cursor, Object};
 use super::duration::Spelled;
 use super::error::ConfigError;
 use super::excerpt::Excerpt;
-use super::node::{Node, Object};
-use super::problem::Problem;
+use super::field_error::FieldError;
 
 /// A request, the answers that are good ones, and how often it is made. Names and meanings are those of
 /// [Envoy's `HealthCheck`](https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/core/v3/health_check.proto),
@@ -79,7 +79,7 @@ impl HealthCheck {
         let mut found = defaults;
         object.set("path", &mut found.path, path)?;
         found.host = object.optional("host", host)?;
-        object.set("method", &mut found.method, |node| node.choice("method", Self::METHODS))?;
+        object.set("method", &mut found.method, |node| node.one_of("method", Self::METHODS))?;
         object.set("headers", &mut found.headers, headers)?;
         object.set("expected_statuses", &mut found.expected_statuses, statuses)?;
         object.set("warning_statuses", &mut found.warning_statuses, statuses)?;
@@ -113,8 +113,8 @@ impl HealthCheck {
         }
         if self.timeout > self.interval {
             let [found, most] = [self.timeout, self.interval].map(|it| Spelled(it).to_string());
-            let problem = Problem::Above { found, other: "interval", most };
-            return Err(object.refused("timeout", problem));
+            let problem = FieldError::Above { found, other: "interval", most };
+            return Err(object.error_at("timeout", problem));
         }
         Ok(())
     }
@@ -122,8 +122,8 @@ impl HealthCheck {
     fn check_body(&self, object: &Object<'_>) -> Result<(), ConfigError> {
         match &self.expected_body {
             Some(_) if self.method == "HEAD" => {
-                let problem = Problem::Needs { other: "a method whose answers have a body" };
-                Err(object.refused("expected_body", problem))
+                let problem = FieldError::Needs { other: "a method whose answers have a body" };
+                Err(object.error_at("expected_body", problem))
             }
             _ => Ok(()),
         }
@@ -154,7 +154,7 @@ impl Default for HealthCheck {
 }
 
 /// Reads a path, with parameters where it has some.
-fn path(node: &Node<'_>) -> Result<String, ConfigError> {
+fn path(node: &Cursor<'_>) -> Result<String, ConfigError> {
     let is_allowed = |c: char| c.is_ascii_graphic() && c != '#';
     let expected = "only visible ASCII characters, without \"#\"";
     let path = node.text(HealthCheck::MAX_TEXT_BYTES, is_allowed, expected)?;
@@ -162,26 +162,26 @@ fn path(node: &Node<'_>) -> Result<String, ConfigError> {
         true => Ok(path.to_owned()),
         false => {
             let (text, expected) = (Excerpt::of(path), "a path: that begins with \"/\"");
-            Err(node.refused(Problem::Malformed { text, expected }))
+            Err(node.error(FieldError::Malformed { text, expected }))
         }
     }
 }
 
-pub(super) fn host(node: &Node<'_>) -> Result<String, ConfigError> {
+pub(super) fn host(node: &Cursor<'_>) -> Result<String, ConfigError> {
     let is_allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | '?' | '#' | '@' | ',');
     let expected = "only the characters of a URL's host and port";
     node.text(HealthCheck::MAX_HEADER_BYTES, is_allowed, expected).map(str::to_owned)
 }
 
 /// Reads headers. Those that Envoy makes itself cannot be set.
-pub(super) fn headers(node: &Node<'_>) -> Result<Vec<(String, String)>, ConfigError> {
+pub(super) fn headers(node: &Cursor<'_>) -> Result<Vec<(String, String)>, ConfigError> {
     node.entries(HealthCheck::MAX_HEADERS, |name, node| {
         let most = HealthCheck::MAX_HEADER_BYTES;
-        let name = node.key(name, most, Node::is_of_token, Node::TOKEN)?.to_ascii_lowercase();
+        let name = node.key(name, most, Cursor::is_of_token, Cursor::TOKEN)?.to_ascii_lowercase();
         if matches!(name.as_str(), "host" | "content-length" | "transfer-encoding" | "connection") {
             let expected = "a header to set: Envoy makes it, that of the host by the field host";
             let text = Excerpt::of(&name);
-            return Err(node.refused(Problem::Malformed { text, expected }));
+            return Err(node.error(FieldError::Malformed { text, expected }));
         }
         let is_allowed = |c: char| c.is_ascii_graphic() || c == ' ';
         let expected = "only visible ASCII characters and blanks";
@@ -191,15 +191,15 @@ pub(super) fn headers(node: &Node<'_>) -> Result<Vec<(String, String)>, ConfigEr
 }
 
 /// Reads statuses: whole numbers, and ranges such as `"200-299"`.
-fn statuses(node: &Node<'_>) -> Result<Vec<RangeInclusive<u16>>, ConfigError> {
+fn statuses(node: &Cursor<'_>) -> Result<Vec<RangeInclusive<u16>>, ConfigError> {
     let found = node.array(HealthCheck::MAX_STATUSES, status)?;
     match found.is_empty() {
-        true => Err(node.refused(Problem::Empty { expected: "statuses such as 200" })),
+        true => Err(node.error(FieldError::Empty { expected: "statuses such as 200" })),
         false => Ok(found),
     }
 }
 
-fn status(node: &Node<'_>) -> Result<RangeInclusive<u16>, ConfigError> {
+fn status(node: &Cursor<'_>) -> Result<RangeInclusive<u16>, ConfigError> {
     const STATUSES: RangeInclusive<u16> = 100..=599;
     if !node.is_string() {
         let status = node.integer(100..=599)? as u16;
@@ -212,7 +212,7 @@ fn status(node: &Node<'_>) -> Result<RangeInclusive<u16>, ConfigError> {
         Some((Some(first), Some(last))) if first <= last => Ok(first..=last),
         _ => {
             let expected = "a range of statuses, such as \"200-299\"";
-            Err(node.refused(Problem::Malformed { text: Excerpt::of(text), expected }))
+            Err(node.error(FieldError::Malformed { text: Excerpt::of(text), expected }))
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The host by which a service that was found is served.
 
+use super::cursor::Cursor;
 use super::error::ConfigError;
 use super::excerpt::Excerpt;
+use super::field_error::FieldError;
 use super::host_pattern::HostPattern;
-use super::node::Node;
-use super::problem::Problem;
 
 /// A host with the place where a service's name goes: `{service}.internal`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -17,18 +17,18 @@ impl HostTemplate {
     /// What stands for the name.
     pub const SERVICE: &str = "{service}";
 
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let text = node.string()?;
         let template = match text.split_once(Self::SERVICE) {
             Some((before, after)) if !after.contains(Self::SERVICE) => {
                 Self { before: before.to_owned(), after: after.to_owned() }
             }
-            _ => return Err(node.refused(Problem::HostTemplate)),
+            _ => return Err(node.error(FieldError::HostTemplate)),
         };
         // If the shortest name makes no host, none does.
         match template.host("a") {
             Ok(_) => Ok(template),
-            Err(cause) => Err(node.refused(Problem::Host { pattern: Excerpt::of(text), cause })),
+            Err(cause) => Err(node.error(FieldError::Host { pattern: Excerpt::of(text), cause })),
         }
     }
 
@@ -61,7 +61,7 @@ mod tests {
 
     fn template(text: &str) -> Result<HostTemplate, String> {
         let value = Value::from(text);
-        HostTemplate::read(&Node::root(&value)).map_err(|error| error.to_string())
+        HostTemplate::read(&Cursor::root(&value)).map_err(|error| error.to_string())
     }
 
     #[test]

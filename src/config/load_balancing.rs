@@ -1,7 +1,7 @@
 //! How an endpoint is picked.
 
+use super::cursor::Cursor;
 use super::error::ConfigError;
-use super::node::Node;
 use super::policy::Policy;
 use super::slow_start::SlowStart;
 
@@ -29,7 +29,7 @@ impl LoadBalancing {
         "slow_start",
     ];
 
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         Ok(Self {
             policy: Policy::read(&object)?,

@@ -1,7 +1,7 @@
 //! Where this proxy is.
 
+use super::cursor::Cursor;
 use super::error::ConfigError;
-use super::node::Node;
 
 /// The zone of this proxy, and where instances say theirs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,9 +27,9 @@ impl Locality {
     /// The fields that the configuration knows.
     pub const FIELDS: &[&str] = &["zone", "key", "min_cluster_size"];
 
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
-        let name = |node: &Node<'_>| node.line(Self::MAX_NAME_BYTES).map(str::to_owned);
+        let name = |node: &Cursor<'_>| node.single_line(Self::MAX_NAME_BYTES).map(str::to_owned);
         let most = Self::MAX_MIN_CLUSTER_SIZE;
         Ok(Self {
             zone: object.optional("zone", name)?,

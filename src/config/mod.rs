@@ -13,6 +13,7 @@ mod breaker;
 mod check;
 mod consistency;
 mod consul;
+mod cursor;
 mod dependencies;
 mod discover;
 mod dns_names;
@@ -20,6 +21,8 @@ mod duration;
 mod endpoints;
 mod error;
 mod excerpt;
+mod field_error;
+mod field_path;
 mod handoff;
 mod hash_on;
 mod health_check;
@@ -27,12 +30,10 @@ mod host_pattern;
 mod host_template;
 mod load_balancing;
 mod locality;
-mod node;
-mod place;
+mod node_info;
 mod policy;
 mod prepared_query;
 mod probe;
-mod problem;
 mod protobuf;
 mod registration;
 mod removed;
@@ -43,7 +44,6 @@ mod slow_start;
 mod source;
 mod staleness;
 mod suggestion;
-mod surroundings;
 mod template;
 mod versions;
 mod xds;
@@ -55,7 +55,7 @@ use core::time::Duration;
 use hashbrown::HashMap;
 use log::LevelFilter;
 
-pub use self::breaker::Breaker;
+pub use self::breaker::BreakerConfig;
 pub use self::check::{Check, CheckKind, CheckTarget, RunByConsul};
 pub use self::consistency::{CacheAges, Consistency};
 pub use self::consul::Consul;
@@ -66,6 +66,8 @@ pub use self::duration::DurationError;
 pub use self::endpoints::{AddressPolicy, Cidr, CidrError};
 pub use self::error::ConfigError;
 pub use self::excerpt::Excerpt;
+pub use self::field_error::FieldError;
+pub use self::field_path::FieldPath;
 pub use self::handoff::Handoff;
 pub use self::hash_on::HashOn;
 pub use self::health_check::HealthCheck;
@@ -73,25 +75,23 @@ pub use self::host_pattern::{HostPattern, HostPatternError};
 pub use self::host_template::HostTemplate;
 pub use self::load_balancing::LoadBalancing;
 pub use self::locality::Locality;
-pub use self::place::Place;
+pub use self::node_info::NodeInfo;
 pub use self::policy::{Hashing, Policy, PolicyKind};
 pub use self::prepared_query::PreparedQuery;
 pub use self::probe::Probe;
-pub use self::problem::Problem;
 pub use self::protobuf::StructError;
 pub use self::registration::{Registration, TaggedAddress, Weights};
-pub use self::retry_budget::RetryBudget;
+pub use self::retry_budget::RetryBudgetConfig;
 pub use self::service::{AddressChoice, HealthThreshold, Protocol, Service};
-pub use self::shrink_guard::ShrinkGuard;
+pub use self::shrink_guard::ShrinkGuardConfig;
 pub use self::slow_start::SlowStart;
 pub use self::source::Source;
 pub use self::staleness::{OnStale, Staleness};
 pub use self::suggestion::suggestion;
-pub use self::surroundings::Surroundings;
-pub use self::versions::{Fallback, Share, VersionKey, Versions};
-pub use self::xds::{Clusters, Routes, Xds, XdsError};
+pub use self::versions::{Share, VersionFallback, VersionKey, Versions};
+pub use self::xds::{ClustersConfig, RoutesConfig, Xds, XdsError};
 
-use self::node::Node;
+use self::cursor::Cursor;
 
 /// The filter's configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -191,10 +191,10 @@ impl Config {
             }
             (Err(cause), Err(_)) => return Err(ConfigError::NotJson { cause }),
         };
-        Self::read(&Node::root(&value))
+        Self::read(&Cursor::root(&value))
     }
 
-    fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         let finds_others = object.has("discover") || object.has("dns_names");
         let mut config = Self {
@@ -208,7 +208,7 @@ impl Config {
                 None if finds_others || object.has("register") => Vec::new(),
                 None => {
                     let expected = "an array such as [{\"name\": \"web\"}]";
-                    return Err(object.refused("services", Problem::Missing { expected }));
+                    return Err(object.error_at("services", FieldError::Missing { expected }));
                 }
             },
             discover: object.optional("discover", Discover::read)?,
@@ -220,20 +220,20 @@ impl Config {
             endpoints: object.optional("endpoints", AddressPolicy::read)?.unwrap_or_default(),
             xds: object.optional("xds", Xds::read)?,
             handoff: object.optional("handoff", Handoff::read)?.unwrap_or_default(),
-            route_metadata: object.optional("route_metadata", Node::boolean)?.unwrap_or(false),
+            route_metadata: object.optional("route_metadata", Cursor::boolean)?.unwrap_or(false),
             unmatched: object
-                .optional("unmatched", |node| node.choice("reaction", Unmatched::CHOICES))?
+                .optional("unmatched", |node| node.one_of("reaction", Unmatched::CHOICES))?
                 .unwrap_or_default(),
             warmup_timeout: object
                 .optional("warmup_timeout", |node| node.duration(Self::WARMUP_TIMEOUT))?
                 .unwrap_or(Self::DEFAULT_WARMUP_TIMEOUT),
             log_level: object
-                .optional("log_level", |node| node.choice("log level", Self::LOG_LEVELS))?
+                .optional("log_level", |node| node.one_of("log level", Self::LOG_LEVELS))?
                 .unwrap_or(LevelFilter::Info),
         };
         config.check_ids_suffice()?;
         config.check_hosts_given()?;
-        config.check_ages_possible()?;
+        config.check_cache_ages()?;
         config.check_fallbacks_admitted()?;
         config.check_datacenters_preferred()?;
         config.check_registrations_depend()?;
@@ -244,26 +244,27 @@ impl Config {
 
     /// Refuses a service that no request could ever find.
     fn check_hosts_given(&self) -> Result<(), ConfigError> {
-        let is_only = self.services.len() == 1 && self.finds_no_others();
+        let is_only = self.services.len() == 1 && self.is_static();
         if self.route_metadata || is_only || self.xds.is_some() {
             return Ok(());
         }
         match self.services.iter().position(|service| service.hosts.is_empty()) {
-            Some(index) => {
-                Err(ConfigError::refused(service_place(index).field("hosts"), Problem::HostsNeeded))
-            }
+            Some(index) => Err(ConfigError::refused(
+                service_place(index).field("hosts"),
+                FieldError::HostsNeeded,
+            )),
             None => Ok(()),
         }
     }
 
     /// Refuses an age that the endpoints of a quiet service reach while all is well.
-    fn check_ages_possible(&self) -> Result<(), ConfigError> {
+    fn check_cache_ages(&self) -> Result<(), ConfigError> {
         let least = Staleness::least_max_age(&self.consul);
         for (place, service) in self.each() {
             if let Some(found) = service.staleness.map(|staleness| staleness.max_age)
                 && found < least
             {
-                let problem = Problem::BelowWait { found, least };
+                let problem = FieldError::BelowWait { found, least };
                 return Err(ConfigError::refused(place.field("max_age"), problem));
             }
         }
@@ -276,7 +277,7 @@ impl Config {
             let denied = |address: &SocketAddr| !self.endpoints.admits(address.ip());
             if let Some(n) = service.fallback.iter().position(denied) {
                 let place = service_place(index).field("fallback").item(n);
-                return Err(ConfigError::refused(place, Problem::NotAdmitted));
+                return Err(ConfigError::refused(place, FieldError::NotAdmitted));
             }
         }
         Ok(())
@@ -284,15 +285,15 @@ impl Config {
 
     /// Every service, with its place: those that are configured, and what those are like that
     /// are found.
-    fn each(&self) -> impl Iterator<Item = (Place, &Service)> {
-        let place = || Place::root().field("dns_names").field("service");
+    fn each(&self) -> impl Iterator<Item = (FieldPath, &Service)> {
+        let place = || FieldPath::root().field("dns_names").field("service");
         let named = self.dns_names.as_ref().map(|it| (place(), &it.service));
         self.each_with_cluster().chain(named)
     }
 
     /// Those of them that a cluster of Envoy's own can be for: not what clients name.
-    fn each_with_cluster(&self) -> impl Iterator<Item = (Place, &Service)> {
-        let place = || Place::root().field("discover").field("service");
+    fn each_with_cluster(&self) -> impl Iterator<Item = (FieldPath, &Service)> {
+        let place = || FieldPath::root().field("discover").field("service");
         let listed = self.discover.as_ref().map(|it| (place(), &it.service));
         let configured = self.services.iter().enumerate();
         let configured = configured.map(|(index, service)| (service_place(index), service));
@@ -300,7 +301,7 @@ impl Config {
     }
 
     /// Whether the configured services are all that there are.
-    pub const fn finds_no_others(&self) -> bool {
+    pub const fn is_static(&self) -> bool {
         self.discover.is_none() && self.dns_names.is_none()
     }
 }
@@ -320,10 +321,10 @@ impl Unmatched {
     pub const CHOICES: &[(&str, Self)] = &[("pass", Self::Pass), ("reject", Self::Reject)];
 }
 
-fn services(node: &Node<'_>, finds_others: bool) -> Result<Vec<Service>, ConfigError> {
+fn services(node: &Cursor<'_>, finds_others: bool) -> Result<Vec<Service>, ConfigError> {
     let mut services = node.array(Config::MAX_SERVICES, Service::read)?;
     if services.is_empty() && !finds_others {
-        return Err(node.refused(Problem::Empty { expected: "at least one service" }));
+        return Err(node.error(FieldError::Empty { expected: "at least one service" }));
     }
     check_names_differ(&services)?;
     check_hosts_differ(&services)?;
@@ -337,7 +338,7 @@ fn check_names_differ(services: &[Service]) -> Result<(), ConfigError> {
     for (index, service) in services.iter().enumerate() {
         if let Some(first) = seen.insert(service.name.to_ascii_lowercase(), index) {
             let text = Excerpt::of(&service.name);
-            let problem = Problem::Repeated { text, first: place(first) };
+            let problem = FieldError::Repeated { text, first: place(first) };
             return Err(ConfigError::refused(place(index), problem));
         }
     }
@@ -351,7 +352,7 @@ fn check_hosts_differ(services: &[Service]) -> Result<(), ConfigError> {
         for (host, pattern) in service.hosts.iter().enumerate() {
             if let Some(first) = seen.insert(pattern, (index, host)) {
                 let text = Excerpt::of(&pattern.to_string());
-                let problem = Problem::Repeated { text, first: place(first) };
+                let problem = FieldError::Repeated { text, first: place(first) };
                 return Err(ConfigError::refused(place((index, host)), problem));
             }
         }
@@ -359,6 +360,6 @@ fn check_hosts_differ(services: &[Service]) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn service_place(index: usize) -> Place {
-    Place::root().field("services").item(index)
+fn service_place(index: usize) -> FieldPath {
+    FieldPath::root().field("services").item(index)
 }

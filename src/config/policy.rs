@@ -3,10 +3,10 @@
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
+use super::cursor::{Cursor, Object};
 use super::error::ConfigError;
+use super::field_error::FieldError;
 use super::hash_on::HashOn;
-use super::node::{Node, Object};
-use super::problem::Problem;
 
 /// Which endpoint is picked.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -73,13 +73,13 @@ impl Policy {
 
     /// Reads the fields that belong to a policy out of an object that may have others, too.
     pub(super) fn read(object: &Object<'_>) -> Result<Self, ConfigError> {
-        let kind = object.optional("policy", |node| node.choice("policy", PolicyKind::CHOICES))?;
+        let kind = object.optional("policy", |node| node.one_of("policy", PolicyKind::CHOICES))?;
         let kind = kind.unwrap_or_default();
         for (field, users) in PolicyKind::FIELDS {
             if object.has(field) && !users.contains(&kind) {
                 let users = users.iter().map(|user| user.name()).collect();
-                let problem = Problem::OtherPolicy { policy: kind.name(), users };
-                return Err(object.refused(field, problem));
+                let problem = FieldError::OtherPolicy { policy: kind.name(), users };
+                return Err(object.error_at(field, problem));
             }
         }
         Ok(match kind {
@@ -224,24 +224,24 @@ fn choice_count(object: &Object<'_>) -> Result<u8, ConfigError> {
 }
 
 fn ring_sizes(object: &Object<'_>) -> Result<(u32, u32), ConfigError> {
-    let size = |node: &Node<'_>| node.integer(1..=Policy::DEFAULT_MAXIMUM_RING_SIZE);
+    let size = |node: &Cursor<'_>| node.integer(1..=Policy::DEFAULT_MAXIMUM_RING_SIZE);
     let (mut least, mut most) =
         (Policy::DEFAULT_MINIMUM_RING_SIZE, Policy::DEFAULT_MAXIMUM_RING_SIZE);
     object.set("minimum_ring_size", &mut least, size)?;
     object.set("maximum_ring_size", &mut most, size)?;
     if least > most {
         let (found, most) = (least.to_string(), most.to_string());
-        let problem = Problem::Above { found, other: "maximum_ring_size", most };
-        return Err(object.refused("minimum_ring_size", problem));
+        let problem = FieldError::Above { found, other: "maximum_ring_size", most };
+        return Err(object.error_at("minimum_ring_size", problem));
     }
     Ok((least, most))
 }
 
 /// Reads a prime: only then each endpoint's steps through the table reach all of it.
-fn table_size(node: &Node<'_>) -> Result<u32, ConfigError> {
+fn table_size(node: &Cursor<'_>) -> Result<u32, ConfigError> {
     let found = node.integer(2..=Policy::MAX_TABLE_SIZE)?;
     match (found..=Policy::MAX_TABLE_SIZE).find(|candidate| is_prime(*candidate)) {
-        Some(next) if next != found => Err(node.refused(Problem::NotPrime { found, next })),
+        Some(next) if next != found => Err(node.error(FieldError::NotPrime { found, next })),
         _ => Ok(found),
     }
 }

@@ -1,8 +1,8 @@
 //! A prepared query of Consul, which finds instances by rules of its own.
 
+use super::cursor::{Cursor, Object};
 use super::error::ConfigError;
-use super::node::{Node, Object};
-use super::problem::Problem;
+use super::field_error::FieldError;
 use super::service::{Service, name};
 
 /// A prepared query that is executed in place of asking for a service by its name.
@@ -44,26 +44,26 @@ impl PreparedQuery {
             let given = ["limit", "near"].into_iter().find(|field| service.has(field));
             return match given {
                 Some(field) => {
-                    Err(service.refused(field, Problem::Needs { other: "a prepared query" }))
+                    Err(service.error_at(field, FieldError::Needs { other: "a prepared query" }))
                 }
                 None => Ok(None),
             };
         };
         if let Some(field) = Self::REPLACED.into_iter().find(|field| service.has(field)) {
-            return Err(service.refused(field, Problem::Beside { other: "query" }));
+            return Err(service.error_at(field, FieldError::Beside { other: "query" }));
         }
         // No query lists critical instances.
-        let is_any = |node: &Node<'_>| Ok(node.string()? == "any");
+        let is_any = |node: &Cursor<'_>| Ok(node.string()? == "any");
         if service.optional("health", is_any)? == Some(true) {
-            return Err(service.refused("health", Problem::Beside { other: "query" }));
+            return Err(service.error_at("health", FieldError::Beside { other: "query" }));
         }
         if near.is_some() && limit.is_none() {
-            return Err(service.refused("near", Problem::Needs { other: "a limit" }));
+            return Err(service.error_at("near", FieldError::Needs { other: "a limit" }));
         }
         Ok(Some(Self { name, near, limit }))
     }
 }
 
-fn near(node: &Node<'_>) -> Result<String, ConfigError> {
-    node.line(Service::MAX_NAME_BYTES).map(str::to_owned)
+fn near(node: &Cursor<'_>) -> Result<String, ConfigError> {
+    node.single_line(Service::MAX_NAME_BYTES).map(str::to_owned)
 }

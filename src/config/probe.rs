@@ -3,9 +3,9 @@
 use core::time::Duration;
 
 use super::consul::Consul;
+use super::cursor::Cursor;
 use super::error::ConfigError;
 use super::health_check::HealthCheck;
-use super::node::Node;
 
 /// A request of this proxy to one of its clusters, such as that of the local service, by which it
 /// finds out whether that is healthy.
@@ -36,13 +36,13 @@ impl Probe {
         "unhealthy_threshold",
     ];
 
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         Self::read_from(node, HealthCheck::default())
     }
 
     /// Reads how it is found out whether this Envoy drains: at `/ready`, every second, and the first
     /// answer decides, unless something else is said.
-    pub(super) fn read_drain(node: &Node<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read_drain(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let interval = Duration::from_secs(1);
         let defaults = HealthCheck {
             path: "/ready".to_owned(),
@@ -54,11 +54,11 @@ impl Probe {
         Self::read_from(node, defaults)
     }
 
-    fn read_from(node: &Node<'_>, defaults: HealthCheck) -> Result<Self, ConfigError> {
+    fn read_from(node: &Cursor<'_>, defaults: HealthCheck) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         Ok(Self {
             cluster: object.required("cluster", "the name of a cluster in Envoy", |node| {
-                node.line(Consul::MAX_NAME_BYTES).map(str::to_owned)
+                node.single_line(Consul::MAX_NAME_BYTES).map(str::to_owned)
             })?,
             check: HealthCheck::read(&object, defaults)?,
         })

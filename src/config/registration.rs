@@ -5,11 +5,11 @@ use core::time::Duration;
 
 use super::check::{Check, CheckKind};
 use super::consul::scope;
+use super::cursor::{Cursor, Object};
 use super::error::ConfigError;
 use super::excerpt::Excerpt;
-use super::node::{Node, Object};
+use super::field_error::FieldError;
 use super::probe::Probe;
-use super::problem::Problem;
 use super::service::{Service, metadata, name, tags};
 
 /// A service that this proxy registers with Consul, and whose health it keeps true.
@@ -18,7 +18,7 @@ pub struct Registration {
     /// The service's name.
     pub name: String,
     /// What identifies this instance at its agent; empty until the configuration is
-    /// [completed](super::Config::completed).
+    /// [completed](super::Config::with_node_defaults).
     pub id: String,
     /// The address at which it is reached: an IP address or a host name; empty until the
     /// configuration is completed.
@@ -115,14 +115,14 @@ impl Registration {
         self.checks.iter().filter_map(ttl).min()
     }
 
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         let checks = object.optional("checks", |node| node.array(Self::MAX_CHECKS, Check::read))?;
         let reports = |check: &Check| matches!(check.kind, CheckKind::Ttl { .. });
         if !checks.iter().flatten().any(reports)
             && let Some(field) = ["drain", "depends_on"].into_iter().find(|it| object.has(it))
         {
-            return Err(object.refused(field, Problem::Needs { other: "a check with a ttl" }));
+            return Err(object.error_at(field, FieldError::Needs { other: "a check with a ttl" }));
         }
         Ok(Self {
             name: object.required("name", "the service's name in Consul", name)?,
@@ -133,7 +133,7 @@ impl Registration {
             meta: meta(&object)?,
             weights: object.optional("weights", Weights::read)?.unwrap_or_default(),
             enable_tag_override: object
-                .optional("enable_tag_override", Node::boolean)?
+                .optional("enable_tag_override", Cursor::boolean)?
                 .unwrap_or(false),
             tagged_addresses: object
                 .optional("tagged_addresses", |node| {
@@ -148,7 +148,7 @@ impl Registration {
             depends_on: object
                 .optional("depends_on", |node| {
                     node.array(Self::MAX_DEPENDENCIES, |node| {
-                        node.line(Self::MAX_ID_BYTES).map(str::to_owned)
+                        node.single_line(Self::MAX_ID_BYTES).map(str::to_owned)
                     })
                 })?
                 .unwrap_or_default(),
@@ -162,7 +162,7 @@ impl Weights {
     /// The fields that the configuration knows.
     pub const FIELDS: &[&str] = &["passing", "warning"];
 
-    fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         let mut found = Self::default();
         object.set("passing", &mut found.passing, |node| {
@@ -186,7 +186,7 @@ impl TaggedAddress {
     /// The fields that the configuration knows.
     pub const FIELDS: &[&str] = &["address", "port"];
 
-    fn read<'a>(name: &'a str, node: &Node<'a>) -> Result<Self, ConfigError> {
+    fn read<'a>(name: &'a str, node: &Cursor<'a>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         let most = Service::MAX_NAME_BYTES;
         let name = node.key(name, most, |c| !c.is_control(), "no control characters")?.to_owned();
@@ -199,24 +199,24 @@ impl TaggedAddress {
 }
 
 /// Reads an id, which is a segment of a URL's path, and part of a filter.
-fn id(node: &Node<'_>) -> Result<String, ConfigError> {
+fn id(node: &Cursor<'_>) -> Result<String, ConfigError> {
     let is_allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | '"' | '\\' | '`');
     let expected = "only visible ASCII characters, without \"/\", \"`\", \"\\\" and quotes";
     let id = node.text(Registration::MAX_ID_BYTES, is_allowed, expected)?;
     match id {
-        "." | ".." => Err(node.refused(Problem::PathSegment)),
+        "." | ".." => Err(node.error(FieldError::PathSegment)),
         id => Ok(id.to_owned()),
     }
 }
 
 /// Reads an IP address or a host name, without a port.
-pub(super) fn address(node: &Node<'_>) -> Result<String, ConfigError> {
+pub(super) fn address(node: &Cursor<'_>) -> Result<String, ConfigError> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':' | '_');
     let expected = "an IP address or a host name, without a port";
     let text = node.text(Registration::MAX_ADDRESS_BYTES, is_allowed, expected)?;
     if !is_address(text) {
         let expected = "an address at which others reach it, without a port";
-        return Err(node.refused(Problem::Malformed { text: Excerpt::of(text), expected }));
+        return Err(node.error(FieldError::Malformed { text: Excerpt::of(text), expected }));
     }
     Ok(text.to_owned())
 }
@@ -229,7 +229,7 @@ pub(super) fn is_address(text: &str) -> bool {
     }
 }
 
-fn port(node: &Node<'_>) -> Result<u16, ConfigError> {
+fn port(node: &Cursor<'_>) -> Result<u16, ConfigError> {
     node.integer(1..=u32::from(u16::MAX)).map(|port| port as u16)
 }
 
@@ -237,14 +237,14 @@ fn port(node: &Node<'_>) -> Result<u16, ConfigError> {
 fn meta(object: &Object<'_>) -> Result<Vec<(String, String)>, ConfigError> {
     let mut meta = object.optional("meta", own_metadata)?.unwrap_or_default();
     let version =
-        object.optional("version", |node| node.line(Service::MAX_NODE_META_VALUE_BYTES))?;
+        object.optional("version", |node| node.single_line(Service::MAX_NODE_META_VALUE_BYTES))?;
     if let Some(version) = version {
         if meta.iter().any(|(key, _)| key == Registration::VERSION_KEY) {
-            return Err(object.refused("version", Problem::Beside { other: "meta.version" }));
+            return Err(object.error_at("version", FieldError::Beside { other: "meta.version" }));
         }
         if meta.len() == Service::MAX_NODE_META {
-            let problem = Problem::TooMany { limit: meta.len(), found: meta.len() + 1 };
-            return Err(object.refused("meta", problem));
+            let problem = FieldError::TooMany { limit: meta.len(), found: meta.len() + 1 };
+            return Err(object.error_at("meta", problem));
         }
         meta.push((Registration::VERSION_KEY.to_owned(), version.to_owned()));
     }
@@ -253,12 +253,12 @@ fn meta(object: &Object<'_>) -> Result<Vec<(String, String)>, ConfigError> {
 }
 
 /// Reads metadata, none of which is [Consul's own](https://developer.hashicorp.com/consul/docs/services/configuration/services-configuration-reference#meta).
-fn own_metadata(node: &Node<'_>) -> Result<Vec<(String, String)>, ConfigError> {
+fn own_metadata(node: &Cursor<'_>) -> Result<Vec<(String, String)>, ConfigError> {
     let meta = metadata(node)?;
     match meta.iter().find(|(key, _)| key.starts_with(Registration::RESERVED_PREFIX)) {
         Some((key, _)) => {
             let expected = "a key for a service: Consul keeps \"consul-\" for its own";
-            let problem = Problem::Malformed { text: Excerpt::of(key), expected };
+            let problem = FieldError::Malformed { text: Excerpt::of(key), expected };
             Err(ConfigError::refused(node.place().field(key), problem))
         }
         None => Ok(meta),

@@ -5,16 +5,16 @@ use core::net::SocketAddr;
 use serde_json::{Map, Value};
 
 use super::consul::scope;
+use super::cursor::{Cursor, Object};
 use super::dependencies::Dependencies;
 use super::error::ConfigError;
 use super::excerpt::Excerpt;
+use super::field_error::FieldError;
 use super::host_pattern::HostPattern;
 use super::load_balancing::LoadBalancing;
-use super::node::{Node, Object};
 use super::policy::Policy;
 use super::prepared_query::PreparedQuery;
-use super::problem::Problem;
-use super::shrink_guard::ShrinkGuard;
+use super::shrink_guard::ShrinkGuardConfig;
 use super::staleness::Staleness;
 use super::template::Template;
 use super::versions::Versions;
@@ -63,7 +63,7 @@ pub struct Service {
     /// Which version a request goes to; none: any.
     pub versions: Option<Versions>,
     /// When an answer of Consul is doubted.
-    pub shrink_guard: ShrinkGuard,
+    pub shrink_guard: ShrinkGuardConfig,
     /// When its endpoints are too old; none: never.
     pub staleness: Option<Staleness>,
     /// The endpoints that it has until Consul has answered for it once; empty: none.
@@ -153,7 +153,7 @@ impl Service {
             protocol: Protocol::default(),
             load_balancing: LoadBalancing::default(),
             versions: None,
-            shrink_guard: ShrinkGuard::default(),
+            shrink_guard: ShrinkGuardConfig::default(),
             staleness: None,
             fallback: Vec::new(),
             dependencies: None,
@@ -167,7 +167,7 @@ impl Service {
         self.service.as_ref().unwrap_or(&self.name)
     }
 
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         let name = object.required("name", "the service's name", name)?;
         let service = object.optional("service", self::name)?;
@@ -175,8 +175,8 @@ impl Service {
     }
 
     /// Reads what many services have in common, of which only these fields can be.
-    pub(super) fn read_like(
-        node: &Node<'_>,
+    pub(super) fn read_template(
+        node: &Cursor<'_>,
         fields: &'static [&'static str],
     ) -> Result<Self, ConfigError> {
         Self::read_fields(&node.object(fields)?, Self::new(""))
@@ -186,10 +186,10 @@ impl Service {
         let load_balancing =
             object.optional("load_balancing", LoadBalancing::read)?.unwrap_or_default();
         let protocol =
-            object.optional("protocol", |node| node.choice("protocol", Protocol::CHOICES))?;
+            object.optional("protocol", |node| node.one_of("protocol", Protocol::CHOICES))?;
         if protocol.is_some() && !matches!(load_balancing.policy, Policy::PeakEwma { .. }) {
             let other = "load_balancing.policy: peak_ewma";
-            return Err(object.refused("protocol", Problem::Needs { other }));
+            return Err(object.error_at("protocol", FieldError::Needs { other }));
         }
         Ok(Self {
             hosts: object.optional("hosts", hosts)?.unwrap_or_default(),
@@ -197,23 +197,25 @@ impl Service {
             namespace: object.optional("namespace", scope)?,
             partition: object.optional("partition", scope)?,
             peer: object.optional("peer", scope)?,
-            connect: object.optional("connect", Node::boolean)?.unwrap_or(false),
+            connect: object.optional("connect", Cursor::boolean)?.unwrap_or(false),
             tags: object.optional("tags", tags)?.unwrap_or_default(),
             node_meta: object.optional("node_meta", metadata)?.unwrap_or_default(),
             filter: object.optional("filter", filter)?,
             merge_central_config: object
-                .optional("merge_central_config", Node::boolean)?
+                .optional("merge_central_config", Cursor::boolean)?
                 .unwrap_or(false),
             health: object
-                .optional("health", |node| node.choice("health", HealthThreshold::CHOICES))?
+                .optional("health", |node| node.one_of("health", HealthThreshold::CHOICES))?
                 .unwrap_or_default(),
             address: object.optional("address", AddressChoice::read)?.unwrap_or_default(),
             datacenters: object.optional("datacenters", datacenters)?.unwrap_or_default(),
-            resolve_names: object.optional("resolve_names", Node::boolean)?.unwrap_or(false),
+            resolve_names: object.optional("resolve_names", Cursor::boolean)?.unwrap_or(false),
             protocol: protocol.unwrap_or_default(),
             load_balancing,
             versions: object.optional("versions", Versions::read)?,
-            shrink_guard: object.optional("shrink_guard", ShrinkGuard::read)?.unwrap_or_default(),
+            shrink_guard: object
+                .optional("shrink_guard", ShrinkGuardConfig::read)?
+                .unwrap_or_default(),
             staleness: Staleness::read(object)?,
             fallback: object.optional("fallback", fallback)?.unwrap_or_default(),
             endpoint_metadata: Xds::endpoint_metadata(object)?,
@@ -255,8 +257,8 @@ impl AddressChoice {
     /// What the configuration calls [`AddressChoice::Service`].
     const SERVICE: &str = "service";
 
-    fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
-        Ok(match node.line(Service::MAX_NAME_BYTES)? {
+    fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
+        Ok(match node.single_line(Service::MAX_NAME_BYTES)? {
             Self::SERVICE => Self::Service,
             name => Self::Tagged(name.to_owned()),
         })
@@ -280,76 +282,76 @@ impl Protocol {
 
 /// Reads a name that Consul can be asked for, in the path of a URL. A `/` is encoded there; Consul
 /// decodes it, and then clears away what is empty, `.` or `..` beside one.
-pub(super) fn name(node: &Node<'_>) -> Result<String, ConfigError> {
-    let name = node.line(Service::MAX_NAME_BYTES)?;
+pub(super) fn name(node: &Cursor<'_>) -> Result<String, ConfigError> {
+    let name = node.single_line(Service::MAX_NAME_BYTES)?;
     match name.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        true => Err(node.refused(Problem::PathSegment)),
+        true => Err(node.error(FieldError::PathSegment)),
         false => Ok(name.to_owned()),
     }
 }
 
 /// Reads addresses with their ports; an empty list is refused, for it means nothing.
-fn fallback(node: &Node<'_>) -> Result<Vec<SocketAddr>, ConfigError> {
+fn fallback(node: &Cursor<'_>) -> Result<Vec<SocketAddr>, ConfigError> {
     let found = node.array(Service::MAX_FALLBACK, |node| {
         let text = node.string()?;
         let address = text.parse().ok().filter(|address: &SocketAddr| address.port() != 0);
-        address.ok_or_else(|| node.refused(Problem::NoSocketAddress { text: Excerpt::of(text) }))
+        address.ok_or_else(|| node.error(FieldError::NoSocketAddress { text: Excerpt::of(text) }))
     })?;
     if found.is_empty() {
         let expected = "addresses such as \"10.0.0.7:8080\", or no fallback field at all";
-        return Err(node.refused(Problem::Empty { expected }));
+        return Err(node.error(FieldError::Empty { expected }));
     }
     Ok(found)
 }
 
 /// An empty list is refused: read literally it means no host, and by the rule for an
 /// absent one it would mean every host.
-fn hosts(node: &Node<'_>) -> Result<Vec<HostPattern>, ConfigError> {
+fn hosts(node: &Cursor<'_>) -> Result<Vec<HostPattern>, ConfigError> {
     let hosts = node.array(Service::MAX_HOSTS, |node| {
         let text = node.string()?;
         text.parse()
-            .map_err(|cause| node.refused(Problem::Host { pattern: Excerpt::of(text), cause }))
+            .map_err(|cause| node.error(FieldError::Host { pattern: Excerpt::of(text), cause }))
     })?;
     if hosts.is_empty() {
         let expected = "a host pattern, or no hosts field at all";
-        return Err(node.refused(Problem::Empty { expected }));
+        return Err(node.error(FieldError::Empty { expected }));
     }
     Ok(hosts)
 }
 
-pub(super) fn tags(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
-    let tags = node.array(Service::MAX_TAGS, |node| node.line(Service::MAX_TAG_BYTES))?;
+pub(super) fn tags(node: &Cursor<'_>) -> Result<Vec<String>, ConfigError> {
+    let tags = node.array(Service::MAX_TAGS, |node| node.single_line(Service::MAX_TAG_BYTES))?;
     Ok(tags.into_iter().map(str::to_owned).collect())
 }
 
 /// Reads pairs of a key and a value, which may be empty; of a colon in it Consul would take the rest of a key for a
 /// value.
-pub(super) fn metadata(node: &Node<'_>) -> Result<Vec<(String, String)>, ConfigError> {
+pub(super) fn metadata(node: &Cursor<'_>) -> Result<Vec<(String, String)>, ConfigError> {
     node.entries(Service::MAX_NODE_META, |key, node| {
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         let expected = "only ASCII letters, digits, \"-\" and \"_\" in a key";
         let key = node.key(key, Service::MAX_NODE_META_KEY_BYTES, is_allowed, expected)?;
         let value = match node.string()? {
             "" => "",
-            _ => node.line(Service::MAX_NODE_META_VALUE_BYTES)?,
+            _ => node.single_line(Service::MAX_NODE_META_VALUE_BYTES)?,
         };
         Ok((key.to_owned(), value.to_owned()))
     })
 }
 
 /// Reads datacenters in their order, each once (in any case: Consul has them in lower case).
-fn datacenters(node: &Node<'_>) -> Result<Vec<String>, ConfigError> {
+fn datacenters(node: &Cursor<'_>) -> Result<Vec<String>, ConfigError> {
     let names = node.array(Service::MAX_DATACENTERS, scope)?;
     if names.is_empty() {
         let expected = "a datacenter, or no datacenters field at all";
-        return Err(node.refused(Problem::Empty { expected }));
+        return Err(node.error(FieldError::Empty { expected }));
     }
     node.check_differ(&names, |one, other| one.eq_ignore_ascii_case(other))?;
     Ok(names)
 }
 
 /// Consul itself checks the expression; it may span lines.
-fn filter(node: &Node<'_>) -> Result<String, ConfigError> {
+fn filter(node: &Cursor<'_>) -> Result<String, ConfigError> {
     let is_allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
     let expected = "no control characters but line ends and tabs";
     node.text(Service::MAX_FILTER_BYTES, is_allowed, expected).map(str::to_owned)

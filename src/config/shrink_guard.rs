@@ -3,12 +3,12 @@
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
+use super::cursor::Cursor;
 use super::error::ConfigError;
-use super::node::Node;
 
 /// When an answer that lists fewer instances than before is doubted, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ShrinkGuard {
+pub struct ShrinkGuardConfig {
     /// It lists more than so many percent fewer, …
     pub percent: u8,
     /// … and so many fewer at least.
@@ -18,7 +18,7 @@ pub struct ShrinkGuard {
     pub hold: Duration,
 }
 
-impl ShrinkGuard {
+impl ShrinkGuardConfig {
     /// The most `at_least`: an answer has no more instances.
     pub const MAX_AT_LEAST: u32 = 65_536;
     /// The shortest and the longest `hold`.
@@ -26,10 +26,10 @@ impl ShrinkGuard {
     /// The fields that the configuration knows.
     pub const FIELDS: &[&str] = &["percent", "at_least", "hold"];
 
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         let mut found = Self::default();
-        object.set("percent", &mut found.percent, Node::percent)?;
+        object.set("percent", &mut found.percent, Cursor::percent)?;
         object.set("at_least", &mut found.at_least, |node| node.integer(1..=Self::MAX_AT_LEAST))?;
         object.set("hold", &mut found.hold, |node| node.duration(Self::HOLD))?;
         Ok(found)
@@ -41,7 +41,7 @@ impl ShrinkGuard {
     }
 }
 
-impl Default for ShrinkGuard {
+impl Default for ShrinkGuardConfig {
     fn default() -> Self {
         Self { percent: 50, at_least: 3, hold: Duration::from_secs(30) }
     }

@@ -3,9 +3,9 @@
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
+use super::cursor::Cursor;
 use super::error::ConfigError;
-use super::node::Node;
-use super::problem::Problem;
+use super::field_error::FieldError;
 
 /// How an endpoint that is new comes to its full share: for `window` its weight is taken
 /// times `(time / window)^(1 / aggression)`, and never less than the floor.
@@ -33,8 +33,8 @@ impl SlowStart {
     pub const FIELDS: &[&str] = &["window", "aggression", "min_weight_percent"];
 
     /// Reads the window alone, or an object.
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
-        let window = |node: &Node<'_>| node.duration(Self::WINDOW);
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
+        let window = |node: &Cursor<'_>| node.duration(Self::WINDOW);
         let with_defaults = |window| Self {
             window,
             aggression: Self::DEFAULT_AGGRESSION,
@@ -53,9 +53,9 @@ impl SlowStart {
 }
 
 /// Its inverse is taken, so it cannot be 0.
-fn aggression(node: &Node<'_>) -> Result<f64, ConfigError> {
+fn aggression(node: &Cursor<'_>) -> Result<f64, ConfigError> {
     match node.number(0..=SlowStart::MAX_AGGRESSION)? {
-        0.0 => Err(node.refused(Problem::Zero { noun: "the aggression" })),
+        0.0 => Err(node.error(FieldError::Zero { noun: "the aggression" })),
         aggression => Ok(aggression),
     }
 }

@@ -1,6 +1,6 @@
 //! What is asked of Consul for one service.
 
-use super::{Config, ConfigError, Place, Problem, Service};
+use super::{Config, ConfigError, FieldError, FieldPath, Service};
 use crate::model::service::ServiceId;
 
 /// A service in one of its datacenters: what one query to Consul asks for.
@@ -57,8 +57,8 @@ impl Config {
         for (field, more) in fields.into_iter().zip([configured, listed, named]) {
             found += more;
             if found > Self::MAX_SOURCES {
-                let problem = Problem::TooManySources { limit: Self::MAX_SOURCES, found };
-                return Err(ConfigError::refused(Place::root().field(field), problem));
+                let problem = FieldError::TooManySources { limit: Self::MAX_SOURCES, found };
+                return Err(ConfigError::refused(FieldPath::root().field(field), problem));
             }
         }
         Ok(())

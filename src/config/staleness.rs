@@ -4,9 +4,9 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use super::consul::Consul;
+use super::cursor::Object;
 use super::error::ConfigError;
-use super::node::Object;
-use super::problem::Problem;
+use super::field_error::FieldError;
 
 /// How old endpoints may become without contact to Consul, and what follows then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,12 +41,14 @@ impl Staleness {
     pub(super) fn read(service: &Object<'_>) -> Result<Option<Self>, ConfigError> {
         let max_age = service.optional("max_age", |node| node.duration(Self::MAX_AGE))?;
         let on_stale =
-            service.optional("on_stale", |node| node.choice("reaction", OnStale::CHOICES))?;
+            service.optional("on_stale", |node| node.one_of("reaction", OnStale::CHOICES))?;
         match (max_age, on_stale) {
             (Some(max_age), on_stale) => {
                 Ok(Some(Self { max_age, on_stale: on_stale.unwrap_or_default() }))
             }
-            (None, Some(OnStale::Fail)) => Err(service.refused("on_stale", Problem::NeverStale)),
+            (None, Some(OnStale::Fail)) => {
+                Err(service.error_at("on_stale", FieldError::NeverStale))
+            }
             (None, Some(OnStale::Serve) | None) => Ok(None),
         }
     }

@@ -4,10 +4,10 @@ mod messages;
 
 use serde_json::{Map, Value};
 
+use super::cursor::{Cursor, Object};
 use super::error::ConfigError;
 use super::excerpt::Excerpt;
-use super::node::{Node, Object};
-use super::problem::Problem;
+use super::field_error::FieldError;
 use super::suggestion::suggestion;
 use super::xds::XdsError;
 
@@ -56,13 +56,13 @@ enum Kind {
 impl Template {
     /// Reads fields of the message. `null` stands for a field that is not set: it takes away what
     /// the field would have otherwise.
-    pub(super) fn read(&self, node: &Node<'_>) -> Result<Map<String, Value>, ConfigError> {
+    pub(super) fn read(&self, node: &Cursor<'_>) -> Result<Map<String, Value>, ConfigError> {
         let fields = node.entries(usize::MAX, |name, node| {
             if let Some((_, by)) = self.set.iter().find(|(fields, _)| has(fields, name)) {
-                return Err(node.refused(Problem::Xds(XdsError::SetElsewhere { by })));
+                return Err(node.error(FieldError::Xds(XdsError::SetElsewhere { by })));
             }
             let Some((kind, _)) = self.fields.iter().find(|(_, fields)| has(fields, name)) else {
-                return Err(node.refused(Problem::Xds(XdsError::UnknownField {
+                return Err(node.error(FieldError::Xds(XdsError::UnknownField {
                     message: self.message,
                     suggestion: suggestion(name, self.free()),
                 })));
@@ -85,18 +85,18 @@ impl Template {
             if let ([name], 0) = (names, found) {
                 let expected = "a value: without one Envoy rejects all that it is told with it";
                 let place = node.place().field(name);
-                return Err(ConfigError::refused(place, Problem::Missing { expected }));
+                return Err(ConfigError::refused(place, FieldError::Missing { expected }));
             }
             if !(least..=1).contains(&found) {
-                return Err(node.refused(Problem::NotOne { fields: names, found }));
+                return Err(node.error(FieldError::NotOne { fields: names, found }));
             }
         }
         Ok(fields)
     }
 
     /// Reads a field that is such a message, or a list of them.
-    fn read_part(&self, node: &Node<'_>) -> Result<Value, ConfigError> {
-        let message = |node: &Node<'_>| self.read(node).map(Value::Object);
+    fn read_part(&self, node: &Cursor<'_>) -> Result<Value, ConfigError> {
+        let message = |node: &Cursor<'_>| self.read(node).map(Value::Object);
         match node.value() {
             Value::Array(_) => node.array(usize::MAX, message).map(Value::Array),
             _ => message(node),
@@ -126,7 +126,7 @@ fn has(fields: &str, name: &str) -> bool {
 impl Kind {
     const COUNT: Self = Self::Whole(u32::MAX);
 
-    fn check(self, node: &Node<'_>) -> Result<(), ConfigError> {
+    fn check(self, node: &Cursor<'_>) -> Result<(), ConfigError> {
         let value = node.value();
         let (is_right, expected) = match self {
             Self::Text => (value.is_string(), "a string"),
@@ -152,7 +152,7 @@ impl Kind {
                     _ => return Err(node.wrong_type("a name of Envoy's")),
                 };
                 let (noun, found) = ("value", Excerpt::of(found));
-                return Err(node.refused(Problem::UnknownChoice {
+                return Err(node.error(FieldError::UnknownChoice {
                     noun,
                     found,
                     known: known.to_vec(),
@@ -163,12 +163,12 @@ impl Kind {
                 let expected = "a duration as Envoy reads it, in seconds, such as \"0.25s\"";
                 if !is_duration(text) {
                     let text = Excerpt::of(text);
-                    return Err(node.refused(Problem::Malformed { text, expected }));
+                    return Err(node.error(FieldError::Malformed { text, expected }));
                 }
                 let is_zero = || !text.bytes().any(|byte| matches!(byte, b'1'..=b'9'));
                 return match self {
                     Self::Interval if is_zero() => {
-                        Err(node.refused(Problem::Zero { noun: "the duration" }))
+                        Err(node.error(FieldError::Zero { noun: "the duration" }))
                     }
                     _ => Ok(()),
                 };
@@ -178,12 +178,12 @@ impl Kind {
     }
 }
 
-fn check_range(node: &Node<'_>, found: f64, most: u32) -> Result<(), ConfigError> {
+fn check_range(node: &Cursor<'_>, found: f64, most: u32) -> Result<(), ConfigError> {
     if (0.0..=f64::from(most)).contains(&found) {
         return Ok(());
     }
     let found = node.value().to_string();
-    Err(node.refused(Problem::NumberOutOfRange { found, least: 0, most }))
+    Err(node.error(FieldError::NumberOutOfRange { found, least: 0, most }))
 }
 
 /// Reads a number, which may stand there as a string of its digits.

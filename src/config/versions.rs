@@ -1,10 +1,10 @@
 //! Which version of a service a request goes to.
 
+use super::cursor::Cursor;
 use super::error::ConfigError;
 use super::excerpt::Excerpt;
+use super::field_error::FieldError;
 use super::hash_on::{HashOn, header};
-use super::node::Node;
-use super::problem::Problem;
 use crate::version::VersionRange;
 
 /// The versions of a service's instances, and which of them a request goes to.
@@ -20,7 +20,7 @@ pub struct Versions {
     /// What makes a client stay with its share; none: each request draws anew.
     pub hash_on: Option<HashOn>,
     /// What becomes of a request whose version nobody has.
-    pub fallback: Fallback,
+    pub fallback: VersionFallback,
 }
 
 impl Versions {
@@ -33,23 +33,23 @@ impl Versions {
     /// The fields that the configuration knows.
     pub const FIELDS: &[&str] = &["key", "tag_prefix", "header", "split", "hash_on", "fallback"];
 
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
-        let text = |node: &Node<'_>| node.line(Self::MAX_KEY_BYTES).map(str::to_owned);
+        let text = |node: &Cursor<'_>| node.single_line(Self::MAX_KEY_BYTES).map(str::to_owned);
         let meta = object.optional("key", text)?.map(VersionKey::Meta);
         let tag = object.optional("tag_prefix", text)?.map(VersionKey::TagPrefix);
         if meta.is_some() && tag.is_some() {
-            return Err(object.refused("tag_prefix", Problem::Beside { other: "key" }));
+            return Err(object.error_at("tag_prefix", FieldError::Beside { other: "key" }));
         }
         let header = object.optional("header", header)?;
         let split = object.optional("split", split)?.unwrap_or_default();
         let hash_on = object.optional("hash_on", HashOn::read)?;
         if split.is_empty() && hash_on.is_some() {
-            return Err(object.refused("hash_on", Problem::NothingSplit));
+            return Err(object.error_at("hash_on", FieldError::NothingSplit));
         }
         if split.is_empty() && header.is_none() {
             let expected = "header or split, by which a request comes to a version";
-            return Err(node.refused(Problem::Missing { expected }));
+            return Err(node.error(FieldError::Missing { expected }));
         }
         Ok(Self {
             key: meta.or(tag).unwrap_or_default(),
@@ -57,7 +57,7 @@ impl Versions {
             split,
             hash_on,
             fallback: object
-                .optional("fallback", |node| node.choice("fallback", Fallback::CHOICES))?
+                .optional("fallback", |node| node.one_of("fallback", VersionFallback::CHOICES))?
                 .unwrap_or_default(),
         })
     }
@@ -65,9 +65,9 @@ impl Versions {
 
 /// Reads the shares. JSON's objects have no order; `serde_json` sorts them by name, so that
 /// they are in the same order on every thread.
-fn split(node: &Node<'_>) -> Result<Vec<Share>, ConfigError> {
+fn split(node: &Cursor<'_>) -> Result<Vec<Share>, ConfigError> {
     let shares = node.entries(Versions::MAX_SHARES, |name, node| {
-        let refused = |cause| node.refused(Problem::Version { text: Excerpt::of(name), cause });
+        let refused = |cause| node.error(FieldError::Version { text: Excerpt::of(name), cause });
         Ok(Share {
             name: name.to_owned(),
             range: VersionRange::parse(name).map_err(refused)?,
@@ -75,7 +75,7 @@ fn split(node: &Node<'_>) -> Result<Vec<Share>, ConfigError> {
         })
     })?;
     if shares.iter().all(|share| share.weight == 0) {
-        return Err(node.refused(Problem::Zero { noun: "the sum of the weights" }));
+        return Err(node.error(FieldError::Zero { noun: "the sum of the weights" }));
     }
     Ok(shares)
 }
@@ -108,7 +108,7 @@ pub struct Share {
 
 /// What becomes of a request for a version that no endpoint has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Fallback {
+pub enum VersionFallback {
     /// It goes to any version.
     #[default]
     Any,
@@ -116,7 +116,7 @@ pub enum Fallback {
     None,
 }
 
-impl Fallback {
+impl VersionFallback {
     /// The fallbacks, as the configuration calls them.
     pub const CHOICES: &[(&str, Self)] = &[("any", Self::Any), ("none", Self::None)];
 }

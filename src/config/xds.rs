@@ -10,14 +10,14 @@ use serde_json::{Map, Value};
 use super::Config;
 use super::check::CheckKind;
 use super::consul::Consul;
+use super::cursor::{Cursor, Object};
 use super::error::ConfigError;
 use super::excerpt::Excerpt;
+use super::field_error::FieldError;
+use super::field_path::FieldPath;
 use super::handoff::Handoff;
 use super::host_template::HostTemplate;
-use super::node::{Node, Object};
-use super::place::Place;
 use super::policy::Policy;
-use super::problem::Problem;
 use super::service::Service;
 use super::template::Template;
 
@@ -32,9 +32,9 @@ pub struct Xds {
     /// How long a subscription without news is held.
     pub hold: Duration,
     /// The clusters that Envoy is given, one for each service; none: it has clusters of its own.
-    pub clusters: Option<Clusters>,
+    pub clusters: Option<ClustersConfig>,
     /// The routes that Envoy is given; none: it has routes of its own.
-    pub routes: Option<Routes>,
+    pub routes: Option<RoutesConfig>,
 }
 
 impl Xds {
@@ -51,11 +51,11 @@ impl Xds {
     /// The fields that the configuration knows.
     pub const FIELDS: &[&str] = &["cluster", "address", "hold", "clusters", "routes"];
 
-    pub(super) fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
-        let clusters = object.optional("clusters", Clusters::read)?;
+        let clusters = object.optional("clusters", ClustersConfig::read)?;
         if clusters.is_none() && object.has("routes") {
-            return Err(object.refused("routes", Problem::Needs { other: "clusters" }));
+            return Err(object.error_at("routes", FieldError::Needs { other: "clusters" }));
         }
         let cluster = "Envoy's cluster that leads to the listener at address";
         let address = "the listener at which Envoy's subscriptions are answered, such as \
@@ -67,18 +67,18 @@ impl Xds {
                 .optional("hold", |node| node.duration(Self::HOLD))?
                 .unwrap_or(Self::DEFAULT_HOLD),
             clusters,
-            routes: object.optional("routes", Routes::read)?,
+            routes: object.optional("routes", RoutesConfig::read)?,
         })
     }
 
     /// Reads the keys of metadata that Envoy's cluster of a service is told, and gives them sorted.
     pub(super) fn endpoint_metadata(service: &Object<'_>) -> Result<Vec<String>, ConfigError> {
         let keys = service.optional("endpoint_metadata", |node| {
-            let key = |node: &Node<'_>| {
-                let key = node.line(Self::MAX_METADATA_KEY_BYTES)?;
+            let key = |node: &Cursor<'_>| {
+                let key = node.single_line(Self::MAX_METADATA_KEY_BYTES)?;
                 // Envoy's subsets go by this one.
                 if key == "version" && service.has("versions") {
-                    return Err(node.refused(Problem::Beside { other: "versions" }));
+                    return Err(node.error(FieldError::Beside { other: "versions" }));
                 }
                 Ok(key.to_owned())
             };
@@ -93,14 +93,14 @@ impl Xds {
 
 /// The clusters that Envoy is given, one for each service.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Clusters {
+pub struct ClustersConfig {
     /// The name of each, where `{service}` stands for the service's.
     pub name: String,
     /// Fields of Envoy's `Cluster` that all of them have.
     pub template: Map<String, Value>,
 }
 
-impl Clusters {
+impl ClustersConfig {
     /// The `name` where none is given.
     pub const DEFAULT_NAME: &str = "consul/{service}";
     /// The fields that the configuration knows.
@@ -117,7 +117,7 @@ impl Clusters {
         cluster.strip_prefix(before)?.strip_suffix(after)
     }
 
-    fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         Ok(Self {
             name: object
@@ -128,7 +128,7 @@ impl Clusters {
                     }
                     let expected =
                         "a name with \"{service}\" in one place, such as \"consul/{service}\"";
-                    Err(node.refused(Problem::Malformed { text: Excerpt::of(&name), expected }))
+                    Err(node.error(FieldError::Malformed { text: Excerpt::of(&name), expected }))
                 })?
                 .unwrap_or_else(|| Self::DEFAULT_NAME.to_owned()),
             template: Template::CLUSTER.read_field(&object, "template")?,
@@ -138,20 +138,20 @@ impl Clusters {
 
 /// The routes that Envoy is given: a virtual host for each service that has hosts.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Routes {
+pub struct RoutesConfig {
     /// The name of the route configuration.
     pub name: String,
     /// Fields of Envoy's `RouteAction` that all of them have.
     pub template: Map<String, Value>,
 }
 
-impl Routes {
+impl RoutesConfig {
     /// The `name` where none is given.
     pub const DEFAULT_NAME: &str = "consul_resolver";
     /// The fields that the configuration knows.
     pub const FIELDS: &[&str] = &["name", "template"];
 
-    fn read(node: &Node<'_>) -> Result<Self, ConfigError> {
+    fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
         let object = node.object(Self::FIELDS)?;
         Ok(Self {
             name: object.optional("name", name)?.unwrap_or_else(|| Self::DEFAULT_NAME.to_owned()),
@@ -164,26 +164,26 @@ impl Config {
     /// Refuses what needs Envoy's own clusters where they are not fed, and what these cannot do.
     pub(super) fn check_clusters_suffice(&self) -> Result<(), ConfigError> {
         let picks = self.handoff == Handoff::StatefulSession;
-        let root = Place::root();
+        let root = FieldPath::root();
         if picks && self.xds.is_none() {
             let place = root.field("handoff").field("via");
-            return Err(ConfigError::refused(place, Problem::Needs { other: "xds" }));
+            return Err(ConfigError::refused(place, FieldError::Needs { other: "xds" }));
         }
         if picks && self.dns_names.is_some() {
-            let problem = Problem::Xds(XdsError::NoHost { instead: "headers" });
+            let problem = FieldError::Xds(XdsError::NoHost { instead: "headers" });
             return Err(ConfigError::refused(root.field("dns_names"), problem));
         }
         let clusters = self.xds.as_ref().and_then(|xds| xds.clusters.as_ref());
         for (place, service) in self.each_with_cluster() {
             let refused = |field: &str, problem| ConfigError::refused(place.field(field), problem);
             if self.xds.is_none() && !service.endpoint_metadata.is_empty() {
-                return Err(refused("endpoint_metadata", Problem::Needs { other: "xds" }));
+                return Err(refused("endpoint_metadata", FieldError::Needs { other: "xds" }));
             }
             if clusters.is_none() && !service.cluster.is_empty() {
-                return Err(refused("cluster", Problem::Needs { other: "xds.clusters" }));
+                return Err(refused("cluster", FieldError::Needs { other: "xds.clusters" }));
             }
             if picks && service.resolve_names {
-                let problem = Problem::Xds(XdsError::NoHost { instead: "filter_state" });
+                let problem = FieldError::Xds(XdsError::NoHost { instead: "filter_state" });
                 return Err(refused("resolve_names", problem));
             }
             if let Some(clusters) = clusters.filter(|_| !picks) {
@@ -198,8 +198,8 @@ impl Config {
     }
 
     /// The clusters of Envoy's own configuration that are named here, with their places.
-    fn other_clusters(&self) -> Vec<(Place, &str)> {
-        let of = |field| Place::root().field(field);
+    fn other_clusters(&self) -> Vec<(FieldPath, &str)> {
+        let of = |field| FieldPath::root().field(field);
         let mut all = vec![(of("consul"), self.consul.cluster.as_str())];
         all.extend(self.xds.iter().map(|it| (of("xds"), it.cluster.as_str())));
         for (index, registration) in self.registrations.iter().enumerate() {
@@ -217,19 +217,19 @@ impl Config {
     }
 
     /// Refuses a name by which a service of Consul could take the place of another cluster.
-    fn check_names_free(&self, clusters: &Clusters) -> Result<(), ConfigError> {
-        let place = || Place::root().field("xds").field("clusters").field("name");
+    fn check_names_free(&self, clusters: &ClustersConfig) -> Result<(), ConfigError> {
+        let place = || FieldPath::root().field("xds").field("clusters").field("name");
         if self.discover.is_some() && clusters.name == HostTemplate::SERVICE {
             let expected = "a name with more than \"{service}\", as it takes with discover: a \
                             service of the catalog could have the name of another cluster";
-            let problem = Problem::Malformed { text: Excerpt::of(&clusters.name), expected };
+            let problem = FieldError::Malformed { text: Excerpt::of(&clusters.name), expected };
             return Err(ConfigError::refused(place(), problem));
         }
         for (other, name) in self.other_clusters() {
             let own = clusters.service_of(name);
             if own.is_some_and(|own| self.services.iter().any(|service| service.name == own)) {
                 let (text, first) = (Excerpt::of(name), other.field("cluster"));
-                return Err(ConfigError::refused(place(), Problem::Repeated { text, first }));
+                return Err(ConfigError::refused(place(), FieldError::Repeated { text, first }));
             }
         }
         Ok(())
@@ -252,11 +252,11 @@ impl Config {
 
 impl Service {
     /// Refuses settings that Envoy's own clusters do not have, where they alone decide.
-    fn check_envoy_suffices(&self, place: &Place) -> Result<(), ConfigError> {
+    fn check_envoy_suffices(&self, place: &FieldPath) -> Result<(), ConfigError> {
         let balancing = &self.load_balancing;
         let refused = |section: &str, field: &str| {
             let place = place.field(section).field(field);
-            Err(ConfigError::refused(place, Problem::Xds(XdsError::NotOfEnvoy)))
+            Err(ConfigError::refused(place, FieldError::Xds(XdsError::NotOfEnvoy)))
         };
         if matches!(balancing.policy, Policy::PeakEwma { .. }) {
             return refused("load_balancing", "policy");
@@ -271,29 +271,33 @@ impl Service {
     }
 
     /// Refuses subsets in place of those by which its versions are told apart.
-    fn check_subsets_free(&self, place: &Place, clusters: &Clusters) -> Result<(), ConfigError> {
+    fn check_subsets_free(
+        &self,
+        place: &FieldPath,
+        clusters: &ClustersConfig,
+    ) -> Result<(), ConfigError> {
         const SUBSETS: &str = "lb_subset_config";
-        let template = Place::root().field("xds").field("clusters").field("template");
+        let template = FieldPath::root().field("xds").field("clusters").field("template");
         for (fields, given) in
             [(&self.cluster, place.field("cluster")), (&clusters.template, template)]
         {
             if self.versions.is_some() && fields.contains_key(SUBSETS) {
                 let problem = XdsError::Subsets { versions: place.field("versions") };
-                return Err(ConfigError::refused(given.field(SUBSETS), Problem::Xds(problem)));
+                return Err(ConfigError::refused(given.field(SUBSETS), FieldError::Xds(problem)));
             }
         }
         Ok(())
     }
 }
 
-fn name(node: &Node<'_>) -> Result<String, ConfigError> {
-    node.line(Consul::MAX_NAME_BYTES).map(str::to_owned)
+fn name(node: &Cursor<'_>) -> Result<String, ConfigError> {
+    node.single_line(Consul::MAX_NAME_BYTES).map(str::to_owned)
 }
 
 /// Reads the address of a listener that nobody else can reach from elsewhere, and gives it as
 /// Envoy does.
-fn address(node: &Node<'_>) -> Result<String, ConfigError> {
-    let text = node.line(Xds::MAX_ADDRESS_BYTES)?;
+fn address(node: &Cursor<'_>) -> Result<String, ConfigError> {
+    let text = node.single_line(Xds::MAX_ADDRESS_BYTES)?;
     if text.len() > 1 && text.starts_with(['/', '@']) {
         return Ok(text.to_owned());
     }
@@ -305,7 +309,7 @@ fn address(node: &Node<'_>) -> Result<String, ConfigError> {
                             and the name of an abstract one, or a loopback address with its \
                             port, such as \"127.0.0.1:18000\"; whoever reaches the listener can \
                             read all endpoints";
-            Err(node.refused(Problem::Malformed { text: Excerpt::of(text), expected }))
+            Err(node.error(FieldError::Malformed { text: Excerpt::of(text), expected }))
         }
     }
 }
@@ -328,7 +332,7 @@ pub enum XdsError {
     /// Subsets of a cluster whose subsets are the versions of its service.
     Subsets {
         /// The setting by which they are.
-        versions: Place,
+        versions: FieldPath,
     },
     /// A setting that Envoy's own clusters do not have.
     NotOfEnvoy,

@@ -10,8 +10,8 @@ use serde::de::{Error as _, MapAccess, SeqAccess};
 
 use crate::config::{Discover, Service};
 use crate::consul::decode::{DecodeError, read};
-use crate::consul::lenient::{Fill, Target, next_name};
-use crate::model::services::Services;
+use crate::consul::lenient::{LenientSeed, LenientVisitor, next_name};
+use crate::model::service_names::ServiceNames;
 
 /// The most services of a catalog that are kept in mind, however few of them are served.
 pub const MAX_LISTED: usize = 65_536;
@@ -22,10 +22,10 @@ pub const MAX_LISTED: usize = 65_536;
 ///
 /// The body is read in one pass, and only names that are wanted stay. What is no list of tags
 /// counts as none; a body that is no object of JSON, or not all of one, is an error as a whole.
-pub(super) fn decode(body: &[u8], discover: &Discover) -> Result<Services, DecodeError> {
+pub(super) fn decode(body: &[u8], discover: &Discover) -> Result<ServiceNames, DecodeError> {
     let mut reading = Reading { discover, names: Vec::new(), unfit: 0, refused: None };
     read(body, &mut reading, |reading| &mut reading.refused)?;
-    Ok(Services::new(reading.names).leaving_out(reading.unfit))
+    Ok(ServiceNames::new(reading.names).leaving_out(reading.unfit))
 }
 
 struct Reading<'d> {
@@ -52,11 +52,11 @@ impl Reading<'_> {
     }
 }
 
-impl<'de> Target<'de> for Reading<'_> {
+impl<'de> LenientVisitor<'de> for Reading<'_> {
     fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
         while let Some(name) = next_name(&mut fields)? {
             let mut tags = Tags { wanted: &self.discover.tags, found: 0 };
-            fields.next_value_seed(Fill(&mut tags))?;
+            fields.next_value_seed(LenientSeed(&mut tags))?;
             if tags.are_all_there() {
                 self.take(&name);
             }
@@ -88,11 +88,11 @@ impl Tags<'_> {
     }
 }
 
-impl<'de> Target<'de> for Tags<'_> {
+impl<'de> LenientVisitor<'de> for Tags<'_> {
     fn on_array<A: SeqAccess<'de>>(&mut self, mut items: A) -> Result<(), A::Error> {
         loop {
             let mut tag = Cow::Borrowed("");
-            if items.next_element_seed(Fill(&mut tag))?.is_none() {
+            if items.next_element_seed(LenientSeed(&mut tag))?.is_none() {
                 return Ok(());
             }
             for (wanted, bit) in self.wanted.iter().zip(0..u64::BITS) {
@@ -110,7 +110,7 @@ mod tests {
     use crate::config::Config;
     use crate::consul::decode::MAX_BODY;
     use crate::consul::index::ConsulIndex;
-    use crate::consul::query::{Freshness, Query};
+    use crate::consul::query::{Query, ReadMode};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -141,7 +141,7 @@ mod tests {
         let config = Config::parse(json).unwrap();
         let built = Query::catalog(&config, config.discover.as_ref().unwrap());
         assert!(built.blocks());
-        let request = built.request(Some(ConsulIndex::new(7)), Freshness::AsConfigured);
+        let request = built.request(Some(ConsulIndex::new(7)), ReadMode::AsConfigured);
         let expected = "/v1/catalog/services?dc=dc2&ns=team&partition=p&stale&index=7&wait=55s";
         assert_eq!(request.path, expected);
     }

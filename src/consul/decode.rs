@@ -3,12 +3,12 @@
 use serde::de::{DeserializeSeed, Error as _, SeqAccess};
 
 pub use crate::consul::decode_error::DecodeError;
-use crate::consul::dropped::{Dropped, Reason};
-use crate::consul::executed::{Executed, Origin};
-use crate::consul::labels::Labels;
-use crate::consul::lenient::{Fill, Target};
-use crate::consul::selection::Selection;
-use crate::consul::wire::Entry;
+use crate::consul::instance_filter::InstanceFilter;
+use crate::consul::lenient::{LenientSeed, LenientVisitor};
+use crate::consul::prepared_query::{PreparedQueryResponse, QueryOrigin};
+use crate::consul::rejected_instances::{RejectReason, RejectedInstances};
+use crate::consul::string_table::StringTable;
+use crate::consul::wire::WireEntry;
 use crate::model::endpoint::Endpoint;
 use crate::model::snapshot::Snapshot;
 
@@ -28,7 +28,7 @@ pub struct Decoded {
     /// The instances that take traffic.
     pub snapshot: Snapshot,
     /// The others, by reason.
-    pub dropped: Dropped,
+    pub dropped: RejectedInstances,
     /// How many addresses would take traffic if all of their instances were healthy; what is
     /// left of them is the snapshot.
     pub registered: u32,
@@ -36,7 +36,7 @@ pub struct Decoded {
     /// vanished.
     pub unhealthy: Snapshot,
     /// Where a prepared query has found them; none: none was asked.
-    pub origin: Option<Origin>,
+    pub origin: Option<QueryOrigin>,
 }
 
 /// Decodes a body of `/v1/health/service/<name>`, or of `/v1/health/connect/<name>`, into
@@ -46,16 +46,16 @@ pub struct Decoded {
 /// is that of the endpoints, whatever else Consul says about them. An entry that makes no
 /// sense costs that entry and is counted; a body that is no array of JSON, or not all of
 /// one, is an error as a whole, for it says nothing about what is missing from it.
-pub fn decode(body: &[u8], selection: &Selection) -> Result<Decoded, DecodeError> {
-    let mut reading = Reading::new(selection);
+pub fn decode(body: &[u8], selection: &InstanceFilter) -> Result<Decoded, DecodeError> {
+    let mut reading = EntryCollector::new(selection);
     read(body, &mut reading, |reading| &mut reading.refused)?;
     Ok(reading.into_decoded())
 }
 
 /// Decodes a body of `/v1/query/<name>/execute` into endpoints: the same entries, within an
 /// object. Consul has left out those that are critical.
-pub fn decode_executed(body: &[u8], selection: &Selection) -> Result<Decoded, DecodeError> {
-    let mut executed = Executed::new(Reading::new(selection));
+pub fn decode_executed(body: &[u8], selection: &InstanceFilter) -> Result<Decoded, DecodeError> {
+    let mut executed = PreparedQueryResponse::new(EntryCollector::new(selection));
     read(body, &mut executed, |executed| &mut executed.reading.refused)?;
     let origin = executed.origin();
     let decoded = executed.into_reading()?.into_decoded();
@@ -63,7 +63,7 @@ pub fn decode_executed(body: &[u8], selection: &Selection) -> Result<Decoded, De
 }
 
 /// Reads all of a body into a target that may refuse it.
-pub(super) fn read<'de, T: Target<'de>>(
+pub(super) fn read<'de, T: LenientVisitor<'de>>(
     body: &'de [u8],
     target: &mut T,
     refused: impl FnOnce(&mut T) -> &mut Option<DecodeError>,
@@ -72,7 +72,7 @@ pub(super) fn read<'de, T: Target<'de>>(
         return Err(DecodeError::TooLarge { limit: MAX_BODY, found: body.len() });
     }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let read = Fill(&mut *target).deserialize(&mut json);
+    let read = LenientSeed(&mut *target).deserialize(&mut json);
     if let Some(error) = refused(target).take() {
         return Err(error);
     }
@@ -81,24 +81,24 @@ pub(super) fn read<'de, T: Target<'de>>(
 }
 
 /// What the entries of an array have been read into.
-pub(super) struct Reading<'s> {
-    selection: &'s Selection,
-    labels: Labels,
+pub(super) struct EntryCollector<'s> {
+    selection: &'s InstanceFilter,
+    labels: StringTable,
     endpoints: Vec<Endpoint>,
-    dropped: Dropped,
+    dropped: RejectedInstances,
     /// What unhealthy instances would be.
     unhealthy: Vec<Endpoint>,
     /// Set where the body is refused although it may be JSON.
     pub(super) refused: Option<DecodeError>,
 }
 
-impl<'s> Reading<'s> {
-    fn new(selection: &'s Selection) -> Self {
+impl<'s> EntryCollector<'s> {
+    fn new(selection: &'s InstanceFilter) -> Self {
         Self {
             selection,
-            labels: Labels::default(),
+            labels: StringTable::default(),
             endpoints: Vec::new(),
-            dropped: Dropped::default(),
+            dropped: RejectedInstances::default(),
             unhealthy: Vec::new(),
             refused: None,
         }
@@ -109,12 +109,12 @@ impl<'s> Reading<'s> {
         *self = Self::new(self.selection);
     }
 
-    fn take(&mut self, entry: &Entry<'_, '_>) -> Result<(), DecodeError> {
+    fn take(&mut self, entry: &WireEntry<'_, '_>) -> Result<(), DecodeError> {
         match self.selection.endpoint(entry, &mut self.labels) {
             Ok(endpoint) => self.endpoints.push(endpoint),
             Err(reason) => {
                 self.dropped.count(reason);
-                if matches!(reason, Reason::Unhealthy(_)) {
+                if matches!(reason, RejectReason::Unhealthy(_)) {
                     let healthy = self.selection.endpoint_when_healthy(entry, &mut self.labels);
                     self.unhealthy.extend(healthy);
                 }
@@ -143,11 +143,11 @@ impl<'s> Reading<'s> {
     }
 }
 
-impl<'de> Target<'de> for Reading<'_> {
+impl<'de> LenientVisitor<'de> for EntryCollector<'_> {
     fn on_array<A: SeqAccess<'de>>(&mut self, mut entries: A) -> Result<(), A::Error> {
         loop {
-            let mut entry = Entry::new(self.selection.wanted());
-            if entries.next_element_seed(Fill(&mut entry))?.is_none() {
+            let mut entry = WireEntry::new(self.selection.wanted());
+            if entries.next_element_seed(LenientSeed(&mut entry))?.is_none() {
                 return Ok(());
             }
             if let Err(error) = self.take(&entry) {
@@ -167,7 +167,7 @@ impl<'de> Target<'de> for Reading<'_> {
 mod tests {
     use super::*;
     use crate::config::{AddressChoice, AddressPolicy, HealthThreshold};
-    use crate::consul::dropped::Unhealthy;
+    use crate::consul::rejected_instances::Unhealthy;
     use crate::model::endpoint::Details;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -176,12 +176,12 @@ mod tests {
     /// own, in maintenance, and one with little more than a name on an IPv6 node.
     const WEB: &str = include_str!("fixtures/web_1_8.json");
 
-    fn selection(health: HealthThreshold, tag: Option<&str>) -> Selection {
+    fn selection(health: HealthThreshold, tag: Option<&str>) -> InstanceFilter {
         let address = match tag {
             Some(tag) => AddressChoice::Tagged(tag.to_owned()),
             None => AddressChoice::Service,
         };
-        Selection {
+        InstanceFilter {
             health,
             address,
             resolve_names: false,
@@ -207,7 +207,10 @@ mod tests {
         let decoded = passing(WEB).unwrap();
         assert_eq!(endpoints(&decoded), ["10.1.10.12:8080*10", "[2001:db8:10::15]:8080*1"]);
         let unhealthy = Unhealthy { warning: 1, maintenance: 1, ..Unhealthy::default() };
-        assert_eq!(decoded.dropped, Dropped { unhealthy, ..Dropped::default() });
+        assert_eq!(
+            decoded.dropped,
+            RejectedInstances { unhealthy, ..RejectedInstances::default() }
+        );
     }
 
     #[test]
@@ -263,7 +266,7 @@ mod tests {
         };
         let decoded = passing(&format!("[{}, {}, {}]", entry(2), entry(9), entry(4))).unwrap();
         assert_eq!(endpoints(&decoded), ["10.0.0.1:80*9"]);
-        assert_eq!(decoded.dropped, Dropped::default());
+        assert_eq!(decoded.dropped, RejectedInstances::default());
     }
 
     #[test]
@@ -285,7 +288,7 @@ mod tests {
         ];
         let body = format!("[{}]", body.join(","));
         let plain = selection(HealthThreshold::Passing, None);
-        let counting = Selection { tells_unhealthy: true, ..plain.clone() };
+        let counting = InstanceFilter { tells_unhealthy: true, ..plain.clone() };
         let registered = |selection| {
             let Decoded { snapshot, registered, .. } = decode(body.as_bytes(), selection).unwrap();
             (snapshot.len(), snapshot.registered(), registered)
@@ -323,7 +326,7 @@ mod tests {
         let details = |keys: Option<&[&str]>| {
             let keys = keys.map(|keys| keys.iter().map(|key| (*key).to_owned()).collect());
             let plain = selection(HealthThreshold::Passing, None);
-            let selection = Selection { details: keys, ..plain };
+            let selection = InstanceFilter { details: keys, ..plain };
             let decoded = decode(body.as_bytes(), &selection).unwrap();
             decoded.snapshot.endpoints()[0].details.as_deref().cloned()
         };

@@ -4,7 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::consul::decode::{DecodeError, MAX_BODY};
-use crate::consul::excerpt::Excerpt;
+use crate::consul::excerpt::BodyExcerpt;
 use crate::consul::index::IndexError;
 use crate::consul::mistake::Mistake;
 use crate::consul::response::{CallFailure, Refusal};
@@ -27,7 +27,7 @@ pub enum QueryError {
         /// The status of Envoy's reply.
         code: u16,
         /// What Envoy says about it.
-        excerpt: Excerpt,
+        excerpt: BodyExcerpt,
     },
     /// The answer broke off, took too long or was too long.
     NoAnswer,
@@ -38,7 +38,7 @@ pub enum QueryError {
         /// 401 or 403.
         code: u16,
         /// What Consul says about it.
-        excerpt: Excerpt,
+        excerpt: BodyExcerpt,
         /// The variable that holds the token; `None` where the configuration names none.
         token_env: Option<String>,
     },
@@ -47,7 +47,7 @@ pub enum QueryError {
         /// After so long.
         after: Duration,
         /// What it says about it.
-        excerpt: Excerpt,
+        excerpt: BodyExcerpt,
     },
     /// Consul refused the query for what it asks.
     Mistake {
@@ -56,14 +56,14 @@ pub enum QueryError {
         /// The status, which may be 500.
         code: u16,
         /// What Consul says about it.
-        excerpt: Excerpt,
+        excerpt: BodyExcerpt,
     },
     /// Consul answered with another status than 200.
     Status {
         /// The status.
         code: u16,
         /// What Consul says about it.
-        excerpt: Excerpt,
+        excerpt: BodyExcerpt,
     },
     /// Consul has no such prepared query, nor a template for its name.
     UnknownQuery {
@@ -144,7 +144,7 @@ impl fmt::Display for QueryError {
                 f,
                 "could not reach consul ({} from envoy): check that an agent listens behind \
                  cluster \"{cluster}\"",
-                Status(*code, excerpt)
+                StatusDetail(*code, excerpt)
             ),
             Self::NoAnswer => write!(
                 f,
@@ -158,21 +158,21 @@ impl fmt::Display for QueryError {
             Self::Denied { code, excerpt, token_env } => write!(
                 f,
                 "consul refused the read ({}): {} needs service:read and node:read",
-                Status(*code, excerpt),
-                Token(token_env.as_deref())
+                StatusDetail(*code, excerpt),
+                TokenSource(token_env.as_deref())
             ),
             Self::CutOff { after, excerpt } => write!(
                 f,
                 "what is between this proxy and consul ended the query that waits for a change \
                  after {} s ({}): set consul.wait below its timeout",
                 after.as_secs(),
-                Status(504, excerpt)
+                StatusDetail(504, excerpt)
             ),
             Self::Mistake { mistake, code, excerpt } => {
-                write!(f, "consul refused the query ({}): {mistake}", Status(*code, excerpt))
+                write!(f, "consul refused the query ({}): {mistake}", StatusDetail(*code, excerpt))
             }
             Self::Status { code, excerpt } => {
-                let status = Status(*code, excerpt);
+                let status = StatusDetail(*code, excerpt);
                 write!(f, "consul could not answer ({status}): {}", advice(*code))
             }
             Self::UnknownQuery { query } => write!(
@@ -184,7 +184,7 @@ impl fmt::Display for QueryError {
                 f,
                 "consul hid instances from the read: {} needs service:read and node:read for \
                  all of them",
-                Token(token_env.as_deref())
+                TokenSource(token_env.as_deref())
             ),
             Self::MissingIndex => f.write_str(
                 "the answer has no x-consul-index: check that consul.cluster leads to consul's \
@@ -216,9 +216,9 @@ const fn advice(code: u16) -> &'static str {
 }
 
 /// A status with what was said about it, if anything.
-struct Status<'e>(u16, &'e Excerpt);
+struct StatusDetail<'e>(u16, &'e BodyExcerpt);
 
-impl fmt::Display for Status<'_> {
+impl fmt::Display for StatusDetail<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(code, excerpt) = self;
         let space = if excerpt.is_empty() { "" } else { " " };
@@ -227,9 +227,9 @@ impl fmt::Display for Status<'_> {
 }
 
 /// The token, by the variable that holds it.
-struct Token<'e>(Option<&'e str>);
+struct TokenSource<'e>(Option<&'e str>);
 
-impl fmt::Display for Token<'_> {
+impl fmt::Display for TokenSource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(variable) => write!(f, "the token in {variable}"),
@@ -323,13 +323,14 @@ mod tests {
 
     #[test]
     fn a_status_without_a_text_is_printed_without_one() {
-        let error = QueryError::Status { code: 500, excerpt: Excerpt::new(b"") };
+        let error = QueryError::Status { code: 500, excerpt: BodyExcerpt::new(b"") };
         assert!(error.to_string().starts_with("consul could not answer (500): "), "{error}");
     }
 
     #[test]
     fn a_balancers_504_names_wait_where_the_query_blocks() {
-        let error = QueryError::Status { code: 504, excerpt: Excerpt::new(b"Gateway Time-out") };
+        let error =
+            QueryError::Status { code: 504, excerpt: BodyExcerpt::new(b"Gateway Time-out") };
         let plain = error.clone();
         let error = error.while_blocking(Duration::from_secs(30));
         assert_eq!(error.kind(), ErrorKind::CutOff);
@@ -342,7 +343,8 @@ mod tests {
 
     #[test]
     fn a_rate_limit_says_what_would_help() {
-        let error = QueryError::Status { code: 429, excerpt: Excerpt::new(b"rate limit exceeded") };
+        let error =
+            QueryError::Status { code: 429, excerpt: BodyExcerpt::new(b"rate limit exceeded") };
         assert_eq!(error.kind(), ErrorKind::RateLimited);
         assert!(error.to_string().contains("fewer watches"), "{error}");
     }

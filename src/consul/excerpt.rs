@@ -4,13 +4,13 @@ use core::fmt;
 
 /// The first characters of bytes from outside, made safe to print.
 ///
-/// At most [`Excerpt::LIMIT`] characters, all printable ASCII: runs of anything else
+/// At most [`BodyExcerpt::LIMIT`] characters, all printable ASCII: runs of anything else
 /// (line breaks, terminal escapes, other scripts, bytes that are no text) become one space,
 /// so that a foreign text can neither fill a log nor forge a line in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Excerpt(String);
+pub struct BodyExcerpt(String);
 
-impl Excerpt {
+impl BodyExcerpt {
     /// The most characters an excerpt has; then `...` follows.
     pub const LIMIT: usize = 120;
 
@@ -45,7 +45,7 @@ impl Excerpt {
     }
 }
 
-impl fmt::Display for Excerpt {
+impl fmt::Display for BodyExcerpt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -59,23 +59,23 @@ mod tests {
 
     #[test]
     fn a_short_text_is_kept_and_its_last_line_break_dropped() {
-        assert_eq!(Excerpt::new(b"No cluster leader\n").as_str(), "No cluster leader");
-        assert!(Excerpt::new(b" \n\xff").is_empty());
+        assert_eq!(BodyExcerpt::new(b"No cluster leader\n").as_str(), "No cluster leader");
+        assert!(BodyExcerpt::new(b" \n\xff").is_empty());
     }
 
     #[test]
     fn what_cannot_be_printed_becomes_one_space() {
-        let excerpt = Excerpt::new("a\x1b[31m\r\n\0b \u{202e}c\u{e9}d".as_bytes());
+        let excerpt = BodyExcerpt::new("a\x1b[31m\r\n\0b \u{202e}c\u{e9}d".as_bytes());
         assert_eq!(excerpt.as_str(), "a [31m b c d");
     }
 
     #[test]
     fn a_long_text_is_cut() {
-        let whole = "x".repeat(Excerpt::LIMIT);
-        assert_eq!(Excerpt::new(whole.as_bytes()).as_str(), whole);
-        let cut = Excerpt::new("x".repeat(1 << 20).as_bytes());
+        let whole = "x".repeat(BodyExcerpt::LIMIT);
+        assert_eq!(BodyExcerpt::new(whole.as_bytes()).as_str(), whole);
+        let cut = BodyExcerpt::new("x".repeat(1 << 20).as_bytes());
         assert_eq!(cut.as_str(), format!("{whole}..."));
-        let spaced = Excerpt::new(format!("{whole} y").as_bytes());
+        let spaced = BodyExcerpt::new(format!("{whole} y").as_bytes());
         assert_eq!(spaced.as_str(), format!("{whole}..."));
     }
 }

@@ -9,14 +9,14 @@ const MAX_LABEL_BYTES: usize = 63;
 
 /// The place of an instance, without its port.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Host {
+pub(super) enum InstanceHost {
     /// An IP address.
     Ip(IpAddr),
     /// A DNS name.
     Name(Rc<str>),
 }
 
-impl Host {
+impl InstanceHost {
     /// Reads an address, or else a name; `None` where it is neither.
     pub(super) fn parse(text: &str) -> Option<Self> {
         parse_ip(text).map(Self::Ip).or_else(|| parse_name(text).map(Self::Name))
@@ -79,12 +79,16 @@ mod tests {
             ("[2001:db8::1]", "2001:db8::1"),
             ("::ffff:10.0.0.9", "10.0.0.9"),
         ] {
-            assert_eq!(Host::parse(text), Some(Host::Ip(ip.parse().unwrap())), "{text}");
+            assert_eq!(
+                InstanceHost::parse(text),
+                Some(InstanceHost::Ip(ip.parse().unwrap())),
+                "{text}"
+            );
         }
         for text in ["[10.0.0.1]", "[::1", "::1]", "[]", "10.0.0.1:80"] {
-            assert_eq!(Host::parse(text), None, "{text}");
+            assert_eq!(InstanceHost::parse(text), None, "{text}");
         }
-        assert_eq!(Host::parse("web"), Some(Host::Name("web".into())));
+        assert_eq!(InstanceHost::parse("web"), Some(InstanceHost::Name("web".into())));
     }
 
     #[test]

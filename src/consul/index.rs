@@ -3,7 +3,7 @@
 use core::fmt;
 use core::num::NonZeroU64;
 
-use crate::consul::excerpt::Excerpt;
+use crate::consul::excerpt::BodyExcerpt;
 
 /// The value of `X-Consul-Index`: sent back, it makes Consul hold the next answer until
 /// something has changed.
@@ -37,7 +37,7 @@ impl ConsulIndex {
     /// Parses the header's value: decimal digits only, at most 20 and `u64::MAX`. No sign, no
     /// space, nothing else.
     pub fn parse(header: &[u8]) -> Result<Self, IndexError> {
-        let error = || IndexError { found: Excerpt::new(header) };
+        let error = || IndexError { found: BodyExcerpt::new(header) };
         if header.is_empty() || header.len() > Self::MAX_DIGITS {
             return Err(error());
         }
@@ -62,7 +62,7 @@ impl fmt::Display for ConsulIndex {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IndexError {
     /// What stood there.
-    pub found: Excerpt,
+    pub found: BodyExcerpt,
 }
 
 impl fmt::Display for IndexError {

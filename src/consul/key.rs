@@ -1,13 +1,13 @@
 //! What identifies a query.
 
 use crate::config::{Cidr, Consistency, Consul, Discover, HealthThreshold, VersionKey};
+use crate::consul::instance_filter::InstanceFilter;
 use crate::consul::path::push_mode;
-use crate::consul::selection::Selection;
 use crate::model::service::QueryKey;
 
 /// Hashes all that decides Consul's answer or its reading. Each optional part says whether it is there,
 /// so that no two selections run into each other.
-pub(super) fn key(consul: &Consul, path: &str, selection: &Selection) -> QueryKey {
+pub(super) fn key(consul: &Consul, path: &str, selection: &InstanceFilter) -> QueryKey {
     let health = match selection.health {
         HealthThreshold::Passing => "passing",
         HealthThreshold::Warning => "warning",
@@ -129,7 +129,7 @@ mod tests {
             header: None,
             split: Vec::new(),
             hash_on: None,
-            fallback: config::Fallback::Any,
+            fallback: config::VersionFallback::Any,
         };
         config::Service { versions: Some(versions), ..service("web") }
     }

@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 
 /// What takes one JSON value, whatever its kind turns out to be.
 ///
-/// A type overrides the kinds that it wants; all others end in [`Target::on_other`], which
+/// A type overrides the kinds that it wants; all others end in [`LenientVisitor::on_other`], which
 /// does nothing unless overridden, so a value of the wrong kind costs that value and no
 /// more. Serde's derived shapes cannot do this: to them a value of the wrong kind is an
 /// error, and an error in the middle of a body ends the reading of all of it. Reading into
@@ -15,7 +15,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 /// that nothing is stored only to be thrown away.
 ///
 /// Of a key that an object holds twice, the last value counts, as in Go's `encoding/json`.
-pub(super) trait Target<'de>: Sized {
+pub(super) trait LenientVisitor<'de>: Sized {
     /// Takes `null`.
     fn on_null(&mut self) {
         self.on_other();
@@ -51,9 +51,9 @@ pub(super) trait Target<'de>: Sized {
 }
 
 /// Reads the next value into a target.
-pub(super) struct Fill<'t, T>(pub(super) &'t mut T);
+pub(super) struct LenientSeed<'t, T>(pub(super) &'t mut T);
 
-impl<'de, T: Target<'de>> DeserializeSeed<'de> for Fill<'_, T> {
+impl<'de, T: LenientVisitor<'de>> DeserializeSeed<'de> for LenientSeed<'_, T> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -61,7 +61,7 @@ impl<'de, T: Target<'de>> DeserializeSeed<'de> for Fill<'_, T> {
     }
 }
 
-impl<'de, T: Target<'de>> Visitor<'de> for Fill<'_, T> {
+impl<'de, T: LenientVisitor<'de>> Visitor<'de> for LenientSeed<'_, T> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -112,13 +112,13 @@ impl<'de, T: Target<'de>> Visitor<'de> for Fill<'_, T> {
     }
 }
 
-impl<'de> Target<'de> for Cow<'de, str> {
+impl<'de> LenientVisitor<'de> for Cow<'de, str> {
     fn on_string(&mut self, string: Self) {
         *self = string;
     }
 }
 
-impl<'de> Target<'de> for Option<i64> {
+impl<'de> LenientVisitor<'de> for Option<i64> {
     fn on_integer(&mut self, integer: i64) {
         *self = Some(integer);
     }
@@ -129,7 +129,7 @@ pub(super) fn next_name<'de, A: MapAccess<'de>>(
     fields: &mut A,
 ) -> Result<Option<Cow<'de, str>>, A::Error> {
     let mut name = Cow::Borrowed("");
-    Ok(fields.next_key_seed(Fill(&mut name))?.map(|()| name))
+    Ok(fields.next_key_seed(LenientSeed(&mut name))?.map(|()| name))
 }
 
 /// Passes over the value of the field whose name was read last.
@@ -146,9 +146,9 @@ mod tests {
     const ANY: [&str; 9] =
         ["null", "true", "1", "-1", "1.5", r#""a""#, "[[1,{}],2]", r#"{"a":{"b":[]}}"#, "1e9"];
 
-    fn read<'de, T: Target<'de>>(json: &'de str, mut target: T) -> T {
+    fn read<'de, T: LenientVisitor<'de>>(json: &'de str, mut target: T) -> T {
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        Fill(&mut target).deserialize(&mut deserializer).unwrap();
+        LenientSeed(&mut target).deserialize(&mut deserializer).unwrap();
         deserializer.end().unwrap();
         target
     }

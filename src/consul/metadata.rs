@@ -7,13 +7,13 @@ use std::borrow::Cow;
 
 use serde::de::{MapAccess, SeqAccess};
 
-use crate::consul::lenient::{Fill, Target, next_name, skip};
+use crate::consul::lenient::{LenientSeed, LenientVisitor, next_name, skip};
 
 /// Of an object the texts under the wanted keys: `Meta`, whose keys count in their exact case
 /// as in Consul's own filters, and `Locality`, which is read in the same way. Both keys may be
 /// the same one.
 #[derive(Debug, Default)]
-pub(super) struct Fields<'de, 's> {
+pub(super) struct MetadataFields<'de, 's> {
     version_key: Option<&'s str>,
     zone_key: Option<&'s str>,
     /// Sorted.
@@ -27,7 +27,7 @@ pub(super) struct Fields<'de, 's> {
     pub(super) zone: Cow<'de, str>,
 }
 
-impl<'s> Fields<'_, 's> {
+impl<'s> MetadataFields<'_, 's> {
     /// Nothing yet of what stands under these keys.
     pub(super) fn new(version_key: Option<&'s str>, zone_key: Option<&'s str>) -> Self {
         Self { version_key, zone_key, ..Self::default() }
@@ -50,7 +50,7 @@ impl<'s> Fields<'_, 's> {
     }
 }
 
-impl<'de> Target<'de> for Fields<'de, '_> {
+impl<'de> LenientVisitor<'de> for MetadataFields<'de, '_> {
     fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
         while let Some(name) = next_name(&mut fields)? {
             let is_version = self.version_key == Some(&name);
@@ -61,7 +61,7 @@ impl<'de> Target<'de> for Fields<'de, '_> {
                 continue;
             }
             let mut value = Cow::Borrowed("");
-            fields.next_value_seed(Fill(&mut value))?;
+            fields.next_value_seed(LenientSeed(&mut value))?;
             if is_version {
                 self.version = value.clone();
             }
@@ -81,12 +81,12 @@ impl<'de> Target<'de> for Fields<'de, '_> {
 
 /// Of a list of tags the rest of the first one that begins as is wanted.
 #[derive(Debug, Default)]
-pub(super) struct Tags<'de, 's> {
+pub(super) struct MetadataTags<'de, 's> {
     prefix: Option<&'s str>,
     first: Option<Cow<'de, str>>,
 }
 
-impl<'s> Tags<'_, 's> {
+impl<'s> MetadataTags<'_, 's> {
     /// Nothing yet of what begins so.
     pub(super) const fn new(prefix: Option<&'s str>) -> Self {
         Self { prefix, first: None }
@@ -104,12 +104,12 @@ impl<'s> Tags<'_, 's> {
     }
 }
 
-impl<'de> Target<'de> for Tags<'de, '_> {
+impl<'de> LenientVisitor<'de> for MetadataTags<'de, '_> {
     fn on_array<A: SeqAccess<'de>>(&mut self, mut items: A) -> Result<(), A::Error> {
         self.first = None;
         loop {
             let mut tag = Cow::Borrowed("");
-            if items.next_element_seed(Fill(&mut tag))?.is_none() {
+            if items.next_element_seed(LenientSeed(&mut tag))?.is_none() {
                 return Ok(());
             }
             let is_wanted = self.prefix.is_some_and(|prefix| tag.starts_with(prefix));
@@ -123,14 +123,14 @@ impl<'de> Target<'de> for Tags<'de, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consul::wire::{Entry, Wanted};
+    use crate::consul::wire::{WantedFields, WireEntry};
     use serde::de::DeserializeSeed;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn keep<'de, 's>(json: &'de str, wanted: Wanted<'s>) -> Entry<'de, 's> {
-        let mut entry = Entry::new(wanted);
-        Fill(&mut entry).deserialize(&mut serde_json::Deserializer::from_str(json)).unwrap();
+    fn keep<'de, 's>(json: &'de str, wanted: WantedFields<'s>) -> WireEntry<'de, 's> {
+        let mut entry = WireEntry::new(wanted);
+        LenientSeed(&mut entry).deserialize(&mut serde_json::Deserializer::from_str(json)).unwrap();
         entry
     }
 
@@ -142,16 +142,16 @@ mod tests {
 
     #[test]
     fn only_the_wanted_metadata_and_tags_are_kept() {
-        let entry = keep(LABELLED, Wanted::default());
+        let entry = keep(LABELLED, WantedFields::default());
         assert_eq!((entry.service.meta.version.as_ref(), entry.service.tags.rest()), ("", ""));
         assert_eq!((entry.service.meta.zone.as_ref(), entry.node.meta.zone.as_ref()), ("", ""));
         assert_eq!(entry.service.locality.zone, "");
 
-        let wanted = Wanted {
+        let wanted = WantedFields {
             version_key: Some("v"),
             version_prefix: Some("v="),
             zone_key: Some("zone"),
-            ..Wanted::default()
+            ..WantedFields::default()
         };
         let entry = keep(LABELLED, wanted);
         assert!(matches!(entry.service.meta.version, Cow::Borrowed("1.2")));
@@ -164,8 +164,11 @@ mod tests {
 
     #[test]
     fn a_key_counts_in_its_exact_case_and_may_be_wanted_twice() {
-        let both =
-            |key| Wanted { version_key: Some(key), zone_key: Some(key), ..Wanted::default() };
+        let both = |key| WantedFields {
+            version_key: Some(key),
+            zone_key: Some(key),
+            ..WantedFields::default()
+        };
         let entry = keep(LABELLED, both("v"));
         assert_eq!(
             (entry.service.meta.version, entry.service.meta.zone),
@@ -177,18 +180,18 @@ mod tests {
 
     #[test]
     fn labels_of_the_wrong_kind_are_as_if_absent() {
-        let wanted = Wanted {
+        let wanted = WantedFields {
             version_key: Some("v"),
             version_prefix: Some("v="),
             zone_key: Some("v"),
-            ..Wanted::default()
+            ..WantedFields::default()
         };
         for value in ["null", "1", "true", r#""text""#, "[1]", r#"{"v": 1, "Zone": []}"#] {
             let json = format!(
                 r#"{{"Node": {{"Locality": {value}, "Meta": {value}}}, "Service": {{
                     "Locality": {value}, "Meta": {value}, "Tags": {value}}}}}"#
             );
-            let Entry { node, service, .. } = keep(&json, wanted);
+            let WireEntry { node, service, .. } = keep(&json, wanted);
             assert_eq!((node.locality.zone, node.meta.zone), ("".into(), "".into()), "{json}");
             assert_eq!((service.tags.rest(), service.meta.version), ("", "".into()), "{json}");
             assert_eq!(service.locality.zone, "", "{json}");

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::consul::excerpt::Excerpt;
+use crate::consul::excerpt::BodyExcerpt;
 
 /// What is wrong with a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Mistake {
 
     /// What an answer with an error says of the query, if it is that; `prepared` is the name of the
     /// prepared query.
-    pub(super) fn of(code: u16, excerpt: &Excerpt, prepared: Option<&str>) -> Option<Self> {
+    pub(super) fn of(code: u16, excerpt: &BodyExcerpt, prepared: Option<&str>) -> Option<Self> {
         let text = excerpt.as_str();
         if !matches!(code, 400 | 500) || text.is_empty() {
             return None;
@@ -61,7 +61,7 @@ mod tests {
     const FILTER: &str = "Failed to create boolean expression evaluator: 1:18 (17): no match found";
 
     fn of(code: u16, body: &str, prepared: Option<&str>) -> Option<Mistake> {
-        Mistake::of(code, &Excerpt::new(body.as_bytes()), prepared)
+        Mistake::of(code, &BodyExcerpt::new(body.as_bytes()), prepared)
     }
 
     #[test]

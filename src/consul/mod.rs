@@ -11,23 +11,24 @@
 //! judged as soon as its end is reached, and nothing else of it is kept.
 
 mod decode_error;
-mod executed;
 #[cfg(test)]
 mod fixtures;
 mod host;
+pub mod instance_filter;
 mod key;
-mod labels;
 mod lenient;
 mod metadata;
 pub mod mistake;
 mod path;
+mod prepared_query;
+pub mod query_response;
+pub mod rejected_instances;
+mod string_table;
 mod wire;
 
-pub mod answer;
 pub mod catalog;
 pub mod decode;
 pub mod dns_name;
-pub mod dropped;
 pub mod error;
 pub mod excerpt;
 pub mod health;
@@ -36,5 +37,4 @@ pub mod query;
 pub mod registration;
 pub mod request;
 pub mod response;
-pub mod selection;
 pub mod token;

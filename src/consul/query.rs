@@ -3,13 +3,13 @@
 use core::time::Duration;
 
 use crate::config::{self, Consistency, Discover};
-pub use crate::consul::executed::Origin;
 use crate::consul::index::ConsulIndex;
+use crate::consul::instance_filter::InstanceFilter;
 use crate::consul::key::{catalog_key, key};
 use crate::consul::path::{catalog_path, path, push_encoded, push_mode, push_name, push_value};
+pub use crate::consul::prepared_query::QueryOrigin;
 use crate::consul::request::Wait;
-pub use crate::consul::request::{Freshness, Method, Request};
-use crate::consul::selection::Selection;
+pub use crate::consul::request::{Method, ReadMode, Request};
 use crate::model::service::QueryKey;
 
 /// The header with the ages of an answer that is accepted from a cache.
@@ -32,7 +32,7 @@ const BLOCKING_MARGIN: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Query {
     service: String,
-    subject: Subject,
+    subject: QueryTarget,
     cluster: String,
     token_env: Option<String>,
     /// Everything of the path but the consistency mode, index and wait.
@@ -44,9 +44,9 @@ pub struct Query {
 
 /// What is asked for, and how the answer is read.
 #[derive(Debug, Clone)]
-pub(super) enum Subject {
+pub(super) enum QueryTarget {
     /// The instances of a service.
-    Instances(Selection),
+    Instances(InstanceFilter),
     /// Those that a prepared query finds.
     Prepared {
         /// Its name or id.
@@ -54,7 +54,7 @@ pub(super) enum Subject {
         /// Whether it is asked for what takes traffic of the mesh.
         connect: bool,
         /// Which of them become endpoints.
-        selection: Selection,
+        selection: InstanceFilter,
     },
     /// The services of the catalog.
     Catalog(Box<Discover>),
@@ -69,7 +69,7 @@ impl Query {
     ) -> Self {
         let consul = &config.consul;
         let path = path(consul, service, datacenter);
-        let selection = Selection {
+        let selection = InstanceFilter {
             health: service.health,
             address: service.address.clone(),
             resolve_names: service.resolve_names,
@@ -86,9 +86,9 @@ impl Query {
             subject: match &service.query {
                 Some(query) => {
                     let (name, connect) = (query.name.clone(), service.connect);
-                    Subject::Prepared { name, connect, selection }
+                    QueryTarget::Prepared { name, connect, selection }
                 }
-                None => Subject::Instances(selection),
+                None => QueryTarget::Instances(selection),
             },
             cluster: consul.cluster.clone(),
             token_env: consul.token_env.clone(),
@@ -106,7 +106,7 @@ impl Query {
         let key = catalog_key(consul, &path, discover);
         Self {
             service: String::new(),
-            subject: Subject::Catalog(Box::new(discover.clone())),
+            subject: QueryTarget::Catalog(Box::new(discover.clone())),
             cluster: consul.cluster.clone(),
             token_env: consul.token_env.clone(),
             path,
@@ -135,7 +135,7 @@ impl Query {
     /// Whether Consul can hold an answer back until something changes. A prepared query it
     /// cannot hold: that one is read again and again.
     pub const fn blocks(&self) -> bool {
-        !matches!(self.subject, Subject::Prepared { .. })
+        !matches!(self.subject, QueryTarget::Prepared { .. })
     }
 
     /// The request for the state after `index`, or for the state now.
@@ -144,16 +144,16 @@ impl Query {
     /// not come back at once, up to a sixteenth of it longer. The timeout follows from that
     /// and cannot be configured apart: a shorter one would turn every quiet poll into an
     /// error. An index is left out where it would not be waited for.
-    pub fn request(&self, index: Option<ConsulIndex>, freshness: Freshness) -> Request {
+    pub fn request(&self, index: Option<ConsulIndex>, freshness: ReadMode) -> Request {
         let mut path = self.path.clone();
         match freshness {
-            Freshness::AsConfigured => push_mode(&mut path, self.consistency),
-            Freshness::Leader if self.consistency != Consistency::Consistent => {
+            ReadMode::AsConfigured => push_mode(&mut path, self.consistency),
+            ReadMode::Leader if self.consistency != Consistency::Consistent => {
                 push_name(&mut path, "leader");
             }
-            Freshness::Leader | Freshness::Consistent => push_name(&mut path, "consistent"),
+            ReadMode::Leader | ReadMode::Consistent => push_name(&mut path, "consistent"),
         }
-        let blocks = self.blocks() && freshness != Freshness::Consistent;
+        let blocks = self.blocks() && freshness != ReadMode::Consistent;
         let headers = self.cache_control(freshness).map(|ages| (CACHE_CONTROL, ages));
         let headers = headers.into_iter().collect();
         let Some(index) = index.filter(|_| blocks) else {
@@ -166,8 +166,8 @@ impl Query {
 
     /// The request for the instances of the service that a prepared query looks for: unlike the
     /// query's answer it lists those, too, that are critical.
-    pub fn instances(&self, of: &Origin) -> Request {
-        let is_of_mesh = matches!(self.subject, Subject::Prepared { connect: true, .. });
+    pub fn instances(&self, of: &QueryOrigin) -> Request {
+        let is_of_mesh = matches!(self.subject, QueryTarget::Prepared { connect: true, .. });
         let mut path = String::from("/v1/health/");
         path.push_str(if is_of_mesh { "connect/" } else { "service/" });
         push_encoded(&mut path, &of.service);
@@ -179,8 +179,8 @@ impl Query {
 
     /// The ages of the agent's cache that are accepted (RFC 9111 and RFC 5861). Consul goes by
     /// them for prepared queries; what it has cached of services it keeps up to date.
-    fn cache_control(&self, freshness: Freshness) -> Option<String> {
-        let (Consistency::Cached(ages), Freshness::AsConfigured) = (self.consistency, freshness)
+    fn cache_control(&self, freshness: ReadMode) -> Option<String> {
+        let (Consistency::Cached(ages), ReadMode::AsConfigured) = (self.consistency, freshness)
         else {
             return None;
         };
@@ -199,7 +199,7 @@ impl Query {
         self.token_env.as_deref()
     }
 
-    pub(super) const fn subject(&self) -> &Subject {
+    pub(super) const fn subject(&self) -> &QueryTarget {
         &self.subject
     }
 
@@ -226,12 +226,12 @@ mod tests {
     }
 
     fn plain(consul: config::Consul, service: &config::Service) -> String {
-        query(consul, service).request(None, Freshness::AsConfigured).path
+        query(consul, service).request(None, ReadMode::AsConfigured).path
     }
 
     #[test]
     fn a_first_request_has_no_index_and_does_not_wait() {
-        let request = query(consul(), &service("web")).request(None, Freshness::AsConfigured);
+        let request = query(consul(), &service("web")).request(None, ReadMode::AsConfigured);
         assert_eq!(request.path, "/v1/health/service/web");
         assert_eq!(request.timeout, Duration::from_secs(10));
     }
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn a_blocking_request_outlasts_the_wait_and_consuls_jitter() {
         let built = query(consul(), &service("web"));
-        let request = built.request(Some(ConsulIndex::new(42)), Freshness::AsConfigured);
+        let request = built.request(Some(ConsulIndex::new(42)), ReadMode::AsConfigured);
         assert_eq!(request.path, "/v1/health/service/web?index=42&wait=55s");
         assert_eq!(
             request.timeout,
@@ -264,8 +264,8 @@ mod tests {
         let built = query(consul, &service);
         let expected = "/v1/health/service/web%2F%C3%A9%3F?dc=dc%201&ns=team&partition=p\
                         &filter=Service.Meta.env%20%3D%3D%20%22prod%22&tag=a%26b&tag=v2&stale";
-        assert_eq!(built.request(None, Freshness::AsConfigured).path, expected);
-        let blocking = built.request(Some(ConsulIndex::ONE), Freshness::AsConfigured).path;
+        assert_eq!(built.request(None, ReadMode::AsConfigured).path, expected);
+        let blocking = built.request(Some(ConsulIndex::ONE), ReadMode::AsConfigured).path;
         assert_eq!(blocking, format!("{expected}&index=1&wait=55s"));
         assert_eq!(built.service(), "web/é?");
     }
@@ -304,7 +304,7 @@ mod tests {
         };
         let built = query(consul, &geo);
         assert!(!built.blocks());
-        let request = built.request(Some(ConsulIndex::new(7)), Freshness::AsConfigured);
+        let request = built.request(Some(ConsulIndex::new(7)), ReadMode::AsConfigured);
         assert_eq!(request.path, "/v1/query/geo%2F%C3%A9/execute?dc=dc2&stale");
         assert_eq!(request.timeout, PLAIN_TIMEOUT);
 
@@ -327,13 +327,13 @@ mod tests {
             lines.collect::<Vec<_>>()
         };
         let none: Vec<String> = Vec::new();
-        assert_eq!(headers(None, None, Freshness::AsConfigured), none);
-        let one = headers(Some(30), None, Freshness::AsConfigured);
+        assert_eq!(headers(None, None, ReadMode::AsConfigured), none);
+        let one = headers(Some(30), None, ReadMode::AsConfigured);
         assert_eq!(one, ["cache-control: max-age=30"]);
-        let both = headers(Some(0), Some(3600), Freshness::AsConfigured);
+        let both = headers(Some(0), Some(3600), ReadMode::AsConfigured);
         assert_eq!(both, ["cache-control: max-age=0, stale-if-error=3600"]);
-        assert_eq!(headers(Some(30), None, Freshness::Leader), none);
-        assert_eq!(headers(Some(30), None, Freshness::Consistent), none);
+        assert_eq!(headers(Some(30), None, ReadMode::Leader), none);
+        assert_eq!(headers(Some(30), None, ReadMode::Consistent), none);
     }
 
     #[test]
@@ -353,14 +353,14 @@ mod tests {
         };
         let seven = Some(ConsulIndex::new(7));
         for configured in [Consistency::Default, STALE, CACHED] {
-            assert_eq!(path(configured, None, Freshness::Leader), "?leader");
-            assert_eq!(path(configured, seven, Freshness::Leader), "?leader&index=7&wait=55s");
-            assert_eq!(path(configured, seven, Freshness::Consistent), "?consistent");
+            assert_eq!(path(configured, None, ReadMode::Leader), "?leader");
+            assert_eq!(path(configured, seven, ReadMode::Leader), "?leader&index=7&wait=55s");
+            assert_eq!(path(configured, seven, ReadMode::Consistent), "?consistent");
         }
         let strict = Consistency::Consistent;
-        assert_eq!(path(strict, None, Freshness::Leader), "?consistent");
+        assert_eq!(path(strict, None, ReadMode::Leader), "?consistent");
         let expected = "?consistent&index=7&wait=55s";
-        assert_eq!(path(strict, seven, Freshness::AsConfigured), expected);
+        assert_eq!(path(strict, seven, ReadMode::AsConfigured), expected);
     }
 
     #[test]
@@ -375,7 +375,7 @@ mod tests {
             .map(|source| Query::new(&config, source.service, source.datacenter))
             .collect();
         let paths: Vec<_> =
-            queries.iter().map(|q| q.request(None, Freshness::AsConfigured).path).collect();
+            queries.iter().map(|q| q.request(None, ReadMode::AsConfigured).path).collect();
         let expected = ["api?dc=dc0", "web?dc=dc1", "web?dc=dc2"];
         assert_eq!(paths, expected.map(|end| format!("/v1/health/service/{end}")));
         assert_ne!(queries[1].key(), queries[2].key());

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 /// How fresh the answer to one request must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Freshness {
+pub enum ReadMode {
     /// As the configuration says.
     #[default]
     AsConfigured,

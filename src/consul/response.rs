@@ -3,15 +3,15 @@
 use core::time::Duration;
 
 use crate::config::Consistency;
-pub use crate::consul::answer::Answer;
 use crate::consul::catalog;
 use crate::consul::decode::{DecodeError, Decoded, decode, decode_executed};
 use crate::consul::error::QueryError;
-use crate::consul::excerpt::Excerpt;
+use crate::consul::excerpt::BodyExcerpt;
 use crate::consul::index::ConsulIndex;
 use crate::consul::mistake::Mistake;
-use crate::consul::query::{Query, Subject};
-use crate::model::services::Services;
+use crate::consul::query::{Query, QueryTarget};
+pub use crate::consul::query_response::QueryResponse;
+use crate::model::service_names::ServiceNames;
 use crate::model::snapshot::Snapshot;
 
 /// The header with the answer's [`ConsulIndex`].
@@ -83,7 +83,10 @@ impl Query {
     /// A reply of Envoy itself is never taken for Consul's. With status 200 the index tells
     /// them apart as well, and then counts more than the header of Envoy, which a cluster
     /// may have been told not to add.
-    pub fn read(&self, result: Result<Response<'_>, CallFailure>) -> Result<Answer, QueryError> {
+    pub fn read(
+        &self,
+        result: Result<Response<'_>, CallFailure>,
+    ) -> Result<QueryResponse, QueryError> {
         self.read_by(result, |body| self.decode(body))
     }
 
@@ -96,10 +99,10 @@ impl Query {
     pub fn read_instances(
         &self,
         result: Result<Response<'_>, CallFailure>,
-    ) -> Result<Answer, QueryError> {
+    ) -> Result<QueryResponse, QueryError> {
         self.read_by(result, |body| match self.subject() {
-            Subject::Prepared { selection, .. } => decode(body, selection),
-            Subject::Instances(_) | Subject::Catalog(_) => self.decode(body),
+            QueryTarget::Prepared { selection, .. } => decode(body, selection),
+            QueryTarget::Instances(_) | QueryTarget::Catalog(_) => self.decode(body),
         })
     }
 
@@ -107,7 +110,7 @@ impl Query {
         &self,
         result: Result<Response<'_>, CallFailure>,
         decode: impl FnOnce(&[u8]) -> Result<Decoded, DecodeError>,
-    ) -> Result<Answer, QueryError> {
+    ) -> Result<QueryResponse, QueryError> {
         let response = result.map_err(|failure| QueryError::of_failure(failure, self.cluster()))?;
         if response.status != 200 {
             return Err(self.not_ok(&response));
@@ -128,14 +131,14 @@ impl Query {
             Consistency::Cached(ages) => is_above(age, ages.stale_if_error.or(ages.max_age)),
         };
         let filtered_by_acls = response.filtered_by_acls;
-        Ok(Answer { index, decoded, filtered_by_acls, last_contact, age, is_too_old })
+        Ok(QueryResponse { index, decoded, filtered_by_acls, last_contact, age, is_too_old })
     }
 
     fn decode(&self, body: &[u8]) -> Result<Decoded, DecodeError> {
         match self.subject() {
-            Subject::Instances(selection) => decode(body, selection),
-            Subject::Prepared { selection, .. } => decode_executed(body, selection),
-            Subject::Catalog(discover) => {
+            QueryTarget::Instances(selection) => decode(body, selection),
+            QueryTarget::Prepared { selection, .. } => decode_executed(body, selection),
+            QueryTarget::Catalog(discover) => {
                 let snapshot = Snapshot::of_services(catalog::decode(body, discover)?);
                 let registered = u32::try_from(snapshot.len()).unwrap_or(u32::MAX);
                 Ok(Decoded { snapshot, registered, ..Decoded::default() })
@@ -144,15 +147,15 @@ impl Query {
     }
 
     /// Leaves out of a catalog what is more than is to be served, but keeps what is `current`.
-    pub fn limit(&self, mut answer: Answer, current: Option<&Snapshot>) -> Answer {
+    pub fn limit(&self, mut answer: QueryResponse, current: Option<&Snapshot>) -> QueryResponse {
         answer.decoded.snapshot = self.within_limit(answer.decoded.snapshot, current);
         answer
     }
 
     /// The same of a snapshot.
     pub fn within_limit(&self, snapshot: Snapshot, current: Option<&Snapshot>) -> Snapshot {
-        let Subject::Catalog(discover) = self.subject() else { return snapshot };
-        let names = current.and_then(Snapshot::services).map(Services::names);
+        let QueryTarget::Catalog(discover) = self.subject() else { return snapshot };
+        let names = current.and_then(Snapshot::services).map(ServiceNames::names);
         let most = discover.max_services as usize;
         let services = snapshot.services().cloned().unwrap_or_default();
         Snapshot::of_services(services.within(most, names.unwrap_or_default()))
@@ -165,8 +168,8 @@ impl Query {
     /// # Errors
     ///
     /// [`QueryError::FilteredByAcls`].
-    pub fn unfiltered(&self, answer: Answer) -> Result<Answer, QueryError> {
-        let is_part = matches!(self.subject(), Subject::Catalog(_));
+    pub fn reject_filtered(&self, answer: QueryResponse) -> Result<QueryResponse, QueryError> {
+        let is_part = matches!(self.subject(), QueryTarget::Catalog(_));
         if answer.filtered_by_acls && (!is_part || answer.decoded.snapshot.is_empty()) {
             let token_env = self.token_env().map(str::to_owned);
             return Err(QueryError::FilteredByAcls { token_env });
@@ -180,23 +183,23 @@ impl Query {
     /// # Errors
     ///
     /// Any other error.
-    pub fn unknown_is_empty(error: QueryError) -> Result<Answer, QueryError> {
+    pub fn unknown_is_empty(error: QueryError) -> Result<QueryResponse, QueryError> {
         match error {
             QueryError::UnknownQuery { .. } => {
-                Ok(Answer::new(ConsulIndex::ONE, Decoded::default()))
+                Ok(QueryResponse::new(ConsulIndex::ONE, Decoded::default()))
             }
             error => Err(error),
         }
     }
 
     fn not_ok(&self, response: &Response<'_>) -> QueryError {
-        let (code, excerpt) = (response.status, Excerpt::new(response.body));
+        let (code, excerpt) = (response.status, BodyExcerpt::new(response.body));
         if response.from_envoy {
             return QueryError::Unreachable { cluster: self.cluster().to_owned(), code, excerpt };
         }
         let prepared = match self.subject() {
-            Subject::Prepared { name, .. } => Some(name.as_str()),
-            Subject::Instances(_) | Subject::Catalog(_) => None,
+            QueryTarget::Prepared { name, .. } => Some(name.as_str()),
+            QueryTarget::Instances(_) | QueryTarget::Catalog(_) => None,
         };
         if let Some(mistake) = Mistake::of(code, &excerpt, prepared) {
             return QueryError::Mistake { mistake, code, excerpt };

@@ -9,20 +9,20 @@ use std::borrow::Cow;
 use serde::de::{MapAccess, SeqAccess};
 
 use crate::consul::health::Health;
-use crate::consul::lenient::{Fill, Target, next_name, skip};
-use crate::consul::metadata::{Fields, Tags};
+use crate::consul::lenient::{LenientSeed, LenientVisitor, next_name, skip};
+use crate::consul::metadata::{MetadataFields, MetadataTags};
 
 /// One instance of a service: what is known of it, not yet what to make of it.
 #[derive(Debug, Default)]
-pub(super) struct Entry<'de, 's> {
-    pub(super) node: Node<'de, 's>,
-    pub(super) service: Service<'de, 's>,
+pub(super) struct WireEntry<'de, 's> {
+    pub(super) node: WireNode<'de, 's>,
+    pub(super) service: WireService<'de, 's>,
     pub(super) checks: Checks,
 }
 
 /// What is kept of an entry beside what everyone needs; all else is passed over.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Wanted<'s> {
+pub(super) struct WantedFields<'s> {
     /// The name of a tagged address; in any case, since configurations and versions of Consul
     /// differ in it.
     pub(super) address: Option<&'s str>,
@@ -36,32 +36,32 @@ pub(super) struct Wanted<'s> {
     pub(super) details: Option<&'s [String]>,
 }
 
-impl<'s> Entry<'_, 's> {
+impl<'s> WireEntry<'_, 's> {
     /// An empty entry that will keep what is wanted.
-    pub(super) fn new(wanted: Wanted<'s>) -> Self {
+    pub(super) fn new(wanted: WantedFields<'s>) -> Self {
         let mut entry = Self::default();
         entry.node.tagged.name = wanted.address;
         // What Consul itself calls it.
         let zone_field = wanted.zone_key.map(|_| "Zone");
-        entry.node.locality = Fields::new(None, zone_field);
-        entry.node.meta = Fields::new(None, wanted.zone_key);
+        entry.node.locality = MetadataFields::new(None, zone_field);
+        entry.node.meta = MetadataFields::new(None, wanted.zone_key);
         entry.node.is_named = wanted.details.is_some();
         entry.service.tagged.name = wanted.address;
-        entry.service.locality = Fields::new(None, zone_field);
-        let meta = Fields::new(wanted.version_key, wanted.zone_key);
+        entry.service.locality = MetadataFields::new(None, zone_field);
+        let meta = MetadataFields::new(wanted.version_key, wanted.zone_key);
         entry.service.meta = meta.detailing(wanted.details.unwrap_or_default());
-        entry.service.tags = Tags::new(wanted.version_prefix);
+        entry.service.tags = MetadataTags::new(wanted.version_prefix);
         entry
     }
 }
 
-impl<'de> Target<'de> for Entry<'de, '_> {
+impl<'de> LenientVisitor<'de> for WireEntry<'de, '_> {
     fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
         while let Some(name) = next_name(&mut fields)? {
             match name.as_ref() {
-                "Node" => fields.next_value_seed(Fill(&mut self.node))?,
-                "Service" => fields.next_value_seed(Fill(&mut self.service))?,
-                "Checks" => fields.next_value_seed(Fill(&mut self.checks))?,
+                "Node" => fields.next_value_seed(LenientSeed(&mut self.node))?,
+                "Service" => fields.next_value_seed(LenientSeed(&mut self.service))?,
+                "Checks" => fields.next_value_seed(LenientSeed(&mut self.checks))?,
                 _ => skip(&mut fields)?,
             }
         }
@@ -71,7 +71,7 @@ impl<'de> Target<'de> for Entry<'de, '_> {
 
 /// The machine that an instance runs on.
 #[derive(Debug, Default)]
-pub(super) struct Node<'de, 's> {
+pub(super) struct WireNode<'de, 's> {
     /// Whether its name is wanted.
     is_named: bool,
     /// Empty where it is not wanted, or there is none.
@@ -81,21 +81,23 @@ pub(super) struct Node<'de, 's> {
     /// A node's tagged addresses are plain strings; empty where there is none.
     pub(super) tagged: Tagged<'s, Cow<'de, str>>,
     /// Where Consul knows it to be (1.17 and later).
-    pub(super) locality: Fields<'de, 's>,
-    pub(super) meta: Fields<'de, 's>,
+    pub(super) locality: MetadataFields<'de, 's>,
+    pub(super) meta: MetadataFields<'de, 's>,
 }
 
-impl<'de> Target<'de> for Node<'de, '_> {
+impl<'de> LenientVisitor<'de> for WireNode<'de, '_> {
     fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
         while let Some(name) = next_name(&mut fields)? {
             match name.as_ref() {
-                "Node" if self.is_named => fields.next_value_seed(Fill(&mut self.name))?,
-                "Address" => fields.next_value_seed(Fill(&mut self.address))?,
-                "TaggedAddresses" => fields.next_value_seed(Fill(&mut self.tagged))?,
+                "Node" if self.is_named => fields.next_value_seed(LenientSeed(&mut self.name))?,
+                "Address" => fields.next_value_seed(LenientSeed(&mut self.address))?,
+                "TaggedAddresses" => fields.next_value_seed(LenientSeed(&mut self.tagged))?,
                 "Locality" if self.locality.is_wanted() => {
-                    fields.next_value_seed(Fill(&mut self.locality))?;
+                    fields.next_value_seed(LenientSeed(&mut self.locality))?;
                 }
-                "Meta" if self.meta.is_wanted() => fields.next_value_seed(Fill(&mut self.meta))?,
+                "Meta" if self.meta.is_wanted() => {
+                    fields.next_value_seed(LenientSeed(&mut self.meta))?
+                }
                 _ => skip(&mut fields)?,
             }
         }
@@ -105,34 +107,38 @@ impl<'de> Target<'de> for Node<'de, '_> {
 
 /// What the instance said when it registered.
 #[derive(Debug, Default)]
-pub(super) struct Service<'de, 's> {
+pub(super) struct WireService<'de, 's> {
     /// Whether there was an object at all; the other fields are at their defaults if not.
     pub(super) present: bool,
     /// Empty where there is none, which is usual.
     pub(super) address: Cow<'de, str>,
     pub(super) port: Option<i64>,
-    pub(super) weights: Weights,
+    pub(super) weights: WireWeights,
     pub(super) tagged: Tagged<'s, ServiceAddress<'de>>,
     /// Where Consul knows it to be (1.17 and later); empty where its node's counts.
-    pub(super) locality: Fields<'de, 's>,
-    pub(super) meta: Fields<'de, 's>,
-    pub(super) tags: Tags<'de, 's>,
+    pub(super) locality: MetadataFields<'de, 's>,
+    pub(super) meta: MetadataFields<'de, 's>,
+    pub(super) tags: MetadataTags<'de, 's>,
 }
 
-impl<'de> Target<'de> for Service<'de, '_> {
+impl<'de> LenientVisitor<'de> for WireService<'de, '_> {
     fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
         self.present = true;
         while let Some(name) = next_name(&mut fields)? {
             match name.as_ref() {
-                "Address" => fields.next_value_seed(Fill(&mut self.address))?,
-                "Port" => fields.next_value_seed(Fill(&mut self.port))?,
-                "Weights" => fields.next_value_seed(Fill(&mut self.weights))?,
-                "TaggedAddresses" => fields.next_value_seed(Fill(&mut self.tagged))?,
+                "Address" => fields.next_value_seed(LenientSeed(&mut self.address))?,
+                "Port" => fields.next_value_seed(LenientSeed(&mut self.port))?,
+                "Weights" => fields.next_value_seed(LenientSeed(&mut self.weights))?,
+                "TaggedAddresses" => fields.next_value_seed(LenientSeed(&mut self.tagged))?,
                 "Locality" if self.locality.is_wanted() => {
-                    fields.next_value_seed(Fill(&mut self.locality))?;
+                    fields.next_value_seed(LenientSeed(&mut self.locality))?;
                 }
-                "Meta" if self.meta.is_wanted() => fields.next_value_seed(Fill(&mut self.meta))?,
-                "Tags" if self.tags.is_wanted() => fields.next_value_seed(Fill(&mut self.tags))?,
+                "Meta" if self.meta.is_wanted() => {
+                    fields.next_value_seed(LenientSeed(&mut self.meta))?
+                }
+                "Tags" if self.tags.is_wanted() => {
+                    fields.next_value_seed(LenientSeed(&mut self.tags))?
+                }
                 _ => skip(&mut fields)?,
             }
         }
@@ -142,17 +148,17 @@ impl<'de> Target<'de> for Service<'de, '_> {
 
 /// An instance's share of the traffic, one number for each health that may take some.
 #[derive(Debug, Default)]
-pub(super) struct Weights {
+pub(super) struct WireWeights {
     pub(super) passing: Option<i64>,
     pub(super) warning: Option<i64>,
 }
 
-impl<'de> Target<'de> for Weights {
+impl<'de> LenientVisitor<'de> for WireWeights {
     fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
         while let Some(name) = next_name(&mut fields)? {
             match name.as_ref() {
-                "Passing" => fields.next_value_seed(Fill(&mut self.passing))?,
-                "Warning" => fields.next_value_seed(Fill(&mut self.warning))?,
+                "Passing" => fields.next_value_seed(LenientSeed(&mut self.passing))?,
+                "Warning" => fields.next_value_seed(LenientSeed(&mut self.warning))?,
                 _ => skip(&mut fields)?,
             }
         }
@@ -168,12 +174,12 @@ pub(super) struct Tagged<'s, V> {
     pub(super) value: V,
 }
 
-impl<'de, V: Target<'de>> Target<'de> for Tagged<'_, V> {
+impl<'de, V: LenientVisitor<'de>> LenientVisitor<'de> for Tagged<'_, V> {
     fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
         while let Some(name) = next_name(&mut fields)? {
             match self.name {
                 Some(wanted) if wanted.eq_ignore_ascii_case(&name) => {
-                    fields.next_value_seed(Fill(&mut self.value))?;
+                    fields.next_value_seed(LenientSeed(&mut self.value))?;
                 }
                 _ => skip(&mut fields)?,
             }
@@ -190,13 +196,13 @@ pub(super) struct ServiceAddress<'de> {
     pub(super) port: Option<i64>,
 }
 
-impl<'de> Target<'de> for ServiceAddress<'de> {
+impl<'de> LenientVisitor<'de> for ServiceAddress<'de> {
     fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
         while let Some(name) = next_name(&mut fields)? {
             if name.eq_ignore_ascii_case("address") {
-                fields.next_value_seed(Fill(&mut self.address))?;
+                fields.next_value_seed(LenientSeed(&mut self.address))?;
             } else if name.eq_ignore_ascii_case("port") {
-                fields.next_value_seed(Fill(&mut self.port))?;
+                fields.next_value_seed(LenientSeed(&mut self.port))?;
             } else {
                 skip(&mut fields)?;
             }
@@ -214,13 +220,13 @@ pub(super) struct Checks {
     pub(super) worst: Health,
 }
 
-impl<'de> Target<'de> for Checks {
+impl<'de> LenientVisitor<'de> for Checks {
     fn on_null(&mut self) {}
 
     fn on_array<A: SeqAccess<'de>>(&mut self, mut items: A) -> Result<(), A::Error> {
         loop {
-            let mut check = Check::default();
-            if items.next_element_seed(Fill(&mut check))?.is_none() {
+            let mut check = WireCheck::default();
+            if items.next_element_seed(LenientSeed(&mut check))?.is_none() {
                 return Ok(());
             }
             self.worst = self.worst.max(Health::of_check(&check.id, &check.status));
@@ -233,17 +239,17 @@ impl<'de> Target<'de> for Checks {
 }
 
 #[derive(Debug, Default)]
-struct Check<'de> {
+struct WireCheck<'de> {
     id: Cow<'de, str>,
     status: Cow<'de, str>,
 }
 
-impl<'de> Target<'de> for Check<'de> {
+impl<'de> LenientVisitor<'de> for WireCheck<'de> {
     fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
         while let Some(name) = next_name(&mut fields)? {
             match name.as_ref() {
-                "CheckID" => fields.next_value_seed(Fill(&mut self.id))?,
-                "Status" => fields.next_value_seed(Fill(&mut self.status))?,
+                "CheckID" => fields.next_value_seed(LenientSeed(&mut self.id))?,
+                "Status" => fields.next_value_seed(LenientSeed(&mut self.status))?,
                 _ => skip(&mut fields)?,
             }
         }
@@ -258,9 +264,9 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn read<'de, 's>(json: &'de str, tag: Option<&'s str>) -> Entry<'de, 's> {
-        let mut entry = Entry::new(Wanted { address: tag, ..Wanted::default() });
-        Fill(&mut entry).deserialize(&mut serde_json::Deserializer::from_str(json)).unwrap();
+    fn read<'de, 's>(json: &'de str, tag: Option<&'s str>) -> WireEntry<'de, 's> {
+        let mut entry = WireEntry::new(WantedFields { address: tag, ..WantedFields::default() });
+        LenientSeed(&mut entry).deserialize(&mut serde_json::Deserializer::from_str(json)).unwrap();
         entry
     }
 

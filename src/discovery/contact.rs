@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
-use crate::consul::dropped::Dropped;
 use crate::consul::error::{ErrorKind, QueryError};
-use crate::discovery::notice::Notice;
-use crate::time::Time;
+use crate::consul::rejected_instances::RejectedInstances;
+use crate::discovery::source_event::SourceEvent;
+use crate::util::time::Time;
 
 /// Turns answers into what an operator is told: transitions, not every answer.
 #[derive(Debug, Default)]
@@ -13,7 +13,7 @@ pub(super) struct Contact {
     /// How old the published endpoints were at some moment.
     confirmed: Option<(Duration, Time)>,
     failing: Option<ErrorKind>,
-    dropped: Dropped,
+    dropped: RejectedInstances,
 }
 
 impl Contact {
@@ -28,31 +28,31 @@ impl Contact {
     }
 
     /// Takes a good answer that came after so many errors.
-    pub(super) fn on_answer(
+    pub(super) fn on_response(
         &mut self,
-        dropped: Dropped,
+        dropped: RejectedInstances,
         failures: u32,
         now: Time,
-    ) -> impl Iterator<Item = Notice> + use<> {
+    ) -> impl Iterator<Item = SourceEvent> + use<> {
         self.confirmed = Some((Duration::ZERO, now));
-        let recovered = self.failing.take().map(|_| Notice::Recovered(failures));
+        let recovered = self.failing.take().map(|_| SourceEvent::Recovered(failures));
         let is_other = core::mem::replace(&mut self.dropped, dropped) != dropped;
-        let left_out = is_other.then_some(Notice::Dropped(dropped));
+        let left_out = is_other.then_some(SourceEvent::Dropped(dropped));
         [recovered, left_out].into_iter().flatten()
     }
 
     /// Takes an error.
-    pub(super) fn on_error(&mut self, error: QueryError) -> Option<Notice> {
+    pub(super) fn on_error(&mut self, error: QueryError) -> Option<SourceEvent> {
         let kind = error.kind();
         let is_other = self.failing.replace(kind) != Some(kind);
-        is_other.then_some(Notice::Failing(error))
+        is_other.then_some(SourceEvent::Failing(error))
     }
 
     /// Forgets what the operator was told: whoever fetches next begins with nothing wrong and
     /// nothing left out, this VM too.
     pub(super) fn end(&mut self) {
         self.failing = None;
-        self.dropped = Dropped::default();
+        self.dropped = RejectedInstances::default();
     }
 }
 
@@ -66,27 +66,27 @@ mod tests {
         Time::from_start(Duration::from_secs(seconds))
     }
 
-    fn texts(notices: impl Iterator<Item = Notice>) -> Vec<String> {
+    fn texts(notices: impl Iterator<Item = SourceEvent>) -> Vec<String> {
         notices.map(|notice| notice.to_string()).collect()
     }
 
     #[test]
     fn an_error_and_its_end_are_told_once() {
         let mut contact = Contact::default();
-        assert_eq!(contact.on_answer(Dropped::default(), 0, at(0)).count(), 0);
+        assert_eq!(contact.on_response(RejectedInstances::default(), 0, at(0)).count(), 0);
         assert!(contact.on_error(QueryError::NoAnswer).is_some());
         assert!(contact.on_error(QueryError::NoAnswer).is_none());
         assert!(contact.on_error(QueryError::MissingIndex).is_some(), "another error");
-        let recovered = Notice::Recovered(3).to_string();
-        assert_eq!(texts(contact.on_answer(Dropped::default(), 3, at(1))), [recovered]);
-        assert_eq!(contact.on_answer(Dropped::default(), 0, at(2)).count(), 0);
+        let recovered = SourceEvent::Recovered(3).to_string();
+        assert_eq!(texts(contact.on_response(RejectedInstances::default(), 3, at(1))), [recovered]);
+        assert_eq!(contact.on_response(RejectedInstances::default(), 0, at(2)).count(), 0);
     }
 
     #[test]
     fn what_is_left_out_is_told_when_it_changes_and_anew_after_the_end() {
         let mut contact = Contact::default();
-        let dropped = Dropped { bad_port: 1, ..Dropped::default() };
-        let told = |contact: &mut Contact| contact.on_answer(dropped, 0, at(0)).count() == 1;
+        let dropped = RejectedInstances { bad_port: 1, ..RejectedInstances::default() };
+        let told = |contact: &mut Contact| contact.on_response(dropped, 0, at(0)).count() == 1;
         assert!(told(&mut contact));
         assert!(!told(&mut contact));
         contact.end();
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(contact.age(at(9)), None);
         contact.begin(Some(Duration::from_secs(5)), at(10));
         assert_eq!(contact.age(at(12)), Some(Duration::from_secs(7)));
-        assert_eq!(contact.on_answer(Dropped::default(), 0, at(20)).count(), 0);
+        assert_eq!(contact.on_response(RejectedInstances::default(), 0, at(20)).count(), 0);
         assert_eq!(contact.age(at(21)), Some(Duration::from_secs(1)));
     }
 }

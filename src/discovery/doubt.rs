@@ -2,10 +2,10 @@
 
 use core::fmt;
 
-use crate::config::ShrinkGuard;
+use crate::config::ShrinkGuardConfig;
 use crate::consul::decode::Decoded;
-use crate::consul::dropped::Dropped;
-use crate::consul::response::Answer;
+use crate::consul::rejected_instances::RejectedInstances;
+use crate::consul::response::QueryResponse;
 use crate::model::endpoint::Endpoint;
 use crate::model::snapshot::Snapshot;
 
@@ -36,18 +36,18 @@ pub enum Doubt {
     },
     /// No endpoint is left, and what is listed instead makes no sense: a mistake in the registrations,
     /// or a body that was mangled on its way.
-    Unusable(Dropped),
+    Unusable(RejectedInstances),
 }
 
 impl Doubt {
     /// Judges an answer beside what was there before: how many instances were listed, and the
     /// endpoints that are published. Of these the `excused` are known not to have vanished.
     pub fn of(
-        answer: &Answer,
+        answer: &QueryResponse,
         listed_before: u32,
         current: Option<&Snapshot>,
         excused: &Snapshot,
-        guard: ShrinkGuard,
+        guard: ShrinkGuardConfig,
     ) -> Option<Self> {
         if guard.is_off() {
             return None;
@@ -82,18 +82,22 @@ pub fn listed(decoded: &Decoded) -> u32 {
 
 /// Whether a partial answer cannot be used at all: nothing is listed in it and nothing is published,
 /// so it says as much as an error; or it takes endpoints away, and nobody may doubt it.
-pub fn is_useless(answer: &Answer, current: Option<&Snapshot>, guard: ShrinkGuard) -> bool {
+pub fn adds_nothing(
+    answer: &QueryResponse,
+    current: Option<&Snapshot>,
+    guard: ShrinkGuardConfig,
+) -> bool {
     let adds_nothing = listed(&answer.decoded) == 0 && current.is_none_or(Snapshot::is_empty);
     answer.filtered_by_acls && (adds_nothing || (guard.is_off() && removed(answer, current) > 0))
 }
 
 /// How many of the published endpoints are gone from an answer.
-fn removed(answer: &Answer, current: Option<&Snapshot>) -> usize {
+fn removed(answer: &QueryResponse, current: Option<&Snapshot>) -> usize {
     current.map_or(0, |current| answer.decoded.snapshot.since(current).removed)
 }
 
 /// How many of the published endpoints are gone from an answer, and among the excused.
-fn missing(answer: &Answer, current: Option<&Snapshot>, excused: &Snapshot) -> u32 {
+fn missing(answer: &QueryResponse, current: Option<&Snapshot>, excused: &Snapshot) -> u32 {
     let endpoints = current.map_or(&[][..], Snapshot::endpoints).iter();
     let is_excused =
         |it: &&Endpoint| excused.has(&it.address) && !answer.decoded.snapshot.has(&it.address);
@@ -126,14 +130,15 @@ impl fmt::Display for Doubt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consul::dropped::{Denied, Unhealthy};
     use crate::consul::index::ConsulIndex;
+    use crate::consul::rejected_instances::{Denied, Unhealthy};
     use core::net::SocketAddr;
     use core::time::Duration;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    const OFF: ShrinkGuard = ShrinkGuard { percent: 50, at_least: 3, hold: Duration::ZERO };
+    const OFF: ShrinkGuardConfig =
+        ShrinkGuardConfig { percent: 50, at_least: 3, hold: Duration::ZERO };
 
     fn snapshot(ports: core::ops::Range<u16>) -> Snapshot {
         let endpoint = |port| Endpoint::new(SocketAddr::from(([10, 0, 0, 1], port)));
@@ -141,18 +146,18 @@ mod tests {
     }
 
     /// An answer with these endpoints, and so many critical instances.
-    fn answer(ports: core::ops::Range<u16>, critical: u32) -> Answer {
+    fn answer(ports: core::ops::Range<u16>, critical: u32) -> QueryResponse {
         let snapshot = snapshot(ports);
         let unhealthy = Unhealthy { critical: critical as usize, ..Unhealthy::default() };
         let registered = u32::try_from(snapshot.len()).unwrap() + critical;
-        let dropped = Dropped { unhealthy, ..Dropped::default() };
+        let dropped = RejectedInstances { unhealthy, ..RejectedInstances::default() };
         let decoded = Decoded { snapshot, dropped, registered, ..Decoded::default() };
-        Answer::new(ConsulIndex::ONE, decoded)
+        QueryResponse::new(ConsulIndex::ONE, decoded)
     }
 
-    fn doubt(answer: &Answer, before: u32, current: &Snapshot) -> Option<Doubt> {
+    fn doubt(answer: &QueryResponse, before: u32, current: &Snapshot) -> Option<Doubt> {
         let none = Snapshot::default();
-        Doubt::of(answer, before, Some(current), &none, ShrinkGuard::default())
+        Doubt::of(answer, before, Some(current), &none, ShrinkGuardConfig::default())
     }
 
     #[test]
@@ -162,7 +167,7 @@ mod tests {
         assert_eq!(doubt(&nothing, 2, &snapshot(1..1)), Some(Doubt::Nothing { before: 2 }));
         assert_eq!(doubt(&nothing, 0, &snapshot(1..1)), None);
         let none = Snapshot::default();
-        assert_eq!(Doubt::of(&nothing, 0, None, &none, ShrinkGuard::default()), None);
+        assert_eq!(Doubt::of(&nothing, 0, None, &none, ShrinkGuardConfig::default()), None);
     }
 
     #[test]
@@ -189,17 +194,20 @@ mod tests {
 
     #[test]
     fn a_partial_answer_is_doubted_where_it_takes_endpoints_away() {
-        let filtered = |ports| Answer { filtered_by_acls: true, ..answer(ports, 0) };
+        let filtered = |ports| QueryResponse { filtered_by_acls: true, ..answer(ports, 0) };
         let ten = snapshot(1..11);
         assert_eq!(doubt(&filtered(1..10), 10, &ten), Some(Doubt::Filtered { removed: 1 }));
         assert_eq!(doubt(&filtered(1..12), 10, &ten), None);
-        let guard = ShrinkGuard::default();
-        assert!(!is_useless(&filtered(1..10), Some(&ten), guard));
-        assert!(is_useless(&filtered(1..10), Some(&ten), OFF), "nobody may doubt it");
-        assert!(is_useless(&filtered(1..1), None, guard) && is_useless(&filtered(1..1), None, OFF));
-        assert!(is_useless(&filtered(1..1), Some(&snapshot(1..1)), guard));
+        let guard = ShrinkGuardConfig::default();
+        assert!(!adds_nothing(&filtered(1..10), Some(&ten), guard));
+        assert!(adds_nothing(&filtered(1..10), Some(&ten), OFF), "nobody may doubt it");
         assert!(
-            !is_useless(&filtered(1..2), None, guard) && !is_useless(&answer(1..1, 0), None, guard)
+            adds_nothing(&filtered(1..1), None, guard) && adds_nothing(&filtered(1..1), None, OFF)
+        );
+        assert!(adds_nothing(&filtered(1..1), Some(&snapshot(1..1)), guard));
+        assert!(
+            !adds_nothing(&filtered(1..2), None, guard)
+                && !adds_nothing(&answer(1..1, 0), None, guard)
         );
     }
 
@@ -217,9 +225,10 @@ mod tests {
 
     #[test]
     fn what_is_excused_has_not_vanished() {
-        let (ten, guard) = (snapshot(1..11), ShrinkGuard::default());
-        let doubt =
-            |answer: &Answer, excused| Doubt::of(answer, 10, Some(&ten), &snapshot(excused), guard);
+        let (ten, guard) = (snapshot(1..11), ShrinkGuardConfig::default());
+        let doubt = |answer: &QueryResponse, excused| {
+            Doubt::of(answer, 10, Some(&ten), &snapshot(excused), guard)
+        };
         assert_eq!(doubt(&answer(1..1, 0), 1..11), None);
         assert_eq!(doubt(&answer(1..1, 0), 2..11), Some(Doubt::Nothing { before: 10 }));
         assert_eq!(doubt(&answer(1..2, 0), 6..11), None, "four are left unexplained");

@@ -3,24 +3,23 @@
 use core::time::Duration;
 use std::rc::Rc;
 
+use crate::calls::breaker::BreakerState;
+pub use crate::calls::caller::CallId;
+use crate::calls::circuit::Datacenter;
 use crate::config::Probe;
 use crate::consul::query::Request;
 use crate::consul::response::{CallFailure, Response};
-use crate::discovery::breaker::Position;
-pub use crate::discovery::caller::CallId;
-use crate::discovery::circuit::Datacenter;
-use crate::discovery::notice::Notice;
-use crate::health;
-use crate::health::prober::ProbeNumber;
-use crate::health::verdict::Reason;
+use crate::discovery::source_event::SourceEvent;
+use crate::health_check::checker::ProbeNumber;
+use crate::health_check::verdict::{ProbeReason, ProbeResponse};
 use crate::model::registration::RegistrationId;
 use crate::model::service::{QueryKey, SourceId};
 use crate::model::snapshot::Snapshot;
-use crate::registration;
-use crate::registration::probing::ProbeSpot;
-use crate::shared::head::Rank;
-use crate::shared::key::{Cas, Key, VmId};
+use crate::registration::probe::ProbeTarget;
+use crate::registration::registration_event::RegistrationEvent;
+use crate::shared::key::{Cas, SharedKey, VmId};
 use crate::shared::members::{Member, QueueId};
+use crate::shared::source_record::Rank;
 
 /// A probe: whose, of what, and which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,7 +27,7 @@ pub struct ProbeId {
     /// The registration.
     pub registration: RegistrationId,
     /// What it is for.
-    pub spot: ProbeSpot,
+    pub spot: ProbeTarget,
     /// Its number.
     pub number: ProbeNumber,
 }
@@ -44,13 +43,13 @@ pub enum Event<'a> {
     /// has published it, and let it be read before others. Leads to loads, an install and a
     /// message at most, never to a callout or a claim, so that it may be handled while a request
     /// is.
-    Missed(SourceId),
+    NeedSnapshot(SourceId),
     /// This source was found while running: look at it at once. The first-born VM claims its
     /// lease, which may lead to a callout; the others look whether it is published.
-    Found(SourceId),
+    Added(SourceId),
     /// A request wants this source, which was found by this host: look whether it is published,
     /// and let the first-born VM follow it, too. Leads to loads and a message.
-    Wanted {
+    Requested {
         /// The source.
         source: SourceId,
         /// The host.
@@ -60,7 +59,7 @@ pub enum Event<'a> {
     /// for it is likely to know. Rate-limited, so every such request may say so. Leads to a
     /// load and a message at most, never to a callout, so that it may be handled while a
     /// request is.
-    Suspected(SourceId),
+    EndpointUnreachable(SourceId),
     /// This VM's configuration is in use no longer. Leads to loads and stores only.
     Leaving,
     /// The queue exists now.
@@ -68,30 +67,30 @@ pub enum Event<'a> {
     /// The answer to [`Command::Load`]; the value is `None` when the key is absent.
     Loaded {
         /// The key that was loaded.
-        key: Key,
+        key: SharedKey,
         /// What stands there.
         value: Option<(&'a [u8], Cas)>,
     },
     /// The answer to [`Command::Store`]: false when another VM was faster.
     Stored {
         /// The key that was stored to.
-        key: Key,
+        key: SharedKey,
         /// Whether the value was written.
         written: bool,
     },
     /// The answer to [`Command::Probe`].
-    Probed {
+    QueueChecked {
         /// Whose queue was looked into.
         member: VmId,
         /// Whether messages wait there.
         pending: bool,
     },
-    /// The answer to [`Command::Examine`]; the reason where there is none.
-    Examined {
+    /// The answer to [`Command::Probe`]; the reason where there is none.
+    Probed {
         /// Which probe.
         probe: ProbeId,
         /// What came back.
-        answer: Result<health::verdict::Answer<'a>, Reason>,
+        answer: Result<ProbeResponse<'a>, ProbeReason>,
     },
     /// The answer to [`Command::Call`].
     Answered {
@@ -118,11 +117,11 @@ pub enum Command {
     /// Register the queue of that name; [`Event::QueueRegistered`].
     RegisterQueue(String),
     /// Read from shared data; [`Event::Loaded`].
-    Load(Key),
+    Load(SharedKey),
     /// Write to shared data; [`Event::Stored`].
     Store {
         /// Where.
-        key: Key,
+        key: SharedKey,
         /// What; empty bytes stand for a removed key.
         value: Vec<u8>,
         /// On what condition.
@@ -136,7 +135,7 @@ pub enum Command {
         message: Vec<u8>,
     },
     /// Look whether messages wait in a VM's queue, and leave them there; [`Event::Probed`].
-    Probe(Member),
+    CheckQueue(Member),
     /// Ask Consul; [`Event::Answered`], at once if the host refuses.
     Call {
         /// Which call.
@@ -153,8 +152,8 @@ pub enum Command {
         /// What to ask.
         request: Request,
     },
-    /// Ask something of this proxy's own whether it is healthy; [`Event::Examined`].
-    Examine {
+    /// Ask something of this proxy's own whether it is healthy; [`Event::Probed`].
+    Probe {
         /// Which probe.
         id: ProbeId,
         /// What to ask.
@@ -175,7 +174,7 @@ pub enum Command {
         age: Duration,
     },
     /// Another VM has a request for a host that this query is to be asked for.
-    Wanted {
+    Requested {
         /// The key of the query.
         query: QueryKey,
         /// The host.
@@ -186,14 +185,14 @@ pub enum Command {
         /// The source that it is about.
         source: SourceId,
         /// What has happened.
-        notice: Notice,
+        notice: SourceEvent,
     },
     /// Tell the operator something about a registration.
     Registration {
         /// Which one.
         registration: RegistrationId,
         /// What has happened.
-        notice: registration::notice::Notice,
+        notice: RegistrationEvent,
     },
     /// A registration has come that the configuration does not have: it is to be removed.
     Orphan {
@@ -206,9 +205,9 @@ pub enum Command {
     /// datacenters the one that is furthest from closed.
     Breaker {
         /// Where it stands.
-        position: Position,
+        position: BreakerState,
         /// Where it stood when this VM told of it last; none: this VM begins to.
-        before: Option<Position>,
+        before: Option<BreakerState>,
         /// Whose it is, where it is not closed.
         datacenter: Datacenter,
     },

@@ -1,40 +1,28 @@
 //! Finding services: state machines that ask Consul and share what they learn.
 //!
-//! Nothing here touches a host. An [`agent::Agent`] holds one [`tracker::Tracker`] for each
-//! source, which composes the source's [`lease`] (who fetches) with its [`watch`] (the
+//! Nothing here touches a host. An [`manager::Manager`] holds one [`tracked_source::TrackedSource`] for each
+//! source, which composes the source's [`lease`](crate::election::lease) (who fetches) with its [`watch`] (the
 //! blocking queries) and publishes by way of shared data. All calls to Consul go through one
-//! [`gate`], and what an answer takes away is [doubted](doubt) first.
+//! [`scheduler`](crate::calls::scheduler), and what an answer takes away is [doubted](doubt) first.
 //!
-//! What is registered with Consul is kept by the same VM, through the same gate: a [`registrar`]
-//! composes the lease of a registration with its [`Keeper`](crate::registration::keeper::Keeper).
+//! What is registered with Consul is kept by the same VM, through the same gate: a [`registration_controller`]
+//! composes the lease of a registration with its [`Keeper`](crate::registration::reconciler::Reconciler).
 
-pub mod agent;
-pub mod breaker;
-mod call_budget;
-pub mod caller;
-pub mod circuit;
-mod class;
 mod contact;
+pub mod context;
 pub mod doubt;
+mod early_refresh;
 pub mod event;
-pub mod gate;
-pub mod guard;
-pub mod lease;
-pub mod letter;
-pub mod line;
-mod membership;
-pub mod notice;
-pub mod outcome;
-mod pace;
+pub mod manager;
 mod publication;
-mod registrar;
-mod registry;
-mod reread;
+mod query_backoff;
+mod refresh_request;
+mod registration_controller;
+mod registration_manager;
+pub mod response_outcome;
 mod resync;
-pub mod scope;
-mod silence;
-mod standings;
-pub mod subject;
-mod suspicion;
-pub mod tracker;
+pub mod shrink_guard;
+pub mod source_event;
+pub mod source_spec;
+pub mod tracked_source;
 pub mod watch;

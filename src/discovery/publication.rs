@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use crate::discovery::event::Expect;
 use crate::model::snapshot::Snapshot;
-use crate::shared::head::Term;
-use crate::shared::record::{Record, Version};
+use crate::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
+use crate::shared::source_record::Term;
 
 /// The record that a fetcher is publishing, if it is.
 ///
@@ -16,11 +16,11 @@ use crate::shared::record::{Record, Version};
 /// either has not written there yet, and will, or has, and then nothing is stored. And whoever has
 /// the lease by right writes to the other place than that of the record which the head points to.
 #[derive(Debug, Default)]
-pub(super) struct Publication(Option<UnderWay>);
+pub(super) struct Publication(Option<InProgress>);
 
 #[derive(Debug)]
-struct UnderWay {
-    record: Record,
+struct InProgress {
+    record: SnapshotRecord,
     stage: Stage,
 }
 
@@ -40,29 +40,30 @@ impl Publication {
     pub(super) fn begin(
         &mut self,
         term: Term,
-        last: Option<Version>,
+        last: Option<SnapshotVersion>,
         snapshot: Rc<Snapshot>,
-    ) -> Version {
-        let version = Version { term, generation: after(last) };
-        self.0 = Some(UnderWay { record: Record { version, snapshot }, stage: Stage::Begun });
+    ) -> SnapshotVersion {
+        let version = SnapshotVersion { term, generation: after(last) };
+        self.0 =
+            Some(InProgress { record: SnapshotRecord { version, snapshot }, stage: Stage::Begun });
         version
     }
 
     /// Whether it is this version that is under way.
-    pub(super) fn is_of(&self, version: Version) -> bool {
+    pub(super) fn is_of(&self, version: SnapshotVersion) -> bool {
         self.0.as_ref().is_some_and(|it| it.record.version == version)
     }
 
     /// Learns what a store to the record's place has to expect.
     pub(super) const fn on_looked(&mut self, expect: Expect) {
-        if let Some(UnderWay { stage: stage @ Stage::Begun, .. }) = &mut self.0 {
+        if let Some(InProgress { stage: stage @ Stage::Begun, .. }) = &mut self.0 {
             *stage = Stage::Looked(expect);
         }
     }
 
     /// Learns whether the record was stored; another VM may have been faster.
     pub(super) const fn on_stored(&mut self, written: bool) {
-        if let Some(UnderWay { stage: stage @ Stage::Looked(_), .. }) = &mut self.0 {
+        if let Some(InProgress { stage: stage @ Stage::Looked(_), .. }) = &mut self.0 {
             *stage = if written { Stage::Stored } else { Stage::Begun };
         }
     }
@@ -70,37 +71,37 @@ impl Publication {
     /// What to do, where the head is this VM's and says that `before` is published. A record whose
     /// number is not the one that follows gets that, and is stored anew: a lower one would go back,
     /// and a higher one may have the very place of what is published.
-    pub(super) fn next(&mut self, before: Option<Version>) -> Option<Next<'_>> {
-        let UnderWay { record, stage } = self.0.as_mut()?;
+    pub(super) fn next(&mut self, before: Option<SnapshotVersion>) -> Option<PublicationStep<'_>> {
+        let InProgress { record, stage } = self.0.as_mut()?;
         if before.is_some() && record.version.generation != after(before) {
             record.version.generation = after(before);
             *stage = Stage::Begun;
         }
         Some(match *stage {
-            Stage::Begun => Next::Look(record.version),
-            Stage::Looked(expect) => Next::Store(record, expect),
-            Stage::Stored => Next::Point(record.version),
+            Stage::Begun => PublicationStep::Look(record.version),
+            Stage::Looked(expect) => PublicationStep::Store(record, expect),
+            Stage::Stored => PublicationStep::Point(record.version),
         })
     }
 
     /// Takes the record out: it is published, or it never will be.
-    pub(super) fn take(&mut self) -> Option<Record> {
+    pub(super) fn take(&mut self) -> Option<SnapshotRecord> {
         self.0.take().map(|under_way| under_way.record)
     }
 }
 
 /// The next step of a publication.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next<'a> {
+pub(super) enum PublicationStep<'a> {
     /// Look at the place of this version, and at the head again.
-    Look(Version),
+    Look(SnapshotVersion),
     /// Store this record, and look at the head again.
-    Store(&'a Record, Expect),
+    Store(&'a SnapshotRecord, Expect),
     /// Write a head that points to this version.
-    Point(Version),
+    Point(SnapshotVersion),
 }
 
-fn after(version: Option<Version>) -> u64 {
+fn after(version: Option<SnapshotVersion>) -> u64 {
     version.map_or(0, |version| version.generation).saturating_add(1)
 }
 
@@ -113,12 +114,12 @@ mod tests {
 
     const SEEN: Expect = Expect::Unchanged(Cas(7));
 
-    fn version(term: u64, generation: u64) -> Version {
-        Version { term: Term(term), generation }
+    fn version(term: u64, generation: u64) -> SnapshotVersion {
+        SnapshotVersion { term: Term(term), generation }
     }
 
-    fn record(version: Version) -> Record {
-        Record { version, snapshot: Rc::default() }
+    fn record(version: SnapshotVersion) -> SnapshotRecord {
+        SnapshotRecord { version, snapshot: Rc::default() }
     }
 
     #[test]
@@ -126,11 +127,14 @@ mod tests {
         let (mut publication, before) = (Publication::default(), Some(version(1, 4)));
         assert_eq!(publication.begin(Term(2), before, Rc::default()), version(2, 5));
         assert!(publication.is_of(version(2, 5)) && !publication.is_of(version(1, 4)));
-        assert_eq!(publication.next(before), Some(Next::Look(version(2, 5))));
+        assert_eq!(publication.next(before), Some(PublicationStep::Look(version(2, 5))));
         publication.on_looked(SEEN);
-        assert_eq!(publication.next(before), Some(Next::Store(&record(version(2, 5)), SEEN)));
+        assert_eq!(
+            publication.next(before),
+            Some(PublicationStep::Store(&record(version(2, 5)), SEEN))
+        );
         publication.on_stored(true);
-        assert_eq!(publication.next(before), Some(Next::Point(version(2, 5))));
+        assert_eq!(publication.next(before), Some(PublicationStep::Point(version(2, 5))));
         assert_eq!(publication.take(), Some(record(version(2, 5))));
         assert_eq!(publication.next(before), None);
     }
@@ -142,9 +146,13 @@ mod tests {
         publication.on_looked(Expect::Absent);
         publication.on_looked(SEEN);
         let first = record(version(2, 1));
-        assert_eq!(publication.next(None), Some(Next::Store(&first, Expect::Absent)), "one look");
+        assert_eq!(
+            publication.next(None),
+            Some(PublicationStep::Store(&first, Expect::Absent)),
+            "one look"
+        );
         publication.on_stored(false);
-        assert_eq!(publication.next(None), Some(Next::Look(version(2, 1))));
+        assert_eq!(publication.next(None), Some(PublicationStep::Look(version(2, 1))));
     }
 
     #[test]
@@ -153,10 +161,14 @@ mod tests {
         publication.begin(Term(2), None, Rc::default());
         publication.on_looked(SEEN);
         publication.on_stored(true);
-        assert_eq!(publication.next(before), Some(Next::Look(version(2, 8))), "another place");
+        assert_eq!(
+            publication.next(before),
+            Some(PublicationStep::Look(version(2, 8))),
+            "another place"
+        );
         publication.on_looked(Expect::Absent);
         let again = record(version(2, 8));
-        assert_eq!(publication.next(before), Some(Next::Store(&again, Expect::Absent)));
+        assert_eq!(publication.next(before), Some(PublicationStep::Store(&again, Expect::Absent)));
     }
 
     #[test]
@@ -164,6 +176,9 @@ mod tests {
         let mut publication = Publication::default();
         // What is installed here was published before all was taken away and begun anew.
         publication.begin(Term(5), Some(version(3, 8)), Rc::default());
-        assert_eq!(publication.next(Some(version(4, 1))), Some(Next::Look(version(5, 2))));
+        assert_eq!(
+            publication.next(Some(version(4, 1))),
+            Some(PublicationStep::Look(version(5, 2)))
+        );
     }
 }

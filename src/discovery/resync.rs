@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-use crate::rng::Rng;
-use crate::time::Time;
+use crate::util::rng::Rng;
+use crate::util::time::Time;
 
 /// The times at which a source is read afresh.
 ///

@@ -21,26 +21,27 @@
 
 use core::time::Duration;
 
-use crate::backoff::{Backoff, Jitter};
-use crate::config::ShrinkGuard;
+use crate::calls::caller::QueryId;
+use crate::calls::scheduler::{CallKind, Permit};
+use crate::calls::wait_queue::CallClass;
+use crate::config::ShrinkGuardConfig;
 use crate::consul::error::QueryError;
 use crate::consul::index::ConsulIndex;
-use crate::consul::query::{Freshness, Origin};
-use crate::consul::response::Answer;
+use crate::consul::query::{QueryOrigin, ReadMode};
+use crate::consul::response::QueryResponse;
 use crate::discovery::doubt::listed;
-use crate::discovery::gate::{Pass, Want};
-use crate::discovery::guard::{Guard, Judgement, Known, Resolution};
-use crate::discovery::line::Lane;
-use crate::discovery::outcome::Outcome;
-use crate::discovery::pace::Pace;
-use crate::discovery::reread::Reread;
+use crate::discovery::early_refresh::EarlyRefresh;
+use crate::discovery::query_backoff::QueryBackoff;
+use crate::discovery::response_outcome::ResponseOutcome;
 use crate::discovery::resync::Resync;
+use crate::discovery::shrink_guard::{Baseline, GuardDecision, Resolution, ShrinkGuard};
 use crate::model::snapshot::Snapshot;
-use crate::rng::Rng;
-use crate::time::Time;
+use crate::util::backoff::{Backoff, Jitter};
+use crate::util::rng::Rng;
+use crate::util::time::Time;
 
-use self::ask::Asking;
-pub use self::ask::{Ask, QueryId};
+pub use self::ask::OutgoingQuery;
+use self::ask::QueryInFlight;
 use self::patience::Patience;
 
 pub(super) mod ask;
@@ -51,8 +52,7 @@ mod tests;
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
-/// How long after its timeout a callout that never came back is given up, and an answer that
-/// was never applied.
+/// The time after its timeout at which a callout or an unpublished response is given up.
 pub(super) const GIVE_UP: Duration = Duration::from_secs(5);
 /// The shortest time between two polls of a source, give or take a tenth.
 const POLL: Duration = Duration::from_secs(5);
@@ -70,13 +70,12 @@ pub struct Watch {
     /// How many instances the last answer listed that was applied.
     listed: u32,
     retry: Backoff,
-    pace: Pace,
-    reread: Reread,
+    pace: QueryBackoff,
+    reread: EarlyRefresh,
     resync: Resync,
-    guard: Guard,
+    guard: ShrinkGuard,
     patience: Patience,
-    /// Whether the last answer was older than the configuration admits, or than what is known: the
-    /// leader is asked next.
+    /// The last response was too old, so the leader is asked next.
     asks_leader: bool,
     held: Duration,
     /// From when on queries may block.
@@ -92,7 +91,7 @@ enum State {
     /// The next query is due then.
     Idle { due: Time },
     /// A query is out.
-    Asking(Asking),
+    Asking(QueryInFlight),
     /// An answer waits to be published.
     Applying { index: ConsulIndex, listed: u32, since: Time },
 }
@@ -100,17 +99,17 @@ enum State {
 impl Watch {
     /// Starts stopped. `wait` is how long Consul may hold a query, `resync` how often the source
     /// is read afresh.
-    pub fn new(wait: Duration, resync: Duration, guard: ShrinkGuard) -> Self {
+    pub fn new(wait: Duration, resync: Duration, guard: ShrinkGuardConfig) -> Self {
         Self {
             state: State::Stopped,
             last: QueryId::default(),
             index: None,
             listed: 0,
             retry: Backoff::new(FIRST_RETRY, LONGEST_RETRY, Jitter::Full),
-            pace: Pace::new(),
-            reread: Reread::new(),
+            pace: QueryBackoff::new(),
+            reread: EarlyRefresh::new(),
             resync: Resync::new(resync),
-            guard: Guard::new(guard),
+            guard: ShrinkGuard::new(guard),
             patience: Patience::new(),
             asks_leader: false,
             held: wait / 2,
@@ -119,9 +118,8 @@ impl Watch {
         }
     }
 
-    /// Learns how many instances were listed when what is published was read: another VM may have
-    /// read it.
-    pub const fn recall(&mut self, listed: u32) {
+    /// Restores the number of instances of the published snapshot, which another VM may have read.
+    pub const fn restore_listed(&mut self, listed: u32) {
         self.listed = listed;
     }
 
@@ -130,7 +128,7 @@ impl Watch {
         self.index = None;
         self.asks_leader = false;
         self.retry.on_success();
-        self.pace.forget_cuts();
+        self.pace.forget_resets();
         self.settled = now + SETTLING;
         self.state = State::Idle { due: now };
     }
@@ -158,17 +156,17 @@ impl Watch {
     }
 
     /// Whether a partial answer says no more than an error.
-    pub fn is_useless(&self, answer: &Answer, current: Option<&Snapshot>) -> bool {
-        self.guard.is_useless(answer, current)
+    pub fn adds_nothing(&self, answer: &QueryResponse, current: Option<&Snapshot>) -> bool {
+        self.guard.adds_nothing(answer, current)
     }
 
     /// Where a prepared query looks for instances; none where it does not say.
-    pub fn origin(&self) -> Option<&Origin> {
+    pub fn origin(&self) -> Option<&QueryOrigin> {
         self.guard.origin()
     }
 
     /// The query of that number, if it is out: what is expected of its answer.
-    pub fn expected(&self, id: QueryId) -> Option<Ask> {
+    pub fn expected(&self, id: QueryId) -> Option<OutgoingQuery> {
         let next = match self.state {
             State::Asking(asking) if asking.ask.id == id => Some(asking),
             _ => None,
@@ -178,29 +176,29 @@ impl Watch {
 
     /// What is wanted of Consul now, if anything; it is the gate that says when. `may_watch` tells
     /// whether a query may block. Beside a query that is out there may be an extra one.
-    pub fn wants(&self, may_watch: bool, now: Time) -> Option<Want> {
+    pub fn wants(&self, may_watch: bool, now: Time) -> Option<CallKind> {
         match self.state {
             State::Idle { due } if now >= due => self.wants_next(may_watch, now),
-            State::Asking(Asking { blocks, .. }) if !self.reread.is_out() => {
-                self.wants_extra(blocks, now).map(Want::Read)
+            State::Asking(QueryInFlight { blocks, .. }) if !self.reread.is_out() => {
+                self.wants_extra(blocks, now).map(CallKind::Read)
             }
             _ => None,
         }
     }
 
-    fn wants_next(&self, may_watch: bool, now: Time) -> Option<Want> {
+    fn wants_next(&self, may_watch: bool, now: Time) -> Option<CallKind> {
         if self.failures() > 0 {
-            return Some(Want::Read(Lane::Retry));
+            return Some(CallKind::Read(CallClass::Retry));
         }
         let (want, from) = match may_watch {
-            true => (Want::Watch, self.settled),
-            false => (Want::Read(Lane::Poll), self.next_poll),
+            true => (CallKind::Watch, self.settled),
+            false => (CallKind::Read(CallClass::Poll), self.next_poll),
         };
         let is_suspected = !may_watch && self.reread.is_due(now);
         let is_unsure = (!may_watch || now < from) && self.guard.wants(now).is_some();
         let is_open = self.index.is_none() || self.asks_leader || is_unsure;
         if is_open || self.resync.is_due(now) || is_suspected {
-            return Some(Want::Read(Lane::Read));
+            return Some(CallKind::Read(CallClass::Read));
         }
         (now >= from).then_some(want)
     }
@@ -209,22 +207,22 @@ impl Watch {
     /// take. One that stays away for much longer is [lost](Self::poll_lost).
     pub fn ask(
         &mut self,
-        want: Want,
-        pass: Pass,
+        want: CallKind,
+        pass: Permit,
         now: Time,
-        timeout: impl FnOnce(&Ask) -> Duration,
-    ) -> Ask {
+        timeout: impl FnOnce(&OutgoingQuery) -> Duration,
+    ) -> OutgoingQuery {
         self.last = self.last.next();
         let is_extra = matches!(self.state, State::Asking(_));
-        let blocks = want == Want::Watch && pass == Pass::AsWanted;
+        let blocks = want == CallKind::Watch && pass == Permit::AsWanted;
         let freshness = match () {
-            () if blocks => Freshness::AsConfigured,
-            () if self.is_holding() => Freshness::Consistent,
+            () if blocks => ReadMode::AsConfigured,
+            () if self.is_holding() => ReadMode::Consistent,
             // What is configured may be what has gone wrong.
-            () if self.asks_leader || (!is_extra && self.resync.is_due(now)) => Freshness::Leader,
-            () => Freshness::AsConfigured,
+            () if self.asks_leader || (!is_extra && self.resync.is_due(now)) => ReadMode::Leader,
+            () => ReadMode::AsConfigured,
         };
-        let ask = Ask {
+        let ask = OutgoingQuery {
             id: self.last,
             index: self.index.filter(|_| blocks),
             freshness,
@@ -232,7 +230,7 @@ impl Watch {
             extra: self.patience.extra(),
         };
         let lost = now + timeout(&ask) + GIVE_UP;
-        let asking = Asking { ask, blocks, floor: self.index, asked: now, lost };
+        let asking = QueryInFlight { ask, blocks, floor: self.index, asked: now, lost };
         if is_extra {
             if ask.instances {
                 self.guard.on_asked_for_instances();
@@ -248,14 +246,13 @@ impl Watch {
     /// A query that is out, when its callout has neither returned nor failed in time.
     pub fn poll_lost(&self, now: Time) -> Option<QueryId> {
         match self.state {
-            State::Asking(Asking { ask, lost, .. }) if now >= lost => Some(ask.id),
+            State::Asking(QueryInFlight { ask, lost, .. }) if now >= lost => Some(ask.id),
             _ => self.reread.lost(now),
         }
     }
 
-    /// Reads the source anew where an answer was to be applied and nothing came of it; tells
-    /// whether that is so.
-    pub fn give_up_applying(&mut self, now: Time) -> bool {
+    /// Reads the source anew if a response was not published in time; returns whether it was not.
+    pub fn abandon_publish(&mut self, now: Time) -> bool {
         let is_frozen =
             matches!(self.state, State::Applying { since, .. } if now.since(since) >= GIVE_UP);
         if is_frozen {
@@ -266,22 +263,22 @@ impl Watch {
     }
 
     /// Takes the answer to a query; `current` is what is published now.
-    pub fn on_answer(
+    pub fn on_response(
         &mut self,
         id: QueryId,
-        answer: Result<Answer, QueryError>,
+        answer: Result<QueryResponse, QueryError>,
         current: Option<&Snapshot>,
         now: Time,
         rng: &mut Rng,
-    ) -> Outcome {
+    ) -> ResponseOutcome {
         if let Some(asking) = self.reread.take(id) {
             return self.on_extra(asking, answer, current, now, rng);
         }
         let State::Asking(asking) = self.state else {
-            return Outcome::Late;
+            return ResponseOutcome::Late;
         };
         if id != asking.ask.id {
-            return Outcome::Late;
+            return ResponseOutcome::Late;
         }
         self.reread.settle();
         self.learn_patience(&asking, &answer, now);
@@ -291,26 +288,26 @@ impl Watch {
                 self.index = None;
                 let mut wait = self.retry.on_failure(rng);
                 if asking.blocks {
-                    wait = wait.max(self.pace.on_cut(now.since(asking.asked), rng));
+                    wait = wait.max(self.pace.on_reset(now.since(asking.asked), rng));
                 }
                 self.state = State::Idle { due: now + wait };
-                return Outcome::Failed(error);
+                return ResponseOutcome::Failed(error);
             }
         };
         self.retry.on_success();
         self.next_poll = now + rng.about(POLL);
         match asking.blocks {
-            true => self.pace.forget_cuts(),
+            true => self.pace.forget_resets(),
             false => {
                 // Where there is no place to watch, each poll may be answered by what stands still.
                 // Answers of a prepared query have no order by which an older one would be known.
                 let has_no_order = answer.decoded.origin.is_some();
-                let is_fresh = asking.ask.freshness != Freshness::AsConfigured || has_no_order;
+                let is_fresh = asking.ask.freshness != ReadMode::AsConfigured || has_no_order;
                 self.resync.on_read(is_fresh, now, rng);
             }
         }
         let went_back = asking.floor.is_some_and(|floor| answer.index < floor);
-        let is_too_old = answer.is_too_old && asking.ask.freshness == Freshness::AsConfigured;
+        let is_too_old = answer.is_too_old && asking.ask.freshness == ReadMode::AsConfigured;
         self.asks_leader = went_back || is_too_old;
         if went_back || (is_too_old && current.is_some()) {
             self.index = self.index.filter(|_| !went_back);
@@ -318,19 +315,19 @@ impl Watch {
             // make a hot loop.
             let due = self.pace.on_repeat(false, false, now, rng);
             self.state = State::Idle { due };
-            return Outcome::Reread;
+            return ResponseOutcome::Reread;
         }
-        let (index, known) = (answer.index, Known { listed: self.listed, current });
+        let (index, known) = (answer.index, Baseline { listed: self.listed, current });
         match self.guard.judge(answer, asking.consistently(), known, now, rng) {
-            Judgement::Used(answer) => self.take_up(*answer, asking, current, now, rng),
-            Judgement::Held { doubt, snapshot } => {
+            GuardDecision::Used(answer) => self.apply(*answer, asking, current, now, rng),
+            GuardDecision::Held { doubt, snapshot } => {
                 self.index = Some(index);
                 self.state = match &snapshot {
                     Some(_) => State::Applying { index, listed: self.listed, since: now },
                     // Servers that contradict each other without an end make no hot loop either.
                     None => State::Idle { due: self.due_after_repeat(&asking, false, now, rng) },
                 };
-                Outcome::held(doubt, snapshot)
+                ResponseOutcome::held(doubt, snapshot)
             }
         }
     }
@@ -350,31 +347,31 @@ impl Watch {
     }
 
     /// Uses the answer to the query that was out.
-    fn take_up(
+    fn apply(
         &mut self,
-        answer: Answer,
-        asking: Asking,
+        answer: QueryResponse,
+        asking: QueryInFlight,
         current: Option<&Snapshot>,
         now: Time,
         rng: &mut Rng,
-    ) -> Outcome {
+    ) -> ResponseOutcome {
         let listed = listed(&answer.decoded);
         let snapshot = answer.decoded.snapshot;
         if current != Some(&snapshot) {
             self.state = State::Applying { index: answer.index, listed, since: now };
-            return Outcome::Changed(snapshot);
+            return ResponseOutcome::Changed(snapshot);
         }
         (self.index, self.listed) = (Some(answer.index), listed);
         let due = self.due_after_repeat(&asking, listed == 0, now, rng);
         self.state = State::Idle { due };
-        Outcome::Unchanged
+        ResponseOutcome::Unchanged
     }
 
     /// When to ask again after an answer that changed nothing. A plain read is no sign of a hot loop,
     /// and no sign that there is none; but one that refutes.
     fn due_after_repeat(
         &mut self,
-        asking: &Asking,
+        asking: &QueryInFlight,
         is_nothing: bool,
         now: Time,
         rng: &mut Rng,
@@ -386,12 +383,17 @@ impl Watch {
         self.pace.on_repeat(held, is_nothing, now, rng)
     }
 
-    fn learn_patience(&mut self, asking: &Asking, answer: &Result<Answer, QueryError>, now: Time) {
+    fn learn_patience(
+        &mut self,
+        asking: &QueryInFlight,
+        answer: &Result<QueryResponse, QueryError>,
+        now: Time,
+    ) {
         let took = now.since(asking.asked);
         match answer {
             Err(error) => self.patience.on_error(error, took),
             // That of a query that blocks comes when something changes.
-            Ok(_) if !asking.blocks => self.patience.on_answer(took),
+            Ok(_) if !asking.blocks => self.patience.on_response(took),
             Ok(_) => {}
         }
     }

@@ -1,10 +1,10 @@
 //! The nouns of service discovery; they do nothing by themselves.
 
-pub mod arena;
 pub mod assignment;
 pub mod endpoint;
-pub mod places;
+pub mod index_set;
 pub mod registration;
 pub mod service;
-pub mod services;
+pub mod service_names;
+pub mod slot_map;
 pub mod snapshot;

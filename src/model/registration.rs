@@ -1,27 +1,27 @@
 //! What identifies a registration.
 
-use crate::model::arena::Slot;
 use crate::model::service::QueryKey;
+use crate::model::slot_map::SlotKey;
 
 /// A service that this proxy registers, or is to remove: one of the configuration's list, in whose
 /// order they come first, or one that an earlier configuration has left behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RegistrationId(Slot);
+pub struct RegistrationId(SlotKey);
 
 impl RegistrationId {
     /// The configured registration at that position.
     pub const fn nth(position: u16) -> Self {
-        Self(Slot::nth(position))
+        Self(SlotKey::nth(position))
     }
 }
 
-impl From<Slot> for RegistrationId {
-    fn from(slot: Slot) -> Self {
+impl From<SlotKey> for RegistrationId {
+    fn from(slot: SlotKey) -> Self {
         Self(slot)
     }
 }
 
-impl From<RegistrationId> for Slot {
+impl From<RegistrationId> for SlotKey {
     fn from(id: RegistrationId) -> Self {
         id.0
     }

@@ -2,12 +2,12 @@
 
 use core::fmt;
 
-use crate::model::arena::Slot;
+use crate::model::slot_map::SlotKey;
 
 /// A service that requests can go to: one of the configuration's list, in whose order they
 /// come first, or one that was found while running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServiceId(Slot);
+pub struct ServiceId(SlotKey);
 
 /// A source: what one query asks of Consul, such as a service in one of its datacenters.
 ///
@@ -16,41 +16,41 @@ pub struct ServiceId(Slot);
 /// same share one. Discovery knows sources only: each has a query, a lease and a snapshot of its
 /// own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SourceId(Slot);
+pub struct SourceId(SlotKey);
 
 impl ServiceId {
     /// The configured service at that position of the list.
     pub const fn nth(position: u16) -> Self {
-        Self(Slot::nth(position))
+        Self(SlotKey::nth(position))
     }
 }
 
 impl SourceId {
     /// The configured source at that position.
     pub const fn nth(position: u16) -> Self {
-        Self(Slot::nth(position))
+        Self(SlotKey::nth(position))
     }
 }
 
-impl From<Slot> for ServiceId {
-    fn from(slot: Slot) -> Self {
+impl From<SlotKey> for ServiceId {
+    fn from(slot: SlotKey) -> Self {
         Self(slot)
     }
 }
 
-impl From<ServiceId> for Slot {
+impl From<ServiceId> for SlotKey {
     fn from(id: ServiceId) -> Self {
         id.0
     }
 }
 
-impl From<Slot> for SourceId {
-    fn from(slot: Slot) -> Self {
+impl From<SlotKey> for SourceId {
+    fn from(slot: SlotKey) -> Self {
         Self(slot)
     }
 }
 
-impl From<SourceId> for Slot {
+impl From<SourceId> for SlotKey {
     fn from(id: SourceId) -> Self {
         id.0
     }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::model::endpoint::{Address, Endpoint};
-use crate::model::services::Services;
+use crate::model::service_names::ServiceNames;
 
 /// What Consul has said of one source at one moment: the endpoints of a service, sorted by
 /// address, no address twice; or the services of a catalog.
@@ -14,7 +14,7 @@ pub struct Snapshot {
     endpoints: Vec<Endpoint>,
     /// What would be endpoints if their checks passed, sorted in the same way; none of them is one.
     unhealthy: Option<Vec<Endpoint>>,
-    services: Option<Services>,
+    services: Option<ServiceNames>,
 }
 
 impl Snapshot {
@@ -24,12 +24,12 @@ impl Snapshot {
     }
 
     /// The services of a catalog.
-    pub const fn of_services(services: Services) -> Self {
+    pub const fn of_services(services: ServiceNames) -> Self {
         Self { endpoints: Vec::new(), unhealthy: None, services: Some(services) }
     }
 
     /// The services, where it is one of a catalog.
-    pub const fn services(&self) -> Option<&Services> {
+    pub const fn services(&self) -> Option<&ServiceNames> {
         self.services.as_ref()
     }
 
@@ -87,7 +87,7 @@ impl Snapshot {
     /// is the later word of it. What is gone counts as unhealthy, where such are told.
     pub fn keeping(&self, earlier: &Self, gone: &Self) -> Self {
         if let Some(services) = &self.services {
-            let none = Services::default();
+            let none = ServiceNames::default();
             let kept = earlier.services.as_ref().unwrap_or(&none);
             return Self::of_services(services.keeping(kept));
         }
@@ -108,16 +108,16 @@ impl Snapshot {
     }
 
     /// What has changed since `earlier`.
-    pub fn since(&self, earlier: &Self) -> Change {
+    pub fn since(&self, earlier: &Self) -> SnapshotChange {
         if let Some(services) = &self.services {
-            let none = Services::default();
+            let none = ServiceNames::default();
             let (added, removed) = services.since(earlier.services.as_ref().unwrap_or(&none));
-            return Change { added, removed, ..Change::default() };
+            return SnapshotChange { added, removed, ..SnapshotChange::default() };
         }
         let (mut old, mut new) =
             (earlier.endpoints.iter().peekable(), self.endpoints.iter().peekable());
         let others_unhealthy = earlier.unhealthy != self.unhealthy;
-        let mut change = Change { others_unhealthy, ..Change::default() };
+        let mut change = SnapshotChange { others_unhealthy, ..SnapshotChange::default() };
         loop {
             match (old.peek(), new.peek()) {
                 (None, None) => return change,
@@ -148,7 +148,7 @@ impl Snapshot {
 
 /// How two snapshots of one source differ, in endpoints or services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Change {
+pub struct SnapshotChange {
     /// In the later one only.
     pub added: usize,
     /// In the earlier one only.
@@ -203,24 +203,25 @@ mod tests {
         let old = Snapshot::new(vec![endpoint(1, 1), endpoint(2, 1), endpoint(3, 1)]);
         let new =
             Snapshot::new(vec![endpoint(2, 5), endpoint(3, 1), endpoint(4, 1), endpoint(5, 1)]);
-        let came = Change { added: 2, removed: 1, reweighted: 1, ..Change::default() };
+        let came =
+            SnapshotChange { added: 2, removed: 1, reweighted: 1, ..SnapshotChange::default() };
         assert_eq!(new.since(&old), came);
-        let all = Change { added: 3, ..Change::default() };
+        let all = SnapshotChange { added: 3, ..SnapshotChange::default() };
         assert_eq!(old.since(&Snapshot::default()), all);
-        assert_eq!(old.since(&old), Change::default());
+        assert_eq!(old.since(&old), SnapshotChange::default());
     }
 
     #[test]
     fn the_services_of_a_catalog_are_counted_like_endpoints() {
         let catalog = |names: &[&str]| {
             let names = names.iter().map(|name| (*name).into()).collect();
-            Snapshot::of_services(Services::new(names))
+            Snapshot::of_services(ServiceNames::new(names))
         };
         let (old, new) = (catalog(&["a", "b"]), catalog(&["b", "c", "d"]));
         assert_eq!((new.len(), new.is_empty(), catalog(&[]).is_empty()), (3, false, true));
-        let change = Change { added: 2, removed: 1, ..Change::default() };
+        let change = SnapshotChange { added: 2, removed: 1, ..SnapshotChange::default() };
         assert_eq!(new.since(&old), change);
-        let all = Change { added: 3, ..Change::default() };
+        let all = SnapshotChange { added: 3, ..SnapshotChange::default() };
         assert_eq!(new.since(&Snapshot::default()), all);
         assert!(new.endpoints().is_empty() && new.services() == new.clone().services());
     }
@@ -233,7 +234,7 @@ mod tests {
         assert_eq!(kept.endpoints(), [endpoint(1, 1), endpoint(2, 5), endpoint(4, 1)]);
         let catalog = |names: &[&str]| {
             let names = names.iter().map(|name| (*name).into()).collect();
-            Snapshot::of_services(Services::new(names))
+            Snapshot::of_services(ServiceNames::new(names))
         };
         let both = catalog(&["b", "C"]).keeping(&catalog(&["a", "c"]), &Snapshot::default());
         assert_eq!(both, catalog(&["a", "b", "C"]));
@@ -264,7 +265,7 @@ mod tests {
             Snapshot::new(vec![Endpoint { zone, version, details, ..endpoint(1, 1) }])
         };
         let old = labelled(Some("a"), Some("1.0"), Some("n"));
-        let relabelled = Change { relabelled: 1, ..Change::default() };
+        let relabelled = SnapshotChange { relabelled: 1, ..SnapshotChange::default() };
         for new in [
             labelled(Some("b"), Some("1.0"), Some("n")),
             labelled(Some("a"), None, Some("n")),
@@ -280,13 +281,13 @@ mod tests {
         let with = |unhealthy: &[Endpoint]| {
             Snapshot::new(vec![endpoint(1, 1)]).with_unhealthy(unhealthy.to_vec())
         };
-        let others = Change { others_unhealthy: true, ..Change::default() };
+        let others = SnapshotChange { others_unhealthy: true, ..SnapshotChange::default() };
         let one = with(&[endpoint(2, 1)]);
         assert_eq!(one.since(&Snapshot::new(vec![endpoint(1, 1)])), others);
         for other in [with(&[]), with(&[endpoint(2, 2)]), with(&[endpoint(3, 1)])] {
             assert_eq!(other.since(&one), others);
         }
-        assert_eq!(one.since(&one), Change::default());
+        assert_eq!(one.since(&one), SnapshotChange::default());
     }
 
     #[test]

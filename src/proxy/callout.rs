@@ -6,7 +6,7 @@ use crate::consul::response::{
 };
 use crate::consul::token::Token;
 use crate::discovery::event::{CallId, ProbeId};
-use crate::health::verdict::Answer;
+use crate::health_check::verdict::ProbeResponse;
 use crate::proxy::host::{self, Headers};
 
 /// How much of an error's body is looked at: more than is ever quoted.
@@ -27,7 +27,7 @@ pub(super) enum Callout {
 
 /// What a callout has brought, owned, so that nothing is borrowed from the host.
 #[derive(Debug)]
-pub(super) struct CalloutAnswer {
+pub(super) struct CalloutResponse {
     status: u16,
     from_envoy: bool,
     index: Option<Vec<u8>>,
@@ -37,7 +37,7 @@ pub(super) struct CalloutAnswer {
     body: Vec<u8>,
 }
 
-impl CalloutAnswer {
+impl CalloutResponse {
     /// Reads the answer, as far as it is looked at; without headers there is none. Legal in the
     /// callout's callback.
     pub(super) fn read(callout: Callout, headers: usize, body_size: usize) -> Option<Self> {
@@ -77,8 +77,8 @@ impl CalloutAnswer {
     }
 
     /// The answer as one to a probe.
-    pub(super) fn examined(&self) -> Answer<'_> {
-        Answer { status: self.status, from_envoy: self.from_envoy, body: &self.body }
+    pub(super) fn examined(&self) -> ProbeResponse<'_> {
+        ProbeResponse { status: self.status, from_envoy: self.from_envoy, body: &self.body }
     }
 
     /// The answer as discovery reads it.

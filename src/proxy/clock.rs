@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::proxy::host;
-use crate::time::Time;
+use crate::util::time::Time;
 
 /// The start from which a root context counts time.
 #[derive(Debug, Clone, Copy)]

@@ -5,8 +5,8 @@ use core::cell::Cell;
 use hashbrown::{HashMap, HashSet};
 
 use crate::config::Config;
-use crate::discovery::notice::Notice;
-use crate::discovery::subject::Subject;
+use crate::discovery::source_event::SourceEvent;
+use crate::discovery::source_spec::SourceSpec;
 use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::host::{self, MetricId};
 use crate::proxy::metrics::service_prefix;
@@ -39,7 +39,7 @@ impl DependencyMetrics {
         let ids = (0..=u16::MAX).map(ServiceId::nth).zip(&config.services);
         let dependents = ids.filter(|(_, service)| service.dependencies.is_some());
         let services = dependents.map(|(id, service)| (id, Degradation::define(&service.name)));
-        let sources = Subject::all(config).into_iter();
+        let sources = SourceSpec::all(config).into_iter();
         let first = sources.filter(|(_, source, _)| {
             source.preference == 0 && source.service.dependencies.is_some()
         });
@@ -64,7 +64,7 @@ impl DependencyMetrics {
         &self,
         source: SourceId,
         service: ServiceId,
-        notice: &Notice,
+        notice: &SourceEvent,
         may_show: bool,
     ) {
         let is_first = self.owned_by.contains(&(source, service));
@@ -72,18 +72,18 @@ impl DependencyMetrics {
             return;
         };
         match notice {
-            Notice::Elected(_) | Notice::Age { .. } | Notice::Left if !may_show => {
+            SourceEvent::Elected(_) | SourceEvent::Age { .. } | SourceEvent::Left if !may_show => {
                 metrics.is_owner.set(false);
             }
             // What an older configuration of the same service has shown when it left is not true of
             // this one.
-            Notice::Elected(_) | Notice::Age { .. } => {
+            SourceEvent::Elected(_) | SourceEvent::Age { .. } => {
                 metrics.is_owner.set(true);
                 metrics.show();
             }
-            Notice::Deposed => metrics.is_owner.set(false),
+            SourceEvent::Deposed => metrics.is_owner.set(false),
             // Whoever comes next shows what it sees; where nobody does there is nothing to see.
-            Notice::Left => {
+            SourceEvent::Left => {
                 metrics.is_owner.set(false);
                 host::record(metrics.shown, 0);
             }

@@ -10,10 +10,9 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use crate::proxy::abi;
 use crate::proxy::filter::Filter;
-use crate::proxy::log_lines;
 use crate::proxy::root::Root;
+use crate::proxy::{abi, log_lines};
 
 /// The contexts of this VM, by Envoy's numbers. None is borrowed while it is at work: whatever Envoy
 /// did meanwhile, a callback would find them.
@@ -115,7 +114,7 @@ extern "C" fn proxy_on_request_body(context: u32, size: usize, ended: bool) -> u
 extern "C" fn proxy_on_response_headers(context: u32, _headers: usize, ended: bool) -> u32 {
     const CONTINUE: u32 = 0;
     if let Some(request) = request(context) {
-        request.on_answer(ended);
+        request.on_response(ended);
     }
     CONTINUE
 }

@@ -3,20 +3,20 @@
 use core::cell::{Cell, RefMut};
 use core::time::Duration;
 
-use crate::proxy::core::{Core, SharedCore, Step};
 use crate::proxy::host;
+use crate::proxy::plugin::{Plugin, SharedPlugin, Step};
 use crate::proxy::root::note_serving;
 use crate::proxy::waiting::ForwardSlot;
-use crate::request::answer::Next;
-use crate::router::answer::Attempt;
+use crate::request::response::Remaining;
 use crate::router::decision::Forward;
+use crate::router::feedback::Attempt;
 
 /// One request. It is counted at its endpoint until Envoy deletes this context, however the
 /// request ends: there is no other callback to miss.
 pub(super) struct Filter {
     id: u32,
     /// None: its root context has no configuration.
-    core: Option<SharedCore>,
+    core: Option<SharedPlugin>,
     state: Cell<State>,
     /// Whether it is a subscription of Envoy's.
     subscribes: Cell<bool>,
@@ -61,7 +61,7 @@ enum State {
 
 impl Filter {
     /// A request whose headers have not come yet.
-    pub(super) const fn new(id: u32, core: Option<SharedCore>) -> Self {
+    pub(super) const fn new(id: u32, core: Option<SharedPlugin>) -> Self {
         Self { id, core, state: Cell::new(State::Idle), subscribes: Cell::new(false) }
     }
 
@@ -102,7 +102,7 @@ impl Filter {
     }
 
     /// Handles the headers of the answer; `ended` says that nothing follows.
-    pub(super) fn on_answer(&self, ended: bool) {
+    pub(super) fn on_response(&self, ended: bool) {
         if self.subscribes.get() {
             return;
         }
@@ -122,10 +122,10 @@ impl Filter {
             State::Idle | State::Answering { .. } | State::Answered(_) => None,
         };
         if let Some(forward) = forward {
-            let next = core.on_answer(&forward, ended);
+            let next = core.on_response(&forward, ended);
             self.state.set(match next {
-                Next::Nothing => State::Answered(forward),
-                Next::Trailers { attempt, latency } => {
+                Remaining::Nothing => State::Answered(forward),
+                Remaining::Trailers { attempt, latency } => {
                     State::Answering { forward, attempt, latency }
                 }
             });
@@ -163,7 +163,7 @@ impl Filter {
 
     /// What requests share. Envoy calls nothing while it is being called, but keeps that until its
     /// call is over; were that not so, the inner call would be passed over.
-    fn core(&self) -> Option<RefMut<'_, Core>> {
+    fn core(&self) -> Option<RefMut<'_, Plugin>> {
         self.core.as_ref()?.try_borrow_mut().ok()
     }
 }

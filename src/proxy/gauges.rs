@@ -3,7 +3,7 @@
 use core::cell::Cell;
 
 use crate::discovery::event::Expect;
-use crate::discovery::notice::Notice;
+use crate::discovery::source_event::SourceEvent;
 use crate::model::service::QueryKey;
 use crate::proxy::host::{self, MetricId};
 use crate::shared::gauges::Shown;
@@ -66,11 +66,11 @@ impl Claim {
 
     /// Tells what may be done with the gauges now that there is something to show. The VM that
     /// begins to fetch takes them, and whoever fetches takes those that are nobody's.
-    pub(super) fn right(&self, notice: &Notice) -> Right {
+    pub(super) fn right(&self, notice: &SourceEvent) -> Right {
         let stored = host::load(&self.key);
         let bytes = stored.as_ref().map_or(&[][..], |(bytes, _)| bytes);
         let shown = Shown::read(bytes, self.query);
-        let begins = matches!(notice, Notice::Elected(_));
+        let begins = matches!(notice, SourceEvent::Elected(_));
         match shown {
             Shown::Ours => return Right::Kept,
             Shown::Others if !begins => {

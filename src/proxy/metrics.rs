@@ -9,22 +9,22 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
+use crate::calls::breaker::BreakerState;
 use crate::config::{Config, Source};
 use crate::consul::error::ErrorKind;
-use crate::discovery::breaker::Position;
-use crate::discovery::notice::Notice;
-use crate::discovery::subject::Subject;
-use crate::model::arena::Beside;
+use crate::discovery::source_event::SourceEvent;
+use crate::discovery::source_spec::SourceSpec;
 use crate::model::service::{QueryKey, ServiceId, SourceId};
+use crate::model::slot_map::SecondaryMap;
 use crate::proxy::dependency_metrics::DependencyMetrics;
 use crate::proxy::found_metrics::FoundMetrics;
 use crate::proxy::host::{self, MetricId};
 use crate::proxy::registration_metrics::RegistrationMetrics;
 use crate::proxy::source_metrics::SourceMetrics;
-use crate::router::change::Addition;
 use crate::router::decision::Forward;
 use crate::router::event::RouteEvent;
 use crate::router::reply::ReplyReason;
+use crate::router::service_change::Addition;
 
 /// Whose the metrics of the catalog are: no service has this id, since there are fewer.
 const NO_SERVICE: ServiceId = ServiceId::nth(u16::MAX);
@@ -37,9 +37,9 @@ pub(super) struct Metrics {
     breaker: Option<MetricId>,
     breaker_opens: Option<MetricId>,
     replies: Vec<(ReplyReason, Option<MetricId>)>,
-    services: Beside<ServiceId, Rc<ServiceMetrics>>,
+    services: SecondaryMap<ServiceId, Rc<ServiceMetrics>>,
     /// Those of all services that have endpoints from a source.
-    sources: Beside<SourceId, Vec<(ServiceId, Rc<SourceMetrics>)>>,
+    sources: SecondaryMap<SourceId, Vec<(ServiceId, Rc<SourceMetrics>)>>,
     /// What is asked for the catalog.
     catalog: Option<QueryKey>,
     /// The sources of the services that were found while running, and have metrics of their own.
@@ -52,12 +52,12 @@ pub(super) struct Metrics {
 /// A counter of what happens at requests. It counts in the VM's own memory, and adds that to
 /// Envoy's at every tick: one host call a tick is cheaper than one a request.
 #[derive(Debug)]
-struct Tally {
+struct StreamCounter {
     metric: Option<MetricId>,
     uncounted: Cell<u64>,
 }
 
-impl Tally {
+impl StreamCounter {
     fn define(name: &str) -> Self {
         Self { metric: host::define_counter(name), uncounted: Cell::new(0) }
     }
@@ -74,8 +74,8 @@ impl Tally {
 /// What happens to the requests of one service, over all of its datacenters.
 #[derive(Debug)]
 pub(super) struct ServiceMetrics {
-    picks: Tally,
-    failures: Tally,
+    picks: StreamCounter,
+    failures: StreamCounter,
     /// How often a worker's endpoints became stale.
     stale: Option<MetricId>,
     /// How often a worker had to use the fallback.
@@ -95,8 +95,8 @@ impl Metrics {
             .services
             .iter()
             .map(|s| Rc::new(ServiceMetrics::define(&service_prefix(&s.name))));
-        let mut sources: Beside<SourceId, Vec<_>> = Beside::new();
-        for (id, source, subject) in Subject::all(config) {
+        let mut sources: SecondaryMap<SourceId, Vec<_>> = SecondaryMap::new();
+        for (id, source, subject) in SourceSpec::all(config) {
             let metrics = SourceMetrics::define(&source_prefix(source), subject.query.key());
             let of_service = (source.id, Rc::new(metrics));
             match sources.get_mut(id) {
@@ -112,7 +112,7 @@ impl Metrics {
             replies: ReplyReason::ALL.iter().map(|&reason| reply(reason)).collect(),
             services: (0..=u16::MAX).map(ServiceId::nth).zip(services).collect(),
             sources,
-            catalog: config.discover.as_ref().map(|it| Subject::catalog(config, it).query.key()),
+            catalog: config.discover.as_ref().map(|it| SourceSpec::catalog(config, it).query.key()),
             found_sources: HashMap::new(),
             found: FoundMetrics::default(),
             registrations: RegistrationMetrics::define(config),
@@ -158,14 +158,14 @@ impl Metrics {
     }
 
     /// Shows where the circuit breaker stands, and counts when it opens.
-    pub(super) fn on_breaker(&self, position: Position, before: Option<Position>) {
+    pub(super) fn on_breaker(&self, position: BreakerState, before: Option<BreakerState>) {
         let shown = match position {
-            Position::Closed => 0,
-            Position::HalfOpen => 1,
-            Position::Open => 2,
+            BreakerState::Closed => 0,
+            BreakerState::HalfOpen => 1,
+            BreakerState::Open => 2,
         };
         host::record(self.breaker, shown);
-        let opens = position == Position::Open && before == Some(Position::Closed);
+        let opens = position == BreakerState::Open && before == Some(BreakerState::Closed);
         host::add(self.breaker_opens, opens.into());
     }
 
@@ -183,10 +183,10 @@ impl Metrics {
 
     /// Counts and shows what discovery tells; `is_named` says that only clients want the source, and
     /// that it has not shown yet to be there.
-    pub(super) fn on_notice(&mut self, source: SourceId, notice: &Notice, is_named: bool) {
+    pub(super) fn on_notice(&mut self, source: SourceId, notice: &SourceEvent, is_named: bool) {
         match notice {
-            Notice::Called(called) if is_named => self.found.on_called(*called),
-            Notice::Called(called) => self.on_called(*called),
+            SourceEvent::Called(called) if is_named => self.found.on_called(*called),
+            SourceEvent::Called(called) => self.on_called(*called),
             _ => {}
         }
         // What clients ask for by name has no metrics of its own.
@@ -264,8 +264,8 @@ impl ServiceMetrics {
     pub(super) fn define(prefix: &str) -> Self {
         let name = |what: &str| format!("{prefix}.{what}");
         Self {
-            picks: Tally::define(&name("picks")),
-            failures: Tally::define(&name("failures")),
+            picks: StreamCounter::define(&name("picks")),
+            failures: StreamCounter::define(&name("failures")),
             stale: host::define_counter(&name("stale")),
             fallbacks: host::define_counter(&name("fallbacks")),
         }

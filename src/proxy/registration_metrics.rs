@@ -1,15 +1,15 @@
 //! The metrics of registrations.
 
 use crate::config::Config;
-use crate::consul::registration::Status;
-use crate::model::arena::Beside;
+use crate::consul::registration::CheckStatus;
 use crate::model::registration::RegistrationId;
+use crate::model::slot_map::SecondaryMap;
 use crate::proxy::host::{self, MetricId};
-use crate::registration::notice::Notice;
+use crate::registration::registration_event::RegistrationEvent;
 
 /// The metrics of all registrations of the configuration.
 #[derive(Debug)]
-pub(super) struct RegistrationMetrics(Beside<RegistrationId, OfOne>);
+pub(super) struct RegistrationMetrics(SecondaryMap<RegistrationId, OfOne>);
 
 #[derive(Debug)]
 struct OfOne {
@@ -35,33 +35,35 @@ impl RegistrationMetrics {
     }
 
     /// Counts and shows what is told of one.
-    pub(super) fn on_notice(&self, registration: RegistrationId, notice: &Notice) {
+    pub(super) fn on_notice(&self, registration: RegistrationId, notice: &RegistrationEvent) {
         let Some(metrics) = self.0.get(registration) else { return };
         match notice {
-            Notice::Standing => host::record(metrics.registered, 1),
-            Notice::Drifted(_) => {
+            RegistrationEvent::Standing => host::record(metrics.registered, 1),
+            RegistrationEvent::Drifted(_) => {
                 host::add(metrics.drifts, 1);
                 host::record(metrics.registered, 0);
             }
-            Notice::Keeping | Notice::GivenUp | Notice::Failing(_) => {
+            RegistrationEvent::Keeping
+            | RegistrationEvent::GivenUp
+            | RegistrationEvent::Failing(_) => {
                 host::record(metrics.registered, 0);
             }
-            Notice::Health(status) => host::record(
+            RegistrationEvent::Health(status) => host::record(
                 metrics.health,
                 match status {
-                    Status::Critical => 0,
-                    Status::Warning => 1,
-                    Status::Passing => 2,
+                    CheckStatus::Critical => 0,
+                    CheckStatus::Warning => 1,
+                    CheckStatus::Passing => 2,
                 },
             ),
-            Notice::Left
-            | Notice::Superseded
-            | Notice::Called(_)
-            | Notice::Reported { .. }
-            | Notice::NoCluster(_)
-            | Notice::ClusterFound(_)
-            | Notice::Removed
-            | Notice::Remains(_) => {}
+            RegistrationEvent::Left
+            | RegistrationEvent::Superseded
+            | RegistrationEvent::Called(_)
+            | RegistrationEvent::Reported { .. }
+            | RegistrationEvent::NoCluster(_)
+            | RegistrationEvent::ClusterFound(_)
+            | RegistrationEvent::Removed
+            | RegistrationEvent::Remains(_) => {}
         }
     }
 }

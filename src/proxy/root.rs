@@ -3,11 +3,11 @@
 use std::cell::{Cell, OnceCell, RefCell, RefMut};
 use std::rc::Rc;
 
-use crate::config::{Config, Locality, Surroundings};
-use crate::proxy::core::{Core, SharedCore};
+use crate::config::{Config, Locality, NodeInfo};
 use crate::proxy::host::{self, CalloutId};
-use crate::shared::head::Rank;
+use crate::proxy::plugin::{Plugin, SharedPlugin};
 use crate::shared::members::QueueId;
+use crate::shared::source_record::Rank;
 
 thread_local! {
     /// Whether this VM has ever served a request, by whatever configuration: the main
@@ -27,10 +27,10 @@ fn rank() -> Rank {
 }
 
 /// Reads what Envoy says of itself.
-fn surroundings() -> Surroundings {
+fn surroundings() -> NodeInfo {
     let text = |bytes: Option<Vec<u8>>| bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
-    Surroundings {
+    NodeInfo {
         zone: filled(text(host::node_zone())),
         node_id: filled(text(host::node_id())),
         address: filled(text(host::node_metadata("address"))),
@@ -70,7 +70,7 @@ pub(super) fn note_serving() {
 pub(super) struct Root {
     id: u32,
     /// What its configuration has made; none where that was refused.
-    core: OnceCell<SharedCore>,
+    core: OnceCell<SharedPlugin>,
 }
 
 impl Root {
@@ -80,7 +80,7 @@ impl Root {
     }
 
     /// What its requests share with it.
-    pub(super) fn core(&self) -> Option<SharedCore> {
+    pub(super) fn core(&self) -> Option<SharedPlugin> {
         self.core.get().map(Rc::clone)
     }
 
@@ -90,12 +90,12 @@ impl Root {
             return true;
         }
         let config = Config::parse(&host::configuration(size))
-            .and_then(|config| config.completed(&surroundings()));
+            .and_then(|config| config.with_node_defaults(&surroundings()));
         match config {
             Ok(config) => {
                 log::set_max_level(config.log_level);
                 warn_of_unknown_zone(config.locality.as_ref());
-                let mut core = Core::new(&config);
+                let mut core = Plugin::new(&config);
                 core.start();
                 // From now on it is known when this VM was made.
                 rank();
@@ -138,7 +138,7 @@ impl Root {
         }
     }
 
-    fn borrowed(&self) -> Option<RefMut<'_, Core>> {
+    fn borrowed(&self) -> Option<RefMut<'_, Plugin>> {
         self.core.get()?.try_borrow_mut().ok()
     }
 }

@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use crate::consul::dropped::Dropped;
-use crate::discovery::guard::Resolution;
-use crate::discovery::notice::Notice;
+use crate::consul::rejected_instances::RejectedInstances;
+use crate::discovery::shrink_guard::Resolution;
+use crate::discovery::source_event::SourceEvent;
 use crate::model::service::QueryKey;
 use crate::proxy::gauges::{Claim, Gauge, Right};
 use crate::proxy::host::{self, MetricId};
@@ -66,53 +66,53 @@ impl SourceMetrics {
     }
 
     /// Counts and shows what discovery tells; tells whether the gauges are this query's to set.
-    pub(super) fn on_notice(&self, notice: &Notice) -> bool {
-        if matches!(notice, Notice::Called(_)) {
+    pub(super) fn on_notice(&self, notice: &SourceEvent) -> bool {
+        if matches!(notice, SourceEvent::Called(_)) {
             return false;
         }
         let right = self.claim.right(notice);
         let may_show = right != Right::None;
         match notice {
-            Notice::Elected(_) => {
+            SourceEvent::Elected(_) => {
                 self.fetchers.set(1, may_show);
                 // It reads the service at once, and then tells of those that there are.
-                self.set_left_out(Dropped::default(), may_show);
+                self.set_left_out(RejectedInstances::default(), may_show);
                 self.held.set(0, may_show);
             }
-            Notice::Left => {
+            SourceEvent::Left => {
                 self.fetchers.set(0, may_show);
                 self.held.set(0, may_show);
                 self.claim.give_up();
             }
-            Notice::Doubted(_) => {
+            SourceEvent::Doubted(_) => {
                 host::add(self.doubted, 1);
                 self.held.set(1, may_show);
             }
-            Notice::Resolved(resolution) => {
+            SourceEvent::Resolved(resolution) => {
                 host::add(self.refuted, (*resolution == Resolution::Refuted).into());
                 self.held.set(0, may_show);
             }
-            Notice::Published { endpoints, .. } => {
+            SourceEvent::Published { endpoints, .. } => {
                 host::add(self.updates, 1);
                 self.set(Duration::ZERO, *endpoints, may_show);
             }
-            Notice::Listed { services, left_out, .. } => {
+            SourceEvent::Listed { services, left_out, .. } => {
                 host::add(self.updates, 1);
                 self.set(Duration::ZERO, *services, may_show);
                 self.faulty.set((*left_out).into(), may_show);
             }
-            Notice::Dropped(dropped) => self.set_left_out(*dropped, may_show),
-            Notice::Age { age, endpoints } => {
+            SourceEvent::Dropped(dropped) => self.set_left_out(*dropped, may_show),
+            SourceEvent::Age { age, endpoints } => {
                 self.fetchers.set(1, may_show);
                 self.set(*age, *endpoints, may_show);
             }
-            Notice::Called(_)
-            | Notice::Deposed
-            | Notice::FetcherLost
-            | Notice::Failing(_)
-            | Notice::Unresolved(_)
-            | Notice::Recovered(_)
-            | Notice::Unreadable(_) => {}
+            SourceEvent::Called(_)
+            | SourceEvent::Deposed
+            | SourceEvent::FetcherLost
+            | SourceEvent::Failing(_)
+            | SourceEvent::Unresolved(_)
+            | SourceEvent::Recovered(_)
+            | SourceEvent::Unreadable(_) => {}
         }
         if right == Right::New {
             let all = [&self.endpoints, &self.faulty, &self.age, &self.fetchers, &self.held];
@@ -123,7 +123,7 @@ impl SourceMetrics {
 
     /// Shows that there is nothing any more, where that is this query's to show.
     pub(super) fn end(&self) {
-        let may_show = self.claim.right(&Notice::Left) != Right::None;
+        let may_show = self.claim.right(&SourceEvent::Left) != Right::None;
         self.set(Duration::ZERO, 0, may_show);
         self.claim.give_up();
     }
@@ -133,7 +133,7 @@ impl SourceMetrics {
         self.endpoints.set(u64::try_from(endpoints).unwrap_or(u64::MAX), may_show);
     }
 
-    fn set_left_out(&self, dropped: Dropped, may_show: bool) {
+    fn set_left_out(&self, dropped: RejectedInstances, may_show: bool) {
         self.faulty.set(u64::try_from(dropped.total()).unwrap_or(u64::MAX), may_show);
         if let Some(denied) = &self.denied {
             denied.set(u64::try_from(dropped.denied.count).unwrap_or(u64::MAX), may_show);

@@ -6,10 +6,10 @@ use core::time::Duration;
 use crate::proxy::clock::Start;
 use crate::proxy::host::{self, Headers};
 use crate::request::Stream;
-use crate::request::answer::{AnswerStream, Part, ResponseFlags};
-use crate::router::answer::Attempt;
+use crate::request::response::{ResponseFlags, ResponsePart, ResponseStream};
+use crate::router::feedback::Attempt;
 use crate::router::reply::Reply;
-use crate::time::Time;
+use crate::util::time::Time;
 
 /// The request of the effective context in its header phase, or its answer in its phases.
 #[derive(Debug)]
@@ -65,15 +65,15 @@ impl Stream for EnvoyStream {
     }
 }
 
-impl AnswerStream for EnvoyStream {
+impl ResponseStream for EnvoyStream {
     fn status(&mut self) -> Option<u16> {
         parse(&host::header(Headers::Answer, ":status")?)
     }
 
-    fn grpc_status(&mut self, part: Part) -> Option<u32> {
+    fn grpc_status(&mut self, part: ResponsePart) -> Option<u32> {
         let headers = match part {
-            Part::Headers => Headers::Answer,
-            Part::Trailers => Headers::AnswerTrailers,
+            ResponsePart::Headers => Headers::Answer,
+            ResponsePart::Trailers => Headers::AnswerTrailers,
         };
         parse(&host::header(headers, "grpc-status")?)
     }

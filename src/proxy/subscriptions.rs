@@ -10,9 +10,9 @@ use crate::proxy::host::{self, Headers};
 use crate::proxy::subscription_metrics::SubscriptionMetrics;
 use crate::router::Router;
 use crate::shared::acknowledged::{Acknowledged, Changes};
-use crate::time::Time;
-use crate::xds::event::Event;
-use crate::xds::request::{Request, StreamId};
+use crate::util::time::Time;
+use crate::xds::event::SubscriptionEvent;
+use crate::xds::request::{StreamId, SubscriptionRequest};
 use crate::xds::server::Server;
 
 /// How many requests are answered in one call into the VM. Envoy sends each answer when the call is
@@ -33,7 +33,7 @@ const BODY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Envoy's subscriptions in this VM.
 #[derive(Debug)]
-pub(super) struct Subscriptions {
+pub(super) struct SubscriptionListener {
     /// The address of the listener by which they come.
     address: String,
     server: Server,
@@ -55,7 +55,7 @@ struct Body {
     bytes: Vec<u8>,
 }
 
-impl Subscriptions {
+impl SubscriptionListener {
     /// Nobody subscribes yet.
     pub(super) fn new(config: &Config, xds: &Xds) -> Self {
         let node = host::node_id().unwrap_or_default();
@@ -87,11 +87,11 @@ impl Subscriptions {
         self.has_seen_bodies = true;
         let Some(body) = self.bodies.get_mut(&context) else { return };
         // One byte more than may be is enough to see that there are too many.
-        let room = (Request::MAX_BODY_BYTES + 1).saturating_sub(body.bytes.len());
+        let room = (SubscriptionRequest::MAX_BODY_BYTES + 1).saturating_sub(body.bytes.len());
         let part = host::request_body(size.min(room));
         body.bytes.extend(&part);
         self.bytes += part.len();
-        let is_too_long = body.bytes.len() > Request::MAX_BODY_BYTES;
+        let is_too_long = body.bytes.len() > SubscriptionRequest::MAX_BODY_BYTES;
         while self.bytes > MOST_BYTES && self.refuse_oldest() {}
         if !ended && !is_too_long {
             return;
@@ -100,7 +100,7 @@ impl Subscriptions {
         let Some(body) = self.take(context) else { return };
         let header = |name| host::header(Headers::Request, name).unwrap_or_default();
         let [method, path] = [":method", ":path"].map(header);
-        let request = Request { method: &method, path: &path, body: &body.bytes };
+        let request = SubscriptionRequest { method: &method, path: &path, body: &body.bytes };
         self.server.on_request(StreamId(context), request, now);
         for service in self.server.poll_left_out() {
             if let Some(cluster) = acknowledged::read_cluster(&self.address, &service) {
@@ -166,10 +166,12 @@ impl Subscriptions {
     fn tell(&mut self, now: Time) {
         while let Some(event) = self.server.poll_event() {
             match event {
-                Event::Acknowledged { service } => self.changes.on_acknowledged(&service),
-                Event::Gone { service } => self.changes.on_gone(&service),
-                Event::ClustersTold => self.changes.on_told(self.server.services()),
-                Event::ClusterTaken { service, cluster } => {
+                SubscriptionEvent::Acknowledged { service } => {
+                    self.changes.on_acknowledged(&service)
+                }
+                SubscriptionEvent::Gone { service } => self.changes.on_gone(&service),
+                SubscriptionEvent::ClustersTold => self.changes.on_told(self.server.services()),
+                SubscriptionEvent::ClusterTaken { service, cluster } => {
                     acknowledged::keep_cluster(&self.address, &service, &cluster);
                 }
                 event => log::warn!("xds: {event}"),

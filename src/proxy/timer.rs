@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::proxy::host;
-use crate::time::Time;
+use crate::util::time::Time;
 
 /// The timer of a root context, as Envoy has it: a period that begins anew after each tick, and
 /// whenever it is set. Set at every event it would never tick, so it is set only to tick sooner, or at

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use crate::model::service::ServiceId;
 use crate::router::decision::Forward;
 use crate::router::reply::Reply;
-use crate::time::Time;
+use crate::util::time::Time;
 
 /// How many requests may wait in one VM; beyond that, they are answered at once.
 const MOST: usize = 4_096;

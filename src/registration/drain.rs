@@ -1,11 +1,11 @@
 //! Whether this Envoy is about to stop.
 
 use crate::config::Probe;
-use crate::health::prober::{ProbeNumber, Prober, Standing};
-use crate::health::verdict::{Answer, Reason};
-use crate::registration::probing::{ProbeSpot, Probed, Probing};
-use crate::rng::Rng;
-use crate::time::Time;
+use crate::health_check::checker::{HealthChecker, HealthState, ProbeNumber};
+use crate::health_check::verdict::{ProbeReason, ProbeResponse};
+use crate::registration::probe::{OutgoingProbe, ProbeResult, ProbeTarget};
+use crate::util::rng::Rng;
+use crate::util::time::Time;
 
 /// Asks whether this Envoy is about to stop: its administration interface says so by another
 /// status, once `/healthcheck/fail` was called or it drains. That nobody answers says nothing, nor
@@ -13,18 +13,18 @@ use crate::time::Time;
 #[derive(Debug)]
 pub(super) struct Drain {
     probe: Probe,
-    prober: Prober,
+    prober: HealthChecker,
     was_asked: bool,
 }
 
 impl Drain {
     pub(super) const fn new(probe: Probe, now: Time) -> Self {
-        Self { probe, prober: Prober::new(Standing::Unknown, now), was_asked: false }
+        Self { probe, prober: HealthChecker::new(HealthState::Unknown, now), was_asked: false }
     }
 
     /// Gives its probes higher numbers than this one.
-    pub(super) const fn count_from(&mut self, number: ProbeNumber) {
-        self.prober.count_from(number);
+    pub(super) const fn with_first_id(&mut self, number: ProbeNumber) {
+        self.prober.with_first_id(number);
     }
 
     /// The cluster that is asked.
@@ -40,21 +40,21 @@ impl Drain {
 
     /// Whether it is; none before it was asked once.
     pub(super) fn is_draining(&self) -> Option<bool> {
-        let is_draining = self.prober.standing() == Standing::Unhealthy;
+        let is_draining = self.prober.standing() == HealthState::Unhealthy;
         (self.was_asked || is_draining).then_some(is_draining)
     }
 
-    pub(super) fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<Probing> {
+    pub(super) fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<OutgoingProbe> {
         // One that nobody heard of again says nothing, as one that nobody has answered.
         if self.prober.is_asking() && now >= self.prober.due() {
             self.was_asked = true;
             self.prober.on_unsent(self.prober.last(), &self.probe.check, now, rng);
         }
         let number = self.prober.poll_probe(&self.probe.check, now, rng)?;
-        Some(Probing::new(ProbeSpot::Drain, number, &self.probe))
+        Some(OutgoingProbe::new(ProbeTarget::Drain, number, &self.probe))
     }
 
-    pub(super) fn on_probed(&mut self, probed: &Probed<'_>, now: Time, rng: &mut Rng) {
+    pub(super) fn on_probed(&mut self, probed: &ProbeResult<'_>, now: Time, rng: &mut Rng) {
         if probed.answer.as_ref().is_ok_and(is_starting) {
             // No Envoy that runs starts again: then it is one that is about to take its place.
             return self.prober.on_unsent(probed.number, &self.probe.check, now, rng);
@@ -62,7 +62,7 @@ impl Drain {
         self.was_asked = true;
         let verdict = probed.verdict(&self.probe.check);
         match verdict.reason() {
-            Reason::Status(_) | Reason::Body => {
+            ProbeReason::Status(_) | ProbeReason::Body => {
                 self.prober.on_verdict(probed.number, verdict, &self.probe.check, now, rng);
             }
             _ => self.prober.on_unsent(probed.number, &self.probe.check, now, rng),
@@ -73,7 +73,7 @@ impl Drain {
 /// Whether it is Envoy's answer at
 /// [`/ready`](https://www.envoyproxy.io/docs/envoy/latest/operations/admin#get--ready) while it
 /// starts.
-fn is_starting(answer: &Answer<'_>) -> bool {
+fn is_starting(answer: &ProbeResponse<'_>) -> bool {
     [&b"PRE_INITIALIZING"[..], b"INITIALIZING"].iter().any(|state| answer.body.starts_with(state))
 }
 
@@ -93,9 +93,10 @@ mod tests {
         let mut drain = Drain::new(probe, Time::ZERO);
         for (seconds, (status, body)) in (0..).step_by(60).zip(answers) {
             let now = Time::from_start(Duration::from_secs(seconds));
-            let Probing { spot, number, .. } = drain.poll_probe(now, &mut rng).unwrap();
-            let answer = Answer { status: *status, from_envoy: false, body: body.as_bytes() };
-            drain.on_probed(&Probed { spot, number, answer: Ok(answer) }, now, &mut rng);
+            let OutgoingProbe { spot, number, .. } = drain.poll_probe(now, &mut rng).unwrap();
+            let answer =
+                ProbeResponse { status: *status, from_envoy: false, body: body.as_bytes() };
+            drain.on_probed(&ProbeResult { spot, number, answer: Ok(answer) }, now, &mut rng);
         }
         drain.is_draining()
     }

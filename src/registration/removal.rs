@@ -2,15 +2,16 @@
 
 use core::time::Duration;
 
+use crate::calls::caller::AgentCallId;
 use crate::consul::error::{ErrorKind, QueryError};
 use crate::consul::registration::{AgentIdentity, Id, RegistrationError};
 use crate::consul::request::Request;
 use crate::consul::response::{CallFailure, Refusal, Response};
-use crate::registration::errand::{Errand, ErrandId};
-use crate::registration::notice::{Notice, Remains};
-use crate::registration::slot::Slot;
-use crate::rng::Rng;
-use crate::time::Time;
+use crate::registration::agent_call::AgentCall;
+use crate::registration::call_slot::CallSlot;
+use crate::registration::registration_event::{RegistrationEvent, Remains};
+use crate::util::rng::Rng;
+use crate::util::time::Time;
 
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 /// How long to wait after refusals at most.
@@ -34,8 +35,8 @@ pub struct Removal {
     is_wanted: bool,
     token_env: Option<String>,
     stage: Stage,
-    slot: Slot,
-    last: ErrandId,
+    slot: CallSlot,
+    last: AgentCallId,
     failing: Option<ErrorKind>,
     is_several: bool,
 }
@@ -75,8 +76,8 @@ impl Removal {
             is_wanted,
             token_env,
             stage,
-            slot: Slot::new(LONGEST_BACKOFF, LONGEST_REFUSAL),
-            last: ErrandId::first_in(term),
+            slot: CallSlot::new(LONGEST_BACKOFF, LONGEST_REFUSAL),
+            last: AgentCallId::first_in(term),
             failing: None,
             is_several: false,
         }
@@ -101,51 +102,51 @@ impl Removal {
     }
 
     /// What the agent is to be asked now.
-    pub fn wants(&self, now: Time) -> Option<Errand> {
+    pub fn next_call(&self, now: Time) -> Option<AgentCall> {
         if !self.slot.is_free(now) {
             return None;
         }
         match self.stage {
-            Stage::AskingTheirs | Stage::AskingOurs { .. } => Some(Errand::Identify),
-            Stage::Deregistering { .. } => Some(Errand::Deregister),
-            Stage::Looking { .. } => Some(Errand::Read),
+            Stage::AskingTheirs | Stage::AskingOurs { .. } => Some(AgentCall::Identify),
+            Stage::Deregistering { .. } => Some(AgentCall::Deregister),
+            Stage::Looking { .. } => Some(AgentCall::Read),
             Stage::Done => None,
         }
     }
 
-    /// Makes the call of an errand that it [wants](Self::wants).
-    pub fn call(&mut self, errand: Errand, now: Time) -> (ErrandId, Request) {
+    /// Makes the call of an errand that it [wants](Self::next_call).
+    pub fn start(&mut self, errand: AgentCall, now: Time) -> (AgentCallId, Request) {
         let request = match errand {
-            Errand::Identify => self.id.identify(),
-            Errand::Read => self.id.read(),
+            AgentCall::Identify => self.id.identify(),
+            AgentCall::Read => self.id.read(),
             _ => self.id.deregister(),
         };
-        self.last = ErrandId(self.last.0.wrapping_add(1));
+        self.last = AgentCallId(self.last.0.wrapping_add(1));
         (self.last, self.slot.send(self.last, errand, None, request, now))
     }
 
     /// A call that nobody heard of again.
-    pub fn poll_lost(&self, now: Time) -> Option<ErrandId> {
+    pub fn poll_lost(&self, now: Time) -> Option<AgentCallId> {
         self.slot.poll_lost(now)
     }
 
     /// Takes the answer to a call; none where nobody waits for it.
-    pub fn on_answer(
+    pub fn on_response(
         &mut self,
-        id: ErrandId,
+        id: AgentCallId,
         answer: Result<Response<'_>, CallFailure>,
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<Notice>,
+        notices: &mut Vec<RegistrationEvent>,
     ) -> Option<Result<(), ErrorKind>> {
         let call = self.slot.take(id)?;
         let token_env = self.token_env.as_deref();
         let result = match call.errand {
-            Errand::Identify => {
+            AgentCall::Identify => {
                 let asked = Id { cluster: self.cluster().to_owned(), ..self.id.clone() };
                 asked.read_identity(answer).map(|found| self.on_identified(found, notices))
             }
-            Errand::Read => {
+            AgentCall::Read => {
                 let found = self.id.read_found(answer, &self.id.id, token_env);
                 // Who may not look does not see it.
                 let is_there = match found {
@@ -165,16 +166,20 @@ impl Removal {
             Err(error) => {
                 self.slot.on_failure(call, error.kind(), now, rng);
                 if self.failing.replace(error.kind()) != Some(error.kind()) {
-                    notices.push(Notice::Failing(error));
+                    notices.push(RegistrationEvent::Failing(error));
                 }
             }
         }
         Some(called)
     }
 
-    fn on_identified(&mut self, found: Option<AgentIdentity>, notices: &mut Vec<Notice>) {
+    fn on_identified(
+        &mut self,
+        found: Option<AgentIdentity>,
+        notices: &mut Vec<RegistrationEvent>,
+    ) {
         let Some(found) = found else {
-            return self.end(Some(Notice::Remains(Remains::Unsure)), notices);
+            return self.end(Some(RegistrationEvent::Remains(Remains::Unsure)), notices);
         };
         match core::mem::replace(&mut self.stage, Stage::Done) {
             Stage::AskingTheirs => self.stage = Stage::AskingOurs { theirs: found },
@@ -197,7 +202,7 @@ impl Removal {
 
     /// It is there all the same, or is not. That an agent has deregistered it says nothing of others
     /// that may be behind the same cluster.
-    fn on_look(&mut self, is_there: bool, notices: &mut Vec<Notice>) {
+    fn on_look(&mut self, is_there: bool, notices: &mut Vec<RegistrationEvent>) {
         match (&mut self.stage, is_there) {
             (Stage::Looking { times: times @ 2.. }, false) => *times -= 1,
             (Stage::Looking { .. }, true) if !self.is_several => {
@@ -206,8 +211,8 @@ impl Removal {
             }
             (Stage::Looking { .. }, _) => {
                 let notice = match self.is_several {
-                    true => Notice::Remains(Remains::Several),
-                    false => Notice::Removed,
+                    true => RegistrationEvent::Remains(Remains::Several),
+                    false => RegistrationEvent::Removed,
                 };
                 self.end(Some(notice), notices);
             }
@@ -215,16 +220,16 @@ impl Removal {
         }
     }
 
-    fn on_cluster_gone(&mut self, notices: &mut Vec<Notice>) {
+    fn on_cluster_gone(&mut self, notices: &mut Vec<RegistrationEvent>) {
         match self.stage {
             Stage::Deregistering { .. } if !self.is_wanted => {
                 self.id.cluster.clone_from(&self.configured);
             }
-            _ => self.end(Some(Notice::Remains(Remains::OutOfReach)), notices),
+            _ => self.end(Some(RegistrationEvent::Remains(Remains::OutOfReach)), notices),
         }
     }
 
-    fn end(&mut self, notice: Option<Notice>, notices: &mut Vec<Notice>) {
+    fn end(&mut self, notice: Option<RegistrationEvent>, notices: &mut Vec<RegistrationEvent>) {
         self.stage = Stage::Done;
         notices.extend(notice);
     }
@@ -247,7 +252,7 @@ mod tests {
     /// what it told.
     fn removed(
         is_wanted: bool,
-        mut answer: impl FnMut(&str, Errand) -> Result<(u16, String), Refusal>,
+        mut answer: impl FnMut(&str, AgentCall) -> Result<(u16, String), Refusal>,
     ) -> (Vec<String>, Vec<String>) {
         let id = Id {
             cluster: "old".to_owned(),
@@ -259,10 +264,10 @@ mod tests {
         let (mut asked, mut notices, mut rng) = (Vec::new(), Vec::new(), Rng::new(1));
         for seconds in 0..100 {
             let now = Time::from_start(Duration::from_secs(seconds));
-            let Some(errand) = removal.wants(now) else { break };
+            let Some(errand) = removal.next_call(now) else { break };
             let cluster = removal.cluster().to_owned();
             asked.push(format!("{cluster} {errand:?}"));
-            let (id, _) = removal.call(errand, now);
+            let (id, _) = removal.start(errand, now);
             let answer = answer(&cluster, errand);
             let answer = answer.as_ref().map(|(status, body)| Response {
                 status: *status,
@@ -274,7 +279,7 @@ mod tests {
                 body: body.as_bytes(),
             });
             let answer = answer.map_err(|refusal| CallFailure::Refused(*refusal));
-            assert!(removal.on_answer(id, answer, now, &mut rng, &mut notices).is_some());
+            assert!(removal.on_response(id, answer, now, &mut rng, &mut notices).is_some());
         }
         assert!(removal.is_done(), "{asked:?}");
         (asked, notices.iter().map(ToString::to_string).collect())
@@ -283,12 +288,12 @@ mod tests {
     const UNKNOWN: &str = "unknown service ID: edge-1";
 
     /// An agent of that node, that does not have it.
-    fn without(node: &str, errand: Errand) -> (u16, String) {
+    fn without(node: &str, errand: AgentCall) -> (u16, String) {
         match errand {
-            Errand::Identify => {
+            AgentCall::Identify => {
                 (200, format!(r#"{{"Config":{{"NodeName":"{node}","Datacenter":"dc1"}}}}"#))
             }
-            Errand::Read => (404, UNKNOWN.to_owned()),
+            AgentCall::Read => (404, UNKNOWN.to_owned()),
             // As Consul 1.8 does.
             _ => (200, String::new()),
         }
@@ -346,8 +351,8 @@ mod tests {
                 let has = &mut has[turn % agents];
                 turn += 1;
                 Ok(match errand {
-                    Errand::Read if *has => (200, "{}".to_owned()),
-                    Errand::Deregister => {
+                    AgentCall::Read if *has => (200, "{}".to_owned()),
+                    AgentCall::Deregister => {
                         *has = false;
                         (200, String::new())
                     }

@@ -3,11 +3,11 @@
 use core::time::Duration;
 
 use crate::config::{Check, CheckKind, Probe};
-use crate::consul::registration::{Report, Status};
-use crate::health::prober::{ProbeNumber, Prober, Standing};
-use crate::health::verdict::{Reason, Verdict};
-use crate::rng::Rng;
-use crate::time::Time;
+use crate::consul::registration::{CheckStatus, Report};
+use crate::health_check::checker::{HealthChecker, HealthState, ProbeNumber};
+use crate::health_check::verdict::{ProbeReason, ProbeVerdict};
+use crate::util::rng::Rng;
+use crate::util::time::Time;
 
 /// In how many parts a TTL is cut: two reports may be lost.
 const PARTS: u32 = 3;
@@ -18,16 +18,16 @@ pub(super) struct TtlCheck {
     /// Its position among the registration's checks.
     pub(super) position: usize,
     ttl: Duration,
-    probe: Option<(Probe, Prober)>,
+    probe: Option<(Probe, HealthChecker)>,
     /// Why the last probe was not sent, where it was not.
-    unsent: Option<Reason>,
+    unsent: Option<ProbeReason>,
     /// When something last came back for a probe; nothing is made of those that were not sent before
     /// a TTL has passed.
     heard: Time,
     /// Whether that is so long ago.
     is_blind: bool,
     /// What was reported last; none since it was registered.
-    reported: Option<Status>,
+    reported: Option<CheckStatus>,
     /// When a report was sent last.
     pub(super) sent: Time,
     next: Time,
@@ -37,7 +37,7 @@ impl TtlCheck {
     /// The check at a position, if it is one.
     pub(super) fn of(position: usize, check: &Check, now: Time) -> Option<Self> {
         let CheckKind::Ttl { ttl, probe } = &check.kind else { return None };
-        let prober = |probe: &Probe| (probe.clone(), Prober::new(Standing::Unknown, now));
+        let prober = |probe: &Probe| (probe.clone(), HealthChecker::new(HealthState::Unknown, now));
         let probe = probe.as_ref().map(prober);
         Some(Self {
             position,
@@ -53,9 +53,9 @@ impl TtlCheck {
     }
 
     /// Gives its probes higher numbers than this one.
-    pub(super) const fn count_from(&mut self, number: ProbeNumber) {
+    pub(super) const fn with_first_id(&mut self, number: ProbeNumber) {
         if let Some((_, prober)) = &mut self.probe {
-            prober.count_from(number);
+            prober.with_first_id(number);
         }
     }
 
@@ -69,7 +69,7 @@ impl TtlCheck {
     pub(super) fn on_gap(&mut self, gap: Duration, now: Time) {
         if let Some((_, prober)) = &mut self.probe {
             let is_old = gap >= self.ttl / 2;
-            let standing = if is_old { Standing::Unknown } else { prober.standing() };
+            let standing = if is_old { HealthState::Unknown } else { prober.standing() };
             prober.begin_anew(standing, now);
             (self.unsent, self.heard) = (None, now);
         }
@@ -78,18 +78,18 @@ impl TtlCheck {
     /// Learns what the agent has of it: where it was reported otherwise, it is reported again. Where
     /// it is not known here how it stands and another VM of this Envoy has just reported on it, it is
     /// as that one said; what an earlier Envoy has left behind says nothing.
-    pub(super) fn on_found(&mut self, status: Status, is_handed_over: bool, now: Time) {
+    pub(super) fn on_found(&mut self, status: CheckStatus, is_handed_over: bool, now: Time) {
         if self.reported.is_some_and(|reported| reported != status) {
             self.reported = None;
         }
         if let Some((_, prober)) = &mut self.probe
             && is_handed_over
-            && prober.standing() == Standing::Unknown
+            && prober.standing() == HealthState::Unknown
         {
             let standing = match status {
-                Status::Critical => Standing::Unknown,
-                Status::Warning => Standing::Healthy { warns: true },
-                Status::Passing => Standing::Healthy { warns: false },
+                CheckStatus::Critical => HealthState::Unknown,
+                CheckStatus::Warning => HealthState::Healthy { warns: true },
+                CheckStatus::Passing => HealthState::Healthy { warns: false },
             };
             prober.begin_anew(standing, now);
         }
@@ -99,20 +99,20 @@ impl TtlCheck {
     pub(super) fn state(&self) -> Option<Report> {
         let Some((probe, prober)) = &self.probe else {
             let output = "Envoy runs".to_owned();
-            return Some(Report { status: Status::Passing, output });
+            return Some(Report { status: CheckStatus::Passing, output });
         };
         // Parameters may be secrets, and everyone reads the output.
         let (method, cluster) = (probe.check.method, &probe.cluster);
         let path = probe.check.path.split('?').next().unwrap_or_default();
         if let Some(reason) = self.unsent.as_ref().filter(|_| self.is_blind) {
             let output = format!("{method} {path} of {cluster} could not be sent: {reason}");
-            return Some(Report { status: Status::Critical, output });
+            return Some(Report { status: CheckStatus::Critical, output });
         }
         let status = match prober.standing() {
-            Standing::Unknown => return None,
-            Standing::Healthy { warns: false } => Status::Passing,
-            Standing::Healthy { warns: true } => Status::Warning,
-            Standing::Unhealthy => Status::Critical,
+            HealthState::Unknown => return None,
+            HealthState::Healthy { warns: false } => CheckStatus::Passing,
+            HealthState::Healthy { warns: true } => CheckStatus::Warning,
+            HealthState::Unhealthy => CheckStatus::Critical,
         };
         let Some(reason) = prober.reason() else {
             let output = "as it stood before; it is being probed".to_owned();
@@ -127,7 +127,7 @@ impl TtlCheck {
     }
 
     /// Learns that this was reported; tells whether that is news.
-    pub(super) fn on_reported(&mut self, status: Status, now: Time, rng: &mut Rng) -> bool {
+    pub(super) fn on_reported(&mut self, status: CheckStatus, now: Time, rng: &mut Rng) -> bool {
         self.next = now + rng.about(self.ttl / PARTS);
         self.reported.replace(status) != Some(status)
     }
@@ -138,7 +138,7 @@ impl TtlCheck {
     }
 
     /// What was reported last.
-    pub(super) const fn reported(&self) -> Option<Status> {
+    pub(super) const fn reported(&self) -> Option<CheckStatus> {
         self.reported
     }
 
@@ -155,7 +155,7 @@ impl TtlCheck {
     pub(super) fn on_probed(
         &mut self,
         number: ProbeNumber,
-        judge: impl FnOnce(&Probe) -> Verdict,
+        judge: impl FnOnce(&Probe) -> ProbeVerdict,
         now: Time,
         rng: &mut Rng,
     ) {

@@ -3,9 +3,9 @@
 use core::time::Duration;
 
 use crate::request::Stream;
-use crate::request::answer::{AnswerStream, Part, ResponseFlags};
-use crate::router::answer::Attempt;
-use crate::time::Time;
+use crate::request::response::{ResponseFlags, ResponsePart, ResponseStream};
+use crate::router::feedback::Attempt;
+use crate::util::time::Time;
 
 /// A request that counts the calls to the host.
 #[derive(Default)]
@@ -109,7 +109,7 @@ impl Stream for Counted {
 }
 
 /// An answer that counts the calls to the host.
-pub(super) struct CountedAnswer {
+pub(super) struct CountedResponse {
     pub(super) status: u16,
     pub(super) grpc_status: Option<u32>,
     pub(super) attempt: u64,
@@ -120,7 +120,7 @@ pub(super) struct CountedAnswer {
     pub(super) calls: usize,
 }
 
-impl CountedAnswer {
+impl CountedResponse {
     /// The first attempt's answer, from that address.
     pub(super) fn from(upstream: &'static str, status: u16) -> Self {
         Self {
@@ -136,13 +136,13 @@ impl CountedAnswer {
     }
 }
 
-impl AnswerStream for CountedAnswer {
+impl ResponseStream for CountedResponse {
     fn status(&mut self) -> Option<u16> {
         self.calls += 1;
         Some(self.status)
     }
 
-    fn grpc_status(&mut self, _: Part) -> Option<u32> {
+    fn grpc_status(&mut self, _: ResponsePart) -> Option<u32> {
         self.calls += 1;
         self.grpc_status
     }

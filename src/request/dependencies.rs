@@ -22,10 +22,10 @@ mod tests {
     use crate::model::service::SourceId;
     use crate::model::snapshot::Snapshot;
     use crate::request::counted::Counted;
-    use crate::request::{Manner, Verdict};
-    use crate::rng::Rng;
+    use crate::request::{Disposition, RequestHandler};
     use crate::router::Router;
-    use crate::time::Time;
+    use crate::util::rng::Rng;
+    use crate::util::time::Time;
     use core::net::SocketAddr;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -45,10 +45,10 @@ mod tests {
         router.install(SourceId::nth(0), &some, Time::ZERO);
         let db = if is_up { some } else { Snapshot::default().into() };
         router.install(SourceId::nth(1), &db, Time::ZERO);
-        let manner = Manner { route_metadata: false, handoff: Handoff::FilterState };
+        let manner = RequestHandler { route_metadata: false, handoff: Handoff::FilterState };
         let service = manner.find(&router, &mut stream);
         let verdict = manner.handle(&mut router, service, &mut stream);
-        assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+        assert!(matches!(verdict, Disposition::Forward(_)), "{verdict:?}");
         // But for the host and the filter state.
         (stream.value(DEPENDENCIES_DOWN).map(str::to_owned), stream.calls - 2)
     }

@@ -5,16 +5,16 @@ use crate::model::endpoint::{Address, Endpoint};
 use crate::model::service::SourceId;
 use crate::model::snapshot::Snapshot;
 use crate::request::counted::Counted;
-use crate::request::{Manner, Verdict};
-use crate::rng::Rng;
+use crate::request::{Disposition, RequestHandler};
 use crate::router::Router;
 use crate::router::handoff::HANDOFF_HEADERS;
-use crate::time::Time;
+use crate::util::rng::Rng;
+use crate::util::time::Time;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// Handles a request for a service of one endpoint, whose names are resolved or not.
-fn handle(endpoint: Address, resolve_names: bool, stream: &mut Counted) -> Verdict {
+fn handle(endpoint: Address, resolve_names: bool, stream: &mut Counted) -> Disposition {
     let json = format!(
         r#"{{"consul":{{"cluster":"c"}},"services":[{{"name":"web","resolve_names":{resolve_names}}}],
             "handoff":{{"via":"{}"}}}}"#,
@@ -24,7 +24,7 @@ fn handle(endpoint: Address, resolve_names: bool, stream: &mut Counted) -> Verdi
     let mut router = Router::new(&config, &mut Rng::new(1));
     let snapshot = Snapshot::new(vec![Endpoint::new(endpoint)]);
     router.install(SourceId::nth(0), &snapshot.into(), Time::ZERO);
-    let manner = Manner { route_metadata: false, handoff: config.handoff };
+    let manner = RequestHandler { route_metadata: false, handoff: config.handoff };
     let service = manner.find(&router, stream);
     manner.handle(&mut router, service, stream)
 }
@@ -54,7 +54,7 @@ fn address_is_host_and_port_to_the_dynamic_forward_proxy() {
     let with = |stream: Counted, name: &&str| stream.with(name, "trap");
     let mut stream = HANDOFF_HEADERS.iter().fold(Counted::default(), with);
     let verdict = handle(ip(), true, &mut stream);
-    assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+    assert!(matches!(verdict, Disposition::Forward(_)), "{verdict:?}");
     assert!(stream.headers.is_empty());
     let want = [("envoy.upstream.dynamic_host", "10.0.0.1"), ("envoy.upstream.dynamic_port", "80")];
     assert_eq!(states(&stream), want);
@@ -64,7 +64,7 @@ fn address_is_host_and_port_to_the_dynamic_forward_proxy() {
 fn name_is_also_what_its_certificate_must_be_of() {
     let mut stream = Counted::default();
     let verdict = handle(name(), true, &mut stream);
-    assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+    assert!(matches!(verdict, Disposition::Forward(_)), "{verdict:?}");
     let want = [
         ("envoy.upstream.dynamic_host", "one.test"),
         ("envoy.upstream.dynamic_port", "443"),
@@ -79,7 +79,7 @@ fn name_costs_three_host_calls_more_than_an_address() {
     let calls = |endpoint, resolve_names| {
         let mut stream = Counted::default();
         let verdict = handle(endpoint, resolve_names, &mut stream);
-        assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+        assert!(matches!(verdict, Disposition::Forward(_)), "{verdict:?}");
         // But for a look at each header of the other handoff, which the configuration has here.
         stream.calls - if resolve_names { HANDOFF_HEADERS.len() } else { 0 }
     };
@@ -93,7 +93,7 @@ fn request_is_answered_500_when_a_filter_state_is_refused() {
         for takes in 0..states {
             let mut stream = Counted { takes: Some(takes), ..Counted::default() };
             let verdict = handle(endpoint.clone(), resolve_names, &mut stream);
-            let is_reply = matches!(&verdict, Verdict::Reply(reply) if reply.status == 500);
+            let is_reply = matches!(&verdict, Disposition::Reply(reply) if reply.status == 500);
             assert!(is_reply, "{endpoint} after {takes}: {verdict:?}");
         }
     }
@@ -105,25 +105,25 @@ fn request_is_answered_500_when_a_header_is_refused() {
         for mut stream in [Counted::to("web.test"), hostile("other.test")] {
             stream.refuses_headers = true;
             let verdict = handle_by(handoff, &mut stream);
-            let is_reply = matches!(&verdict, Verdict::Reply(reply) if reply.status == 500);
+            let is_reply = matches!(&verdict, Disposition::Reply(reply) if reply.status == 500);
             assert!(is_reply, "{handoff:?}: {verdict:?}");
         }
     }
 }
 
 /// Handles a request that may be one for a service with a host, and one endpoint.
-fn handle_by(handoff: Handoff, stream: &mut Counted) -> Verdict {
+fn handle_by(handoff: Handoff, stream: &mut Counted) -> Disposition {
     let json = br#"{"consul":{"cluster":"c"},"services":[{"name":"web","hosts":["web.test"]}]}"#;
     handle_with(json, handoff, stream)
 }
 
 /// Handles a request by this configuration, whose service has one endpoint.
-fn handle_with(json: &[u8], handoff: Handoff, stream: &mut Counted) -> Verdict {
+fn handle_with(json: &[u8], handoff: Handoff, stream: &mut Counted) -> Disposition {
     let config = Config { handoff, ..Config::parse(json).unwrap() };
     let mut router = Router::new(&config, &mut Rng::new(1));
     let snapshot = Snapshot::new(vec![Endpoint::new(ip())]);
     router.install(SourceId::nth(0), &snapshot.into(), Time::ZERO);
-    let manner = Manner { route_metadata: false, handoff };
+    let manner = RequestHandler { route_metadata: false, handoff };
     let service = manner.find(&router, stream);
     manner.handle(&mut router, service, stream)
 }
@@ -138,7 +138,7 @@ fn hostile(host: &str) -> Counted {
 fn a_pick_for_a_session_costs_two_host_calls() {
     let mut stream = Counted::to("web.test");
     let verdict = handle_by(Handoff::StatefulSession, &mut stream);
-    assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+    assert!(matches!(verdict, Disposition::Forward(_)), "{verdict:?}");
     // The authority, and the header. In it is `10.0.0.1:80`.
     assert_eq!(stream.calls, 2);
     assert_eq!(stream.value(Handoff::SESSION_HEADER), Some("MTAuMC4wLjE6ODA="));
@@ -149,7 +149,7 @@ fn pick_for_a_session_costs_one_host_call_when_no_host_is_read() {
     let json = br#"{"consul":{"cluster":"c"},"services":[{"name":"web"}]}"#;
     let mut stream = hostile("any.test");
     let verdict = handle_with(json, Handoff::StatefulSession, &mut stream);
-    assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+    assert!(matches!(verdict, Disposition::Forward(_)), "{verdict:?}");
     assert_eq!(stream.calls, 1);
     assert_eq!(stream.value(Handoff::SESSION_HEADER), Some("MTAuMC4wLjE6ODA="));
 }
@@ -157,17 +157,17 @@ fn pick_for_a_session_costs_one_host_call_when_no_host_is_read() {
 #[test]
 fn a_session_of_a_client_never_stays() {
     let mut matched = hostile("web.test").with(Handoff::SESSION_HEADER, "another");
-    assert!(matches!(handle_by(Handoff::StatefulSession, &mut matched), Verdict::Forward(_)));
+    assert!(matches!(handle_by(Handoff::StatefulSession, &mut matched), Disposition::Forward(_)));
     assert_eq!(matched.value(Handoff::SESSION_HEADER), Some("MTAuMC4wLjE6ODA="));
     let values = matched.headers.iter().filter(|(name, _)| name == Handoff::SESSION_HEADER);
     assert_eq!((values.count(), matched.calls), (1, 2));
 
     let mut passing = hostile("other.test");
-    assert!(matches!(handle_by(Handoff::StatefulSession, &mut passing), Verdict::Pass));
+    assert!(matches!(handle_by(Handoff::StatefulSession, &mut passing), Disposition::Pass));
     assert_eq!(passing.value(Handoff::SESSION_HEADER), None);
     // The authority, a look, and the removal; without a header to remove Envoy routes nothing anew.
     assert_eq!(passing.calls, 3);
     let mut passing = Counted::to("other.test");
-    assert!(matches!(handle_by(Handoff::StatefulSession, &mut passing), Verdict::Pass));
+    assert!(matches!(handle_by(Handoff::StatefulSession, &mut passing), Disposition::Pass));
     assert_eq!(passing.calls, 2);
 }

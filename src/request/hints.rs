@@ -1,15 +1,15 @@
 //! Reads from a request what its service wants to know of it.
 
-use crate::balance::hints::Hints;
+use crate::balancer::pick_context::PickContext;
 use crate::config::HashOn;
-use crate::hash::xxh64;
 use crate::request::Stream;
 use crate::request::values::{cookie, path, query};
-use crate::router::wants::Wants;
-use crate::time::Time;
+use crate::router::required_inputs::RequiredInputs;
+use crate::util::hash::xxh64;
+use crate::util::time::Time;
 
 /// Reads what the service wants to know, and nothing else.
-pub(super) fn read(wants: &Wants, stream: &mut impl Stream) -> Hints {
+pub(super) fn read(wants: &RequiredInputs, stream: &mut impl Stream) -> PickContext {
     let version = wants.version_header.as_deref().and_then(|name| stream.header(name));
     let split = match &version {
         // It names its version, and is not split.
@@ -17,7 +17,7 @@ pub(super) fn read(wants: &Wants, stream: &mut impl Stream) -> Hints {
         None => wants.split_on.as_ref().and_then(|on| hash(on, stream)),
     };
     let learns = wants.answers.is_some();
-    Hints {
+    PickContext {
         now: if learns { stream.now() } else { Time::ZERO },
         has_body: learns && stream.has_body(),
         hash: wants.hash_on.as_ref().and_then(|on| hash(on, stream)),
@@ -55,8 +55,8 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn hash_on(on: HashOn) -> Wants {
-        Wants { hash_on: Some(on), ..Wants::default() }
+    fn hash_on(on: HashOn) -> RequiredInputs {
+        RequiredInputs { hash_on: Some(on), ..RequiredInputs::default() }
     }
 
     fn hashed(on: HashOn, stream: Counted) -> Option<u64> {
@@ -128,10 +128,10 @@ mod tests {
 
     #[test]
     fn a_request_that_names_its_version_is_not_split() {
-        let wants = Wants {
+        let wants = RequiredInputs {
             version_header: Some("x-version".into()),
             split_on: Some(HashOn::Header("x-user".into())),
-            ..Wants::default()
+            ..RequiredInputs::default()
         };
         let user = Counted::default().with("x-user", "7");
         assert!(read(&wants, &mut { user }).split.is_some());
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn what_is_not_wanted_is_not_read() {
         let mut stream = Counted::default().with("cookie", "a=1").with(":path", "/");
-        read(&Wants::default(), &mut stream);
+        read(&RequiredInputs::default(), &mut stream);
         assert_eq!(stream.calls, 0);
     }
 }

@@ -6,19 +6,19 @@
 
 use std::rc::Rc;
 
-use crate::balance::target::Prepared;
+use crate::balancer::upstream_host::EncodedHandoff;
 use crate::config::Handoff;
 use crate::model::service::ServiceId;
 use crate::router::Router;
-use crate::router::ask::Ask;
 use crate::router::decision::{Decision, Forward};
-use crate::router::handoff::{HANDOFF_HEADERS, Preparation};
+use crate::router::handoff::{HANDOFF_HEADERS, HandoffEncoding};
+use crate::router::lookup::Lookup;
 use crate::router::reply::Reply;
-use crate::time::Time;
+use crate::util::time::Time;
 
-pub mod answer;
 mod dependencies;
 mod hints;
+pub mod response;
 mod values;
 pub mod warmup;
 
@@ -51,7 +51,7 @@ pub trait Stream {
 
 /// How requests find their service and reach their endpoint; fixed by the configuration.
 #[derive(Debug, Clone, Copy)]
-pub struct Manner {
+pub struct RequestHandler {
     /// Whether the route's metadata may name the service.
     pub route_metadata: bool,
     /// How the pick is handed over.
@@ -60,7 +60,7 @@ pub struct Manner {
 
 /// What becomes of a request.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum Disposition {
     /// It goes on as it is: it belongs to no service.
     Pass,
     /// It goes on to an endpoint, and counts there until it is dropped.
@@ -72,7 +72,7 @@ pub enum Verdict {
     Wait(ServiceId, Rc<Reply>),
 }
 
-impl Manner {
+impl RequestHandler {
     /// Finds the service of a request: the one that its route's metadata names, where those
     /// are read and name one, else the one that serves its host.
     pub fn find(self, router: &Router, stream: &mut impl Stream) -> Option<ServiceId> {
@@ -87,16 +87,16 @@ impl Manner {
 
     /// Takes in the name of a request that no service was [found](Self::find) for, if names are
     /// resolved.
-    pub fn ask(self, router: &mut Router, stream: &mut impl Stream) -> Ask {
+    pub fn resolve_on_demand(self, router: &mut Router, stream: &mut impl Stream) -> Lookup {
         if !router.takes_names() {
-            return Ask::Nothing;
+            return Lookup::Nothing;
         }
         // Where the route names a service, a client's host has no say, whether or not that is known.
         if self.route_metadata && stream.route_service().is_some() {
-            return Ask::Nothing;
+            return Lookup::Nothing;
         }
         let authority = stream.authority();
-        router.ask(authority.as_deref())
+        router.resolve_on_demand(authority.as_deref())
     }
 
     /// Picks an endpoint of `service` and hands it over. What a client has put into the
@@ -107,8 +107,8 @@ impl Manner {
         router: &mut Router,
         service: Option<ServiceId>,
         stream: &mut impl Stream,
-    ) -> Verdict {
-        let wants = service.and_then(|id| router.wants(id));
+    ) -> Disposition {
+        let wants = service.and_then(|id| router.required_inputs(id));
         let tells = wants.is_some_and(|wants| wants.dependency_header);
         let hints = wants.map(|wants| hints::read(wants, stream));
         match (router.decide(service, &hints.unwrap_or_default()), service) {
@@ -119,47 +119,50 @@ impl Manner {
                 self.hand_over(forward, stream)
             }
             // It is answered here, or will be handled again: no header of it goes anywhere.
-            (Decision::Reply(reply), _) => Verdict::Reply(reply),
-            (Decision::Wait(reply), Some(service)) => Verdict::Wait(service, reply),
-            (Decision::Wait(_), None) | (Decision::Pass, _) => match self.cleanse(stream) {
-                true => Verdict::Pass,
-                false => Verdict::Reply(Rc::new(Reply::handoff_refused())),
-            },
+            (Decision::Reply(reply), _) => Disposition::Reply(reply),
+            (Decision::Wait(reply), Some(service)) => Disposition::Wait(service, reply),
+            (Decision::Wait(_), None) | (Decision::Pass, _) => {
+                match self.strip_client_headers(stream) {
+                    true => Disposition::Pass,
+                    false => Disposition::Reply(Rc::new(Reply::handoff_refused())),
+                }
+            }
         }
     }
 
-    fn hand_over(self, mut forward: Forward, stream: &mut impl Stream) -> Verdict {
+    fn hand_over(self, mut forward: Forward, stream: &mut impl Stream) -> Disposition {
         if forward.is_doubted() && !stream.has_header("cookie") {
             forward.set_unbound();
         }
         let mut handoffs = forward.handoffs();
         let is_taken = match forward.preparation() {
-            Preparation::Headers { .. } => {
+            HandoffEncoding::Headers { .. } => {
                 HANDOFF_HEADERS.iter().all(|name| match handoffs.next() {
                     Some(address) => stream.set_header(name, &address.first),
                     None => stream.remove_header(name),
                 })
             }
-            Preparation::Session => handoffs
+            HandoffEncoding::Session => handoffs
                 .next()
                 .is_some_and(|address| stream.set_header(Handoff::SESSION_HEADER, &address.first)),
-            Preparation::FilterState | Preparation::DynamicHost => {
-                let mut arguments = handoffs.next().into_iter().flat_map(Prepared::arguments);
-                self.cleanse(stream) && arguments.all(|argument| stream.set_filter_state(argument))
+            HandoffEncoding::FilterState | HandoffEncoding::DynamicHost => {
+                let mut arguments = handoffs.next().into_iter().flat_map(EncodedHandoff::arguments);
+                self.strip_client_headers(stream)
+                    && arguments.all(|argument| stream.set_filter_state(argument))
             }
         };
         drop(handoffs);
         if !is_taken {
             // Without it Envoy would go by what stands there, or by the client's host.
-            return Verdict::Reply(Rc::new(Reply::handoff_refused()));
+            return Disposition::Reply(Rc::new(Reply::handoff_refused()));
         }
-        Verdict::Forward(forward)
+        Disposition::Forward(forward)
     }
 
     /// Removes the handoff's headers where there are any: a removal clears Envoy's route
     /// cache, and a request that passes is not to be routed anew for nothing. False where one
     /// stays.
-    fn cleanse(self, stream: &mut impl Stream) -> bool {
+    fn strip_client_headers(self, stream: &mut impl Stream) -> bool {
         let names: &[&str] = match self.handoff {
             Handoff::FilterState => &[],
             Handoff::Headers { .. } => &HANDOFF_HEADERS,
@@ -182,13 +185,13 @@ mod tests {
     use crate::model::endpoint::Endpoint;
     use crate::model::service::SourceId;
     use crate::model::snapshot::Snapshot;
-    use crate::rng::Rng;
+    use crate::util::rng::Rng;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     struct Bench {
         router: Router,
-        manner: Manner,
+        manner: RequestHandler,
     }
 
     impl Bench {
@@ -199,7 +202,7 @@ mod tests {
             );
             let config = Config::parse(json.as_bytes()).unwrap();
             let router = Router::new(&config, &mut Rng::new(1));
-            Self { router, manner: Manner { route_metadata, handoff: config.handoff } }
+            Self { router, manner: RequestHandler { route_metadata, handoff: config.handoff } }
         }
 
         fn filter_state() -> Self {
@@ -219,7 +222,7 @@ mod tests {
             self
         }
 
-        fn handle(&mut self, stream: &mut Counted) -> Verdict {
+        fn handle(&mut self, stream: &mut Counted) -> Disposition {
             let service = self.manner.find(&self.router, stream);
             self.manner.handle(&mut self.router, service, stream)
         }
@@ -229,7 +232,7 @@ mod tests {
     fn a_request_costs_two_host_calls_by_filter_state() {
         let mut stream = Counted::to("web.test");
         let verdict = Bench::filter_state().with_endpoints(&[80]).handle(&mut stream);
-        assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+        assert!(matches!(verdict, Disposition::Forward(_)), "{verdict:?}");
         assert_eq!(stream.calls, 2);
         assert_eq!(stream.filter_states.len(), 1);
     }
@@ -238,7 +241,7 @@ mod tests {
     fn a_request_costs_five_host_calls_by_headers() {
         let mut stream = Counted::to("web.test");
         let verdict = Bench::headers().with_endpoints(&[80, 81]).handle(&mut stream);
-        assert!(matches!(verdict, Verdict::Forward(_)), "{verdict:?}");
+        assert!(matches!(verdict, Disposition::Forward(_)), "{verdict:?}");
         // The authority, and each of the four headers that could be believed.
         assert_eq!(stream.calls, 5);
     }
@@ -247,7 +250,7 @@ mod tests {
     fn a_request_for_the_only_service_without_hosts_saves_the_call_for_its_host() {
         let mut bench = Bench::new(r#"[{"name":"web"}]"#, "", false).with_endpoints(&[80]);
         let mut stream = Counted::default();
-        assert!(matches!(bench.handle(&mut stream), Verdict::Forward(_)));
+        assert!(matches!(bench.handle(&mut stream), Disposition::Forward(_)));
         assert_eq!(stream.calls, 1);
     }
 
@@ -259,7 +262,7 @@ mod tests {
         let mut bench = Bench::headers().with_endpoints(&[80, 81]);
 
         let mut matched = hostile("web.test");
-        assert!(matches!(bench.handle(&mut matched), Verdict::Forward(_)));
+        assert!(matches!(bench.handle(&mut matched), Disposition::Forward(_)));
         let mut picked = [0, 1].map(|n| matched.value(HANDOFF_HEADERS[n]).unwrap().to_owned());
         picked.sort();
         assert_eq!(picked, ["10.0.0.1:80", "10.0.0.1:81"]);
@@ -267,14 +270,14 @@ mod tests {
         assert_eq!(matched.value(HANDOFF_HEADERS[3]), None);
 
         let mut unmatched = hostile("other.test");
-        assert!(matches!(bench.handle(&mut unmatched), Verdict::Pass));
+        assert!(matches!(bench.handle(&mut unmatched), Disposition::Pass));
         assert!(HANDOFF_HEADERS.iter().all(|name| unmatched.value(name).is_none()));
     }
 
     #[test]
     fn a_request_of_no_service_is_not_written_to() {
         let mut stream = Counted::to("other.test");
-        assert!(matches!(Bench::headers().handle(&mut stream), Verdict::Pass));
+        assert!(matches!(Bench::headers().handle(&mut stream), Disposition::Pass));
         // The authority, and a look at each header: a write would make Envoy route it anew.
         assert_eq!(stream.calls, 5);
         assert_eq!(stream.headers.len(), 1);
@@ -285,11 +288,11 @@ mod tests {
         let mut stream = Counted::to("web.test");
         let verdict = Bench::filter_state().handle(&mut stream);
         assert!(
-            matches!(verdict, Verdict::Wait(its, _) if its == ServiceId::nth(0)),
+            matches!(verdict, Disposition::Wait(its, _) if its == ServiceId::nth(0)),
             "{verdict:?}"
         );
         let verdict = Bench::filter_state().with_endpoints(&[]).handle(&mut stream);
-        assert!(matches!(verdict, Verdict::Reply(_)), "{verdict:?}");
+        assert!(matches!(verdict, Disposition::Reply(_)), "{verdict:?}");
     }
 
     #[test]
@@ -311,11 +314,11 @@ mod tests {
         let mut bench = Bench::new(r#"[{"name":"web"}]"#, names, true);
         let mut ask = |route_service| {
             let mut stream = Counted { route_service, ..Counted::to("admin.service.consul") };
-            bench.manner.ask(&mut bench.router, &mut stream)
+            bench.manner.resolve_on_demand(&mut bench.router, &mut stream)
         };
-        assert!(matches!(ask(Some("gone")), Ask::Nothing));
-        let Ask::New(id) = ask(None) else { panic!("it is a name") };
-        assert!(matches!(ask(None), Ask::New(again) if again == id), "it is taken in once");
+        assert!(matches!(ask(Some("gone")), Lookup::Nothing));
+        let Lookup::New(id) = ask(None) else { panic!("it is a name") };
+        assert!(matches!(ask(None), Lookup::New(again) if again == id), "it is taken in once");
     }
 
     #[test]
@@ -326,7 +329,7 @@ mod tests {
         let mut bench = Bench::new(services, handoff, false).with_endpoints(&[80]);
         let mut calls = |doubted| {
             let mut stream = Counted::default();
-            let Verdict::Forward(forward) = bench.handle(&mut stream) else {
+            let Disposition::Forward(forward) = bench.handle(&mut stream) else {
                 panic!("not forwarded")
             };
             if doubted {
@@ -369,7 +372,7 @@ mod tests {
             ),
         ] {
             let mut stream = Counted::default();
-            assert!(matches!(of(&service).handle(&mut stream), Verdict::Forward(_)));
+            assert!(matches!(of(&service).handle(&mut stream), Disposition::Forward(_)));
             // One more sets the filter state.
             assert_eq!(stream.calls, calls + 1, "{service}");
         }

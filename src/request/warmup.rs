@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
-use crate::model::arena::Beside;
 use crate::model::service::ServiceId;
+use crate::model::slot_map::SecondaryMap;
 use crate::shared::acknowledged::Acknowledged;
-use crate::time::Time;
+use crate::util::time::Time;
 
 /// Whose requests wait until Envoy's own cluster has endpoints: those of services whose first answer
 /// Envoy has not acknowledged, and no longer than for a while after the first of them.
@@ -22,7 +22,7 @@ pub struct Warmup {
     key: String,
     patience: Duration,
     /// Those whose requests need not wait.
-    ready: Beside<ServiceId, ()>,
+    ready: SecondaryMap<ServiceId, ()>,
     awaited: Vec<Awaited>,
     /// Whether it was waited in vain, and nothing was ever acknowledged.
     is_in_vain: bool,
@@ -42,7 +42,7 @@ impl Warmup {
         Self {
             key: Acknowledged::key(address),
             patience,
-            ready: Beside::new(),
+            ready: SecondaryMap::new(),
             awaited: Vec::new(),
             is_in_vain: false,
         }

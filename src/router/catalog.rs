@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use crate::awake::AwakeClock;
 use crate::model::service::{ServiceId, SourceId};
-use crate::time::Time;
+use crate::util::awake::AwakeClock;
+use crate::util::time::Time;
 
 /// How long a service is kept that the catalog does not list any more.
 ///

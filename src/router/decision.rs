@@ -3,13 +3,13 @@
 use core::iter;
 use std::rc::Rc;
 
-use crate::balance::target::{Prepared, Target};
-use crate::balance::ticket::Ticket;
+use crate::balancer::ticket::Ticket;
+use crate::balancer::upstream_host::{EncodedHandoff, UpstreamHost};
 use crate::config::Handoff;
 use crate::model::service::ServiceId;
-use crate::router::handoff::Preparation;
+use crate::router::handoff::HandoffEncoding;
 use crate::router::reply::Reply;
-use crate::time::Time;
+use crate::util::time::Time;
 
 /// What becomes of a request.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Forward {
     pub(super) ticket: Ticket,
     /// For the retries; none from the place on at which the endpoints ran out.
     pub(super) others: Others,
-    pub(super) preparation: Preparation,
+    pub(super) preparation: HandoffEncoding,
     /// When it was sent; the start of time where that is not wanted.
     pub(super) sent: Time,
     /// Whether its body was still to come then.
@@ -44,7 +44,7 @@ pub struct Forward {
 }
 
 /// The endpoints of the retries.
-pub(super) type Others = [Option<Rc<Target>>; Handoff::MAX_ATTEMPTS as usize - 1];
+pub(super) type Others = [Option<Rc<UpstreamHost>>; Handoff::MAX_ATTEMPTS as usize - 1];
 
 impl Forward {
     /// The request in flight.
@@ -64,14 +64,14 @@ impl Forward {
     }
 
     /// How its endpoints were prepared for the handoff.
-    pub const fn preparation(&self) -> Preparation {
+    pub const fn preparation(&self) -> HandoffEncoding {
         self.preparation
     }
 
     /// Whether it has to be known if a cookie binds its client to an instance: Envoy has sent a request
     /// that the same endpoint was picked for to another host lately.
     pub fn is_doubted(&self) -> bool {
-        self.preparation == Preparation::Session && self.ticket.target().is_doubted(self.sent)
+        self.preparation == HandoffEncoding::Session && self.ticket.target().is_doubted(self.sent)
     }
 
     /// Takes in that it has no cookie.
@@ -83,12 +83,12 @@ impl Forward {
     ///
     /// There is always one for every attempt: where there are fewer endpoints, they come
     /// again from the first on.
-    pub fn handoffs(&self) -> impl Iterator<Item = &Prepared> {
+    pub fn handoffs(&self) -> impl Iterator<Item = &EncodedHandoff> {
         self.endpoints().map(|target| target.handoff())
     }
 
     /// The endpoint of each attempt, in their order.
-    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Rc<Target>> {
+    pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Rc<UpstreamHost>> {
         iter::once(self.ticket.target())
             .chain(self.others.iter().flatten())
             .cycle()

@@ -5,14 +5,14 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 
 use crate::config::{Config, OnDependencyDown, Service};
-use crate::model::arena::{Arena, Beside};
-use crate::model::places::Places;
+use crate::model::index_set::IndexSet;
 use crate::model::service::ServiceId;
+use crate::model::slot_map::{SecondaryMap, SlotMap};
 use crate::router::Router;
 use crate::router::event::RouteEvent;
 use crate::router::reply::Reply;
 use crate::router::route::Route;
-use crate::time::Time;
+use crate::util::time::Time;
 
 /// What the configured services depend on, and which of it is down.
 ///
@@ -25,7 +25,7 @@ use crate::time::Time;
 #[derive(Debug, Default)]
 pub(super) struct Dependencies {
     /// Those that others depend on, with the datacenters in which they were down at the last look.
-    watched: HashMap<ServiceId, Places>,
+    watched: HashMap<ServiceId, IndexSet>,
     /// Those that depend on others, each behind all that it depends on.
     dependents: Vec<Dependent>,
 }
@@ -40,11 +40,11 @@ struct Dependent {
     on: Vec<Dependency>,
     on_down: OnDependencyDown,
     /// Those that are down, by their places in `on`.
-    down: Places,
+    down: IndexSet,
     /// The datacenters that come last, since one that it depends on is down there.
-    avoided: Places,
+    avoided: IndexSet,
     /// What was told of both last.
-    told: (Places, Places),
+    told: (IndexSet, IndexSet),
 }
 
 /// One of the services that a service depends on.
@@ -73,14 +73,14 @@ impl Dependencies {
             return Self::default();
         }
         let ids = (0..=u16::MAX).map(ServiceId::nth);
-        let services: Beside<ServiceId, &Service> = ids.zip(&config.services).collect();
+        let services: SecondaryMap<ServiceId, &Service> = ids.zip(&config.services).collect();
         // In a configuration that was parsed there is no cycle.
         let order = crate::config::Dependencies::order(&config.services).unwrap_or_default();
         let dependent = |id: &ServiceId| Dependent::new(*id, config, &services);
         let dependents: Vec<_> = order.iter().filter_map(dependent).collect();
         let watched = dependents.iter().flat_map(|dependent| &dependent.on);
         Self {
-            watched: watched.map(|dependency| (dependency.service, Places::default())).collect(),
+            watched: watched.map(|dependency| (dependency.service, IndexSet::default())).collect(),
             dependents,
         }
     }
@@ -89,7 +89,7 @@ impl Dependencies {
     pub(super) fn on_changed(
         &mut self,
         service: ServiceId,
-        routes: &mut Arena<ServiceId, Route>,
+        routes: &mut SlotMap<ServiceId, Route>,
         now: Time,
     ) {
         if let Some(seen) = self.watched.get_mut(&service)
@@ -103,7 +103,7 @@ impl Dependencies {
     /// Looks at all, and tells what has come of it since the last time.
     pub(super) fn on_tick(
         &mut self,
-        routes: &mut Arena<ServiceId, Route>,
+        routes: &mut SlotMap<ServiceId, Route>,
         now: Time,
     ) -> Vec<(ServiceId, RouteEvent)> {
         let mut is_other = false;
@@ -118,7 +118,7 @@ impl Dependencies {
     }
 
     /// Finds out anew for each service what it means to it that others are down.
-    fn review(&mut self, routes: &mut Arena<ServiceId, Route>, now: Time) {
+    fn review(&mut self, routes: &mut SlotMap<ServiceId, Route>, now: Time) {
         let Self { watched, dependents } = self;
         for dependent in dependents {
             let is_down = |service| routes.get(service).is_some_and(Route::is_down);
@@ -135,7 +135,11 @@ impl Dependencies {
 
 impl Dependent {
     /// One of the configuration; none where it depends on nothing.
-    fn new(id: ServiceId, config: &Config, services: &Beside<ServiceId, &Service>) -> Option<Self> {
+    fn new(
+        id: ServiceId,
+        config: &Config,
+        services: &SecondaryMap<ServiceId, &Service>,
+    ) -> Option<Self> {
         let service = *services.get(id)?;
         let dependencies = service.dependencies.as_ref()?;
         let on = |id: &ServiceId| {
@@ -154,8 +158,8 @@ impl Dependent {
             datacenters: service.datacenters.clone(),
             on: dependencies.services.iter().filter_map(on).collect(),
             on_down: dependencies.on_down,
-            down: Places::default(),
-            avoided: Places::default(),
+            down: IndexSet::default(),
+            avoided: IndexSet::default(),
             told: Default::default(),
         })
     }
@@ -164,7 +168,7 @@ impl Dependent {
     fn review(
         &mut self,
         is_down: impl Fn(ServiceId) -> bool,
-        places: &HashMap<ServiceId, Places>,
+        places: &HashMap<ServiceId, IndexSet>,
     ) -> bool {
         let on = self.on.iter().enumerate();
         let down = on.filter(|(_, it)| is_down(it.service)).map(|(place, _)| place).collect();
@@ -172,10 +176,10 @@ impl Dependent {
             let down = places.get(&it.service).copied().unwrap_or_default();
             it.common.iter().filter(move |(_, its)| down.contains(*its)).map(|(own, _)| *own)
         });
-        let avoided: Places = common.collect();
+        let avoided: IndexSet = common.collect();
         // Where all are alike there is none to prefer.
         let is_all = avoided.len() >= self.datacenters.len();
-        self.avoided = if is_all { Places::default() } else { avoided };
+        self.avoided = if is_all { IndexSet::default() } else { avoided };
         core::mem::replace(&mut self.down, down) != down
     }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::model::endpoint::Endpoint;
 use crate::model::snapshot::Snapshot;
-use crate::time::Time;
+use crate::util::time::Time;
 
 /// The endpoints that a service has from the end of its warm-up until Consul answers for it
 /// once, in whatever datacenter.

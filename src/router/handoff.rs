@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 
-use crate::balance::target::Prepared;
+use crate::balancer::upstream_host::EncodedHandoff;
 use crate::config::Handoff;
 use crate::model::endpoint::Address;
 
@@ -32,7 +32,7 @@ pub const FILTER_STATE_FUNCTION: &str = "set_envoy_filter_state";
 /// How endpoints are prepared for the handoff when they are installed, so that nothing is
 /// formatted per request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Preparation {
+pub enum HandoffEncoding {
     /// As the argument of [`FILTER_STATE_FUNCTION`].
     FilterState,
     /// As the value of one of [`HANDOFF_HEADERS`].
@@ -47,7 +47,7 @@ pub enum Preparation {
     DynamicHost,
 }
 
-impl Preparation {
+impl HandoffEncoding {
     /// The preparation for this handoff. Fewer than one attempt count as one, and more than
     /// [`Handoff::MAX_ATTEMPTS`] as that.
     pub fn new(handoff: &Handoff) -> Self {
@@ -70,8 +70,8 @@ impl Preparation {
 
     /// Prepares an address: `10.0.0.7:8080` or `[::1]:8080`, as bytes or as an argument; for the
     /// dynamic forward proxy an IP and its port as two arguments, and a name as four.
-    pub fn of(self, address: &Address) -> Prepared {
-        let one = |first: Vec<u8>| Prepared { first: first.into(), rest: Box::default() };
+    pub fn of(self, address: &Address) -> EncodedHandoff {
+        let one = |first: Vec<u8>| EncodedHandoff { first: first.into(), rest: Box::default() };
         match self {
             Self::FilterState => one(filter_state_argument(FILTER_STATE_KEY, &address.to_string())),
             Self::Headers { .. } => one(address.to_string().into_bytes()),
@@ -90,7 +90,7 @@ impl Preparation {
                         (name.to_string(), vec![port, asked_for, certified])
                     }
                 };
-                Prepared { first: argument(DYNAMIC_HOST_KEY, &host), rest: rest.into() }
+                EncodedHandoff { first: argument(DYNAMIC_HOST_KEY, &host), rest: rest.into() }
             }
         }
     }
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_header_carries_the_address_as_text() {
-        let preparation = Preparation::new(&Handoff::Headers { attempts: 2 });
+        let preparation = HandoffEncoding::new(&Handoff::Headers { attempts: 2 });
         for text in ["10.0.0.7:8080", "[::1]:80", "[2001:db8::1]:65535"] {
             assert_eq!(*preparation.of(&address(text)).first, *text.as_bytes());
         }
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn filter_state_is_one_protobuf_message() {
-        let preparation = Preparation::new(&Handoff::FilterState);
+        let preparation = HandoffEncoding::new(&Handoff::FilterState);
         let mut want = vec![0x0a, 51];
         want.extend(b"envoy.network.transport_socket.original_dst_address");
         want.extend([0x12, 13]);
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn attempts_stay_within_what_headers_there_are() {
         for (attempts, want) in [(0, 1), (1, 1), (4, 4), (200, 4)] {
-            let preparation = Preparation::new(&Handoff::Headers { attempts });
+            let preparation = HandoffEncoding::new(&Handoff::Headers { attempts });
             assert_eq!(preparation.attempts(), want);
         }
     }

@@ -5,49 +5,49 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use crate::balance::hints::Hints;
-use crate::balance::pool::Pool;
+use crate::balancer::pick_context::PickContext;
+use crate::balancer::pool::Pool;
 use crate::config::{Config, Service, Unmatched};
-use crate::discovery::subject::Subject;
-use crate::model::arena::{Arena, Beside};
+use crate::discovery::source_spec::SourceSpec;
 use crate::model::service::{ServiceId, SourceId};
+use crate::model::slot_map::{SecondaryMap, SlotMap};
 use crate::model::snapshot::Snapshot;
-use crate::rng::Rng;
 use crate::router::decision::Decision;
 use crate::router::dependencies::Dependencies;
+use crate::router::dynamic_services::DynamicServices;
 use crate::router::event::RouteEvent;
-use crate::router::found::Found;
 use crate::router::host_name::HostName;
 use crate::router::hosts::Hosts;
 use crate::router::lower_case::LowerCase;
 use crate::router::reply::Reply;
+use crate::router::required_inputs::RequiredInputs;
 use crate::router::route::Route;
+use crate::router::route_factory::RouteFactory;
 use crate::router::supply::Supply;
-use crate::router::wants::Wants;
-use crate::router::workshop::Workshop;
-use crate::time::Time;
+use crate::util::rng::Rng;
+use crate::util::time::Time;
 
-pub mod answer;
-pub mod ask;
 mod catalog;
-pub mod change;
-mod confirmation;
 pub mod decision;
-mod demand;
 mod dependencies;
+mod dynamic_services;
 pub mod event;
 mod fallback;
-mod found;
+pub mod feedback;
+mod freshness;
 pub mod handoff;
 mod host_name;
 mod hosts;
+pub mod lookup;
 mod lower_case;
+mod on_demand_names;
 mod refused;
 pub mod reply;
+pub mod required_inputs;
 mod route;
+mod route_factory;
+pub mod service_change;
 mod supply;
-pub mod wants;
-mod workshop;
 
 /// Tells for each request what is to be done with it: finds its service, and picks an
 /// endpoint from the service's pool.
@@ -60,13 +60,13 @@ pub struct Router {
     /// By the name in lower case.
     names: HashMap<Box<[u8]>, ServiceId>,
     /// Those of the configuration first, in its order.
-    routes: Arena<ServiceId, Route>,
+    routes: SlotMap<ServiceId, Route>,
     /// Whom a source has endpoints for.
-    users: Beside<SourceId, Vec<User>>,
-    workshop: Workshop,
+    users: SecondaryMap<SourceId, Vec<Subscriber>>,
+    workshop: RouteFactory,
     dependencies: Dependencies,
     /// Services that are found while it is at work; none where all are configured.
-    found: Option<Box<Found>>,
+    found: Option<Box<DynamicServices>>,
     /// What Envoy's own clusters are to be told; none where they are not fed.
     supply: Option<Box<Supply>>,
     /// The answer to requests of no service; none where they go on untouched.
@@ -79,7 +79,7 @@ pub struct Router {
 /// A service that has endpoints from a source, and the place of the source in its order of
 /// preference.
 #[derive(Debug, Clone, Copy)]
-struct User {
+struct Subscriber {
     service: ServiceId,
     preference: usize,
 }
@@ -90,11 +90,11 @@ impl Router {
         let mut router = Self {
             hosts: Hosts::new(&config.services),
             names: HashMap::new(),
-            routes: Arena::new(),
-            users: Beside::new(),
-            workshop: Workshop::new(config, rng.split()),
+            routes: SlotMap::new(),
+            users: SecondaryMap::new(),
+            workshop: RouteFactory::new(config, rng.split()),
             dependencies: Dependencies::new(config),
-            found: Found::new(config),
+            found: DynamicServices::new(config),
             supply: config.xds.as_ref().map(|_| Box::default()),
             unknown_service: match config.unmatched {
                 Unmatched::Pass => None,
@@ -109,7 +109,7 @@ impl Router {
                 router.names.insert(name.into_bytes().into(), id);
             }
         }
-        for (id, source, _) in Subject::all(config) {
+        for (id, source, _) in SourceSpec::all(config) {
             router.attach(source.id, usize::from(source.preference), id);
         }
         router
@@ -127,7 +127,7 @@ impl Router {
             return;
         };
         route.sources.push(source);
-        let user = User { service, preference };
+        let user = Subscriber { service, preference };
         match self.users.get_mut(source) {
             Some(users) => users.push(user),
             None => self.users.insert(source, vec![user]),
@@ -214,8 +214,8 @@ impl Router {
     }
 
     /// Whether the service is here, and its requests cannot be decided yet.
-    pub fn is_awaited(&self, service: ServiceId) -> bool {
-        self.routes.get(service).is_some_and(|route| !route.is_decided())
+    pub fn is_pending(&self, service: ServiceId) -> bool {
+        self.routes.get(service).is_some_and(|route| !route.is_ready())
     }
 
     /// The endpoints of a service; 0 before it is resolved.
@@ -235,7 +235,7 @@ impl Router {
 
     /// Whether a pick for the service is, now, one among the hosts of a cluster of Envoy's own.
     pub fn picks_hosts(&self, service: ServiceId) -> bool {
-        let route = self.routes.get(service).filter(|_| !self.is_named(service));
+        let route = self.routes.get(service).filter(|_| !self.is_on_demand(service));
         route.is_some_and(|route| {
             route.is_forwarding() && !route.pool.is_empty() && route.is_by_session()
         })
@@ -252,7 +252,7 @@ impl Router {
     }
 
     /// What a service wants to know of its requests; none of no service.
-    pub fn wants(&self, service: ServiceId) -> Option<&Wants> {
+    pub fn required_inputs(&self, service: ServiceId) -> Option<&RequiredInputs> {
         self.routes.get(service).map(|route| &route.wants)
     }
 
@@ -285,8 +285,8 @@ impl Router {
     }
 
     /// Decides what becomes of a request for `service`; none where it is of no service. `hints`
-    /// are what the service [wants](Router::wants) to know of it.
-    pub fn decide(&mut self, service: Option<ServiceId>, hints: &Hints) -> Decision {
+    /// are what the service [wants](Router::required_inputs) to know of it.
+    pub fn decide(&mut self, service: Option<ServiceId>, hints: &PickContext) -> Decision {
         match service.and_then(|id| self.route_mut(id)) {
             Some(route) => route.decide(hints),
             None => {

@@ -5,22 +5,22 @@ use std::rc::Rc;
 
 use hashbrown::HashSet;
 
-use crate::balance::hints::Hints;
-use crate::balance::pool::Pool;
+use crate::balancer::pick_context::PickContext;
+use crate::balancer::pool::Pool;
 use crate::config::{Locality, Service};
 use crate::model::assignment::Assignment;
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
-use crate::rng::Rng;
-use crate::router::confirmation::Confirmation;
 use crate::router::decision::{Decision, Forward, Others};
 use crate::router::dependencies::Degradation;
 use crate::router::event::RouteEvent;
 use crate::router::fallback::Fallback;
-use crate::router::handoff::Preparation;
+use crate::router::freshness::Freshness;
+use crate::router::handoff::HandoffEncoding;
 use crate::router::reply::Reply;
-use crate::router::wants::Wants;
-use crate::time::Time;
+use crate::router::required_inputs::RequiredInputs;
+use crate::util::rng::Rng;
+use crate::util::time::Time;
 
 /// One service's place in the router.
 #[derive(Debug)]
@@ -29,9 +29,9 @@ pub(super) struct Route {
     /// Where its endpoints come from, in the order of preference.
     pub(super) sources: Vec<SourceId>,
     pub(super) pool: Pool,
-    pub(super) wants: Wants,
-    preparation: Preparation,
-    confirmation: Confirmation,
+    pub(super) wants: RequiredInputs,
+    preparation: HandoffEncoding,
+    confirmation: Freshness,
     fallback: Fallback,
     /// None while all that it depends on is well.
     pub(super) degradation: Option<Degradation>,
@@ -52,7 +52,7 @@ impl Route {
         id: ServiceId,
         service: &Service,
         locality: Option<&Locality>,
-        preparation: Preparation,
+        preparation: HandoffEncoding,
         warmup_timeout: Duration,
         rng: Rng,
     ) -> Self {
@@ -60,9 +60,13 @@ impl Route {
             service: id,
             sources: Vec::new(),
             pool: Pool::new(service, locality, rng),
-            wants: Wants::of(service),
-            preparation: if service.resolve_names { Preparation::DynamicHost } else { preparation },
-            confirmation: Confirmation::new(service.staleness),
+            wants: RequiredInputs::of(service),
+            preparation: if service.resolve_names {
+                HandoffEncoding::DynamicHost
+            } else {
+                preparation
+            },
+            confirmation: Freshness::new(service.staleness),
             fallback: Fallback::new(&service.fallback, warmup_timeout),
             degradation: None,
             answered: HashSet::new(),
@@ -147,7 +151,7 @@ impl Route {
     }
 
     /// Whether requests can be decided.
-    pub(super) fn is_decided(&self) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         self.is_resolved() || self.refusal().is_some()
     }
 
@@ -163,16 +167,16 @@ impl Route {
 
     /// Whether it must be known how old its endpoints are, and is not.
     fn is_unconfirmed(&self) -> bool {
-        self.confirmation.is_awaited() && !self.fallback.is_in_use()
+        self.confirmation.is_pending() && !self.fallback.is_in_use()
     }
 
     /// Whether picks are handed over to a cluster that has the endpoints as its own hosts.
     pub(super) fn is_by_session(&self) -> bool {
-        self.preparation == Preparation::Session
+        self.preparation == HandoffEncoding::Session
     }
 
     /// Decides what becomes of a request.
-    pub(super) fn decide(&mut self, hints: &Hints) -> Decision {
+    pub(super) fn decide(&mut self, hints: &PickContext) -> Decision {
         if let Some(reply) = self.refusal() {
             return Decision::Reply(Rc::clone(reply));
         }
@@ -234,7 +238,7 @@ mod tests {
             r#"{{"consul": {{"cluster": "c", "wait": "1s"}}, "services": [{{"name": "web"{fields}}}]}}"#
         );
         let config = Config::parse(json.as_bytes()).unwrap();
-        let preparation = Preparation::new(&Handoff::FilterState);
+        let preparation = HandoffEncoding::new(&Handoff::FilterState);
         let timeout = Duration::from_secs(2);
         Route::new(ServiceId::nth(0), &config.services[0], None, preparation, timeout, Rng::new(1))
     }
@@ -245,7 +249,7 @@ mod tests {
     }
 
     fn picked(route: &mut Route) -> String {
-        match route.decide(&Hints::default()) {
+        match route.decide(&PickContext::default()) {
             Decision::Forward(forward) => forward.endpoints().next().unwrap().address().to_string(),
             Decision::Reply(reply) | Decision::Wait(reply) => reply.reason.label().to_owned(),
             Decision::Pass => "pass".to_owned(),
@@ -319,7 +323,7 @@ mod tests {
             let mut route = route(&format!("{services}{on_stale}"));
             route.install(0, &snapshot(&["10.0.0.1:80"]), at(0));
             assert_eq!(picked(&mut route), expected);
-            assert_eq!(route.is_decided(), expected != "not_resolved_yet");
+            assert_eq!(route.is_ready(), expected != "not_resolved_yet");
             route.on_confirmed(Duration::ZERO, at(0));
             assert_eq!(picked(&mut route), "10.0.0.1:80");
         }

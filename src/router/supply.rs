@@ -112,12 +112,12 @@ mod tests {
     use crate::config::{Config, Xds};
     use crate::model::endpoint::Endpoint;
     use crate::model::service::SourceId;
-    use crate::model::services::Services;
+    use crate::model::service_names::ServiceNames;
     use crate::model::snapshot::Snapshot;
-    use crate::rng::Rng;
-    use crate::router::ask::Ask;
     use crate::router::catalog::GRACE;
-    use crate::time::Time;
+    use crate::router::lookup::Lookup;
+    use crate::util::rng::Rng;
+    use crate::util::time::Time;
     use core::net::SocketAddr;
     use core::time::Duration;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
@@ -156,7 +156,7 @@ mod tests {
 
     fn list(router: &mut Router, names: &[&str], now: Time) {
         let names = names.iter().map(|name| Rc::from(*name)).collect();
-        router.install(CATALOG, &Snapshot::of_services(Services::new(names)).into(), now);
+        router.install(CATALOG, &Snapshot::of_services(ServiceNames::new(names)).into(), now);
     }
 
     /// All that is told: `+web`, `web: 1 2 | 3` by the ports in each datacenter, `-web`.
@@ -296,7 +296,9 @@ mod tests {
     #[test]
     fn names_of_clients_are_never_told() {
         let mut router = router(r#""dns_names": {}"#);
-        let Ask::New(service) = router.ask(Some(b"web.service.consul")) else { panic!() };
+        let Lookup::New(service) = router.resolve_on_demand(Some(b"web.service.consul")) else {
+            panic!()
+        };
         router.attach(service, 0, SourceId::nth(3));
         router.install(SourceId::nth(3), &snapshot(&[1]), at(0));
         assert!(router.is_resolved(service) && updates(&mut router).is_empty());

@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::endpoint::Endpoint;
-use crate::router::answer::Attempt;
 use crate::router::decision::Forward;
+use crate::router::feedback::Attempt;
 use crate::router::reply::ReplyReason;
 use core::net::SocketAddr;
 use hashbrown::HashSet;
@@ -47,7 +47,7 @@ fn reply(decision: Decision) -> ReplyReason {
 #[test]
 fn a_request_waits_until_the_first_snapshot_even_if_that_is_empty() {
     let mut router = router("");
-    let Decision::Wait(reply_after) = router.decide(Some(WEB), &Hints::default()) else {
+    let Decision::Wait(reply_after) = router.decide(Some(WEB), &PickContext::default()) else {
         panic!("did not wait");
     };
     assert_eq!(reply_after.reason, ReplyReason::NotResolvedYet);
@@ -55,11 +55,11 @@ fn a_request_waits_until_the_first_snapshot_even_if_that_is_empty() {
 
     router.install(SourceId::nth(0), &Rc::default(), Time::ZERO);
     assert!(router.is_resolved(WEB) && !router.is_resolved(API));
-    let reason = reply(router.decide(Some(WEB), &Hints::default()));
+    let reason = reply(router.decide(Some(WEB), &PickContext::default()));
     assert_eq!(reason, ReplyReason::NoHealthyEndpoints);
 
     router.install(SourceId::nth(0), &snapshot(&[80]), Time::ZERO);
-    let forward = forward(router.decide(Some(WEB), &Hints::default()));
+    let forward = forward(router.decide(Some(WEB), &PickContext::default()));
     assert_eq!(forward.ticket().target().address().port(), 80);
     assert_eq!((router.endpoints(WEB), router.in_flight(WEB)), (1, 1));
     drop(forward);
@@ -90,8 +90,8 @@ fn a_request_of_no_service_passes_or_is_rejected() {
     let mut passing = router("");
     let mut rejecting = router(r#", "unmatched": "reject""#);
     for service in [None, Some(ServiceId::nth(2))] {
-        assert!(matches!(passing.decide(service, &Hints::default()), Decision::Pass));
-        let reason = reply(rejecting.decide(service, &Hints::default()));
+        assert!(matches!(passing.decide(service, &PickContext::default()), Decision::Pass));
+        let reason = reply(rejecting.decide(service, &PickContext::default()));
         assert_eq!(reason, ReplyReason::UnknownService);
     }
     rejecting.install(SourceId::nth(2), &snapshot(&[80]), Time::ZERO);
@@ -114,7 +114,7 @@ fn every_attempt_has_a_header_and_another_endpoint_while_there_is_one() {
     let mut router = router(r#", "handoff": { "via": "headers", "attempts": 3 }"#);
     for (ports, distinct) in [(&[1, 2, 3, 4, 5][..], 3), (&[1, 2], 2), (&[1], 1)] {
         router.install(SourceId::nth(0), &snapshot(ports), Time::ZERO);
-        let forward = forward(router.decide(Some(WEB), &Hints::default()));
+        let forward = forward(router.decide(Some(WEB), &PickContext::default()));
         let values: Vec<_> = forward.handoffs().collect();
         assert_eq!(values.len(), 3);
         assert_eq!(values[0].first, forward.ticket().target().handoff().first);
@@ -131,7 +131,7 @@ fn a_service_that_has_gone_neither_counts_nor_teaches_for_its_successor() {
     let source = SourceId::nth(2);
     router.attach(old, 0, source);
     router.install(source, &snapshot(&[80]), Time::ZERO);
-    let late = forward(router.decide(Some(old), &Hints::default()));
+    let late = forward(router.decide(Some(old), &PickContext::default()));
     assert_eq!(router.remove(old), [source]);
     assert!(!router.has(old) && router.remove(old).is_empty());
 
@@ -140,8 +140,8 @@ fn a_service_that_has_gone_neither_counts_nor_teaches_for_its_successor() {
     router.install(source, &snapshot(&[80]), Time::ZERO);
     assert_ne!(new, old);
     assert_eq!((router.in_flight(new), router.endpoints(new)), (0, 1));
-    assert_eq!(router.on_attempt(&late, Attempt::new(2), Time::ZERO), 0);
-    assert!(matches!(router.decide(Some(old), &Hints::default()), Decision::Pass));
+    assert_eq!(router.on_response(&late, Attempt::new(2), Time::ZERO), 0);
+    assert!(matches!(router.decide(Some(old), &PickContext::default()), Decision::Pass));
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_source_has_endpoints_for_every_service_that_uses_it() {
 fn filter_state_has_one_endpoint() {
     let mut router = router("");
     router.install(SourceId::nth(0), &snapshot(&[1, 2, 3]), Time::ZERO);
-    assert_eq!(forward(router.decide(Some(WEB), &Hints::default())).handoffs().count(), 1);
+    assert_eq!(forward(router.decide(Some(WEB), &PickContext::default())).handoffs().count(), 1);
 }
 
 #[test]
@@ -181,7 +181,8 @@ fn services_that_ask_the_same_have_the_same_endpoints() {
     assert_eq!(router.service_by_name(b"Web"), Some(ServiceId::nth(1)), "by the name here");
     let reason = Reply::no_healthy_endpoints("two").body;
     router.install(SourceId::nth(0), &Rc::default(), Time::ZERO);
-    let Decision::Reply(reply) = router.decide(Some(ServiceId::nth(2)), &Hints::default()) else {
+    let Decision::Reply(reply) = router.decide(Some(ServiceId::nth(2)), &PickContext::default())
+    else {
         panic!("not answered");
     };
     assert_eq!(reply.body, reason);

@@ -1,8 +1,8 @@
 //! The services whose endpoints Envoy's own clusters have.
 
-use crate::hash::xxh64;
 use crate::shared::bytes::{CodecError, Reader};
 use crate::shared::key::FORMAT;
+use crate::util::hash::xxh64;
 
 /// The services whose endpoints Envoy has acknowledged, and that it was not told to be gone since, by
 /// hashes. A hash that two services have lets requests of one go on too soon, to the policy of Envoy's

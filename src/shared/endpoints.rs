@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::model::endpoint::{Address, Details, Endpoint};
 use crate::shared::bytes::{CodecError, Reader, push_number, push_text};
-use crate::shared::labels::{LabelReader, LabelWriter};
+use crate::shared::string_table::{StringTableReader, StringTableWriter};
 
 /// The family of an address.
 const V4: u8 = 4;
@@ -22,11 +22,11 @@ const SMALLEST_ENTRY: usize = 2;
 /// Writes lists of endpoints. A text that has been written before is written as a number.
 #[derive(Debug, Default)]
 pub(super) struct EndpointWriter<'t> {
-    zones: LabelWriter<'t>,
-    versions: LabelWriter<'t>,
-    hostnames: LabelWriter<'t>,
-    keys: LabelWriter<'t>,
-    values: LabelWriter<'t>,
+    zones: StringTableWriter<'t>,
+    versions: StringTableWriter<'t>,
+    hostnames: StringTableWriter<'t>,
+    keys: StringTableWriter<'t>,
+    values: StringTableWriter<'t>,
 }
 
 impl<'t> EndpointWriter<'t> {
@@ -63,11 +63,11 @@ impl<'t> EndpointWriter<'t> {
 /// Reads lists of endpoints, each in order and no address twice. Those with the same text share it.
 #[derive(Debug, Default)]
 pub(super) struct EndpointReader {
-    zones: LabelReader,
-    versions: LabelReader,
-    hostnames: LabelReader,
-    keys: LabelReader,
-    values: LabelReader,
+    zones: StringTableReader,
+    versions: StringTableReader,
+    hostnames: StringTableReader,
+    keys: StringTableReader,
+    values: StringTableReader,
 }
 
 impl EndpointReader {

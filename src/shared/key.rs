@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::model::service::QueryKey;
-use crate::shared::record::Version;
+use crate::shared::snapshot_record::SnapshotVersion;
 
 /// The version of everything that this floor writes; part of every key.
 pub(super) const FORMAT: &str = "consul_resolver.5";
@@ -38,28 +38,28 @@ impl fmt::Debug for VmId {
 
 /// A place in shared data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Key {
-    /// A service's [`Head`](crate::shared::head::Head): who fetches, what is published.
+pub enum SharedKey {
+    /// A service's [`Head`](crate::shared::source_record::SourceRecord): who fetches, what is published.
     Head(QueryKey),
-    /// A service's [`Record`](crate::shared::record::Record) of that version.
+    /// A service's [`Record`](crate::shared::snapshot_record::SnapshotRecord) of that version.
     ///
     /// There are two places that take turns, so the record that the head points to stays whole
     /// while the next one is written. There are no more of them, since what is once in shared data
     /// stays for ever.
-    Record(QueryKey, Version),
+    Record(QueryKey, SnapshotVersion),
     /// The [`Members`](crate::shared::members::Members): the queues of all VMs.
     Members,
-    /// A registration's [`Charge`](crate::shared::charge::Charge): who keeps it.
+    /// A registration's [`Charge`](crate::shared::registration_lease::RegistrationLease): who keeps it.
     Charge(QueryKey),
-    /// The [`Book`](crate::shared::book::Book): what this process has registered.
+    /// The [`Book`](crate::shared::registration_index::RegistrationIndex): what this process has registered.
     Book,
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for SharedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Head(query) => write!(f, "{FORMAT}/{query}/head"),
-            Self::Record(query, Version { generation, .. }) => {
+            Self::Record(query, SnapshotVersion { generation, .. }) => {
                 write!(f, "{FORMAT}/{query}/record/{}", generation & 1)
             }
             Self::Members => write!(f, "{FORMAT}/members"),
@@ -72,14 +72,15 @@ impl fmt::Display for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shared::head::Term;
+    use crate::shared::source_record::Term;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
     fn records_take_turns_in_two_places_whatever_their_terms() {
         let key = |term, generation| {
-            Key::Record(QueryKey(7), Version { term: Term(term), generation }).to_string()
+            SharedKey::Record(QueryKey(7), SnapshotVersion { term: Term(term), generation })
+                .to_string()
         };
         assert_eq!(key(1, 4), key(1, 6));
         assert_ne!(key(1, 4), key(1, 5));

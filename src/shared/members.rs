@@ -14,7 +14,7 @@ pub struct Member {
     pub vm: VmId,
     /// Its own queue.
     pub queue: QueueId,
-    /// When it was made; see [`Rank`](crate::shared::head::Rank).
+    /// When it was made; see [`Rank`](crate::shared::source_record::Rank).
     pub born: u64,
 }
 

@@ -5,16 +5,16 @@
 //! format is part of every key, so two versions do not see each other at all.
 
 pub mod acknowledged;
-pub mod book;
 mod bytes;
-pub mod charge;
 mod endpoints;
 pub mod gauges;
-pub mod head;
 pub mod key;
-mod labels;
 pub mod members;
 pub mod message;
-pub mod record;
+pub mod registration_index;
+pub mod registration_lease;
+pub mod snapshot_record;
+pub mod source_record;
+mod string_table;
 
 pub use bytes::CodecError;

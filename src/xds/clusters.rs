@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::overlay::overlay;
 use crate::config::{
-    Clusters, Config, Fallback, Handoff, Policy, Service, SlowStart, Versions, Xds,
+    ClustersConfig, Config, Handoff, Policy, Service, SlowStart, VersionFallback, Versions, Xds,
 };
 
 /// How long Envoy waits for the endpoints of a new cluster before it uses it without any. A
@@ -47,7 +47,7 @@ pub fn cluster(config: &Config, service: &Service) -> String {
 fn defaults(
     config: &Config,
     xds: &Xds,
-    clusters: &Clusters,
+    clusters: &ClustersConfig,
     service: &Service,
 ) -> Map<String, Value> {
     let mut fields = Map::new();
@@ -175,8 +175,8 @@ fn runtime(name: &str, value: f64) -> Value {
 /// The endpoints of each version, for requests that name one in their metadata.
 fn subsets(versions: &Versions) -> Value {
     let fallback = match versions.fallback {
-        Fallback::Any => "ANY_ENDPOINT",
-        Fallback::None => "NO_FALLBACK",
+        VersionFallback::Any => "ANY_ENDPOINT",
+        VersionFallback::None => "NO_FALLBACK",
     };
     json!({
         "fallback_policy": "ANY_ENDPOINT",

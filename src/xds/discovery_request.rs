@@ -5,14 +5,14 @@ use core::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 
-use crate::hash::xxh64;
-use crate::xds::request::Request;
+use crate::util::hash::xxh64;
+use crate::xds::request::SubscriptionRequest;
 
 /// What Envoy asks for: its `DiscoveryRequest`, as far as it matters here.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DiscoveryRequest {
     /// The version that it has.
-    pub(super) version: Option<Version>,
+    pub(super) version: Option<ResourceVersion>,
     /// The resources that it wants, sorted, none twice; empty: all.
     pub(super) names: Vec<String>,
     /// The id of the node that asks.
@@ -21,12 +21,12 @@ pub(super) struct DiscoveryRequest {
 
 /// The version of a response: a hash of its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Version(pub(super) u64);
+pub(super) struct ResourceVersion(pub(super) u64);
 
 /// Says why a request cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
-    /// The body has more bytes than [`Request::MAX_BODY_BYTES`].
+    /// The body has more bytes than [`SubscriptionRequest::MAX_BODY_BYTES`].
     TooLarge,
     /// The body is no JSON object of that form.
     Syntax,
@@ -46,7 +46,7 @@ impl DiscoveryRequest {
 
     /// Reads a body. Field names may be those of the protocol or in lower camel case.
     pub(super) fn parse(body: &[u8]) -> Result<Self, Malformed> {
-        if body.len() > Request::MAX_BODY_BYTES {
+        if body.len() > SubscriptionRequest::MAX_BODY_BYTES {
             return Err(Malformed::TooLarge);
         }
         let body: Body = serde_json::from_slice(body).map_err(|_| Malformed::Syntax)?;
@@ -57,14 +57,14 @@ impl DiscoveryRequest {
         names.sort_unstable();
         names.dedup();
         Ok(Self {
-            version: body.version_info.as_deref().and_then(Version::parse),
+            version: body.version_info.as_deref().and_then(ResourceVersion::parse),
             names,
             node: body.node.and_then(|node| node.id).unwrap_or_default(),
         })
     }
 }
 
-impl Version {
+impl ResourceVersion {
     /// Reads a version as it is written; any other text is a version that no content has.
     fn parse(text: &str) -> Option<Self> {
         const OTHER: u64 = 1;
@@ -74,7 +74,7 @@ impl Version {
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for ResourceVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
     }
@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn a_request_is_read_by_either_form_of_its_names() {
         let wanted = DiscoveryRequest {
-            version: Some(Version(0xab)),
+            version: Some(ResourceVersion(0xab)),
             names: vec!["api".to_owned(), "web".to_owned()],
             node: "me".to_owned(),
         };
@@ -193,7 +193,7 @@ mod tests {
         for body in ["", "[", "7", "{\"node\":7}", "{\"resource_names\":[7]}", "{} {}"] {
             assert_eq!(parse(body), Err(Malformed::Syntax), "{body}");
         }
-        let large = format!("{{\"x\":\"{}\"}}", "x".repeat(Request::MAX_BODY_BYTES));
+        let large = format!("{{\"x\":\"{}\"}}", "x".repeat(SubscriptionRequest::MAX_BODY_BYTES));
         assert_eq!(parse(&large), Err(Malformed::TooLarge));
         let names = |count, name: &str| {
             let names = vec![format!("\"{name}\""); count].join(",");
@@ -207,10 +207,13 @@ mod tests {
     #[test]
     fn a_version_reads_back_and_another_text_is_another_version() {
         for hash in [0, 7, u64::MAX] {
-            assert_eq!(Version::parse(&Version(hash).to_string()), Some(Version(hash)));
+            assert_eq!(
+                ResourceVersion::parse(&ResourceVersion(hash).to_string()),
+                Some(ResourceVersion(hash))
+            );
         }
-        assert_eq!(Version::parse(""), None);
-        assert_ne!(Version::parse("7"), Some(Version(7)));
-        assert_ne!(Version::parse("+000000000000007"), Some(Version(7)));
+        assert_eq!(ResourceVersion::parse(""), None);
+        assert_ne!(ResourceVersion::parse("7"), Some(ResourceVersion(7)));
+        assert_ne!(ResourceVersion::parse("+000000000000007"), Some(ResourceVersion(7)));
     }
 }

@@ -5,8 +5,8 @@ use core::net::{IpAddr, SocketAddr};
 use crate::model::assignment::Assignment;
 use crate::model::endpoint::{Address, Endpoint};
 use crate::xds::json::{put_number, put_string};
-use crate::xds::kind::Kind;
 use crate::xds::resource::Rendered;
+use crate::xds::resource_kind::ResourceKind;
 
 /// Renders the `ClusterLoadAssignment` of a service.
 ///
@@ -17,7 +17,7 @@ pub(super) fn cluster_load_assignment(service: &str, assignment: &Assignment) ->
     let mut rendered = Rendered::default();
     let out = &mut rendered.text;
     out.push_str("{\"@type\":\"");
-    out.push_str(Kind::Endpoints.type_url());
+    out.push_str(ResourceKind::Endpoints.type_url());
     out.push_str("\",\"cluster_name\":");
     put_string(out, service);
     out.push_str(",\"endpoints\":[");
@@ -27,7 +27,7 @@ pub(super) fn cluster_load_assignment(service: &str, assignment: &Assignment) ->
         let unhealthy = level.unhealthy().filter(|_| has_others).unwrap_or_default();
         let healthy = level.endpoints().iter().map(|endpoint| (endpoint, "HEALTHY"));
         let both = healthy.chain(unhealthy.iter().map(|endpoint| (endpoint, "UNHEALTHY")));
-        let mut hosts: Vec<Host<'_>> = both.filter_map(Host::new).collect();
+        let mut hosts: Vec<EdsHost<'_>> = both.filter_map(EdsHost::new).collect();
         let all = level.endpoints().len() + unhealthy.len();
         rendered.host_names += all - hosts.len();
         rendered.items += hosts.len();
@@ -44,13 +44,13 @@ pub(super) fn cluster_load_assignment(service: &str, assignment: &Assignment) ->
 }
 
 /// An endpoint that has an address.
-struct Host<'a> {
+struct EdsHost<'a> {
     address: SocketAddr,
     endpoint: &'a Endpoint,
     health: &'static str,
 }
 
-impl<'a> Host<'a> {
+impl<'a> EdsHost<'a> {
     const fn new((endpoint, health): (&'a Endpoint, &'static str)) -> Option<Self> {
         match endpoint.address {
             Address::Ip(address) => Some(Self { address, endpoint, health }),
@@ -60,7 +60,7 @@ impl<'a> Host<'a> {
 }
 
 /// Appends the endpoints of one zone, which are not none, and a comma.
-fn put_locality(out: &mut String, priority: u32, hosts: &[Host<'_>]) {
+fn put_locality(out: &mut String, priority: u32, hosts: &[EdsHost<'_>]) {
     out.push('{');
     if let Some(zone) = hosts.first().and_then(|host| host.endpoint.zone.as_deref()) {
         out.push_str("\"locality\":{\"zone\":");
@@ -81,7 +81,7 @@ fn put_locality(out: &mut String, priority: u32, hosts: &[Host<'_>]) {
     out.push_str("]},");
 }
 
-fn put_host(out: &mut String, Host { address, endpoint, health }: &Host<'_>) {
+fn put_host(out: &mut String, EdsHost { address, endpoint, health }: &EdsHost<'_>) {
     out.push_str("{\"endpoint\":{\"address\":{\"socket_address\":{\"address\":\"");
     put_ip(out, address.ip());
     out.push_str("\",\"port_value\":");

@@ -7,11 +7,11 @@ use std::rc::Rc;
 
 use crate::config::Excerpt;
 use crate::xds::discovery_request::Malformed;
-use crate::xds::kind::Kind;
+use crate::xds::resource_kind::ResourceKind;
 
 /// What has become known. All but the first four are for a log, and told less and less often.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum SubscriptionEvent {
     /// Envoy has taken a service's endpoints: so it says with each question, and others may have told all
     /// meanwhile that the service has gone.
     Acknowledged {
@@ -37,7 +37,7 @@ pub enum Event {
     /// Envoy goes on asking for an old version right after it was told a newer one.
     Rejected {
         /// What it rejects.
-        kind: Kind,
+        kind: ResourceKind,
         /// The service, or the route configuration; empty where it is what all clusters have in common.
         name: Rc<str>,
         /// How often in a row.
@@ -65,7 +65,7 @@ pub enum Event {
     /// Something is asked for that the configuration does not offer.
     NotOffered {
         /// What.
-        kind: Kind,
+        kind: ResourceKind,
     },
     /// What has come is no subscription.
     Malformed {
@@ -93,7 +93,7 @@ pub enum Event {
     },
 }
 
-impl fmt::Display for Event {
+impl fmt::Display for SubscriptionEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Acknowledged { service } => write!(f, "Envoy knows the endpoints of {service}"),
@@ -123,7 +123,7 @@ impl fmt::Display for Event {
                 "Envoy subscribes to the routes {name}, which are not those of xds.routes.name"
             ),
             Self::NotOffered { kind } => {
-                let field = if *kind == Kind::Clusters { "clusters" } else { "routes" };
+                let field = if *kind == ResourceKind::Clusters { "clusters" } else { "routes" };
                 write!(f, "Envoy subscribes by {kind}, and the configuration has no xds.{field}")
             }
             Self::Malformed { cause, times } => {
@@ -177,10 +177,10 @@ pub struct Counts {
 /// Events on their way out, and what has been told already.
 #[derive(Debug, Default)]
 pub(super) struct Events {
-    queue: VecDeque<Event>,
+    queue: VecDeque<SubscriptionEvent>,
     pub(super) counts: Counts,
     /// The names that are told as unknown.
-    names: Vec<(Kind, Box<str>)>,
+    names: Vec<(ResourceKind, Box<str>)>,
     /// The services that are told to have host names.
     named: Vec<Rc<str>>,
     has_ended_early: bool,
@@ -192,21 +192,21 @@ impl Events {
     /// The most events that wait: each of the services may be acknowledged.
     const MAX: usize = 1 << 17;
 
-    pub(super) fn push(&mut self, event: Event) {
+    pub(super) fn push(&mut self, event: SubscriptionEvent) {
         // Many may ask at once for what there is not.
-        let is_told = event == Event::ClustersTold && self.queue.back() == Some(&event);
+        let is_told = event == SubscriptionEvent::ClustersTold && self.queue.back() == Some(&event);
         if !is_told && self.queue.len() < Self::MAX {
             self.queue.push_back(event);
         }
     }
 
-    pub(super) fn pop(&mut self) -> Option<Event> {
+    pub(super) fn pop(&mut self) -> Option<SubscriptionEvent> {
         self.queue.pop_front()
     }
 
-    pub(super) fn on_rejected(&mut self, kind: Kind, name: Rc<str>, times: u32) {
+    pub(super) fn on_rejected(&mut self, kind: ResourceKind, name: Rc<str>, times: u32) {
         if times.is_power_of_two() {
-            self.push(Event::Rejected { kind, name, times });
+            self.push(SubscriptionEvent::Rejected { kind, name, times });
         }
     }
 
@@ -214,7 +214,7 @@ impl Events {
         self.counts.foreign += 1;
         let times = self.counts.foreign;
         if times.is_power_of_two() {
-            self.push(Event::ForeignNode { found: Excerpt::of(node), times });
+            self.push(SubscriptionEvent::ForeignNode { found: Excerpt::of(node), times });
         }
     }
 
@@ -222,7 +222,7 @@ impl Events {
         self.counts.malformed += 1;
         let times = self.counts.malformed;
         if times.is_power_of_two() {
-            self.push(Event::Malformed { cause, times });
+            self.push(SubscriptionEvent::Malformed { cause, times });
         }
     }
 
@@ -230,12 +230,17 @@ impl Events {
         self.counts.too_many += 1;
         let times = self.counts.too_many;
         if times.is_power_of_two() {
-            self.push(Event::TooMany { times });
+            self.push(SubscriptionEvent::TooMany { times });
         }
     }
 
     /// Tells what is unknown once for each name.
-    pub(super) fn on_unknown(&mut self, kind: Kind, name: &str, event: impl FnOnce() -> Event) {
+    pub(super) fn on_unknown(
+        &mut self,
+        kind: ResourceKind,
+        name: &str,
+        event: impl FnOnce() -> SubscriptionEvent,
+    ) {
         self.counts.unknown += 1;
         let is_known = self.names.iter().any(|(told, it)| *told == kind && **it == *name);
         if !is_known && self.names.len() < Self::MAX_NAMES {
@@ -248,7 +253,7 @@ impl Events {
     pub(super) fn on_host_names(&mut self, service: &Rc<str>, found: usize) {
         if self.named.len() < Self::MAX_NAMES && !self.named.contains(service) {
             self.named.push(service.clone());
-            self.push(Event::HostNamesNotSent { service: service.clone(), found });
+            self.push(SubscriptionEvent::HostNamesNotSent { service: service.clone(), found });
         }
     }
 
@@ -256,7 +261,7 @@ impl Events {
     pub(super) fn on_ended_early(&mut self, after: Duration, is_again: bool) {
         self.counts.ended_early += 1;
         if is_again && !core::mem::replace(&mut self.has_ended_early, true) {
-            self.push(Event::EndsEarly { after });
+            self.push(SubscriptionEvent::EndsEarly { after });
         }
     }
 }

@@ -10,11 +10,13 @@
 //! Sans-IO: requests of Envoy and updates of services in, responses out. A subscription that has the
 //! newest version is held until there is another one: a long poll.
 
+mod clock;
 pub mod clusters;
 mod endpoints;
 mod json;
 mod overlay;
 mod resource;
+pub mod resource_kind;
 mod resources;
 mod retry;
 pub mod routes;
@@ -25,7 +27,6 @@ mod trial;
 
 pub mod discovery_request;
 pub mod event;
-pub mod kind;
 pub mod request;
 pub mod response;
 pub mod server;

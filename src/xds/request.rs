@@ -6,7 +6,7 @@ pub struct StreamId(pub u32);
 
 /// A request that has come by the listener for subscriptions, whole.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub struct SubscriptionRequest<'a> {
     /// Its method.
     pub method: &'a [u8],
     /// Its path.
@@ -15,7 +15,7 @@ pub struct Request<'a> {
     pub body: &'a [u8],
 }
 
-impl Request<'_> {
+impl SubscriptionRequest<'_> {
     /// The most bytes of a body. One of Envoy 1.40 has 77 KB: the node lists its extensions.
     pub const MAX_BODY_BYTES: usize = 1 << 20;
 }

@@ -3,8 +3,8 @@
 use core::time::Duration;
 use std::rc::Rc;
 
-use crate::hash::xxh64;
-use crate::time::Time;
+use crate::util::hash::xxh64;
+use crate::util::time::Time;
 
 /// Resources of Envoy's, as JSON.
 #[derive(Debug, Default)]

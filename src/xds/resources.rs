@@ -5,14 +5,14 @@ use std::collections::btree_map::Entry;
 use std::rc::Rc;
 
 use crate::config::{self, Config, Excerpt, Service};
-use crate::hash::xxh64;
 use crate::model::assignment::Assignment;
-use crate::time::Time;
+use crate::util::hash::xxh64;
+use crate::util::time::Time;
 use crate::xds::endpoints::cluster_load_assignment;
-use crate::xds::kind::Kind;
 use crate::xds::resource::{Rendered, Resource};
-use crate::xds::subscription::Subject;
-use crate::xds::suspects::{Blame, Settings, Suspects};
+use crate::xds::resource_kind::ResourceKind;
+use crate::xds::subscription::ResourceName;
+use crate::xds::suspects::{Blame, SettingsId, Suspects};
 use crate::xds::update::Update;
 use crate::xds::{clusters, routes};
 
@@ -43,7 +43,7 @@ struct Known {
     /// Its cluster, once that was asked for.
     cluster: Option<Box<str>>,
     /// The settings that its cluster has beyond those of all.
-    settings: Option<Settings>,
+    settings: Option<SettingsId>,
     /// The cluster that Envoy has of it from an earlier configuration.
     earlier: Option<Box<str>>,
     /// Its endpoints; none: not known yet.
@@ -52,7 +52,7 @@ struct Known {
 }
 
 impl Known {
-    fn new(service: Rc<Service>, settings: Option<Settings>, is_found: bool) -> Self {
+    fn new(service: Rc<Service>, settings: Option<SettingsId>, is_found: bool) -> Self {
         Self {
             settings,
             service,
@@ -152,15 +152,15 @@ impl Resources {
     }
 
     /// Renders what has changed, as far as Envoy can read it; tells when it can, where it cannot.
-    pub(super) fn refresh(&mut self, subject: &Subject, now: Time) -> Option<Time> {
+    pub(super) fn refresh(&mut self, subject: &ResourceName, now: Time) -> Option<Time> {
         match subject {
-            (Kind::Endpoints, name) => {
+            (ResourceKind::Endpoints, name) => {
                 let known = self.services.get_mut(name)?;
                 let assignment = known.assignment.as_ref()?;
                 known.endpoints.refresh(now, || cluster_load_assignment(name, assignment))
             }
-            (Kind::Clusters, _) => self.refresh_clusters(now),
-            (Kind::Routes, _) => {
+            (ResourceKind::Clusters, _) => self.refresh_clusters(now),
+            (ResourceKind::Routes, _) => {
                 self.routes.refresh(now, || render_routes(&self.config, &self.services))
             }
         }
@@ -189,7 +189,7 @@ impl Resources {
     }
 
     /// What Envoy is told of a subject at present, with the hash of that; none where it is to wait.
-    pub(super) fn published(&self, subject: &Subject) -> Option<(Rc<str>, u64)> {
+    pub(super) fn published(&self, subject: &ResourceName) -> Option<(Rc<str>, u64)> {
         let (kind, name) = subject;
         if self.is_unknown(subject) {
             let text = cluster_load_assignment(name, &Assignment::default()).text;
@@ -197,22 +197,22 @@ impl Resources {
             return Some((text.into(), hash));
         }
         let resource = match kind {
-            Kind::Endpoints => &self.services.get(name)?.endpoints,
-            Kind::Clusters => &self.clusters,
-            Kind::Routes => &self.routes,
+            ResourceKind::Endpoints => &self.services.get(name)?.endpoints,
+            ResourceKind::Clusters => &self.clusters,
+            ResourceKind::Routes => &self.routes,
         };
         resource.published().map(|it| (it.text.clone(), it.hash))
     }
 
     /// How many endpoints Envoy is not told at present, since they have a name instead of an address.
-    pub(super) fn host_names(&self, (kind, name): &Subject) -> usize {
-        let known = self.services.get(name).filter(|_| *kind == Kind::Endpoints);
+    pub(super) fn host_names(&self, (kind, name): &ResourceName) -> usize {
+        let known = self.services.get(name).filter(|_| *kind == ResourceKind::Endpoints);
         known.map_or(0, Known::host_names)
     }
 
     /// Whether endpoints are asked for of a service that there is not.
-    pub(super) fn is_unknown(&self, (kind, name): &Subject) -> bool {
-        *kind == Kind::Endpoints && self.is_complete && !self.services.contains_key(name)
+    pub(super) fn is_unknown(&self, (kind, name): &ResourceName) -> bool {
+        *kind == ResourceKind::Endpoints && self.is_complete && !self.services.contains_key(name)
     }
 
     /// The names of all services.
@@ -281,24 +281,26 @@ impl Resources {
     }
 
     /// Takes note that Envoy was told of a subject.
-    pub(super) fn on_answer(&mut self, subject: &Subject, now: Time) {
+    pub(super) fn on_answer(&mut self, subject: &ResourceName, now: Time) {
         if let Some(resource) = self.resource_mut(subject) {
             resource.on_answer(now);
         }
     }
 
     /// Forgets what Envoy was told of a subject, since it asks no more.
-    pub(super) fn forget(&mut self, subject: &Subject) {
+    pub(super) fn forget(&mut self, subject: &ResourceName) {
         if let Some(resource) = self.resource_mut(subject) {
             resource.forget();
         }
     }
 
-    fn resource_mut(&mut self, (kind, name): &Subject) -> Option<&mut Resource> {
+    fn resource_mut(&mut self, (kind, name): &ResourceName) -> Option<&mut Resource> {
         match kind {
-            Kind::Endpoints => self.services.get_mut(name).map(|known| &mut known.endpoints),
-            Kind::Clusters => Some(&mut self.clusters),
-            Kind::Routes => Some(&mut self.routes),
+            ResourceKind::Endpoints => {
+                self.services.get_mut(name).map(|known| &mut known.endpoints)
+            }
+            ResourceKind::Clusters => Some(&mut self.clusters),
+            ResourceKind::Routes => Some(&mut self.routes),
         }
     }
 }

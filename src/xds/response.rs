@@ -2,20 +2,20 @@
 
 use std::rc::Rc;
 
-use crate::xds::discovery_request::Version;
+use crate::xds::discovery_request::ResourceVersion;
 use crate::xds::json::put_string;
-use crate::xds::kind::Kind;
+use crate::xds::resource_kind::ResourceKind;
 
 /// What Envoy is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Response {
+pub struct SubscriptionResponse {
     /// 200 with a `DiscoveryResponse`, 304 where there is no news, else an error.
     pub status: u16,
     /// JSON where the status is 200, else text; empty where it is 304.
     pub body: Rc<[u8]>,
 }
 
-impl Response {
+impl SubscriptionResponse {
     /// Says that there is no news.
     pub(super) fn not_modified() -> Self {
         Self { status: 304, body: Rc::default() }
@@ -27,7 +27,11 @@ impl Response {
     }
 
     /// The `DiscoveryResponse` of these resources, some of which may be none.
-    pub(super) fn discovery(kind: Kind, version: Version, resources: &[Rc<str>]) -> Self {
+    pub(super) fn discovery(
+        kind: ResourceKind,
+        version: ResourceVersion,
+        resources: &[Rc<str>],
+    ) -> Self {
         let length: usize = resources.iter().map(|text| text.len() + 1).sum();
         let mut out = String::with_capacity(length + 200);
         out.push_str("{\"version_info\":");

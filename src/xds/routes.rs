@@ -5,7 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::overlay::overlay;
 use super::retry;
-use crate::config::{Clusters, Config, Fallback, Handoff, HashOn, Routes, Service, Unmatched};
+use crate::config::{
+    ClustersConfig, Config, Handoff, HashOn, RoutesConfig, Service, Unmatched, VersionFallback,
+};
 
 /// The name that the `stateful_session` filter behind ours must have, so that a route may speak
 /// to it.
@@ -58,13 +60,13 @@ pub fn route_configuration<'a>(
 
 fn virtual_host(
     config: &Config,
-    clusters: &Clusters,
-    routes: &Routes,
+    clusters: &ClustersConfig,
+    routes: &RoutesConfig,
     service: &Service,
     domains: Vec<String>,
 ) -> Value {
     let is_bound = config.handoff == Handoff::StatefulSession
-        && service.versions.as_ref().is_some_and(|it| it.fallback == Fallback::None);
+        && service.versions.as_ref().is_some_and(|it| it.fallback == VersionFallback::None);
     let route = |safe: bool| {
         let mut matched = json!({ "prefix": "/" });
         if safe {
@@ -95,8 +97,8 @@ fn virtual_host(
 
 /// Where the requests of a route go, and how they are retried.
 fn action(
-    clusters: &Clusters,
-    routes: &Routes,
+    clusters: &ClustersConfig,
+    routes: &RoutesConfig,
     service: &Service,
     safe: bool,
 ) -> Map<String, Value> {

@@ -5,15 +5,16 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::config::{Config, Excerpt, Xds};
-use crate::hash::xxh64;
-use crate::time::Time;
-use crate::xds::discovery_request::{DiscoveryRequest, Malformed, Version};
-use crate::xds::event::{Counts, Event, Events};
-use crate::xds::kind::Kind;
-use crate::xds::request::{Request, StreamId};
+use crate::util::hash::xxh64;
+use crate::util::time::Time;
+use crate::xds::clock::Clock;
+use crate::xds::discovery_request::{DiscoveryRequest, Malformed, ResourceVersion};
+use crate::xds::event::{Counts, Events, SubscriptionEvent};
+use crate::xds::request::{StreamId, SubscriptionRequest};
+use crate::xds::resource_kind::ResourceKind;
 use crate::xds::resources::Resources;
-use crate::xds::response::Response;
-use crate::xds::subscription::{Key, Subject};
+use crate::xds::response::SubscriptionResponse;
+use crate::xds::subscription::{ResourceName, SubscriptionKey};
 use crate::xds::subscriptions::{Subscriptions, Task};
 use crate::xds::suspects::Blame;
 use crate::xds::trial::Finding;
@@ -33,32 +34,12 @@ pub struct Server {
     clock: Clock,
     resources: Resources,
     subscriptions: Subscriptions,
-    ready: VecDeque<(StreamId, Response)>,
+    ready: VecDeque<(StreamId, SubscriptionResponse)>,
     events: Events,
 }
 
-/// The time that has passed. A clock that was set back stood still.
-#[derive(Debug, Default)]
-struct Clock {
-    last: Time,
-    passed: Time,
-}
-
-impl Clock {
-    fn at(&mut self, now: Time) -> Time {
-        self.passed = self.passed + now.since(self.last);
-        self.last = now;
-        self.passed
-    }
-
-    /// When that much will have passed, by the clock as it was last.
-    fn when(&self, passed: Time) -> Time {
-        self.last + passed.since(self.passed)
-    }
-}
-
 /// A request that is answered at once.
-struct Refusal {
+struct RefusedRequest {
     status: u16,
     text: &'static str,
 }
@@ -104,27 +85,28 @@ impl Server {
         if is_listed {
             self.subscriptions.wake_all();
         }
-        let endpoints = endpoints.map(|name| (Kind::Endpoints, name));
+        let endpoints = endpoints.map(|name| (ResourceKind::Endpoints, name));
         let list = is_list.then(|| self.lists()).into_iter().flatten();
         for subject in endpoints.into_iter().chain(list) {
             if !self.subscriptions.wake(&subject) {
                 self.resources.forget(&subject);
-            } else if is_end && subject.0 == Kind::Endpoints {
+            } else if is_end && subject.0 == ResourceKind::Endpoints {
                 // It may be back before Envoy asks again, and is then acknowledged anew.
-                self.events.push(Event::Gone { service: subject.1 });
+                self.events.push(SubscriptionEvent::Gone { service: subject.1 });
             }
         }
     }
 
     /// Takes a request, which is answered now or held.
-    pub fn on_request(&mut self, stream: StreamId, request: Request<'_>, now: Time) {
+    pub fn on_request(&mut self, stream: StreamId, request: SubscriptionRequest<'_>, now: Time) {
         let now = self.clock.at(now);
         self.subscriptions.release(stream, now);
         let response = match self.read(&request) {
             Ok((key, version)) => return self.hold(stream, key, version, now),
             Err(refusal) => refusal,
         };
-        self.ready.push_back((stream, Response::refused(response.status, response.text)));
+        self.ready
+            .push_back((stream, SubscriptionResponse::refused(response.status, response.text)));
     }
 
     /// Takes note that a stream has ended. One that was answered makes no difference.
@@ -141,12 +123,14 @@ impl Server {
     /// Refuses a request that has not come whole, since all bodies together are too large.
     pub fn on_flood(&mut self, stream: StreamId) {
         self.events.on_too_many();
-        self.ready
-            .push_back((stream, Response::refused(503, "too many bodies that have not ended")));
+        self.ready.push_back((
+            stream,
+            SubscriptionResponse::refused(503, "too many bodies that have not ended"),
+        ));
     }
 
     /// The next response that is due now; none: all are given.
-    pub fn poll_response(&mut self, now: Time) -> Option<(StreamId, Response)> {
+    pub fn poll_response(&mut self, now: Time) -> Option<(StreamId, SubscriptionResponse)> {
         let now = self.clock.at(now);
         loop {
             if let Some(response) = self.ready.pop_front() {
@@ -168,7 +152,7 @@ impl Server {
     }
 
     /// What has become known since it was asked for last.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<SubscriptionEvent> {
         self.events.pop()
     }
 
@@ -188,8 +172,11 @@ impl Server {
     }
 
     /// What a request asks for, and the version that its Envoy has.
-    fn read(&mut self, request: &Request<'_>) -> Result<(Key, Option<Version>), Refusal> {
-        let Some(kind) = Kind::of_path(request.path) else {
+    fn read(
+        &mut self,
+        request: &SubscriptionRequest<'_>,
+    ) -> Result<(SubscriptionKey, Option<ResourceVersion>), RefusedRequest> {
+        let Some(kind) = ResourceKind::of_path(request.path) else {
             return Err(self.malformed(Malformed::Path));
         };
         if request.method != b"POST" {
@@ -198,40 +185,52 @@ impl Server {
         let found = DiscoveryRequest::parse(request.body).map_err(|cause| self.malformed(cause))?;
         if *found.node != *self.node {
             self.events.on_foreign(&found.node);
-            return Err(Refusal { status: 404, text: "this is the listener of another Envoy" });
+            return Err(RefusedRequest {
+                status: 404,
+                text: "this is the listener of another Envoy",
+            });
         }
         let names = match kind {
-            Kind::Endpoints if found.names.is_empty() => {
+            ResourceKind::Endpoints if found.names.is_empty() => {
                 return Err(self.malformed(Malformed::Names));
             }
-            Kind::Endpoints => found.names.into_iter().map(Rc::from).collect(),
-            Kind::Clusters if self.has_clusters => vec![Rc::from("")],
-            Kind::Routes => {
+            ResourceKind::Endpoints => found.names.into_iter().map(Rc::from).collect(),
+            ResourceKind::Clusters if self.has_clusters => vec![Rc::from("")],
+            ResourceKind::Routes => {
                 let own = self.routes.clone().ok_or_else(|| self.not_offered(kind))?;
                 if let Some(other) = found.names.iter().find(|name| **name != *own) {
-                    let event = || Event::UnknownRoute { name: Excerpt::of(other) };
+                    let event = || SubscriptionEvent::UnknownRoute { name: Excerpt::of(other) };
                     self.events.on_unknown(kind, other, event);
-                    return Err(Refusal { status: 404, text: "there are no routes of that name" });
+                    return Err(RefusedRequest {
+                        status: 404,
+                        text: "there are no routes of that name",
+                    });
                 }
                 vec![own]
             }
-            Kind::Clusters => return Err(self.not_offered(kind)),
+            ResourceKind::Clusters => return Err(self.not_offered(kind)),
         };
-        Ok((Key { kind, names }, found.version))
+        Ok((SubscriptionKey { kind, names }, found.version))
     }
 
-    fn malformed(&mut self, cause: Malformed) -> Refusal {
+    fn malformed(&mut self, cause: Malformed) -> RefusedRequest {
         self.events.on_malformed(cause);
-        Refusal { status: cause.status(), text: cause.text() }
+        RefusedRequest { status: cause.status(), text: cause.text() }
     }
 
-    fn not_offered(&mut self, kind: Kind) -> Refusal {
-        self.events.on_unknown(kind, "", || Event::NotOffered { kind });
-        Refusal { status: 404, text: "the configuration does not offer that" }
+    fn not_offered(&mut self, kind: ResourceKind) -> RefusedRequest {
+        self.events.on_unknown(kind, "", || SubscriptionEvent::NotOffered { kind });
+        RefusedRequest { status: 404, text: "the configuration does not offer that" }
     }
 
     /// Takes note of what a request says, and holds it until there is news.
-    fn hold(&mut self, stream: StreamId, key: Key, version: Option<Version>, now: Time) {
+    fn hold(
+        &mut self,
+        stream: StreamId,
+        key: SubscriptionKey,
+        version: Option<ResourceVersion>,
+        now: Time,
+    ) {
         let key = Rc::new(key);
         while let Some(oldest) = self.subscriptions.in_the_way_of(&key) {
             self.events.on_too_many();
@@ -243,7 +242,10 @@ impl Server {
             if self.resources.is_unknown(&subject) {
                 let name = &subject.1;
                 let nearest = || self.resources.nearest(name);
-                let event = || Event::UnknownName { name: Excerpt::of(name), nearest: nearest() };
+                let event = || SubscriptionEvent::UnknownName {
+                    name: Excerpt::of(name),
+                    nearest: nearest(),
+                };
                 self.events.on_unknown(key.kind, name, event);
             }
         }
@@ -256,60 +258,60 @@ impl Server {
         let Some(held) = self.subscriptions.release(stream, now) else { return };
         self.on_answered(&held.key);
         self.events.counts.unchanged += 1;
-        self.ready.push_back((stream, Response::not_modified()));
+        self.ready.push_back((stream, SubscriptionResponse::not_modified()));
     }
 
     /// Takes note of what it means that Envoy asks with this version.
-    fn on_ask(&mut self, key: &Key, version: Option<Version>, now: Time) {
+    fn on_ask(&mut self, key: &SubscriptionKey, version: Option<ResourceVersion>, now: Time) {
         let Some((current, _)) = self.current(key) else { return };
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
         let clusters = subscription.clusters.count();
         let finding = subscription.trials.on_ask(version, current, clusters, now);
         match (finding, key.kind) {
             (Finding::Rejected(times), kind) => self.on_rejected(kind, key, times, now),
-            (Finding::Acknowledged, Kind::Clusters) => self.on_clusters_taken(),
+            (Finding::Acknowledged, ResourceKind::Clusters) => self.on_clusters_taken(),
             _ => {}
         }
         // Who rejects what is newer has taken what is older.
         let has_some = finding != Finding::None && version.is_some();
-        for name in key.names.iter().filter(|_| has_some && key.kind == Kind::Endpoints) {
+        for name in key.names.iter().filter(|_| has_some && key.kind == ResourceKind::Endpoints) {
             if self.resources.has_hosts(name) {
-                self.events.push(Event::Acknowledged { service: name.clone() });
+                self.events.push(SubscriptionEvent::Acknowledged { service: name.clone() });
             }
         }
     }
 
     fn on_clusters_taken(&mut self) {
         for (service, cluster) in self.resources.on_clusters_taken() {
-            self.events.push(Event::ClusterTaken { service, cluster });
+            self.events.push(SubscriptionEvent::ClusterTaken { service, cluster });
         }
     }
 
     /// Counts a rejection, and tells whose it is as soon as that is clear.
-    fn on_rejected(&mut self, kind: Kind, key: &Key, times: u32, now: Time) {
+    fn on_rejected(&mut self, kind: ResourceKind, key: &SubscriptionKey, times: u32, now: Time) {
         self.events.counts.rejected += 1;
         let name = key.names.first().cloned().unwrap_or_else(|| Rc::from(""));
         let (name, times) = match kind {
-            Kind::Clusters => match self.resources.on_clusters_rejected(now) {
+            ResourceKind::Clusters => match self.resources.on_clusters_rejected(now) {
                 Blame::All => (name, times),
                 Blame::Unclear => return,
                 Blame::One(service, times) => (service.name.as_str().into(), times),
             },
-            Kind::Endpoints | Kind::Routes => (name, times),
+            ResourceKind::Endpoints | ResourceKind::Routes => (name, times),
         };
         self.events.on_rejected(kind, name, times);
     }
 
     /// Answers all of a subscription for whom there is news.
-    fn look(&mut self, key: &Rc<Key>, now: Time) {
+    fn look(&mut self, key: &Rc<SubscriptionKey>, now: Time) {
         let mut later = key.subjects().filter_map(|subject| self.refresh(&subject, now)).min();
         let Some((current, texts)) = self.current(key) else { return };
         // Who knows clusters is not told that there are none but those that are known by now.
-        let is_whole = key.kind == Kind::Endpoints || self.resources.is_complete();
+        let is_whole = key.kind == ResourceKind::Endpoints || self.resources.is_complete();
         let waiting: Vec<_> = self.subscriptions.waiting(key).collect();
         let is_asked = !waiting.is_empty();
         let has_clusters = |(_, version): &(_, _)| *version == Some(current);
-        let is_new = key.kind == Kind::Clusters && !self.resources.are_clusters_taken();
+        let is_new = key.kind == ResourceKind::Clusters && !self.resources.are_clusters_taken();
         if is_new && waiting.iter().any(has_clusters) {
             // As after a rejection, where what it has is told again. More may be offered now.
             self.on_clusters_taken();
@@ -334,15 +336,15 @@ impl Server {
         }
         // What had no endpoints before it went has been told so already.
         let gone = key.subjects().filter(|it| is_asked && self.resources.is_unknown(it));
-        gone.for_each(|(_, service)| self.events.push(Event::Gone { service }));
+        gone.for_each(|(_, service)| self.events.push(SubscriptionEvent::Gone { service }));
         if told.is_empty() {
             return;
         }
         self.on_answered(key);
-        if key.kind == Kind::Clusters {
-            self.events.push(Event::ClustersTold);
+        if key.kind == ResourceKind::Clusters {
+            self.events.push(SubscriptionEvent::ClustersTold);
         }
-        let response = Response::discovery(key.kind, current, &texts);
+        let response = SubscriptionResponse::discovery(key.kind, current, &texts);
         for (stream, _) in told {
             self.subscriptions.release(stream, now);
             for subject in key.subjects() {
@@ -355,14 +357,14 @@ impl Server {
     }
 
     /// Notes that somebody waited for an answer until there was one.
-    fn on_answered(&mut self, key: &Key) {
+    fn on_answered(&mut self, key: &SubscriptionKey) {
         if let Some(subscription) = self.subscriptions.get_mut(key) {
             subscription.ended = None;
         }
     }
 
     /// Renders what has changed of a subject.
-    fn refresh(&mut self, subject: &Subject, now: Time) -> Option<Time> {
+    fn refresh(&mut self, subject: &ResourceName, now: Time) -> Option<Time> {
         let later = self.resources.refresh(subject, now);
         let found = self.resources.host_names(subject);
         if found > 0 {
@@ -373,18 +375,18 @@ impl Server {
 
     /// The version of what a subscription is told at present, and the texts; none where nothing of it
     /// is known yet.
-    fn current(&self, key: &Key) -> Option<(Version, Vec<Rc<str>>)> {
+    fn current(&self, key: &SubscriptionKey) -> Option<(ResourceVersion, Vec<Rc<str>>)> {
         const SEED: u64 = 0;
         let published = key.subjects().filter_map(|subject| self.resources.published(&subject));
         let (texts, hashes): (Vec<_>, Vec<_>) = published.unzip();
         let bytes: Vec<u8> = hashes.into_iter().flat_map(u64::to_le_bytes).collect();
-        (!texts.is_empty()).then(|| (Version(xxh64(&bytes, SEED)), texts))
+        (!texts.is_empty()).then(|| (ResourceVersion(xxh64(&bytes, SEED)), texts))
     }
 
     /// What changes with the list of services.
-    fn lists(&self) -> impl Iterator<Item = Subject> + use<> {
-        let routes = self.routes.clone().map(|name| (Kind::Routes, name));
-        [(Kind::Clusters, Rc::from(""))].into_iter().chain(routes)
+    fn lists(&self) -> impl Iterator<Item = ResourceName> + use<> {
+        let routes = self.routes.clone().map(|name| (ResourceKind::Routes, name));
+        [(ResourceKind::Clusters, Rc::from(""))].into_iter().chain(routes)
     }
 }
 

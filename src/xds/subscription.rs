@@ -3,26 +3,26 @@
 use core::time::Duration;
 use std::rc::Rc;
 
-use crate::time::Time;
-use crate::xds::kind::Kind;
+use crate::util::time::Time;
 use crate::xds::request::StreamId;
+use crate::xds::resource_kind::ResourceKind;
 use crate::xds::trial::Trials;
 
 /// A resource that can be asked for: a service's endpoints by its name, the routes by theirs; the clusters
 /// have none.
-pub(super) type Subject = (Kind, Rc<str>);
+pub(super) type ResourceName = (ResourceKind, Rc<str>);
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
-    pub(super) kind: Kind,
+pub(super) struct SubscriptionKey {
+    pub(super) kind: ResourceKind,
     /// Sorted, none twice, at least one.
     pub(super) names: Vec<Rc<str>>,
 }
 
-impl Key {
+impl SubscriptionKey {
     /// The resources.
-    pub(super) fn subjects(&self) -> impl Iterator<Item = Subject> + '_ {
+    pub(super) fn subjects(&self) -> impl Iterator<Item = ResourceName> + '_ {
         self.names.iter().map(|name| (self.kind, name.clone()))
     }
 }
@@ -33,7 +33,7 @@ pub(super) struct Subscription {
     /// Those that are held.
     pub(super) streams: Vec<StreamId>,
     /// How many clusters they are of.
-    pub(super) clusters: Clusters,
+    pub(super) clusters: ClusterCount,
     /// How Envoy takes what it is told.
     pub(super) trials: Trials,
     /// When one was here last.
@@ -47,13 +47,13 @@ pub(super) struct Subscription {
 /// How many clusters subscribe to the same: the most requests that were held at once lately. Each cluster
 /// has one, but for the pause before it asks again.
 #[derive(Debug, Default)]
-pub(super) struct Clusters {
+pub(super) struct ClusterCount {
     since: Time,
     before: u32,
     most: u32,
 }
 
-impl Clusters {
+impl ClusterCount {
     /// How long a number counts that is not reached any more, and up to twice that.
     const WINDOW: Duration = Duration::from_secs(60);
     /// The most that count.
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn clusters_are_counted_until_they_are_gone_for_long() {
-        let mut clusters = Clusters::default();
+        let mut clusters = ClusterCount::default();
         let mut counts = |seconds: u64, held: &[usize]| {
             let now = Time::from_start(Duration::from_secs(seconds));
             held.iter().for_each(|held| clusters.on_hold(*held, now));

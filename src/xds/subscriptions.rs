@@ -6,44 +6,44 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use crate::time::Time;
-use crate::xds::discovery_request::Version;
+use crate::util::time::Time;
+use crate::xds::discovery_request::ResourceVersion;
 use crate::xds::request::StreamId;
-use crate::xds::subscription::{Key, Subject, Subscription};
+use crate::xds::subscription::{ResourceName, Subscription, SubscriptionKey};
 
 /// What Envoy subscribes to, and the requests that are held for it. Their number is bounded, and so is
 /// that of the names in them.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
-    all: BTreeMap<Rc<Key>, Subscription>,
+    all: BTreeMap<Rc<SubscriptionKey>, Subscription>,
     /// Who asks for what.
-    watchers: BTreeMap<Subject, BTreeSet<Rc<Key>>>,
+    watchers: BTreeMap<ResourceName, BTreeSet<Rc<SubscriptionKey>>>,
     held: HashMap<StreamId, Held>,
     /// The names in the held requests.
     held_names: usize,
     /// The names in the subscriptions.
     names: usize,
-    timers: BTreeSet<(Time, Timer)>,
+    timers: BTreeSet<(Time, Deadline)>,
     /// The subscriptions that there may be news for.
-    woken: BTreeSet<Rc<Key>>,
+    woken: BTreeSet<Rc<SubscriptionKey>>,
     swept: Time,
 }
 
 /// A request that is held.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) key: Rc<Key>,
+    pub(super) key: Rc<SubscriptionKey>,
     /// What its Envoy has.
-    version: Option<Version>,
+    version: Option<ResourceVersion>,
     pub(super) since: Time,
     until: Time,
 }
 
 /// What is to be done at some moment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
+enum Deadline {
     /// See whether there is news for a subscription.
-    Look(Rc<Key>),
+    Look(Rc<SubscriptionKey>),
     /// Hold a request no longer.
     Hold(StreamId),
 }
@@ -52,7 +52,7 @@ enum Timer {
 #[derive(Debug)]
 pub(super) enum Task {
     /// See whether there is news for a subscription.
-    Look(Rc<Key>),
+    Look(Rc<SubscriptionKey>),
     /// Answer a request that is held no longer.
     Expired(StreamId),
 }
@@ -70,18 +70,18 @@ impl Subscriptions {
 
     /// The request that is to be let go of to hold one more: the one whose time is over first; none:
     /// there is a place. Who holds all places so keeps nobody from asking.
-    pub(super) fn in_the_way_of(&self, key: &Key) -> Option<StreamId> {
+    pub(super) fn in_the_way_of(&self, key: &SubscriptionKey) -> Option<StreamId> {
         if self.held_names + key.names.len() <= Self::MAX_HELD {
             return None;
         }
         self.timers.iter().find_map(|(_, timer)| match timer {
-            Timer::Hold(stream) => Some(*stream),
-            Timer::Look(_) => None,
+            Deadline::Hold(stream) => Some(*stream),
+            Deadline::Look(_) => None,
         })
     }
 
     /// Takes note of a request, for which there is a place.
-    pub(super) fn place(&mut self, key: &Rc<Key>, now: Time) {
+    pub(super) fn place(&mut self, key: &Rc<SubscriptionKey>, now: Time) {
         let names = key.names.len();
         if !self.all.contains_key(key) {
             if self.names + names > Self::MAX_NAMES {
@@ -100,15 +100,15 @@ impl Subscriptions {
     pub(super) fn hold(
         &mut self,
         stream: StreamId,
-        key: &Rc<Key>,
-        version: Option<Version>,
+        key: &Rc<SubscriptionKey>,
+        version: Option<ResourceVersion>,
         [since, until]: [Time; 2],
     ) {
         if let Some(subscription) = self.all.get_mut(key) {
             subscription.streams.push(stream);
             subscription.clusters.on_hold(subscription.streams.len(), since);
             self.held_names += key.names.len();
-            self.timers.insert((until, Timer::Hold(stream)));
+            self.timers.insert((until, Deadline::Hold(stream)));
             self.held.insert(stream, Held { key: key.clone(), version, since, until });
             self.woken.insert(key.clone());
         }
@@ -118,7 +118,7 @@ impl Subscriptions {
     pub(super) fn release(&mut self, stream: StreamId, now: Time) -> Option<Held> {
         let held = self.held.remove(&stream)?;
         self.held_names -= held.key.names.len();
-        self.timers.remove(&(held.until, Timer::Hold(stream)));
+        self.timers.remove(&(held.until, Deadline::Hold(stream)));
         if let Some(subscription) = self.all.get_mut(&held.key) {
             subscription.streams.retain(|it| *it != stream);
             subscription.last = now;
@@ -134,19 +134,19 @@ impl Subscriptions {
     /// The requests that are held for a subscription, with what their Envoy has.
     pub(super) fn waiting(
         &self,
-        key: &Key,
-    ) -> impl Iterator<Item = (StreamId, Option<Version>)> + '_ {
+        key: &SubscriptionKey,
+    ) -> impl Iterator<Item = (StreamId, Option<ResourceVersion>)> + '_ {
         let streams = self.all.get(key).into_iter().flat_map(|subscription| &subscription.streams);
         streams.filter_map(|stream| Some((*stream, self.held.get(stream)?.version)))
     }
 
     /// A subscription that has been asked for lately.
-    pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Subscription> {
+    pub(super) fn get_mut(&mut self, key: &SubscriptionKey) -> Option<&mut Subscription> {
         self.all.get_mut(key)
     }
 
     /// Notes that there may be news of a subject; tells whether anybody asks for it.
-    pub(super) fn wake(&mut self, subject: &Subject) -> bool {
+    pub(super) fn wake(&mut self, subject: &ResourceName) -> bool {
         let watchers = self.watchers.get(subject);
         self.woken.extend(watchers.into_iter().flatten().cloned());
         watchers.is_some()
@@ -158,15 +158,15 @@ impl Subscriptions {
     }
 
     /// Sees at that moment, or earlier, whether there is news for a subscription.
-    pub(super) fn look_at(&mut self, key: &Rc<Key>, time: Time) {
+    pub(super) fn look_at(&mut self, key: &Rc<SubscriptionKey>, time: Time) {
         let Some(subscription) = self.all.get_mut(key) else { return };
         if subscription.look.is_some_and(|earlier| earlier <= time) {
             return;
         }
         if let Some(later) = subscription.look.replace(time) {
-            self.timers.remove(&(later, Timer::Look(key.clone())));
+            self.timers.remove(&(later, Deadline::Look(key.clone())));
         }
-        self.timers.insert((time, Timer::Look(key.clone())));
+        self.timers.insert((time, Deadline::Look(key.clone())));
     }
 
     /// What is to be done next, until nothing is left to be done now.
@@ -177,13 +177,13 @@ impl Subscriptions {
         }
         self.timers.first().filter(|(time, _)| *time <= now)?;
         Some(match self.timers.pop_first()?.1 {
-            Timer::Look(key) => {
+            Deadline::Look(key) => {
                 if let Some(subscription) = self.all.get_mut(&key) {
                     subscription.look = None;
                 }
                 Task::Look(key)
             }
-            Timer::Hold(stream) => Task::Expired(stream),
+            Deadline::Hold(stream) => Task::Expired(stream),
         })
     }
 
@@ -225,7 +225,7 @@ impl Subscriptions {
                 }
             }
             if let Some(time) = look {
-                self.timers.remove(&(time, Timer::Look(key)));
+                self.timers.remove(&(time, Deadline::Look(key)));
             }
         }
     }
@@ -234,12 +234,12 @@ impl Subscriptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::xds::kind::Kind;
+    use crate::xds::resource_kind::ResourceKind;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn key(name: &str) -> Rc<Key> {
-        Rc::new(Key { kind: Kind::Endpoints, names: vec![name.into()] })
+    fn key(name: &str) -> Rc<SubscriptionKey> {
+        Rc::new(SubscriptionKey { kind: ResourceKind::Endpoints, names: vec![name.into()] })
     }
 
     fn at(seconds: u64) -> Time {
@@ -274,7 +274,7 @@ mod tests {
         let names = |n: u32| (0..100).map(|m| format!("{n}-{m}").into()).collect();
         let mut released = Vec::new();
         for n in 0..150 {
-            let key = Rc::new(Key { kind: Kind::Endpoints, names: names(n) });
+            let key = Rc::new(SubscriptionKey { kind: ResourceKind::Endpoints, names: names(n) });
             while let Some(stream) = subscriptions.in_the_way_of(&key) {
                 assert!(subscriptions.release(stream, at(0)).is_some());
                 released.push(stream.0);

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::config::Service;
-use crate::time::Time;
+use crate::util::time::Time;
 use crate::xds::trial::backoff;
 
 /// The settings of clusters that Envoy may reject.
@@ -16,7 +16,7 @@ pub(super) struct Suspects(Vec<Suspect>);
 
 /// The place of settings in [`Suspects`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Settings(usize);
+pub(super) struct SettingsId(usize);
 
 #[derive(Debug)]
 struct Suspect {
@@ -45,12 +45,12 @@ pub(super) enum Blame {
 impl Suspects {
     /// The settings that a service's cluster has beyond those of all; none where it has none. Equal ones
     /// are the same.
-    pub(super) fn settings_of(&mut self, service: &Rc<Service>) -> Option<Settings> {
+    pub(super) fn settings_of(&mut self, service: &Rc<Service>) -> Option<SettingsId> {
         if service.cluster.is_empty() {
             return None;
         }
         let known = self.0.iter().position(|it| it.service.cluster == service.cluster);
-        Some(Settings(known.unwrap_or_else(|| {
+        Some(SettingsId(known.unwrap_or_else(|| {
             self.0.push(Suspect {
                 service: service.clone(),
                 is_taken: false,
@@ -63,12 +63,12 @@ impl Suspects {
     }
 
     /// Whether clusters with these settings are told to Envoy.
-    pub(super) fn is_offered(&self, settings: Settings) -> bool {
+    pub(super) fn is_offered(&self, settings: SettingsId) -> bool {
         self.0.get(settings.0).is_some_and(|it| it.until.is_none())
     }
 
     /// Takes note that Envoy has taken clusters with these settings, as far as they are offered.
-    pub(super) fn on_taken(&mut self, settings: impl Iterator<Item = Settings>) {
+    pub(super) fn on_taken(&mut self, settings: impl Iterator<Item = SettingsId>) {
         self.on_told(settings);
         for it in self.0.iter_mut().filter(|it| it.is_told) {
             (it.is_taken, it.rejections) = (true, 0);
@@ -78,7 +78,7 @@ impl Suspects {
     /// Takes note that Envoy has rejected clusters with these settings, as far as they are offered.
     pub(super) fn on_rejected(
         &mut self,
-        settings: impl Iterator<Item = Settings>,
+        settings: impl Iterator<Item = SettingsId>,
         now: Time,
     ) -> Blame {
         self.on_told(settings);
@@ -95,7 +95,7 @@ impl Suspects {
         Blame::Unclear
     }
 
-    fn on_told(&mut self, settings: impl Iterator<Item = Settings>) {
+    fn on_told(&mut self, settings: impl Iterator<Item = SettingsId>) {
         self.0.iter_mut().for_each(|it| it.is_told = false);
         for settings in settings {
             if let Some(it) = self.0.get_mut(settings.0) {
@@ -148,7 +148,7 @@ mod tests {
 
         /// Is told what is offered; takes it or not. Gives the name and the number of what is to blame.
         fn turn(&mut self) -> Option<(String, u32)> {
-            let all = [0, 1, 2].map(Settings);
+            let all = [0, 1, 2].map(SettingsId);
             let told = all.into_iter().filter(|it| self.suspects.is_offered(*it));
             self.told = told.map(|it| it.0).collect();
             if self.told.iter().any(|it| self.rejects.contains(it)) {

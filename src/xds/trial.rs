@@ -2,8 +2,8 @@
 
 use core::time::Duration;
 
-use crate::time::Time;
-use crate::xds::discovery_request::Version;
+use crate::util::time::Time;
+use crate::xds::discovery_request::ResourceVersion;
 
 /// What one subscription was told and has not acknowledged yet.
 ///
@@ -39,8 +39,8 @@ pub(super) enum Finding {
 
 #[derive(Debug)]
 struct Trial {
-    from: Option<Version>,
-    to: Version,
+    from: Option<ResourceVersion>,
+    to: ResourceVersion,
     /// When the first response was given.
     since: Time,
     /// The responses that may have been lost, or are of different clusters.
@@ -59,8 +59,8 @@ impl Trials {
     /// Takes note that Envoy asks, with this version, for `current`, to which so many clusters subscribe.
     pub(super) fn on_ask(
         &mut self,
-        version: Option<Version>,
-        current: Version,
+        version: Option<ResourceVersion>,
+        current: ResourceVersion,
         clusters: u32,
         now: Time,
     ) -> Finding {
@@ -91,13 +91,22 @@ impl Trials {
     }
 
     /// When who has this version may be told `current`; none: at once.
-    pub(super) fn until(&self, version: Option<Version>, current: Version) -> Option<Time> {
+    pub(super) fn until(
+        &self,
+        version: Option<ResourceVersion>,
+        current: ResourceVersion,
+    ) -> Option<Time> {
         let trial = self.trials.iter().find(|it| it.from == version && it.to == current);
         trial.and_then(|trial| trial.until)
     }
 
     /// Takes note that who had this version is told `current`.
-    pub(super) fn on_answer(&mut self, version: Option<Version>, current: Version, now: Time) {
+    pub(super) fn on_answer(
+        &mut self,
+        version: Option<ResourceVersion>,
+        current: ResourceVersion,
+        now: Time,
+    ) {
         self.trials.retain(|trial| trial.to == current);
         if let Some(trial) = self.trials.iter_mut().find(|trial| trial.from == version) {
             trial.given += u32::from(trial.is_first_round(now));
@@ -148,20 +157,25 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    const OLD: Option<Version> = Some(Version(1));
-    const NEW: Version = Version(2);
+    const OLD: Option<ResourceVersion> = Some(ResourceVersion(1));
+    const NEW: ResourceVersion = ResourceVersion(2);
 
     fn at(millis: u64) -> Time {
         Time::from_start(Duration::from_millis(millis))
     }
 
     /// Asks and is answered at once.
-    fn ask(trials: &mut Trials, from: Option<Version>, millis: u64) -> Finding {
+    fn ask(trials: &mut Trials, from: Option<ResourceVersion>, millis: u64) -> Finding {
         ask_of(trials, 1, from, millis)
     }
 
     /// The same where so many clusters subscribe.
-    fn ask_of(trials: &mut Trials, clusters: u32, from: Option<Version>, millis: u64) -> Finding {
+    fn ask_of(
+        trials: &mut Trials,
+        clusters: u32,
+        from: Option<ResourceVersion>,
+        millis: u64,
+    ) -> Finding {
         let finding = trials.on_ask(from, NEW, clusters, at(millis));
         if trials.until(from, NEW).is_none() {
             trials.on_answer(from, NEW, at(millis));
@@ -175,7 +189,7 @@ mod tests {
         assert_eq!([0, 20].map(|t| ask(&mut trials, OLD, t)), [Finding::None; 2]);
         assert_eq!(ask(&mut trials, OLD, 40), Finding::Rejected(1));
         assert_eq!(trials.until(OLD, NEW), Some(at(1_040)));
-        assert_eq!(trials.until(Some(Version(9)), NEW), None, "another one is not held up");
+        assert_eq!(trials.until(Some(ResourceVersion(9)), NEW), None, "another one is not held up");
     }
 
     #[test]
@@ -211,7 +225,7 @@ mod tests {
         let mut trials = Trials::default();
         let findings = [0, 20, 40].map(|t| ask(&mut trials, OLD, t));
         assert_eq!(findings[2], Finding::Rejected(1));
-        const NEWER: Version = Version(3);
+        const NEWER: ResourceVersion = ResourceVersion(3);
         assert_eq!(trials.until(OLD, NEWER), None);
         for millis in [60, 80] {
             assert_eq!(trials.on_ask(OLD, NEWER, 1, at(millis)), Finding::None);
@@ -253,7 +267,7 @@ mod tests {
     fn no_more_than_a_few_versions_are_remembered() {
         let mut trials = Trials::default();
         for n in 0..1_000 {
-            ask(&mut trials, Some(Version(n + 10)), n);
+            ask(&mut trials, Some(ResourceVersion(n + 10)), n);
         }
         assert_eq!(trials.trials.len(), Trials::MAX);
     }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use consul_resolver::balance::hints::Hints;
+use consul_resolver::balancer::pick_context::PickContext;
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::rng::Rng;
+use consul_resolver::util::rng::Rng;
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -103,7 +103,7 @@ fn a_bound_counts_the_requests_of_all_versions() {
         let mut fleet = Fleet::new(&service).of(endpoints.collect());
         let _load: Vec<_> = keys(1_000).map(|key| fleet.pick_for(&hashed(key)).unwrap()).collect();
         // Both of this version have some 100 already; a key still has one owner of them.
-        let of_version = |key| Hints { version: Some(b"2".to_vec()), ..hashed(key) };
+        let of_version = |key| PickContext { version: Some(b"2".to_vec()), ..hashed(key) };
         let owner = fleet.port_for(&of_version(7));
         assert!((0..50).all(|_| fleet.port_for(&of_version(7)) == owner), "{name}");
     }
@@ -185,7 +185,7 @@ fn keys_of_each_version_fail_over_alike_when_one_hash_decides_both() {
         fleet.install_in(1, of_both(9..=16));
         let mut seen = [[0; 2]; 2];
         for key in keys(2_000) {
-            let hints = Hints { split: Some(key), ..hashed(key) };
+            let hints = PickContext { split: Some(key), ..hashed(key) };
             let port = fleet.port_for(&hints).unwrap();
             seen[usize::from(port.is_multiple_of(2))][usize::from(port > 8)] += 1;
         }

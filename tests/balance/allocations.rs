@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use consul_resolver::balance::hints::Hints;
-use consul_resolver::balance::outcome::Outcome;
+use consul_resolver::balancer::pick_context::PickContext;
+use consul_resolver::balancer::request_outcome::RequestOutcome;
 use consul_resolver::config::Config;
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::service::SourceId;
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::rng::Rng;
 use consul_resolver::router::Router;
-use consul_resolver::router::answer::Attempt;
 use consul_resolver::router::decision::Decision;
-use consul_resolver::time::Time;
+use consul_resolver::router::feedback::Attempt;
+use consul_resolver::util::rng::Rng;
+use consul_resolver::util::time::Time;
 
 use crate::fleet::{Fleet, POLICIES, of_version, policy, weighing};
 
@@ -55,7 +55,8 @@ fn a_request_allocates_nothing() {
             for n in 0..1_000 {
                 let hosts = ["A.web.test:80", "[0::1]:80", "unresolved.test.", "?"];
                 let service = router.service_by_host(Some(hosts[n % 4].as_bytes()));
-                if let Decision::Forward(forward) = router.decide(service, &Hints::default()) {
+                if let Decision::Forward(forward) = router.decide(service, &PickContext::default())
+                {
                     handoffs += forward.handoffs().count();
                 }
             }
@@ -71,15 +72,15 @@ const EVERYTHING: &str = r#"
                   "hash_on": { "path": true } }"#;
 
 /// What a request says, of everything that can be said; made before anything is measured.
-fn hints(n: u64, now: Time) -> Hints {
+fn hints(n: u64, now: Time) -> PickContext {
     let names = [None, Some("1.x"), Some("blue"), Some("2"), Some("nobody"), Some("1.1.0")];
     let name = names[n as usize % names.len()];
-    Hints {
+    PickContext {
         now,
         hash: Some(n).filter(|n| !n.is_multiple_of(5)),
         version: name.map(|name| name.as_bytes().to_vec()),
         split: Some(n).filter(|n| n.is_multiple_of(3)),
-        ..Hints::default()
+        ..PickContext::default()
     }
 }
 
@@ -114,10 +115,10 @@ fn a_request_and_its_answer_allocate_nothing_with_all_features_at_once() {
                     let attempt = Attempt::new(1 + n as u64 % 3);
                     let latency = forward.latency(attempt, now + Duration::from_millis(3));
                     let outcome = match n % 4 {
-                        0 => Outcome::Failure,
-                        _ => Outcome::Success(latency),
+                        0 => RequestOutcome::Failure,
+                        _ => RequestOutcome::Success(latency),
                     };
-                    router.on_attempt(&forward, attempt, now);
+                    router.on_response(&forward, attempt, now);
                     router.on_outcome(&forward, attempt, outcome, now);
                     router.on_silence(&forward, now);
                 }
@@ -143,8 +144,9 @@ fn of_versions(policy: &str) -> Fleet {
 
 /// What a request with a key for that version allocates, in bytes.
 fn bytes_for(fleet: &mut Fleet, version: &str) -> u64 {
-    let hints = Hints { hash: Some(7), version: Some(version.into()), ..Hints::default() };
-    let hints = Hints { now: fleet.now, ..hints };
+    let hints =
+        PickContext { hash: Some(7), version: Some(version.into()), ..PickContext::default() };
+    let hints = PickContext { now: fleet.now, ..hints };
     let pick = || assert!(fleet.pool.pick(&hints, &mut []).is_some());
     allocation_counter::measure(pick).bytes_total
 }
@@ -217,7 +219,9 @@ fn a_request_for_a_degraded_service_allocates_nothing() {
         let (mut told, mut handoffs) = (0, 0);
         let cost = allocation_counter::measure(|| {
             for _ in 0..1_000 {
-                if let Decision::Forward(forward) = router.decide(Some(web), &Hints::default()) {
+                if let Decision::Forward(forward) =
+                    router.decide(Some(web), &PickContext::default())
+                {
                     handoffs += forward.handoffs().count();
                 }
                 told += router.dependencies_down(web).map_or(0, str::len);

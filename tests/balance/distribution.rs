@@ -4,11 +4,11 @@
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use consul_resolver::balance::hints::Hints;
-use consul_resolver::balance::outcome::Outcome;
+use consul_resolver::balancer::pick_context::PickContext;
+use consul_resolver::balancer::request_outcome::RequestOutcome;
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::rng::Rng;
+use consul_resolver::util::rng::Rng;
 
 use crate::fleet::{Fleet, POLICIES, SEED, at, hashed, in_zone, of_version, policy, weighing};
 use crate::statistics::assert_follows;
@@ -37,7 +37,7 @@ fn endpoints_of_equal_latency_are_sent_to_by_weight() {
     for _ in 0..REQUESTS {
         let ticket = fleet.pick().unwrap();
         seen[usize::from(crate::fleet::port(&ticket)) - 1] += 1;
-        fleet.end(ticket, Outcome::Success(Some(Duration::from_millis(5))));
+        fleet.end(ticket, RequestOutcome::Success(Some(Duration::from_millis(5))));
     }
     assert_follows(&seen, &shares(), &format!("seed {SEED}"));
 }
@@ -72,9 +72,9 @@ fn a_split_goes_by_its_weights_and_within_a_share_by_those_of_the_endpoints() {
     for sticks in [false, true] {
         let mut fleet = Fleet::new(versions).of(endpoints.clone());
         let mut rng = Rng::new(SEED);
-        let seen = fleet.count_for(REQUESTS, 5, |_| Hints {
+        let seen = fleet.count_for(REQUESTS, 5, |_| PickContext {
             split: Some(rng.next_u64()).filter(|_| sticks),
-            ..Hints::default()
+            ..PickContext::default()
         });
         assert_follows(&seen, &wanted, &format!("sticks: {sticks}, seed {SEED}"));
     }
@@ -117,7 +117,7 @@ fn a_version_has_loads_of_its_own() {
     let ill = crate::fleet::ill(7).into_iter().chain([of_version(200, "2.0.0")]).collect();
     fleet.install_in(0, Snapshot::new(in_first.collect()).with_unhealthy(ill));
     fleet.install_in(1, Snapshot::new(vec![of_version(9, "2.0.0")]));
-    let named = |name: &str| Hints { version: Some(name.into()), ..Hints::default() };
+    let named = |name: &str| PickContext { version: Some(name.into()), ..PickContext::default() };
     let seen = fleet.count_for(REQUESTS, 9, |_| named("2.x"));
     assert_follows(&seen, &[0., 0., 0., 0., 0., 0., 0., 70.0, 30.0], &format!("seed {SEED}"));
     let seen = fleet.count_for(1_000, 9, |_| named("1.x"));
@@ -134,7 +134,7 @@ fn a_version_stays_in_its_datacenter_as_far_as_it_is_healthy_itself() {
     fleet.install_in(0, Snapshot::new(of_both().collect()).with_unhealthy(ill));
     let in_second = (12..=13).map(|port| of_version(port, if port == 13 { "2.0" } else { "1.0" }));
     fleet.install_in(1, Snapshot::new(in_second.collect()));
-    let named = |name: &str| Hints { version: Some(name.into()), ..Hints::default() };
+    let named = |name: &str| PickContext { version: Some(name.into()), ..PickContext::default() };
     let seen = fleet.count_for(1_000, 13, |_| named("1.0"));
     assert_eq!((seen[11], seen[12]), (0, 0), "nothing leaves");
     let seen = fleet.count_for(REQUESTS, 13, |_| named("2.x"));
@@ -153,7 +153,7 @@ fn retries_of_a_heavy_endpoint_go_to_the_others_by_weight() {
         let mut fleet = Fleet::new(&policy(name)).of(weighing(&weights));
         let mut seen = [0; 5];
         for _ in 0..REQUESTS / 5 {
-            let attempts = fleet.attempts_for(&Hints::default(), 1);
+            let attempts = fleet.attempts_for(&PickContext::default(), 1);
             if attempts[0] == 3 {
                 let retry = usize::from(attempts[1]);
                 seen[retry - 1 - usize::from(retry > 3)] += 1;
@@ -173,7 +173,7 @@ fn what_a_zone_cannot_take_goes_to_the_others_by_capacity() {
         let mut fleet = Fleet::located(&policy(name), r#"{ "zone": "a" }"#).of(endpoints.clone());
         let mut retries = [0; 2];
         for _ in 0..REQUESTS / 5 {
-            let attempts = fleet.attempts_for(&Hints::default(), 1);
+            let attempts = fleet.attempts_for(&PickContext::default(), 1);
             assert_eq!(attempts[0], 1);
             retries[usize::from(attempts[1] > 2)] += 1;
         }

@@ -1,7 +1,7 @@
 //! Several datacenters.
 
-use consul_resolver::balance::hints::Hints;
-use consul_resolver::model::places::Places;
+use consul_resolver::balancer::pick_context::PickContext;
+use consul_resolver::model::index_set::IndexSet;
 use consul_resolver::model::snapshot::Snapshot;
 
 use crate::fleet::{Fleet, any, at, ill, policy};
@@ -31,7 +31,7 @@ fn a_datacenter_that_is_not_resolved_is_none_to_wait_for_if_another_is() {
     assert!(!fleet.pool.is_resolved(), "the others may have endpoints");
     fleet.install_in(2, Snapshot::new(vec![at(7)]));
     assert!(fleet.pool.is_resolved());
-    assert_eq!(fleet.port_for(&Hints::default()), Some(7));
+    assert_eq!(fleet.port_for(&PickContext::default()), Some(7));
     fleet.install_in(0, Snapshot::new(vec![at(1)]));
     assert_eq!(fleet.count(100, 7)[0], 100);
 }
@@ -78,7 +78,7 @@ fn retries_go_on_to_the_next_datacenter_where_one_has_too_few() {
     let mut fleet = fleet("");
     fleet.install(vec![at(1), at(2)]);
     for _ in 0..20 {
-        let attempts = fleet.attempts_for(&Hints::default(), 3);
+        let attempts = fleet.attempts_for(&PickContext::default(), 3);
         let mut first = attempts[..2].to_vec();
         first.sort_unstable();
         assert_eq!(first, [1, 2]);
@@ -144,7 +144,7 @@ fn retries_and_what_nobody_else_takes_reach_an_avoided_datacenter_last() {
         fleet.install_in(preference, Snapshot::new(vec![at(port)]));
     }
     avoid(&mut fleet, &[0]);
-    assert_eq!(fleet.attempts_for(&Hints::default(), 2), [2, 3, 1]);
+    assert_eq!(fleet.attempts_for(&PickContext::default(), 2), [2, 3, 1]);
     fleet.install_in(1, empty());
     assert_eq!(fleet.count(100, 3), [0, 0, 100]);
 }
@@ -161,5 +161,5 @@ fn a_datacenter_is_down_when_it_is_known_to_have_no_endpoint() {
     fleet.install(Vec::new());
     assert_eq!((down(&fleet), fleet.pool.is_down()), ([true, true], true));
     fleet.pool.forget(0);
-    assert_eq!(fleet.pool.down(), Places::from_iter([1]));
+    assert_eq!(fleet.pool.down(), IndexSet::from_iter([1]));
 }

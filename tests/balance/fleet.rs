@@ -5,16 +5,16 @@ use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::time::Duration;
 
-use consul_resolver::balance::hints::Hints;
-use consul_resolver::balance::outcome::Outcome;
-use consul_resolver::balance::pool::Pool;
-use consul_resolver::balance::target::{Prepared, Target};
-use consul_resolver::balance::ticket::Ticket;
+use consul_resolver::balancer::pick_context::PickContext;
+use consul_resolver::balancer::pool::Pool;
+use consul_resolver::balancer::request_outcome::RequestOutcome;
+use consul_resolver::balancer::ticket::Ticket;
+use consul_resolver::balancer::upstream_host::{EncodedHandoff, UpstreamHost};
 use consul_resolver::config::Config;
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::rng::Rng;
-use consul_resolver::time::Time;
+use consul_resolver::util::rng::Rng;
+use consul_resolver::util::time::Time;
 
 /// The seed of every fleet, unless a test says otherwise.
 pub(crate) const SEED: u64 = 99;
@@ -68,7 +68,7 @@ impl Fleet {
 
     /// Replaces those of any.
     pub(crate) fn install_in(&mut self, preference: usize, snapshot: Snapshot) {
-        self.pool.install(preference, &snapshot, self.now, &mut |endpoint| Prepared {
+        self.pool.install(preference, &snapshot, self.now, &mut |endpoint| EncodedHandoff {
             first: endpoint.address.to_string().into_bytes().into(),
             rest: Box::default(),
         });
@@ -76,23 +76,23 @@ impl Fleet {
 
     /// Picks for a request that says nothing.
     pub(crate) fn pick(&mut self) -> Option<Ticket> {
-        self.pick_for(&Hints::default())
+        self.pick_for(&PickContext::default())
     }
 
     /// Picks for a request.
-    pub(crate) fn pick_for(&mut self, hints: &Hints) -> Option<Ticket> {
-        self.pool.pick(&Hints { now: self.now, ..hints.clone() }, &mut [])
+    pub(crate) fn pick_for(&mut self, hints: &PickContext) -> Option<Ticket> {
+        self.pool.pick(&PickContext { now: self.now, ..hints.clone() }, &mut [])
     }
 
     /// The port that a request goes to which ends at once.
-    pub(crate) fn port_for(&mut self, hints: &Hints) -> Option<u16> {
+    pub(crate) fn port_for(&mut self, hints: &PickContext) -> Option<u16> {
         self.pick_for(hints).map(|ticket| port(&ticket))
     }
 
     /// Sends requests that say nothing and end at once; tells how many each of the ports from 1
     /// to `ports` had.
     pub(crate) fn count(&mut self, requests: u32, ports: usize) -> Vec<u32> {
-        self.count_for(requests, ports, |_| Hints::default())
+        self.count_for(requests, ports, |_| PickContext::default())
     }
 
     /// The same of requests that each say something.
@@ -100,7 +100,7 @@ impl Fleet {
         &mut self,
         requests: u32,
         ports: usize,
-        mut hints: impl FnMut(u32) -> Hints,
+        mut hints: impl FnMut(u32) -> PickContext,
     ) -> Vec<u32> {
         let mut seen = vec![0; ports];
         for n in 0..requests {
@@ -110,23 +110,23 @@ impl Fleet {
     }
 
     /// The first port, and those of the retries, of a request.
-    pub(crate) fn attempts_for(&mut self, hints: &Hints, retries: usize) -> Vec<u16> {
+    pub(crate) fn attempts_for(&mut self, hints: &PickContext, retries: usize) -> Vec<u16> {
         let mut others = vec![None; retries];
-        let hints = Hints { now: self.now, ..hints.clone() };
+        let hints = PickContext { now: self.now, ..hints.clone() };
         let ticket = self.pool.pick(&hints, &mut others).unwrap();
-        let is_gap = |pair: &[Option<Rc<Target>>]| pair[0].is_none() && pair[1].is_some();
+        let is_gap = |pair: &[Option<Rc<UpstreamHost>>]| pair[0].is_none() && pair[1].is_some();
         assert!(!others.windows(2).any(is_gap));
         let others = others.iter().flatten().map(|target| target.address().port());
         [port(&ticket)].into_iter().chain(others).collect()
     }
 
     /// Ends a request like that.
-    pub(crate) fn end(&mut self, ticket: Ticket, outcome: Outcome) {
+    pub(crate) fn end(&mut self, ticket: Ticket, outcome: RequestOutcome) {
         self.pool.on_outcome(ticket.target(), outcome, self.now);
     }
 
     /// Sends requests until one goes to this port, and ends that like that, and the others not yet.
-    pub(crate) fn answer(&mut self, at: u16, outcome: Outcome) {
+    pub(crate) fn answer(&mut self, at: u16, outcome: RequestOutcome) {
         let mut busy = Vec::new();
         loop {
             let ticket = self.pick().unwrap();
@@ -154,7 +154,7 @@ impl Fleet {
     }
 
     /// The endpoint at a port.
-    pub(crate) fn target(&self, port: u16) -> Rc<Target> {
+    pub(crate) fn target(&self, port: u16) -> Rc<UpstreamHost> {
         let mut targets = self.pool.targets();
         Rc::clone(targets.find(|target| target.address().port() == port).unwrap())
     }
@@ -205,11 +205,11 @@ pub(crate) const POLICIES: [&str; 6] =
     ["round_robin", "random", "least_request", "peak_ewma", "ring_hash", "maglev"];
 
 /// A request with this hash.
-pub(crate) fn hashed(hash: u64) -> Hints {
-    Hints { hash: Some(hash), ..Hints::default() }
+pub(crate) fn hashed(hash: u64) -> PickContext {
+    PickContext { hash: Some(hash), ..PickContext::default() }
 }
 
 /// A request with a key of its own: by enough of them every endpoint is reached.
-pub(crate) fn any(n: u64) -> Hints {
+pub(crate) fn any(n: u64) -> PickContext {
     hashed(n.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }

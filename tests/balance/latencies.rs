@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use std::collections::VecDeque;
 
-use consul_resolver::balance::outcome::Outcome;
+use consul_resolver::balancer::request_outcome::RequestOutcome;
 
 use crate::fleet::{Fleet, policy, port, weighing};
 
@@ -16,7 +16,7 @@ fn fleet(endpoints: usize) -> Fleet {
 
 /// Sends a request every millisecond, each of which ends before the next, as `answer` says for
 /// its port; ticks now and then.
-fn serve(fleet: &mut Fleet, requests: u32, answer: impl Fn(u16) -> Outcome) -> Vec<u32> {
+fn serve(fleet: &mut Fleet, requests: u32, answer: impl Fn(u16) -> RequestOutcome) -> Vec<u32> {
     let mut seen = vec![0; fleet.pool.len()];
     for n in 1..=requests {
         fleet.now = fleet.now + STEP;
@@ -31,14 +31,14 @@ fn serve(fleet: &mut Fleet, requests: u32, answer: impl Fn(u16) -> Outcome) -> V
     seen
 }
 
-fn well(_: u16) -> Outcome {
-    Outcome::Success(Some(STEP))
+fn well(_: u16) -> RequestOutcome {
+    RequestOutcome::Success(Some(STEP))
 }
 
 #[test]
 fn a_slow_endpoint_is_avoided_and_tried_again() {
     let mut fleet = fleet(5);
-    let slow = |port| Outcome::Success(Some(if port == 3 { STEP * 100 } else { STEP }));
+    let slow = |port| RequestOutcome::Success(Some(if port == 3 { STEP * 100 } else { STEP }));
     let seen = serve(&mut fleet, 20_000, slow);
     assert!((1..100).contains(&seen[2]), "{seen:?}");
     // What was slow once is found out about again: after a while it has a fair share.
@@ -51,7 +51,7 @@ fn a_slow_endpoint_is_avoided_and_tried_again() {
 fn an_endpoint_that_fails_at_once_does_not_look_fast() {
     let mut fleet = fleet(5);
     let refused = |port| match port {
-        3 => Outcome::Failure,
+        3 => RequestOutcome::Failure,
         _ => well(port),
     };
     let seen = serve(&mut fleet, 20_000, refused);
@@ -62,7 +62,7 @@ fn an_endpoint_that_fails_at_once_does_not_look_fast() {
 fn an_endpoint_that_never_answered_but_with_failures_is_avoided_too() {
     let mut fleet = fleet(2);
     let refused = |port| match port {
-        1 => Outcome::Failure,
+        1 => RequestOutcome::Failure,
         _ => well(port),
     };
     let seen = serve(&mut fleet, 1_000, refused);
@@ -76,7 +76,7 @@ fn while_all_fail_nothing_runs_away_and_all_are_used() {
     // A minute: each failure must not be measured by the ones before it. With one request at a
     // time the latencies before it decide, however little they differ; but an endpoint's penalty
     // fades by a tenth in a second, so each is asked about once a second at least.
-    let seen = serve(&mut fleet, 60_000, |_| Outcome::Failure);
+    let seen = serve(&mut fleet, 60_000, |_| RequestOutcome::Failure);
     assert!(seen.iter().all(|&seen| seen > 30), "{seen:?}");
     serve(&mut fleet, 50_000, well);
     let seen = serve(&mut fleet, 4_000, well);
@@ -99,12 +99,12 @@ fn refused_of(requests: u32, clients: usize) -> u32 {
             1 => busy.push_back(ticket),
             _ => {
                 refused += 1;
-                fleet.end(ticket, Outcome::Failure);
+                fleet.end(ticket, RequestOutcome::Failure);
             }
         }
         if busy.len() >= clients {
             let ticket = busy.pop_front().unwrap();
-            fleet.end(ticket, Outcome::Success(Some(STEP * clients as u32)));
+            fleet.end(ticket, RequestOutcome::Success(Some(STEP * clients as u32)));
         }
     }
     refused
@@ -129,7 +129,7 @@ fn a_single_refusal_costs_an_endpoint_little() {
     let mut fleet = fleet(4);
     serve(&mut fleet, 5_000, well);
     for at in 1..=3 {
-        fleet.answer(at, Outcome::Failure);
+        fleet.answer(at, RequestOutcome::Failure);
     }
     let seen = serve(&mut fleet, 8_000, well);
     assert!(seen.iter().all(|&seen| seen > 300), "{seen:?}");
@@ -147,7 +147,10 @@ fn endpoints_that_refuse_alike_are_told_apart_by_latency() {
         // One of ten, wherever it goes.
         let latency = if at == 2 { STEP * 30 } else { STEP };
         let refuses = n % 10 == 0;
-        fleet.end(ticket, if refuses { Outcome::Failure } else { Outcome::Success(Some(latency)) });
+        fleet.end(
+            ticket,
+            if refuses { RequestOutcome::Failure } else { RequestOutcome::Success(Some(latency)) },
+        );
         if n % 250 == 0 {
             fleet.tick();
         }
@@ -196,7 +199,7 @@ fn a_client_that_leaves_early_makes_no_endpoint_faster() {
 fn new_endpoints_start_at_the_usual_latency() {
     for usual in [Duration::from_micros(50), Duration::from_millis(1), Duration::from_secs(10)] {
         let mut fleet = fleet(4);
-        let answer = |_| Outcome::Success(Some(usual));
+        let answer = |_| RequestOutcome::Success(Some(usual));
         serve(&mut fleet, 5_000, answer);
         fleet.install(weighing(&[1; 5]));
         // Until it has answered it is neither slower nor faster than others.

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use consul_resolver::balance::hints::Hints;
+use consul_resolver::balancer::pick_context::PickContext;
 
 use crate::fleet::{Fleet, POLICIES, of_version, policy, port, weighing};
 
@@ -66,7 +66,7 @@ fn a_retry_avoids_a_loaded_endpoint_as_the_first_attempt_does() {
         fleet.install(weighing(&[1, 1, 1, 1]));
         for _ in 0..500 {
             // Of the three that are left for the retry two are drawn, and the better one is taken.
-            let attempts = fleet.attempts_for(&Hints::default(), 1);
+            let attempts = fleet.attempts_for(&PickContext::default(), 1);
             assert!(attempts.len() == 2 && !attempts.contains(&1), "{name}: {attempts:?}");
         }
     }

@@ -5,9 +5,9 @@ use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::time::Duration;
 
-use consul_resolver::balance::hints::Hints;
-use consul_resolver::balance::outcome::Outcome;
-use consul_resolver::balance::ticket::Ticket;
+use consul_resolver::balancer::pick_context::PickContext;
+use consul_resolver::balancer::request_outcome::RequestOutcome;
+use consul_resolver::balancer::ticket::Ticket;
 use consul_resolver::model::endpoint::Endpoint;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ use crate::fleet::{Fleet, POLICIES, at, policy, port, weighing};
 enum Event {
     Install(BTreeMap<u16, NonZeroU16>),
     Request { retries: usize, hash: Option<u64> },
-    End { which: Index, outcome: Option<Outcome> },
+    End { which: Index, outcome: Option<RequestOutcome> },
     Wait { milliseconds: u64 },
 }
 
@@ -30,7 +30,8 @@ fn weight() -> impl Strategy<Value = NonZeroU16> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let outcome = select(vec![Outcome::Success(Some(Duration::ZERO)), Outcome::Failure]);
+    let outcome =
+        select(vec![RequestOutcome::Success(Some(Duration::ZERO)), RequestOutcome::Failure]);
     prop_oneof![
         1 => btree_map(1..12_u16, weight(), 0..8).prop_map(Event::Install),
         12 => (0..4_usize, any::<Option<u64>>())
@@ -87,7 +88,7 @@ proptest! {
                 }
                 Event::Request { retries, hash } => {
                     let mut others = vec![None; retries];
-                    let hints = Hints { now: fleet.now, hash, ..Hints::default() };
+                    let hints = PickContext { now: fleet.now, hash, ..PickContext::default() };
                     let Some(ticket) = fleet.pool.pick(&hints, &mut others) else {
                         prop_assert!(latest.is_empty());
                         continue;
@@ -136,7 +137,7 @@ fn an_empty_pool_picks_nothing_and_a_single_endpoint_is_always_picked() {
         fleet.install(weighing(&[1]));
         assert!(fleet.pool.is_resolved());
         for _ in 0..10 {
-            assert_eq!(fleet.attempts_for(&Hints::default(), 2), [1]);
+            assert_eq!(fleet.attempts_for(&PickContext::default(), 2), [1]);
         }
         fleet.install(Vec::new());
         assert!(fleet.pick().is_none() && fleet.pool.is_resolved());
@@ -148,7 +149,7 @@ fn retries_go_to_different_endpoints_by_weight() {
     let mut fleet = Fleet::new(&policy("random")).of(weighing(&[1, 1, 1, 97]));
     let mut seen = [0; 5];
     for _ in 0..1_000 {
-        let attempts = fleet.attempts_for(&Hints::default(), 1);
+        let attempts = fleet.attempts_for(&PickContext::default(), 1);
         seen[usize::from(attempts[1])] += u32::from(attempts[0] != 4);
     }
     // Nearly all that do not begin at the heaviest go on to it.
@@ -168,7 +169,11 @@ fn as_many_choices_as_endpoints_always_find_the_idle_one() {
             let _busy: Vec<_> = all.extract_if(.., busy).collect();
             drop(all);
             for n in 0..1_000 {
-                assert_eq!(fleet.port_for(&Hints::default()), Some(1), "{name}, {count}: {n}");
+                assert_eq!(
+                    fleet.port_for(&PickContext::default()),
+                    Some(1),
+                    "{name}, {count}: {n}"
+                );
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Round robin: whose turn it is, over a period and beyond.
 
-use consul_resolver::balance::hints::Hints;
+use consul_resolver::balancer::pick_context::PickContext;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -68,7 +68,7 @@ fn divisor(a: usize, b: usize) -> usize {
 }
 
 fn next(fleet: &mut Fleet) -> u16 {
-    fleet.port_for(&Hints::default()).unwrap()
+    fleet.port_for(&PickContext::default()).unwrap()
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn retries_take_no_turn() {
     let mut undisturbed = Fleet::new(ROUND_ROBIN).of(weighing(&weights));
     let mut turns = [const { Vec::new() }; 2];
     for _ in 0..503 {
-        let mut attempts = fleet.attempts_for(&Hints::default(), 3);
+        let mut attempts = fleet.attempts_for(&PickContext::default(), 3);
         turns[0].push(attempts[0]);
         turns[1].push(next(&mut undisturbed));
         attempts.sort_unstable();
@@ -153,10 +153,10 @@ fn versions_take_turns_of_their_own() {
     let service = format!(r#"{ROUND_ROBIN}, "versions": {{ "header": "x-version" }}"#);
     let endpoints = (1..=4).map(|port| of_version(port, if port > 2 { "2.0" } else { "1.0" }));
     let mut fleet = Fleet::new(&service).of(endpoints.chain([at(5)]).collect());
-    let named = |name: &str| Hints { version: Some(name.into()), ..Hints::default() };
+    let named = |name: &str| PickContext { version: Some(name.into()), ..PickContext::default() };
     let mut seen = [0; 5];
     for _ in 0..50 {
-        for hints in [named("1"), named("2.0"), Hints::default()] {
+        for hints in [named("1"), named("2.0"), PickContext::default()] {
             seen[usize::from(fleet.port_for(&hints).unwrap()) - 1] += 1;
         }
     }

@@ -1,11 +1,11 @@
 //! Which version a request goes to.
 
-use consul_resolver::balance::hints::Hints;
+use consul_resolver::balancer::pick_context::PickContext;
 
 use crate::fleet::{Fleet, POLICIES, at, of_version, policy};
 
-fn named(name: &str) -> Hints {
-    Hints { version: Some(name.as_bytes().to_vec()), ..Hints::default() }
+fn named(name: &str) -> PickContext {
+    PickContext { version: Some(name.as_bytes().to_vec()), ..PickContext::default() }
 }
 
 /// Versions on ports 1, 2, 3 …, and one endpoint more that has none.
@@ -16,7 +16,7 @@ fn fleet(versions: &str, found: &[&str]) -> Fleet {
 }
 
 /// The ports that some requests go to; none where one is refused.
-fn reached(fleet: &mut Fleet, hints: &Hints) -> Vec<u16> {
+fn reached(fleet: &mut Fleet, hints: &PickContext) -> Vec<u16> {
     let mut ports: Vec<_> = (0..200).filter_map(|_| fleet.port_for(hints)).collect();
     ports.sort_unstable();
     ports.dedup();
@@ -45,8 +45,8 @@ fn a_header_names_a_version_or_a_range_of_them() {
     ] {
         assert_eq!(reached(&mut fleet, &named(name)), ports, "{name:?}");
     }
-    assert_eq!(reached(&mut fleet, &Hints::default()), [1, 2, 3, 4, 5, 6, 7]);
-    let odd = Hints { version: Some(b"\xff\x00".to_vec()), ..Hints::default() };
+    assert_eq!(reached(&mut fleet, &PickContext::default()), [1, 2, 3, 4, 5, 6, 7]);
+    let odd = PickContext { version: Some(b"\xff\x00".to_vec()), ..PickContext::default() };
     assert!(reached(&mut fleet, &odd).is_empty());
 }
 
@@ -56,14 +56,14 @@ fn a_header_may_name_a_share_of_the_split_and_comes_before_it() {
     let mut fleet = fleet(versions, &["1.0.0", "2.0.0", "3.0.0"]);
     assert_eq!(reached(&mut fleet, &named(">=2")), [2, 3]);
     assert_eq!(reached(&mut fleet, &named("3.x")), [3]);
-    assert_eq!(reached(&mut fleet, &Hints::default()), [1]);
+    assert_eq!(reached(&mut fleet, &PickContext::default()), [1]);
 }
 
 #[test]
 fn without_a_header_nothing_that_a_client_says_is_a_version() {
     let mut fleet = fleet(r#"{ "split": { "1.x": 1 }, "fallback": "none" }"#, &["1.0.0", "2.0.0"]);
     assert!(reached(&mut fleet, &named("2.0.0")).is_empty());
-    assert_eq!(reached(&mut fleet, &Hints::default()), [1]);
+    assert_eq!(reached(&mut fleet, &PickContext::default()), [1]);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_version_that_nobody_has_is_any_or_none() {
         let versions =
             format!(r#"{{ "header": "v", "split": {{ "9.x": 1 }}, "fallback": "{fallback}" }}"#);
         let mut fleet = fleet(&versions, &["1.0.0", "2.0.0"]);
-        for hints in [named("3.x"), named("9.x"), Hints::default()] {
+        for hints in [named("3.x"), named("9.x"), PickContext::default()] {
             assert_eq!(reached(&mut fleet, &hints), ports, "{fallback}, {hints:?}");
         }
         assert_eq!(reached(&mut fleet, &named("2.x")), [2]);
@@ -88,7 +88,7 @@ fn versions_come_and_go_with_their_endpoints() {
     assert!(reached(&mut fleet, &named("2")).is_empty());
     fleet.install(vec![at(1), at(2)]);
     assert!(reached(&mut fleet, &named("3")).is_empty());
-    assert_eq!(reached(&mut fleet, &Hints::default()), [1, 2]);
+    assert_eq!(reached(&mut fleet, &PickContext::default()), [1, 2]);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn a_client_keeps_its_share_of_the_split_while_weights_stay() {
     let mut fleet = fleet(versions, &["1.0.0", "2.0.0"]);
     let mut shares = [0; 3];
     for user in 0..100 {
-        let hints = Hints { split: Some(user), ..Hints::default() };
+        let hints = PickContext { split: Some(user), ..PickContext::default() };
         let ports = reached(&mut fleet, &hints);
         assert_eq!(ports.len(), 1, "user {user}");
         shares[usize::from(ports[0])] += 1;
@@ -113,7 +113,7 @@ fn retries_stay_within_the_version() {
         let endpoints = versions.iter().zip(1..).map(|(version, port)| of_version(port, version));
         let mut fleet = Fleet::new(&service).of(endpoints.collect());
         for hash in 0..50 {
-            let hints = Hints { hash: Some(hash), ..named("2") };
+            let hints = PickContext { hash: Some(hash), ..named("2") };
             let mut attempts = fleet.attempts_for(&hints, 3);
             attempts.sort_unstable();
             assert_eq!(attempts, [2, 3, 5], "{name}");

@@ -8,7 +8,7 @@ const SLOWLY: &str = r#""load_balancing": { "policy": "random", "slow_start": "6
 
 /// The share of each port at this moment, relative to its weight.
 fn factors(fleet: &Fleet) -> Vec<f64> {
-    let factor = |target: &std::rc::Rc<consul_resolver::balance::target::Target>| {
+    let factor = |target: &std::rc::Rc<consul_resolver::balancer::upstream_host::UpstreamHost>| {
         f64::from(target.share().get()) / f64::from(target.weight().get()) / 1_000.0
     };
     fleet.pool.targets().map(factor).collect()
@@ -61,7 +61,7 @@ fn without_a_slow_start_all_have_their_share_at_once_and_nothing_is_rebuilt() {
 fn a_clock_that_is_set_back_does_not_stop_it() {
     let mut fleet = Fleet::new(SLOWLY).of(weighing(&[1]));
     fleet.install(weighing(&[1, 1]));
-    fleet.now = consul_resolver::time::Time::ZERO;
+    fleet.now = consul_resolver::util::time::Time::ZERO;
     fleet.tick();
     assert_eq!(factors(&fleet), [1.0, 0.1]);
     fleet.wait(Duration::from_secs(1_060));

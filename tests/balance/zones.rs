@@ -1,6 +1,6 @@
 //! Staying in the own zone.
 
-use consul_resolver::balance::hints::Hints;
+use consul_resolver::balancer::pick_context::PickContext;
 
 use crate::fleet::{Fleet, any, at, in_zone, policy};
 
@@ -68,6 +68,6 @@ fn a_key_belongs_to_the_same_endpoint_in_every_zone() {
 fn retries_leave_the_zone_where_it_has_no_other_endpoint() {
     let mut fleet = fleet("", r#"{ "zone": "a", "min_cluster_size": 2 }"#, [1, 1, 0]);
     for _ in 0..20 {
-        assert_eq!(fleet.attempts_for(&Hints::default(), 3), [1, 2]);
+        assert_eq!(fleet.attempts_for(&PickContext::default(), 3), [1, 2]);
     }
 }

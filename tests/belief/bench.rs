@@ -3,25 +3,25 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use consul_resolver::balance::hints::Hints;
+use consul_resolver::balancer::pick_context::PickContext;
+use consul_resolver::calls::breaker::BreakerState;
+use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::Config;
 use consul_resolver::consul::query::Request;
 use consul_resolver::consul::response::{CallFailure, Response};
-use consul_resolver::discovery::agent::Agent;
-use consul_resolver::discovery::breaker::Position;
-use consul_resolver::discovery::caller::CallId;
 use consul_resolver::discovery::event::{Event, Expect};
-use consul_resolver::discovery::notice::Notice;
-use consul_resolver::discovery::subject::Subject;
+use consul_resolver::discovery::manager::Manager;
+use consul_resolver::discovery::source_event::SourceEvent;
+use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::driver::{self, Host};
 use consul_resolver::model::service::{QueryKey, ServiceId, SourceId};
-use consul_resolver::rng::Rng;
 use consul_resolver::router::Router;
 use consul_resolver::router::decision::Decision;
-use consul_resolver::shared::head::{Head, Rank};
-use consul_resolver::shared::key::{Cas, Key};
+use consul_resolver::shared::key::{Cas, SharedKey};
 use consul_resolver::shared::members::QueueId;
-use consul_resolver::time::Time;
+use consul_resolver::shared::source_record::{Rank, SourceRecord};
+use consul_resolver::util::rng::Rng;
+use consul_resolver::util::time::Time;
 
 const RANK: Rank = Rank { serving: false, born: 1 };
 
@@ -47,7 +47,7 @@ pub struct Call {
 /// A Consul, and a VM's own world.
 pub struct World {
     pub now: u64,
-    pub data: HashMap<Key, (Vec<u8>, u32)>,
+    pub data: HashMap<SharedKey, (Vec<u8>, u32)>,
     pub cas: u32,
     pub out: Vec<Call>,
     /// What was asked, and when.
@@ -65,7 +65,7 @@ pub struct World {
     pub is_named: bool,
     /// Whether there is no prepared query.
     pub is_unknown: bool,
-    pub position: Option<Position>,
+    pub position: Option<BreakerState>,
     pub claims: usize,
 }
 
@@ -137,14 +137,14 @@ impl Host for World {
         QueueId(1)
     }
 
-    fn load(&mut self, key: &Key) -> Option<(Vec<u8>, Cas)> {
+    fn load(&mut self, key: &SharedKey) -> Option<(Vec<u8>, Cas)> {
         self.data.get(key).map(|(value, cas)| (value.clone(), Cas(*cas)))
     }
 
-    fn store(&mut self, key: &Key, value: &[u8], _: Expect) -> bool {
+    fn store(&mut self, key: &SharedKey, value: &[u8], _: Expect) -> bool {
         self.cas += 1;
-        if let (Key::Head(_), Ok(head)) = (key, Head::decode(value)) {
-            let before = self.data.get(key).and_then(|(old, _)| Head::decode(old).ok());
+        if let (SharedKey::Head(_), Ok(head)) = (key, SourceRecord::decode(value)) {
+            let before = self.data.get(key).and_then(|(old, _)| SourceRecord::decode(old).ok());
             self.claims += usize::from(before.is_none_or(|before| before.term < head.term));
         }
         self.data.insert(*key, (value.to_vec(), self.cas));
@@ -170,9 +170,9 @@ impl Host for World {
         Ok(())
     }
 
-    fn notice(&mut self, _: SourceId, _: &Notice) {}
+    fn notice(&mut self, _: SourceId, _: &SourceEvent) {}
 
-    fn breaker(&mut self, position: Position, _: Option<Position>, _: Option<&str>) {
+    fn breaker(&mut self, position: BreakerState, _: Option<BreakerState>, _: Option<&str>) {
         self.position = Some(position);
     }
 
@@ -185,7 +185,7 @@ fn time(milliseconds: u64) -> Time {
 
 /// One VM that follows one service.
 pub struct Bench {
-    agent: Agent,
+    agent: Manager,
     router: Router,
     pub world: World,
     next_tick: u64,
@@ -199,10 +199,10 @@ impl Bench {
             r#"{{"consul": {{"cluster": "c"{consul}}}, "services": [{{"name": "web"{fields}}}]}}"#
         );
         let config = Config::parse(json.as_bytes()).unwrap();
-        let subject = Subject::new(&config, config.sources().next().unwrap());
-        let subject = Subject { on_trial: world.is_named, ..subject };
+        let subject = SourceSpec::new(&config, config.sources().next().unwrap());
+        let subject = SourceSpec { on_trial: world.is_named, ..subject };
         let (key, mut rng) = (subject.query.key(), Rng::new(1));
-        let agent = Agent::new(vec![subject], &config.consul, rng.split());
+        let agent = Manager::new(vec![subject], &config.consul, rng.split());
         Self { agent, router: Router::new(&config, &mut rng), next_tick: world.now, world, key }
     }
 
@@ -296,6 +296,6 @@ impl Bench {
     }
 
     pub fn decide(&mut self) -> Decision {
-        self.router.decide(Some(ServiceId::nth(0)), &Hints::default())
+        self.router.decide(Some(ServiceId::nth(0)), &PickContext::default())
     }
 }

@@ -3,23 +3,23 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use consul_resolver::calls::breaker::BreakerState;
+use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::{Config, Consul, Service};
 use consul_resolver::consul::query::{Method, Request};
 use consul_resolver::consul::response::{CallFailure, Refusal, Response};
-use consul_resolver::discovery::agent::Agent;
-use consul_resolver::discovery::breaker::Position;
-use consul_resolver::discovery::caller::CallId;
 use consul_resolver::discovery::event::{Event, Expect};
-use consul_resolver::discovery::notice::Notice;
-use consul_resolver::discovery::subject::Subject;
+use consul_resolver::discovery::manager::Manager;
+use consul_resolver::discovery::source_event::SourceEvent;
+use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::driver::{self, Host};
 use consul_resolver::model::service::SourceId;
-use consul_resolver::rng::Rng;
 use consul_resolver::router::Router;
-use consul_resolver::shared::head::Rank;
-use consul_resolver::shared::key::{Cas, Key};
+use consul_resolver::shared::key::{Cas, SharedKey};
 use consul_resolver::shared::members::QueueId;
-use consul_resolver::time::Time;
+use consul_resolver::shared::source_record::Rank;
+use consul_resolver::util::rng::Rng;
+use consul_resolver::util::time::Time;
 use serde_json::{Value, json};
 
 const RANK: Rank = Rank { serving: false, born: 1 };
@@ -78,7 +78,7 @@ pub struct World {
     mood: Mood,
     /// What differs from that.
     pub moods: HashMap<SourceId, Mood>,
-    data: HashMap<Key, (Vec<u8>, u32)>,
+    data: HashMap<SharedKey, (Vec<u8>, u32)>,
     cas: u32,
     out: Vec<Call>,
     /// When each call was sent, and for which source.
@@ -87,7 +87,7 @@ pub struct World {
     index: u64,
     /// How often the instances of each source have changed.
     changes: HashMap<SourceId, u64>,
-    pub position: Option<Position>,
+    pub position: Option<BreakerState>,
     /// How often the breaker has opened.
     pub opens: usize,
     pub loads: usize,
@@ -113,12 +113,12 @@ impl Host for World {
         QueueId(1)
     }
 
-    fn load(&mut self, key: &Key) -> Option<(Vec<u8>, Cas)> {
+    fn load(&mut self, key: &SharedKey) -> Option<(Vec<u8>, Cas)> {
         self.loads += 1;
         self.data.get(key).map(|(value, cas)| (value.clone(), Cas(*cas)))
     }
 
-    fn store(&mut self, key: &Key, value: &[u8], _: Expect) -> bool {
+    fn store(&mut self, key: &SharedKey, value: &[u8], _: Expect) -> bool {
         self.cas += 1;
         self.data.insert(*key, (value.to_vec(), self.cas));
         true
@@ -180,13 +180,13 @@ impl Host for World {
         Ok(())
     }
 
-    fn notice(&mut self, _: SourceId, notice: &Notice) {
+    fn notice(&mut self, _: SourceId, notice: &SourceEvent) {
         self.warnings += usize::from(notice.level() == Some(log::Level::Warn));
     }
 
-    fn breaker(&mut self, position: Position, before: Option<Position>, _: Option<&str>) {
-        let was_closed = before.is_none_or(|before| before == Position::Closed);
-        self.opens += usize::from(was_closed && position == Position::Open);
+    fn breaker(&mut self, position: BreakerState, before: Option<BreakerState>, _: Option<&str>) {
+        let was_closed = before.is_none_or(|before| before == BreakerState::Closed);
+        self.opens += usize::from(was_closed && position == BreakerState::Open);
         self.position = Some(position);
     }
 
@@ -274,7 +274,7 @@ fn time(milliseconds: u64) -> Time {
 
 /// One VM that fetches all services.
 pub struct Bench {
-    pub agent: Agent,
+    pub agent: Manager,
     router: Router,
     pub world: World,
     config: Config,
@@ -301,7 +301,7 @@ impl Bench {
         }
         let parsed = Config::parse(json.to_string().as_bytes()).unwrap();
         let config = Config { consul, services, ..parsed };
-        let subjects = config.sources().map(|source| Subject::new(&config, source)).collect();
+        let subjects = config.sources().map(|source| SourceSpec::new(&config, source)).collect();
         let mut rng = Rng::new(seed);
         let world = World {
             now: 0,
@@ -324,15 +324,15 @@ impl Bench {
             refused_reports: 0,
             refuses_looks: false,
         };
-        let agent = Agent::new(subjects, &config.consul, rng.split()).keeping(&config);
+        let agent = Manager::new(subjects, &config.consul, rng.split()).with_registrations(&config);
         Self { agent, router: Router::new(&config, &mut rng), world, config, next_tick: 0 }
     }
 
     /// A client asks for a name in a datacenter.
     pub fn name(&mut self, name: &str, datacenter: Option<&str>) -> SourceId {
         let service = Service::new(name.to_owned());
-        let subject = Subject::of(&self.config, &service, datacenter);
-        let source = self.agent.add(Subject { on_trial: true, ..subject }, time(self.world.now));
+        let subject = SourceSpec::of(&self.config, &service, datacenter);
+        let source = self.agent.add(SourceSpec { on_trial: true, ..subject }, time(self.world.now));
         let source = source.expect("a place");
         self.world.idle.insert(source, (self.world.now, 0));
         source
@@ -340,7 +340,7 @@ impl Bench {
 
     /// What a name needs is done.
     pub fn follow(&mut self, source: SourceId) {
-        self.handle(Event::Found(source));
+        self.handle(Event::Added(source));
     }
 
     /// Nobody asks for a name any more.

@@ -1,7 +1,7 @@
 //! What fails by itself is its own trouble: the bounds of all others hold while it lasts.
 
-use consul_resolver::config::{Consul, RetryBudget};
-use consul_resolver::discovery::breaker::Position;
+use consul_resolver::calls::breaker::BreakerState;
+use consul_resolver::config::{Consul, RetryBudgetConfig};
 use consul_resolver::model::service::SourceId;
 use proptest::prelude::*;
 
@@ -60,7 +60,7 @@ fn few_that_fail_for_ever_delay_no_other_service_in_an_hour() {
         let asked = bench.asked_since(0);
         let calls: usize = sources(10..15).map(|source| asked[&source]).sum();
         assert!(calls < 5 * (3_600 / 10), "{way:?}: {calls} calls in vain");
-        assert_eq!(bench.world.position, Some(Position::Closed), "{way:?}");
+        assert_eq!(bench.world.position, Some(BreakerState::Closed), "{way:?}");
         assert!(bench.world.opens <= 1, "{way:?}: it has opened {} times", bench.world.opens);
     }
 }
@@ -115,7 +115,7 @@ fn a_report_is_repeated_in_time_when_250_services_fail_for_ever() {
 
 #[test]
 fn reports_are_no_retries_while_looks_at_registrations_fail() {
-    let retry_budget = RetryBudget { percent: 0, min_per_second: 1 };
+    let retry_budget = RetryBudgetConfig { percent: 0, min_per_second: 1 };
     let consul = Consul { retry_budget, ..Consul::new("consul") };
     let mut bench = Bench::registering(1, 24, consul, 1);
     bench.run(60_000, Mood::Well);
@@ -202,7 +202,7 @@ fn an_outage_is_noticed_also_when_few_ask() {
         bench.run(10_000, Mood::Well);
         sources(0..services).for_each(|source| bench.world.change(source));
         bench.run(300_000, mood);
-        assert_eq!(bench.world.position, Some(Position::Open), "{services}, {mood:?}");
+        assert_eq!(bench.world.position, Some(BreakerState::Open), "{services}, {mood:?}");
     }
 }
 
@@ -212,7 +212,7 @@ fn a_consul_that_hangs_while_all_wait_for_changes_is_noticed() {
     bench.run(10_000, Mood::Well);
     bench.world.hang();
     bench.run(64_000, Mood::Slow);
-    assert_ne!(bench.world.position, Some(Position::Closed));
+    assert_ne!(bench.world.position, Some(BreakerState::Closed));
 }
 
 #[test]
@@ -220,13 +220,13 @@ fn an_outage_is_noticed_beside_those_that_always_fail() {
     let mut bench = Bench::new(40, Consul::new("consul"), 1);
     bench.world.moods.extend(sources(20..40).map(|source| (source, Mood::Mistaken)));
     bench.run(600_000, Mood::Well);
-    assert_eq!(bench.world.position, Some(Position::Closed));
+    assert_eq!(bench.world.position, Some(BreakerState::Closed));
     bench.run(300_000, Mood::Failing);
-    assert_ne!(bench.world.position, Some(Position::Closed));
+    assert_ne!(bench.world.position, Some(BreakerState::Closed));
     let since = bench.world.now;
     // The longest that it stays open, and the longest backoff.
     bench.run(60_000, Mood::Well);
-    assert_eq!(bench.world.position, Some(Position::Closed));
+    assert_eq!(bench.world.position, Some(BreakerState::Closed));
     let asked = bench.asked_since(since);
     assert!(sources(0..20).all(|source| asked.contains_key(&source)));
 }
@@ -259,6 +259,6 @@ proptest! {
             prop_assert!(silence <= REPORT, "{} was not reported on in {} ms", registration, silence);
         }
         prop_assert_eq!(bench.world.opens, opens);
-        prop_assert_eq!(bench.world.position, Some(Position::Closed));
+        prop_assert_eq!(bench.world.position, Some(BreakerState::Closed));
     }
 }

@@ -23,14 +23,14 @@ fn a_configuration_that_sets_every_field_is_read() {
             consistency: Consistency::Stale { max_stale: Some(Duration::from_secs(5)) },
             wait: Duration::from_secs(30),
             token_env: Some("CONSUL_HTTP_TOKEN".into()),
-            breaker: Breaker {
+            breaker: BreakerConfig {
                 consecutive_failures: 9,
                 failure_percent: 80,
                 minimum_calls: 5,
                 base_open_time: Duration::from_millis(500),
                 max_open_time: Duration::from_secs(60),
             },
-            retry_budget: RetryBudget { percent: 10, min_per_second: 2 },
+            retry_budget: RetryBudgetConfig { percent: 10, min_per_second: 2 },
             max_watches: 150,
             resync: Duration::from_secs(300),
         },
@@ -72,9 +72,9 @@ fn a_configuration_that_sets_every_field_is_read() {
                     header: Some("x-version".into()),
                     split: vec![share("1.x", 95), share("2.x", 5), share("blue", 0)],
                     hash_on: Some(HashOn::Cookie("Session".into())),
-                    fallback: Fallback::None,
+                    fallback: VersionFallback::None,
                 }),
-                shrink_guard: ShrinkGuard {
+                shrink_guard: ShrinkGuardConfig {
                     percent: 30,
                     at_least: 5,
                     hold: Duration::from_secs(60),
@@ -119,11 +119,11 @@ fn a_configuration_that_sets_every_field_is_read() {
             cluster: "subscriptions".into(),
             address: "@consul_resolver/edge".into(),
             hold: Duration::from_secs(120),
-            clusters: Some(Clusters {
+            clusters: Some(ClustersConfig {
                 name: "from-{service}-consul".into(),
                 template: fields(json!({ "outlier_detection": { "max_ejection_percent": 50 } })),
             }),
-            routes: Some(Routes {
+            routes: Some(RoutesConfig {
                 name: "services".into(),
                 template: fields(json!({ "retry_policy": { "num_retries": 2 } })),
             }),

@@ -15,7 +15,7 @@ fn refusal(config: &Value) -> String {
 fn discover_has_the_documented_defaults() {
     let config = finding("discover", json!({ "host": "{service}.internal" }));
     let config = parse(&config).unwrap();
-    assert!(config.services.is_empty() && !config.finds_no_others());
+    assert!(config.services.is_empty() && !config.is_static());
     let discover = config.discover.unwrap();
     let found = (discover.tags, discover.exclude, discover.max_services, discover.service);
     assert_eq!(found, (vec![], vec!["consul".to_owned()], 1_000, Service::new("")));

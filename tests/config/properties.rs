@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use consul_resolver::config::{
     AddressPolicy, CacheAges, Cidr, CidrError, Config, ConfigError, Consistency, Consul,
-    Dependencies, Handoff, Hashing, Policy, Protocol, Service, ShrinkGuard, Xds,
+    Dependencies, Handoff, Hashing, Policy, Protocol, Service, ShrinkGuardConfig, Xds,
 };
 use consul_resolver::model::service::ServiceId;
 use consul_resolver::version::VersionRange;
@@ -226,7 +226,7 @@ fn assert_within_limits(config: &Config) {
         assert_policy_within_limits(&service.load_balancing.policy);
         let reads_answers = matches!(service.load_balancing.policy, Policy::PeakEwma { .. });
         assert!(reads_answers || service.protocol == Protocol::Http);
-        assert!(ShrinkGuard::HOLD.contains(&service.shrink_guard.hold));
+        assert!(ShrinkGuardConfig::HOLD.contains(&service.shrink_guard.hold));
         assert!(service.shrink_guard.at_least >= 1);
         for share in service.versions.iter().flat_map(|versions| &versions.split) {
             assert_eq!(VersionRange::parse(&share.name).as_ref(), Ok(&share.range));

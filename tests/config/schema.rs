@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use consul_resolver::config::{
-    AddressPolicy, Breaker, CacheAges, Check, Clusters, Config, Consistency, Consul, Dependencies,
-    Discover, DnsNames, Fallback, Handoff, HashOn, Hashing, HealthCheck, HealthThreshold,
+    AddressPolicy, BreakerConfig, CacheAges, Check, ClustersConfig, Config, Consistency, Consul,
+    Dependencies, Discover, DnsNames, Handoff, HashOn, Hashing, HealthCheck, HealthThreshold,
     HostPattern, LoadBalancing, Locality, OnDependencyDown, OnStale, Policy, PolicyKind,
-    PreparedQuery, Probe, Protocol, Registration, RetryBudget, Routes, Service, ShrinkGuard,
-    SlowStart, TaggedAddress, Unmatched, Versions, Weights, Xds,
+    PreparedQuery, Probe, Protocol, Registration, RetryBudgetConfig, RoutesConfig, Service,
+    ShrinkGuardConfig, SlowStart, TaggedAddress, Unmatched, VersionFallback, Versions, Weights,
+    Xds,
 };
 use consul_resolver::version::VersionRange;
 use serde_json::{Value, json};
@@ -30,9 +31,9 @@ fn the_schema_has_the_fields_that_are_read() {
         ("/$defs/hash_on", HashOn::FIELDS),
         ("/$defs/slow_start/oneOf/1", SlowStart::FIELDS),
         ("/$defs/versions", Versions::FIELDS),
-        ("/$defs/breaker", Breaker::FIELDS),
-        ("/$defs/call_budget", RetryBudget::FIELDS),
-        ("/$defs/shrink_guard", ShrinkGuard::FIELDS),
+        ("/$defs/breaker", BreakerConfig::FIELDS),
+        ("/$defs/call_budget", RetryBudgetConfig::FIELDS),
+        ("/$defs/shrink_guard", ShrinkGuardConfig::FIELDS),
         ("/$defs/registration", Registration::FIELDS),
         ("/$defs/registered_weights", Weights::FIELDS),
         ("/$defs/tagged_address", TaggedAddress::FIELDS),
@@ -42,8 +43,8 @@ fn the_schema_has_the_fields_that_are_read() {
         ("/$defs/endpoints", AddressPolicy::FIELDS),
         ("/$defs/handoff", Handoff::FIELDS),
         ("/$defs/xds", Xds::FIELDS),
-        ("/$defs/xds/properties/clusters", Clusters::FIELDS),
-        ("/$defs/xds/properties/routes", Routes::FIELDS),
+        ("/$defs/xds/properties/clusters", ClustersConfig::FIELDS),
+        ("/$defs/xds/properties/routes", RoutesConfig::FIELDS),
     ] {
         let object = schema.pointer(pointer).unwrap();
         let described: HashSet<&str> =
@@ -81,7 +82,7 @@ fn the_schema_has_the_choices_that_are_read() {
         ("/$defs/service/properties/on_stale", names(OnStale::CHOICES)),
         ("/$defs/service/properties/on_dependency_down", names(OnDependencyDown::CHOICES)),
         ("/$defs/load_balancing/properties/policy", names(PolicyKind::CHOICES)),
-        ("/$defs/versions/properties/fallback", names(Fallback::CHOICES)),
+        ("/$defs/versions/properties/fallback", names(VersionFallback::CHOICES)),
         ("/$defs/handoff/properties/via", names(Handoff::CHOICES)),
     ] {
         assert_eq!(schema.pointer(pointer).unwrap()["enum"], choices, "{pointer}");
@@ -182,7 +183,7 @@ fn the_schema_has_the_fields_that_need_dependencies() {
 fn the_schema_has_the_ranges_of_numbers_that_are_read() {
     let schema = schema();
     let percent = 0..=100;
-    let counts = 1..=Breaker::MAX_COUNT;
+    let counts = 1..=BreakerConfig::MAX_COUNT;
     let rings = 1..=Policy::DEFAULT_MAXIMUM_RING_SIZE;
     let balancing = "/$defs/load_balancing/properties";
     for (pointer, limits) in [
@@ -199,10 +200,10 @@ fn the_schema_has_the_ranges_of_numbers_that_are_read() {
         ("/$defs/versions/properties/split/additionalProperties".into(), 0..=Versions::MAX_WEIGHT),
         (
             "/$defs/call_budget/properties/min_per_second".into(),
-            1..=RetryBudget::MAX_MIN_PER_SECOND,
+            1..=RetryBudgetConfig::MAX_MIN_PER_SECOND,
         ),
-        ("/$defs/breaker/properties/consecutive_failures".into(), 0..=Breaker::MAX_COUNT),
-        ("/$defs/shrink_guard/properties/at_least".into(), 1..=ShrinkGuard::MAX_AT_LEAST),
+        ("/$defs/breaker/properties/consecutive_failures".into(), 0..=BreakerConfig::MAX_COUNT),
+        ("/$defs/shrink_guard/properties/at_least".into(), 1..=ShrinkGuardConfig::MAX_AT_LEAST),
         ("/$defs/consul/properties/max_watches".into(), 1..=Consul::MAX_WATCHES),
         ("/$defs/discover/properties/max_services".into(), 1..=Discover::MAX_SERVICES),
         ("/$defs/dns_names/properties/max_services".into(), 1..=DnsNames::MAX_SERVICES),
@@ -297,7 +298,9 @@ fn spelling_out_the_defaults_of_a_section_is_the_same_as_leaving_them_out() {
 #[test]
 fn the_schema_has_the_default_names_of_clusters_and_routes() {
     let schema = schema();
-    for (field, name) in [("clusters", Clusters::DEFAULT_NAME), ("routes", Routes::DEFAULT_NAME)] {
+    for (field, name) in
+        [("clusters", ClustersConfig::DEFAULT_NAME), ("routes", RoutesConfig::DEFAULT_NAME)]
+    {
         let pointer = format!("/$defs/xds/properties/{field}/properties/name/default");
         assert_eq!(schema.pointer(&pointer), Some(&json!(name)), "{field}");
     }

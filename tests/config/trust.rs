@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use consul_resolver::config::{Breaker, RetryBudget, ShrinkGuard};
+use consul_resolver::config::{BreakerConfig, RetryBudgetConfig, ShrinkGuardConfig};
 use serde_json::json;
 
 use crate::{assert_refused, parse, with};
@@ -11,7 +11,7 @@ use crate::{assert_refused, parse, with};
 fn where_nothing_is_said_the_defaults_protect_consul_and_the_endpoints() {
     let config = parse(&with("consul.cluster", json!("consul"))).unwrap();
     let consul = &config.consul;
-    let breaker = Breaker {
+    let breaker = BreakerConfig {
         consecutive_failures: 5,
         failure_percent: 50,
         minimum_calls: 20,
@@ -19,9 +19,9 @@ fn where_nothing_is_said_the_defaults_protect_consul_and_the_endpoints() {
         max_open_time: Duration::from_secs(30),
     };
     assert_eq!(consul.breaker, breaker);
-    assert_eq!(consul.retry_budget, RetryBudget { percent: 20, min_per_second: 10 });
+    assert_eq!(consul.retry_budget, RetryBudgetConfig { percent: 20, min_per_second: 10 });
     assert_eq!((consul.max_watches, consul.resync), (100, Duration::from_secs(600)));
-    let guard = ShrinkGuard { percent: 50, at_least: 3, hold: Duration::from_secs(30) };
+    let guard = ShrinkGuardConfig { percent: 50, at_least: 3, hold: Duration::from_secs(30) };
     assert_eq!(config.services[0].shrink_guard, guard);
 }
 

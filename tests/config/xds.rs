@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use consul_resolver::config::{Clusters, Handoff, HealthThreshold, Routes, Xds};
+use consul_resolver::config::{ClustersConfig, Handoff, HealthThreshold, RoutesConfig, Xds};
 use serde_json::{Map, Value, json};
 
 use crate::{assert_refused, parse, with, xds};
@@ -27,8 +27,8 @@ fn clusters_and_routes_have_the_documented_defaults() {
         cluster: "xds".into(),
         address: "/run/envoy/xds.sock".into(),
         hold: Duration::from_secs(25),
-        clusters: Some(Clusters { name: "consul/{service}".into(), template: Map::new() }),
-        routes: Some(Routes { name: "consul_resolver".into(), template: Map::new() }),
+        clusters: Some(ClustersConfig { name: "consul/{service}".into(), template: Map::new() }),
+        routes: Some(RoutesConfig { name: "consul_resolver".into(), template: Map::new() }),
     };
     assert_eq!(config.xds, Some(expected));
     let without = parse(&fed(json!({}), json!({}))).unwrap().xds.unwrap();

@@ -9,16 +9,16 @@ use consul_resolver::config::{
     AddressChoice, AddressPolicy, Cidr, HealthThreshold as Threshold, VersionKey,
 };
 use consul_resolver::consul::decode::Decoded;
-use consul_resolver::consul::dropped::Dropped;
-use consul_resolver::consul::selection::Selection;
+use consul_resolver::consul::instance_filter::InstanceFilter;
+use consul_resolver::consul::rejected_instances::RejectedInstances;
 use consul_resolver::model::endpoint::{Address, Details, Endpoint};
 use consul_resolver::model::snapshot::Snapshot;
 use serde_json::Value;
 
-pub fn decode(body: &Value, selection: &Selection) -> Decoded {
+pub fn decode(body: &Value, selection: &InstanceFilter) -> Decoded {
     let mut endpoints = BTreeMap::<Address, Vec<Endpoint>>::new();
     let mut unhealthy = BTreeMap::<Address, Vec<Endpoint>>::new();
-    let mut dropped = Dropped::default();
+    let mut dropped = RejectedInstances::default();
     for entry in body.as_array().unwrap() {
         if let Some(endpoint) = read(entry, selection, &mut dropped) {
             endpoints.entry(endpoint.address.clone()).or_default().push(endpoint);
@@ -26,7 +26,7 @@ pub fn decode(body: &Value, selection: &Selection) -> Decoded {
             // As it would be if it had no checks at all.
             let mut healthy = entry.clone();
             healthy["Checks"] = Value::Null;
-            if let Some(endpoint) = read(&healthy, selection, &mut Dropped::default()) {
+            if let Some(endpoint) = read(&healthy, selection, &mut RejectedInstances::default()) {
                 unhealthy.entry(endpoint.address.clone()).or_default().push(endpoint);
             }
         }
@@ -49,7 +49,7 @@ pub fn decode(body: &Value, selection: &Selection) -> Decoded {
     Decoded { snapshot, dropped, registered, unhealthy, origin: None }
 }
 
-fn is_unhealthy(entry: &Value, selection: &Selection) -> bool {
+fn is_unhealthy(entry: &Value, selection: &InstanceFilter) -> bool {
     let health = health(&entry["Checks"]);
     let limits = ["passing", "warning", "critical"];
     let limit = match selection.health {
@@ -61,7 +61,11 @@ fn is_unhealthy(entry: &Value, selection: &Selection) -> bool {
     entry["Service"].is_object() && !limits[..limit].contains(&health) && !is_unknown
 }
 
-fn read(entry: &Value, selection: &Selection, dropped: &mut Dropped) -> Option<Endpoint> {
+fn read(
+    entry: &Value,
+    selection: &InstanceFilter,
+    dropped: &mut RejectedInstances,
+) -> Option<Endpoint> {
     let (node, service) = (&entry["Node"], &entry["Service"]);
     if !service.is_object() {
         dropped.no_service += 1;

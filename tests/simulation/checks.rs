@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use consul_resolver::config::{Config, OnStale};
 use consul_resolver::discovery::event::ProbeId;
-use consul_resolver::discovery::tracker::Tracker;
+use consul_resolver::discovery::tracked_source::TrackedSource;
 use consul_resolver::model::endpoint::Address;
 use consul_resolver::model::service::QueryKey;
 use consul_resolver::model::snapshot::Snapshot;
 use consul_resolver::router::decision::Forward;
-use consul_resolver::shared::head::{Head, Term};
-use consul_resolver::shared::key::{Key, VmId};
-use consul_resolver::shared::record::{Record, Version};
+use consul_resolver::shared::key::{SharedKey, VmId};
+use consul_resolver::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
+use consul_resolver::shared::source_record::{SourceRecord, Term};
 
 use crate::consul::Consul;
 use crate::hearing::Hearing;
@@ -30,12 +30,12 @@ const TOLD: u64 = 2_000_000;
 #[derive(Default)]
 pub struct Checks {
     /// The owner of each term.
-    owners: HashMap<(Key, Term), VmId>,
+    owners: HashMap<(SharedKey, Term), VmId>,
     /// The last term of each head, and what it has published last.
-    terms: HashMap<Key, Term>,
-    published: HashMap<Key, Version>,
+    terms: HashMap<SharedKey, Term>,
+    published: HashMap<SharedKey, SnapshotVersion>,
     /// What was installed under each version of each source.
-    contents: BTreeMap<(usize, Version), Vec<u16>>,
+    contents: BTreeMap<(usize, SnapshotVersion), Vec<u16>>,
     /// Each call for a source within the last minute: when, and how often its answers had said
     /// something new.
     calls: HashMap<usize, VecDeque<(u64, usize)>>,
@@ -67,12 +67,12 @@ impl Checks {
 
     /// A head was written: a term has one owner, neither the term nor what is published ever goes
     /// back, and the record that the head points to is there.
-    pub fn on_head(&mut self, key: Key, head: &Head, shared: &Shared) {
+    pub fn on_head(&mut self, key: SharedKey, head: &SourceRecord, shared: &Shared) {
         let owner = *self.owners.entry((key, head.term)).or_insert(head.owner);
         assert_eq!(owner, head.owner, "term {:?} of {key} has two owners", head.term);
         let before = self.terms.insert(key, head.term);
         assert!(before <= Some(head.term), "{key} went back from {before:?} to {:?}", head.term);
-        let (Some(version), Key::Head(query)) = (head.published, key) else { return };
+        let (Some(version), SharedKey::Head(query)) = (head.published, key) else { return };
         let last = self.published.insert(key, version);
         assert!(last <= Some(version), "{key} went back from {last:?} to {version:?}");
         if last != Some(version) {
@@ -82,11 +82,11 @@ impl Checks {
 
     /// A head or a record was written: the record that the head points to is there.
     pub fn on_record(query: QueryKey, shared: &Shared) {
-        let head = shared.load(&Key::Head(query).to_string());
-        let head = head.and_then(|(bytes, _)| Head::decode(&bytes).ok());
+        let head = shared.load(&SharedKey::Head(query).to_string());
+        let head = head.and_then(|(bytes, _)| SourceRecord::decode(&bytes).ok());
         let Some(version) = head.and_then(|head| head.published) else { return };
-        let stored = shared.load(&Key::Record(query, version).to_string());
-        let record = stored.map(|(bytes, _)| Record::decode(&bytes));
+        let stored = shared.load(&SharedKey::Record(query, version).to_string());
+        let record = stored.map(|(bytes, _)| SnapshotRecord::decode(&bytes));
         let is_there = matches!(&record, Some(Ok(record)) if record.version == version);
         assert!(is_there, "{query} points to {version:?}, where there is {record:?}");
     }
@@ -148,7 +148,7 @@ impl Checks {
         if address.to_string() == FALLBACK {
             return;
         }
-        let listed = context.agent.trackers().into_iter().filter_map(Tracker::installed);
+        let listed = context.agent.trackers().into_iter().filter_map(TrackedSource::installed);
         let is_listed = listed.flat_map(|record| record.snapshot.endpoints());
         let is_listed = is_listed.into_iter().any(|endpoint| endpoint.address == *address);
         assert!(is_listed, "{:?} sends a request to {address}, which it has not", context.id);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use consul_resolver::config::{Config, Surroundings};
+use consul_resolver::config::{Config, NodeInfo};
 
 use crate::registry::MANY;
 
@@ -254,7 +254,7 @@ impl Setting {
             feeds.unwrap_or_default(),
         );
         let config = Config::parse(json.as_bytes());
-        let config = config.and_then(|config| config.completed(&Surroundings::default()));
+        let config = config.and_then(|config| config.with_node_defaults(&NodeInfo::default()));
         let mut config = config.expect("a configuration");
         if let (Some(names), Some(seconds)) = (&mut config.dns_names, self.idle_timeout) {
             names.idle_timeout = Duration::from_secs(seconds);

@@ -1,6 +1,6 @@
 //! Hundreds of services and dozens of registrations, so that queues and budgets are full.
 
-use consul_resolver::rng::Rng;
+use consul_resolver::util::rng::Rng;
 
 use crate::configs::CROWDED;
 use crate::neighbours::FRESH;

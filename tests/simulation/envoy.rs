@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use consul_resolver::xds::kind::Kind;
-use consul_resolver::xds::response::Response;
+use consul_resolver::xds::resource_kind::ResourceKind;
+use consul_resolver::xds::response::SubscriptionResponse;
 use serde_json::Value;
 
 use crate::told::Told;
@@ -40,7 +40,7 @@ pub enum Event {
     /// The subscription of that number asks.
     Ask(u32),
     /// A stream is answered.
-    Told(u32, Response),
+    Told(u32, SubscriptionResponse),
     /// A stream has waited for long enough.
     Timeout(u32),
     /// The connection of a stream is closed.
@@ -60,18 +60,18 @@ pub struct Envoy {
     /// The service whose endpoints it rejects.
     pub rejects: Option<&'static str>,
     /// When an answer of some name was lost or rejected last.
-    lost: BTreeMap<(Kind, String), u64>,
+    lost: BTreeMap<(ResourceKind, String), u64>,
     count: u32,
     /// What each version stands for, and the other way round.
-    contents: BTreeMap<(Kind, String), String>,
-    versions: BTreeMap<(Kind, String), String>,
+    contents: BTreeMap<(ResourceKind, String), String>,
+    versions: BTreeMap<(ResourceKind, String), String>,
 }
 
 /// A subscription.
 #[derive(Debug)]
 pub struct Subscription {
     /// To what.
-    pub kind: Kind,
+    pub kind: ResourceKind,
     /// Its name; empty of all clusters.
     pub name: String,
     /// The version of what it has taken; empty: nothing.
@@ -115,15 +115,16 @@ pub enum State {
 impl Envoy {
     /// One that has only the first subscriptions, without answers.
     pub fn new(manner: Manner) -> Self {
-        const FIXED: [(Kind, &str); 6] = [
-            (Kind::Endpoints, "web"),
-            (Kind::Endpoints, "web"),
-            (Kind::Endpoints, "api"),
-            (Kind::Endpoints, "db"),
-            (Kind::Endpoints, "geo"),
-            (Kind::Endpoints, "cache"),
+        const FIXED: [(ResourceKind, &str); 6] = [
+            (ResourceKind::Endpoints, "web"),
+            (ResourceKind::Endpoints, "web"),
+            (ResourceKind::Endpoints, "api"),
+            (ResourceKind::Endpoints, "db"),
+            (ResourceKind::Endpoints, "geo"),
+            (ResourceKind::Endpoints, "cache"),
         ];
-        const FIRST: [(Kind, &str); 2] = [(Kind::Clusters, ""), (Kind::Routes, "consul_resolver")];
+        const FIRST: [(ResourceKind, &str); 2] =
+            [(ResourceKind::Clusters, ""), (ResourceKind::Routes, "consul_resolver")];
         let mut envoy = Self {
             manner,
             subscriptions: BTreeMap::new(),
@@ -143,7 +144,7 @@ impl Envoy {
     }
 
     /// A subscription begins; it is to ask.
-    pub fn subscribe(&mut self, kind: Kind, name: &str) -> u32 {
+    pub fn subscribe(&mut self, kind: ResourceKind, name: &str) -> u32 {
         self.count += 1;
         let subscription = Subscription {
             kind,
@@ -174,12 +175,12 @@ impl Envoy {
     }
 
     /// An answer of that name was lost, rejected, or forgotten before anybody asked again.
-    pub fn lose(&mut self, kind: Kind, name: &str, now: u64) {
+    pub fn lose(&mut self, kind: ResourceKind, name: &str, now: u64) {
         self.lost.insert((kind, name.to_owned()), now);
     }
 
     /// Whether that was so lately: what is told next may be held up for a minute.
-    pub fn is_held_up(&self, kind: Kind, name: &str, now: u64) -> bool {
+    pub fn is_held_up(&self, kind: ResourceKind, name: &str, now: u64) -> bool {
         let lost = self.lost.get(&(kind, name.to_owned()));
         lost.is_some_and(|lost| now < lost + MINUTE * 5 / 4 + 5_000_000)
     }
@@ -192,7 +193,12 @@ impl Envoy {
 
     /// Reads what a subscription is told, and checks that a version stands for what is told: one
     /// content has one version in every VM, and another content has another one.
-    pub fn read(&mut self, kind: Kind, name: &str, response: &Response) -> (String, Told) {
+    pub fn read(
+        &mut self,
+        kind: ResourceKind,
+        name: &str,
+        response: &SubscriptionResponse,
+    ) -> (String, Told) {
         let body: Value = serde_json::from_slice(&response.body).expect("JSON");
         let version = body["version_info"].as_str().expect("a version").to_owned();
         let resources = body["resources"].as_array().expect("resources");
@@ -211,10 +217,11 @@ impl Envoy {
         let none = BTreeMap::new();
         let before = if let Some(Told::Clusters(before)) = before { before } else { &none };
         let is_other = |name: &String| before.get(name) != after.get(name);
-        let ended = self.subscriptions.iter().filter(|(_, it)| it.kind == Kind::Endpoints);
+        let ended = self.subscriptions.iter().filter(|(_, it)| it.kind == ResourceKind::Endpoints);
         let ended = ended.filter(|(_, it)| is_other(&it.name)).map(|(number, _)| *number).collect();
         let begun: Vec<_> = after.keys().filter(|name| is_other(name)).cloned().collect();
-        let begun = begun.iter().map(|name| self.subscribe(Kind::Endpoints, name)).collect();
+        let begun =
+            begun.iter().map(|name| self.subscribe(ResourceKind::Endpoints, name)).collect();
         (ended, begun)
     }
 }

@@ -1,9 +1,9 @@
 //! Calls for registrations on their way.
 
+use consul_resolver::calls::caller::CallId;
 use consul_resolver::consul::query::Request;
 use consul_resolver::consul::response::{CallFailure, Refusal};
-use consul_resolver::discovery::caller::CallId;
-use consul_resolver::rng::Rng;
+use consul_resolver::util::rng::Rng;
 
 use crate::consul::{Consul, Outcome};
 use crate::replies::{Ask, Reply, broken, failed};

@@ -5,10 +5,10 @@ use std::iter::from_fn;
 use consul_resolver::config::Config;
 use consul_resolver::router::Router;
 use consul_resolver::shared::acknowledged::{Acknowledged, Changes};
-use consul_resolver::time::Time;
-use consul_resolver::xds::event::Event;
-use consul_resolver::xds::request::{Request, StreamId};
-use consul_resolver::xds::response::Response;
+use consul_resolver::util::time::Time;
+use consul_resolver::xds::event::SubscriptionEvent;
+use consul_resolver::xds::request::{StreamId, SubscriptionRequest};
+use consul_resolver::xds::response::SubscriptionResponse;
 use consul_resolver::xds::server::Server;
 
 /// The id of Envoy's node.
@@ -35,7 +35,7 @@ impl Feed {
     }
 
     /// A request comes.
-    pub fn on_request(&mut self, stream: u32, request: Request<'_>, now: Time) {
+    pub fn on_request(&mut self, stream: u32, request: SubscriptionRequest<'_>, now: Time) {
         self.server.on_request(StreamId(stream), request, now);
     }
 
@@ -45,7 +45,7 @@ impl Feed {
     }
 
     /// All that is answered now.
-    pub fn answer(&mut self, router: &mut Router, now: Time) -> Vec<(u32, Response)> {
+    pub fn answer(&mut self, router: &mut Router, now: Time) -> Vec<(u32, SubscriptionResponse)> {
         while let Some(update) = router.poll_update() {
             self.server.on_update(update, now);
         }
@@ -54,9 +54,11 @@ impl Feed {
         while let Some(event) = self.server.poll_event() {
             assert!(!event.to_string().is_empty(), "whatever happens can be told");
             match event {
-                Event::Acknowledged { service } => self.changes.on_acknowledged(&service),
-                Event::Gone { service } => self.changes.on_gone(&service),
-                Event::ClustersTold => self.changes.on_told(self.server.services()),
+                SubscriptionEvent::Acknowledged { service } => {
+                    self.changes.on_acknowledged(&service)
+                }
+                SubscriptionEvent::Gone { service } => self.changes.on_gone(&service),
+                SubscriptionEvent::ClustersTold => self.changes.on_told(self.server.services()),
                 _ => {}
             }
         }

@@ -1,7 +1,7 @@
 //! Envoy's own clusters, which know what the filter has installed.
 
-use consul_resolver::rng::Rng;
-use consul_resolver::xds::kind::Kind;
+use consul_resolver::util::rng::Rng;
+use consul_resolver::xds::resource_kind::ResourceKind;
 
 use crate::configs::{FEEDING_CONFIGS, FEEDS, GENERATES, GENERATING_CONFIGS};
 use crate::envoy::Manner;
@@ -218,7 +218,7 @@ fn the_newest_state_of_a_large_service_is_told_last() {
 fn clusters_come_and_go_with_what_the_catalog_lists() {
     for_seeds(30, |seed| {
         let mut world = fed(seed, 31);
-        let count = |world: &World| world.subscriptions(Kind::Endpoints);
+        let count = |world: &World| world.subscriptions(ResourceKind::Endpoints);
         // Three that are configured, and three that are found.
         assert_eq!(count(&world), 6);
         world.empty(crate::sources::MAIL);

@@ -1,6 +1,6 @@
 //! Services that are found while running, and forgotten again.
 
-use consul_resolver::rng::Rng;
+use consul_resolver::util::rng::Rng;
 
 use crate::clock::Clock;
 use crate::configs::{BOTH, DISCOVERS, NAMES, ONE_FOR_THE_FOUND, SHORT_NAMES, TWO_WATCHES};

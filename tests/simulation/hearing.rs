@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use consul_resolver::consul::query::Request;
-use consul_resolver::health::prober::ProbeNumber;
+use consul_resolver::health_check::checker::ProbeNumber;
 use consul_resolver::model::registration::RegistrationId;
-use consul_resolver::registration::probing::ProbeSpot;
+use consul_resolver::registration::probe::ProbeTarget;
 use serde_json::Value;
 
 use crate::probes::{Echo, GIVEN_UP};
@@ -21,7 +21,7 @@ const LATELY: u64 = 20_000_000 + GIVEN_UP;
 /// What those who keep registrations have heard.
 #[derive(Default)]
 pub struct Hearing {
-    heard: HashMap<(ContextId, RegistrationId, ProbeSpot), Heard>,
+    heard: HashMap<(ContextId, RegistrationId, ProbeTarget), Heard>,
 }
 
 /// What one of them has heard from one whom it probes.
@@ -52,7 +52,7 @@ impl Hearing {
     pub fn on_asked(
         &mut self,
         context: ContextId,
-        (registration, spot): (RegistrationId, ProbeSpot),
+        (registration, spot): (RegistrationId, ProbeTarget),
         number: ProbeNumber,
         clock: u64,
     ) {
@@ -70,7 +70,7 @@ impl Hearing {
     pub fn on_heard(
         &mut self,
         context: ContextId,
-        (registration, spot): (RegistrationId, ProbeSpot),
+        (registration, spot): (RegistrationId, ProbeTarget),
         number: ProbeNumber,
         echo: Echo,
         clock: u64,
@@ -106,19 +106,19 @@ impl Hearing {
         let word = |spot| self.word(context, registration, spot);
         let path = &request.path;
         if body["Output"] == "Envoy drains" {
-            let was_told = matches!(word(ProbeSpot::Drain), Word::Bad(_) | Word::Unsure);
+            let was_told = matches!(word(ProbeTarget::Drain), Word::Bad(_) | Word::Unsure);
             assert!(was_told, "{context:?} was never told, and says that Envoy drains: {path}");
         }
         for (position, status) in said(path, &body) {
-            let drains = matches!(word(ProbeSpot::Drain), Word::Bad(_));
+            let drains = matches!(word(ProbeTarget::Drain), Word::Bad(_));
             assert!(!drains || status == "critical", "{context:?} knows that Envoy drains: {path}");
             let is_unwell =
-                matches!(word(ProbeSpot::Check(position)), Word::Bad(UNHEALTHY_THRESHOLD..));
+                matches!(word(ProbeTarget::Check(position)), Word::Bad(UNHEALTHY_THRESHOLD..));
             assert!(
                 !is_unwell || status == "critical",
                 "{context:?} says {status}, and was told otherwise again and again: {path}"
             );
-            let spot = ProbeSpot::Check(position);
+            let spot = ProbeTarget::Check(position);
             let good = self.heard.get(&(context, registration, spot)).and_then(|it| it.good);
             let age = good.map_or(0, |good| clock.saturating_sub(good));
             assert!(
@@ -129,7 +129,7 @@ impl Hearing {
         }
     }
 
-    fn word(&self, context: ContextId, registration: RegistrationId, spot: ProbeSpot) -> Word {
+    fn word(&self, context: ContextId, registration: RegistrationId, spot: ProbeTarget) -> Word {
         self.heard.get(&(context, registration, spot)).map_or(Word::Nothing, |heard| heard.word)
     }
 }

@@ -1,6 +1,6 @@
 //! Names that clients make up, and what configured services and names that there are have of them.
 
-use consul_resolver::rng::Rng;
+use consul_resolver::util::rng::Rng;
 
 use crate::configs::NAMES_BESIDE;
 use crate::plan::Plan;

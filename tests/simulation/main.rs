@@ -56,7 +56,7 @@ mod weather;
 mod world;
 
 use consul_resolver::model::service::SourceId;
-use consul_resolver::rng::Rng;
+use consul_resolver::util::rng::Rng;
 
 use crate::configs::LONGEST_WAIT;
 use crate::plan::{LONGEST_CHAOS, Plan};

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use consul_resolver::rng::Rng;
-use consul_resolver::shared::key::Key;
+use consul_resolver::shared::key::SharedKey;
 use consul_resolver::shared::members::{Members, QueueId};
+use consul_resolver::util::rng::Rng;
 
 use crate::configs::BESIDE;
 use crate::plan::Plan;
@@ -54,7 +54,7 @@ impl World {
     /// Which context that lives is no member, if there is one: each adds itself with its first tick,
     /// and nobody strikes it off.
     pub fn missing_member(&self) -> Option<String> {
-        let list = self.shared.load(&Key::Members.to_string());
+        let list = self.shared.load(&SharedKey::Members.to_string());
         let members = list.and_then(|(bytes, _)| Members::decode(&bytes).ok()).unwrap_or_default();
         let lives = |made: u64| made + 1_000_000 < self.now;
         let mut contexts = self.contexts().filter(|(_, it)| !it.leaves && lives(it.made));

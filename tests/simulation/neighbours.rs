@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use consul_resolver::rng::Rng;
+use consul_resolver::util::rng::Rng;
 
 use crate::configs::{BESIDE, TROUBLED_CONFIGS, UNPOLLED};
 use crate::plan::{Fault, Plan};

@@ -1,6 +1,6 @@
 //! What a seed decides of a world before it begins.
 
-use consul_resolver::rng::Rng;
+use consul_resolver::util::rng::Rng;
 
 use crate::configs::{DRAINING_CONFIGS, FINDING_CONFIGS, PLAIN_CONFIGS};
 use crate::envoy::Manner;

@@ -2,8 +2,8 @@
 
 use consul_resolver::config::Probe;
 use consul_resolver::discovery::event::ProbeId;
-use consul_resolver::health::verdict::{Answer, Reason};
-use consul_resolver::registration::probing::ProbeSpot;
+use consul_resolver::health_check::verdict::{ProbeReason, ProbeResponse};
+use consul_resolver::registration::probe::ProbeTarget;
 
 use crate::consul::Outcome;
 use crate::vm::SimHost;
@@ -40,36 +40,36 @@ pub enum Manner {
 
 impl Echo {
     /// The same as Envoy gives it.
-    pub const fn answer(self) -> Answer<'static> {
+    pub const fn answer(self) -> ProbeResponse<'static> {
         let (status, from_envoy, body): (_, _, &[u8]) = match self {
             Self::Status(status) => (status, false, b""),
             Self::Unreachable => (503, true, b"upstream connect error: connection failure"),
             Self::TimedOut => (504, true, b"upstream request timeout"),
         };
-        Answer { status, from_envoy, body }
+        ProbeResponse { status, from_envoy, body }
     }
 }
 
 impl SimHost<'_> {
     /// Sends a probe.
-    pub fn send_probe(&mut self, id: ProbeId, probe: &Probe) -> Result<(), Reason> {
+    pub fn send_probe(&mut self, id: ProbeId, probe: &Probe) -> Result<(), ProbeReason> {
         self.effects.probes.push(id);
         self.deliver(id, probe)
     }
 
-    fn deliver(&mut self, id: ProbeId, probe: &Probe) -> Result<(), Reason> {
+    fn deliver(&mut self, id: ProbeId, probe: &Probe) -> Result<(), ProbeReason> {
         let weather = &self.consul.weather;
         if self.rng.below(100) < weather.refused / 4 {
-            return Err(Reason::NoCapacity);
+            return Err(ProbeReason::NoCapacity);
         }
         if self.rng.below(100) < weather.vanished {
             return Ok(());
         }
         let manner = match id.spot {
-            ProbeSpot::Check(_) => {
+            ProbeTarget::Check(_) => {
                 Manner::Answers(if self.consul.registry.is_well { 200 } else { 503 })
             }
-            ProbeSpot::Drain => self.admin.manner(),
+            ProbeTarget::Drain => self.admin.manner(),
         };
         let soon = self.at + 200 + u64::from(self.rng.below(20_000));
         let timeout = u64::try_from(probe.check.timeout.as_micros()).expect("a short time");
@@ -78,7 +78,7 @@ impl SimHost<'_> {
             Manner::Answers(status) => (soon, Echo::Status(status)),
             Manner::Unreachable => (soon, Echo::Unreachable),
             Manner::Silent => (end, Echo::TimedOut),
-            Manner::Unsent => return Err(Reason::UnknownCluster),
+            Manner::Unsent => return Err(ProbeReason::UnknownCluster),
             Manner::Lost => return Ok(()),
         };
         self.effects.outcomes.push(Outcome::Probed(at, self.id, id, echo));

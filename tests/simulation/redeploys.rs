@@ -1,6 +1,6 @@
 //! Instances that go, and others that come in their place.
 
-use consul_resolver::rng::Rng;
+use consul_resolver::util::rng::Rng;
 
 use crate::calm;
 use crate::configs::BESIDE;

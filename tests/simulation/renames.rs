@@ -1,6 +1,6 @@
 //! Consul's cluster is given another name, and its agent stays what it is.
 
-use consul_resolver::rng::Rng;
+use consul_resolver::util::rng::Rng;
 
 use crate::await_none;
 use crate::configs::{FIRST_NAME, SECOND_NAME, SECOND_NAME_LESS};

@@ -1,6 +1,6 @@
 //! A query of Consul, and the answer to it.
 
-use consul_resolver::discovery::caller::CallId;
+use consul_resolver::calls::caller::CallId;
 
 use crate::vm::ContextId;
 

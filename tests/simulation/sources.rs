@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 
 use consul_resolver::config::{Config, Service};
 use consul_resolver::consul::dns_name::DnsName;
-use consul_resolver::discovery::subject::Subject;
-use consul_resolver::discovery::tracker::Tracker;
+use consul_resolver::discovery::source_spec::SourceSpec;
+use consul_resolver::discovery::tracked_source::TrackedSource;
 use consul_resolver::model::service::QueryKey;
 
 use crate::configs::configs;
@@ -152,7 +152,7 @@ static QUERIES: LazyLock<(HashMap<QueryKey, usize>, HashMap<usize, QueryKey>)> =
     });
 
 /// What a tracker asks for, by its place in [`SOURCES`].
-pub fn source_of(tracker: &Tracker) -> usize {
+pub fn source_of(tracker: &TrackedSource) -> usize {
     place_of(tracker.key())
 }
 
@@ -181,21 +181,21 @@ pub fn of_service(config: &Config, name: &str) -> Option<Vec<usize>> {
 
 /// All that a configuration may ask, with what it asks for.
 fn queries(config: &Config) -> Vec<(QueryKey, usize)> {
-    let subjects = config.sources().map(|source| Subject::new(config, source));
+    let subjects = config.sources().map(|source| SourceSpec::new(config, source));
     let mut queries: Vec<_> =
         subjects.map(|subject| subject.query.key()).zip(configured(config)).collect();
     let like = |service: &Service, source: usize| {
         let service = Service { name: SOURCES[source].clone(), ..service.clone() };
-        (Subject::of(config, &service, None).query.key(), source)
+        (SourceSpec::of(config, &service, None).query.key(), source)
     };
     let named = |service: &Service, source: usize| {
         let host = host_of(source);
         let name = DnsName::parse(host.as_bytes(), "consul").expect("a name");
         let (service, datacenter) = name.service(service).expect("a service");
-        (Subject::of(config, &service, datacenter.as_deref()).query.key(), source)
+        (SourceSpec::of(config, &service, datacenter.as_deref()).query.key(), source)
     };
     if let Some(discover) = &config.discover {
-        queries.push((Subject::catalog(config, discover).query.key(), CATALOG));
+        queries.push((SourceSpec::catalog(config, discover).query.key(), CATALOG));
         let listed = (0..SOURCES.len()).filter(|source| is_listed(*source));
         queries.extend(listed.map(|source| like(&discover.service, source)));
     }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use consul_resolver::discovery::tracker::Tracker;
+use consul_resolver::discovery::tracked_source::TrackedSource;
 use consul_resolver::model::service::ServiceId;
-use consul_resolver::shared::head::{Head, Rank};
-use consul_resolver::shared::key::Key;
-use consul_resolver::shared::record::Version;
+use consul_resolver::shared::key::SharedKey;
+use consul_resolver::shared::snapshot_record::SnapshotVersion;
+use consul_resolver::shared::source_record::{Rank, SourceRecord};
 
 use crate::checks::ports;
 use crate::sources::{CATALOG, GEO, NAMED, SOURCES, endpoints, query_of, source_of};
@@ -31,7 +31,7 @@ impl World {
             return Some(format!("no VM has configuration {config}"));
         }
         self.contexts().find_map(|(_, context)| {
-            let unlike = |tracker: &Tracker| {
+            let unlike = |tracker: &TrackedSource| {
                 let source = source_of(tracker);
                 let installed = tracker.installed();
                 let installed = installed.map(|record| ports(&record.snapshot, source));
@@ -139,11 +139,11 @@ impl World {
     pub fn left_behind(&self, source: usize) -> Option<String> {
         let (query, name) = (query_of(source), &SOURCES[source]);
         let head = self.head(source)?;
-        let is_record = |version: &Version| {
-            let record = self.shared.load(&Key::Record(query, *version).to_string());
+        let is_record = |version: &SnapshotVersion| {
+            let record = self.shared.load(&SharedKey::Record(query, *version).to_string());
             record.is_some_and(|(bytes, _)| !bytes.is_empty())
         };
-        let record = Version::default().places().into_iter().find(is_record);
+        let record = SnapshotVersion::default().places().into_iter().find(is_record);
         match (head.rank == Rank::LEAVING, head.published, record) {
             (true, None, None) => None,
             (_, published, record) => {
@@ -153,9 +153,9 @@ impl World {
     }
 
     /// The head of a source.
-    pub fn head(&self, source: usize) -> Option<Head> {
-        let (head, _) = self.shared.load(&Key::Head(query_of(source)).to_string())?;
-        Some(Head::decode(&head).expect("a head that reads back"))
+    pub fn head(&self, source: usize) -> Option<SourceRecord> {
+        let (head, _) = self.shared.load(&SharedKey::Head(query_of(source)).to_string())?;
+        Some(SourceRecord::decode(&head).expect("a head that reads back"))
     }
 
     /// What a context follows whatever requests come: what it is configured to, what the catalog

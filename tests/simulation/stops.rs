@@ -1,6 +1,6 @@
 //! A process that stands still for a while, as by SIGSTOP: its clocks go on, and so do all others.
 
-use consul_resolver::rng::Rng;
+use consul_resolver::util::rng::Rng;
 
 use crate::calm;
 use crate::configs::EXPIRES;

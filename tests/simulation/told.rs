@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use consul_resolver::config::{Config, OnStale};
 use consul_resolver::model::endpoint::Address;
-use consul_resolver::xds::kind::Kind;
+use consul_resolver::xds::resource_kind::ResourceKind;
 use serde_json::Value;
 
 use crate::consul::Consul;
@@ -43,17 +43,17 @@ impl Told {
     pub const NOTHING: Self = Self::Endpoints(Vec::new());
 
     /// Reads the resources of an answer.
-    pub fn read(kind: Kind, resources: &[Value]) -> Self {
+    pub fn read(kind: ResourceKind, resources: &[Value]) -> Self {
         match kind {
-            Kind::Endpoints => {
+            ResourceKind::Endpoints => {
                 let [assignment] = resources else { panic!("one of {resources:?}") };
                 Self::Endpoints(priorities(assignment))
             }
-            Kind::Clusters => {
+            ResourceKind::Clusters => {
                 let service = |it: &Value| text(&it["eds_cluster_config"]["service_name"]);
                 Self::Clusters(resources.iter().map(|it| (service(it), it.to_string())).collect())
             }
-            Kind::Routes => {
+            ResourceKind::Routes => {
                 let hosts = resources.iter().flat_map(|it| list(&it["virtual_hosts"]));
                 Self::Routes(hosts.flat_map(|it| list(&it["domains"])).map(text).collect())
             }
@@ -77,9 +77,9 @@ impl Told {
     }
 
     /// What Consul would have Envoy told by a configuration, if it spoke to it itself.
-    pub fn by_consul(kind: Kind, name: &str, config: &Config, consul: &Consul) -> Self {
+    pub fn by_consul(kind: ResourceKind, name: &str, config: &Config, consul: &Consul) -> Self {
         let is_found = |source: &usize| consul.ports(CATALOG).contains(&(*source as u16));
-        if kind != Kind::Endpoints {
+        if kind != ResourceKind::Endpoints {
             return Self::of_list(kind, config, |source| is_found(&source));
         }
         let sources = of_service(config, name).unwrap_or_default();
@@ -99,14 +99,14 @@ impl Told {
         )
     }
 
-    fn of_list(kind: Kind, config: &Config, is_found: impl Fn(usize) -> bool) -> Self {
+    fn of_list(kind: ResourceKind, config: &Config, is_found: impl Fn(usize) -> bool) -> Self {
         let is_own = |name: &str| config.services.iter().any(|it| it.name == name);
         let found = (0..SOURCES.len()).filter(|it| is_listed(*it) && config.discover.is_some());
         let found = found.filter(|it| is_found(*it)).map(|it| SOURCES[it].as_str());
         let found: Vec<_> = found.filter(|name| !is_own(name)).collect();
         let own = config.services.iter().map(|it| it.name.as_str());
         match kind {
-            Kind::Routes => {
+            ResourceKind::Routes => {
                 let own = own.map(|name| format!("{name}.test"));
                 Self::Routes(own.chain(found.iter().map(|it| format!("{it}.internal"))).collect())
             }
@@ -119,11 +119,11 @@ impl Told {
 
 impl Expected {
     /// What a context may tell now.
-    pub fn of(kind: Kind, name: &str, context: &Context, config: &Config) -> Self {
+    pub fn of(kind: ResourceKind, name: &str, context: &Context, config: &Config) -> Self {
         let has = |name: &str| context.router.service_by_name(name.as_bytes());
         let is_listed = !context.discovers
             || context.tracker(CATALOG).is_some_and(|tracker| tracker.installed().is_some());
-        if kind != Kind::Endpoints {
+        if kind != ResourceKind::Endpoints {
             let told = Told::of_list(kind, config, |source| has(&SOURCES[source]).is_some());
             return Self { all: vec![told], is_known: is_listed, may_be_told: is_listed };
         }
@@ -155,7 +155,7 @@ impl Expected {
         if falls_back && all[0] == Told::NOTHING {
             all.push(Told::Endpoints(vec![BTreeMap::from([(FALLBACK.to_owned(), true)])]));
         }
-        let is_known = context.router.is_resolved(service) && !context.router.is_awaited(service);
+        let is_known = context.router.is_resolved(service) && !context.router.is_pending(service);
         let trackers = sources.iter().filter_map(|source| context.tracker(*source));
         let may_be_told =
             falls_back || trackers.into_iter().any(|tracker| tracker.installed().is_some());

@@ -3,30 +3,30 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
+use consul_resolver::calls::breaker::BreakerState;
 use consul_resolver::config::{Config, Probe};
 use consul_resolver::consul::query::Request;
 use consul_resolver::consul::response::CallFailure;
-use consul_resolver::discovery::agent::Agent;
-use consul_resolver::discovery::breaker::Position;
 use consul_resolver::discovery::event::{CallId, Expect, ProbeId};
-use consul_resolver::discovery::notice::Notice;
-use consul_resolver::discovery::subject::Subject;
-use consul_resolver::discovery::tracker::Tracker;
+use consul_resolver::discovery::manager::Manager;
+use consul_resolver::discovery::source_event::SourceEvent;
+use consul_resolver::discovery::source_spec::SourceSpec;
+use consul_resolver::discovery::tracked_source::TrackedSource;
 use consul_resolver::driver::Host;
-use consul_resolver::health::verdict::Reason;
+use consul_resolver::health_check::verdict::ProbeReason;
 use consul_resolver::model::registration::RegistrationId;
 use consul_resolver::model::service::{QueryKey, ServiceId, SourceId};
-use consul_resolver::registration::notice as registration;
-use consul_resolver::rng::Rng;
+use consul_resolver::registration::registration_event as registration;
 use consul_resolver::router::Router;
-use consul_resolver::router::change::Addition;
 use consul_resolver::router::decision::Forward;
-use consul_resolver::shared::charge::Charge;
-use consul_resolver::shared::head::{Head, Rank};
-use consul_resolver::shared::key::{Cas, Key};
+use consul_resolver::router::service_change::Addition;
+use consul_resolver::shared::key::{Cas, SharedKey};
 use consul_resolver::shared::members::QueueId;
-use consul_resolver::shared::record::Version;
-use consul_resolver::time::Time;
+use consul_resolver::shared::registration_lease::RegistrationLease;
+use consul_resolver::shared::snapshot_record::SnapshotVersion;
+use consul_resolver::shared::source_record::{Rank, SourceRecord};
+use consul_resolver::util::rng::Rng;
+use consul_resolver::util::time::Time;
 
 use crate::admin::Admin;
 use crate::clock::Clock;
@@ -98,7 +98,7 @@ pub struct Context {
     /// The services that it has found and not forgotten.
     pub found: Vec<ServiceId>,
     /// Discovery.
-    pub agent: Agent,
+    pub agent: Manager,
     /// Routing.
     pub router: Router,
     /// What answers Envoy's subscriptions, if anything does.
@@ -108,7 +108,7 @@ pub struct Context {
     /// Its requests in flight.
     pub flying: Vec<Forward>,
     /// What it has installed last of each source, also of those that it has forgotten since.
-    pub seen: HashMap<usize, Version>,
+    pub seen: HashMap<usize, SnapshotVersion>,
     /// What it does now, and when it began with that on its own clock.
     pub task: Task,
     /// See `task`.
@@ -167,8 +167,8 @@ impl Context {
     /// A context that has just been made.
     pub fn new(id: ContextId, config: usize, of: &Config, made: u64, rng: &mut Rng) -> Self {
         let mut own = rng.split();
-        let subjects = of.sources().map(|source| Subject::new(of, source)).collect();
-        let agent = Agent::new(subjects, &of.consul, own.split()).keeping(of);
+        let subjects = of.sources().map(|source| SourceSpec::new(of, source)).collect();
+        let agent = Manager::new(subjects, &of.consul, own.split()).with_registrations(of);
         Self {
             id,
             config,
@@ -191,7 +191,7 @@ impl Context {
     }
 
     /// The tracker of a source, while it follows it.
-    pub fn tracker(&self, source: usize) -> Option<&Tracker> {
+    pub fn tracker(&self, source: usize) -> Option<&TrackedSource> {
         self.agent.trackers().into_iter().find(|tracker| source_of(tracker) == source)
     }
 }
@@ -256,7 +256,7 @@ pub struct Effects {
     /// The contexts to be woken, with the queue.
     pub wakes: Vec<(ContextId, QueueId)>,
     /// The heads that were written.
-    pub heads: Vec<(Key, Head)>,
+    pub heads: Vec<(SharedKey, SourceRecord)>,
     /// The source whose record was read, or whose head was written: it may be installed now.
     pub installed: Option<QueryKey>,
     /// The probes that were made.
@@ -288,17 +288,18 @@ impl Host for SimHost<'_> {
         self.shared.register(name, self.id)
     }
 
-    fn load(&mut self, key: &Key) -> Option<(Vec<u8>, Cas)> {
+    fn load(&mut self, key: &SharedKey) -> Option<(Vec<u8>, Cas)> {
         let value = self.shared.load(&key.to_string());
-        if let Key::Record(query, _) = key {
+        if let SharedKey::Record(query, _) = key {
             self.effects.installed = Some(*query);
         }
         value
     }
 
-    fn store(&mut self, key: &Key, value: &[u8], expect: Expect) -> bool {
+    fn store(&mut self, key: &SharedKey, value: &[u8], expect: Expect) -> bool {
         let name = key.to_string();
-        let owner = |(bytes, _): (Vec<u8>, Cas)| Some(Charge::decode(&bytes).ok()?.tenure.owner);
+        let owner =
+            |(bytes, _): (Vec<u8>, Cas)| Some(RegistrationLease::decode(&bytes).ok()?.tenure.owner);
         let old = self.shared.load(&name);
         let before = old.clone().and_then(owner);
         let written = self.shared.store(&name, value, expect);
@@ -306,21 +307,21 @@ impl Host for SimHost<'_> {
         self.trace.note(u64::from(written));
         match key {
             _ if !written => {}
-            Key::Head(query) => {
+            SharedKey::Head(query) => {
                 self.effects.installed = Some(*query);
-                let head = Head::decode(value).expect("a head that reads back");
+                let head = SourceRecord::decode(value).expect("a head that reads back");
                 self.effects.heads.push((*key, head));
             }
-            Key::Record(query, _) => self.effects.records.push(*query),
-            Key::Charge(_) => {
-                let charge = Charge::decode(value).expect("a charge that reads back");
+            SharedKey::Record(query, _) => self.effects.records.push(*query),
+            SharedKey::Charge(_) => {
+                let charge = RegistrationLease::decode(value).expect("a charge that reads back");
                 self.effects.charged |= Some(charge.tenure.owner) != before;
             }
-            Key::Members => {
+            SharedKey::Members => {
                 let old = old.map(|(bytes, _)| bytes).unwrap_or_default();
                 self.effects.members = Some([old, value.to_vec()]);
             }
-            Key::Book => {}
+            SharedKey::Book => {}
         }
         written
     }
@@ -351,22 +352,27 @@ impl Host for SimHost<'_> {
         Ok(())
     }
 
-    fn examine(&mut self, id: ProbeId, probe: &Probe) -> Result<(), Reason> {
+    fn examine(&mut self, id: ProbeId, probe: &Probe) -> Result<(), ProbeReason> {
         self.send_probe(id, probe)
     }
 
-    fn registration(&mut self, _: RegistrationId, notice: &registration::Notice) {
+    fn registration(&mut self, _: RegistrationId, notice: &registration::RegistrationEvent) {
         self.trace.note_text(&notice.to_string());
     }
 
-    fn notice(&mut self, _: SourceId, notice: &Notice) {
+    fn notice(&mut self, _: SourceId, notice: &SourceEvent) {
         // Whatever is noticed can be told.
         assert!(!notice.to_string().is_empty());
     }
 
-    fn breaker(&mut self, position: Position, before: Option<Position>, datacenter: Option<&str>) {
+    fn breaker(
+        &mut self,
+        position: BreakerState,
+        before: Option<BreakerState>,
+        datacenter: Option<&str>,
+    ) {
         assert_ne!(Some(position), before, "only transitions are told");
-        if position != Position::Closed {
+        if position != BreakerState::Closed {
             self.effects.opened.push(format!("{position:?} for {datacenter:?}"));
         }
     }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use consul_resolver::config::Config;
 use consul_resolver::driver;
-use consul_resolver::rng::Rng;
+use consul_resolver::util::rng::Rng;
 
 use self::subscriptions::LAST_BYTE;
 use crate::admin::Admin;

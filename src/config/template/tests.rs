@@ -4,7 +4,7 @@ use serde_json::json;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 fn read(template: &Template, value: &Value) -> Result<Map<String, Value>, String> {
-    template.read(&Node::root(value)).map_err(|error| error.to_string())
+    template.read(&Cursor::root(value)).map_err(|error| error.to_string())
 }
 
 /// A message and those in it.

@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The state of a check, by Consul's words. The least is the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Status {
+pub enum CheckStatus {
     /// It gets no traffic.
     Critical,
     /// It gets traffic by its weight for warnings, from those who want such instances at all.
@@ -26,7 +26,7 @@ pub enum Status {
     Passing,
 }
 
-impl Status {
+impl CheckStatus {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Critical, Self::Warning, Self::Passing];
 
@@ -40,7 +40,7 @@ impl Status {
     }
 }
 
-impl fmt::Display for Status {
+impl fmt::Display for CheckStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
     }
@@ -50,7 +50,7 @@ impl fmt::Display for Status {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// Its state.
-    pub status: Status,
+    pub status: CheckStatus,
     /// Why.
     pub output: String,
 }

@@ -3,8 +3,8 @@
 use core::fmt;
 
 use crate::consul::error::{ErrorKind, QueryError};
-use crate::consul::excerpt::Excerpt;
-use crate::consul::registration::difference::Difference;
+use crate::consul::excerpt::BodyExcerpt;
+use crate::consul::registration::drift::Drift;
 use crate::consul::registration::identity::AgentIdentity;
 
 /// Why a registration is not as it should be, or nobody knows.
@@ -17,14 +17,14 @@ pub enum RegistrationError {
         /// The status.
         code: u16,
         /// What it says about it.
-        excerpt: Excerpt,
+        excerpt: BodyExcerpt,
     },
     /// The token may not do it.
     Denied {
         /// The status.
         code: u16,
         /// What the agent says about it.
-        excerpt: Excerpt,
+        excerpt: BodyExcerpt,
         /// The variable that holds the token; none where the configuration names none.
         token_env: Option<String>,
         /// The service.
@@ -33,10 +33,10 @@ pub enum RegistrationError {
     /// The agent's answer cannot be read.
     Unreadable {
         /// What it begins with.
-        excerpt: Excerpt,
+        excerpt: BodyExcerpt,
     },
     /// The agent took it, and has it otherwise all the same.
-    InPart(Difference),
+    InPart(Drift),
     /// The agent is of another datacenter than the configuration says.
     Elsewhere {
         /// The agent's.

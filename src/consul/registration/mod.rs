@@ -6,16 +6,16 @@
 //!      Found or RegistrationError ◄─ read_… ◄─ Response or CallFailure
 //! ```
 
-mod answers;
+mod actual;
 mod definition;
-mod difference;
+mod drift;
 mod error;
-mod found;
 mod identity;
+mod response;
 
-pub use self::answers::{Gone, Reported};
-pub use self::definition::{Definition, Id, Report, Status};
-pub use self::difference::Difference;
+pub use self::actual::{ActualCheck, ActualService};
+pub use self::definition::{CheckStatus, Definition, Id, Report};
+pub use self::drift::Drift;
 pub use self::error::RegistrationError;
-pub use self::found::{FoundCheck, FoundService};
 pub use self::identity::AgentIdentity;
+pub use self::response::{Gone, Reported};

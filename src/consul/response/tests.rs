@@ -103,12 +103,12 @@ fn a_filtered_answer_says_so_and_may_be_refused() {
     let query = query(Some("CONSUL_HTTP_TOKEN"));
     let whole = query.read(Ok(response(200, ONE))).unwrap();
     assert!(!whole.filtered_by_acls);
-    assert_eq!(query.unfiltered(whole.clone()), Ok(whole));
+    assert_eq!(query.reject_filtered(whole.clone()), Ok(whole));
 
     let filtered = Response { filtered_by_acls: true, ..response(200, ONE) };
     let filtered = query.read(Ok(filtered)).unwrap();
     assert!(filtered.filtered_by_acls);
-    let error = query.unfiltered(filtered).unwrap_err();
+    let error = query.reject_filtered(filtered).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Filtered);
     assert!(error.to_string().contains("CONSUL_HTTP_TOKEN"), "{error}");
 }

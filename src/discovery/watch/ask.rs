@@ -3,30 +3,20 @@
 use core::time::Duration;
 
 use super::{State, Watch};
+use crate::calls::caller::QueryId;
 use crate::consul::index::ConsulIndex;
-use crate::consul::query::Freshness;
-use crate::time::Time;
-
-/// The number of a query, so that an answer that comes too late is not taken for another's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct QueryId(pub u64);
-
-impl QueryId {
-    /// The number after this one.
-    pub(super) const fn next(self) -> Self {
-        Self(self.0.wrapping_add(1))
-    }
-}
+use crate::consul::query::ReadMode;
+use crate::util::time::Time;
 
 /// A query to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ask {
+pub struct OutgoingQuery {
     /// Its number, to come back with the answer.
     pub id: QueryId,
     /// The index to block on; `None` asks for an answer at once.
     pub index: Option<ConsulIndex>,
     /// How fresh the answer must be.
-    pub freshness: Freshness,
+    pub freshness: ReadMode,
     /// Whether it asks for the instances of the service that a prepared query
     /// [looks for](crate::discovery::watch::Watch::origin), instead of for what the query finds.
     pub instances: bool,
@@ -36,8 +26,8 @@ pub struct Ask {
 
 /// A query that is out.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::discovery) struct Asking {
-    pub(in crate::discovery) ask: Ask,
+pub(in crate::discovery) struct QueryInFlight {
+    pub(in crate::discovery) ask: OutgoingQuery,
     pub(in crate::discovery) blocks: bool,
     /// Its answer must not be older than that: what it blocks on, if it does, unless an extra
     /// query has moved it on.
@@ -46,10 +36,10 @@ pub(in crate::discovery) struct Asking {
     pub(in crate::discovery) lost: Time,
 }
 
-impl Asking {
+impl QueryInFlight {
     /// When it was asked, if it is a fresh, consistent read.
     pub(super) fn consistently(&self) -> Option<Time> {
-        (self.ask.freshness == Freshness::Consistent).then_some(self.asked)
+        (self.ask.freshness == ReadMode::Consistent).then_some(self.asked)
     }
 }
 

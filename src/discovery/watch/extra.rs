@@ -1,17 +1,17 @@
 //! The query beside the one that blocks, and what becomes of its answer.
 
-use super::ask::Asking;
+use super::ask::QueryInFlight;
 use super::{State, Watch};
+use crate::calls::wait_queue::CallClass;
 use crate::consul::error::QueryError;
 use crate::consul::index::ConsulIndex;
-use crate::consul::response::Answer;
+use crate::consul::response::QueryResponse;
 use crate::discovery::doubt::listed;
-use crate::discovery::guard::{Judgement, Known};
-use crate::discovery::line::Lane;
-use crate::discovery::outcome::Outcome;
+use crate::discovery::response_outcome::ResponseOutcome;
+use crate::discovery::shrink_guard::{Baseline, GuardDecision};
 use crate::model::snapshot::Snapshot;
-use crate::rng::Rng;
-use crate::time::Time;
+use crate::util::rng::Rng;
+use crate::util::time::Time;
 
 impl Watch {
     /// Wants an extra query beside the one that blocks, or the next poll early. Where the next
@@ -19,7 +19,7 @@ impl Watch {
     /// as Consul's errors allow.
     pub fn on_suspicion(&mut self, now: Time) {
         let is_quiet = match self.state {
-            State::Asking(Asking { blocks, .. }) => blocks,
+            State::Asking(QueryInFlight { blocks, .. }) => blocks,
             State::Idle { .. } => self.index.is_some(),
             State::Stopped | State::Applying { .. } => false,
         };
@@ -29,11 +29,11 @@ impl Watch {
     }
 
     /// In which lane the extra query goes, if one is wanted.
-    pub(super) fn wants_extra(&self, blocks: bool, now: Time) -> Option<Lane> {
+    pub(super) fn wants_extra(&self, blocks: bool, now: Time) -> Option<CallClass> {
         if self.guard.wants_instances() {
-            return Some(Lane::Read);
+            return Some(CallClass::Read);
         }
-        let suspected = || self.reread.is_due(now).then_some(Lane::Read);
+        let suspected = || self.reread.is_due(now).then_some(CallClass::Read);
         self.guard.wants(now).or_else(suspected).filter(|_| blocks)
     }
 
@@ -41,12 +41,12 @@ impl Watch {
     /// that fail, another VM has the lease, and this watch stops.
     pub(super) fn on_extra(
         &mut self,
-        asking: Asking,
-        answer: Result<Answer, QueryError>,
+        asking: QueryInFlight,
+        answer: Result<QueryResponse, QueryError>,
         current: Option<&Snapshot>,
         now: Time,
         rng: &mut Rng,
-    ) -> Outcome {
+    ) -> ResponseOutcome {
         self.learn_patience(&asking, &answer, now);
         let answer = match answer {
             Ok(answer) => answer,
@@ -55,17 +55,18 @@ impl Watch {
                     true => self.guard.on_no_instances(),
                     false => self.guard.on_failure(now, rng),
                 }
-                return Outcome::Wasted(error.kind());
+                return ResponseOutcome::Wasted(error.kind());
             }
         };
-        let known = Known { listed: self.listed, current };
+        let known = Baseline { listed: self.listed, current };
         // What is being published now is not known yet.
         if matches!(self.state, State::Stopped | State::Applying { .. }) {
-            return Outcome::Older;
+            return ResponseOutcome::Older;
         }
         if asking.ask.instances {
             let judgement = self.guard.on_instances(answer, known);
-            return judgement.map_or(Outcome::Older, |it| self.take_up_extra(it, None, current));
+            return judgement
+                .map_or(ResponseOutcome::Older, |it| self.take_up_extra(it, None, current));
         }
         let (index, floor) = (answer.index, self.floor());
         if self.is_holding() && asking.consistently().is_some() {
@@ -75,47 +76,49 @@ impl Watch {
                     self.forget_floor();
                 }
                 self.guard.on_failure(now, rng);
-                return Outcome::Older;
+                return ResponseOutcome::Older;
             }
             let judgement = self.guard.judge(answer, asking.consistently(), known, now, rng);
             return self.take_up_extra(judgement, Some(index), current);
         }
         // Where there is none, a plain query is out or due, and that one is believed.
         let Some(floor) = floor.filter(|floor| index >= *floor) else {
-            return Outcome::Older;
+            return ResponseOutcome::Older;
         };
         if answer.is_too_old || self.is_holding() || self.guard.doubt(&answer, known).is_some() {
-            return Outcome::Older;
+            return ResponseOutcome::Older;
         }
         // At one index there is one state, but for what a lie has hidden.
         if index == floor {
-            return Outcome::Unchanged;
+            return ResponseOutcome::Unchanged;
         }
-        self.take_up_extra(Judgement::Used(Box::new(answer)), Some(index), current)
+        self.take_up_extra(GuardDecision::Used(Box::new(answer)), Some(index), current)
     }
 
     /// Uses what is to be used of an extra answer, and of what was held back.
     fn take_up_extra(
         &mut self,
-        judgement: Judgement,
+        judgement: GuardDecision,
         index: Option<ConsulIndex>,
         current: Option<&Snapshot>,
-    ) -> Outcome {
+    ) -> ResponseOutcome {
         match (&mut self.state, index) {
             (_, None) => {}
-            (State::Asking(Asking { floor, .. }), Some(_)) if floor.is_some() => *floor = index,
+            (State::Asking(QueryInFlight { floor, .. }), Some(_)) if floor.is_some() => {
+                *floor = index
+            }
             _ => self.index = index,
         }
         match judgement {
-            Judgement::Used(answer) => {
+            GuardDecision::Used(answer) => {
                 self.listed = listed(&answer.decoded);
                 let snapshot = answer.decoded.snapshot;
                 match current == Some(&snapshot) {
-                    true => Outcome::Unchanged,
-                    false => Outcome::Changed(snapshot),
+                    true => ResponseOutcome::Unchanged,
+                    false => ResponseOutcome::Changed(snapshot),
                 }
             }
-            Judgement::Held { doubt, snapshot, .. } => Outcome::held(doubt, snapshot),
+            GuardDecision::Held { doubt, snapshot, .. } => ResponseOutcome::held(doubt, snapshot),
         }
     }
 
@@ -123,7 +126,7 @@ impl Watch {
     /// answer.
     fn floor(&self) -> Option<ConsulIndex> {
         match self.state {
-            State::Asking(Asking { blocks: true, floor, .. }) => floor,
+            State::Asking(QueryInFlight { blocks: true, floor, .. }) => floor,
             State::Idle { .. } => self.index,
             State::Stopped | State::Asking(_) | State::Applying { .. } => None,
         }

@@ -30,7 +30,7 @@ impl Patience {
     }
 
     /// Learns that a read was answered after so long.
-    pub(super) fn on_answer(&mut self, took: Duration) {
+    pub(super) fn on_response(&mut self, took: Duration) {
         if took < self.timeout / 4 {
             self.timeout = (self.timeout / 2).max(PLAIN_TIMEOUT);
         }
@@ -66,10 +66,10 @@ mod tests {
             (before, timeout)
         });
         assert!(grown.iter().all(|(found, expected)| *found == seconds(*expected)), "{grown:?}");
-        patience.on_answer(seconds(20));
+        patience.on_response(seconds(20));
         assert_eq!(patience.extra(), seconds(50), "that was not quick");
         for expected in [30, 15, 10, 10] {
-            patience.on_answer(seconds(2));
+            patience.on_response(seconds(2));
             assert_eq!(patience.timeout, seconds(expected));
         }
     }

@@ -2,12 +2,12 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::*;
-use crate::balance::hints::Hints;
+use crate::balancer::pick_context::PickContext;
 use crate::model::endpoint::Endpoint;
 use crate::model::service::SourceId;
 use crate::model::snapshot::Snapshot;
-use crate::rng::Rng;
 use crate::router::decision::Decision;
+use crate::util::rng::Rng;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -63,7 +63,7 @@ impl Bench {
 
     /// The last byte of the endpoint of a request; or what it is answered.
     fn sent(&mut self, name: &str) -> String {
-        match self.router.decide(Some(self.id(name)), &Hints::default()) {
+        match self.router.decide(Some(self.id(name)), &PickContext::default()) {
             Decision::Forward(forward) => {
                 let address = forward.ticket().target().address().to_string();
                 address.trim_start_matches("10.0.0.").trim_end_matches(":80").to_owned()
@@ -158,10 +158,10 @@ fn a_request_does_not_wait_for_a_service_that_fails_whatever_its_endpoints_are()
     let mut bench =
         Bench::new(&[("web", r#""depends_on": ["db"], "on_dependency_down": "fail""#), ("db", "")]);
     assert_eq!(bench.sent("web"), "not_resolved_yet");
-    assert!(bench.router.is_awaited(bench.id("web")));
+    assert!(bench.router.is_pending(bench.id("web")));
     bench.install("db", 0, &[]);
     assert!(bench.sent("web").contains("dependency_down"));
-    assert!(!bench.router.is_awaited(bench.id("web")));
+    assert!(!bench.router.is_pending(bench.id("web")));
     assert!(!bench.router.is_resolved(bench.id("web")));
 }
 

@@ -3,7 +3,7 @@ use core::net::SocketAddr;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::{Clusters, Routes, Service};
+use crate::config::{ClustersConfig, RoutesConfig, Service};
 use crate::model::assignment::Assignment;
 use crate::model::endpoint::{Address, Endpoint};
 use crate::model::snapshot::Snapshot;
@@ -45,8 +45,11 @@ impl Script {
             cluster: "xds".to_owned(),
             address: "/run/xds.sock".to_owned(),
             hold: HOLD,
-            clusters: Some(Clusters { name: "{service}".to_owned(), template: Default::default() }),
-            routes: Some(Routes { name: "all".to_owned(), template: Default::default() }),
+            clusters: Some(ClustersConfig {
+                name: "{service}".to_owned(),
+                template: Default::default(),
+            }),
+            routes: Some(RoutesConfig { name: "all".to_owned(), template: Default::default() }),
         };
         let config = Config { xds: Some(xds.clone()), ..config };
         Self { server: Server::new(&config, &xds, "me"), now: Time::ZERO, streams: 0 }
@@ -67,12 +70,13 @@ impl Script {
     /// Sends a request; the answer is its stream.
     fn send(&mut self, path: &str, body: &str) -> u32 {
         self.streams += 1;
-        let request = Request { method: b"POST", path: path.as_bytes(), body: body.as_bytes() };
+        let request =
+            SubscriptionRequest { method: b"POST", path: path.as_bytes(), body: body.as_bytes() };
         self.server.on_request(StreamId(self.streams), request, self.now);
         self.streams
     }
 
-    fn ask(&mut self, kind: Kind, names: &[&str], version: &str) -> u32 {
+    fn ask(&mut self, kind: ResourceKind, names: &[&str], version: &str) -> u32 {
         let body = json!({
             "version_info": version,
             "node": {"id": "me", "cluster": "c"},
@@ -84,13 +88,13 @@ impl Script {
 
     /// Asks for the endpoints of a service.
     fn eds(&mut self, name: &str, version: &str) -> u32 {
-        self.ask(Kind::Endpoints, &[name], version)
+        self.ask(ResourceKind::Endpoints, &[name], version)
     }
 
     /// All that is answered by now.
     fn told(&mut self) -> Vec<Told> {
         let mut all = Vec::new();
-        while let Some((StreamId(stream), Response { status, body })) =
+        while let Some((StreamId(stream), SubscriptionResponse { status, body })) =
             self.server.poll_response(self.now)
         {
             let body =
@@ -113,8 +117,13 @@ impl Script {
     /// What is for a log.
     fn events(&mut self) -> Vec<String> {
         let events = core::iter::from_fn(|| self.server.poll_event());
-        let is_known = |it: &Event| {
-            matches!(it, Event::Acknowledged { .. } | Event::Gone { .. } | Event::ClustersTold)
+        let is_known = |it: &SubscriptionEvent| {
+            matches!(
+                it,
+                SubscriptionEvent::Acknowledged { .. }
+                    | SubscriptionEvent::Gone { .. }
+                    | SubscriptionEvent::ClustersTold
+            )
         };
         let events = events.filter(|event| !is_known(event));
         events.map(|event| event.to_string()).collect()
@@ -123,15 +132,15 @@ impl Script {
     /// How often Envoy has said that it has endpoints of a service.
     fn acknowledged(&mut self) -> usize {
         let all = core::iter::from_fn(|| self.server.poll_event());
-        all.filter(|event| matches!(event, Event::Acknowledged { .. })).count()
+        all.filter(|event| matches!(event, SubscriptionEvent::Acknowledged { .. })).count()
     }
 
     /// What Envoy has no longer: the names of services, or `*` for all without a cluster.
     fn gone(&mut self) -> Vec<String> {
         let gone =
             core::iter::from_fn(|| self.server.poll_event()).filter_map(|event| match event {
-                Event::Gone { service } => Some(service.to_string()),
-                Event::ClustersTold => Some("*".to_owned()),
+                SubscriptionEvent::Gone { service } => Some(service.to_string()),
+                SubscriptionEvent::ClustersTold => Some("*".to_owned()),
                 _ => None,
             });
         gone.collect()
@@ -233,12 +242,12 @@ fn equal_content_has_an_equal_version_in_every_vm() {
 #[test]
 fn several_services_of_one_request_are_told_as_they_are_known() {
     let mut script = Script::new("");
-    let first = script.ask(Kind::Endpoints, &["web", "api"], "");
+    let first = script.ask(ResourceKind::Endpoints, &["web", "api"], "");
     assert!(script.is_quiet());
     script.assign("web", of([1]));
     let told = script.told().remove(0);
     assert_eq!((told.stream, names(&told, "cluster_name")), (first, vec!["web".to_owned()]));
-    let second = script.ask(Kind::Endpoints, &["api", "web", "web"], &told.version);
+    let second = script.ask(ResourceKind::Endpoints, &["api", "web", "web"], &told.version);
     assert!(script.is_quiet());
     script.assign("api", of([2]));
     let told = script.told().remove(0);
@@ -272,16 +281,16 @@ fn a_name_of_no_service_has_no_endpoints_until_it_is_one() {
 #[test]
 fn clusters_come_and_go_with_their_services() {
     let mut script = Script::new("");
-    let first = script.ask(Kind::Clusters, &[], "");
+    let first = script.ask(ResourceKind::Clusters, &[], "");
     let told = script.told().remove(0);
     assert_eq!((told.stream, names(&told, "name")), (first, vec!["api".into(), "web".into()]));
-    script.ask(Kind::Clusters, &["*"], &told.version);
+    script.ask(ResourceKind::Clusters, &["*"], &told.version);
     script.assign("web", of([1]));
     assert!(script.is_quiet(), "endpoints are no news of clusters");
     script.server.on_update(Update::Added(Rc::new(Service::new("new"))), script.now);
     let told = script.told().remove(0);
     assert_eq!(names(&told, "name"), ["api", "new", "web"]);
-    script.ask(Kind::Clusters, &[], &told.version);
+    script.ask(ResourceKind::Clusters, &[], &told.version);
     script.server.on_update(Update::Added(Rc::new(Service::new("new"))), script.now);
     assert!(script.is_quiet());
     for service in ["new", "web", "api"] {
@@ -293,24 +302,27 @@ fn clusters_come_and_go_with_their_services() {
 #[test]
 fn routes_are_told_by_their_name_alone() {
     let mut script = Script::new("");
-    let streams = [script.ask(Kind::Routes, &["all"], ""), script.ask(Kind::Routes, &["al"], "")];
+    let streams = [
+        script.ask(ResourceKind::Routes, &["all"], ""),
+        script.ask(ResourceKind::Routes, &["al"], ""),
+    ];
     let told = script.told();
     assert_eq!(told.iter().map(|it| it.status).collect::<Vec<_>>(), [404, 200]);
     assert_eq!([told[1].stream, told[0].stream], streams);
-    script.ask(Kind::Routes, &["al"], "");
+    script.ask(ResourceKind::Routes, &["al"], "");
     assert_eq!((script.told()[0].status, script.events().len()), (404, 1));
 }
 
 #[test]
 fn what_may_still_be_found_is_not_taken_away() {
     let mut script = Script::new(r#", "discover": {"host": "{service}.x"}"#);
-    let fresh = script.ask(Kind::Clusters, &[], "");
+    let fresh = script.ask(ResourceKind::Clusters, &[], "");
     let version = script.version(fresh);
     // An Envoy that knows more, and one that knows a service that was found before.
     let [clusters, endpoints, current] = [
-        script.ask(Kind::Clusters, &[], "00000000000000ff"),
+        script.ask(ResourceKind::Clusters, &[], "00000000000000ff"),
         script.eds("found", "00000000000000ff"),
-        script.ask(Kind::Clusters, &[], &version),
+        script.ask(ResourceKind::Clusters, &[], &version),
     ];
     assert!(script.is_quiet());
     script.server.on_update(Update::Added(Rc::new(Service::new("new"))), script.now);
@@ -356,7 +368,7 @@ fn service_is_known_anew_when_envoy_asks_with_its_version() {
 #[test]
 fn service_is_gone_for_all_when_envoy_is_told_of_its_end() {
     let mut script = Script::new("");
-    let clusters = script.ask(Kind::Clusters, &[], "");
+    let clusters = script.ask(ResourceKind::Clusters, &[], "");
     let clusters = script.version(clusters);
     assert_eq!(script.gone(), ["*"]);
     script.assign("api", of([1]));
@@ -368,7 +380,7 @@ fn service_is_gone_for_all_when_envoy_is_told_of_its_end() {
     assert_eq!(script.gone(), ["api"], "it may be back before Envoy asks");
     script.told();
     assert_eq!(script.gone(), ["api"], "it has no endpoints");
-    script.ask(Kind::Clusters, &[], &clusters);
+    script.ask(ResourceKind::Clusters, &[], &clusters);
     script.told();
     assert_eq!(script.gone(), ["*"], "it has no cluster");
     assert_eq!(script.server.services().collect::<Vec<_>>(), ["web"]);

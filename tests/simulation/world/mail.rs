@@ -1,11 +1,11 @@
 //! What a VM of the world is told, and what it does then.
 
-use consul_resolver::balance::hints::Hints;
+use consul_resolver::balancer::pick_context::PickContext;
 use consul_resolver::consul::response::{CallFailure, Response};
 use consul_resolver::discovery::event::{CallId, Event};
 use consul_resolver::model::service::ServiceId;
-use consul_resolver::router::ask::Ask;
 use consul_resolver::router::decision::Decision;
+use consul_resolver::router::lookup::Lookup;
 
 use super::World;
 use crate::calendar::Happening;
@@ -65,7 +65,7 @@ impl World {
             Mail::Probed(probe, echo) => {
                 self.checks.on_probed(id, probe, echo, clock);
                 let answer = Ok(echo.answer());
-                context.agent.handle_event(Event::Examined { probe, answer }, now);
+                context.agent.handle_event(Event::Probed { probe, answer }, now);
             }
             Mail::Request(service) => {
                 vm.serving = true;
@@ -83,7 +83,9 @@ impl World {
                 self.serve_host(id, host.as_bytes());
             }
             Mail::Resumed(service) => self.serve(id, service, 0),
-            Mail::Suspicion(source) => context.agent.handle_event(Event::Suspected(source), now),
+            Mail::Suspicion(source) => {
+                context.agent.handle_event(Event::EndpointUnreachable(source), now)
+            }
             Mail::Subscription(stream) => {
                 context.task = Task::Feed;
                 self.on_subscription(id, stream);
@@ -141,7 +143,7 @@ impl World {
         match context.router.service_by_host(Some(host)) {
             Some(service) => self.serve(id, service, 0),
             None => {
-                if let Ask::New(service) = context.router.ask(Some(host)) {
+                if let Lookup::New(service) = context.router.resolve_on_demand(Some(host)) {
                     // Others hear of it before the request goes on.
                     vm.inbox.push_front((id, Mail::Resumed(service)));
                 }
@@ -157,7 +159,7 @@ impl World {
         if context.flying.len() > 4 {
             drop(context.flying.swap_remove(ends as usize % 4));
         }
-        match context.router.decide(Some(service), &Hints::default()) {
+        match context.router.decide(Some(service), &PickContext::default()) {
             Decision::Forward(forward) => {
                 self.checks.on_pick(context, &forward);
                 let config = &self.configs[context.config];
@@ -170,7 +172,7 @@ impl World {
             }
             Decision::Wait(_) => {
                 for source in context.router.sources(service) {
-                    context.agent.handle_event(Event::Missed(source), time(clock));
+                    context.agent.handle_event(Event::NeedSnapshot(source), time(clock));
                 }
             }
             Decision::Reply(_) => {}

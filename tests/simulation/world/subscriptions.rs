@@ -2,9 +2,9 @@
 
 use consul_resolver::discovery::event::Expect;
 use consul_resolver::shared::acknowledged::{Acknowledged, Changes};
-use consul_resolver::xds::kind::Kind;
-use consul_resolver::xds::request::Request;
-use consul_resolver::xds::response::Response;
+use consul_resolver::xds::request::SubscriptionRequest;
+use consul_resolver::xds::resource_kind::ResourceKind;
+use consul_resolver::xds::response::SubscriptionResponse;
 use serde_json::json;
 
 use super::World;
@@ -57,7 +57,7 @@ impl World {
                 let number = all[chosen % all.len()];
                 let old = &envoy.subscriptions[&number];
                 let (kind, name) = (old.kind, old.name.clone());
-                if kind == Kind::Endpoints {
+                if kind == ResourceKind::Endpoints {
                     let number = envoy.subscribe(kind, &name);
                     self.unsubscribe(all[chosen % all.len()]);
                     self.plan_ask(number);
@@ -223,7 +223,7 @@ impl World {
         if !subscription.version.is_empty() {
             body["version_info"] = subscription.version.as_str().into();
         }
-        if subscription.kind != Kind::Clusters {
+        if subscription.kind != ResourceKind::Clusters {
             body["resource_names"] = json!([subscription.name]);
         }
         let (path, body) = (subscription.kind.path(), body.to_string());
@@ -231,7 +231,8 @@ impl World {
             stream.state = State::Held;
         }
         envoy.acknowledge(&acknowledged);
-        let request = Request { method: b"POST", path: path.as_bytes(), body: body.as_bytes() };
+        let request =
+            SubscriptionRequest { method: b"POST", path: path.as_bytes(), body: body.as_bytes() };
         if let Some(feed) = vm.context(id).and_then(|context| context.feed.as_mut()) {
             feed.on_request(stream, request, now);
         }
@@ -291,7 +292,7 @@ impl World {
     }
 
     /// A context answers a stream: with what it has installed, and with nothing that Envoy has.
-    fn answer(&mut self, id: ContextId, number: u32, response: Response) {
+    fn answer(&mut self, id: ContextId, number: u32, response: SubscriptionResponse) {
         let Some(envoy) = &mut self.envoy else { return };
         let Some(stream) = envoy.streams.get_mut(&number) else { return };
         assert_eq!(
@@ -324,7 +325,7 @@ impl World {
                 assert_ne!(version, had, "{name} is told what it has");
                 let expected = Expected::of(kind, &name, context, config);
                 // Who knows nothing yet of the clusters is given those that are configured.
-                let is_first = kind != Kind::Endpoints && had.is_empty();
+                let is_first = kind != ResourceKind::Endpoints && had.is_empty();
                 assert!(
                     is_first || expected.may_be_told,
                     "{id:?} tells {told:?} of {name}, and does not know it"
@@ -345,7 +346,7 @@ impl World {
     }
 
     /// An answer reaches Envoy, which takes it or leaves it.
-    fn take(&mut self, number: u32, response: &Response) {
+    fn take(&mut self, number: u32, response: &SubscriptionResponse) {
         let Some(envoy) = &mut self.envoy else { return };
         let Some(stream) = envoy.streams.remove(&number) else { return };
         let rejects = envoy.rejects;
@@ -430,7 +431,8 @@ impl World {
 
     /// One more cluster has the endpoints of a service.
     pub fn subscribe(&mut self, service: &str) {
-        let number = self.envoy.as_mut().map(|envoy| envoy.subscribe(Kind::Endpoints, service));
+        let number =
+            self.envoy.as_mut().map(|envoy| envoy.subscribe(ResourceKind::Endpoints, service));
         number.into_iter().for_each(|number| self.plan_ask(number));
     }
 
@@ -455,12 +457,12 @@ impl World {
     /// How many healthy endpoints of a service Envoy knows, by the subscription that knows fewest.
     pub fn endpoints_of(&self, service: &str) -> usize {
         let all = self.envoy.iter().flat_map(|envoy| envoy.subscriptions.values());
-        let own = all.filter(|it| it.kind == Kind::Endpoints && it.name == service);
+        let own = all.filter(|it| it.kind == ResourceKind::Endpoints && it.name == service);
         own.map(|it| it.knows.as_ref().map_or(0, Told::len)).min().unwrap_or(0)
     }
 
     /// How many subscriptions there are to a kind of things.
-    pub fn subscriptions(&self, kind: Kind) -> usize {
+    pub fn subscriptions(&self, kind: ResourceKind) -> usize {
         let all = self.envoy.iter().flat_map(|envoy| envoy.subscriptions.values());
         all.filter(|it| it.kind == kind).count()
     }

@@ -35,7 +35,7 @@ impl Envoy {
         for _ in 0..times {
             self.script.after(20);
             if !core::mem::replace(&mut self.is_asking, true) {
-                self.script.ask(Kind::Clusters, &[], &self.version);
+                self.script.ask(ResourceKind::Clusters, &[], &self.version);
                 for service in self.script.server.poll_left_out() {
                     let kept = self.kept.iter().find(|(name, _)| *name == service);
                     if let Some((_, cluster)) = kept {
@@ -60,7 +60,7 @@ impl Envoy {
     fn kept(&mut self) -> Vec<(Rc<str>, Box<str>)> {
         let events = core::iter::from_fn(|| self.script.server.poll_event());
         let taken = events.filter_map(|event| match event {
-            Event::ClusterTaken { service, cluster } => Some((service, cluster)),
+            SubscriptionEvent::ClusterTaken { service, cluster } => Some((service, cluster)),
             _ => None,
         });
         taken.collect()
@@ -131,7 +131,7 @@ fn clusters_with_settings_that_were_taken_are_kept_for_later() {
     let mut envoy = Envoy::new("");
     envoy.ask(2);
     let kept = core::iter::from_fn(|| envoy.script.server.poll_event());
-    let kept = kept.filter(|event| matches!(event, Event::ClusterTaken { .. }));
+    let kept = kept.filter(|event| matches!(event, SubscriptionEvent::ClusterTaken { .. }));
     let kept: Vec<_> = kept.map(|event| event.to_string()).collect();
     assert_eq!(kept, ["api", "bad"].map(|name| format!("Envoy knows the cluster of {name}")));
 }

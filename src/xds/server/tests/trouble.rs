@@ -90,8 +90,8 @@ fn requests_that_are_no_subscriptions_cost_nothing() {
     let mut script = Script::new("");
     let own = r#"{"node":{"id":"me"},"resource_names":["web"]}"#;
     let other = r#"{"node":{"id":"you"},"resource_names":["web"]}"#;
-    let large = format!("{{\"x\":\"{}\"}}", "x".repeat(Request::MAX_BODY_BYTES));
-    let eds = Kind::Endpoints.path();
+    let large = format!("{{\"x\":\"{}\"}}", "x".repeat(SubscriptionRequest::MAX_BODY_BYTES));
+    let eds = ResourceKind::Endpoints.path();
     for (path, body, status) in [
         ("/", own, 404),
         ("/v3/discovery:listeners", own, 404),
@@ -105,7 +105,7 @@ fn requests_that_are_no_subscriptions_cost_nothing() {
         let told = script.told();
         assert_eq!((told[0].stream, told[0].status), (stream, status), "{path} {body:.40}");
     }
-    let request = Request { method: b"GET", path: eds.as_bytes(), body: b"" };
+    let request = SubscriptionRequest { method: b"GET", path: eds.as_bytes(), body: b"" };
     script.server.on_request(StreamId(77), request, script.now);
     assert_eq!(script.told()[0].status, 405);
     let counts = script.server.counts();
@@ -118,8 +118,8 @@ fn what_is_not_configured_is_not_offered_and_told_once() {
     let mut script = Script::new("");
     (script.server.routes, script.server.has_clusters) = (None, false);
     for _ in 0..3 {
-        script.ask(Kind::Clusters, &[], "");
-        script.ask(Kind::Routes, &["all"], "");
+        script.ask(ResourceKind::Clusters, &[], "");
+        script.ask(ResourceKind::Routes, &["all"], "");
     }
     assert!(script.told().iter().all(|told| told.status == 404));
     assert_eq!(script.events().len(), 2);

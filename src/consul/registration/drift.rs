@@ -1,0 +1,100 @@
+//! What an agent has otherwise than it was registered.
+
+use core::fmt;
+
+use crate::consul::registration::actual::{ActualCheck, ActualService};
+use crate::consul::registration::definition::Definition;
+
+/// The first thing that an agent has otherwise than it was registered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Drift {
+    /// The agent does not have it at all.
+    Absent,
+    /// Another service has its id.
+    Name(String),
+    /// Another address or port.
+    Address(String, u64),
+    /// Other tags, which nobody else may change.
+    Tags,
+    /// Other metadata.
+    Meta,
+    /// Other weights.
+    Weights,
+    /// Others may change the tags, or may not.
+    TagOverride,
+    /// A tagged address that is missing, or another one.
+    TaggedAddress(String),
+    /// A check that is missing.
+    Check(String),
+}
+
+impl Drift {
+    /// Whether it looks as if another proxy had the same id: what the agent has is reached elsewhere.
+    pub const fn is_of_another(&self) -> bool {
+        matches!(self, Self::Name(_) | Self::Address(..))
+    }
+}
+
+impl fmt::Display for Drift {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("it is not there"),
+            Self::Name(found) => write!(f, "its id belongs to service {found:?}"),
+            Self::Address(address, port) => write!(f, "its address is {address:?}, port {port}"),
+            Self::Tags => f.write_str("its tags are others"),
+            Self::Meta => f.write_str("its metadata is other"),
+            Self::Weights => f.write_str("its weights are others"),
+            Self::TagOverride => f.write_str("its enable_tag_override is other"),
+            Self::TaggedAddress(name) => write!(f, "its tagged address {name:?} is another"),
+            Self::Check(id) => write!(f, "its check {id:?} is missing"),
+        }
+    }
+}
+
+impl Definition {
+    /// What the agent has of the service otherwise. Addresses that an agent adds by itself do not
+    /// count, nor do tags that others may change.
+    pub fn difference(&self, found: &ActualService) -> Option<Drift> {
+        let service = &self.service;
+        if !found.name.eq_ignore_ascii_case(&service.name) {
+            return Some(Drift::Name(found.name.clone()));
+        }
+        if found.address != service.address || found.port != u64::from(service.port) {
+            return Some(Drift::Address(found.address.clone(), found.port));
+        }
+        if found.enable_tag_override != service.enable_tag_override {
+            return Some(Drift::TagOverride);
+        }
+        if !service.enable_tag_override && found.tags != service.tags {
+            return Some(Drift::Tags);
+        }
+        if found.meta != service.meta {
+            return Some(Drift::Meta);
+        }
+        if found.weights != (service.weights.passing.into(), service.weights.warning.into()) {
+            return Some(Drift::Weights);
+        }
+        let is_missing = |it: &&crate::config::TaggedAddress| {
+            let wanted = (it.name.as_str(), it.address.as_str(), u64::from(it.port));
+            let same = |(name, address, port): &(String, String, u64)| {
+                (name.as_str(), address.as_str(), *port) == wanted
+            };
+            !found.tagged_addresses.iter().any(same)
+        };
+        let missing = service.tagged_addresses.iter().find(is_missing);
+        missing.map(|it| Drift::TaggedAddress(it.name.clone()))
+    }
+
+    /// Which of its checks the agent does not have.
+    pub fn missing_check(&self, found: &[ActualCheck]) -> Option<Drift> {
+        let is_missing = |id: &&String| !found.iter().any(|check| check.id == **id);
+        self.checks.iter().find(is_missing).map(|id| Drift::Check(id.clone()))
+    }
+
+    /// Whether the agent is of another datacenter than it must be.
+    pub fn is_elsewhere(&self, found: &ActualService) -> bool {
+        let wanted = self.service.datacenter.as_deref();
+        let is_other = |(a, b): (&str, &str)| !a.eq_ignore_ascii_case(b);
+        wanted.zip(found.datacenter.as_deref()).is_some_and(is_other)
+    }
+}

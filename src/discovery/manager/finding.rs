@@ -1,0 +1,33 @@
+//! Sources that are found while running.
+
+use super::Manager;
+use crate::discovery::tracked_source::TrackedSource;
+use crate::election::outgoing::{Outgoing, Recipient};
+use crate::model::service::SourceId;
+use crate::shared::message::Message;
+use crate::util::time::Time;
+
+impl Manager {
+    /// Asks at once for a source that was found, or leaves it to the VM that was made first.
+    pub(super) fn on_found(&mut self, source: SourceId, now: Time) {
+        match self.rank.filter(|_| self.membership.is_oldest()) {
+            Some(rank) => self.with_tracker(source, now, |tracker, scope| {
+                tracker.on_tick(rank, scope);
+            }),
+            None => self.with_tracker(source, now, TrackedSource::check_for_update),
+        }
+    }
+
+    /// Looks for what a request waits for, and tells the VM that was made first.
+    pub(super) fn on_requested(&mut self, source: SourceId, host: &str, now: Time) {
+        let is_first_born = self.membership.is_oldest();
+        self.with_tracker(source, now, |tracker, scope| {
+            tracker.check_for_update(scope);
+            // The first-born asks at its own next tick.
+            if !is_first_born {
+                let message = Message::Wanted(tracker.key(), host.into());
+                scope.send(Outgoing { to: Recipient::FirstBorn, message });
+            }
+        });
+    }
+}

@@ -1,0 +1,61 @@
+//! What the VMs tell each other, and who they are.
+
+use super::Manager;
+use crate::discovery::event::{Command, Expect};
+use crate::discovery::tracked_source::TrackedSource;
+use crate::shared::key::{Cas, SharedKey};
+use crate::shared::members::Members;
+use crate::shared::message::Message;
+use crate::util::time::Time;
+
+impl Manager {
+    /// What cannot be read is not for this VM, as what is about a query that it does not have.
+    pub(super) fn on_woken(&mut self, message: &[u8], now: Time) {
+        match Message::decode(message) {
+            Ok(Message::News(query)) => {
+                self.with_query(query, now, TrackedSource::check_for_update)
+            }
+            Ok(Message::Wanted(query, host)) => {
+                self.out.push_back(Command::Requested { query, host });
+            }
+            Ok(Message::Suspicion(query)) => {
+                self.with_query(query, now, TrackedSource::on_refresh_request);
+            }
+            Err(_) => {}
+        }
+    }
+
+    pub(super) fn look_at_members(&mut self, now: Time) {
+        if self.membership.poll_refresh(now) {
+            self.out.push_back(Command::Load(SharedKey::Members));
+        }
+    }
+
+    pub(super) fn on_members(&mut self, value: Option<(&[u8], Cas)>, now: Time) {
+        // A list that cannot be read is a list without us.
+        let members = value.and_then(|(bytes, _)| Members::decode(bytes).ok()).unwrap_or_default();
+        self.membership.on_members(&members);
+        let post = core::mem::take(&mut self.post);
+        if post.is_empty() {
+            self.review_members(&members, value.map(|(_, cas)| cas), now);
+        }
+        for member in self.membership.peers(&members) {
+            let letters = post.iter().filter(|letter| letter.is_for(member, &members));
+            self.out.extend(letters.map(|letter| Command::Wake {
+                queue: member.queue,
+                message: letter.message.encode(),
+            }));
+        }
+    }
+
+    fn review_members(&mut self, members: &Members, cas: Option<Cas>, now: Time) {
+        if let Some(better) = self.membership.reconcile(members) {
+            let expect = cas.map_or(Expect::Absent, Expect::Unchanged);
+            let value = better.encode();
+            self.out.push_back(Command::Store { key: SharedKey::Members, value, expect });
+        }
+        if self.membership.poll_probe(self.is_fetcher(), now) {
+            self.out.extend(self.membership.peers(members).map(Command::CheckQueue));
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! For how long something in shared data has not changed.
+
+use core::time::Duration;
+
+use crate::shared::key::Cas;
+use crate::util::time::Time;
+
+/// For how long, and how many looks, something in shared data has not changed.
+///
+/// A process that stood still finds that much time has passed for everyone in it; only looks tell
+/// that the others have run as well, and might have written.
+#[derive(Debug, Default)]
+pub struct ObservedSince {
+    last: Option<(Option<Cas>, Time)>,
+    looks: u32,
+}
+
+impl ObservedSince {
+    /// Takes a look: what stands there, if anything.
+    pub fn on_look(&mut self, cas: Option<Cas>, now: Time) {
+        match self.last {
+            Some((last, _)) if last == cas => self.looks = self.looks.saturating_add(1),
+            _ => (self.last, self.looks) = (Some((cas, now)), 0),
+        }
+    }
+
+    /// Whether it has lasted for that time and so many looks.
+    pub fn has_lasted(&self, least: Duration, looks: u32, now: Time) -> bool {
+        self.looks >= looks && self.last.is_some_and(|(_, since)| now.since(since) >= least)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn at(seconds: u64) -> Time {
+        Time::from_start(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn it_takes_both_time_and_looks_and_a_change_ends_it() {
+        let lasted =
+            |silence: &ObservedSince, now| silence.has_lasted(Duration::from_secs(5), 3, at(now));
+        let mut silence = ObservedSince::default();
+        assert!(!lasted(&silence, 100), "nobody has looked");
+        silence.on_look(None, at(0));
+        silence.on_look(None, at(1_000));
+        assert!(!lasted(&silence, 1_000), "time alone");
+        (0..2).for_each(|_| silence.on_look(None, at(1_000)));
+        assert!(lasted(&silence, 1_000));
+        silence.on_look(Some(Cas(1)), at(1_000));
+        (0..9).for_each(|_| silence.on_look(Some(Cas(1)), at(1_001)));
+        assert!(!lasted(&silence, 1_004), "looks alone");
+        assert!(lasted(&silence, 1_005));
+    }
+}

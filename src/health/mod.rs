@@ -1,4 +1,0 @@
-//! Finding out by requests whether something is healthy.
-
-pub mod prober;
-pub mod verdict;

@@ -1,0 +1,144 @@
+//! What an answer to a probe says.
+
+use core::fmt;
+
+use crate::config::HealthCheck;
+use crate::consul::excerpt::BodyExcerpt;
+
+/// What came back from a host for a probe; none: nothing whole did.
+#[derive(Debug, Clone, Copy)]
+pub struct ProbeResponse<'a> {
+    /// The HTTP status.
+    pub status: u16,
+    /// Whether Envoy itself replied: nobody could be reached.
+    pub from_envoy: bool,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// What an answer says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeVerdict {
+    /// All is well.
+    Good(ProbeReason),
+    /// It works, and warns.
+    Warning(ProbeReason),
+    /// It does not work.
+    Bad(ProbeReason),
+}
+
+/// Why a verdict is what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProbeReason {
+    /// The answer has this status, and that decides.
+    Status(u16),
+    /// The status is a good one, and the body is not.
+    Body,
+    /// Nobody could be reached, as Envoy's status and text say.
+    Unreachable(u16, BodyExcerpt),
+    /// The answer broke off or took too long.
+    NoAnswer,
+    /// Envoy has no such cluster.
+    UnknownCluster,
+    /// The cluster has no host, or no free request.
+    NoCapacity,
+}
+
+impl ProbeVerdict {
+    /// Judges what came back.
+    pub fn of(check: &HealthCheck, answer: ProbeResponse<'_>) -> Self {
+        let ProbeResponse { status, from_envoy, body } = answer;
+        if from_envoy {
+            return Self::Bad(ProbeReason::Unreachable(status, BodyExcerpt::new(body)));
+        }
+        let is_one_of = |statuses: &[core::ops::RangeInclusive<u16>]| {
+            statuses.iter().any(|range| range.contains(&status))
+        };
+        if is_one_of(&check.expected_statuses) {
+            let wanted = check.expected_body.as_deref().unwrap_or_default().as_bytes();
+            return match wanted.is_empty() || body.windows(wanted.len()).any(|it| it == wanted) {
+                true => Self::Good(ProbeReason::Status(status)),
+                false => Self::Bad(ProbeReason::Body),
+            };
+        }
+        match is_one_of(&check.warning_statuses) {
+            true => Self::Warning(ProbeReason::Status(status)),
+            false => Self::Bad(ProbeReason::Status(status)),
+        }
+    }
+
+    /// Why.
+    pub const fn reason(&self) -> &ProbeReason {
+        match self {
+            Self::Good(reason) | Self::Warning(reason) | Self::Bad(reason) => reason,
+        }
+    }
+}
+
+impl ProbeReason {
+    /// Whether it is this Envoy that did not send the probe: that says nothing of whoever was to
+    /// be asked.
+    pub fn is_unsent(&self) -> bool {
+        match self {
+            Self::UnknownCluster | Self::NoCapacity => true,
+            // What Envoy says where the cluster's circuit breaker is open.
+            Self::Unreachable(503, excerpt) => excerpt.as_str().contains("overflow"),
+            Self::Unreachable(..) | Self::Status(_) | Self::Body | Self::NoAnswer => false,
+        }
+    }
+}
+
+impl fmt::Display for ProbeReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "status {status}"),
+            Self::Body => f.write_str("the body is not as expected"),
+            Self::Unreachable(504, _) => f.write_str("no answer in time"),
+            Self::Unreachable(status, excerpt) => {
+                write!(f, "could not be reached ({status} from Envoy: {excerpt})")
+            }
+            Self::NoAnswer => f.write_str("the answer broke off or took too long"),
+            Self::UnknownCluster => f.write_str("Envoy has no such cluster"),
+            Self::NoCapacity => f.write_str("the cluster has no host or no free request"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn verdict(status: u16, body: &[u8]) -> ProbeVerdict {
+        let check = HealthCheck {
+            expected_statuses: vec![200..=200, 204..=299],
+            warning_statuses: vec![429..=429, 250..=260],
+            expected_body: Some("\"ok\"".to_owned()),
+            ..HealthCheck::default()
+        };
+        ProbeVerdict::of(&check, ProbeResponse { status, from_envoy: false, body })
+    }
+
+    #[test]
+    fn expected_statuses_are_good_with_the_expected_body_alone() {
+        let body = br#"{"db": "ok"}"#;
+        assert_eq!(verdict(200, body), ProbeVerdict::Good(ProbeReason::Status(200)));
+        assert_eq!(verdict(255, body), ProbeVerdict::Good(ProbeReason::Status(255)));
+        assert_eq!(verdict(200, b""), ProbeVerdict::Bad(ProbeReason::Body));
+        assert_eq!(verdict(201, body), ProbeVerdict::Bad(ProbeReason::Status(201)));
+        assert_eq!(verdict(429, b""), ProbeVerdict::Warning(ProbeReason::Status(429)));
+        assert_eq!(verdict(503, body), ProbeVerdict::Bad(ProbeReason::Status(503)));
+    }
+
+    #[test]
+    fn a_reply_of_envoy_is_never_taken_for_the_services_own() {
+        let check = HealthCheck { expected_statuses: vec![503..=503], ..HealthCheck::default() };
+        let answer =
+            ProbeResponse { status: 503, from_envoy: true, body: b"upstream connect error" };
+        assert!(matches!(
+            ProbeVerdict::of(&check, answer),
+            ProbeVerdict::Bad(ProbeReason::Unreachable(503, _))
+        ));
+    }
+}

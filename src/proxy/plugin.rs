@@ -1,0 +1,342 @@
+//! What a root context and its requests share.
+
+mod waiting_room;
+
+use core::time::Duration;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::config::{Config, Handoff, Xds};
+use crate::consul::response::CallFailure;
+use crate::discovery::event::Event;
+use crate::discovery::manager::Manager;
+use crate::discovery::source_spec::SourceSpec;
+use crate::driver::{self, Host};
+use crate::health_check::verdict::ProbeReason;
+use crate::model::service::{ServiceId, SourceId};
+use crate::proxy::callout::{Callout, CalloutResponse};
+use crate::proxy::envoy_host::EnvoyHost;
+use crate::proxy::host::{self, CalloutId};
+use crate::proxy::plugin::waiting_room::is_ahead;
+use crate::proxy::stream::{self, EnvoyStream};
+use crate::proxy::subscriptions::SubscriptionListener;
+use crate::proxy::timer::Timer;
+use crate::proxy::unseen_responses::UnseenResponses;
+use crate::proxy::waiting::{ForwardSlot, Waiting};
+use crate::request::response::{self, Remaining};
+use crate::request::warmup::Warmup;
+use crate::request::{Disposition, RequestHandler};
+use crate::router::Router;
+use crate::router::decision::Forward;
+use crate::router::feedback::{Attempt, Feedback};
+use crate::router::lookup::Lookup;
+use crate::router::reply::Reply;
+use crate::shared::members::QueueId;
+use crate::shared::source_record::Rank;
+use crate::util::rng::Rng;
+use crate::util::time::Time;
+
+/// How often deadlines are looked at while requests wait.
+const WAITING_TICK: Duration = Duration::from_millis(20);
+
+/// One configuration at work in one VM, as the root context and its requests have it.
+pub(super) type SharedPlugin = Rc<RefCell<Plugin>>;
+
+/// One configuration at work in one VM.
+pub(super) struct Plugin {
+    agent: Manager,
+    router: Router,
+    host: EnvoyHost,
+    manner: RequestHandler,
+    warmup_timeout: Duration,
+    waiting: Waiting,
+    unseen: UnseenResponses,
+    timer: Timer,
+    /// Only where Envoy's own clusters are fed.
+    subscriptions: Option<Box<SubscriptionListener>>,
+    /// Only where the picks are among the hosts of such clusters.
+    warmup: Option<Warmup>,
+}
+
+/// What a request's own context has to do.
+pub(super) enum Step {
+    /// Let it go on; it counts at its endpoint, if it goes to one.
+    Continue(Option<Forward>),
+    /// Show its body: it is a subscription of Envoy's.
+    Subscription,
+    /// Leave it paused: it is answered, or waits for its way to come by the slot.
+    Stop(Option<ForwardSlot>),
+}
+
+impl Plugin {
+    /// Starts with nothing resolved. Touches nothing that VMs share: the canary does this too.
+    pub(super) fn new(config: &Config) -> Self {
+        let mut rng = Rng::new(host::random());
+        let subjects = config.sources().map(|source| SourceSpec::new(config, source)).collect();
+        let agent = Manager::new(subjects, &config.consul, rng.split()).with_registrations(config);
+        let host = EnvoyHost::new(config, agent.tick_period());
+        let patience = config.warmup_timeout;
+        let warmup = |xds: &Xds| Warmup::new(&xds.address, patience);
+        let is_by_session = config.handoff == Handoff::StatefulSession;
+        Self {
+            router: Router::new(config, &mut rng),
+            manner: RequestHandler {
+                route_metadata: config.route_metadata,
+                handoff: config.handoff,
+            },
+            warmup_timeout: config.warmup_timeout,
+            waiting: Waiting::new(config.dns_names.as_ref().map_or(0, |names| names.max_waiting)),
+            unseen: UnseenResponses::default(),
+            timer: Timer::start(agent.tick_period(), host.start.time()),
+            subscriptions: config
+                .xds
+                .as_ref()
+                .map(|xds| Box::new(SubscriptionListener::new(config, xds))),
+            warmup: config.xds.as_ref().filter(|_| is_by_session).map(warmup),
+            agent,
+            host,
+        }
+    }
+
+    /// Starts. What is to be done after a while is so from now on, and not from the first tick, which
+    /// may come after the first request.
+    pub(super) fn start(&mut self) {
+        let now = self.host.now();
+        self.advance_time(now);
+    }
+
+    /// Handles the timer; `root` is the context that it belongs to.
+    pub(super) fn on_tick(&mut self, root: u32, rank: Rank) {
+        #[cfg(feature = "trap")]
+        crate::proxy::trap::on_tick(self.agent.is_fetcher());
+        self.flush();
+        let now = self.host.now();
+        self.timer.on_tick(now);
+        self.run(Event::Tick(rank));
+        self.advance_time(now);
+        self.release(root);
+    }
+
+    /// Gives away what the other VMs would wait for: this configuration is in use no longer.
+    pub(super) fn on_end(&mut self) {
+        self.flush();
+        self.run(Event::Leaving);
+        host::stop_ticking();
+    }
+
+    /// Handles a queue that has messages. A VM is also woken for the queue of its predecessor
+    /// with the same ids: those messages stay where they are, or nobody would ever see that
+    /// their reader is dead.
+    pub(super) fn on_queue(&mut self, root: u32, queue: QueueId) {
+        if self.agent.queue() != Some(queue) {
+            return;
+        }
+        while let Some(message) = host::dequeue(queue) {
+            self.run(Event::Woken(&message));
+        }
+        self.release(root);
+    }
+
+    /// Handles the end of a callout.
+    pub(super) fn on_callout(
+        &mut self,
+        root: u32,
+        callout: CalloutId,
+        headers: usize,
+        body_size: usize,
+    ) {
+        let Some(callout) = self.host.take_callout(callout) else { return };
+        let answer = CalloutResponse::read(callout, headers, body_size);
+        match callout {
+            Callout::Call(call) => {
+                let answer = answer.map(|answer| self.host.redact(answer));
+                let answer = answer.as_ref().map(CalloutResponse::response);
+                let answer = answer.ok_or(CallFailure::NoAnswer);
+                self.run(Event::Answered { call, answer });
+                self.release(root);
+            }
+            Callout::Probe { id: probe, .. } => {
+                let answer =
+                    answer.as_ref().map(CalloutResponse::examined).ok_or(ProbeReason::NoAnswer);
+                self.run(Event::Probed { probe, answer });
+            }
+        }
+    }
+
+    /// Handles the headers of a request; `ended` says that nothing follows.
+    pub(super) fn on_request(&mut self, context: u32, ended: bool) -> Step {
+        #[cfg(feature = "trap")]
+        crate::proxy::trap::on_request();
+        let has_body = !ended;
+        if has_body
+            && let Some(subscriptions) = &mut self.subscriptions
+            && subscriptions.on_headers(context, self.host.start)
+        {
+            return Step::Subscription;
+        }
+        let mut stream = EnvoyStream { has_body, ..self.stream() };
+        let mut service = self.manner.find(&self.router, &mut stream);
+        if service.is_none() {
+            match self.manner.resolve_on_demand(&mut self.router, &mut stream) {
+                Lookup::New(found) => {
+                    // Others are to hear of it at once, and one of them may know it.
+                    driver::settle(&mut self.agent, &mut self.router, &mut self.host);
+                    service = Some(found);
+                }
+                Lookup::Refused(reply) => {
+                    self.reply(&reply);
+                    return Step::Stop(None);
+                }
+                Lookup::Nothing => {}
+            }
+        }
+        if let Some(service) = service {
+            if self.router.is_pending(service) {
+                // Another VM may have resolved it already, above all where this one has just
+                // been started anew by this very request.
+                self.notify_sources(service, Event::NeedSnapshot);
+            }
+            let Self { warmup, router, host, .. } = self;
+            if self.waiting.has_room(false) && is_ahead(warmup, router, host, service) {
+                return self.wait(context, service, has_body, Rc::new(Reply::not_resolved_yet("")));
+            }
+        }
+        let verdict = self.manner.handle(&mut self.router, service, &mut stream);
+        match verdict {
+            Disposition::Pass => Step::Continue(None),
+            Disposition::Forward(forward) => {
+                self.host.metrics.on_forward(&forward);
+                Step::Continue(Some(forward))
+            }
+            Disposition::Reply(reply) => {
+                self.reply(&reply);
+                Step::Stop(None)
+            }
+            Disposition::Wait(service, reply) => self.wait(context, service, has_body, reply),
+        }
+    }
+
+    /// Notes that Envoy shows an answer, of whatever request. Those that it keeps to itself, to
+    /// follow a redirect, have another one behind them.
+    pub(super) fn on_answer_shown(&mut self) {
+        self.unseen.on_response();
+    }
+
+    /// Handles the headers of an answer; `ended` says that nothing follows.
+    pub(super) fn on_response(&mut self, forward: &Forward, ended: bool) -> Remaining {
+        let mut stream = self.stream();
+        let (lesson, next) = response::on_headers(&mut self.router, forward, ended, &mut stream);
+        self.apply_feedback(forward.service(), lesson);
+        next
+    }
+
+    /// Handles the trailers of an answer.
+    pub(super) fn on_trailers(
+        &mut self,
+        forward: &Forward,
+        attempt: Attempt,
+        latency: Option<Duration>,
+    ) {
+        let mut stream = self.stream();
+        let lesson =
+            response::on_trailers(&mut self.router, forward, attempt, latency, &mut stream);
+        self.apply_feedback(forward.service(), lesson);
+    }
+
+    /// Handles the end of a request that was never answered, as far as this filter was shown.
+    pub(super) fn on_unanswered(&mut self, forward: &Forward) {
+        let mut stream = self.stream();
+        response::on_unanswered(&mut self.router, forward, &mut stream);
+        let wants = self.router.required_inputs(forward.service());
+        if wants.is_some_and(|wants| wants.answers.is_some()) && self.unseen.on_unanswered() {
+            log::warn!(
+                "peak_ewma learns nothing: Envoy shows no answers; add proxy_on_response_headers \
+                 and proxy_on_response_trailers to the plugin's allowed_capabilities"
+            );
+        }
+    }
+
+    /// Forgets a request that ended while it waited.
+    pub(super) fn on_waiter_gone(&mut self, context: u32) {
+        self.waiting.remove(context);
+    }
+
+    /// Handles a part of the body of a subscription.
+    pub(super) fn on_subscription_body(&mut self, context: u32, size: usize, ended: bool) {
+        let now = self.host.now();
+        if let Some(subscriptions) = &mut self.subscriptions {
+            subscriptions.on_body(context, size, ended, now);
+        }
+        self.serve(context);
+        self.set_timer();
+    }
+
+    /// Forgets a subscription that has ended.
+    pub(super) fn on_subscription_gone(&mut self, context: u32) {
+        let now = self.host.now();
+        if let Some(subscriptions) = &mut self.subscriptions {
+            subscriptions.on_gone(context, now);
+        }
+    }
+
+    /// Lets discovery hear of something about each source of a service.
+    fn notify_sources(&mut self, service: ServiceId, event: impl Fn(SourceId) -> Event<'static>) {
+        for source in self.router.sources(service) {
+            self.run(event(source));
+        }
+    }
+
+    fn run(&mut self, event: Event<'_>) {
+        driver::run(&mut self.agent, &mut self.router, &mut self.host, event);
+    }
+
+    /// Counts what an answer has taught, and lets Consul be asked about what could not be
+    /// reached.
+    fn apply_feedback(&mut self, service: ServiceId, lesson: Feedback) {
+        self.host.metrics.on_failures(service, lesson.failures);
+        if lesson.suspects {
+            self.notify_sources(service, Event::EndpointUnreachable);
+        }
+    }
+
+    fn stream(&self) -> EnvoyStream {
+        EnvoyStream { start: self.host.start, has_body: false }
+    }
+
+    /// Answers the subscriptions that are due; `own` is the context that is at work.
+    fn serve(&mut self, own: u32) {
+        let Some(subscriptions) = &mut self.subscriptions else { return };
+        let now = self.host.now();
+        subscriptions.answer(&mut self.router, own, now);
+    }
+
+    /// Adds to Envoy's counters what was counted here.
+    fn flush(&mut self) {
+        self.host.metrics.flush();
+        self.subscriptions.iter_mut().for_each(|subscriptions| subscriptions.flush());
+    }
+
+    /// Lets time pass for what requests go by.
+    fn advance_time(&mut self, now: Time) {
+        let host = &self.host;
+        self.router.on_tick(now, |service, event| host.on_route_event(service, &event));
+    }
+
+    /// Sets the timer to what is wanted next.
+    fn set_timer(&mut self) {
+        let period = match self.waiting.is_empty() {
+            true => self.host.period(),
+            false => self.host.period().min(WAITING_TICK),
+        };
+        let now = self.host.now();
+        let due = self.subscriptions.as_ref().and_then(|subscriptions| subscriptions.due(now));
+        // Those that could not go at once go at the next tick, which comes as soon as it can.
+        let rest = self.waiting.has_rest().then_some(now);
+        self.timer.set(period, due.into_iter().chain(rest).min(), now);
+    }
+
+    fn reply(&self, reply: &Reply) {
+        self.host.metrics.on_reply(reply.reason);
+        stream::send(reply);
+    }
+}

@@ -1,0 +1,118 @@
+//! The requests that wait: they go on when there is what they wait for, and are answered when it
+//! takes too long.
+
+use std::rc::Rc;
+
+use crate::driver::Host;
+use crate::model::service::ServiceId;
+use crate::proxy::envoy_host::EnvoyHost;
+use crate::proxy::plugin::{Plugin, Step};
+use crate::proxy::stream::EnvoyStream;
+use crate::proxy::waiting::{ForwardSlot, Waiter};
+use crate::proxy::{acknowledged, host};
+use crate::request::Disposition;
+use crate::request::warmup::Warmup;
+use crate::router::Router;
+use crate::router::reply::Reply;
+
+impl Plugin {
+    /// Lets a request wait, or answers it where it may not.
+    pub(super) fn wait(
+        &mut self,
+        context: u32,
+        service: ServiceId,
+        has_body: bool,
+        reply: Rc<Reply>,
+    ) -> Step {
+        let is_named = self.router.is_on_demand(service);
+        if self.warmup_timeout.is_zero() || !self.waiting.has_room(is_named) {
+            self.reply(&reply);
+            return Step::Stop(None);
+        }
+        let slot = ForwardSlot::default();
+        let deadline = self.host.now() + self.warmup_timeout;
+        let waiter =
+            Waiter { service, is_named, deadline, has_body, reply, slot: Rc::clone(&slot) };
+        self.waiting.add(context, waiter);
+        self.set_timer();
+        Step::Stop(Some(slot))
+    }
+
+    /// Lets the requests go on that have waited for what is there now, answers those that
+    /// have waited long enough, and sets the timer to what is wanted next.
+    pub(super) fn release(&mut self, root: u32) {
+        self.serve(root);
+        self.tell_of_given_up();
+        if !self.waiting.is_empty() {
+            let now = self.host.now();
+            if self.waiting.is_due(now) {
+                // There may be a fallback now.
+                self.advance_time(now);
+            }
+            let Self { router, warmup, host, waiting, .. } = self;
+            let due = waiting.take_due(|waiter| {
+                let is_awaited = router.is_pending(waiter.service)
+                    || is_ahead(warmup, router, host, waiter.service);
+                !is_awaited || now >= waiter.deadline
+            });
+            for (context, waiter) in due {
+                if host::enter(context) {
+                    self.release_one(waiter);
+                }
+            }
+            host::enter(root);
+        }
+        self.set_timer();
+    }
+
+    /// Tells once of each service that Envoy was waited for in vain.
+    fn tell_of_given_up(&mut self) {
+        let now = self.host.now();
+        let Some(warmup) = &mut self.warmup else { return };
+        for service in warmup.on_tick(now, acknowledged::read) {
+            if let Some(name) = self.host.service_name(service) {
+                log::warn!(
+                    "service {name}: envoy has not acknowledged endpoints within warmup_timeout, and \
+                     requests go by the policy of its cluster until it does; it is to be of type EDS \
+                     with service_name: {name}, and its eds_config is to lead to xds.cluster (during a \
+                     hot restart the old process is asked, and this means nothing)"
+                );
+            }
+        }
+    }
+
+    fn release_one(&mut self, waiter: Waiter) {
+        if !self.router.has(waiter.service) {
+            return self.reply(&waiter.reply);
+        }
+        let service = Some(waiter.service);
+        let mut stream = EnvoyStream { has_body: waiter.has_body, ..self.stream() };
+        match self.manner.handle(&mut self.router, service, &mut stream) {
+            Disposition::Forward(forward) => {
+                self.host.metrics.on_forward(&forward);
+                waiter.slot.set(Some(forward));
+                host::resume();
+            }
+            Disposition::Pass => host::resume(),
+            Disposition::Reply(reply) => self.reply(&reply),
+            Disposition::Wait(..) => self.reply(&waiter.reply),
+        }
+    }
+}
+
+/// Whether this worker knows the endpoints of a service before Envoy's own cluster does: a pick among
+/// them would be of a host that is not there. Names that clients have sent have no such cluster.
+pub(super) fn is_ahead(
+    warmup: &mut Option<Warmup>,
+    router: &Router,
+    host: &mut EnvoyHost,
+    service: ServiceId,
+) -> bool {
+    let Some(warmup) = warmup else { return false };
+    if warmup.is_ready(service) || !router.picks_hosts(service) {
+        return false;
+    }
+    let now = host.now();
+    let name = host.service_name(service).unwrap_or_default();
+    !warmup.look_up(service, name, now, acknowledged::read)
+}

@@ -1,0 +1,260 @@
+//! What follows from what the agent says.
+
+use core::time::Duration;
+
+use super::{
+    ATTEMPTS, AUDIT, AUDIT_WITHOUT_REPORTS, REST, REST_ELSEWHERE, ROUNDS, Reconciler, Stage,
+};
+use crate::consul::registration::{
+    ActualCheck, ActualService, AgentIdentity, CheckStatus, Drift, RegistrationError, Report,
+    Reported,
+};
+use crate::registration::registration_event::RegistrationEvent;
+use crate::registration::ttl_check::TtlCheck;
+use crate::util::rng::Rng;
+use crate::util::time::Time;
+
+/// So many agents are remembered that have answered.
+const KNOWN: usize = 8;
+/// How long to wait where the agent knows a check now and then not again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Reconciler {
+    /// The agent has this under the id. Its checks are looked at in any case: how they stand is to be
+    /// known before it is registered anew, and who has added one.
+    pub(super) fn on_found(
+        &mut self,
+        found: Option<ActualService>,
+        now: Time,
+        rng: &mut Rng,
+        notices: &mut Vec<RegistrationEvent>,
+    ) {
+        let Stage::Looking { registered } = self.stage else { return };
+        let Some(found) = found else {
+            self.has_checks = false;
+            return self.on_difference(Drift::Absent, registered, notices);
+        };
+        if self.definition.is_elsewhere(&found) {
+            let found = found.datacenter.unwrap_or_default();
+            let error = RegistrationError::Elsewhere { found };
+            return match registered {
+                true => self.undo(error, 1, REST_ELSEWHERE, notices),
+                false => self.wait(error, REST_ELSEWHERE, now, rng, notices),
+            };
+        }
+        self.difference = self.definition.difference(&found);
+        // Tags that others have given it are kept; not those that it had by another definition.
+        let keeps_tags = self.definition.has_tag_override()
+            && !self.is_unsure
+            && !matches!(self.difference, Some(Drift::Name(_)));
+        self.tags = keeps_tags.then_some(found.tags);
+        self.stage = Stage::LookingAtChecks { registered };
+    }
+
+    pub(super) fn on_found_checks(
+        &mut self,
+        found: &[ActualCheck],
+        now: Time,
+        rng: &mut Rng,
+        notices: &mut Vec<RegistrationEvent>,
+    ) {
+        let Stage::LookingAtChecks { registered } = self.stage else { return };
+        let missing = self.definition.missing_check(found);
+        self.is_in_maintenance = found.iter().any(ActualCheck::is_maintenance);
+        self.has_looked = true;
+        for check in &mut self.checks {
+            let id = self.definition.checks().get(check.position);
+            let found = found.iter().find(|found| Some(&found.id) == id);
+            if let Some(status) = found.and_then(|found| found.status) {
+                check.on_found(status, self.is_handed_over, now);
+            }
+        }
+        self.has_checks = missing.is_none();
+        if let Some(difference) = self.difference.take().or(missing) {
+            return self.on_difference(difference, registered, notices);
+        }
+        if self.is_unsure {
+            self.stage = Stage::Identifying { first: None };
+            return;
+        }
+        let audit = if self.checks.is_empty() { AUDIT_WITHOUT_REPORTS } else { AUDIT };
+        self.stage = Stage::Standing { until: now + rng.about(audit) };
+        self.attempts = 0;
+        let is_news = !self.stands || self.failing.is_some();
+        self.stands = true;
+        self.failing = None;
+        if is_news {
+            notices.push(RegistrationEvent::Standing);
+        }
+    }
+
+    pub(super) fn on_reported(
+        &mut self,
+        position: usize,
+        status: Option<CheckStatus>,
+        reported: Reported,
+        now: Time,
+        rng: &mut Rng,
+        notices: &mut Vec<RegistrationEvent>,
+    ) {
+        let id = self.definition.checks().get(position).cloned().unwrap_or_default();
+        if reported == Reported::Unknown {
+            // Else that is known already.
+            if !core::mem::take(&mut self.has_checks) {
+                return;
+            }
+            self.unknown = self.unknown.saturating_add(1);
+            if self.unknown > ATTEMPTS {
+                let error = RegistrationError::InPart(Drift::Check(id.clone()));
+                self.rest(now + rng.about(REST));
+                self.tell(error, notices);
+            } else if self.unknown > 1 {
+                self.rest(now + rng.about(PAUSE));
+            }
+            return self.on_difference(Drift::Check(id), false, notices);
+        }
+        self.unknown = 0;
+        let report = self.state(position).filter(|report| Some(report.status) == status);
+        let check = self.checks.iter_mut().find(|check| check.position == position);
+        let (Some(check), Some(status)) = (check, status) else { return };
+        if check.on_reported(status, now, rng) {
+            let output = report.map(|report| report.output).unwrap_or_default();
+            notices
+                .push(RegistrationEvent::Reported { check: id, report: Report { status, output } });
+        }
+        let health = self.checks.iter().filter_map(TtlCheck::reported).min();
+        if health != self.told {
+            self.told = health;
+            notices.extend(health.map(RegistrationEvent::Health));
+        }
+    }
+
+    /// The agent has it otherwise: after it was registered just now, or as it was found.
+    fn on_difference(
+        &mut self,
+        difference: Drift,
+        registered: bool,
+        notices: &mut Vec<RegistrationEvent>,
+    ) {
+        if core::mem::take(&mut self.stands) {
+            notices.push(RegistrationEvent::Drifted(difference.clone()));
+        }
+        self.stage = Stage::Identifying { first: None };
+        self.has_looked = true;
+        self.attempts = if registered { self.attempts.saturating_add(1) } else { 0 };
+        // What one agent has taken another one does not have.
+        let is_several = difference == Drift::Absent && registered && self.agents.is_empty();
+        let (error, times, rest) = if is_several {
+            let cluster = self.definition.id.cluster.clone();
+            let error = RegistrationError::SeveralAgents { cluster, found: None };
+            self.tell(error.clone(), notices);
+            (error, ROUNDS, REST_ELSEWHERE)
+        } else {
+            (RegistrationError::InPart(difference), 1, REST)
+        };
+        if self.attempts >= ATTEMPTS {
+            self.undo(error, times, rest, notices);
+        }
+    }
+
+    /// This agent answers; none: nobody may know which it is.
+    pub(super) fn on_identified(
+        &mut self,
+        found: Option<AgentIdentity>,
+        now: Time,
+        rng: &mut Rng,
+        notices: &mut Vec<RegistrationEvent>,
+    ) {
+        let Stage::Identifying { first } = &mut self.stage else { return };
+        let Some(found) = found else {
+            self.stage = Stage::Registering;
+            return;
+        };
+        let wanted = self.definition.service().datacenter.as_deref();
+        if wanted.is_some_and(|wanted| !wanted.eq_ignore_ascii_case(&found.datacenter)) {
+            let error = RegistrationError::Elsewhere { found: found.datacenter };
+            return self.wait(error, REST_ELSEWHERE, now, rng, notices);
+        }
+        let Some(first) = first.take() else {
+            self.stage = Stage::Identifying { first: Some(found) };
+            return;
+        };
+        // One that was replaced never comes back.
+        let (last, earlier) = self.agents.split_last().unzip();
+        let returns = last != Some(&found) && earlier.unwrap_or_default().contains(&found);
+        let other = if first == found { last.filter(|_| returns).cloned() } else { Some(first) };
+        if let Some(other) = other {
+            // It may be the only one from now on.
+            if let Some(known) = self.agents.iter().position(|agent| *agent == found) {
+                let known = self.agents.remove(known);
+                self.agents.push(known);
+            }
+            let cluster = self.definition.id.cluster.clone();
+            let found = Some(Box::new([other, found]));
+            let error = RegistrationError::SeveralAgents { cluster, found };
+            return match self.may_be_there {
+                true => self.undo(error, ROUNDS, REST, notices),
+                false => self.wait(error, REST, now, rng, notices),
+            };
+        }
+        if last != Some(&found) {
+            self.agents.push(found);
+            self.agents.drain(..self.agents.len().saturating_sub(KNOWN));
+        }
+        self.stage = Stage::Registering;
+    }
+
+    /// What was registered is deregistered, once more.
+    pub(super) fn on_deregistered(&mut self, now: Time, rng: &mut Rng) {
+        let Stage::Undoing { times, rest } = &mut self.stage else { return };
+        *times = times.saturating_sub(1);
+        if *times == 0 {
+            self.calls.not_before(now + rng.about(*rest));
+            self.stage = Stage::Looking { registered: false };
+            (self.attempts, self.may_be_there) = (0, false);
+        }
+    }
+
+    /// Removes what may be registered, as often as that, and rests.
+    fn undo(
+        &mut self,
+        error: RegistrationError,
+        times: u32,
+        rest: Duration,
+        notices: &mut Vec<RegistrationEvent>,
+    ) {
+        (self.stands, self.has_checks) = (false, false);
+        self.stage = Stage::Undoing { times, rest };
+        self.tell(error, notices);
+    }
+
+    /// Leaves the agent alone for a while.
+    fn wait(
+        &mut self,
+        error: RegistrationError,
+        rest: Duration,
+        now: Time,
+        rng: &mut Rng,
+        notices: &mut Vec<RegistrationEvent>,
+    ) {
+        (self.stage, self.stands) = (Stage::Looking { registered: false }, false);
+        self.calls.not_before(now + rng.about(rest));
+        self.tell(error, notices);
+    }
+
+    fn rest(&mut self, until: Time) {
+        self.calls.not_before(until);
+        self.reports.not_before(until);
+    }
+
+    pub(super) fn tell(&mut self, error: RegistrationError, notices: &mut Vec<RegistrationEvent>) {
+        let is_same = self.failing.as_ref().is_some_and(|last| {
+            core::mem::discriminant(last) == core::mem::discriminant(&error)
+                && last.kind() == error.kind()
+        });
+        if !is_same {
+            notices.push(RegistrationEvent::Failing(error.clone()));
+            self.failing = Some(error);
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What follows from probes, and from time that has passed.
+
+use super::{Reconciler, STILL};
+use crate::health_check::verdict::ProbeReason;
+use crate::registration::drain::Drain;
+use crate::registration::probe::{OutgoingProbe, ProbeResult, ProbeTarget};
+use crate::registration::registration_event::RegistrationEvent;
+use crate::registration::ttl_check::TtlCheck;
+use crate::util::rng::Rng;
+use crate::util::time::Time;
+
+impl Reconciler {
+    /// A probe that is to be sent now.
+    pub fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<OutgoingProbe> {
+        self.be_here(now);
+        if let Some(drain) = &mut self.drain
+            && let Some(probing) = drain.poll_probe(now, rng)
+        {
+            return Some(probing);
+        }
+        let checks = self.checks.iter_mut().filter(|_| self.has_looked);
+        checks.into_iter().find_map(|check| {
+            let spot = ProbeTarget::Check(check.position);
+            check
+                .poll_probe(now, rng)
+                .map(|(number, probe)| OutgoingProbe::new(spot, number, probe))
+        })
+    }
+
+    /// Takes what came back for a probe.
+    pub fn on_probed(
+        &mut self,
+        probed: &ProbeResult<'_>,
+        now: Time,
+        rng: &mut Rng,
+        notices: &mut Vec<RegistrationEvent>,
+    ) {
+        self.be_here(now);
+        self.look_for_cluster(probed, notices);
+        match probed.spot {
+            ProbeTarget::Drain => {
+                if let Some(drain) = &mut self.drain {
+                    drain.on_probed(probed, now, rng);
+                }
+            }
+            ProbeTarget::Check(position) => {
+                let check = self.checks.iter_mut().find(|check| check.position == position);
+                if let Some(check) = check {
+                    check.on_probed(probed.number, |probe| probed.verdict(&probe.check), now, rng);
+                }
+            }
+        }
+    }
+
+    /// Notes that this VM goes on. Where it has stood still, what is known is as old as that; and what
+    /// is out may have been answered, and not been read.
+    pub(super) fn be_here(&mut self, now: Time) {
+        let gap = now.since(core::mem::replace(&mut self.seen, now));
+        if gap < STILL {
+            return;
+        }
+        self.calls.extend(gap);
+        self.reports.extend(gap);
+        // What another VM has handed over is as old.
+        self.is_handed_over = false;
+        self.checks.iter_mut().for_each(|check| check.on_gap(gap, now));
+        if let Some(drain) = &mut self.drain {
+            drain.on_gap(now);
+        }
+    }
+
+    /// Tells of a cluster that Envoy does not have, once, and when it is there.
+    fn look_for_cluster(&mut self, probed: &ProbeResult<'_>, notices: &mut Vec<RegistrationEvent>) {
+        let checks = self.checks.iter();
+        let cluster = match probed.spot {
+            ProbeTarget::Drain => self.drain.as_ref().map(Drain::cluster),
+            ProbeTarget::Check(position) => {
+                checks.filter(|check| check.position == position).find_map(TtlCheck::cluster)
+            }
+        };
+        let Some(cluster) = cluster else { return };
+        let known = self.missing.iter().position(|missing| missing == cluster);
+        match (known, &probed.answer) {
+            (None, Err(ProbeReason::UnknownCluster)) => {
+                notices.push(RegistrationEvent::NoCluster(cluster.to_owned()));
+                self.missing.push(cluster.to_owned());
+            }
+            (Some(_), Err(ProbeReason::UnknownCluster)) | (None, _) => {}
+            (Some(known), _) => {
+                notices.push(RegistrationEvent::ClusterFound(self.missing.swap_remove(known)))
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The book of registrations: what this process has registered.
+
+use crate::model::registration::Id;
+use crate::shared::bytes::{CodecError, Reader, push_text};
+
+/// What this process has registered, no id twice. An entry is made before anything is registered,
+/// and removed after it was deregistered: what no configuration has any more is found by it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RegistrationIndex(Vec<Id>);
+
+impl RegistrationIndex {
+    /// Makes an entry, unless there is one.
+    pub fn add(&mut self, id: Id) {
+        if !self.contains(&id) {
+            self.0.push(id);
+        }
+    }
+
+    /// Removes an entry.
+    pub fn remove(&mut self, id: &Id) {
+        self.0.retain(|entry| entry != id);
+    }
+
+    /// Whether there is an entry.
+    pub fn contains(&self, id: &Id) -> bool {
+        self.0.contains(id)
+    }
+
+    /// All entries, in the order in which they were made.
+    pub fn iter(&self) -> impl Iterator<Item = &Id> {
+        self.0.iter()
+    }
+
+    /// Writes the book.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![1];
+        for Id { cluster, id, namespace, partition } in &self.0 {
+            push_text(&mut out, cluster);
+            push_text(&mut out, id);
+            for scope in [namespace, partition] {
+                out.push(scope.is_some().into());
+                push_text(&mut out, scope.as_deref().unwrap_or_default());
+            }
+        }
+        out
+    }
+
+    /// Reads a book.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut reader = Reader::new(bytes)?;
+        if reader.u8()? != 1 {
+            return Err(CodecError::Invalid { field: "book.form" });
+        }
+        let mut book = Self::default();
+        while reader.left() > 0 {
+            let cluster = reader.text("book.cluster")?.to_owned();
+            let id = reader.text("book.id")?.to_owned();
+            let mut scope = |field| {
+                let is_some = reader.flag(field)?;
+                let text = reader.text(field)?;
+                Ok(is_some.then(|| text.to_owned()))
+            };
+            let (namespace, partition) = (scope("book.namespace")?, scope("book.partition")?);
+            book.add(Id { cluster, id, namespace, partition });
+        }
+        Ok(book)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    fn id(id: &str, namespace: Option<&str>) -> Id {
+        let namespace = namespace.map(str::to_owned);
+        Id { cluster: "consul".to_owned(), id: id.to_owned(), namespace, partition: None }
+    }
+
+    #[test]
+    fn a_book_reads_back_as_written_with_each_entry_once() {
+        let mut book = RegistrationIndex::default();
+        assert_eq!(RegistrationIndex::decode(&book.encode()), Ok(book.clone()));
+        for entry in [id("a", None), id("b", Some("n")), id("a", None), id("a", Some("n"))] {
+            book.add(entry);
+        }
+        assert_eq!(book.iter().count(), 3);
+        assert_eq!(RegistrationIndex::decode(&book.encode()), Ok(book.clone()));
+        book.remove(&id("a", None));
+        assert!(!book.contains(&id("a", None)) && book.contains(&id("a", Some("n"))));
+    }
+
+    #[test]
+    fn bytes_that_are_no_book_are_told_apart() {
+        let mut book = RegistrationIndex::default();
+        book.add(id("a", Some("n")));
+        let bytes = book.encode();
+        assert_eq!(RegistrationIndex::decode(&[]), Err(CodecError::Empty));
+        assert_eq!(
+            RegistrationIndex::decode(&[2]),
+            Err(CodecError::Invalid { field: "book.form" })
+        );
+        for end in 2..bytes.len() {
+            assert!(RegistrationIndex::decode(&bytes[..end]).is_err(), "{end}");
+        }
+    }
+}

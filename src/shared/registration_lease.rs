@@ -1,0 +1,77 @@
+//! The charge of a registration: who keeps it.
+
+use crate::model::service::QueryKey;
+use crate::shared::bytes::{CodecError, Reader};
+use crate::shared::key::VmId;
+use crate::shared::source_record::{Holder, Rank, Term};
+
+/// What all VMs read about a registration at every tick; small, and always rewritten whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegistrationLease {
+    /// Who keeps it.
+    pub tenure: Holder,
+    /// The digest of what is registered: another configuration may register something else under
+    /// the same id.
+    pub digest: QueryKey,
+    /// Whether it has been registered so since this Envoy has started: until then nobody knows with
+    /// which token the agent has it.
+    pub is_kept: bool,
+}
+
+impl RegistrationLease {
+    /// Whether its owner has left it.
+    pub fn is_left(&self) -> bool {
+        self.tenure.rank == Rank::LEAVING
+    }
+
+    /// Writes it: 42 bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let Holder { owner, term, rank } = self.tenure;
+        let mut out = Vec::with_capacity(42);
+        out.extend(owner.0.to_le_bytes());
+        out.extend(term.0.to_le_bytes());
+        out.push(u8::from(rank.serving));
+        out.extend(rank.born.to_le_bytes());
+        out.extend(self.digest.0.to_le_bytes());
+        out.push(u8::from(self.is_kept));
+        out
+    }
+
+    /// Reads one.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        let mut reader = Reader::new(bytes)?;
+        let owner = VmId(reader.u64()?);
+        let term = Term(reader.u64()?);
+        let rank = Rank { serving: reader.flag("charge.serving")?, born: reader.u64()? };
+        let digest = QueryKey(u128::from_le_bytes(reader.array()?));
+        let is_kept = reader.flag("charge.kept")?;
+        reader.finish()?;
+        Ok(Self { tenure: Holder { owner, term, rank }, digest, is_kept })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn a_charge_reads_back_as_written_and_nothing_else_does() {
+        let tenure =
+            Holder { owner: VmId(3), term: Term(9), rank: Rank { serving: true, born: 5 } };
+        let charge = RegistrationLease { tenure, digest: QueryKey(u128::MAX - 7), is_kept: true };
+        let bytes = charge.encode();
+        assert_eq!(RegistrationLease::decode(&bytes), Ok(charge));
+        assert_eq!(RegistrationLease::decode(&[]), Err(CodecError::Empty));
+        assert_eq!(RegistrationLease::decode(&bytes[..30]), Err(CodecError::Truncated { at: 25 }));
+        let longer = [bytes.as_slice(), &[0]].concat();
+        assert_eq!(RegistrationLease::decode(&longer), Err(CodecError::Trailing { bytes: 1 }));
+        let mut odd = bytes;
+        odd[16] = 2;
+        assert_eq!(
+            RegistrationLease::decode(&odd),
+            Err(CodecError::Invalid { field: "charge.serving" })
+        );
+    }
+}
