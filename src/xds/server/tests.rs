@@ -218,6 +218,7 @@ fn all_who_ask_for_the_same_are_told_the_same() {
     assert!(told.iter().all(same) && told[0].version != version);
 }
 
+// Promise: R-302
 #[test]
 fn equal_content_has_an_equal_version_in_every_vm() {
     let mut one = Script::new("");
@@ -313,6 +314,7 @@ fn routes_are_told_by_their_name_alone() {
     assert_eq!((script.told()[0].status, script.events().len()), (404, 1));
 }
 
+// Promise: R-310
 #[test]
 fn what_may_still_be_found_is_not_taken_away() {
     let mut script = Script::new(r#", "discover": {"host": "{service}.x"}"#);

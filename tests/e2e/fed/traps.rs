@@ -60,6 +60,7 @@ fn assert_followed(agent: &Agent, bed: &Testbed, socket: &str) {
     bed.await_routed("web.internal", &["web-1", "web-2", "web-3"]);
 }
 
+// Promise: R-311
 #[test]
 fn native_yaml_follows_when_the_answering_vm_has_trapped() {
     for release in EnvoyRelease::ALL {
@@ -75,6 +76,7 @@ fn native_yaml_follows_when_the_answering_vm_has_trapped() {
     }
 }
 
+// Promise: R-311
 #[test]
 fn envoy_yaml_follows_when_the_answering_vm_has_trapped() {
     for release in EnvoyRelease::ALL {
