@@ -118,12 +118,8 @@ impl Script {
     fn events(&mut self) -> Vec<String> {
         let events = core::iter::from_fn(|| self.server.poll_event());
         let is_known = |it: &SubscriptionEvent| {
-            matches!(
-                it,
-                SubscriptionEvent::Acknowledged { .. }
-                    | SubscriptionEvent::Gone { .. }
-                    | SubscriptionEvent::ClustersTold
-            )
+            use SubscriptionEvent::{Acknowledged, ClustersTold, Gone};
+            matches!(it, Acknowledged { .. } | Gone { .. } | ClustersTold)
         };
         let events = events.filter(|event| !is_known(event));
         events.map(|event| event.to_string()).collect()
