@@ -43,6 +43,7 @@ fn next_instance_is_used_at_once_when_the_last_one_went_long_ago() {
     bench.await_ports(&[2], 1_100);
 }
 
+// Promise: R-108
 #[test]
 fn what_is_new_is_used_at_once_when_others_vanish() {
     let all: Vec<String> = (1..=10).map(passing).collect();
@@ -57,6 +58,7 @@ fn what_is_new_is_used_at_once_when_others_vanish() {
     bench.await_ports(&(1..=10).collect::<Vec<_>>(), 1_000);
 }
 
+// Promise: R-108
 #[test]
 fn address_is_used_at_once_when_a_host_name_is_mended() {
     let mut bench = Bench::listing("", "", &[passing(1)]);
@@ -118,6 +120,7 @@ fn name_has_no_endpoint_when_its_prepared_query_was_deleted() {
     }
 }
 
+// Promise: R-110
 #[test]
 fn leader_is_asked_at_a_resync_when_the_cache_stands_still() {
     let consul = r#", "consistency": "cached", "resync": "60s", "wait": "10s""#;
@@ -131,6 +134,7 @@ fn leader_is_asked_at_a_resync_when_the_cache_stands_still() {
     }
 }
 
+// Promise: R-111
 #[test]
 fn answers_are_waited_for_when_they_take_longer_than_a_timeout() {
     for takes in [12_000, 45_000] {
@@ -143,6 +147,7 @@ fn answers_are_waited_for_when_they_take_longer_than_a_timeout() {
     }
 }
 
+// Promise: R-112
 #[test]
 fn held_answer_is_not_believed_when_the_process_was_stopped() {
     let mut bench = Bench::listing("", "", &[passing(1)]);
@@ -181,6 +186,7 @@ fn left(key: QueryKey) -> World {
     world
 }
 
+// Promise: R-112
 #[test]
 fn endpoints_are_not_used_when_their_owner_died_long_ago() {
     for (on_stale, is_used) in [("fail", false), ("serve", true)] {
@@ -213,6 +219,7 @@ fn endpoints_are_used_when_their_owner_gives_a_sign_of_life() {
     assert_eq!(bench.world.claims, 0);
 }
 
+// Promise: R-112
 #[test]
 fn lease_is_left_to_its_owner_when_the_process_was_stopped() {
     let key = Bench::new("", "", World::new()).key;

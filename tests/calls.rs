@@ -33,6 +33,7 @@ fn bound(watches: usize) -> usize {
     good + retries
 }
 
+// Promise: R-405
 #[test]
 fn a_thousand_services_start_with_a_hundred_reads_and_the_others_follow_in_turn() {
     let mut bench = Bench::new(1_000, Consul::new("consul"), 1);
@@ -54,6 +55,7 @@ fn one_that_a_request_waits_for_is_read_before_the_others() {
     assert!(bench.asked_since(0).contains_key(&last));
 }
 
+// Promise: R-405
 #[test]
 fn beyond_the_watches_every_service_is_polled_in_turn_at_a_bounded_rate() {
     let mut bench = Bench::new(300, Consul { max_watches: 50, ..Consul::new("consul") }, 1);
@@ -95,6 +97,7 @@ fn an_owner_of_many_leases_looks_at_each_head_once_a_second() {
     }
 }
 
+// Promise: R-402
 #[test]
 fn an_outage_of_a_thousand_services_is_answered_by_single_probes() {
     for mood in [Mood::Failing, Mood::Refused] {
@@ -114,6 +117,7 @@ fn an_outage_of_a_thousand_services_is_answered_by_single_probes() {
     }
 }
 
+// Promise: R-404
 #[test]
 fn a_token_that_is_refused_leaves_the_breaker_closed_and_is_tried_within_the_budget() {
     let mut bench = Bench::new(300, Consul::new("consul"), 1);
@@ -127,6 +131,7 @@ fn a_token_that_is_refused_leaves_the_breaker_closed_and_is_tried_within_the_bud
     assert!(calls <= 10 * (120 + 10), "{calls} calls in two minutes");
 }
 
+// Promise: R-207
 #[test]
 fn calls_that_never_come_back_stop_nobody_for_ever() {
     let mut bench = Bench::new(50, Consul::new("consul"), 1);

@@ -27,6 +27,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
 }
 
+// Promise: R-912
 #[test]
 fn what_must_hold_holds_for_every_file_of_the_corpus() {
     for (target, check) in fuzz::TARGETS {

@@ -236,6 +236,7 @@ proptest! {
         prop_assert_eq!(read(entries), read(shuffled));
     }
 
+    // Promise: R-912
     #[test]
     fn a_body_cut_anywhere_is_an_error_and_never_a_shorter_list(
         entries in entries(), cut in any::<prop::sample::Index>(),
@@ -262,6 +263,7 @@ proptest! {
         let _ = decode_executed(&body, &selection);
     }
 
+    // Promise: R-912
     #[test]
     fn arbitrary_bytes_never_panic(body in vec(any::<u8>(), 0..512), selection in selection()) {
         let _ = decode(&body, &selection);

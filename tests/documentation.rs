@@ -298,68 +298,6 @@ fn links_within_the_repository_lead_somewhere() {
     }
 }
 
-/// What a page says of a test file: the file, and the tests of it that it names.
-fn named_tests(page: &str) -> Vec<(PathBuf, Vec<String>)> {
-    let mut found = Vec::new();
-    for row in page.lines().filter(|line| line.starts_with("| ")) {
-        let cells: Vec<&str> = row.split(" | ").collect();
-        // Promise, mechanism, tests, command.
-        let Some(tests) = cells.get(2) else { continue };
-        for part in tests.split("](../").skip(1) {
-            let (file, rest) = part.split_once(')').expect("the link ends");
-            let names = rest.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-            found.push((root().join(file), names));
-        }
-    }
-    found
-}
-
-#[test]
-fn every_test_that_keeps_a_promise_exists() {
-    let tests = named_tests(&read("docs/reliability.md"));
-    assert!(tests.len() > 20, "the page names {} files", tests.len());
-    for (file, names) in tests {
-        let source = read(&file);
-        assert!(!names.is_empty(), "no test of {} is named", file.display());
-        for name in names {
-            // As an ordinary test, or within `proptest!`, where parameters follow.
-            let is_there = source.split("#[test]").skip(1).any(|test| {
-                let function = test.split("fn ").nth(1).unwrap_or_default();
-                function.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('('))
-            });
-            assert!(is_there, "{} has no test {name}", file.display());
-        }
-    }
-}
-
-#[test]
-fn every_command_that_runs_a_promise_runs_something() {
-    let page = read("docs/reliability.md");
-    let makefile = read("Makefile");
-    let mut commands = 0;
-    for command in page.lines().filter_map(|row| row.strip_suffix("` |")?.rsplit('`').next()) {
-        let words: Vec<&str> = command.split(' ').collect();
-        match words[..] {
-            ["cargo", "test", "--test", name, ..] => {
-                let place = root().join("tests");
-                let is_there = place.join(format!("{name}.rs")).is_file()
-                    || place.join(name).join("main.rs").is_file();
-                assert!(is_there, "{command}");
-            }
-            ["cargo", "test", "--lib", path] => {
-                let file = format!("src/{}.rs", path.replace("::", "/"));
-                assert!(root().join(&file).is_file(), "{command}");
-            }
-            ["make", target, ..] => {
-                assert!(makefile.contains(&format!("\n{target}:")), "{command}")
-            }
-            _ => panic!("{command} is no command that is known here"),
-        }
-        commands += 1;
-    }
-    assert!(commands > 20, "the page has {commands} commands");
-}
-
 #[test]
 fn the_capabilities_of_the_readme_are_what_the_module_uses() {
     let source = |name: &str| read(root().join("src/proxy").join(name));

@@ -234,6 +234,7 @@ fn believed(bench: &mut Bench, mut now: u64, says: impl Fn() -> Reply) -> (usize
     }
 }
 
+// Promise: R-107
 #[test]
 fn nothing_is_believed_only_when_its_time_is_over() {
     let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
@@ -256,6 +257,7 @@ fn what_was_asked_before_the_time_was_over_does_not_end_it() {
     assert_eq!(bench.endpoints(), 0);
 }
 
+// Promise: R-107
 #[test]
 fn nothing_that_was_said_once_is_not_believed_while_consul_cannot_be_asked_again() {
     let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
@@ -288,6 +290,7 @@ fn a_truth_that_comes_while_it_is_held_back_is_used_at_once() {
     assert_eq!((bench.endpoints(), bench.watch.is_holding()), (10, false));
 }
 
+// Promise: R-107
 #[test]
 fn a_partial_answer_is_held_back_until_a_whole_one_comes() {
     let mut bench = Bench::with_ten(ShrinkGuardConfig::default());

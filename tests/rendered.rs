@@ -179,6 +179,7 @@ fn bootstrap(config: &Config) -> Value {
     })
 }
 
+// Promise: R-315
 #[test]
 fn clusters_and_routes_are_valid_when_envoy_reads_them() {
     for handoff in ["stateful_session", "filter_state"] {
@@ -297,6 +298,7 @@ fn with_templates(clusters: &Value, routes: &Value) -> Value {
     })
 }
 
+// Promise: R-315
 #[test]
 fn values_are_taken_or_refused_as_envoy_does() {
     let none = json!({});

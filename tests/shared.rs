@@ -129,6 +129,7 @@ proptest! {
         prop_assert_eq!(Message::decode(&message.encode()), Ok(message));
     }
 
+    // Promise: R-912
     #[test]
     fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..200)) {
         let _ = (SnapshotRecord::decode(&bytes), SourceRecord::decode(&bytes));

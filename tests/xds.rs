@@ -313,6 +313,7 @@ impl World {
 }
 
 proptest! {
+    // Promise: R-302
     #[test]
     fn every_subscriber_is_told_the_newest_in_time(
         steps in vec(step(), 1..60), has_losses: bool,

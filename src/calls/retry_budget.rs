@@ -72,6 +72,7 @@ mod tests {
         spent
     }
 
+    // Promise: R-404
     #[test]
     fn where_no_call_is_good_there_is_the_floor_and_no_more() {
         let mut budget = RetryBudget::new(RetryBudgetConfig { percent: 20, min_per_second: 3 });

@@ -210,6 +210,7 @@ mod tests {
         assert_eq!(membership.reconcile(&both()), None);
     }
 
+    // Promise: R-604
     #[test]
     fn looks_into_queues_are_an_interval_apart() {
         let mut membership = with_queue();
@@ -220,6 +221,7 @@ mod tests {
         assert!(membership.poll_probe(true, Time::ZERO + INTERVAL));
     }
 
+    // Promise: R-604
     #[test]
     fn looks_are_forgotten_when_another_vm_fetches() {
         let mut membership = with_queue();

@@ -306,6 +306,7 @@ mod tests {
         assert_eq!(told, ["deregistered: the configuration has it no more"]);
     }
 
+    // Promise: R-708
     #[test]
     fn it_goes_by_the_configured_cluster_where_the_old_one_is_gone() {
         let (asked, told) = removed(false, |cluster, errand| match cluster {

@@ -99,6 +99,7 @@ fn request_is_answered_500_when_a_filter_state_is_refused() {
     }
 }
 
+// Promise: R-903
 #[test]
 fn request_is_answered_500_when_a_header_is_refused() {
     for handoff in [Handoff::Headers { attempts: 2 }, Handoff::StatefulSession] {
@@ -154,6 +155,7 @@ fn pick_for_a_session_costs_one_host_call_when_no_host_is_read() {
     assert_eq!(stream.value(Handoff::SESSION_HEADER), Some("MTAuMC4wLjE6ODA="));
 }
 
+// Promise: R-903
 #[test]
 fn a_session_of_a_client_never_stays() {
     let mut matched = hostile("web.test").with(Handoff::SESSION_HEADER, "another");

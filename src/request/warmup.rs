@@ -152,6 +152,7 @@ mod tests {
         assert!(warmup.on_tick(at(9_000), never).is_empty());
     }
 
+    // Promise: R-312
     #[test]
     fn a_service_is_given_up_once_when_nobody_subscribes() {
         let mut warmup = Warmup::new("/sock", PATIENCE);

@@ -258,6 +258,7 @@ mod tests {
         assert!(updates(&mut router).is_empty(), "nothing has changed");
     }
 
+    // Promise: R-313
     #[test]
     fn a_fallback_is_told_while_it_is_in_use() {
         let mut router = web(r#", "fallback": ["10.0.0.9:9"], "datacenters": ["dc1", "dc2"]"#);
@@ -270,6 +271,7 @@ mod tests {
         assert_eq!(updates(&mut router), ["web:  | 1"]);
     }
 
+    // Promise: R-313
     #[test]
     fn stale_endpoints_are_told_as_none_when_they_are_to_fail() {
         let fields = |on_stale: &str| format!(r#", "max_age": "10s", "on_stale": "{on_stale}""#);

@@ -47,6 +47,7 @@ fn run_with_changes(bench: &mut Bench, milliseconds: u64, good: u16) {
     }
 }
 
+// Promise: R-403
 #[test]
 fn few_that_fail_for_ever_delay_no_other_service_in_an_hour() {
     for way in WAYS {
@@ -65,6 +66,7 @@ fn few_that_fail_for_ever_delay_no_other_service_in_an_hour() {
     }
 }
 
+// Promise: R-403
 #[test]
 fn the_breaker_stays_closed_when_one_of_eleven_fails_for_ever() {
     for way in WAYS {
@@ -100,6 +102,7 @@ fn services_that_begin_to_fail_delay_no_other_when_all_is_quiet() {
     }
 }
 
+// Promise: R-403
 #[test]
 fn a_report_is_repeated_in_time_when_250_services_fail_for_ever() {
     for way in [Mood::Missing, Mood::Denying, Mood::Failing, Mood::Slow] {
@@ -127,6 +130,7 @@ fn reports_are_no_retries_while_looks_at_registrations_fail() {
     }
 }
 
+// Promise: R-403
 #[test]
 fn a_service_that_failed_once_is_retried_when_250_fail_for_ever() {
     for way in [Mood::Missing, Mood::Denying, Mood::Failing, Mood::TooLarge] {
@@ -162,6 +166,7 @@ fn a_service_that_failed_once_is_retried_when_250_fail_for_ever() {
     }
 }
 
+// Promise: R-403
 #[test]
 fn names_that_clients_make_up_delay_no_configured_service() {
     let mut bench = Bench::registering(2, 1, Consul::new("consul"), 1);
@@ -234,6 +239,7 @@ fn an_outage_is_noticed_beside_those_that_always_fail() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
+    // Promise: R-403
     #[test]
     fn each_has_its_own_trouble_and_the_others_their_bounds(
         seed in any::<u64>(),

@@ -11,6 +11,7 @@ use crate::testbed::{SOON, Setup, Testbed};
 /// What a proxy needs that finds services.
 const READS: &str = r#"service_prefix "" { policy = "read" } node_prefix "" { policy = "read" }"#;
 
+// Promise: R-705
 #[test]
 fn a_token_registers_what_it_may_and_another_one_takes_its_place() {
     let consul = Consul::builder().acls().start_or_skip("registration with ACLs");

@@ -86,6 +86,7 @@ fn nor_to_those_that_another_consul_might_take() {
     none_is_ever_used(&agent, &[&NEVER_USED[..], &["0.0.0.0", "::"]].concat());
 }
 
+// Promise: R-909
 #[test]
 fn a_request_never_goes_to_a_denied_address_and_it_is_told_once() {
     let Some(consul) = Consul::start_or_skip("denied addresses") else {
@@ -117,6 +118,7 @@ fn a_request_never_goes_to_a_denied_address_and_it_is_told_once() {
     bed.assert_no_crash();
 }
 
+// Promise: R-909
 #[test]
 fn only_allowed_addresses_are_used_where_some_are_named() {
     let Some(consul) = Consul::start_or_skip("allowed addresses") else {

@@ -72,6 +72,7 @@ fn asked_in_vain(bed: &Testbed, backends: &[Backend]) -> Vec<u64> {
     requests(backends)
 }
 
+// Promise: R-806
 #[test]
 fn no_request_fails_where_attempts_are_one_more_than_the_dead() {
     let Some(consul) = Consul::start_or_skip("attempts beside the dead") else {
@@ -96,6 +97,7 @@ fn no_request_fails_where_attempts_are_one_more_than_the_dead() {
     }
 }
 
+// Promise: R-806
 #[test]
 fn each_attempt_goes_to_another_instance_as_far_as_there_are() {
     let Some(consul) = Consul::start_or_skip("attempts in vain") else {

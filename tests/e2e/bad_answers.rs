@@ -102,6 +102,7 @@ fn assert_watched(bed: &Testbed, agent: &Agent) {
     bed.await_routed("any", &["web-1", "web-2"]);
 }
 
+// Promise: R-101
 #[test]
 fn no_failure_removes_an_endpoint_and_each_is_told_once_and_ends_by_itself() {
     let agent = Agent::start().expect("an agent");
@@ -161,6 +162,7 @@ fn a_failure_that_becomes_another_is_told_again_and_calls_become_rare() {
     bed.assert_no_crash();
 }
 
+// Promise: R-206
 #[test]
 fn an_index_that_goes_back_or_is_zero_is_no_failure_and_makes_no_hot_loop() {
     let agent = Agent::start().expect("an agent");

@@ -66,6 +66,7 @@ fn answer(agent: &Agent, entries: &[Value]) {
     agent.wake();
 }
 
+// Promise: R-106
 #[test]
 fn an_entry_that_makes_no_sense_costs_that_entry_only() {
     let agent = Agent::start().expect("an agent");
@@ -104,6 +105,7 @@ fn an_entry_that_makes_no_sense_costs_that_entry_only() {
     bed.assert_no_crash();
 }
 
+// Promise: R-106
 #[test]
 fn an_answer_of_nothing_but_nonsense_keeps_the_endpoints_for_a_while() {
     let agent = Agent::start().expect("an agent");

@@ -73,6 +73,7 @@ pub fn all_but(forbidden: &'static str) -> impl FnOnce(&mut Bootstrap) {
     move |bootstrap| Place::WithinTheVm.restrict(bootstrap, Some(forbidden))
 }
 
+// Promise: R-317
 #[test]
 fn capabilities_of_the_readme_suffice_where_they_belong() {
     let agent = Agent::start().expect("an agent");

@@ -64,6 +64,7 @@ fn await_answers(bed: &Testbed, host: &str, expected: &str) {
     assert!(reached, "{:?}, expected {expected:?}", answers(bed, host));
 }
 
+// Promise: R-908
 #[test]
 fn the_upstream_is_told_what_is_down_and_by_nobody_else() {
     let Some(consul) = Consul::start_or_skip("the header of dependencies") else {
@@ -109,6 +110,7 @@ fn the_upstream_is_told_what_is_down_and_by_nobody_else() {
     bed.assert_no_crash();
 }
 
+// Promise: R-807
 #[test]
 fn a_service_that_is_to_fail_does_with_all_that_depend_on_it_until_the_other_one_is_back() {
     let Some(consul) = Consul::start_or_skip("dependencies that fail") else {
@@ -148,6 +150,7 @@ fn a_service_that_is_to_fail_does_with_all_that_depend_on_it_until_the_other_one
     bed.assert_no_crash();
 }
 
+// Promise: R-807
 #[test]
 fn what_consul_was_never_heard_of_is_not_down() {
     let Some(consul) = Consul::start_or_skip("a dependency that nobody knows") else {
@@ -165,6 +168,7 @@ fn what_consul_was_never_heard_of_is_not_down() {
     bed.assert_no_crash();
 }
 
+// Promise: R-807
 #[test]
 fn requests_go_to_the_datacenter_that_has_the_other_service_too() {
     let Some([near, far]) = Consul::federation_or_skip("dependencies elsewhere", ["dc1", "dc2"])

@@ -27,6 +27,7 @@ fn plain(agent: &Agent) -> Vec<Record> {
     requests.filter(|request| request.query_value("index").is_none()).collect()
 }
 
+// Promise: R-209
 #[test]
 fn a_change_whose_answer_hangs_is_learned_by_asking_again() {
     let agent = Agent::start().expect("an agent");
@@ -52,6 +53,7 @@ fn a_change_whose_answer_hangs_is_learned_by_asking_again() {
     bed.assert_no_crash();
 }
 
+// Promise: R-209
 #[test]
 fn however_many_requests_fail_consul_is_asked_again_at_its_pace() {
     let agent = Agent::start().expect("an agent");

@@ -19,6 +19,7 @@ fn process(consul: &Consul, name: &str) -> BackendProcess {
 
 const PAUSE: Duration = Duration::from_millis(1);
 
+// Promise: R-806
 #[test]
 fn no_request_fails_when_an_instance_is_killed_under_load() {
     let Some(consul) = Consul::start_or_skip("kill -9 under load") else {
@@ -85,6 +86,7 @@ fn kill_while_asked(
     (answers.collect(), at_survivor)
 }
 
+// Promise: R-806
 #[test]
 fn of_the_requests_at_an_instance_that_dies_only_the_safe_ones_are_repeated() {
     let Some(consul) = Consul::start_or_skip("requests at an instance that dies") else {

@@ -14,6 +14,7 @@ const RECOVERY: Duration = Duration::from_secs(60);
 /// Two lease periods of three seconds, and the ticks between.
 const TWO_LEASES: Duration = Duration::from_secs(7);
 
+// Promise: R-103
 #[test]
 fn a_way_to_consul_that_is_cut_silent_or_slow_costs_no_request_and_is_used_again() {
     let Some(consul) = Consul::start_or_skip("a bad way to consul") else {
@@ -48,6 +49,7 @@ fn a_way_to_consul_that_is_cut_silent_or_slow_costs_no_request_and_is_used_again
     bed.assert_no_crash();
 }
 
+// Promise: R-102
 #[test]
 fn a_consul_that_is_restarted_with_its_data_costs_no_request() {
     if Consul::start_or_skip("a restarted consul").is_none() {
@@ -70,6 +72,7 @@ fn a_consul_that_is_restarted_with_its_data_costs_no_request() {
     bed.assert_no_crash();
 }
 
+// Promise: R-210
 #[test]
 fn a_thousand_instances_that_come_and_go_for_a_minute_cost_no_request() {
     let Some(consul) = Consul::start_or_skip("instances that come and go") else {
@@ -119,6 +122,7 @@ fn trap(bed: &Testbed, whose: &str) -> String {
     who(&bed.request("GET", "/", "any").header("x-trap", whose).send().expect("an answer"))
 }
 
+// Promise: R-601
 #[test]
 fn a_fetcher_that_traps_is_followed_by_a_worker_and_costs_no_request() {
     let Some(consul) = Consul::start_or_skip("a fetcher that traps") else {
@@ -141,6 +145,7 @@ fn a_fetcher_that_traps_is_followed_by_a_worker_and_costs_no_request() {
     load.end_without_failure(&["web-1", "web-2", "web-3"]);
 }
 
+// Promise: R-602
 #[test]
 fn a_worker_that_traps_is_reloaded_and_routes_as_before() {
     let Some(consul) = Consul::start_or_skip("a worker that traps") else {

@@ -13,6 +13,7 @@ use crate::testbed::{Setup, Testbed, instances, who};
 /// The grace of a service that leaves the catalog, and a margin.
 const GONE: Duration = Duration::from_secs(45);
 
+// Promise: R-211
 #[test]
 fn services_of_the_catalog_come_and_go_with_it() {
     let Some(consul) = Consul::start_or_skip("services of the catalog") else {
@@ -59,6 +60,7 @@ fn named(agent: &Agent, workers: u32) -> Testbed {
     bed
 }
 
+// Promise: R-211
 #[test]
 fn a_name_is_resolved_at_its_first_use_by_one_query_for_all_workers() {
     let agent = Agent::start().expect("an agent");
@@ -82,6 +84,7 @@ fn a_name_is_resolved_at_its_first_use_by_one_query_for_all_workers() {
     bed.assert_no_crash();
 }
 
+// Promise: R-408
 #[test]
 fn names_that_consul_does_not_know_are_answered_and_cannot_flood_it() {
     let agent = Agent::start().expect("an agent");
@@ -157,6 +160,7 @@ fn what_clients_make_up_says_nothing_of_consul() {
     bed.assert_no_crash();
 }
 
+// Promise: R-211
 #[test]
 fn a_name_says_its_datacenter() {
     let Some([near, far]) = Consul::federation_or_skip("names", ["dc1", "dc2"]) else {
@@ -174,6 +178,7 @@ fn a_name_says_its_datacenter() {
     bed.assert_no_crash();
 }
 
+// Promise: R-211
 #[test]
 fn a_name_that_nobody_asks_for_is_forgotten_and_found_again() {
     let agent = Agent::start().expect("an agent");
@@ -196,6 +201,7 @@ fn a_name_that_nobody_asks_for_is_forgotten_and_found_again() {
     bed.assert_no_crash();
 }
 
+// Promise: R-408
 #[test]
 fn as_many_requests_wait_for_names_as_may_and_the_others_are_answered_at_once() {
     const MAY_WAIT: usize = 2;

@@ -162,16 +162,19 @@ fn filter_alone(consul: SocketAddr) -> Setup {
     })
 }
 
+// Promise: R-901
 #[test]
 fn no_client_chooses_its_endpoint_where_the_pick_goes_in_headers() {
     assert_safe(Setup::headers, true, "hostile clients, headers");
 }
 
+// Promise: R-901
 #[test]
 fn no_client_chooses_its_endpoint_where_the_filter_alone_minds() {
     assert_safe(filter_alone, true, "hostile clients, the filter alone");
 }
 
+// Promise: R-901
 #[test]
 fn no_client_chooses_its_endpoint_where_the_filter_is_away() {
     let Some(consul) = Consul::start_or_skip("hostile clients, no filter") else {
@@ -191,6 +194,7 @@ fn no_client_chooses_its_endpoint_where_the_filter_is_away() {
     assert_eq!(trap.connections(), 0);
 }
 
+// Promise: R-901
 #[test]
 fn no_client_chooses_its_endpoint_where_the_pick_goes_in_filter_state() {
     assert_safe(Setup::minimal, false, "hostile clients, filter state");

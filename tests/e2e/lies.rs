@@ -39,6 +39,7 @@ fn partial() -> Fault {
     Fault::Header("X-Consul-Results-Filtered-By-ACLs".to_owned(), "true".to_owned())
 }
 
+// Promise: R-107
 #[test]
 fn a_lie_costs_no_endpoint_and_is_refuted_by_a_fresh_read() {
     let agent = Agent::start().expect("an agent");
@@ -59,6 +60,7 @@ fn a_lie_costs_no_endpoint_and_is_refuted_by_a_fresh_read() {
     bed.assert_no_crash();
 }
 
+// Promise: R-107
 #[test]
 fn nothing_is_believed_when_it_has_been_said_for_as_long_as_it_is_held_back() {
     let agent = Agent::start().expect("an agent");
@@ -85,6 +87,7 @@ fn nothing_is_believed_when_it_has_been_said_for_as_long_as_it_is_held_back() {
     bed.assert_no_crash();
 }
 
+// Promise: R-107
 #[test]
 fn what_has_really_gone_is_confirmed_within_moments_and_what_is_critical_is_not_doubted() {
     let agent = Agent::start().expect("an agent");
@@ -104,6 +107,7 @@ fn what_has_really_gone_is_confirmed_within_moments_and_what_is_critical_is_not_
     bed.assert_no_crash();
 }
 
+// Promise: R-108
 #[test]
 fn next_instance_is_used_within_a_second_when_the_only_one_has_gone() {
     let Some(consul) = Consul::start_or_skip("an instance that replaces the only one") else {

@@ -36,6 +36,7 @@ fn await_drained(bed: &Testbed) {
     assert!(drained, "old filter chains are still there");
 }
 
+// Promise: R-605
 #[test]
 fn an_update_fails_no_request_keeps_what_it_does_not_change_and_drops_what_it_removes() {
     let agent = Agent::start().expect("an agent");
@@ -101,6 +102,7 @@ fn an_update_fails_no_request_keeps_what_it_does_not_change_and_drops_what_it_re
     bed.assert_no_crash();
 }
 
+// Promise: R-605
 #[test]
 fn what_an_update_does_not_change_is_routed_even_while_consul_is_away() {
     let agent = Agent::start().expect("an agent");
@@ -125,6 +127,7 @@ fn what_an_update_does_not_change_is_routed_even_while_consul_is_away() {
     bed.assert_no_crash();
 }
 
+// Promise: R-605
 #[test]
 fn a_bad_update_is_refused_and_the_old_configuration_serves_on() {
     let agent = Agent::start().expect("an agent");
@@ -157,6 +160,7 @@ fn a_bad_update_is_refused_and_the_old_configuration_serves_on() {
     assert!(mark.lines(&bed.envoy, "panicked").is_empty());
 }
 
+// Promise: R-605
 #[test]
 fn the_last_listener_goes_and_comes_back_and_is_told_of_changes_again() {
     let agent = Agent::start().expect("an agent");
@@ -189,6 +193,7 @@ fn the_last_listener_goes_and_comes_back_and_is_told_of_changes_again() {
     bed.assert_no_crash();
 }
 
+// Promise: R-605
 #[test]
 fn a_graceful_drain_fails_no_request() {
     let agent = Agent::start().expect("an agent");

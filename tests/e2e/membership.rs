@@ -9,6 +9,7 @@ use crate::testbed::{Setup, instances};
 
 const PAUSE: Duration = Duration::from_millis(5);
 
+// Promise: R-210
 #[test]
 fn instances_come_and_go_and_no_request_to_the_others_fails() {
     let Some(consul) = Consul::start_or_skip("instances come and go") else {

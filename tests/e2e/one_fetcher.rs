@@ -47,6 +47,7 @@ fn assert_one_query_each(agent: &Agent, bed: &Testbed, services: &[&str]) {
     assert_eq!(agent.request_count(), 0, "{:?}", agent.requests());
 }
 
+// Promise: R-401
 #[test]
 fn two_workers_and_two_listeners_of_one_configuration_ask_once() {
     let agent = Agent::start().expect("an agent");
@@ -59,6 +60,7 @@ fn two_workers_and_two_listeners_of_one_configuration_ask_once() {
     bed.assert_no_crash();
 }
 
+// Promise: R-401
 #[test]
 fn two_listeners_of_different_configurations_share_the_query_of_a_common_service() {
     let agent = Agent::start().expect("an agent");
@@ -93,6 +95,7 @@ fn two_listeners_of_different_configurations_share_the_query_of_a_common_service
     bed.assert_no_crash();
 }
 
+// Promise: R-401
 #[test]
 fn workers_that_serve_traffic_do_not_fetch() {
     let agent = Agent::start().expect("an agent");
@@ -117,6 +120,7 @@ fn workers_that_serve_traffic_do_not_fetch() {
     bed.assert_no_crash();
 }
 
+// Promise: R-406
 #[test]
 fn a_service_that_nobody_has_registered_is_asked_for_once_and_without_hurry() {
     let agent = Agent::start().expect("an agent");

@@ -23,6 +23,7 @@ fn await_calls(bed: &Testbed, kind: &str, more_than: u64) {
     assert!(counted, "{name}: {} in 20 s", bed.stat(&name));
 }
 
+// Promise: R-102
 #[test]
 fn a_frozen_consul_costs_no_request_and_is_listened_to_when_it_goes_on() {
     let Some(consul) = Consul::start_or_skip("a frozen consul") else {
@@ -49,6 +50,7 @@ fn a_frozen_consul_costs_no_request_and_is_listened_to_when_it_goes_on() {
     bed.assert_no_crash();
 }
 
+// Promise: R-102
 #[test]
 fn a_killed_consul_costs_no_request_and_its_successor_is_believed_with_its_lower_index() {
     let Some(consul) = Consul::start_or_skip("a killed consul") else {
@@ -93,6 +95,7 @@ fn a_killed_consul_costs_no_request_and_its_successor_is_believed_with_its_lower
     bed.assert_no_crash();
 }
 
+// Promise: R-102
 #[test]
 fn a_consul_that_comes_back_while_it_is_asked_keeps_its_index_and_costs_no_request() {
     let Some(consul) = Consul::start_or_skip("a paused consul") else {

@@ -30,6 +30,7 @@ fn a_prepared_query_finds_the_instances_and_is_asked_again() {
     bed.assert_no_crash();
 }
 
+// Promise: R-109
 #[test]
 fn critical_instance_of_a_prepared_query_is_not_held() {
     let Some(consul) = Consul::start_or_skip("prepared queries") else { return };
@@ -63,6 +64,7 @@ fn a_service_of_the_mesh_is_reached_by_its_sidecars() {
     bed.assert_no_crash();
 }
 
+// Promise: R-212
 #[test]
 fn a_server_that_lags_too_far_behind_is_not_believed_and_the_leader_is_asked() {
     let agent = Agent::start().expect("an agent");

@@ -32,6 +32,7 @@ fn redirected(bed: &Testbed, place: &str) -> String {
     who(&redirect(bed, place))
 }
 
+// Promise: R-902
 #[test]
 fn no_pick_is_kept_when_envoy_follows_a_redirect() {
     let Some(consul) = Consul::start_or_skip("redirects") else {
@@ -60,6 +61,7 @@ fn no_pick_is_kept_when_envoy_follows_a_redirect() {
     }
 }
 
+// Promise: R-902
 #[test]
 fn no_name_is_kept_when_envoy_follows_a_redirect() {
     let Some(consul) = Consul::start_or_skip("redirects, names") else {

@@ -6,6 +6,7 @@ use stack::{Backend, Consul, Registry};
 use crate::capabilities::all_but;
 use crate::testbed::{Setup, instances, who};
 
+// Promise: R-902
 #[test]
 fn request_is_answered_500_when_envoy_refuses_its_handoff() {
     let Some(consul) = Consul::start_or_skip("refused handoffs") else {
@@ -45,6 +46,7 @@ fn request_is_answered_500_when_envoy_refuses_its_headers() {
     bed.assert_no_crash();
 }
 
+// Promise: R-902
 #[test]
 fn host_decides_nothing_when_envoy_hides_the_route() {
     let Some(consul) = Consul::start_or_skip("hidden routes") else {

@@ -67,6 +67,7 @@ fn client(consul: SocketAddr) -> Testbed {
     Setup::headers(consul).set("services", json!([{"name": "edge"}])).start()
 }
 
+// Promise: R-701
 #[test]
 fn what_is_registered_is_found_while_it_is_healthy_and_no_longer() {
     let Some(consul) = Consul::start_or_skip("registration") else { return };
@@ -108,6 +109,7 @@ fn what_is_registered_is_found_while_it_is_healthy_and_no_longer() {
 /// How often a check is reported on at the latest: a third of the TTL, and a tenth more.
 const HEARTBEAT: Duration = Duration::from_millis(15_000 / 3 * 11 / 10);
 
+// Promise: R-702
 #[test]
 fn a_consul_that_has_lost_everything_has_it_again_within_a_heartbeat() {
     let Some(consul) = Consul::start_or_skip("a consul that loses registrations") else { return };
@@ -139,6 +141,7 @@ fn one(id: &str) -> BTreeSet<String> {
     BTreeSet::from([id.to_owned()])
 }
 
+// Promise: R-706
 #[test]
 fn two_proxies_register_one_service_without_a_fight() {
     let agent = stack::Agent::start().expect("an agent");
@@ -160,6 +163,7 @@ fn two_proxies_register_one_service_without_a_fight() {
     beds.iter().for_each(Testbed::assert_no_crash);
 }
 
+// Promise: R-704
 #[test]
 fn a_proxy_that_drains_loses_its_traffic_before_it_stops() {
     let Some(consul) = Consul::start_or_skip("a drain") else { return };
@@ -185,6 +189,7 @@ fn a_proxy_that_drains_loses_its_traffic_before_it_stops() {
     staying.assert_no_crash();
 }
 
+// Promise: R-706
 #[test]
 fn what_an_update_takes_out_of_the_configuration_is_deregistered() {
     let agent = stack::Agent::start().expect("an agent");
@@ -241,6 +246,7 @@ fn a_check_warns_while_a_dependency_has_no_endpoint() {
     bed.assert_no_crash();
 }
 
+// Promise: R-709
 #[test]
 fn the_vm_that_keeps_a_registration_may_die() {
     let agent = stack::Agent::start().expect("an agent");
@@ -260,6 +266,7 @@ fn the_vm_that_keeps_a_registration_may_die() {
     }
 }
 
+// Promise: R-703
 #[test]
 fn a_registration_that_took_only_in_part_is_repaired_or_undone() {
     let agent = stack::Agent::start().expect("an agent");
@@ -301,6 +308,7 @@ fn count(agent: &Agent, method: &str, path: &str) -> usize {
     agent.requests_to(method, path).len()
 }
 
+// Promise: R-710
 #[test]
 fn a_slow_agent_is_registered_with() {
     let agent = Agent::start().expect("an agent");
@@ -322,6 +330,7 @@ fn a_slow_agent_is_registered_with() {
     bed.assert_no_crash();
 }
 
+// Promise: R-711
 #[test]
 fn an_agent_of_another_datacenter_gets_no_registration() {
     let Some(consul) = Consul::start_or_skip("an agent of another datacenter") else { return };
@@ -334,6 +343,7 @@ fn an_agent_of_another_datacenter_gets_no_registration() {
     bed.assert_no_crash();
 }
 
+// Promise: R-711
 #[test]
 fn several_agents_behind_one_cluster_are_told_of() {
     let agents = ["one", "two", "three"].map(|node| {
@@ -364,6 +374,7 @@ fn several_agents_behind_one_cluster_are_told_of() {
     bed.assert_no_crash();
 }
 
+// Promise: R-712
 #[test]
 fn nothing_passes_after_a_stop_before_it_is_probed() {
     let agent = Agent::start().expect("an agent");
@@ -388,6 +399,7 @@ fn nothing_passes_after_a_stop_before_it_is_probed() {
     bed.assert_no_crash();
 }
 
+// Promise: R-708
 #[test]
 fn what_leaves_after_a_rename_of_the_cluster_is_removed() {
     let agent = Agent::start().expect("an agent");

@@ -62,6 +62,7 @@ fn follows_consul(
     }
 }
 
+// Promise
 #[test]
 fn envoy_yaml_follows_consul_on_every_release() {
     let Some(consul) = Consul::start_or_skip("envoy.yaml on every release") else { return };
@@ -69,6 +70,7 @@ fn envoy_yaml_follows_consul_on_every_release() {
     follows_consul(&consul, "web", (Retries::Elsewhere, Readiness::Shown), setup);
 }
 
+// Promise
 #[test]
 fn native_yaml_follows_consul_on_every_release() {
     let Some(consul) = Consul::start_or_skip("native.yaml on every release") else { return };
@@ -76,6 +78,7 @@ fn native_yaml_follows_consul_on_every_release() {
     follows_consul(&consul, "web", (Retries::Elsewhere, Readiness::Shown), setup);
 }
 
+// Promise: R-318
 #[test]
 fn headers_yaml_follows_consul_on_every_release() {
     let Some(consul) = Consul::start_or_skip("headers.yaml on every release") else { return };
@@ -83,6 +86,7 @@ fn headers_yaml_follows_consul_on_every_release() {
     follows_consul(&consul, "web", (Retries::Elsewhere, Readiness::No), setup);
 }
 
+// Promise: R-318
 #[test]
 fn tcp_yaml_follows_consul_on_every_release() {
     let Some(consul) = Consul::start_or_skip("tcp.yaml on every release") else { return };
@@ -90,6 +94,7 @@ fn tcp_yaml_follows_consul_on_every_release() {
     follows_consul(&consul, "db", (Retries::No, Readiness::No), setup);
 }
 
+// Promise: R-318
 #[test]
 fn minimal_yaml_follows_consul_on_every_release() {
     let Some(consul) = Consul::start_or_skip("minimal.yaml on every release") else { return };
@@ -97,6 +102,7 @@ fn minimal_yaml_follows_consul_on_every_release() {
     follows_consul(&consul, "web", (Retries::No, Readiness::No), setup);
 }
 
+// Promise: R-318
 #[test]
 fn dynamic_forward_proxy_yaml_follows_consul_on_every_release() {
     let Some(consul) = Consul::start_or_skip("dynamic-forward-proxy.yaml on every release") else {
@@ -106,6 +112,7 @@ fn dynamic_forward_proxy_yaml_follows_consul_on_every_release() {
     follows_consul(&consul, "web", (Retries::No, Readiness::No), setup);
 }
 
+// Promise: R-318
 #[test]
 fn consul_tls_yaml_follows_consul_on_every_release() {
     let pki = Pki::for_datacenter("dc1").expect("certificates");
@@ -117,6 +124,7 @@ fn consul_tls_yaml_follows_consul_on_every_release() {
     follows_consul(&consul, "web", (Retries::No, Readiness::No), setup);
 }
 
+// Promise: R-318
 #[test]
 fn register_yaml_registers_and_routes_on_every_release() {
     let Some(consul) = Consul::start_or_skip("register.yaml on every release") else { return };

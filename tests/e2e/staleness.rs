@@ -8,6 +8,7 @@ use stack::{Consul, Registry, wait_until};
 use crate::log::LogMark;
 use crate::testbed::{SOON, Setup, instances, who};
 
+// Promise: R-113
 #[test]
 fn endpoints_that_consul_confirms_no_more_fail_after_their_age_and_serve_again_with_it() {
     let Some(consul) = Consul::start_or_skip("endpoints that become stale") else {
@@ -40,6 +41,7 @@ fn endpoints_that_consul_confirms_no_more_fail_after_their_age_and_serve_again_w
     bed.assert_no_crash();
 }
 
+// Promise: R-114
 #[test]
 fn a_start_without_consul_goes_to_the_fallback_until_consul_answers() {
     let Some(consul) = Consul::start_or_skip("a fallback") else {

@@ -125,6 +125,7 @@ fn pipe(bed: &Testbed) -> UnixAddr {
     UnixAddr::from_pathname(bed.envoy.dir().join("xds.sock")).expect("a path")
 }
 
+// Promise: R-301
 #[test]
 fn envoys_own_hosts_follow_consul() {
     let Some(consul) = Consul::start_or_skip("subscriptions") else {
@@ -146,6 +147,7 @@ fn envoys_own_hosts_follow_consul() {
     bed.assert_no_crash();
 }
 
+// Promise: R-301
 #[test]
 fn a_subscription_without_news_is_held_and_then_ended() {
     let agent = Agent::start().expect("an agent");
@@ -168,6 +170,7 @@ fn a_subscription_without_news_is_held_and_then_ended() {
     bed.assert_no_crash();
 }
 
+// Promise: R-304
 #[test]
 fn hosts_follow_and_it_is_told_when_envoy_waits_a_second() {
     let agent = Agent::start().expect("an agent");
@@ -194,6 +197,7 @@ fn hosts_follow_and_it_is_told_when_envoy_waits_a_second() {
     bed.assert_no_crash();
 }
 
+// Promise: R-904
 #[test]
 fn a_question_of_another_node_is_answered_404() {
     let agent = Agent::start().expect("an agent");
@@ -206,6 +210,7 @@ fn a_question_of_another_node_is_answered_404() {
     bed.assert_no_crash();
 }
 
+// Promise: R-904
 #[test]
 fn what_is_no_question_is_refused_and_harms_nothing() {
     let agent = Agent::start().expect("an agent");
@@ -221,6 +226,7 @@ fn what_is_no_question_is_refused_and_harms_nothing() {
     bed.assert_no_crash();
 }
 
+// Promise: R-904
 #[test]
 fn over_another_listener_a_question_is_a_request_as_any() {
     let agent = Agent::start().expect("an agent");
@@ -235,6 +241,7 @@ fn over_another_listener_a_question_is_a_request_as_any() {
     bed.assert_no_crash();
 }
 
+// Promise: R-311
 #[test]
 fn hosts_stay_and_follow_when_the_answering_vm_has_trapped() {
     let agent = Agent::start().expect("an agent");
@@ -257,6 +264,7 @@ fn hosts_stay_and_follow_when_the_answering_vm_has_trapped() {
     bed.await_routed("any", &["web-1", "web-2", "web-3", "web-4"]);
 }
 
+// Promise: R-312
 #[test]
 fn no_request_is_failed_since_envoy_has_no_hosts_yet() {
     let agent = Agent::start().expect("an agent");
@@ -270,6 +278,7 @@ fn no_request_is_failed_since_envoy_has_no_hosts_yet() {
     }
 }
 
+// Promise: R-312
 #[test]
 fn a_request_goes_on_and_it_is_told_when_nobody_subscribes() {
     let agent = Agent::start().expect("an agent");
@@ -294,6 +303,7 @@ fn a_request_goes_on_and_it_is_told_when_nobody_subscribes() {
     bed.assert_no_crash();
 }
 
+// Promise: R-312
 #[test]
 fn first_request_is_answered_when_a_found_service_comes_back() {
     let agent = Agent::start().expect("an agent");
@@ -333,6 +343,7 @@ fn first_request_is_answered_when_a_found_service_comes_back() {
     bed.assert_no_crash();
 }
 
+// Promise: R-301
 #[test]
 fn many_that_are_held_are_answered_at_one_time() {
     const MANY: usize = 900;

@@ -35,6 +35,7 @@ fn assert_never_resolved(bed: &Testbed) {
     bed.assert_no_crash();
 }
 
+// Promise: R-911
 #[test]
 fn of_two_addresses_the_one_that_answers_is_asked_over_mutual_tls() {
     let pki = Pki::for_datacenter("dc1").expect("certificates");
@@ -52,6 +53,7 @@ fn of_two_addresses_the_one_that_answers_is_asked_over_mutual_tls() {
     bed.assert_no_crash();
 }
 
+// Promise: R-911
 #[test]
 fn a_client_that_consul_does_not_trust_gets_nothing() {
     let pki = Pki::for_datacenter("dc1").expect("certificates");
@@ -62,6 +64,7 @@ fn a_client_that_consul_does_not_trust_gets_nothing() {
     assert_never_resolved(&bed);
 }
 
+// Promise: R-911
 #[test]
 fn a_consul_that_is_not_who_it_should_be_is_not_asked() {
     // The same authority, and the certificate of another datacenter's server.

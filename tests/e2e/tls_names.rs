@@ -93,6 +93,7 @@ const FIXED: &str = "fixed.test";
 /// What clients say.
 const HOSTS: [&str; 4] = ["web.test", "one.localhost", "two.localhost", "10.0.0.1:443"];
 
+// Promise: R-907
 #[test]
 fn instance_is_reached_by_its_name_whatever_the_host() {
     let Some(consul) = Consul::start_or_skip("TLS by name") else {
@@ -113,6 +114,7 @@ fn instance_is_reached_by_its_name_whatever_the_host() {
     bed.assert_no_crash();
 }
 
+// Promise: R-907
 #[test]
 fn instance_is_refused_when_its_certificate_is_anothers() {
     let Some(consul) = Consul::start_or_skip("TLS by another name") else {

@@ -41,6 +41,7 @@ fn assert_hidden(bed: &Testbed) {
     }
 }
 
+// Promise: R-910
 #[test]
 fn the_token_arrives_at_consul_and_shows_nowhere_at_any_log_level() {
     let agent = Agent::start().expect("an agent");

@@ -92,6 +92,7 @@ fn a_request_waits_for_the_first_answer_and_is_refused_when_none_comes() {
     }
 }
 
+// Promise: R-114
 #[test]
 fn requests_that_wait_go_on_with_their_bodies_once_consul_can_be_reached() {
     let Some(consul) = Consul::start_or_skip("warm-up, an unreachable Consul") else {
@@ -170,6 +171,7 @@ fn requests_that_wait_go_on_at_once_when_consul_answers() {
     }
 }
 
+// Promise: R-314
 #[test]
 fn a_body_of_10_mb_waits_with_its_request() {
     const SIZE: usize = 10 << 20;

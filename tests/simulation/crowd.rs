@@ -43,6 +43,7 @@ fn failing(seed: u64) -> World {
     world
 }
 
+// Promise: R-503
 #[test]
 fn a_change_is_seen_in_time_beside_hundreds_that_fail() {
     for_seeds(3, |seed| {
@@ -55,6 +56,7 @@ fn a_change_is_seen_in_time_beside_hundreds_that_fail() {
     });
 }
 
+// Promise: R-503
 #[test]
 fn a_report_is_in_time_beside_hundreds_that_fail() {
     for_seeds(3, |seed| {

@@ -65,6 +65,7 @@ fn equal_seeds_are_equal_worlds_where_envoy_drains_too() {
     });
 }
 
+// Promise: R-704
 #[test]
 fn while_envoy_drains_all_checks_are_critical_and_then_they_pass_again() {
     for_seeds(50, |seed| {
@@ -81,6 +82,7 @@ fn while_envoy_drains_all_checks_are_critical_and_then_they_pass_again() {
     });
 }
 
+// Promise: R-704
 #[test]
 fn that_nobody_says_whether_envoy_drains_neither_keeps_checks_from_passing_nor_makes_them_critical()
 {
@@ -113,6 +115,7 @@ fn that_nobody_says_whether_envoy_drains_neither_keeps_checks_from_passing_nor_m
     });
 }
 
+// Promise: R-704
 #[test]
 fn who_takes_over_while_envoy_drains_never_says_that_it_passes() {
     for_seeds(50, |seed| {

@@ -94,6 +94,7 @@ const fn either(seed: u64) -> usize {
     if seed.is_multiple_of(2) { FEEDS } else { GENERATES }
 }
 
+// Promise: R-302
 #[test]
 fn envoy_ends_with_consuls_state_whatever_went_wrong() {
     for_seeds(1_000, |seed| {
@@ -119,6 +120,7 @@ fn equal_seeds_have_equal_subscriptions() {
     });
 }
 
+// Promise: R-302
 #[test]
 fn a_change_reaches_envoy_soon_when_nothing_is_wrong() {
     for_seeds(60, |seed| {
@@ -134,6 +136,7 @@ fn a_change_reaches_envoy_soon_when_nothing_is_wrong() {
     });
 }
 
+// Promise: R-302
 #[test]
 fn requests_without_news_are_answered_within_their_hold() {
     for_seeds(10, |seed| {
@@ -144,6 +147,7 @@ fn requests_without_news_are_answered_within_their_hold() {
     });
 }
 
+// Promise: R-303
 #[test]
 fn a_rejected_service_delays_no_other_one() {
     for_seeds(60, |seed| {
@@ -160,6 +164,7 @@ fn a_rejected_service_delays_no_other_one() {
     });
 }
 
+// Promise: R-311
 #[test]
 fn what_the_answering_vm_took_with_it_is_told_again_soon() {
     for_seeds(100, |seed| {
@@ -175,6 +180,7 @@ fn what_the_answering_vm_took_with_it_is_told_again_soon() {
     });
 }
 
+// Promise: R-302
 #[test]
 fn envoy_keeps_its_endpoints_while_listeners_are_updated() {
     for_seeds(60, |seed| {
@@ -193,6 +199,7 @@ fn envoy_keeps_its_endpoints_while_listeners_are_updated() {
     });
 }
 
+// Promise: R-305
 #[test]
 fn the_newest_state_of_a_large_service_is_told_last() {
     for_seeds(8, |seed| {
@@ -214,6 +221,7 @@ fn the_newest_state_of_a_large_service_is_told_last() {
     });
 }
 
+// Promise: R-302
 #[test]
 fn clusters_come_and_go_with_what_the_catalog_lists() {
     for_seeds(30, |seed| {

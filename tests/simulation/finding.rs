@@ -74,6 +74,7 @@ fn settle(world: &mut World) {
     await_none(world, 500, World::unsettled);
 }
 
+// Promise: R-211
 #[test]
 fn a_name_is_asked_for_once_for_all_vms_and_forgotten_by_all() {
     for_seeds(50, |seed| {
@@ -134,6 +135,7 @@ fn what_one_vm_forgets_another_one_goes_on_with() {
     });
 }
 
+// Promise: R-603
 #[test]
 fn what_a_successor_has_published_is_not_emptied() {
     for_seeds(50, |seed| {
@@ -167,6 +169,7 @@ fn what_a_successor_has_published_is_not_emptied() {
     });
 }
 
+// Promise: R-211
 #[test]
 fn a_service_of_the_catalog_comes_at_once_and_goes_after_a_while() {
     for_seeds(50, |seed| {
@@ -213,6 +216,7 @@ fn a_service_that_is_listed_and_named_is_followed_until_both_are_over() {
     });
 }
 
+// Promise: R-405
 #[test]
 fn beyond_the_watches_sources_are_polled() {
     for_seeds(50, |seed| {

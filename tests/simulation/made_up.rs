@@ -62,6 +62,7 @@ fn flood(world: &mut World, milliseconds: u64) {
     }
 }
 
+// Promise: R-504
 #[test]
 fn made_up_names_keep_no_configured_service_waiting() {
     for_seeds(6, |seed| {
@@ -72,6 +73,7 @@ fn made_up_names_keep_no_configured_service_waiting() {
     });
 }
 
+// Promise: R-504
 #[test]
 fn a_name_that_there_is_is_resolved_among_made_up_ones() {
     for_seeds(4, |seed| {

@@ -133,6 +133,7 @@ fn await_none(world: &mut World, most: u64, of: impl Fn(&World) -> Option<String
     panic!("after {most} ms: {}", of(world).unwrap_or_default());
 }
 
+// Promise
 #[test]
 fn whatever_went_wrong_every_vm_ends_with_consuls_state_and_one_query_blocks_for_each_service() {
     for_seeds(2_000, |seed| {
@@ -185,6 +186,7 @@ fn without_faults_every_vm_ends_with_consuls_state_and_one_query_blocks_for_each
     });
 }
 
+// Promise: R-204
 #[test]
 fn a_change_reaches_every_vm_within_a_second_when_nothing_is_wrong() {
     for_seeds(100, |seed| {

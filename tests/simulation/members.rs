@@ -63,6 +63,7 @@ impl World {
     }
 }
 
+// Promise: R-604
 #[test]
 fn a_living_vm_stays_a_member_when_many_services_change_at_once() {
     for_seeds(20, |seed| {

@@ -111,6 +111,7 @@ fn beside(seed: u64) -> World {
     world
 }
 
+// Promise: R-502
 #[test]
 fn a_change_is_seen_in_time_beside_services_that_fail() {
     for_seeds(56, |seed| {
@@ -131,6 +132,7 @@ fn a_change_is_seen_in_time_beside_services_that_fail() {
     });
 }
 
+// Promise: R-502
 #[test]
 fn a_change_is_seen_in_time_while_another_datacenter_fails() {
     for_seeds(20, |seed| {
@@ -144,6 +146,7 @@ fn a_change_is_seen_in_time_while_another_datacenter_fails() {
     });
 }
 
+// Promise: R-502
 #[test]
 fn whatever_fails_for_good_the_others_are_fresh_all_the_while() {
     for_seeds(150, |seed| {

@@ -40,6 +40,7 @@ impl World {
     }
 }
 
+// Promise: R-505
 #[test]
 fn what_comes_right_after_the_last_one_went_is_used_at_once() {
     for_seeds(30, |seed| {
@@ -52,6 +53,7 @@ fn what_comes_right_after_the_last_one_went_is_used_at_once() {
     });
 }
 
+// Promise: R-505
 #[test]
 fn what_comes_after_an_unusable_instance_is_used_at_once() {
     for_seeds(30, |seed| {
@@ -64,6 +66,7 @@ fn what_comes_after_an_unusable_instance_is_used_at_once() {
     });
 }
 
+// Promise: R-505
 #[test]
 fn instances_that_nobody_can_reach_are_believed_in_the_end() {
     for_seeds(30, |seed| {
@@ -76,6 +79,7 @@ fn instances_that_nobody_can_reach_are_believed_in_the_end() {
     });
 }
 
+// Promise: R-505
 #[test]
 fn critical_instances_of_a_query_are_used_no_longer() {
     for_seeds(30, |seed| {
@@ -86,6 +90,7 @@ fn critical_instances_of_a_query_are_used_no_longer() {
     });
 }
 
+// Promise: R-505
 #[test]
 fn outputs_that_are_rewritten_keep_no_instance_waiting() {
     for_seeds(20, |seed| {

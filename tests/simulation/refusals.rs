@@ -11,6 +11,7 @@ const MOST_CALLS: usize = 6;
 /// milliseconds: it is tried every few minutes.
 const ACCEPTED: u64 = 360_000;
 
+// Promise: R-707
 #[test]
 fn what_the_agent_refuses_is_tried_every_few_minutes() {
     for_seeds(20, |seed| {
@@ -28,6 +29,7 @@ fn what_the_agent_refuses_is_tried_every_few_minutes() {
     });
 }
 
+// Promise: R-707
 #[test]
 fn what_stands_is_reported_on_while_a_change_of_it_is_refused() {
     for_seeds(20, |seed| {

@@ -104,6 +104,7 @@ fn all_is_registered_within_a_second_by_one_vm_and_stays_so() {
     });
 }
 
+// Promise: R-702
 #[test]
 fn what_the_agent_has_lost_is_there_again_within_a_heartbeat() {
     for_seeds(50, |seed| {
@@ -133,6 +134,7 @@ fn an_envoy_that_starts_registers_all_anew_whatever_the_agent_has() {
     });
 }
 
+// Promise: R-701
 #[test]
 fn a_service_that_fails_is_critical_in_time_and_passes_again() {
     for_seeds(50, |seed| {
@@ -150,6 +152,7 @@ fn a_service_that_fails_is_critical_in_time_and_passes_again() {
     });
 }
 
+// Promise: R-706
 #[test]
 fn what_no_configuration_has_any_more_is_removed_and_what_is_changed_is_so_at_once() {
     for_seeds(50, |seed| {
@@ -164,6 +167,7 @@ fn what_no_configuration_has_any_more_is_removed_and_what_is_changed_is_so_at_on
     });
 }
 
+// Promise: R-709
 #[test]
 fn the_vm_that_keeps_a_registration_may_die_before_its_ttl_is_over() {
     for_seeds(50, |seed| {

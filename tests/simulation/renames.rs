@@ -22,6 +22,7 @@ fn named(seed: u64) -> World {
     world
 }
 
+// Promise: R-708
 #[test]
 fn what_leaves_with_a_rename_of_the_cluster_is_removed() {
     for_seeds(20, |seed| {
@@ -33,6 +34,7 @@ fn what_leaves_with_a_rename_of_the_cluster_is_removed() {
     });
 }
 
+// Promise: R-708
 #[test]
 fn what_leaves_after_a_rename_of_the_cluster_is_removed() {
     for_seeds(20, |seed| {

@@ -19,6 +19,7 @@ fn stop(world: &mut World) {
     world.run(60_000);
 }
 
+// Promise: R-506
 #[test]
 fn nothing_is_said_to_pass_after_a_stop_before_it_has_answered() {
     for_seeds(50, |seed| {
@@ -41,6 +42,7 @@ fn nothing_is_said_to_pass_after_a_stop_before_it_has_answered() {
     });
 }
 
+// Promise: R-506
 #[test]
 fn endpoints_are_as_old_after_a_stop_as_they_are() {
     for_seeds(50, |seed| {
@@ -63,6 +65,7 @@ fn endpoints_are_as_old_after_a_stop_as_they_are() {
     });
 }
 
+// Promise: R-506
 #[test]
 fn what_was_held_is_refuted_after_a_stop_before_it_is_used() {
     for_seeds(50, |seed| {

@@ -87,6 +87,7 @@ fn a_share_of_failures_opens_it_only_among_enough_calls_of_the_last_seconds() {
     assert_eq!(bench.outcome(CallOutcome::Fails, at(32_000)), BreakerState::Open, "10 of 20");
 }
 
+// Promise: R-402
 #[test]
 fn while_it_is_open_there_is_one_call_at_a_time_and_its_outcome_decides() {
     let mut bench = Bench::new(config::BreakerConfig { consecutive_failures: 1, ..IN_A_ROW });
@@ -122,6 +123,7 @@ fn a_probe_without_an_outcome_has_failed_in_the_end() {
     assert_eq!(breaker.admit(at(60_000)), Admit::Probe);
 }
 
+// Promise: R-402
 #[test]
 fn it_stays_open_longer_each_time_with_full_jitter_and_at_most_as_long_as_is_set() {
     let (mut longest, mut shortest) = (Duration::ZERO, Duration::MAX);

@@ -69,6 +69,7 @@ fn the_first_query_has_no_index_and_the_next_has_the_applied_one() {
     assert_eq!(bench.ask(at(100)), None, "one query at a time");
 }
 
+// Promise: R-206
 #[test]
 fn the_index_does_not_move_before_its_answer_is_applied() {
     let mut bench = Bench::started();
@@ -79,6 +80,7 @@ fn the_index_does_not_move_before_its_answer_is_applied() {
     assert_eq!(bench.ask(at(60_000)).unwrap().index, Some(index(7)));
 }
 
+// Promise: R-206
 #[test]
 fn an_index_that_went_back_is_dropped_and_its_answer_is_not_applied() {
     let mut bench = Bench::started();
@@ -126,6 +128,7 @@ fn the_wait_after_an_error_is_random_and_up_to_twice_as_long_each_time() {
     }
 }
 
+// Promise: R-407
 #[test]
 fn where_only_queries_that_block_fail_asking_becomes_rare() {
     let mut bench = Bench::started();
@@ -143,6 +146,7 @@ fn where_only_queries_that_block_fail_asking_becomes_rare() {
     assert!((20..=60).contains(&calls), "{calls} calls in two minutes");
 }
 
+// Promise: R-207
 #[test]
 fn a_query_that_stays_away_is_lost_and_its_answer_is_late() {
     let mut bench = Bench::started();
@@ -249,6 +253,7 @@ fn a_probe_is_answered_at_once_whatever_was_wanted() {
     );
 }
 
+// Promise: R-208
 #[test]
 fn it_is_read_afresh_once_in_a_while_and_what_differs_at_the_same_index_is_applied() {
     let mut bench = Bench::started();

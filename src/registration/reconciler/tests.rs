@@ -93,6 +93,7 @@ fn an_agent_that_has_forgotten_it_has_it_again_within_a_heartbeat() {
     );
 }
 
+// Promise: R-702
 #[test]
 fn what_others_change_is_mended_within_a_minute_but_tags_that_they_may() {
     let mut bench = Bench::new(REGISTER);

@@ -118,12 +118,8 @@ impl Script {
     fn events(&mut self) -> Vec<String> {
         let events = core::iter::from_fn(|| self.server.poll_event());
         let is_known = |it: &SubscriptionEvent| {
-            matches!(
-                it,
-                SubscriptionEvent::Acknowledged { .. }
-                    | SubscriptionEvent::Gone { .. }
-                    | SubscriptionEvent::ClustersTold
-            )
+            use SubscriptionEvent::{Acknowledged, ClustersTold, Gone};
+            matches!(it, Acknowledged { .. } | Gone { .. } | ClustersTold)
         };
         let events = events.filter(|event| !is_known(event));
         events.map(|event| event.to_string()).collect()
@@ -218,6 +214,7 @@ fn all_who_ask_for_the_same_are_told_the_same() {
     assert!(told.iter().all(same) && told[0].version != version);
 }
 
+// Promise: R-302
 #[test]
 fn equal_content_has_an_equal_version_in_every_vm() {
     let mut one = Script::new("");
@@ -313,6 +310,7 @@ fn routes_are_told_by_their_name_alone() {
     assert_eq!((script.told()[0].status, script.events().len()), (404, 1));
 }
 
+// Promise: R-310
 #[test]
 fn what_may_still_be_found_is_not_taken_away() {
     let mut script = Script::new(r#", "discover": {"host": "{service}.x"}"#);

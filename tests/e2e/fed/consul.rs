@@ -62,6 +62,7 @@ fn plain_hosts<'a>(backends: impl IntoIterator<Item = &'a Backend>) -> Hosts {
     backends.into_iter().map(|backend| plain(backend.address())).collect()
 }
 
+// Promise: R-105
 #[test]
 fn no_get_fails_when_consul_is_frozen_killed_or_emptied() {
     let Some(consul) = Consul::start_or_skip("consul frozen, killed and emptied") else { return };

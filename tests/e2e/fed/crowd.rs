@@ -34,6 +34,7 @@ fn with_hosts(bed: &Testbed, count: u64) -> usize {
     all.into_iter().filter(|total| *total == count).count()
 }
 
+// Promise: R-307
 #[test]
 fn news_come_when_more_than_1024_subscriptions_are_held() {
     let agent = Agent::start().expect("an agent");

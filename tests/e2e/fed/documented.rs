@@ -68,6 +68,7 @@ fn assert_left_alone(bed: &Testbed, service: &str, instance: &Backend, others: &
     assert_eq!(instance.requests(), before);
 }
 
+// Promise: R-803
 #[test]
 fn envoy_does_over_our_clusters_what_the_documentation_shows() {
     let mut blocks = blocks();

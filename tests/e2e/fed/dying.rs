@@ -15,6 +15,7 @@ fn register(consul: &dyn Registry, process: &BackendProcess, name: &str) {
     consul.register(&instance.with_status(Status::Passing)).expect("registered");
 }
 
+// Promise: R-801
 #[test]
 fn no_get_fails_when_instances_are_restarted_and_killed() {
     let Some(consul) = Consul::start_or_skip("a rolling restart") else { return };
@@ -48,6 +49,7 @@ fn no_get_fails_when_instances_are_restarted_and_killed() {
 }
 
 /// The one that is dead has the fewest requests, so that `least_request` prefers it, for a retry, too.
+// Promise: R-801
 #[test]
 fn no_get_fails_when_one_of_two_instances_is_dead() {
     let Some(consul) = Consul::start_or_skip("a dead one of two") else { return };
@@ -67,6 +69,7 @@ fn no_get_fails_when_one_of_two_instances_is_dead() {
     bed.assert_no_crash();
 }
 
+// Promise: R-802
 #[test]
 fn no_get_fails_when_the_nearer_datacenter_is_dead() {
     let near = Agent::start_in("dc1", &[]).expect("an agent");

@@ -45,6 +45,7 @@ fn begin(socket: &UnixAddr, length: usize, sent: usize) -> UnixStream {
     stream
 }
 
+// Promise: R-906
 #[test]
 fn envoy_is_answered_when_others_ask_what_they_like() {
     let agent = Agent::start().expect("an agent");
@@ -104,6 +105,7 @@ fn envoy_is_answered_when_others_ask_what_they_like() {
     bed.assert_no_crash();
 }
 
+// Promise: R-905
 #[test]
 fn nobody_subscribes_when_asking_the_listener_for_clients() {
     const CLIENTS: usize = 300;
@@ -168,6 +170,7 @@ fn nobody_subscribes_when_asking_the_listener_for_clients() {
     bed.assert_no_crash();
 }
 
+// Promise: R-906
 #[test]
 fn bodies_without_ends_are_refused_and_counted_beyond_a_bound() {
     const MANY: usize = 129;
@@ -187,6 +190,7 @@ fn bodies_without_ends_are_refused_and_counted_beyond_a_bound() {
     bed.assert_no_crash();
 }
 
+// Promise: R-501
 #[test]
 fn endpoints_go_on_when_envoy_rejects_a_template() {
     let agent = Agent::start().expect("an agent");

@@ -56,6 +56,7 @@ fn await_held(bed: &Testbed, count: u64) {
     assert!(are_held, "{} are held, not {count}", bed.held());
 }
 
+// Promise: R-606
 #[test]
 fn no_get_fails_when_both_listeners_are_updated() {
     let agent = Agent::start().expect("an agent");
@@ -92,6 +93,7 @@ fn no_get_fails_when_both_listeners_are_updated() {
     bed.assert_no_crash();
 }
 
+// Promise: R-606
 #[test]
 fn no_get_fails_and_hosts_follow_when_listeners_drain() {
     let agent = Agent::start().expect("an agent");
@@ -112,6 +114,7 @@ fn no_get_fails_and_hosts_follow_when_listeners_drain() {
     bed.assert_no_crash();
 }
 
+// Promise: R-606
 #[test]
 fn no_get_fails_when_another_envoy_takes_over() {
     let agent = Agent::start().expect("an agent");

@@ -107,6 +107,7 @@ fn metadata(bed: &Testbed, service: &str, instance: &Backend) -> Value {
     host.map_or(Value::Null, |it| it["metadata"]["filter_metadata"]["envoy.lb"].clone())
 }
 
+// Promise: R-309
 #[test]
 fn subsets_of_envoy_go_by_the_metadata_of_registrations() {
     let Some(consul) = Consul::start_or_skip("metadata of hosts") else { return };

@@ -34,12 +34,12 @@ const A_SECOND: Duration = Duration::from_secs(1);
 /// What Envoy has of a host: `[health, weight, priority, zone]`.
 type Hosts = BTreeMap<String, Value>;
 
-/// The hosts of a service's cluster, by address.
+/// The hosts of a service's cluster, by address: the filter's, or the configuration's of the service's name.
 fn hosts(bed: &Testbed, service: &str) -> Hosts {
     let clusters = bed.envoy.admin("/clusters?format=json").expect("clusters").json();
-    let name = format!("consul/{service}");
+    let names = [format!("consul/{service}"), service.to_owned()];
     let all = clusters["cluster_statuses"].as_array().into_iter().flatten();
-    let cluster = all.filter(|cluster| cluster["name"] == name.as_str());
+    let cluster = all.filter(|it| names.iter().any(|name| it["name"] == name.as_str()));
     let hosts = cluster.flat_map(|it| it["host_statuses"].as_array().cloned().unwrap_or_default());
     let host = |host: Value| {
         let address = &host["address"]["socket_address"];

@@ -8,6 +8,7 @@ use super::{await_hosts, hosts, plain};
 use crate::load::Load;
 use crate::testbed::{SOON, Setup, instances};
 
+// Promise: R-104
 #[test]
 fn hosts_stay_whatever_becomes_of_consul() {
     let agent = Agent::start().expect("an agent");

@@ -22,6 +22,7 @@ fn changes() -> usize {
     seconds * CHANGES_A_SECOND
 }
 
+// Promise: R-202
 #[test]
 fn hosts_are_the_newest_after_300_changes_a_second() {
     let agent = Agent::start().expect("an agent");

@@ -24,6 +24,7 @@ fn base64(text: &str) -> String {
     text.as_bytes().chunks(3).map(three).collect()
 }
 
+// Promise: R-903
 #[test]
 fn a_client_neither_chooses_nor_sees_the_pick() {
     let agent = Agent::start().expect("an agent");
@@ -51,6 +52,7 @@ fn a_client_neither_chooses_nor_sees_the_pick() {
     bed.assert_no_crash();
 }
 
+// Promise: R-903
 #[test]
 fn a_client_chooses_nothing_when_the_filter_is_away() {
     let agent = Agent::start().expect("an agent");
@@ -78,6 +80,7 @@ fn a_client_chooses_nothing_when_the_filter_is_away() {
     bed.assert_no_crash();
 }
 
+// Promise: R-804
 #[test]
 fn another_version_is_never_reached_by_a_cookie() {
     let agent = Agent::start().expect("an agent");
@@ -110,6 +113,7 @@ fn another_version_is_never_reached_by_a_cookie() {
     bed.assert_no_crash();
 }
 
+// Promise: R-804
 #[test]
 fn another_version_is_never_reached_when_there_is_no_fallback() {
     let agent = Agent::start().expect("an agent");

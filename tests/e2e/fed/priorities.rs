@@ -6,6 +6,7 @@ use stack::{Agent, Registry, Service, Status};
 use super::zones::await_shares;
 use crate::testbed::{Setup, instances};
 
+// Promise: R-308
 #[test]
 fn next_datacenter_takes_what_envoy_keeps_from_the_first() {
     let near = Agent::start_in("dc1", &[]).expect("an agent");

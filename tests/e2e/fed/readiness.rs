@@ -4,6 +4,7 @@ use stack::{Agent, Registry, wait_until};
 
 use crate::testbed::{SOON, Setup, instances};
 
+// Promise: R-316
 #[test]
 fn readiness_is_shown_while_the_cluster_has_healthy_hosts() {
     for setup in [Setup::recommended, Setup::native] {

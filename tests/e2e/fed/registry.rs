@@ -43,6 +43,7 @@ fn start(near: &Consul) -> Testbed {
         .start()
 }
 
+// Promise: R-201
 #[test]
 fn clusters_have_what_consul_has_within_a_second() {
     let Some([near, far]) = Consul::federation_or_skip("clusters", ["dc1", "dc2"]) else { return };

@@ -33,6 +33,7 @@ fn setup(agent: &Agent, socket: &str, ratio: u32) -> Setup {
     })
 }
 
+// Promise: R-306
 #[test]
 fn other_clusters_start_when_envoy_rejects_one() {
     let agent = Agent::start().expect("an agent");
@@ -48,6 +49,7 @@ fn other_clusters_start_when_envoy_rejects_one() {
     bed.assert_no_crash();
 }
 
+// Promise: R-306
 #[test]
 fn an_update_that_envoy_rejects_leaves_its_cluster_as_it_was() {
     let agent = Agent::start().expect("an agent");

@@ -42,6 +42,7 @@ fn all(count: usize) -> Hosts {
     (0..count).map(|number| super::plain(address(number))).collect()
 }
 
+// Promise: R-203
 #[test]
 fn clusters_of_1000_are_exact_within_a_second_of_each_change() {
     let agent = Agent::start().expect("an agent");
@@ -83,6 +84,7 @@ fn clusters_of_1000_are_exact_within_a_second_of_each_change() {
     bed.assert_no_crash();
 }
 
+// Promise: R-203
 #[test]
 fn a_large_cluster_is_exact_within_its_pace() {
     let agent = Agent::start().expect("an agent");

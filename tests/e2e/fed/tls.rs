@@ -18,6 +18,7 @@ fn transport_socket(name: &str, ca: &str) -> Value {
     }})
 }
 
+// Promise: R-315
 #[test]
 fn instances_are_reached_over_tls_when_a_template_says_so() {
     let agent = Agent::start().expect("an agent");

@@ -16,12 +16,15 @@ use crate::testbed::{SOON, Setup, Testbed, instances};
 /// What Envoy asks for at least: its clusters, its routes, and the endpoints of a service.
 const QUESTIONS: u64 = 3;
 
+/// Leaves Envoy's own health checks out, and the wait for them.
+fn unchecked(setup: Setup) -> Setup {
+    setup.of_clusters("health_checks", Value::Null)
+}
+
 /// Starts a file with one worker, which all questions come to; with the name of its socket.
 fn start(setup: Setup, release: EnvoyRelease) -> (Testbed, String) {
     let mut socket = None;
     let setup = setup.release(release).workers(1).trapping();
-    // Envoy checks nobody by itself, nor is there a wait for that.
-    let setup = setup.of_clusters("health_checks", Value::Null);
     let setup = setup.edit(|it| socket = it.socket().expect("a plugin"));
     (setup.start(), socket.expect("an address"))
 }
@@ -37,19 +40,19 @@ fn trap(socket: &str) {
     let _ = stream.read_to_end(&mut answer);
 }
 
-/// Lets the VM trap while it holds all questions. Envoy keeps its hosts, and soon has one that Consul was
+/// Lets the VM trap while it holds so many questions. Envoy keeps its hosts, and soon has one that Consul was
 /// told of after that: in less than a second if the machine is quiet, and long before the questions would
 /// have been given up (40 s).
-fn assert_followed(agent: &Agent, bed: &Testbed, socket: &str) {
-    let are_held = || bed.held() >= QUESTIONS;
+fn assert_followed(agent: &Agent, bed: &Testbed, socket: &str, service: &str, questions: u64) {
+    let are_held = || bed.held() >= questions;
     assert!(wait_until(SOON, are_held), "{} are held", bed.held());
     trap(socket);
     let since = Instant::now();
-    let more = instances(agent, "web", &["web-3"]);
+    let more = instances(agent, service, &["new"]);
     let new = more[0].address().to_string();
-    let mut last = hosts(bed, "web");
+    let mut last = hosts(bed, service);
     let is_known = wait_until(SOON, || {
-        last = hosts(bed, "web");
+        last = hosts(bed, service);
         assert!(last.len() >= 2, "Envoy is left with {last:?}");
         last.contains_key(&new)
     });
@@ -57,32 +60,49 @@ fn assert_followed(agent: &Agent, bed: &Testbed, socket: &str) {
     eprintln!("followed after {took:?}");
     assert!(is_known, "{last:?} after {took:?}");
     assert!(bed.reloads() >= 1);
-    bed.await_routed("web.internal", &["web-1", "web-2", "web-3"]);
+    bed.await_routed("web.internal", &["one", "two", "new"]);
 }
 
+// Promise: R-311
 #[test]
 fn native_yaml_follows_when_the_answering_vm_has_trapped() {
     for release in EnvoyRelease::ALL {
         eprintln!("Envoy {}", release.version());
         let agent = Agent::start().expect("an agent");
-        let _web = instances(&agent, "web", &["web-1", "web-2"]);
-        let (bed, socket) = start(Setup::native(agent.address()), release);
-        bed.await_routed("web.internal", &["web-1", "web-2"]);
+        let _web = instances(&agent, "web", &["one", "two"]);
+        let (bed, socket) = start(unchecked(Setup::native(agent.address())), release);
+        bed.await_routed("web.internal", &["one", "two"]);
         // No request passes the filter.
         let load = Load::light(bed.ingress, "web.internal");
-        assert_followed(&agent, &bed, &socket);
-        load.end_without_failure(&["web-1", "web-2", "web-3"]);
+        assert_followed(&agent, &bed, &socket, "web", QUESTIONS);
+        load.end_without_failure(&["one", "two", "new"]);
     }
 }
 
+// Promise: R-311
 #[test]
 fn envoy_yaml_follows_when_the_answering_vm_has_trapped() {
     for release in EnvoyRelease::ALL {
         eprintln!("Envoy {}", release.version());
         let agent = Agent::start().expect("an agent");
-        let _web = instances(&agent, "web", &["web-1", "web-2"]);
-        let (bed, socket) = start(Setup::recommended(agent.address()), release);
-        bed.await_routed("web.internal", &["web-1", "web-2"]);
-        assert_followed(&agent, &bed, &socket);
+        let _web = instances(&agent, "web", &["one", "two"]);
+        let (bed, socket) = start(unchecked(Setup::recommended(agent.address())), release);
+        bed.await_routed("web.internal", &["one", "two"]);
+        assert_followed(&agent, &bed, &socket, "web", QUESTIONS);
+    }
+}
+
+// Promise: R-311
+#[test]
+fn tcp_yaml_follows_when_the_answering_vm_has_trapped() {
+    for release in EnvoyRelease::ALL {
+        eprintln!("Envoy {}", release.version());
+        let agent = Agent::start().expect("an agent");
+        let _db = instances(&agent, "db", &["one", "two"]);
+        let (bed, socket) = start(Setup::tcp(agent.address()), release);
+        bed.await_routed("any", &["one", "two"]);
+        let load = Load::light(bed.ingress, "any");
+        assert_followed(&agent, &bed, &socket, "db", 1);
+        load.end_without_failure(&["one", "two", "new"]);
     }
 }

@@ -42,6 +42,7 @@ pub(super) fn await_shares(bed: &Testbed, host: &str, shares: &[(&str, f64)]) {
     assert!(is_so, "of {host} these were expected, in percent: {shares:?}; {seen:?}");
 }
 
+// Promise: R-308
 #[test]
 fn requests_stay_in_the_zone_as_far_as_that_is_fair() {
     let Some(consul) = Consul::start_or_skip("zones by native.yaml") else { return };
@@ -86,6 +87,7 @@ fn requests_stay_in_the_zone_as_far_as_that_is_fair() {
     bed.assert_no_crash();
 }
 
+// Promise: R-308
 #[test]
 fn weights_are_envoys_when_no_filter_is_on_the_way() {
     let Some(consul) = Consul::start_or_skip("weights by native.yaml") else { return };

@@ -71,6 +71,7 @@ impl Envoy {
     }
 }
 
+// Promise: R-306
 #[test]
 fn a_rejected_cluster_keeps_no_other_one_back() {
     let mut envoy = Envoy::new("3s");
@@ -102,6 +103,7 @@ fn a_rejected_cluster_comes_as_soon_as_envoy_takes_it() {
     assert_eq!(envoy.names(), ["api", "bad", "web"]);
 }
 
+// Promise: R-306
 #[test]
 fn an_earlier_cluster_stays_where_the_new_one_is_rejected() {
     let mut envoy = Envoy::new("3s");
@@ -136,6 +138,7 @@ fn clusters_with_settings_that_were_taken_are_kept_for_later() {
     assert_eq!(kept, ["api", "bad"].map(|name| format!("Envoy knows the cluster of {name}")));
 }
 
+// Promise: R-306
 #[test]
 fn clusters_stay_when_another_worker_learns_of_a_rejected_one() {
     let mut envoy = Envoy::new("3s");

@@ -7,6 +7,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 /// The old version of an Envoy that has rejected what it was told since.
 const OLD: &str = "00000000000000aa";
 
+// Promise: R-303
 #[test]
 fn a_rejected_response_is_counted_and_repeated_less_often() {
     let mut script = Script::new("");
@@ -38,6 +39,7 @@ fn a_rejected_response_is_counted_and_repeated_less_often() {
     assert!(events[0].starts_with("Envoy rejects what it is told by EDS of web (rejection 1 in"));
 }
 
+// Promise: R-303
 #[test]
 fn a_rejection_delays_no_other_service_and_no_other_content() {
     let mut script = Script::new("");
@@ -54,6 +56,7 @@ fn a_rejection_delays_no_other_service_and_no_other_content() {
     assert_eq!(script.told()[0].resources[0]["cluster_name"], "web");
 }
 
+// Promise: R-305
 #[test]
 fn a_large_service_is_told_at_envoys_pace_and_the_newest_last() {
     let mut script = Script::new("");
@@ -125,6 +128,7 @@ fn what_is_not_configured_is_not_offered_and_told_once() {
     assert_eq!(script.events().len(), 2);
 }
 
+// Promise: R-904
 #[test]
 fn the_oldest_request_gives_way_when_all_places_are_held() {
     let mut script = Script::new("");
@@ -151,6 +155,7 @@ fn the_oldest_request_gives_way_when_all_places_are_held() {
     assert_eq!(script.told().iter().filter(|it| it.stream == beyond).count(), 1);
 }
 
+// Promise: R-904
 #[test]
 fn envoy_is_told_all_news_when_another_takes_every_place() {
     let mut script = Script::new("");
@@ -197,6 +202,7 @@ fn a_stream_that_has_gone_is_not_answered() {
     assert_eq!((script.server.counts().ended_early, script.server.held()), (1, 0));
 }
 
+// Promise: R-304
 #[test]
 fn early_ends_are_told_once_when_they_repeat() {
     let mut script = Script::new("");
@@ -225,6 +231,7 @@ fn early_ends_are_told_once_when_they_repeat() {
     assert_eq!(script.server.counts().ended_early, 2 * (3 + 4));
 }
 
+// Promise: R-303
 #[test]
 fn workers_in_turn_repeat_a_rejected_response_seldom() {
     const HOUR: Duration = Duration::from_secs(3_600);
