@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use consul_resolver::consul::decode::MAX_ENDPOINTS;
-use stack::agent::{Fault, Scope, Times};
-use stack::{Agent, Registry, wait_until};
+use fake_consul::{Agent, Fault, Scope, Times};
+use stack::{Registry, wait_until};
 
 use crate::load::Load;
 use crate::log::LogMark;

@@ -3,9 +3,9 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+use fake_consul::{Agent, Record};
 use serde_json::json;
-use stack::agent::Record;
-use stack::{Agent, Consul, Registry, wait_until};
+use stack::{Consul, Registry, wait_until};
 
 use crate::log::LogMark;
 use crate::testbed::{Setup, Testbed, instances, who};

@@ -1,9 +1,9 @@
 //! What Consul is asked, other than for a service by its name.
 
+use fake_consul::{Agent, Fault, Scope, Times};
 use serde_json::{Value, json};
-use stack::agent::{Fault, Scope, Times};
 use stack::client::Request;
-use stack::{Agent, Consul, Registry, Service, Status, wait_until};
+use stack::{Consul, Registry, Service, Status, wait_until};
 
 use crate::testbed::{SOON, Setup, instance, instances};
 

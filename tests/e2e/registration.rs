@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use fake_consul::{Agent, Fault, Lapse, Scope, Times};
 use serde_json::{Value, json};
-use stack::agent::{Fault, Lapse, Scope, Times};
 use stack::client::Request;
-use stack::{Agent, Backend, Consul, Registry, Service, Status, wait_until};
+use stack::{Backend, Consul, Registry, Service, Status, wait_until};
 
 use crate::dynamic::{DRAIN_SECONDS, LISTENERS};
 use crate::load::Load;
@@ -141,7 +141,7 @@ fn one(id: &str) -> BTreeSet<String> {
 
 #[test]
 fn two_proxies_register_one_service_without_a_fight() {
-    let agent = stack::Agent::start().expect("an agent");
+    let agent = fake_consul::Agent::start().expect("an agent");
     let backends = ["one", "two"].map(|name| Backend::start(name).expect("a backend"));
     let (first, first_id) = setup(agent.address(), &backends[0], "proxy-1");
     let (second, second_id) = setup(agent.address(), &backends[1], "proxy-2");
@@ -187,7 +187,7 @@ fn a_proxy_that_drains_loses_its_traffic_before_it_stops() {
 
 #[test]
 fn what_an_update_takes_out_of_the_configuration_is_deregistered() {
-    let agent = stack::Agent::start().expect("an agent");
+    let agent = fake_consul::Agent::start().expect("an agent");
     let backend = Backend::start("app").expect("a backend");
     let port = stack::port::free();
     let id = format!("edge-proxy-1-127.0.0.1-{port}");
@@ -220,7 +220,7 @@ fn what_an_update_takes_out_of_the_configuration_is_deregistered() {
 
 #[test]
 fn a_check_warns_while_a_dependency_has_no_endpoint() {
-    let agent = stack::Agent::start().expect("an agent");
+    let agent = fake_consul::Agent::start().expect("an agent");
     let backend = Backend::start("app").expect("a backend");
     let db = instances(&agent, "db", &["db-1"]);
     let (setup, id) = setup(agent.address(), &backend, "proxy-1");
@@ -243,7 +243,7 @@ fn a_check_warns_while_a_dependency_has_no_endpoint() {
 
 #[test]
 fn the_vm_that_keeps_a_registration_may_die() {
-    let agent = stack::Agent::start().expect("an agent");
+    let agent = fake_consul::Agent::start().expect("an agent");
     let backend = Backend::start("app").expect("a backend");
     let (setup, id) = setup(agent.address(), &backend, "proxy-1");
     let bed = setup.trapping().start();
@@ -262,7 +262,7 @@ fn the_vm_that_keeps_a_registration_may_die() {
 
 #[test]
 fn a_registration_that_took_only_in_part_is_repaired_or_undone() {
-    let agent = stack::Agent::start().expect("an agent");
+    let agent = fake_consul::Agent::start().expect("an agent");
     let backend = Backend::start("app").expect("a backend");
     let (setup, id) = setup(agent.address(), &backend, "proxy-1");
     let path = Scope::Path("/v1/agent/service/register".to_owned());

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use fake_consul::Agent;
 use serde_json::{Value, json};
-use stack::{Agent, Backend, BackendProcess, Consul, Registry, Service, Status};
+use stack::{Backend, BackendProcess, Consul, Registry, Service, Status};
 
 use crate::load::Load;
 use crate::testbed::{Setup, instances};

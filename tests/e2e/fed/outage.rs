@@ -1,8 +1,8 @@
 //! Consul is away, stands still, or does not tell the truth: Envoy's hosts stay.
 
+use fake_consul::{Agent, Fault, Scope, Times};
 use serde_json::json;
-use stack::agent::{Fault, Scope, Times};
-use stack::{Agent, Registry, wait_until};
+use stack::{Registry, wait_until};
 
 use super::{await_hosts, hosts, plain};
 use crate::load::Load;

@@ -1,7 +1,8 @@
 //! Datacenters are Envoy's priorities, also with no filter on the way.
 
+use fake_consul::Agent;
 use serde_json::json;
-use stack::{Agent, Registry, Service, Status};
+use stack::{Registry, Service, Status};
 
 use super::zones::await_shares;
 use crate::testbed::{Setup, instances};

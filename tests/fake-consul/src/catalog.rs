@@ -9,7 +9,7 @@ use super::check::{CheckDefinition, CheckRow, Course};
 use super::entries::Entries;
 use super::node::Node;
 use super::registration::Registration;
-use crate::service::Status;
+use stack::Status;
 
 /// The index a fresh agent is at when its node is registered.
 const FIRST_INDEX: u64 = 7;

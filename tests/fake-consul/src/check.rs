@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::probe::Probe;
 use super::registration::{self, RegistrationError, time};
-use crate::service::Status;
+use stack::Status;
 
 /// How a check is run.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -36,11 +36,11 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Instant;
 
-    use super::super::catalog::Catalog;
-    use super::super::node::Node;
-    use super::super::registration::Registration;
-    use super::super::shape::service_entry;
-    use crate::service::{Service, Status};
+    use crate::catalog::Catalog;
+    use crate::node::Node;
+    use crate::registration::Registration;
+    use crate::shape::service_entry;
+    use stack::{Service, Status};
 
     #[test]
     fn an_entry_is_made_anew_after_whatever_it_shows_has_changed() {

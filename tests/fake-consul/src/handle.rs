@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use super::Agent;
 use super::registration::Registration;
-use crate::registry::{Registry, RegistryError};
-use crate::service::{Service, Status};
+use stack::registry::{Registry, RegistryError};
+use stack::{Service, Status};
 
 impl Registry for Agent {
     fn address(&self) -> SocketAddr {

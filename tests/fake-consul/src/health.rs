@@ -8,7 +8,7 @@ use super::filter::{Filter, Subject};
 use super::registration::Registration;
 use super::reply::Reply;
 use super::shape::service_entry;
-use crate::duration;
+use stack::duration;
 
 /// How long Consul blocks when it is not told.
 const DEFAULT_WAIT: Duration = Duration::from_secs(300);
@@ -176,7 +176,7 @@ impl HealthQuery {
         };
         let is_passing = |row: &&ServiceRow| {
             let mut checks = catalog.checks_of(row);
-            !self.passing || checks.all(|check| check.status == crate::Status::Passing)
+            !self.passing || checks.all(|check| check.status == stack::Status::Passing)
         };
         let has_meta = |row: &&ServiceRow| catalog.has_meta(row, &self.node_meta);
         let is_wanted = |row: &&ServiceRow| {

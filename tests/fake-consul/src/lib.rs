@@ -41,13 +41,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::service::Status;
-use crate::{port, runtime, wait_until};
 use catalog::Catalog;
 use fault::Faults;
 use journal::Journal;
 use node::Node;
 use prepared::PreparedQueries;
+use stack::{Status, port, runtime, wait_until};
 
 /// What blocked queries are told of.
 #[derive(Debug, Clone, Copy, Default)]

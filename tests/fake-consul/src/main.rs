@@ -1,15 +1,15 @@
-//! `stack agent`.
+//! `fake-consul`: the agent as a program, until it is killed.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use clap::Parser;
 use stack::Registry;
 
-use super::Failure;
-use super::signal::End;
-
-#[derive(Debug, clap::Args)]
-pub struct Agent {
-    /// The port of its HTTP API.
+/// Consul's HTTP API in memory.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// The port of the HTTP API.
     #[arg(long, default_value_t = 8500)]
     port: u16,
     /// How many connections it takes at a time; Consul's `http_max_conns_per_client`.
@@ -17,16 +17,12 @@ pub struct Agent {
     most_connections: usize,
 }
 
-impl Agent {
-    pub fn run(self) -> Result<(), Failure> {
-        let end = End::listen()?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let agent = stack::Agent::start_on(address).map_err(|error| {
-            format!("cannot listen on {address}: {error}; choose another with --port")
-        })?;
-        agent.limit_connections(self.most_connections);
-        println!("{}", agent.address());
-        end.wait();
-        Ok(())
+fn main() -> io::Result<()> {
+    let Arguments { port, most_connections } = Arguments::parse();
+    let agent = fake_consul::Agent::start_on(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))?;
+    agent.limit_connections(most_connections);
+    println!("{}", agent.address());
+    loop {
+        std::thread::park();
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::registration::{RegistrationError, locality, strings, text};
 
 /// The name of the agent's own node.
-pub const NODE: &str = crate::consul::NODE;
+pub const NODE: &str = stack::consul::NODE;
 
 const NODE_ID: &str = "5e0f4a3c-7d1b-4a86-9d39-2f6c1b8e7a40";
 

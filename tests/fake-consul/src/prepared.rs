@@ -10,7 +10,7 @@ use super::health::{HealthQuery, Query};
 use super::registration::{RegistrationError, strings, text};
 use super::reply::Reply;
 use super::shape::service_entry;
-use crate::service::Status;
+use stack::Status;
 
 /// How long an agent answers from its cache where the client does not say: three days.
 const CACHE: Duration = Duration::from_secs(3 * 24 * 3_600);

@@ -12,9 +12,9 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::registration::{RegistrationError, field, text, time};
-use crate::client::Request;
-use crate::runtime;
-use crate::service::Status;
+use stack::Status;
+use stack::client::Request;
+use stack::runtime;
 
 /// How long an answer may take where a check does not say.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -158,7 +158,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Backend, Conduct, GrpcBackend};
+    use stack::{Backend, Conduct, GrpcBackend};
 
     fn ask(check: Value) -> (Status, String) {
         let mut check = check;

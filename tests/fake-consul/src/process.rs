@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::client::{Request, Session};
-use crate::process::{Ending, Process};
-use crate::program::{self, NoProgram};
-use crate::registry::{Registry, RegistryError, accepted};
-use crate::wait::eventually;
+use stack::client::{Request, Session};
+use stack::eventually;
+use stack::process::{Ending, Process};
+use stack::program::{self, NoProgram};
+use stack::registry::{Registry, RegistryError, accepted};
 
 /// The process did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// There is no `stack` program.
+    /// There is no `fake-consul` program.
     #[error(transparent)]
     Program(#[from] NoProgram),
     /// Files or the process could not be made.
@@ -29,7 +29,7 @@ pub enum AgentError {
     },
 }
 
-/// `stack agent` as a process of its own; answers as [`Agent`](super::Agent) does.
+/// `fake-consul` as a process of its own; answers as [`Agent`](crate::Agent) does.
 #[derive(Debug)]
 pub struct AgentProcess {
     address: SocketAddr,
@@ -47,9 +47,9 @@ impl AgentProcess {
     /// No program, or it does not come up within ten seconds.
     pub fn start(most_connections: usize) -> Result<Self, AgentError> {
         let dir = tempfile::Builder::new().prefix("stack-agent-").tempdir()?;
-        let mut command = Command::new(program::stack()?);
-        let (port, most) = (crate::port::free().to_string(), most_connections.to_string());
-        command.args(["agent", "--port", &port, "--most-connections", &most]);
+        let mut command = Command::new(program::find("fake-consul", "fake-consul")?);
+        let (port, most) = (stack::port::free().to_string(), most_connections.to_string());
+        command.args(["--port", &port, "--most-connections", &most]);
         let log = dir.path().join("agent.log");
         let process = Process::start("agent", command, &log, Ending::Kill)?;
         let said = eventually(Duration::from_secs(10), || match process.log().lines().next() {

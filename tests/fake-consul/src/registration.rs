@@ -12,7 +12,7 @@ use super::mesh::Mesh;
 use super::meta::{self, MetaError};
 use super::node::Node;
 use super::release::Release;
-use crate::duration;
+use stack::duration;
 
 /// Why a registration is refused; the texts are Consul's.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::{Core, routes};
-use crate::runtime;
+use stack::runtime;
 
 /// A second handle on a connection's socket, through which it can be made to end with a reset.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ pub fn start(
     core: &Arc<Core>,
     running: watch::Receiver<bool>,
 ) -> io::Result<SocketAddr> {
-    let listener = crate::backend::listen(address)?;
+    let listener = stack::backend::listen(address)?;
     let address = listener.local_addr()?;
     let _runtime = runtime::handle().enter();
     let listener = TcpListener::from_std(listener)?;

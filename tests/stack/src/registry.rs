@@ -1,4 +1,4 @@
-//! What real Consul and the embedded agent have in common, so that a scenario runs on either.
+//! Consul's HTTP API as tests call it: a scenario runs on real Consul and on a fake one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -81,7 +81,7 @@ pub struct CheckState {
     pub output: String,
 }
 
-/// A Consul agent with one node, real or embedded.
+/// A Consul agent with one node, real or fake.
 pub trait Registry: Send + Sync {
     /// Where its HTTP API listens.
     fn address(&self) -> SocketAddr;
@@ -267,8 +267,11 @@ pub trait Registry: Send + Sync {
     }
 }
 
-/// The answer to a call, if that was answered 200.
-pub(crate) fn accepted(call: &str, answer: Answer) -> Result<Answer, RegistryError> {
+/// Gives the answer to a call that was answered 200.
+///
+/// # Errors
+/// [`RegistryError::Refused`] for any other status.
+pub fn accepted(call: &str, answer: Answer) -> Result<Answer, RegistryError> {
     if answer.status == 200 {
         return Ok(answer);
     }

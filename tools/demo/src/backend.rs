@@ -1,4 +1,4 @@
-//! `stack backend`.
+//! `demo backend`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use stack::client::{Request, encode};
 use stack::{Check, Service};
 
-use super::Failure;
-use super::signal::End;
+use crate::Failure;
+use crate::signal::End;
 
 #[derive(Debug, clap::Args)]
 pub struct Backend {

@@ -1,9 +1,9 @@
-//! `stack fetch`.
+//! `demo fetch`.
 
 use stack::fetch::EnvoyRelease;
 
-use super::Failure;
-use super::style::{BOLD, RESET};
+use crate::Failure;
+use crate::style::{BOLD, RESET};
 
 #[derive(Debug, clap::Args)]
 pub struct Fetch {}

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::super::check::{CheckDefinition, CheckKind, CheckRow, Course};
 use super::Catalog;
-use crate::service::Status;
+use crate::check::{CheckDefinition, CheckKind, CheckRow, Course};
+use stack::Status;
 
 impl Catalog {
     /// All checks, by id.

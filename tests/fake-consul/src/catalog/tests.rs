@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::service::Service;
+use stack::Service;
 
 fn catalog_with(services: &[Service]) -> Catalog {
     let now = Instant::now();

@@ -2,14 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::check::{CheckKind, CheckRow};
-use super::super::fault::Lapse;
-use super::super::filter::{Filter, Subject};
-use super::super::registration::{Registration, text};
-use super::super::reply::Reply;
-use super::super::{fields, shape};
 use super::{Call, refused};
-use crate::service::Status;
+use crate::check::{CheckKind, CheckRow};
+use crate::fault::Lapse;
+use crate::filter::{Filter, Subject};
+use crate::registration::{Registration, text};
+use crate::reply::Reply;
+use crate::{fields, shape};
+use stack::Status;
 
 impl Call<'_> {
     /// Answers what is asked below `/v1/agent`.

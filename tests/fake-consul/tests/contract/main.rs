@@ -15,7 +15,8 @@ mod reports;
 mod selection;
 mod transcript;
 
-use stack::{Agent, Consul, Registry};
+use fake_consul::Agent;
+use stack::{Consul, Registry};
 use transcript::Transcript;
 
 /// Runs a scenario on the embedded agent and on real Consul, where that can be had.

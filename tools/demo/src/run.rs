@@ -1,4 +1,4 @@
-//! `stack demo`: all parts at once, in the terminal.
+//! `demo run`: all parts at once, in the terminal.
 
 mod panel;
 mod registry;
@@ -11,10 +11,10 @@ use std::time::Duration;
 use stack::bootstrap::BootstrapError;
 use stack::{BackendProcess, Bootstrap, Envoy, port};
 
-use super::Failure;
-use super::backend::web_instance;
-use super::signal::End;
-use super::style::{DIM, RESET};
+use crate::Failure;
+use crate::backend::web_instance;
+use crate::signal::End;
+use crate::style::{DIM, RESET};
 use registry::DemoRegistry;
 
 /// The service whose instances the demo runs.
@@ -24,7 +24,7 @@ const SERVICE: &str = "web";
 const ADMIN_PORT: u16 = 9901;
 
 #[derive(Debug, clap::Args)]
-pub struct Demo {
+pub struct Run {
     /// The filter, built by `make build`.
     #[arg(long, value_name = "PATH.wasm")]
     module: PathBuf,
@@ -45,7 +45,7 @@ struct Parts {
     registry: DemoRegistry,
 }
 
-impl Demo {
+impl Run {
     pub fn run(self) -> Result<(), Failure> {
         let end = End::listen()?;
         let module = self.module.canonicalize().map_err(|_| {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use fake_consul::{Agent, Fault, Lapse, Release, Scope, Times};
 use serde_json::{Value, json};
-use stack::agent::{Fault, Lapse, Release, Scope, Times};
 use stack::client::{Answer, put};
-use stack::{Agent, Check, Consul, Registry, Service, Status, wait_until};
+use stack::{Check, Consul, Registry, Service, Status, wait_until};
 
 const REGISTER: &str = "/v1/agent/service/register";
 

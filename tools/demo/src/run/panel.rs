@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::{Parts, SERVICE};
-use crate::cli::Failure;
-use crate::cli::style::{BOLD, COMMAND, DIM, RESET};
+use crate::Failure;
+use crate::style::{BOLD, COMMAND, DIM, RESET};
 
 pub fn show(parts: &Parts, port: u16) -> Result<(), Failure> {
     let consul = parts.registry.as_dyn().address();
@@ -77,10 +77,9 @@ fn running(parts: &Parts, port: u16, consul: SocketAddr) {
     }
 }
 
-/// This program's path: relative to the current folder where it lies below it.
+/// Writes this program's path, relative to the current folder where it lies below it.
 fn program() -> Result<String, Failure> {
-    let program = stack::program::stack()?;
-    let program = program.canonicalize().unwrap_or(program);
+    let program = std::env::current_exe()?;
     let here = std::env::current_dir()?;
     Ok(match program.strip_prefix(&here) {
         Ok(below) => format!("./{}", below.display()),

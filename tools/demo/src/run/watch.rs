@@ -10,9 +10,9 @@ use stack::Status;
 use stack::client::Request;
 
 use super::{LOOK, Parts, SERVICE};
-use crate::cli::Failure;
-use crate::cli::signal::End;
-use crate::cli::style::{self, BAD, DIM, DOUBTFUL, GOOD, RESET};
+use crate::Failure;
+use crate::signal::End;
+use crate::style::{self, BAD, DIM, DOUBTFUL, GOOD, RESET};
 
 /// An instance as Consul sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,18 +1,19 @@
-//! The demo's Consul: the real one, or the embedded agent where none can be had.
+//! The demo's Consul: the real one, or the fake one where none can be had.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use stack::{Agent, Consul, Registry, port};
+use fake_consul::Agent;
+use stack::{Consul, Registry, port};
 
-use crate::cli::style::{DIM, DOUBTFUL, RESET};
-use crate::cli::{Failure, chain};
+use crate::style::{DIM, DOUBTFUL, RESET};
+use crate::{Failure, chain};
 
 /// Consul's usual HTTP port.
 const HTTP_PORT: u16 = 8500;
 
 pub enum DemoRegistry {
     Real(Box<Consul>),
-    Embedded(Agent),
+    Fake(Agent),
 }
 
 impl DemoRegistry {
@@ -22,11 +23,11 @@ impl DemoRegistry {
         if let Err(error) = stack::fetch::consul() {
             let reason = chain(&error);
             anstream::eprintln!(
-                "{DOUBTFUL}no Consul can be had: the demo uses its own small agent instead{RESET}\n\
+                "{DOUBTFUL}no Consul can be had: the demo uses a fake one instead{RESET}\n\
                  {DIM}({reason}){RESET}"
             );
             let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-            return Ok(Self::Embedded(Agent::start_on(address)?));
+            return Ok(Self::Fake(Agent::start_on(address)?));
         }
         anstream::eprintln!("{DIM}starting Consul …{RESET}");
         Ok(Self::Real(Box::new(Consul::start_on(port)?)))
@@ -35,7 +36,7 @@ impl DemoRegistry {
     pub fn as_dyn(&self) -> &dyn Registry {
         match self {
             Self::Real(consul) => consul.as_ref(),
-            Self::Embedded(agent) => agent,
+            Self::Fake(agent) => agent,
         }
     }
 
@@ -43,7 +44,7 @@ impl DemoRegistry {
     pub fn description(&self) -> (&'static str, Option<u32>) {
         match self {
             Self::Real(consul) => ("Consul", Some(consul.pid())),
-            Self::Embedded(_) => ("agent", None),
+            Self::Fake(_) => ("fake", None),
         }
     }
 
@@ -51,7 +52,7 @@ impl DemoRegistry {
     pub fn ended(&self) -> Option<String> {
         match self {
             Self::Real(consul) => consul.ended(),
-            Self::Embedded(_) => None,
+            Self::Fake(_) => None,
         }
     }
 }
