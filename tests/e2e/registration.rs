@@ -7,7 +7,7 @@ use std::time::Duration;
 use fake_consul::{Agent, Fault, Lapse, Scope, Times};
 use serde_json::{Value, json};
 use stack::client::Request;
-use stack::{Backend, Consul, Registry, Service, Status, wait_until};
+use stack::{Backend, Condition, Consul, Registry, Relay, Service, Status, wait_until};
 
 use crate::dynamic::{DRAIN_SECONDS, LISTENERS};
 use crate::load::Load;
@@ -303,20 +303,20 @@ fn count(agent: &Agent, method: &str, path: &str) -> usize {
 
 #[test]
 fn a_slow_agent_is_registered_with() {
-    let agent = Agent::start().expect("an agent");
+    let Some(consul) = Consul::start_or_skip("a slow agent") else { return };
     let backend = Backend::start("app").expect("a backend");
-    let path = Scope::Path("/v1/agent".to_owned());
-    agent.misbehave(path, Fault::Delay(Duration::from_secs(2)), Times::Always);
-    let (setup, id) = setup(agent.address(), &backend, "proxy-1");
+    let relay = Relay::start(consul.address()).expect("a relay");
+    relay.set(Condition::Slow(Duration::from_secs(2)));
+    let (setup, id) = setup(relay.address(), &backend, "proxy-1");
     let probe = json!({"cluster": "local_app", "path": "/health"});
     let checks = json!({"checks": [{"ttl": "10s", "probe": probe}]});
     let bed = registering(setup, checks).start();
-    let registered = wait_until(Duration::from_secs(25), || passing(&agent) == one(&id));
+    let registered = wait_until(Duration::from_secs(25), || passing(&consul) == one(&id));
     assert!(registered, "{}", bed.envoy.log());
     // For longer than the TTL.
     let end = std::time::Instant::now() + Duration::from_secs(12);
     while std::time::Instant::now() < end {
-        assert_eq!(passing(&agent), one(&id));
+        assert_eq!(passing(&consul), one(&id));
         std::thread::sleep(Duration::from_millis(200));
     }
     bed.assert_no_crash();

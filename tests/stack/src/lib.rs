@@ -42,7 +42,7 @@ pub use envoy::Envoy;
 pub use pki::Pki;
 pub use process::Process;
 pub use registry::Registry;
-pub use relay::{Condition, Relay};
+pub use relay::{Condition, Place, Relay};
 pub use service::{Check, Node, Service, Status};
 pub use tonic::Code;
 pub use wait::{eventually, wait_until};
