@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use fake_consul::{Agent, Fault, Lapse, Scope, Times};
+use fake_consul::{Agent, Fault, Scope, Times};
 use serde_json::{Value, json};
 use stack::client::Request;
 use stack::{Backend, Condition, Consul, Registry, Relay, Service, Status, wait_until};
@@ -267,7 +267,7 @@ fn a_registration_that_took_only_in_part_is_repaired_or_undone() {
     let (setup, id) = setup(agent.address(), &backend, "proxy-1");
     let path = Scope::Path("/v1/agent/service/register".to_owned());
     // Twice without its check, and then as it should be.
-    agent.misbehave(path.clone(), Fault::Registration(Lapse::Checks(vec![])), Times::Next(2));
+    agent.misbehave(path.clone(), Fault::WithoutChecks, Times::Next(2));
     let bed = setup.start();
     // Without its check it counts as healthy: what repairs it is waited for.
     let repaired = wait_until(SOON, || check(&agent, &id)["Status"] == "passing");
@@ -276,7 +276,7 @@ fn a_registration_that_took_only_in_part_is_repaired_or_undone() {
     await_passing(&agent, &[&id]);
 
     // Never again as it should be.
-    agent.misbehave(path, Fault::Registration(Lapse::Checks(vec![])), Times::Always);
+    agent.misbehave(path, Fault::WithoutChecks, Times::Always);
     let mark = LogMark::now(&bed.envoy);
     agent.restart(true).expect("an empty agent");
     mark.await_line(&bed.envoy, "took the registration only in part");

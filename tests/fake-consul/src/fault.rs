@@ -13,16 +13,6 @@ pub enum Fault {
     Status(u16, String),
     /// Answers at once with 200 and this body, without blocking.
     Body(Vec<u8>),
-    /// Cuts the connection (RST) at once instead of answering.
-    ResetBeforeHeaders,
-    /// Cuts the connection (RST) after the headers.
-    ResetAfterHeaders,
-    /// Cuts the connection (RST) after half the body.
-    ResetMidBody,
-    /// Closes the connection (FIN) after half the body.
-    Truncate,
-    /// Sends the body byte by byte with this time between.
-    Drip(Duration),
     /// The body is `[]`, whatever is registered.
     Empty,
     /// `X-Consul-Index` is this.
@@ -31,35 +21,14 @@ pub enum Fault {
     NoIndex,
     /// There is another header, such as newer Consuls send.
     Header(String, String),
-    /// Takes a registration only in part, and answers as if it were whole.
-    Registration(Lapse),
-}
-
-/// What a registration over HTTP leaves undone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lapse {
-    /// The instance is there, and has none of these checks; without any named, no check at all.
-    Checks(Vec<String>),
-    /// An instance that is there already keeps its address and port.
-    Address,
-    /// Nothing is registered.
-    Everything,
-}
-
-impl Lapse {
-    /// Whether it leaves a check out.
-    pub fn drops(&self, check_id: &str) -> bool {
-        match self {
-            Self::Checks(named) => named.is_empty() || named.iter().any(|id| id == check_id),
-            Self::Address | Self::Everything => false,
-        }
-    }
+    /// Takes a registration without its checks, and answers as if it were whole.
+    WithoutChecks,
 }
 
 impl Fault {
     /// Whether the answer does not wait for a change.
     fn is_immediate(&self) -> bool {
-        matches!(self, Self::Status(..) | Self::Body(_) | Self::ResetBeforeHeaders)
+        matches!(self, Self::Status(..) | Self::Body(_))
     }
 }
 
@@ -121,19 +90,14 @@ impl Faults {
         self.rules.iter().any(|(scope, fault, _)| scope.covers(path) && refuses(fault))
     }
 
-    /// The faults that befall an answer given now; each counts.
+    /// Takes the faults that befall an answer given now; each counts.
     pub fn take(&mut self, path: &str) -> Vec<Fault> {
-        self.take_those(path, |fault| !matches!(fault, Fault::Registration(_)))
+        self.take_those(path, |fault| *fault != Fault::WithoutChecks)
     }
 
-    /// What a registration taken now leaves undone; each counts.
-    pub fn take_lapses(&mut self, path: &str) -> Vec<Lapse> {
-        let taken = self.take_those(path, |fault| matches!(fault, Fault::Registration(_)));
-        let lapses = taken.into_iter().filter_map(|fault| match fault {
-            Fault::Registration(lapse) => Some(lapse),
-            _ => None,
-        });
-        lapses.collect()
+    /// Whether a registration taken now is to lose its checks; that counts.
+    pub fn take_checks_away(&mut self, path: &str) -> bool {
+        !self.take_those(path, |fault| *fault == Fault::WithoutChecks).is_empty()
     }
 
     fn take_those(&mut self, path: &str, wanted: impl Fn(&Fault) -> bool) -> Vec<Fault> {
@@ -169,16 +133,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_registration_leaves_undone_is_no_fault_of_an_answer() {
+    fn a_registration_without_checks_is_no_fault_of_an_answer() {
         let path = "/v1/agent/service/register";
         let mut faults = Faults::default();
-        faults.add(Scope::All, Fault::Registration(Lapse::Address), Times::Next(1));
+        faults.add(Scope::All, Fault::WithoutChecks, Times::Next(1));
         assert!(faults.take(path).is_empty());
-        assert_eq!(faults.take_lapses(path), [Lapse::Address]);
-        assert!(faults.take_lapses(path).is_empty());
-        assert!(Lapse::Checks(Vec::new()).drops("a"));
-        let named = Lapse::Checks(vec!["a".to_owned()]);
-        assert!(named.drops("a") && !named.drops("b"));
+        assert!(faults.take_checks_away(path));
+        assert!(!faults.take_checks_away(path));
     }
 
     #[test]

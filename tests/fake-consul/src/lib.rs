@@ -27,7 +27,7 @@ mod routes;
 mod server;
 mod shape;
 
-pub use fault::{Fault, Lapse, Scope, Times};
+pub use fault::{Fault, Scope, Times};
 pub use journal::Record;
 pub use process::{AgentError, AgentProcess};
 pub use release::Release;
@@ -67,7 +67,6 @@ struct Core {
     faults: Mutex<Faults>,
     journal: Journal,
     changes: watch::Sender<Changes>,
-    frozen: watch::Sender<bool>,
     running: AtomicBool,
     connections: AtomicUsize,
     most_connections: AtomicUsize,
@@ -129,14 +128,8 @@ impl Core {
         *self.release.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits as long as the agent is frozen.
-    async fn thawed(&self) {
-        let mut frozen = self.frozen.subscribe();
-        let _ = frozen.wait_for(|frozen| !frozen).await;
-    }
-
     fn is_active(&self) -> bool {
-        self.running.load(Ordering::SeqCst) && !*self.frozen.borrow()
+        self.running.load(Ordering::SeqCst)
     }
 
     /// Whether this path was asked of the cache before; from now on it was.
@@ -148,7 +141,7 @@ impl Core {
 /// A running agent with one node, in this process. Dropping it closes all its connections.
 ///
 /// What is said through this handle (or through [`Registry`]) takes effect at once, whatever the
-/// HTTP side is doing: stopped, frozen or misbehaving.
+/// HTTP side is doing: stopped or misbehaving.
 #[derive(Debug)]
 pub struct Agent {
     core: Arc<Core>,
@@ -195,7 +188,6 @@ impl Agent {
             faults: Mutex::default(),
             journal: Journal::default(),
             changes: watch::Sender::new(Changes::default()),
-            frozen: watch::Sender::new(false),
             running: AtomicBool::new(true),
             connections: AtomicUsize::new(0),
             most_connections: AtomicUsize::new(200),
@@ -229,7 +221,6 @@ impl Agent {
             let mut catalog = self.core.catalog();
             *catalog = Catalog::new(catalog.node().clone(), Instant::now());
         }
-        self.core.frozen.send_replace(false);
         self.running.send_replace(true);
         server::start(self.address, &self.core, self.running.subscribe())?;
         self.core.running.store(true, Ordering::SeqCst);
@@ -241,16 +232,6 @@ impl Agent {
     pub fn federate(&self, other: &Self) {
         self.core.federate(&other.core);
         other.core.federate(&self.core);
-    }
-
-    /// Accepts connections and requests, and answers none until [`thaw`](Self::thaw).
-    pub fn freeze(&self) {
-        self.core.frozen.send_replace(true);
-    }
-
-    /// Ends [`freeze`](Self::freeze): what was asked meanwhile is answered now.
-    pub fn thaw(&self) {
-        self.core.frozen.send_replace(false);
     }
 
     /// Sets all indexes, as after a restart that lost the raft log (a low one) or years of service
@@ -271,7 +252,7 @@ impl Agent {
         self.core.changes.send_modify(|changes| changes.version += 1);
     }
 
-    /// Ends all misbehaviour but [`freeze`](Self::freeze) and [`stop`](Self::stop).
+    /// Ends all misbehaviour but [`stop`](Self::stop).
     pub fn behave(&self) {
         self.core.faults().clear();
     }

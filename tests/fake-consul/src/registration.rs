@@ -173,13 +173,6 @@ impl Registration {
         without_checks(self) == without_checks(other)
     }
 
-    /// Takes over the address and port of another registration, and what was made of them.
-    pub fn take_address_of(&mut self, other: &Self) {
-        self.address.clone_from(&other.address);
-        self.port = other.port;
-        self.tagged_addresses.clone_from(&other.tagged_addresses);
-    }
-
     /// Consul adds an IP address under `lan_ipv4` and `wan_ipv4` (or `…_ipv6`).
     fn add_own_tagged_addresses(&mut self) {
         let address = self.address.parse::<IpAddr>();

@@ -9,7 +9,7 @@ use super::check::CheckKind;
 /// How often checks are looked at.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Runs checks as long as the agent is there. A stopped or frozen agent runs none.
+/// Runs checks as long as the agent is there. A stopped agent runs none.
 pub async fn run(core: Weak<Core>) {
     loop {
         tokio::time::sleep(TICK).await;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use serde_json::{Value, json};
@@ -16,16 +16,14 @@ use super::catalog::Catalog;
 use super::health::{Blocking, HealthQuery, Query};
 use super::journal::Record;
 use super::registration::{Registration, RegistrationError};
-use super::reply::{Payload, Reply};
-use super::server::Line;
+use super::reply::Reply;
 use super::{Core, prepared, shape};
 
 /// Answers one request, with the faults that befall it.
 pub async fn handle(
     request: Request<Incoming>,
     core: &Arc<Core>,
-    line: &Line,
-) -> io::Result<Response<Payload>> {
+) -> io::Result<Response<Full<Bytes>>> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let path =
@@ -44,7 +42,6 @@ pub async fn handle(
             .collect(),
         body: body.clone(),
     });
-    core.thawed().await;
     let cache_control = parts.headers.get("cache-control").map(|header| value(header.as_bytes()));
     let call = Call {
         core,
@@ -59,9 +56,8 @@ pub async fn handle(
         true => Reply::done(),
         false => call.reply().await.unwrap_or_else(|refusal| refusal),
     };
-    core.thawed().await;
     let faults = core.faults().take(&path);
-    reply.send(faults, line).await
+    Ok(reply.response(faults).await)
 }
 
 struct Call<'a> {

@@ -4,35 +4,15 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::{Core, routes};
 use stack::runtime;
-
-/// A second handle on a connection's socket, through which it can be made to end with a reset.
-#[derive(Debug, Clone)]
-pub struct Line(Option<Arc<std::net::TcpStream>>);
-
-impl Line {
-    fn of(stream: std::net::TcpStream) -> io::Result<(Self, TcpStream)> {
-        let other = stream.try_clone()?;
-        Ok((Self(Some(Arc::new(other))), TcpStream::from_std(stream)?))
-    }
-
-    /// Makes the connection's end a reset (RST) instead of an orderly one (FIN).
-    pub fn reset_on_close(&self) {
-        if let Some(stream) = &self.0 {
-            let _ = SockRef::from(&**stream).set_linger(Some(Duration::ZERO));
-        }
-    }
-}
 
 /// Starts to listen; ends when `running` turns false.
 pub fn start(
@@ -75,10 +55,9 @@ async fn accept(listener: TcpListener, core: Arc<Core>, mut running: watch::Rece
 }
 
 async fn serve(stream: TcpStream, core: &Arc<Core>) -> io::Result<()> {
-    let (line, stream) = Line::of(stream.into_std()?)?;
     let service = service_fn(|request| {
-        let (core, line) = (Arc::clone(core), line.clone());
-        async move { routes::handle(request, &core, &line).await }
+        let core = Arc::clone(core);
+        async move { routes::handle(request, &core).await }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

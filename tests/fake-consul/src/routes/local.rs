@@ -4,7 +4,6 @@ use serde_json::{Map, Value, json};
 
 use super::{Call, refused};
 use crate::check::{CheckKind, CheckRow};
-use crate::fault::Lapse;
 use crate::filter::{Filter, Subject};
 use crate::registration::{Registration, text};
 use crate::reply::Reply;
@@ -120,19 +119,11 @@ impl Call<'_> {
         let registration = Registration::from_request(&body, self.core.release());
         let mut registration = registration.map_err(refused)?;
         let replace = matches!(self.query.value("replace-existing-checks"), Some("" | "true"));
-        let lapses = self.core.faults().take_lapses(self.path);
-        if lapses.contains(&Lapse::Everything) {
-            return Ok(Reply::done());
-        }
-        let drops = |id: &str| lapses.iter().any(|lapse| lapse.drops(id));
-        let (dropped, checks): (Vec<_>, Vec<_>) =
-            registration.checks.into_iter().partition(|check| drops(&check.id));
-        registration.checks = checks;
+        let dropped = match self.core.faults().take_checks_away(self.path) {
+            true => std::mem::take(&mut registration.checks),
+            false => Vec::new(),
+        };
         self.core.change(|catalog, now| {
-            let old = catalog.local(&registration.id).map(|row| &row.registration);
-            if let Some(old) = old.filter(|_| lapses.contains(&Lapse::Address)) {
-                registration.take_address_of(old);
-            }
             catalog.register(registration, replace, now);
             for check in dropped {
                 catalog.deregister_check(&check.id);
