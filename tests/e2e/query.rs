@@ -64,6 +64,19 @@ fn a_service_of_the_mesh_is_reached_by_its_sidecars() {
 }
 
 #[test]
+fn filter_chooses_the_instances_of_a_service() {
+    let Some(consul) = Consul::start_or_skip("filters") else { return };
+    let _web = instances(&consul, "web", &["web-1"]);
+    let _prod = instance(&consul, "web", "web-2", |service| service.meta("env", "prod"));
+    let services = json!([{"name": "web", "filter": "Service.Meta.env == \"prod\""}]);
+    let bed = Setup::headers(consul.address()).set("services", services).start();
+    bed.await_routed("any", &["web-2"]);
+    let _more = instance(&consul, "web", "web-3", |service| service.meta("env", "prod"));
+    bed.await_routed("any", &["web-2", "web-3"]);
+    bed.assert_no_crash();
+}
+
+#[test]
 fn a_server_that_lags_too_far_behind_is_not_believed_and_the_leader_is_asked() {
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1", "web-2"]);

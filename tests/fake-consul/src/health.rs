@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::catalog::{Catalog, ServiceRow};
-use super::filter::{Filter, Subject};
 use super::registration::Registration;
 use super::reply::Reply;
 use super::shape::service_entry;
@@ -47,6 +46,12 @@ impl Query {
     /// A value that is there and not empty.
     pub fn filled(&self, key: &str) -> Option<&str> {
         self.value(key).filter(|value| !value.is_empty())
+    }
+
+    /// Refuses an expression in Consul's filter language, which the fake does not know.
+    pub fn refuse_filter(&self) -> Result<(), Reply> {
+        let refused = || Reply::text(501, "the fake Consul knows no filters: use the real one");
+        self.filled("filter").map_or(Ok(()), |_| Err(refused()))
     }
 
     pub fn values<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
@@ -109,14 +114,13 @@ pub struct HealthQuery {
     passing: bool,
     tags: Vec<String>,
     node_meta: BTreeMap<String, String>,
-    filter: Option<Filter>,
 }
 
 impl HealthQuery {
     /// All instances of a service, or all that serve it in the mesh.
     pub fn of(service: &str, connect: bool) -> Self {
         let (service, passing, tags) = (service.to_owned(), false, Vec::new());
-        Self { service, connect, passing, tags, node_meta: BTreeMap::new(), filter: None }
+        Self { service, connect, passing, tags, node_meta: BTreeMap::new() }
     }
 
     pub fn new(service: &str, connect: bool, query: &Query) -> Result<Self, Reply> {
@@ -129,9 +133,7 @@ impl HealthQuery {
             Some("0" | "f" | "F" | "false" | "FALSE" | "False") => false,
             Some(_) => return Err(Reply::text(400, "Invalid value for ?passing")),
         };
-        let filter =
-            query.filled("filter").map(|text| Filter::parse(text, Subject::Entry)).transpose();
-        let filter = filter.map_err(|error| Reply::text(500, &error.to_string()))?;
+        query.refuse_filter()?;
         let tags = query.values("tag").map(str::to_lowercase).collect();
         // What has no colon is a key without a value.
         let pair = |pair: &str| {
@@ -139,7 +141,7 @@ impl HealthQuery {
             (key.to_owned(), value.to_owned())
         };
         let node_meta = query.values("node-meta").map(pair).collect();
-        Ok(Self { passing, tags, node_meta, filter, ..Self::of(service, connect) })
+        Ok(Self { passing, tags, node_meta, ..Self::of(service, connect) })
     }
 
     /// The instances of the service, whatever their state.
@@ -179,13 +181,9 @@ impl HealthQuery {
             !self.passing || checks.all(|check| check.status == stack::Status::Passing)
         };
         let has_meta = |row: &&ServiceRow| catalog.has_meta(row, &self.node_meta);
-        let is_wanted = |row: &&ServiceRow| {
-            let filter = self.filter.as_ref();
-            filter.is_none_or(|filter| filter.matches(&service_entry(catalog, row)))
-        };
         let rows = self.rows(catalog).filter(has_tags).filter(is_passing).filter(has_meta);
         let mut list = String::from("[");
-        for row in rows.filter(is_wanted) {
+        for row in rows {
             if list.len() > 1 {
                 list.push(',');
             }

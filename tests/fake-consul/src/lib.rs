@@ -9,7 +9,6 @@ mod check;
 mod entries;
 mod fault;
 mod fields;
-mod filter;
 mod handle;
 mod health;
 mod journal;

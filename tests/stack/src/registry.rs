@@ -186,15 +186,15 @@ pub trait Registry: Send + Sync {
     /// # Errors
     /// No answer, or one other than 200.
     fn local_checks(&self, id: &str) -> Result<BTreeMap<String, CheckState>, RegistryError> {
-        let filter = client::encode(&format!("ServiceID=={id:?}"));
-        let path = format!("/v1/agent/checks?filter={filter}");
-        let answer = accepted(&path, client::get(self.address(), &path)?)?;
+        let path = "/v1/agent/checks";
+        let answer = accepted(path, client::get(self.address(), path)?)?;
         let state = |check: &Value| {
             let status = Status::from_word(check["Status"].as_str()?)?;
             Some(CheckState { status, output: check["Output"].as_str()?.to_owned() })
         };
         let all: Map<String, Value> = serde_json::from_slice(&answer.body).unwrap_or_default();
-        Ok(all.iter().filter_map(|(id, check)| Some((id.clone(), state(check)?))).collect())
+        let own = all.iter().filter(|(_, check)| check["ServiceID"] == id);
+        Ok(own.filter_map(|(id, check)| Some((id.clone(), state(check)?))).collect())
     }
 
     /// Reads the state in which clients see an instance: that of its worst check, the node's

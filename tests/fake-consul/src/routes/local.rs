@@ -1,10 +1,9 @@
 //! What a client asks the agent of its own services and checks, and tells it.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Call, refused};
 use crate::check::{CheckKind, CheckRow};
-use crate::filter::{Filter, Subject};
 use crate::registration::{Registration, text};
 use crate::reply::Reply;
 use crate::{fields, shape};
@@ -42,16 +41,15 @@ impl Call<'_> {
     }
 
     fn agent_services(&self) -> Result<Reply, Reply> {
-        let filter = self.filter(Subject::Service)?;
+        self.query.refuse_filter()?;
         let catalog = self.core.catalog();
         let local = catalog.services().filter(|row| row.local);
         let all = local.map(|row| (row.registration.id.clone(), self.shape(&row.registration)));
-        let is_wanted = |(_, service): &(String, Value)| is_wanted(filter.as_ref(), service);
-        Ok(Reply::json(&Value::Object(all.filter(is_wanted).collect())))
+        Ok(Reply::json(&Value::Object(all.collect())))
     }
 
     fn agent_checks(&self) -> Result<Reply, Reply> {
-        let filter = self.filter(Subject::Check)?;
+        self.query.refuse_filter()?;
         let catalog = self.core.catalog();
         // The node's own check is Serf's, and the agent does not know it.
         let local = catalog.checks().filter(|row| match &row.service {
@@ -59,14 +57,7 @@ impl Call<'_> {
             None => row.id != "serfHealth",
         });
         let all = local.map(|row| (row.id.clone(), shape::check(row, catalog.node())));
-        let all: Map<String, Value> =
-            all.filter(|(_, check)| is_wanted(filter.as_ref(), check)).collect();
-        Ok(Reply::json(&Value::Object(all)))
-    }
-
-    fn filter(&self, subject: Subject) -> Result<Option<Filter>, Reply> {
-        let filter = self.query.filled("filter").map(|text| Filter::parse(text, subject));
-        filter.transpose().map_err(|error| Reply::text(500, &error.to_string()))
+        Ok(Reply::json(&Value::Object(all.collect())))
     }
 
     fn agent_service(&self, id: &str) -> Result<Reply, Reply> {
@@ -190,10 +181,6 @@ impl Call<'_> {
         let (status, text) = self.core.release().no_such_report(id, is_known);
         Err(Reply::text(status, &text))
     }
-}
-
-fn is_wanted(filter: Option<&Filter>, object: &Value) -> bool {
-    filter.is_none_or(|filter| filter.matches(object))
 }
 
 /// What an instance's checks come to, as a status of HTTP and in a word.

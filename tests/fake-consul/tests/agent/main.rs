@@ -138,3 +138,12 @@ fn newer_consuls_locality_is_in_the_agents_answers() {
     assert_eq!(zone("other", "Node"), "eu-1b");
     assert!(zone("own", "Node").is_null() && zone("other", "Service").is_null());
 }
+
+#[test]
+fn the_agent_refuses_a_filter_rather_than_pass_it_over() {
+    let agent = Agent::start().expect("agent");
+    for path in ["health/service/web", "agent/services", "agent/checks"] {
+        let answer = get(agent.address(), &format!("/v1/{path}?filter=x")).expect("an answer");
+        assert_eq!(answer.status, 501, "{path}: {}", answer.text());
+    }
+}

@@ -74,60 +74,6 @@ fn several_results_in_a_row_move_a_check_but_the_first_one_moves_it_at_once() {
 }
 
 #[test]
-fn checks_and_services_are_chosen_by_filters() {
-    on_both("local filters", |t| {
-        for (id, status) in [("w1", "passing"), ("w2", "warning")] {
-            let checks = json!([
-                {"CheckID": format!("{id}-a"), "Name": "first", "TTL": "1h", "Status": status},
-                {"CheckID": format!("{id}-b"), "TTL": "1h", "Notes": "n"},
-            ]);
-            let body =
-                json!({"Name": "web", "ID": id, "Tags": [id], "Meta": {"m": id}, "Checks": checks});
-            t.register(&body, if id == "w1" { &["w1"] } else { &["w1", "w2"] });
-        }
-        let count = |answer: stack::client::Answer| {
-            answer.json().as_object().map(serde_json::Map::len).expect("an object")
-        };
-        for (filter, expected) in [
-            ("ServiceID%3D%3D%22w1%22", 2),
-            ("ServiceID%3D%3Dw1%20and%20Status%3D%3Dpassing", 1),
-            ("ServiceName%3D%3Dweb%20and%20Status%20!%3D%20critical", 2),
-            ("ServiceTags%20contains%20w2", 2),
-            ("w2%20in%20ServiceTags%20and%20Name%3D%3Dfirst", 1),
-            ("Type%3D%3Dttl%20and%20Notes%3D%3Dn", 2),
-            ("CheckID%3D%3D%22w1-a%22", 1),
-            ("Output%20%3D%3D%20%22%22%20and%20Node%3D%3D%22stack-node%22", 4),
-            ("ServiceID%3D%3D%22nope%22", 0),
-            ("", 4),
-        ] {
-            assert_eq!(
-                count(t.get(&format!("/v1/agent/checks?filter={filter}"))),
-                expected,
-                "{filter}"
-            );
-        }
-        for (filter, expected) in [
-            ("Service%3D%3Dweb", 2),
-            ("ID%3D%3Dw1", 1),
-            ("Meta.m%3D%3Dw2%20or%20w1%20in%20Tags", 2),
-            ("Port%3D%3D0%20and%20Weights.Passing%3D%3D1", 2),
-            ("ID%3D%3Dnope", 0),
-        ] {
-            assert_eq!(
-                count(t.get(&format!("/v1/agent/services?filter={filter}"))),
-                expected,
-                "{filter}"
-            );
-        }
-        for path in ["checks?filter=Bogus%3D%3D1", "services?filter=Datacenter%3D%3Ddc1"] {
-            assert_eq!(t.get(&format!("/v1/agent/{path}")).status, 500, "{path}");
-        }
-        let path = "/v1/agent/checks?filter=x";
-        assert_eq!(t.call_without_body("GET", path, "").status, 500);
-    });
-}
-
-#[test]
 fn an_instances_health_at_its_agent_is_a_status_of_http() {
     on_both("health by id", |t| {
         let path = "/v1/agent/health/service/id/w1";
