@@ -23,7 +23,7 @@ impl CheckKind {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Ttl(_) => "ttl",
-            Self::Probe(probe) => probe.as_str(),
+            Self::Probe(_) => "http",
             Self::Maintenance => "maintenance",
             Self::Node => "",
         }
@@ -51,51 +51,6 @@ pub fn kept_output(output: &str) -> Cow<'_, str> {
     format!("{first} ... (captured {MOST} of {length} bytes)").into()
 }
 
-/// How many results in a row it takes to move a probed check; one where it is less.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Thresholds {
-    /// `SuccessBeforePassing`; warnings count as successes.
-    successes: i64,
-    /// `FailuresBeforeCritical`.
-    failures: i64,
-}
-
-impl Thresholds {
-    fn from_json(check: &Value) -> Result<Self, RegistrationError> {
-        let count = |key| Ok(registration::number(check, key)?.unwrap_or(0));
-        Ok(Self {
-            successes: count("SuccessBeforePassing")?,
-            failures: count("FailuresBeforeCritical")?,
-        })
-    }
-}
-
-/// Results of one kind in a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Streak {
-    successes: i64,
-    failures: i64,
-}
-
-impl Streak {
-    /// Of a check just registered: there are enough of either kind, so that its first result counts.
-    pub fn begin(enough: Thresholds) -> Self {
-        Self { successes: enough.successes, failures: enough.failures }
-    }
-
-    /// Counts a result; says whether there are enough of its kind now.
-    pub fn count(&mut self, status: Status, enough: Thresholds) -> bool {
-        *self = match status {
-            Status::Critical => Self { successes: 0, failures: self.failures + 1 },
-            _ => Self { successes: self.successes + 1, failures: 0 },
-        };
-        match status {
-            Status::Critical => self.failures >= enough.failures,
-            _ => self.successes >= enough.successes,
-        }
-    }
-}
-
 /// A check as it was registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckDefinition {
@@ -106,7 +61,6 @@ pub struct CheckDefinition {
     pub status: Status,
     pub kind: CheckKind,
     pub deregister_after: Option<Duration>,
-    pub thresholds: Thresholds,
 }
 
 impl CheckDefinition {
@@ -120,7 +74,6 @@ impl CheckDefinition {
             status: Status::Passing,
             kind: CheckKind::Node,
             deregister_after: None,
-            thresholds: Thresholds::default(),
         }
     }
 
@@ -200,7 +153,6 @@ impl CheckDefinition {
             status,
             kind,
             deregister_after: after,
-            thresholds: Thresholds::from_json(value)?,
         })
     }
 }
@@ -235,8 +187,6 @@ impl CheckRow {
 pub struct Course {
     pub kind: CheckKind,
     pub deregister_after: Option<Duration>,
-    pub thresholds: Thresholds,
-    pub streak: Streak,
     /// When a TTL runs out, or the next probe is due.
     pub due: Option<Instant>,
     /// When it was first said to be critical: not when it was registered so.
@@ -250,8 +200,6 @@ impl Course {
         Self {
             kind: check.kind.clone(),
             deregister_after: check.deregister_after,
-            thresholds: check.thresholds,
-            streak: Streak::begin(check.thresholds),
             due: check.kind.first_due(now),
             critical_since: None,
             reported: String::new(),

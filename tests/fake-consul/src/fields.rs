@@ -1,12 +1,11 @@
-//! The names that the body of a registration may use: Consul refuses what it does not know.
+//! The names that the body of a registration may use. Consul refuses what it does not know, and the
+//! fake also what only Consul does: the mesh, and results in a row that move a check.
 
 use serde_json::Value;
 
 use super::registration::{RegistrationError, field};
-use super::release::Release;
 
-const OF_SERVICE: [&str; 17] = [
-    "Kind",
+const OF_SERVICE: [&str; 14] = [
     "ID",
     "Name",
     "Tags",
@@ -21,11 +20,9 @@ const OF_SERVICE: [&str; 17] = [
     "Token",
     "EnableTagOverride",
     "enable_tag_override",
-    "Proxy",
-    "Connect",
 ];
 
-const OF_CHECK: [&str; 31] = [
+const OF_CHECK: [&str; 29] = [
     "CheckID",
     "Name",
     "Status",
@@ -50,8 +47,6 @@ const OF_CHECK: [&str; 31] = [
     "tls_skip_verify",
     "Timeout",
     "TTL",
-    "SuccessBeforePassing",
-    "FailuresBeforeCritical",
     "DeregisterCriticalServiceAfter",
     "deregister_critical_service_after",
     "OutputMaxSize",
@@ -59,18 +54,12 @@ const OF_CHECK: [&str; 31] = [
     "service_id",
 ];
 
-/// Refuses a body in which there is a name that the release does not know.
-pub fn refuse_unknown(body: &Value, release: Release) -> Result<(), RegistrationError> {
-    let newer_of_service =
-        |name: &str| release.knows_more_fields() && is_one_of(name, &["Locality"]);
-    refuse(body, |name| is_one_of(name, &OF_SERVICE) || newer_of_service(name))?;
+/// Refuses a body in which there is a name that Consul does not know.
+pub fn refuse_unknown(body: &Value) -> Result<(), RegistrationError> {
+    refuse(body, |name| is_one_of(name, &OF_SERVICE))?;
     let one = field(body, "Check").into_iter();
     let many = field(body, "Checks").and_then(Value::as_array).into_iter().flatten();
-    let newer = ["FailuresBeforeWarning", "DisableRedirects", "TLSServerName", "H2PING", "UDP"];
-    let newer_of_check = |name: &str| release.knows_more_fields() && is_one_of(name, &newer);
-    one.chain(many).try_for_each(|check| {
-        refuse(check, |name| is_one_of(name, &OF_CHECK) || newer_of_check(name))
-    })
+    one.chain(many).try_for_each(|check| refuse(check, |name| is_one_of(name, &OF_CHECK)))
 }
 
 /// Refuses names in the report of a check.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::catalog::{Catalog, ServiceRow};
-use super::registration::Registration;
 use super::reply::Reply;
 use super::shape::service_entry;
 use stack::duration;
@@ -68,14 +67,14 @@ pub struct Blocking {
     pub wait: Duration,
     /// `X-Consul-Effective-Consistency`.
     pub consistency: &'static str,
-    /// Asked of the agent's cache.
-    pub cached: bool,
 }
 
 impl Blocking {
     pub fn from_query(query: &Query) -> Result<Self, Reply> {
-        let (stale, consistent, cached) =
-            (query.has("stale"), query.has("consistent"), query.has("cached"));
+        if query.has("cached") {
+            return Err(Reply::text(501, "the fake Consul has no cache: use the real one"));
+        }
+        let (stale, consistent) = (query.has("stale"), query.has("consistent"));
         let index = query.filled("index").map(str::parse::<u64>).transpose();
         let index = index.map_err(|_| Reply::text(400, "Invalid index"))?;
         let wait = query
@@ -89,12 +88,6 @@ impl Blocking {
                 "Cannot specify ?stale with ?consistent, conflicting semantics.",
             ));
         }
-        if cached && consistent {
-            return Err(Reply::text(
-                400,
-                "Cannot specify ?cached with ?consistent, conflicting semantics.",
-            ));
-        }
         let wait = if wait.is_zero() { DEFAULT_WAIT } else { wait.min(LONGEST_WAIT) };
         let consistency = match (stale, consistent) {
             (true, _) => "stale",
@@ -102,7 +95,7 @@ impl Blocking {
             _ => "leader",
         };
         let above = index.filter(|&index| index > 0);
-        Ok(Self { above, wait: wait + (wait / 16).mul_f64(fastrand::f64()), consistency, cached })
+        Ok(Self { above, wait: wait + (wait / 16).mul_f64(fastrand::f64()), consistency })
     }
 }
 
@@ -110,20 +103,13 @@ impl Blocking {
 #[derive(Debug, Clone)]
 pub struct HealthQuery {
     service: String,
-    connect: bool,
     passing: bool,
     tags: Vec<String>,
     node_meta: BTreeMap<String, String>,
 }
 
 impl HealthQuery {
-    /// All instances of a service, or all that serve it in the mesh.
-    pub fn of(service: &str, connect: bool) -> Self {
-        let (service, passing, tags) = (service.to_owned(), false, Vec::new());
-        Self { service, connect, passing, tags, node_meta: BTreeMap::new() }
-    }
-
-    pub fn new(service: &str, connect: bool, query: &Query) -> Result<Self, Reply> {
+    pub fn new(service: &str, query: &Query) -> Result<Self, Reply> {
         if service.is_empty() {
             return Err(Reply::text(400, "Missing service name"));
         }
@@ -141,32 +127,12 @@ impl HealthQuery {
             (key.to_owned(), value.to_owned())
         };
         let node_meta = query.values("node-meta").map(pair).collect();
-        Ok(Self { passing, tags, node_meta, ..Self::of(service, connect) })
-    }
-
-    /// The instances of the service, whatever their state.
-    pub fn rows<'c>(
-        &'c self,
-        catalog: &'c Catalog,
-    ) -> Box<dyn Iterator<Item = &'c ServiceRow> + 'c> {
-        if !self.connect {
-            return Box::new(catalog.instances(&self.service));
-        }
-        Box::new(catalog.services().filter(|row| {
-            let Registration { name, mesh, .. } = &row.registration;
-            mesh.serves(name, &self.service)
-        }))
+        Ok(Self { service: service.to_owned(), passing, tags, node_meta })
     }
 
     /// The service's index.
     pub fn index(&self, catalog: &Catalog) -> u64 {
-        if !self.connect {
-            return catalog.service_index(&self.service);
-        }
-        // In the mesh it is the proxies' services that change.
-        let names = self.rows(catalog).map(|row| row.registration.name.as_str());
-        let index = names.map(|name| catalog.service_index(name)).max();
-        index.unwrap_or_else(|| catalog.service_index(&self.service))
+        catalog.service_index(&self.service)
     }
 
     /// The entries as JSON.
@@ -181,7 +147,8 @@ impl HealthQuery {
             !self.passing || checks.all(|check| check.status == stack::Status::Passing)
         };
         let has_meta = |row: &&ServiceRow| catalog.has_meta(row, &self.node_meta);
-        let rows = self.rows(catalog).filter(has_tags).filter(is_passing).filter(has_meta);
+        let rows =
+            catalog.instances(&self.service).filter(has_tags).filter(is_passing).filter(has_meta);
         let mut list = String::from("[");
         for row in rows {
             if list.len() > 1 {

@@ -2,7 +2,8 @@
 //!
 //! It speaks the part of Consul 1.8's HTTP API that this project uses; the contract test holds it
 //! to the answers of the real one. `health` describes blocking queries, `fault` how it misbehaves,
-//! `release` where newer Consuls speak otherwise, `journal` what it remembers of its requests.
+//! `journal` what it remembers of its requests. Filters, caches, prepared queries and the mesh are
+//! the real Consul's.
 
 mod catalog;
 mod check;
@@ -12,14 +13,11 @@ mod fields;
 mod handle;
 mod health;
 mod journal;
-mod mesh;
 mod meta;
 mod node;
-mod prepared;
 mod probe;
 mod process;
 mod registration;
-mod release;
 mod reply;
 mod rounds;
 mod routes;
@@ -29,9 +27,8 @@ mod shape;
 pub use fault::{Fault, Scope, Times};
 pub use journal::Record;
 pub use process::{AgentError, AgentProcess};
-pub use release::Release;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -44,7 +41,6 @@ use catalog::Catalog;
 use fault::Faults;
 use journal::Journal;
 use node::Node;
-use prepared::PreparedQueries;
 use stack::{Status, port, runtime, wait_until};
 
 /// What blocked queries are told of.
@@ -69,19 +65,11 @@ struct Core {
     running: AtomicBool,
     connections: AtomicUsize,
     most_connections: AtomicUsize,
-    /// Paths asked with `cached` before.
-    cached: Mutex<HashSet<String>>,
-    prepared: Mutex<PreparedQueries>,
-    release: Mutex<Release>,
 }
 
 impl Core {
     fn catalog(&self) -> MutexGuard<'_, Catalog> {
         self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn prepared(&self) -> MutexGuard<'_, PreparedQueries> {
-        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn faults(&self) -> MutexGuard<'_, Faults> {
@@ -123,17 +111,8 @@ impl Core {
         self.change(|catalog, now| catalog.report(check_id, status, &output, now))
     }
 
-    fn release(&self) -> Release {
-        *self.release.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn is_active(&self) -> bool {
         self.running.load(Ordering::SeqCst)
-    }
-
-    /// Whether this path was asked of the cache before; from now on it was.
-    fn remember_cached(&self, path: &str) -> bool {
-        !self.cached.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned())
     }
 }
 
@@ -190,9 +169,6 @@ impl Agent {
             running: AtomicBool::new(true),
             connections: AtomicUsize::new(0),
             most_connections: AtomicUsize::new(200),
-            cached: Mutex::default(),
-            prepared: Mutex::default(),
-            release: Mutex::default(),
         });
         let (running, stopped) = watch::channel(true);
         let address = server::start(address, &core, stopped)?;
@@ -254,11 +230,6 @@ impl Agent {
     /// Ends all misbehaviour but [`stop`](Self::stop).
     pub fn behave(&self) {
         self.core.faults().clear();
-    }
-
-    /// Speaks as another release of Consul from now on.
-    pub fn speak(&self, release: Release) {
-        *self.core.release.lock().unwrap_or_else(PoisonError::into_inner) = release;
     }
 
     /// Answers all blocked queries now, with what there is.

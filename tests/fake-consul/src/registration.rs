@@ -8,10 +8,8 @@ use serde_json::Value;
 
 use super::check::CheckDefinition;
 use super::fields;
-use super::mesh::Mesh;
 use super::meta::{self, MetaError};
 use super::node::Node;
-use super::release::Release;
 use stack::duration;
 
 /// Why a registration is refused; the texts are Consul's.
@@ -35,6 +33,9 @@ pub enum RegistrationError {
     /// A check that neither reports nor is run.
     #[error("Invalid check: TTL must be > 0 for TTL checks")]
     MissingTtl,
+    /// A check that the fake does not run, though Consul does.
+    #[error("the fake Consul runs checks over HTTP only: use the real one")]
+    OnlyHttp,
     /// A check that both reports and is run.
     #[error("Invalid check: Interval and TTL cannot both be specified")]
     TtlAndInterval,
@@ -80,16 +81,14 @@ pub struct Registration {
     pub checks: Vec<CheckDefinition>,
     /// Region and zone (Consul 1.17).
     pub locality: Option<(String, String)>,
-    /// Its part in the service mesh.
-    pub mesh: Mesh,
     /// The node it is on, where that is not the agent's own.
     pub node: Option<Node>,
 }
 
 impl Registration {
     /// Reads the body of a request, and refuses what Consul refuses.
-    pub fn from_request(body: &Value, release: Release) -> Result<Self, RegistrationError> {
-        fields::refuse_unknown(body, release)?;
+    pub fn from_request(body: &Value) -> Result<Self, RegistrationError> {
+        fields::refuse_unknown(body)?;
         let registration = Self::from_json(body)?;
         // Consul looks at the text: other ways to write them it takes.
         if matches!(registration.address.as_str(), "0.0.0.0" | "::" | "[::]") {
@@ -120,7 +119,6 @@ impl Registration {
             enable_tag_override: flag(body, "EnableTagOverride")?,
             checks: checks(body, (&name, &id))?,
             locality: locality(body)?,
-            mesh: Mesh::from_json(body)?,
             node: None,
             id,
             name,
@@ -161,7 +159,6 @@ impl Registration {
             enable_tag_override: false,
             checks: Vec::new(),
             locality: None,
-            mesh: Mesh::None,
             node: None,
         }
     }

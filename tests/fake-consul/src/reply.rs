@@ -44,10 +44,6 @@ impl Reply {
         Self::text(200, "")
     }
 
-    pub fn status(self, status: u16) -> Self {
-        Self { status, ..self }
-    }
-
     pub fn with(mut self, name: &str, value: impl ToString) -> Self {
         self.headers.push((name.to_owned(), value.to_string()));
         self

@@ -17,7 +17,7 @@ use super::health::{Blocking, HealthQuery, Query};
 use super::journal::Record;
 use super::registration::{Registration, RegistrationError};
 use super::reply::Reply;
-use super::{Core, prepared, shape};
+use super::{Core, shape};
 
 /// Answers one request, with the faults that befall it.
 pub async fn handle(
@@ -42,15 +42,8 @@ pub async fn handle(
             .collect(),
         body: body.clone(),
     });
-    let cache_control = parts.headers.get("cache-control").map(|header| value(header.as_bytes()));
-    let call = Call {
-        core,
-        method: parts.method.as_str(),
-        path: &path,
-        query: Query::parse(query),
-        cache_control,
-        body,
-    };
+    let call =
+        Call { core, method: parts.method.as_str(), path: &path, query: Query::parse(query), body };
     // What is answered with an error has not been done either.
     let reply = match call.method != "GET" && core.faults().refuse(&path) {
         true => Reply::done(),
@@ -65,7 +58,6 @@ struct Call<'a> {
     method: &'a str,
     path: &'a str,
     query: Query,
-    cache_control: Option<String>,
     body: Bytes,
 }
 
@@ -73,11 +65,7 @@ impl Call<'_> {
     async fn reply(&self) -> Result<Reply, Reply> {
         let segments: Vec<&str> = self.path.trim_start_matches('/').splitn(5, '/').collect();
         match segments.as_slice() {
-            ["v1", "health", "service", name] => self.only("GET")?.health(name, false).await,
-            ["v1", "health", "connect", name] => self.only("GET")?.health(name, true).await,
-            ["v1", "query"] => self.only("POST")?.prepare(),
-            ["v1", "query", id] => self.only("DELETE")?.forget(id),
-            ["v1", "query", name, "execute"] => self.only("GET")?.execute(name),
+            ["v1", "health", "service", name] => self.only("GET")?.health(name).await,
             ["v1", "catalog", "services"] => self.only("GET")?.catalog_services().await,
             ["v1", "status", "leader"] => {
                 self.only("GET").map(|_| Reply::json(&json!("127.0.0.1:8300")))
@@ -97,10 +85,9 @@ impl Call<'_> {
         Err(Reply::text(405, &text).with("Allow", format!("OPTIONS,{method}")))
     }
 
-    async fn health(&self, name: &str, connect: bool) -> Result<Reply, Reply> {
+    async fn health(&self, name: &str) -> Result<Reply, Reply> {
         let blocking = Blocking::from_query(&self.query)?;
-        prepared::max_age(self.cache_control.as_deref())?;
-        let query = HealthQuery::new(name, connect, &self.query)?;
+        let query = HealthQuery::new(name, &self.query)?;
         let _outstanding = blocking.above.map(|_| self.core.journal.begin(name));
         self.blocking(&blocking, |catalog| query.index(catalog), |catalog| query.entries(catalog))
             .await
@@ -154,19 +141,11 @@ impl Call<'_> {
         };
         let ready = tokio::time::timeout(blocking.wait, ready).await;
         let (index, body) = ready.unwrap_or_else(|_| now());
-        let reply = Reply::json_text(body)
+        Ok(Reply::json_text(body)
             .with("X-Consul-Effective-Consistency", blocking.consistency)
             .with("X-Consul-Index", index)
             .with("X-Consul-Knownleader", true)
-            .with("X-Consul-Lastcontact", 0);
-        if !blocking.cached {
-            return Ok(reply);
-        }
-        // The first answer for a query is fetched, later ones are in the cache.
-        Ok(match self.core.remember_cached(self.path) {
-            false => reply.with("X-Cache", "MISS"),
-            true => reply.with("X-Cache", "HIT").with("Age", 0),
-        })
+            .with("X-Consul-Lastcontact", 0))
     }
 
     /// The agent of the datacenter that is asked for.
@@ -178,59 +157,6 @@ impl Call<'_> {
                 .with("X-Consul-Knownleader", false)
                 .with("X-Consul-Lastcontact", 0)
         })
-    }
-
-    fn prepare(&self) -> Result<Reply, Reply> {
-        let id = self.core.prepared().create(&self.body()?);
-        let id = id.map_err(|error| Reply::text(500, &error.to_string()))?;
-        Ok(Reply::json(&json!({"ID": id})))
-    }
-
-    fn forget(&self, id: &str) -> Result<Reply, Reply> {
-        match self.core.prepared().delete(id) {
-            true => Ok(Reply::done()),
-            false => Err(Reply::text(404, "Query not found")),
-        }
-    }
-
-    /// Looks at home first, then where the query says.
-    fn execute(&self, name: &str) -> Result<Reply, Reply> {
-        let blocking = Blocking::from_query(&self.query)?;
-        let max_age = prepared::max_age(self.cache_control.as_deref())?;
-        let home = self.asked_datacenter()?;
-        let query = home.prepared().find(name).cloned();
-        let query = query.ok_or_else(|| Reply::text(404, "Query not found"))?;
-        let key = format!("{} {:?}", self.path, self.query);
-        let recalled = home.prepared().recall(&key, max_age).filter(|_| blocking.cached);
-        if let Some((answer, age)) = recalled {
-            let reply = self.executed(&answer, &blocking);
-            return Ok(reply.with("X-Cache", "HIT").with("Age", age.as_secs()));
-        }
-        let mut nodes = query.nodes(&home.catalog(), &self.query)?;
-        let (mut datacenter, mut failovers) = (home.datacenter.clone(), 0);
-        for other in query.failover.iter().filter_map(|name| home.of_datacenter(name)) {
-            if !nodes.is_empty() {
-                break;
-            }
-            failovers += 1;
-            nodes = query.nodes(&other.catalog(), &self.query)?;
-            datacenter.clone_from(&other.datacenter);
-        }
-        let answer = query.answer(nodes, &datacenter, failovers, blocking.consistency);
-        let reply = self.executed(&answer, &blocking);
-        if !blocking.cached {
-            return Ok(reply);
-        }
-        home.prepared().remember(&key, &answer);
-        Ok(reply.with("X-Cache", "MISS"))
-    }
-
-    fn executed(&self, answer: &Value, blocking: &Blocking) -> Reply {
-        Reply::json(answer)
-            .with("X-Consul-Effective-Consistency", blocking.consistency)
-            .with("X-Consul-Index", 1)
-            .with("X-Consul-Knownleader", true)
-            .with("X-Consul-Lastcontact", 0)
     }
 
     fn register_on_node(&self) -> Result<Reply, Reply> {

@@ -24,7 +24,8 @@ pub fn service_entry(catalog: &Catalog, row: &ServiceRow) -> Value {
         "CreateIndex": row.create_index,
         "ModifyIndex": row.modify_index,
     });
-    row.registration.mesh.add_to(&mut service);
+    service["Proxy"] = json!({"MeshGateway": {}, "Expose": {}});
+    service["Connect"] = json!({});
     add_tagged_addresses(&mut service, &row.registration);
     add_locality(&mut service, row.registration.locality.as_ref());
     let node = row.registration.node.as_ref().unwrap_or(catalog.node());
@@ -103,20 +104,6 @@ pub fn check(row: &CheckRow, node: &Node) -> Value {
         "CreateIndex": row.create_index,
         "ModifyIndex": row.modify_index,
     })
-}
-
-/// One of the `Checks` of `/v1/agent/health/service/id/<id>`, in which Consul leaves things out.
-pub fn health_check(row: &CheckRow, node: &Node) -> Value {
-    let mut check = check(row, node);
-    check["Type"] = json!("");
-    check["Definition"] = json!({
-        "Interval": "0s", "Timeout": "0s", "DeregisterCriticalServiceAfter": "0s", "HTTP": "",
-        "Header": null, "Method": "", "Body": "", "TLSSkipVerify": false, "TCP": "",
-    });
-    if check["ServiceTags"] == json!([]) {
-        check["ServiceTags"] = Value::Null;
-    }
-    check
 }
 
 fn weights(registration: &Registration) -> Value {

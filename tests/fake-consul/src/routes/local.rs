@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::{Call, refused};
-use crate::check::{CheckKind, CheckRow};
 use crate::registration::{Registration, text};
 use crate::reply::Reply;
 use crate::{fields, shape};
@@ -27,10 +26,6 @@ impl Call<'_> {
                 let id = self.path.strip_prefix("/v1/agent/service/");
                 self.only("GET")?.agent_service(id.unwrap_or_default())
             }
-            ["health", "service", rest] => match rest.strip_prefix("id/") {
-                Some(id) => self.only("GET")?.agent_health(id),
-                None => Err(Reply::text(404, "")),
-            },
             ["check", "pass", id] => self.only("PUT")?.set_check(id, Status::Passing),
             ["check", "warn", id] => self.only("PUT")?.set_check(id, Status::Warning),
             ["check", "fail", id] => self.only("PUT")?.set_check(id, Status::Critical),
@@ -70,44 +65,12 @@ impl Call<'_> {
     }
 
     fn shape(&self, registration: &Registration) -> Value {
-        let mut service = shape::agent_service(registration);
-        if self.core.release().names_datacenter() {
-            service["Datacenter"] = json!(self.core.datacenter);
-        }
-        service
-    }
-
-    /// The worst of an instance's checks, as a status too.
-    fn agent_health(&self, id: &str) -> Result<Reply, Reply> {
-        if id.is_empty() {
-            return Err(Reply::text(500, "Bad request: Missing serviceID"));
-        }
-        let catalog = self.core.catalog();
-        let is_text = self.query.value("format") == Some("text");
-        let Some(row) = catalog.local(id) else {
-            let reason = format!("ServiceId {id} not found");
-            let none = json!({"AggregatedStatus": "critical", "Service": null, "Checks": null});
-            let reply = Reply::json(&if is_text { json!(reason) } else { none });
-            return Err(reply.status(404).with("X-Consul-Reason", reason));
-        };
-        let checks = || catalog.checks_of(row).filter(|check| check.id != "serfHealth");
-        let (status, word) = aggregated(checks());
-        let reply = if is_text {
-            Reply::text(status, word).with("Content-Type", "text/plain")
-        } else {
-            let checks = checks().map(|check| shape::health_check(check, catalog.node()));
-            Reply::json(&json!({
-                "AggregatedStatus": word,
-                "Service": self.shape(&row.registration),
-                "Checks": checks.collect::<Vec<_>>(),
-            }))
-        };
-        Ok(reply.status(status).with("X-Consul-Reason", word))
+        shape::agent_service(registration)
     }
 
     fn register(&self) -> Result<Reply, Reply> {
         let body = self.body()?;
-        let registration = Registration::from_request(&body, self.core.release());
+        let registration = Registration::from_request(&body);
         let mut registration = registration.map_err(refused)?;
         let replace = matches!(self.query.value("replace-existing-checks"), Some("" | "true"));
         let dropped = match self.core.faults().take_checks_away(self.path) {
@@ -127,15 +90,13 @@ impl Call<'_> {
         if id.is_empty() {
             return Err(Reply::text(500, "ServiceID missing"));
         }
-        let is_gone = self.core.change(|catalog, _| catalog.deregister(id));
-        let refusal = self.core.release().no_such_service(id).filter(|_| !is_gone);
-        refusal.map_or(Ok(Reply::done()), |(status, text)| Err(Reply::text(status, &text)))
+        self.core.change(|catalog, _| catalog.deregister(id));
+        Ok(Reply::done())
     }
 
     fn deregister_check(&self, id: &str) -> Result<Reply, Reply> {
-        let is_gone = self.core.change(|catalog, _| catalog.deregister_check(id));
-        let refusal = self.core.release().no_such_check(id).filter(|_| !is_gone);
-        refusal.map_or(Ok(Reply::done()), |(status, text)| Err(Reply::text(status, &text)))
+        self.core.change(|catalog, _| catalog.deregister_check(id));
+        Ok(Reply::done())
     }
 
     fn maintenance(&self, id: Option<&str>) -> Result<Reply, Reply> {
@@ -174,28 +135,12 @@ impl Call<'_> {
     }
 
     fn report(&self, id: &str, status: Status, output: &str) -> Result<Reply, Reply> {
-        if self.core.report(id, status, output) {
-            return Ok(Reply::done());
+        match self.core.report(id, status, output) {
+            true => Ok(Reply::done()),
+            false => {
+                let text = format!("CheckID {id:?} does not have associated TTL");
+                Err(Reply::text(500, &text))
+            }
         }
-        let is_known = self.core.catalog().check(id).is_some();
-        let (status, text) = self.core.release().no_such_report(id, is_known);
-        Err(Reply::text(status, &text))
-    }
-}
-
-/// What an instance's checks come to, as a status of HTTP and in a word.
-fn aggregated<'a>(checks: impl Iterator<Item = &'a CheckRow>) -> (u16, &'static str) {
-    let (mut worst, mut in_maintenance) = (Status::Passing, false);
-    for check in checks {
-        match check.course.kind {
-            CheckKind::Maintenance => in_maintenance = true,
-            _ => worst = worst.max(check.status),
-        }
-    }
-    match worst {
-        _ if in_maintenance => (503, "maintenance"),
-        Status::Passing => (200, "passing"),
-        Status::Warning => (429, "warning"),
-        Status::Critical => (503, "critical"),
     }
 }

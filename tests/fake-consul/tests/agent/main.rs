@@ -140,10 +140,11 @@ fn newer_consuls_locality_is_in_the_agents_answers() {
 }
 
 #[test]
-fn the_agent_refuses_a_filter_rather_than_pass_it_over() {
+fn the_agent_refuses_filters_and_caches() {
     let agent = Agent::start().expect("agent");
     for path in ["health/service/web", "agent/services", "agent/checks"] {
         let answer = get(agent.address(), &format!("/v1/{path}?filter=x")).expect("an answer");
         assert_eq!(answer.status, 501, "{path}: {}", answer.text());
     }
+    assert_eq!(get(agent.address(), "/v1/health/service/web?cached").expect("answer").status, 501);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fake_consul::{Agent, Fault, Release, Scope, Times};
+use fake_consul::{Agent, Fault, Scope, Times};
 use serde_json::{Value, json};
 use stack::client::{Answer, put};
 use stack::{Check, Consul, Registry, Service, Status, wait_until};
@@ -97,28 +97,6 @@ fn an_agent_that_begins_anew_or_loses_a_check_knows_it_no_more() {
 }
 
 #[test]
-fn newer_consuls_words_are_in_the_agents_answers() {
-    let agent = Agent::start().expect("agent");
-    agent.speak(Release::V1_17);
-    let answer = update(&agent, "nope");
-    let text =
-        r#"Unknown check ID "nope". Ensure that the check ID is passed, not the check name."#;
-    assert_eq!((answer.status, answer.text().as_str()), (404, text));
-    let deregister = |path: &str| put(agent.address(), path, "").expect("an answer").status;
-    assert_eq!(deregister("/v1/agent/service/deregister/nope"), 404);
-    assert_eq!(deregister("/v1/agent/check/deregister/nope"), 404);
-    let mut body = json!({"Name": "web", "ID": "w1", "Locality": {"Region": "eu"}});
-    body["Check"] =
-        json!({"HTTP": "http://127.0.0.1:1/", "Interval": "1h", "FailuresBeforeWarning": 1});
-    assert_eq!(register(&agent, &body).status, 200);
-    assert_eq!(update(&agent, "service:w1").status, 500, "it has no TTL");
-    let service = agent.local_service("w1").expect("answered").expect("registered");
-    assert_eq!(service["Datacenter"], "dc1");
-    agent.speak(Release::V1_8);
-    assert_eq!(register(&agent, &body).status, 400);
-}
-
-#[test]
 fn an_instance_that_stays_critical_is_removed_by_the_agent() {
     let agent = Agent::start().expect("agent");
     let after = Duration::from_millis(150);
@@ -148,5 +126,17 @@ fn states_are_awaited_at_either_registry() {
         registry.await_state("web", "w1", None).expect("seen no more");
         assert_eq!(registry.local_service("w1").expect("answered"), None);
         assert!(registry.local_checks("w1").expect("checks").is_empty());
+    }
+}
+
+#[test]
+fn checks_that_only_consul_runs_are_refused() {
+    let agent = Agent::start().expect("agent");
+    for check in [json!({"TCP": "127.0.0.1:1"}), json!({"GRPC": "127.0.0.1:1"})] {
+        let mut body = json!({"Name": "web", "Check": check});
+        body["Check"]["Interval"] = json!("1h");
+        let answer = register(&agent, &body);
+        assert_eq!(answer.status, 400, "{body}");
+        assert!(answer.text().contains("use the real one"), "{}", answer.text());
     }
 }

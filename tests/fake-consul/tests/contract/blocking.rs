@@ -141,16 +141,6 @@ fn registering_the_same_again_does_not_wake() {
 }
 
 #[test]
-fn cached_answers_say_whether_they_were_cached() {
-    on_both("cached", |t| {
-        t.register(&json!({"Name": "web", "ID": "w1"}), &["w1"]);
-        assert_eq!(t.get("/v1/health/service/web?cached").header("x-cache"), Some("MISS"));
-        let hit = t.get("/v1/health/service/web?cached");
-        assert_eq!((hit.header("x-cache"), hit.header("age").is_some()), (Some("HIT"), true));
-    });
-}
-
-#[test]
 fn the_list_of_services_has_an_index_and_blocks_too() {
     on_both("list of services", |t| {
         t.register(&json!({"Name": "web", "ID": "w1"}), &["w1"]);

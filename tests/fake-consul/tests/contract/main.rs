@@ -8,7 +8,6 @@ mod blocking;
 mod checks;
 mod datacenters;
 mod entries;
-mod prepared;
 mod refusals;
 mod registration;
 mod reports;

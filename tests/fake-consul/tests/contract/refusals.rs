@@ -23,7 +23,6 @@ fn contradicting_or_malformed_queries_are_400() {
             "index=abc",
             "index=-1",
             "stale&consistent",
-            "cached&consistent",
             "passing=maybe",
         ] {
             let answer = t.get(&format!("/v1/health/service/nope?{query}"));

@@ -40,11 +40,7 @@ fn an_instance_is_read_back_as_it_was_registered() {
                 {"CheckID": "t", "Name": "by hand", "TTL": "1h", "Notes": "a note",
                  "DeregisterCriticalServiceAfter": "90m"},
                 {"CheckID": "h", "HTTP": never, "Method": "POST", "Header": {"X-A": ["1", "2"]},
-                 "Body": "hello", "Interval": "1h", "Timeout": "1s", "Status": "passing",
-                 "SuccessBeforePassing": 2, "FailuresBeforeCritical": 3},
-                {"CheckID": "c", "TCP": "127.0.0.1:1", "Interval": "1h"},
-                {"CheckID": "g", "GRPC": "127.0.0.1:1/web", "GRPCUseTLS": false,
-                 "Interval": "1h", "Status": "warning"},
+                 "Body": "hello", "Interval": "1h", "Timeout": "1s", "Status": "passing"},
             ],
         });
         registered(t, "", &body);
@@ -54,7 +50,6 @@ fn an_instance_is_read_back_as_it_was_registered() {
         assert_eq!(service["TaggedAddresses"].as_object().map(serde_json::Map::len), Some(4));
         t.get("/v1/agent/services");
         t.get("/v1/agent/checks");
-        t.get("/v1/agent/health/service/id/w1");
         t.settle("web", &["w1"]);
         t.get("/v1/health/service/web");
     });
@@ -125,11 +120,11 @@ fn checks_that_are_registered_again_keep_their_state_and_the_others_may_stay() {
 fn checks_that_the_agent_runs_keep_their_state_too() {
     let backend = Backend::start("web-1").expect("backend");
     on_both("probed checks again", |t| {
-        let (url, address) = (format!("http://{}/", backend.address()), backend.address());
+        let url = format!("http://{}/", backend.address());
         let body = |interval: &str, status: &str| {
             json!({"Name": "web", "ID": "w1", "Checks": [
                 {"CheckID": "h", "HTTP": url, "Interval": interval, "Status": status},
-                {"CheckID": "c", "TCP": address, "Interval": interval, "Status": status},
+                {"CheckID": "g", "HTTP": url, "Interval": interval, "Status": status},
             ]})
         };
         let put = |t: &Transcript<'_>, query: &str, body: &Value| {
@@ -137,13 +132,12 @@ fn checks_that_the_agent_runs_keep_their_state_too() {
             t.registry.put(&path, &body.to_string()).expect("registered");
         };
         put(t, "", &body("50ms", ""));
-        let passing = [("h", "passing"), ("c", "passing")];
+        let passing = [("h", "passing"), ("g", "passing")];
         t.settle_local_checks("w1", &passing);
         for query in REPLACING {
             for status in ["", "critical"] {
                 put(t, query, &body("1h", status));
                 let checks = t.registry.local_checks("w1").expect("checks");
-                assert_eq!(checks["c"].output, format!("TCP connect {address}: Success"));
                 assert!(
                     checks["h"].output.starts_with(&format!("HTTP GET {url}: 200 OK Output: "))
                 );
@@ -256,7 +250,7 @@ fn registrations_are_refused_with_a_reason() {
                 "Invalid check: Interval and TTL",
             ),
             (
-                json!({"Name": "a", "Check": {"TTL": "1h", "TCP": "x:1"}}),
+                json!({"Name": "a", "Check": {"TTL": "1h", "HTTP": "http://x:1"}}),
                 "Invalid check: Interval must be > 0",
             ),
             (
@@ -319,7 +313,6 @@ fn what_makes_little_sense_is_taken() {
             json!({"Name": "a", "Check": {"TTL": "0s"}}),
             json!({"Name": "a", "Check": {"TTL": 3_600_000_000_000_u64}}),
             json!({"Name": "a", "Check": {"HTTP": "x", "Interval": "1h", "Timeout": "2h"}}),
-            json!({"Name": "a", "Check": {"TCP": "x", "Interval": "1h", "SuccessBeforePassing": -1}}),
             json!({"Name": "a", "Checks": [
                 {"CheckID": "c", "TTL": "1h"}, {"CheckID": "c", "TTL": "2h"},
             ]}),

@@ -1,7 +1,6 @@
-//! What of a service's instances is meant: those of the mesh, those on certain nodes.
+//! The instances of a service that a query chooses by their nodes.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use serde_json::json;
 use stack::{Node, Service};
@@ -13,54 +12,6 @@ fn ids(t: &Transcript<'_>, path: &str) -> BTreeSet<String> {
     let entries = t.registry_answer(path).json();
     let entries = entries.as_array().expect("a list").iter();
     entries.map(|entry| entry["Service"]["ID"].as_str().expect("an id").to_owned()).collect()
-}
-
-#[test]
-fn the_mesh_leads_to_sidecars_and_to_what_speaks_connect_itself() {
-    on_both("connect", |t| {
-        t.register(&json!({"Name": "web", "ID": "w1", "Port": 80}), &["w1"]);
-        let answer = t.get("/v1/health/connect/web");
-        assert_eq!(answer.text().trim(), "[]", "it has no sidecar yet");
-        t.register(
-            &json!({
-                "Name": "web-sidecar-proxy", "ID": "p1", "Port": 21000, "Kind": "connect-proxy",
-                "Proxy": {
-                    "DestinationServiceName": "web", "DestinationServiceID": "w1",
-                    "LocalServicePort": 80,
-                },
-            }),
-            &["p1"],
-        );
-        t.register(
-            &json!({"Name": "web", "ID": "w2", "Port": 81, "Connect": {"Native": true}}),
-            &["w1", "w2"],
-        );
-        assert_eq!(ids(t, "/v1/health/connect/web"), ["p1", "w2"].map(str::to_owned).into());
-        t.get("/v1/health/connect/WEB?stale");
-        t.get("/v1/health/service/web-sidecar-proxy");
-        assert_eq!(t.get("/v1/health/connect/nope").text().trim(), "[]");
-        assert_eq!(t.call("POST", "/v1/health/connect/web", "").status, 405);
-    });
-}
-
-#[test]
-fn a_query_of_the_mesh_is_woken_by_a_sidecar() {
-    on_both("connect blocks", |t| {
-        let sidecar = |port: u16| {
-            json!({
-                "Name": "web-sidecar-proxy", "ID": "p1", "Port": port, "Kind": "connect-proxy",
-                "Proxy": {"DestinationServiceName": "web"},
-            })
-        };
-        t.register(&sidecar(21000), &["p1"]);
-        let index = t.registry_answer("/v1/health/connect/web");
-        let index = index.header("x-consul-index").expect("an index").to_owned();
-        let answer = t.block(&format!("/v1/health/connect/web?index={index}&wait=30s"));
-        t.register(&sidecar(21001), &["p1"]);
-        let (answer, took) = answer();
-        assert_eq!(answer.json()[0]["Service"]["Port"], 21001);
-        assert!(took < Duration::from_secs(20), "{took:?}");
-    });
 }
 
 #[test]
@@ -97,16 +48,5 @@ fn what_consul_1_8_does_not_know_is_passed_over() {
         t.register(&json!({"Name": "web", "ID": "w1", "Port": 80}), &["w1"]);
         t.get("/v1/health/service/web?leader&merge-central-config");
         t.get("/v1/health/service/web?near=_agent");
-    });
-}
-
-#[test]
-fn a_cache_of_services_takes_ages_and_refuses_what_is_none() {
-    on_both("cached with ages", |t| {
-        t.register(&json!({"Name": "web", "ID": "w1", "Port": 80}), &["w1"]);
-        t.get_cached("/v1/health/service/web?cached", "max-age=30, stale-if-error=60");
-        t.get_cached("/v1/health/service/web?cached", "max-age=30, stale-if-error=60");
-        let refused = t.get_cached("/v1/health/service/web?cached", "max-age=soon");
-        assert_eq!(refused.status, 400);
     });
 }

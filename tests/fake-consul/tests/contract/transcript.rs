@@ -41,20 +41,6 @@ impl<'a> Transcript<'a> {
         self.call("GET", path, "")
     }
 
-    /// A `GET` to the agent's cache, by a `Cache-Control`.
-    pub fn get_cached(&mut self, path: &str, ages: &str) -> Answer {
-        let request = Request::new("GET", self.registry.address(), path);
-        let answer = request.header("cache-control", ages).send().expect("an answer");
-        self.write(&format!("GET {path} ({ages})"), &answer);
-        answer
-    }
-
-    /// Creates a prepared query; gives its id.
-    pub fn prepare(&mut self, body: &Value) -> String {
-        let answer = self.call("POST", "/v1/query", &body.to_string());
-        answer.json()["ID"].as_str().expect("an id").to_owned()
-    }
-
     /// A `GET` that is not written down.
     pub fn registry_answer(&self, path: &str) -> Answer {
         self.ask("GET", path, "")
@@ -154,20 +140,6 @@ impl<'a> Transcript<'a> {
         if call.contains("/v1/catalog/services") {
             sort_tags(&mut body);
         }
-        if call.starts_with("POST /v1/query") && body["ID"].is_string() {
-            body["ID"] = json!("#");
-        }
-        if call.contains("/v1/agent/health/") {
-            // Consul gives them in random order.
-            if let Some(checks) = body.get_mut("Checks").and_then(Value::as_array_mut) {
-                checks.sort_by_key(|check| check["CheckID"].to_string());
-            }
-        }
-        if let Some(nodes) = body.get_mut("Nodes").and_then(Value::as_array_mut) {
-            // Consul shuffles them.
-            nodes.sort_by_key(|entry| entry["Service"]["ID"].to_string());
-            nodes.iter_mut().for_each(blank_empty_lists);
-        }
         let body = if body.is_null() {
             answer.text()
         } else {
@@ -184,22 +156,6 @@ fn sort_tags(services: &mut Value) {
         if let Value::Array(tags) = tags {
             tags.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
         }
-    }
-}
-
-/// Blanks empty lists of tags and metadata in an entry: a prepared query shows them as whoever
-/// registered the instance wrote them, `null` or not.
-fn blank_empty_lists(entry: &mut Value) {
-    let blank = |value: &mut Value| {
-        let is_empty = matches!(value.to_string().as_str(), "null" | "[]" | "{}");
-        if is_empty {
-            *value = json!("#");
-        }
-    };
-    blank(&mut entry["Service"]["Tags"]);
-    blank(&mut entry["Service"]["Meta"]);
-    for check in entry["Checks"].as_array_mut().into_iter().flatten() {
-        blank(&mut check["ServiceTags"]);
     }
 }
 
