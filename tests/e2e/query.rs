@@ -77,6 +77,21 @@ fn filter_chooses_the_instances_of_a_service() {
 }
 
 #[test]
+fn endpoints_are_read_from_the_cache_of_the_agent() {
+    let Some(consul) = Consul::start_or_skip("the agent's cache") else { return };
+    let _web = instances(&consul, "web", &["web-1"]);
+    let cached = json!({
+        "cluster": "consul", "consistency": "cached",
+        "cached": {"max_age": "30s", "stale_if_error": "60s"},
+    });
+    let bed = Setup::headers(consul.address()).set("consul", cached).start();
+    bed.await_routed("any", &["web-1"]);
+    let _more = instances(&consul, "web", &["web-2"]);
+    bed.await_routed("any", &["web-1", "web-2"]);
+    bed.assert_no_crash();
+}
+
+#[test]
 fn a_server_that_lags_too_far_behind_is_not_believed_and_the_leader_is_asked() {
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1", "web-2"]);

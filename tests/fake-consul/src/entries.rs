@@ -33,7 +33,6 @@ impl Entries {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::time::Instant;
 
     use crate::catalog::Catalog;
@@ -50,7 +49,7 @@ mod tests {
             let registration = Registration::from_json(&service.to_json()).expect("valid");
             catalog.register(registration, false, now);
         };
-        let mut catalog = Catalog::new(Node::own("dc1", BTreeMap::new()), now);
+        let mut catalog = Catalog::new(Node::own(), now);
         register(&mut catalog, &service);
         let shown = |catalog: &Catalog| {
             let row = catalog.local("a1").expect("it is registered");

@@ -17,7 +17,7 @@ impl Registry for Agent {
             None => Registration::from_json(&service.to_json()),
             Some(node) => {
                 let body = service.to_catalog_json(node);
-                Registration::from_catalog_json(&body, &self.core.datacenter)
+                Registration::from_catalog_json(&body)
             }
         };
         let registration =

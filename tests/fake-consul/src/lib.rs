@@ -28,11 +28,10 @@ pub use fault::{Fault, Scope, Times};
 pub use journal::Record;
 pub use process::{AgentError, AgentProcess};
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -55,10 +54,7 @@ struct Changes {
 /// What the connections share.
 #[derive(Debug)]
 struct Core {
-    datacenter: String,
     catalog: Mutex<Catalog>,
-    /// The agents of other datacenters, by those.
-    others: Mutex<BTreeMap<String, Weak<Core>>>,
     faults: Mutex<Faults>,
     journal: Journal,
     changes: watch::Sender<Changes>,
@@ -78,20 +74,6 @@ impl Core {
 
     fn changes(&self) -> watch::Receiver<Changes> {
         self.changes.subscribe()
-    }
-
-    /// The agent that knows a datacenter: this one, or one it was federated with and that runs.
-    fn of_datacenter(self: &Arc<Self>, name: &str) -> Option<Arc<Self>> {
-        if name == self.datacenter {
-            return Some(Arc::clone(self));
-        }
-        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        others.get(name)?.upgrade().filter(|other| other.running.load(Ordering::SeqCst))
-    }
-
-    fn federate(&self, other: &Arc<Self>) {
-        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        others.insert(other.datacenter.clone(), Arc::downgrade(other));
     }
 
     /// Changes the catalog and tells blocked queries.
@@ -118,7 +100,7 @@ impl Core {
 
 /// A running agent with one node, in this process. Dropping it closes all its connections.
 ///
-/// What is said through this handle (or through [`Registry`]) takes effect at once, whatever the
+/// What is said through this handle (or through [`stack::Registry`]) takes effect at once, whatever the
 /// HTTP side is doing: stopped or misbehaving.
 #[derive(Debug)]
 pub struct Agent {
@@ -141,28 +123,8 @@ impl Agent {
     /// # Errors
     /// The address is taken or not this machine's.
     pub fn start_on(address: SocketAddr) -> io::Result<Self> {
-        Self::start_with(address, "dc1", BTreeMap::new())
-    }
-
-    /// Starts one in a datacenter, with metadata of its node; see [`federate`](Self::federate).
-    ///
-    /// # Errors
-    /// No socket can be had.
-    pub fn start_in(datacenter: &str, node_meta: &[(&str, &str)]) -> io::Result<Self> {
-        let meta = node_meta.iter().map(|&(key, value)| (key.to_owned(), value.to_owned()));
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port::free()));
-        Self::start_with(address, datacenter, meta.collect())
-    }
-
-    fn start_with(
-        address: SocketAddr,
-        datacenter: &str,
-        node_meta: BTreeMap<String, String>,
-    ) -> io::Result<Self> {
         let core = Arc::new(Core {
-            datacenter: datacenter.to_owned(),
-            catalog: Mutex::new(Catalog::new(Node::own(datacenter, node_meta), Instant::now())),
-            others: Mutex::default(),
+            catalog: Mutex::new(Catalog::new(Node::own(), Instant::now())),
             faults: Mutex::default(),
             journal: Journal::default(),
             changes: watch::Sender::new(Changes::default()),
@@ -200,13 +162,6 @@ impl Agent {
         server::start(self.address, &self.core, self.running.subscribe())?;
         self.core.running.store(true, Ordering::SeqCst);
         Ok(())
-    }
-
-    /// Lets this agent and the other one answer for each other's datacenters (`?dc=`), as long as
-    /// the other one runs.
-    pub fn federate(&self, other: &Self) {
-        self.core.federate(&other.core);
-        other.core.federate(&self.core);
     }
 
     /// Sets all indexes, as after a restart that lost the raft log (a low one) or years of service

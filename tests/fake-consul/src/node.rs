@@ -9,6 +9,9 @@ use super::registration::{RegistrationError, locality, strings, text};
 /// The name of the agent's own node.
 pub const NODE: &str = stack::consul::NODE;
 
+/// The datacenter of the agent.
+pub const DATACENTER: &str = "dc1";
+
 const NODE_ID: &str = "5e0f4a3c-7d1b-4a86-9d39-2f6c1b8e7a40";
 
 /// A node as the catalog has it: the agent's own, or one that only the catalog was told of.
@@ -18,7 +21,6 @@ pub struct Node {
     /// Empty for a node without an agent.
     id: String,
     address: String,
-    datacenter: String,
     tagged_addresses: Option<BTreeMap<String, String>>,
     meta: Option<BTreeMap<String, String>>,
     /// Region and zone (Consul 1.17).
@@ -27,23 +29,22 @@ pub struct Node {
 
 impl Node {
     /// The agent's own.
-    pub fn own(datacenter: &str, meta: BTreeMap<String, String>) -> Self {
+    pub fn own() -> Self {
         let address = "127.0.0.1".to_owned();
         let segment = ("consul-network-segment".to_owned(), String::new());
         let kinds = ["lan", "lan_ipv4", "wan", "wan_ipv4"];
         Self {
             name: NODE.to_owned(),
             id: NODE_ID.to_owned(),
-            datacenter: datacenter.to_owned(),
             tagged_addresses: Some(kinds.map(|kind| (kind.to_owned(), address.clone())).into()),
             address,
-            meta: Some(meta.into_iter().chain([segment]).collect()),
+            meta: Some([segment].into()),
             locality: None,
         }
     }
 
     /// Reads what `PUT /v1/catalog/register` says of the node.
-    pub fn from_json(body: &Value, datacenter: &str) -> Result<Self, RegistrationError> {
+    pub fn from_json(body: &Value) -> Result<Self, RegistrationError> {
         let (name, address) = (text(body, "Node", "Node")?, text(body, "Address", "Address")?);
         if name.is_empty() || address.is_empty() {
             return Err(RegistrationError::MissingNode);
@@ -53,7 +54,6 @@ impl Node {
             name,
             id: String::new(),
             address,
-            datacenter: datacenter.to_owned(),
             tagged_addresses: None,
             meta: Some(meta).filter(|meta| !meta.is_empty()),
             locality: locality(body)?,
@@ -72,7 +72,7 @@ impl Node {
             "ID": self.id,
             "Node": self.name,
             "Address": self.address,
-            "Datacenter": self.datacenter,
+            "Datacenter": DATACENTER,
             "TaggedAddresses": self.tagged_addresses,
             "Meta": self.meta,
             "CreateIndex": 5,

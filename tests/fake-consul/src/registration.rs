@@ -129,7 +129,7 @@ impl Registration {
 
     /// Reads the body of `PUT /v1/catalog/register`: an instance on a node that has no agent, and
     /// so nobody to run its checks.
-    pub fn from_catalog_json(body: &Value, datacenter: &str) -> Result<Self, RegistrationError> {
+    pub fn from_catalog_json(body: &Value) -> Result<Self, RegistrationError> {
         let missing = RegistrationError::Malformed { field: "Service" };
         let mut service = field(body, "Service").cloned().ok_or(missing)?;
         let name = text(&service, "Service", "Service")?;
@@ -137,7 +137,7 @@ impl Registration {
         let checks = field(body, "Checks").and_then(Value::as_array).into_iter().flatten();
         Ok(Self {
             checks: checks.map(CheckDefinition::from_catalog_json).collect::<Result<_, _>>()?,
-            node: Some(Node::from_json(body, datacenter)?),
+            node: Some(Node::from_json(body)?),
             // It is an agent that adds an instance's own address to these.
             tagged_addresses: tagged_addresses(&service)?,
             ..Self::from_json(&service)?

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::catalog::Catalog;
 use super::health::{Blocking, HealthQuery, Query};
 use super::journal::Record;
+use super::node::DATACENTER;
 use super::registration::{Registration, RegistrationError};
 use super::reply::Reply;
 use super::{Core, shape};
@@ -108,20 +109,19 @@ impl Call<'_> {
         index: impl Fn(&Catalog) -> u64,
         body: impl Fn(&Catalog) -> String,
     ) -> Result<Reply, Reply> {
-        let asked = self.asked_datacenter()?;
-        let (mut changes, mut changes_there) = (self.core.changes(), asked.changes());
+        self.refuse_other_datacenters()?;
+        let mut changes = self.core.changes();
         let woken = *changes.borrow_and_update();
         let now = || {
-            let catalog = asked.catalog();
+            let catalog = self.core.catalog();
             (index(&catalog), body(&catalog))
         };
         let ready = async {
             loop {
                 // First: a change after this moment is waited for, one before it is in the answer.
                 let interrupted = changes.borrow_and_update().wake_ups > woken.wake_ups;
-                changes_there.borrow_and_update();
                 let answer = {
-                    let catalog = asked.catalog();
+                    let catalog = self.core.catalog();
                     let index = index(&catalog);
                     let wanted = blocking.above.is_none_or(|above| index > above);
                     let at_once = || self.core.faults().answers_at_once(self.path);
@@ -130,11 +130,7 @@ impl Call<'_> {
                 if let Some(answer) = answer {
                     return answer;
                 }
-                let changed = tokio::select! {
-                    changed = changes.changed() => changed,
-                    changed = changes_there.changed() => changed,
-                };
-                if changed.is_err() {
+                if changes.changed().await.is_err() {
                     return now();
                 }
             }
@@ -148,19 +144,20 @@ impl Call<'_> {
             .with("X-Consul-Lastcontact", 0))
     }
 
-    /// The agent of the datacenter that is asked for.
-    fn asked_datacenter(&self) -> Result<Arc<Core>, Reply> {
-        let datacenter = self.query.filled("dc").unwrap_or(&self.core.datacenter);
-        self.core.of_datacenter(datacenter).ok_or_else(|| {
+    /// Refuses what is asked of another datacenter, as Consul does of one that it does not know.
+    fn refuse_other_datacenters(&self) -> Result<(), Reply> {
+        let is_own = self.query.filled("dc").is_none_or(|datacenter| datacenter == DATACENTER);
+        let refused = || {
             Reply::text(500, "No path to datacenter")
                 .with("X-Consul-Index", 1)
                 .with("X-Consul-Knownleader", false)
                 .with("X-Consul-Lastcontact", 0)
-        })
+        };
+        is_own.then_some(()).ok_or_else(refused)
     }
 
     fn register_on_node(&self) -> Result<Reply, Reply> {
-        let registration = Registration::from_catalog_json(&self.body()?, &self.core.datacenter);
+        let registration = Registration::from_catalog_json(&self.body()?);
         let registration = registration.map_err(refused)?;
         self.core.change(|catalog, now| catalog.register(registration, true, now));
         Ok(Reply::json(&Value::Bool(true)))

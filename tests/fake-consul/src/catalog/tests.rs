@@ -5,7 +5,7 @@ use stack::Service;
 
 fn catalog_with(services: &[Service]) -> Catalog {
     let now = Instant::now();
-    let mut catalog = Catalog::new(Node::own("dc1", BTreeMap::new()), now);
+    let mut catalog = Catalog::new(Node::own(), now);
     for service in services {
         let registration = Registration::from_json(&service.to_json()).expect("valid");
         catalog.register(registration, false, now);
@@ -54,7 +54,7 @@ fn reaped_after(seconds: u64) -> Registration {
 fn an_instance_is_removed_once_it_has_been_critical_for_long() {
     let begin = Instant::now();
     let at = |seconds| begin + Duration::from_secs(seconds);
-    let mut catalog = Catalog::new(Node::own("dc1", BTreeMap::new()), begin);
+    let mut catalog = Catalog::new(Node::own(), begin);
     catalog.register(reaped_after(30), false, begin);
     // Registered as critical is not yet said to be critical.
     assert!(catalog.expired(at(9)).is_empty() && catalog.due(at(9)).is_empty());
@@ -76,7 +76,7 @@ fn an_instance_is_removed_once_it_has_been_critical_for_long() {
 fn who_registers_again_and_again_is_not_removed() {
     let begin = Instant::now();
     let at = |seconds| begin + Duration::from_secs(seconds);
-    let mut catalog = Catalog::new(Node::own("dc1", BTreeMap::new()), begin);
+    let mut catalog = Catalog::new(Node::own(), begin);
     for round in 0..10 {
         catalog.register(reaped_after(5), false, at(round * 12));
         catalog.expire("service:a1", at(round * 12 + 10));
@@ -89,7 +89,7 @@ fn who_registers_again_and_again_is_not_removed() {
 #[test]
 fn a_report_at_the_last_moment_keeps_a_ttl_from_running_out() {
     let begin = Instant::now();
-    let mut catalog = Catalog::new(Node::own("dc1", BTreeMap::new()), begin);
+    let mut catalog = Catalog::new(Node::own(), begin);
     catalog.register(reaped_after(60), false, begin);
     let end = begin + Duration::from_secs(10);
     assert!(catalog.report("service:a1", Status::Passing, "", end));

@@ -43,13 +43,19 @@ impl Call<'_> {
         Ok(Reply::json(&Value::Object(all.collect())))
     }
 
+    /// Of Consul's filters only the one that chooses the checks of an instance is known.
     fn agent_checks(&self) -> Result<Reply, Reply> {
-        self.query.refuse_filter()?;
+        let id = self.query.filled("filter").and_then(|filter| {
+            filter.strip_prefix("ServiceID == \"")?.strip_suffix('"').filter(|id| !id.contains('"'))
+        });
+        if id.is_none() {
+            self.query.refuse_filter()?;
+        }
         let catalog = self.core.catalog();
         // The node's own check is Serf's, and the agent does not know it.
         let local = catalog.checks().filter(|row| match &row.service {
-            Some((id, ..)) => catalog.local(id).is_some(),
-            None => row.id != "serfHealth",
+            Some((own, ..)) => catalog.local(own).is_some() && id.is_none_or(|id| id == own),
+            None => row.id != "serfHealth" && id.is_none(),
         });
         let all = local.map(|row| (row.id.clone(), shape::check(row, catalog.node())));
         Ok(Reply::json(&Value::Object(all.collect())))

@@ -5,7 +5,7 @@ mod registrations;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use fake_consul::{Agent, Fault, Scope, Times};
+use fake_consul::{Agent, AgentProcess, Fault, Scope, Times};
 use stack::client::{Request, get};
 use stack::{Node, Registry, Service, Status, wait_until};
 
@@ -147,4 +147,16 @@ fn the_agent_refuses_filters_and_caches() {
         assert_eq!(answer.status, 501, "{path}: {}", answer.text());
     }
     assert_eq!(get(agent.address(), "/v1/health/service/web?cached").expect("answer").status, 501);
+}
+
+#[test]
+fn the_agent_runs_as_a_process_of_its_own() {
+    let agent = AgentProcess::start(2).expect("a process");
+    agent.register(&Service::new("web", "web-1").with_status(Status::Passing)).expect("registered");
+    agent.await_passing("web", &["web-1"]).expect("passing");
+    // The session that registers holds one.
+    let _held = TcpStream::connect(agent.address()).expect("accepted");
+    assert!(wait_until(Duration::from_secs(5), || {
+        get(agent.address(), "/v1/status/leader").is_err()
+    }));
 }

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use stack::Backend;
+use stack::client::encode;
 
 use crate::on_both;
 
@@ -28,5 +29,23 @@ fn checks_over_http_are_sent_as_they_were_registered() {
         t.settle_local_checks("w1", &[("h", "warning")]);
         backend.stop();
         t.settle_local_checks("w1", &[("h", "critical")]);
+    });
+}
+
+#[test]
+fn the_checks_of_an_instance_are_chosen_by_its_id() {
+    on_both("checks of an instance", |t| {
+        for (id, all) in [("w1", &["w1"][..]), ("w2", &["w1", "w2"])] {
+            let checks = json!([
+                {"CheckID": format!("{id}-a"), "TTL": "1h", "Status": "passing"},
+                {"CheckID": format!("{id}-b"), "TTL": "1h"},
+            ]);
+            t.register(&json!({"Name": "web", "ID": id, "Checks": checks}), all);
+        }
+        for (id, expected) in [("w1", 2), ("nope", 0)] {
+            let filter = encode(&format!("ServiceID == \"{id}\""));
+            let checks = t.get(&format!("/v1/agent/checks?filter={filter}")).json();
+            assert_eq!(checks.as_object().map(serde_json::Map::len), Some(expected), "{id}");
+        }
     });
 }

@@ -1,44 +1,19 @@
-//! Several datacenters, and nodes other than the agent's own.
-
-use std::time::Duration;
+//! Datacenters and nodes other than the agent's own.
 
 use serde_json::json;
 use stack::{Consul, Node, Registry, Service, Status};
 
-use crate::{on_both, on_both_federations};
+use crate::on_both;
 
 #[test]
-fn another_datacenter_is_asked_by_its_name() {
-    on_both_federations("datacenters", |t, other| {
+fn a_datacenter_that_is_not_known_is_an_error() {
+    on_both("datacenters", |t| {
         t.register(&json!({"Name": "web", "ID": "near"}), &["near"]);
-        other.register(&Service::new("web", "far").with_status(Status::Passing)).expect("far");
-        other.await_passing("web", &["far"]).expect("far");
         let own = t.registry.health("web", "dc=dc1").expect("health");
         assert_eq!(own.ids(), ["near".to_owned()].into());
-        let answer = t.registry_answer("/v1/health/service/web?dc=dc2");
-        let entry = &answer.json()[0];
-        assert_eq!(entry["Service"]["ID"], "far");
-        assert_eq!(entry["Node"]["Datacenter"], "dc2");
         let answer = t.get("/v1/health/service/web?dc=nowhere");
         assert_eq!((answer.status, answer.text().as_str()), (500, "No path to datacenter"));
         assert_eq!(answer.header("x-consul-index"), Some("1"));
-    });
-}
-
-#[test]
-fn a_query_for_another_datacenter_blocks_on_that_ones_index() {
-    on_both_federations("blocking over datacenters", |t, other| {
-        let far = Service::new("web", "far").with_status(Status::Passing);
-        other.register(&far).expect("registered");
-        other.await_passing("web", &["far"]).expect("far");
-        let index = t.registry.health("web", "dc=dc2").expect("health").index;
-        let answer = t.block(&format!("/v1/health/service/web?dc=dc2&index={index}&wait=30s"));
-        // A change at home wakes nobody who asks for elsewhere.
-        t.register(&json!({"Name": "web", "ID": "near"}), &["near"]);
-        other.register(&far.meta("version", "2")).expect("registered again");
-        let (answer, took) = answer();
-        assert_eq!(answer.json()[0]["Service"]["Meta"]["version"], "2");
-        assert!(took < Duration::from_secs(20), "{took:?}");
     });
 }
 
