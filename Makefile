@@ -7,7 +7,7 @@ SHELL := /bin/bash
 MODULE := target/wasm32-wasip1/release/consul_resolver.wasm
 # A module that tests can make trap; built apart, so that the one that is shipped stays as it is.
 TRAP_TARGET := target/trap
-STACK := target/debug/stack
+DEMO := target/debug/demo
 TOOLS := target/tools
 CARGO_FUZZ_VERSION := 0.13.2
 WASM_BINDGEN_VERSION := $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
@@ -21,8 +21,8 @@ RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindgen-test-ru
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: build $(STACK) ## Start Consul, three instances of a service and Envoy on localhost:10000
-	@$(STACK) demo --module $(MODULE) --config envoy/envoy.yaml
+demo: build $(DEMO) ## Start Consul, three instances of a service and Envoy on localhost:10000
+	@$(DEMO) run --module $(MODULE) --config envoy/envoy.yaml
 
 test: setup test-native test-wasm ## Set up everything and run all tests (REQUIRE_CONSUL=1: fail where Consul cannot be had)
 
@@ -44,7 +44,7 @@ check: ## Formatting and lints, for this machine and for WebAssembly
 bench: build ## Measure, side by side, and write docs/benchmarks.md (BENCH="--help" shows more)
 	cargo build --release --package empty-filter --package bare-handoff --target wasm32-wasip1
 	cargo build --release --package picks --target wasm32-wasip1
-	cargo build --release --package stack # The agent of large catalogs is a process of its own.
+	cargo build --release --package fake-consul # The agent of large catalogs is a process of its own.
 	@mkdir -p docs
 	cargo bench --bench proxy -- --module $(MODULE) $(if $(findstring --only,$(BENCH)),,--write docs/benchmarks.md) --plot docs/load.svg $(BENCH)
 
@@ -79,9 +79,9 @@ fuzz: $(CARGO_FUZZ) ## Look for inputs that break what reads them (SECONDS=60 fo
 	    exit 1; }; \
 	done
 
-setup: build $(STACK) ## Get all that the tests need
+setup: build $(DEMO) ## Get all that the tests need
 	cargo build --release --lib --features trap --target wasm32-wasip1 --target-dir $(TRAP_TARGET)
-	@$(STACK) fetch
+	@$(DEMO) fetch
 
 test-native:
 	cargo test --workspace
@@ -92,8 +92,8 @@ test-wasm: $(RUNNER)
 	CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER="$(CURDIR)/$(RUNNER)" \
 	cargo test --lib --target wasm32-unknown-unknown
 
-$(STACK): FORCE
-	cargo build --package stack
+$(DEMO): FORCE
+	cargo build --package stack --package demo
 
 $(RUNNER):
 	cargo install --debug wasm-bindgen-cli --version $(WASM_BINDGEN_VERSION) --root $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)

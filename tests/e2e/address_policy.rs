@@ -2,8 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use fake_consul::Agent;
 use serde_json::{Value, json};
-use stack::{Agent, Backend, Consul, Node, Registry, Service, Status, wait_until};
+use stack::{Backend, Consul, Node, Registry, Service, Status, wait_until};
 
 use crate::log::{LogMark, assert_told_once};
 use crate::testbed::{SOON, Setup, Testbed, instances};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use fake_consul::{Agent, Fault, Scope, Times};
 use serde_json::{Value, json};
-use stack::agent::{Fault, Scope, Times};
-use stack::{Agent, Backend, Registry, wait_until};
+use stack::{Backend, Registry, wait_until};
 
 use crate::load::Load;
 use crate::log::LogMark;

@@ -1,9 +1,10 @@
 //! What Envoy lets the module do, where its configuration restricts that.
 
+use fake_consul::Agent;
 use serde_json::json;
 use serde_yaml_ng::{Mapping, Value};
 use stack::fetch::EnvoyRelease;
-use stack::{Agent, Bootstrap, Registry};
+use stack::{Bootstrap, Registry};
 
 use crate::log::LogMark;
 use crate::plugin;

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use fake_consul::{Agent, Fault, Record, Scope, Times};
 use serde_json::json;
-use stack::agent::{Fault, Record, Scope, Times};
-use stack::{Agent, Registry, wait_until};
+use stack::{Registry, wait_until};
 
 use crate::testbed::{SOON, Setup, Testbed, instances};
 

@@ -3,9 +3,9 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+use fake_consul::{Agent, Record};
 use serde_json::json;
-use stack::agent::Record;
-use stack::{Agent, Consul, Registry, wait_until};
+use stack::{Condition, Consul, Registry, Relay, wait_until};
 
 use crate::log::LogMark;
 use crate::testbed::{Setup, Testbed, instances, who};
@@ -205,15 +205,16 @@ fn a_name_that_nobody_asks_for_is_forgotten_and_found_again() {
 #[test]
 fn as_many_requests_wait_for_names_as_may_and_the_others_are_answered_at_once() {
     const MAY_WAIT: usize = 2;
-    let agent = Agent::start().expect("an agent");
-    let _web = instances(&agent, "web", &["web-1"]);
-    let bed = Setup::headers(agent.address())
+    let Some(consul) = Consul::start_or_skip("requests that wait for names") else { return };
+    let _web = instances(&consul, "web", &["web-1"]);
+    let relay = Relay::start(consul.address()).expect("a relay");
+    let bed = Setup::headers(relay.address())
         .set("services", json!([]))
         .set("dns_names", json!({ "max_waiting": MAY_WAIT }))
         .set("warmup_timeout", json!("30s"))
         .workers(1)
         .start();
-    agent.freeze();
+    relay.set(Condition::Silent);
     let (answered, answers) = mpsc::channel();
     std::thread::scope(|scope| {
         for _ in 0..5 {
@@ -227,7 +228,7 @@ fn as_many_requests_wait_for_names_as_may_and_the_others_are_answered_at_once() 
             let answer = next();
             assert!(answer.contains("not_resolved_yet"), "{answer}");
         }
-        agent.thaw();
+        relay.set(Condition::Clear);
         for _ in 0..MAY_WAIT {
             assert_eq!(next(), "web-1");
         }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use fake_consul::Agent;
 use serde_json::{Value, json};
-use stack::{Agent, Consul, Registry, Trouble, wait_until};
+use stack::{Consul, Registry, Trouble, wait_until};
 
 use crate::load::Load;
 use crate::share::{Seen, count};

@@ -1,7 +1,8 @@
 //! Requests stay in the zone of the proxy as far as its instances can take them.
 
+use fake_consul::Agent;
 use serde_json::{Value, json};
-use stack::{Agent, Backend, Consul, Node, Registry, Service, Status};
+use stack::{Backend, Consul, Node, Registry, Service, Status};
 
 use crate::share::assert_share;
 use crate::testbed::{Setup, Testbed, instance, yaml};

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use fake_consul::Agent;
 use serde_json::{Value, json};
-use stack::{Agent, Bootstrap, Registry, wait_until};
+use stack::{Bootstrap, Registry, wait_until};
 
 use crate::load::Load;
 use crate::log::{LogMark, thread_of};

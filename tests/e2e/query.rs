@@ -1,9 +1,9 @@
 //! What Consul is asked, other than for a service by its name.
 
+use fake_consul::{Agent, Fault, Scope, Times};
 use serde_json::{Value, json};
-use stack::agent::{Fault, Scope, Times};
 use stack::client::Request;
-use stack::{Agent, Consul, Registry, Service, Status, wait_until};
+use stack::{Consul, Registry, Service, Status, wait_until};
 
 use crate::testbed::{SOON, Setup, instance, instances};
 
@@ -49,22 +49,50 @@ fn critical_instance_of_a_prepared_query_is_not_held() {
 
 #[test]
 fn a_service_of_the_mesh_is_reached_by_its_sidecars() {
-    let agent = Agent::start().expect("an agent");
-    let _web = instances(&agent, "web", &["web-1"]);
+    let Some(consul) = Consul::start_or_skip("a service of the mesh") else { return };
+    let _web = instances(&consul, "web", &["web-1"]);
     let sidecar = stack::Backend::start("sidecar").expect("a backend");
     let (ip, port) = (sidecar.address().ip(), sidecar.address().port());
     let body = json!({
         "Name": "web-sidecar-proxy", "ID": "p1", "Address": ip, "Port": port,
         "Kind": "connect-proxy", "Proxy": {"DestinationServiceName": "web"},
     });
-    agent.put("/v1/agent/service/register", &body.to_string()).expect("registered");
+    consul.put("/v1/agent/service/register", &body.to_string()).expect("registered");
     let services = json!([{"name": "web", "connect": true}]);
-    let bed = Setup::headers(agent.address()).set("services", services).start();
+    let bed = Setup::headers(consul.address()).set("services", services).start();
     bed.await_routed("any", &["sidecar"]);
     bed.assert_no_crash();
 }
 
 // Promise: R-212
+#[test]
+fn filter_chooses_the_instances_of_a_service() {
+    let Some(consul) = Consul::start_or_skip("filters") else { return };
+    let _web = instances(&consul, "web", &["web-1"]);
+    let _prod = instance(&consul, "web", "web-2", |service| service.meta("env", "prod"));
+    let services = json!([{"name": "web", "filter": "Service.Meta.env == \"prod\""}]);
+    let bed = Setup::headers(consul.address()).set("services", services).start();
+    bed.await_routed("any", &["web-2"]);
+    let _more = instance(&consul, "web", "web-3", |service| service.meta("env", "prod"));
+    bed.await_routed("any", &["web-2", "web-3"]);
+    bed.assert_no_crash();
+}
+
+#[test]
+fn endpoints_are_read_from_the_cache_of_the_agent() {
+    let Some(consul) = Consul::start_or_skip("the agent's cache") else { return };
+    let _web = instances(&consul, "web", &["web-1"]);
+    let cached = json!({
+        "cluster": "consul", "consistency": "cached",
+        "cached": {"max_age": "30s", "stale_if_error": "60s"},
+    });
+    let bed = Setup::headers(consul.address()).set("consul", cached).start();
+    bed.await_routed("any", &["web-1"]);
+    let _more = instances(&consul, "web", &["web-2"]);
+    bed.await_routed("any", &["web-1", "web-2"]);
+    bed.assert_no_crash();
+}
+
 #[test]
 fn a_server_that_lags_too_far_behind_is_not_believed_and_the_leader_is_asked() {
     let agent = Agent::start().expect("an agent");

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use fake_consul::{Agent, Fault, Scope, Times};
 use serde_json::{Value, json};
-use stack::agent::{Fault, Lapse, Scope, Times};
 use stack::client::Request;
-use stack::{Agent, Backend, Consul, Registry, Service, Status, wait_until};
+use stack::{Backend, Condition, Consul, Registry, Relay, Service, Status, wait_until};
 
 use crate::dynamic::{DRAIN_SECONDS, LISTENERS};
 use crate::load::Load;
@@ -144,7 +144,7 @@ fn one(id: &str) -> BTreeSet<String> {
 // Promise: R-706
 #[test]
 fn two_proxies_register_one_service_without_a_fight() {
-    let agent = stack::Agent::start().expect("an agent");
+    let agent = fake_consul::Agent::start().expect("an agent");
     let backends = ["one", "two"].map(|name| Backend::start(name).expect("a backend"));
     let (first, first_id) = setup(agent.address(), &backends[0], "proxy-1");
     let (second, second_id) = setup(agent.address(), &backends[1], "proxy-2");
@@ -192,7 +192,7 @@ fn a_proxy_that_drains_loses_its_traffic_before_it_stops() {
 // Promise: R-706
 #[test]
 fn what_an_update_takes_out_of_the_configuration_is_deregistered() {
-    let agent = stack::Agent::start().expect("an agent");
+    let agent = fake_consul::Agent::start().expect("an agent");
     let backend = Backend::start("app").expect("a backend");
     let port = stack::port::free();
     let id = format!("edge-proxy-1-127.0.0.1-{port}");
@@ -225,7 +225,7 @@ fn what_an_update_takes_out_of_the_configuration_is_deregistered() {
 
 #[test]
 fn a_check_warns_while_a_dependency_has_no_endpoint() {
-    let agent = stack::Agent::start().expect("an agent");
+    let agent = fake_consul::Agent::start().expect("an agent");
     let backend = Backend::start("app").expect("a backend");
     let db = instances(&agent, "db", &["db-1"]);
     let (setup, id) = setup(agent.address(), &backend, "proxy-1");
@@ -249,7 +249,7 @@ fn a_check_warns_while_a_dependency_has_no_endpoint() {
 // Promise: R-709
 #[test]
 fn the_vm_that_keeps_a_registration_may_die() {
-    let agent = stack::Agent::start().expect("an agent");
+    let agent = fake_consul::Agent::start().expect("an agent");
     let backend = Backend::start("app").expect("a backend");
     let (setup, id) = setup(agent.address(), &backend, "proxy-1");
     let bed = setup.trapping().start();
@@ -269,12 +269,12 @@ fn the_vm_that_keeps_a_registration_may_die() {
 // Promise: R-703
 #[test]
 fn a_registration_that_took_only_in_part_is_repaired_or_undone() {
-    let agent = stack::Agent::start().expect("an agent");
+    let agent = fake_consul::Agent::start().expect("an agent");
     let backend = Backend::start("app").expect("a backend");
     let (setup, id) = setup(agent.address(), &backend, "proxy-1");
     let path = Scope::Path("/v1/agent/service/register".to_owned());
     // Twice without its check, and then as it should be.
-    agent.misbehave(path.clone(), Fault::Registration(Lapse::Checks(vec![])), Times::Next(2));
+    agent.misbehave(path.clone(), Fault::WithoutChecks, Times::Next(2));
     let bed = setup.start();
     // Without its check it counts as healthy: what repairs it is waited for.
     let repaired = wait_until(SOON, || check(&agent, &id)["Status"] == "passing");
@@ -283,7 +283,7 @@ fn a_registration_that_took_only_in_part_is_repaired_or_undone() {
     await_passing(&agent, &[&id]);
 
     // Never again as it should be.
-    agent.misbehave(path, Fault::Registration(Lapse::Checks(vec![])), Times::Always);
+    agent.misbehave(path, Fault::WithoutChecks, Times::Always);
     let mark = LogMark::now(&bed.envoy);
     agent.restart(true).expect("an empty agent");
     mark.await_line(&bed.envoy, "took the registration only in part");
@@ -311,20 +311,20 @@ fn count(agent: &Agent, method: &str, path: &str) -> usize {
 // Promise: R-710
 #[test]
 fn a_slow_agent_is_registered_with() {
-    let agent = Agent::start().expect("an agent");
+    let Some(consul) = Consul::start_or_skip("a slow agent") else { return };
     let backend = Backend::start("app").expect("a backend");
-    let path = Scope::Path("/v1/agent".to_owned());
-    agent.misbehave(path, Fault::Delay(Duration::from_secs(2)), Times::Always);
-    let (setup, id) = setup(agent.address(), &backend, "proxy-1");
+    let relay = Relay::start(consul.address()).expect("a relay");
+    relay.set(Condition::Slow(Duration::from_secs(2)));
+    let (setup, id) = setup(relay.address(), &backend, "proxy-1");
     let probe = json!({"cluster": "local_app", "path": "/health"});
     let checks = json!({"checks": [{"ttl": "10s", "probe": probe}]});
     let bed = registering(setup, checks).start();
-    let registered = wait_until(Duration::from_secs(25), || passing(&agent) == one(&id));
+    let registered = wait_until(Duration::from_secs(25), || passing(&consul) == one(&id));
     assert!(registered, "{}", bed.envoy.log());
     // For longer than the TTL.
     let end = std::time::Instant::now() + Duration::from_secs(12);
     while std::time::Instant::now() < end {
-        assert_eq!(passing(&agent), one(&id));
+        assert_eq!(passing(&consul), one(&id));
         std::thread::sleep(Duration::from_millis(200));
     }
     bed.assert_no_crash();

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixStream};
 use std::time::{Duration, Instant};
 
+use fake_consul::Agent;
 use serde_json::{Value, json};
-use stack::{Agent, Bootstrap, Consul, Registry, wait_until};
+use stack::{Bootstrap, Consul, Registry, wait_until};
 
 use crate::load::Load;
 use crate::log::LogMark;

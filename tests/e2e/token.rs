@@ -1,8 +1,8 @@
 //! The ACL token goes to Consul, and nowhere else.
 
+use fake_consul::{Agent, Fault, Scope, Times};
 use serde_json::json;
-use stack::agent::{Fault, Scope, Times};
-use stack::{Agent, Registry, wait_until};
+use stack::{Registry, wait_until};
 
 use crate::log::LogMark;
 use crate::testbed::{SOON, Setup, Testbed, instances};

@@ -4,8 +4,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fake_consul::Agent;
 use serde_json::json;
-use stack::{Agent, Consul, Registry, wait_until};
+use stack::{Consul, Registry, wait_until};
 
 use crate::testbed::{SOON, Setup, instances, who};
 use crate::wire::Connection;

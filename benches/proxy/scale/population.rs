@@ -3,8 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
+use fake_consul::AgentProcess;
 use stack::client;
-use stack::{AgentProcess, Backend, Registry, Service, open_files};
+use stack::{Backend, Registry, Service, open_files};
 
 use super::case::Case;
 use crate::Failure;

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use fake_consul::Agent;
 use serde_json::{Value, json};
-use stack::{Agent, Registry, wait_until};
+use stack::{Registry, wait_until};
 
 use crate::testbed::{SOON, Setup, Testbed, instances};
 

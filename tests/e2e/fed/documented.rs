@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use fake_consul::Agent;
 use serde_json::{Value, json};
 use stack::client::Answer;
-use stack::{Agent, Backend, Registry, Service, Status, port, wait_until};
+use stack::{Backend, Registry, Service, Status, port, wait_until};
 
 use super::{await_hosts, hosts, plain};
 use crate::load::Load;

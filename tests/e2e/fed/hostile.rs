@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixStream};
 
+use fake_consul::Agent;
 use serde_json::{Value, json};
-use stack::{Agent, Registry, open_files, wait_until};
+use stack::{Registry, open_files, wait_until};
 
 use super::{await_hosts, hosts, plain};
 use crate::load::Load;

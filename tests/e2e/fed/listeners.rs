@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use fake_consul::Agent;
 use serde_json::{Value, json};
-use stack::{Agent, Envoy, Registry, port, wait_until};
+use stack::{Envoy, Registry, port, wait_until};
 
 use super::hosts;
 use crate::dynamic::LISTENERS;

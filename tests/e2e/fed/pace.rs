@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use fake_consul::Agent;
 use serde_json::{Value, json};
-use stack::{Agent, Backend, Registry, Service, Status};
+use stack::{Backend, Registry, Service, Status};
 
 use super::{await_hosts, plain};
 use crate::load::Load;

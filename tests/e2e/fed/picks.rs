@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use fake_consul::Agent;
 use serde_json::json;
-use stack::{Agent, Registry, wait_until};
+use stack::{Registry, wait_until};
 
 use crate::load::Load;
 use crate::testbed::{SOON, Setup, instance, instances, who};

@@ -1,7 +1,7 @@
 //! Datacenters are Envoy's priorities, also with no filter on the way.
 
 use serde_json::json;
-use stack::{Agent, Registry, Service, Status};
+use stack::{Consul, Registry, Service, Status};
 
 use super::zones::await_shares;
 use crate::testbed::{Setup, instances};
@@ -9,9 +9,9 @@ use crate::testbed::{Setup, instances};
 // Promise: R-308
 #[test]
 fn next_datacenter_takes_what_envoy_keeps_from_the_first() {
-    let near = Agent::start_in("dc1", &[]).expect("an agent");
-    let far = Agent::start_in("dc2", &[]).expect("an agent");
-    near.federate(&far);
+    let Some([near, far]) = Consul::federation_or_skip("priorities", ["dc1", "dc2"]) else {
+        return;
+    };
     let _near = instances(&near, "web", &["near-1", "near-2"]);
     let _far = instances(&far, "web", &["far-1"]);
     let services = json!([
@@ -20,8 +20,8 @@ fn next_datacenter_takes_what_envoy_keeps_from_the_first() {
     ]);
     let bed = Setup::native(near.address()).set("services", services).start();
     bed.await_routed("web.internal", &["near-1", "near-2"]);
-    let report = |agent: &Agent, name: &str, status| {
-        agent.set_check(&Service::check_id(name), status).expect("reported");
+    let report = |consul: &Consul, name: &str, status| {
+        consul.set_check(&Service::check_id(name), status).expect("reported");
     };
     // 1 of 2 healthy, times 1.4, is 70 %: Envoy knows of the critical one, too.
     report(&near, "near-2", Status::Critical);

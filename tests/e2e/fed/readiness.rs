@@ -1,6 +1,7 @@
 //! Who sends clients here asks Envoy whether there is somebody to serve them.
 
-use stack::{Agent, Registry, wait_until};
+use fake_consul::Agent;
+use stack::{Registry, wait_until};
 
 use crate::testbed::{SOON, Setup, instances};
 

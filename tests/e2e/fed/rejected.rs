@@ -1,7 +1,8 @@
 //! A service's cluster that Envoy rejects, beside others.
 
+use fake_consul::Agent;
 use serde_json::{Value, json};
-use stack::{Agent, Registry, wait_until};
+use stack::{Registry, wait_until};
 
 use super::hosts;
 use super::listeners::MOVED;

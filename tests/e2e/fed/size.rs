@@ -3,8 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use fake_consul::Agent;
 use serde_json::{Value, json};
-use stack::{Agent, Registry, Service, Status, wait_until};
+use stack::{Registry, Service, Status, wait_until};
 
 use super::{A_SECOND, Hosts, await_hosts, hosts};
 use crate::testbed::{SOON, Setup, Testbed};

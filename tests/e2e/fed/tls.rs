@@ -1,7 +1,8 @@
 //! Instances that speak TLS, as the cluster's template says.
 
+use fake_consul::Agent;
 use serde_json::{Value, json};
-use stack::{Agent, Registry, wait_until};
+use stack::{Registry, wait_until};
 
 use crate::testbed::{SOON, Setup, instances};
 use crate::tls_names::{Instance, start};

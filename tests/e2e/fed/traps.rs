@@ -5,9 +5,10 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as Name, UnixStream};
 use std::time::Instant;
 
+use fake_consul::Agent;
 use serde_json::Value;
 use stack::fetch::EnvoyRelease;
-use stack::{Agent, Registry, wait_until};
+use stack::{Registry, wait_until};
 
 use super::hosts;
 use crate::load::Load;

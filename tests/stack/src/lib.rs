@@ -1,13 +1,12 @@
-//! Gets and runs the real parts around the filter: Envoy, Consul, an embedded agent, backends.
+//! Gets and runs the processes around the filter: Envoy, Consul, backends.
 //!
 //! ```text
 //! fetch      Envoy and Consul binaries, once, into target/stack
 //! process    one child process, ended by its own pid
 //! bootstrap  the project's Envoy configuration with other addresses in it
 //! envoy      a running Envoy: addresses, statistics, CPU time
-//! consul     a running Consul            ┐ both are a `Registry`:
-//! agent      Consul's API in memory,     │ the same scenario runs
-//!            able to misbehave           ┘ on either
+//! consul     a running Consul
+//! registry   the Consul API that tests call, whichever Consul answers
 //! backend    HTTP, gRPC and WebSocket servers that name themselves
 //! client     plain HTTP, gRPC, WebSocket
 //! relay      a way to a server that can be made bad
@@ -17,7 +16,6 @@
 //! The API blocks: tests are plain `#[test]` functions. Servers that live in this process run on
 //! one shared runtime. Nothing listens anywhere but on loopback.
 
-pub mod agent;
 pub mod backend;
 pub mod bootstrap;
 pub mod client;
@@ -32,11 +30,10 @@ pub mod process;
 pub mod program;
 pub mod registry;
 pub mod relay;
-mod runtime;
+pub mod runtime;
 pub mod service;
 mod wait;
 
-pub use agent::{Agent, AgentProcess};
 pub use backend::{Backend, BackendProcess, Conduct, GrpcBackend, Trouble, WebSocketBackend};
 pub use bootstrap::Bootstrap;
 pub use client::{GrpcClient, WebSocketClient};
@@ -45,7 +42,7 @@ pub use envoy::Envoy;
 pub use pki::Pki;
 pub use process::Process;
 pub use registry::Registry;
-pub use relay::{Condition, Relay};
+pub use relay::{Condition, Place, Relay};
 pub use service::{Check, Node, Service, Status};
 pub use tonic::Code;
 pub use wait::{eventually, wait_until};

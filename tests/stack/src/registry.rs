@@ -1,4 +1,4 @@
-//! What real Consul and the embedded agent have in common, so that a scenario runs on either.
+//! Consul's HTTP API as tests call it: a scenario runs on real Consul and on a fake one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -81,7 +81,7 @@ pub struct CheckState {
     pub output: String,
 }
 
-/// A Consul agent with one node, real or embedded.
+/// A Consul agent with one node, real or fake.
 pub trait Registry: Send + Sync {
     /// Where its HTTP API listens.
     fn address(&self) -> SocketAddr;
@@ -186,15 +186,15 @@ pub trait Registry: Send + Sync {
     /// # Errors
     /// No answer, or one other than 200.
     fn local_checks(&self, id: &str) -> Result<BTreeMap<String, CheckState>, RegistryError> {
-        let filter = client::encode(&format!("ServiceID=={id:?}"));
-        let path = format!("/v1/agent/checks?filter={filter}");
-        let answer = accepted(&path, client::get(self.address(), &path)?)?;
+        let path = "/v1/agent/checks";
+        let answer = accepted(path, client::get(self.address(), path)?)?;
         let state = |check: &Value| {
             let status = Status::from_word(check["Status"].as_str()?)?;
             Some(CheckState { status, output: check["Output"].as_str()?.to_owned() })
         };
         let all: Map<String, Value> = serde_json::from_slice(&answer.body).unwrap_or_default();
-        Ok(all.iter().filter_map(|(id, check)| Some((id.clone(), state(check)?))).collect())
+        let own = all.iter().filter(|(_, check)| check["ServiceID"] == id);
+        Ok(own.filter_map(|(id, check)| Some((id.clone(), state(check)?))).collect())
     }
 
     /// Reads the state in which clients see an instance: that of its worst check, the node's
@@ -267,8 +267,11 @@ pub trait Registry: Send + Sync {
     }
 }
 
-/// The answer to a call, if that was answered 200.
-pub(crate) fn accepted(call: &str, answer: Answer) -> Result<Answer, RegistryError> {
+/// Gives the answer to a call that was answered 200.
+///
+/// # Errors
+/// [`RegistryError::Refused`] for any other status.
+pub fn accepted(call: &str, answer: Answer) -> Result<Answer, RegistryError> {
     if answer.status == 200 {
         return Ok(answer);
     }

@@ -1,4 +1,4 @@
-//! A way to a server that can be made bad: cut, silent, or slow.
+//! A way to a server that can be made bad: cut, silent, slow, or broken within a response.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -23,7 +23,36 @@ pub enum Condition {
     Dripping(Duration),
     /// Each piece that comes back is late by this.
     Slow(Duration),
+    /// The connection is reset in a response of HTTP, there.
+    Reset(Place),
+    /// The connection is closed in an orderly way after half of a response's body.
+    Truncated,
 }
+
+/// A place in a response of HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Nothing of the response has come.
+    BeforeHeaders,
+    /// The headers have come, and nothing of the body.
+    AfterHeaders,
+    /// A part of the body has come.
+    InBody,
+}
+
+impl Condition {
+    /// How a connection breaks: in which place, and whether by a reset.
+    fn breaks(self) -> Option<(Place, bool)> {
+        match self {
+            Self::Reset(place) => Some((place, true)),
+            Self::Truncated => Some((Place::InBody, false)),
+            _ => None,
+        }
+    }
+}
+
+/// The time between the last byte sent and the end, so that what was sent arrives first.
+const BEFORE_END: Duration = Duration::from_millis(30);
 
 /// A port on loopback whose connections lead to a server, until it is dropped.
 #[derive(Debug)]
@@ -117,6 +146,19 @@ async fn copy(
             Ok(length) => length,
         };
         let mut rest = &buffer[..length];
+        let breaks = seen.borrow().breaks().filter(|_| way == Way::Back);
+        if let Some((place, by_reset)) = breaks
+            && let Some(part) = part_before(rest, place)
+        {
+            let _ = to.write_all(&rest[..part]).await;
+            tokio::time::sleep(BEFORE_END).await;
+            if by_reset {
+                reset(to.as_ref());
+                // Dropping it would end the connection in an orderly way first.
+                to.forget();
+            }
+            return;
+        }
         while !rest.is_empty() {
             let Ok(condition) = seen.wait_for(|c| *c != Condition::Silent).await.map(|c| *c) else {
                 return;
@@ -133,6 +175,19 @@ async fn copy(
             }
             rest = later;
         }
+    }
+}
+
+/// Counts the bytes of a piece of a response that come before a place in it; `None` where the
+/// place is in a later piece.
+fn part_before(piece: &[u8], place: Place) -> Option<usize> {
+    const END: &[u8] = b"\r\n\r\n";
+    // A piece without an end of headers is of the body.
+    let body = piece.windows(END.len()).position(|at| at == END).map_or(0, |at| at + END.len());
+    match place {
+        Place::BeforeHeaders => Some(0),
+        Place::AfterHeaders => Some(body),
+        Place::InBody => Some(body + (piece.len() - body) / 2).filter(|part| *part > body),
     }
 }
 
@@ -169,5 +224,38 @@ mod tests {
         assert!(get(&relay).is_err(), "an answer has more bytes than go through in time");
         relay.set(Condition::Clear);
         assert_eq!(get(&relay), Ok(200));
+    }
+
+    #[test]
+    fn relay_breaks_a_response_where_it_is_told() {
+        let server = Backend::start("server").expect("a server");
+        let relay = Relay::start(server.address()).expect("a relay");
+        let request = b"GET / HTTP/1.1\r\nhost: server\r\nconnection: close\r\n\r\n";
+        // What comes before the connection ends, and how it ends.
+        let response = || {
+            let mut stream = std::net::TcpStream::connect(relay.address()).expect("connected");
+            std::io::Write::write_all(&mut stream, request).expect("asked");
+            let mut bytes = Vec::new();
+            let end = std::io::Read::read_to_end(&mut stream, &mut bytes);
+            let text = String::from_utf8(bytes).expect("text");
+            let parts = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned());
+            (parts, end.map(|_| ()).map_err(|error| error.kind()))
+        };
+        let (body, end) = response();
+        let body = body.expect("headers");
+        assert_eq!(end, Ok(()));
+        let half = Some(body[..body.len() / 2].to_owned());
+        let reset = Err(std::io::ErrorKind::ConnectionReset);
+        for (condition, expected) in [
+            (Condition::Reset(Place::BeforeHeaders), (None, reset)),
+            (Condition::Reset(Place::AfterHeaders), (Some(String::new()), reset)),
+            (Condition::Reset(Place::InBody), (half.clone(), reset)),
+            (Condition::Truncated, (half, Ok(()))),
+        ] {
+            relay.set(condition);
+            assert_eq!(response(), expected, "{condition:?}");
+        }
+        relay.set(Condition::Clear);
+        assert_eq!(response(), (Some(body), Ok(())));
     }
 }

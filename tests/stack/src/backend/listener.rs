@@ -66,7 +66,10 @@ impl Drop for Listener {
 }
 
 /// Listens with a long queue, non-blocking, reusing an address in `TIME_WAIT`.
-pub(crate) fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+///
+/// # Errors
+/// The address is taken or not this machine's.
+pub fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;

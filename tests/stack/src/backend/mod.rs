@@ -8,7 +8,7 @@ mod trouble;
 mod web_socket;
 
 pub use grpc::{Conduct, GrpcBackend};
-pub(crate) use listener::listen;
+pub use listener::listen;
 pub use process::BackendProcess;
 pub use trouble::Trouble;
 pub use web_socket::WebSocketBackend;

@@ -1,6 +1,6 @@
 //! A backend as an operating system process, for tests that kill it.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::wait::eventually;
 /// The process did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum BackendError {
-    /// There is no `stack` program.
+    /// There is no `backend` program.
     #[error(transparent)]
     Program(#[from] NoProgram),
     /// Files or the process could not be made.
@@ -27,7 +27,7 @@ pub enum BackendError {
     },
 }
 
-/// `stack backend` as a process of its own; answers as [`Backend`](super::Backend) does.
+/// `backend` as a process of its own; answers as [`Backend`](super::Backend) does.
 #[derive(Debug)]
 pub struct BackendProcess {
     address: SocketAddr,
@@ -50,8 +50,8 @@ impl BackendProcess {
     /// No program, or it does not come up within ten seconds.
     pub fn start_on(name: &str, port: u16) -> Result<Self, BackendError> {
         let dir = tempfile::Builder::new().prefix("stack-backend-").tempdir()?;
-        let mut command = Command::new(program::stack()?);
-        command.args(["backend", "--name", name, "--port", &port.to_string()]);
+        let mut command = Command::new(program::find("stack", "backend")?);
+        command.args([name, &SocketAddr::from((Ipv4Addr::LOCALHOST, port)).to_string()]);
         let process = Process::start(name, command, &dir.path().join("backend.log"), Ending::Kill)?;
         let said = eventually(Duration::from_secs(10), || match process.log().lines().next() {
             Some(line) if process.log().contains('\n') => Some(line.parse().ok()),
