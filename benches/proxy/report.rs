@@ -305,7 +305,7 @@ fn scale_section(scale: &Scale) -> String {
     format!(
         "## Large catalogs\n\n\
          `envoy/envoy.yaml` (CDS, EDS and RDS by this filter, and picks), but for health checks, with \
-         {workers} workers, so {vms} VMs, and the embedded agent in a process of its own as Consul. \
+         {workers} workers, so {vms} VMs, and the fake Consul in a process of its own. \
          Every instance is a listener on a loopback address of its own that answers. *resolved*: \
          from the start of Envoy until its own clusters have all instances of all services, to a \
          fifth of a second. *MiB*: Envoy's resident memory, and how much more that is than for the \

@@ -11,7 +11,7 @@ use super::case::Case;
 use crate::Failure;
 use crate::sample::Sample;
 
-/// The backends of all cases, and the embedded agent in a process of its own.
+/// The backends of all cases, and the fake Consul in a process of its own.
 #[derive(Debug)]
 pub struct Population {
     consul: AgentProcess,
