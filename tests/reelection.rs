@@ -30,16 +30,16 @@ const BODY: &[u8] = br#"[
 
 /// Does something with a tracker, and gives the commands that follow.
 fn after(now: Duration, act: impl FnOnce(&mut Context<'_>)) -> Vec<Command> {
-    let (mut rng, mut out, mut post) = (Rng::new(1), VecDeque::new(), Vec::new());
+    let (mut rng, mut out, mut outbox) = (Rng::new(1), VecDeque::new(), Vec::new());
     let now = Time::from_start(now);
-    let mut gate = CallScheduler::new(&Consul::new("consul"));
+    let mut calls = CallScheduler::new(&Consul::new("consul"));
     act(&mut Context {
         now,
         awake: now,
-        gate: &mut gate,
+        calls: &mut calls,
         rng: &mut rng,
         out: &mut out,
-        post: &mut post,
+        outbox: &mut outbox,
     });
     out.into()
 }
@@ -73,7 +73,7 @@ fn fetches_and_tells(tracker: &mut TrackedSource, now: Duration) -> bool {
     let CallId::Query { query, .. } = call else { panic!("{call:?}") };
     let told = after(now, |scope| tracker.on_response(query, Ok(response), scope));
     let is_dropped = |command: &Command| {
-        matches!(command, Command::Notice { notice: SourceEvent::Dropped(_), .. })
+        matches!(command, Command::Notice { event: SourceEvent::Dropped(_), .. })
     };
     told.iter().any(is_dropped)
 }

@@ -191,8 +191,8 @@ impl Breaker {
         }
     }
 
-    fn count(&mut self, answers: u32, failures: u32, now: Time) {
-        self.calls.add(answers + failures, now);
+    fn count(&mut self, responses: u32, failures: u32, now: Time) {
+        self.calls.add(responses + failures, now);
         self.failures.add(failures, now);
     }
 

@@ -59,11 +59,11 @@ pub enum CallId {
         query: QueryId,
     },
     /// Something for a registration.
-    Errand {
+    Agent {
         /// The registration.
         registration: RegistrationId,
         /// The number of the call.
-        errand: AgentCallId,
+        call: AgentCallId,
     },
 }
 
@@ -72,7 +72,7 @@ impl CallId {
     pub const fn caller(self) -> Caller {
         match self {
             Self::Query { source, .. } => Caller::Source(source),
-            Self::Errand { registration, .. } => Caller::Registration(registration),
+            Self::Agent { registration, .. } => Caller::Registration(registration),
         }
     }
 }

@@ -30,7 +30,7 @@ const FIRST: WaitRank = (Time::ZERO, 0);
 #[derive(Debug)]
 pub struct CallerGroup {
     /// Those of the lanes, and of the retries apart who fail habitually.
-    lines: [WaitQueue; CallClass::ALL.len() + 1],
+    queues: [WaitQueue; CallClass::ALL.len() + 1],
     retries: RetryBudget,
     reads: TokenBucket,
     polls: TokenBucket,
@@ -43,7 +43,7 @@ impl CallerGroup {
     pub fn new(settings: RetryBudgetConfig) -> Self {
         let bucket = |(burst, interval)| TokenBucket::new(burst, interval);
         Self {
-            lines: Default::default(),
+            queues: Default::default(),
             retries: RetryBudget::new(settings),
             reads: bucket(READS),
             polls: bucket(POLLS),
@@ -52,50 +52,50 @@ impl CallerGroup {
     }
 
     /// Lets a call out if there is room for it, and nobody comes first; else its caller waits.
-    pub fn admit(&mut self, caller: Caller, lane: CallClass, now: Time) -> bool {
-        let is_first = self.next(lane, now).is_none_or(|next| next == caller);
-        let is_admitted = is_first && self.take(caller, lane, now);
+    pub fn admit(&mut self, caller: Caller, class: CallClass, now: Time) -> bool {
+        let is_first = self.next(class, now).is_none_or(|next| next == caller);
+        let is_admitted = is_first && self.take(caller, class, now);
         match is_admitted {
             true => self.dequeue(caller),
-            false => self.enqueue(caller, lane, now),
+            false => self.enqueue(caller, class, now),
         }
         is_admitted
     }
 
     /// Lets a caller wait in a lane, and in no other one.
-    pub fn enqueue(&mut self, caller: Caller, lane: CallClass, now: Time) {
-        let wait = match (lane, self.failures(caller)) {
+    pub fn enqueue(&mut self, caller: Caller, class: CallClass, now: Time) {
+        let wait = match (class, self.failures(caller)) {
             (CallClass::Retry, failures @ 1..) => {
                 Duration::from_secs(1 << (failures - 1).min(MOST_DOUBLINGS))
             }
             _ => Duration::ZERO,
         };
-        let place = self.place(caller, lane);
-        for (n, line) in self.lines.iter_mut().enumerate() {
+        let place = self.place(caller, class);
+        for (n, queue) in self.queues.iter_mut().enumerate() {
             match n == place {
-                true => line.enqueue(caller, (now + wait, 1)),
-                false => line.remove(caller),
+                true => queue.enqueue(caller, (now + wait, 1)),
+                false => queue.remove(caller),
             }
         }
     }
 
     /// Lets a caller that waits be the next of its lane.
     pub fn prioritize(&mut self, caller: Caller) {
-        self.lines.iter_mut().for_each(|line| line.promote(caller, FIRST));
+        self.queues.iter_mut().for_each(|queue| queue.promote(caller, FIRST));
     }
 
     /// Lets a caller wait no longer.
     pub fn dequeue(&mut self, caller: Caller) {
-        self.lines.iter_mut().for_each(|line| line.remove(caller));
+        self.queues.iter_mut().for_each(|queue| queue.remove(caller));
     }
 
     /// Lets a caller no longer wait in that lane.
-    pub fn remove(&mut self, caller: Caller, lane: CallClass) {
-        let [retries, reads, polls, habitual] = &mut self.lines;
-        match lane {
+    pub fn remove(&mut self, caller: Caller, class: CallClass) {
+        let [retries, reads, polls, habitual] = &mut self.queues;
+        match class {
             // It may have failed once more while it waited.
             CallClass::Retry => {
-                [retries, habitual].into_iter().for_each(|line| line.remove(caller))
+                [retries, habitual].into_iter().for_each(|queue| queue.remove(caller))
             }
             CallClass::Read => reads.remove(caller),
             CallClass::Poll => polls.remove(caller),
@@ -121,13 +121,13 @@ impl CallerGroup {
 
     /// Whose turn it is, with the lane.
     pub fn poll_ready(&mut self, now: Time) -> Option<(Caller, CallClass)> {
-        CallClass::ALL.into_iter().find_map(|lane| Some((self.next(lane, now)?, lane)))
+        CallClass::ALL.into_iter().find_map(|class| Some((self.next(class, now)?, class)))
     }
 
     /// The first of a lane for whose call there is room.
-    fn next(&mut self, lane: CallClass, now: Time) -> Option<Caller> {
-        let [retries, reads, polls, habitual] = &self.lines;
-        match lane {
+    fn next(&mut self, class: CallClass, now: Time) -> Option<Caller> {
+        let [retries, reads, polls, habitual] = &self.queues;
+        match class {
             CallClass::Retry => {
                 let few = retries.first().filter(|_| self.retries.has_room(false, now));
                 let many = habitual.first().filter(|_| self.retries.has_room(true, now));
@@ -138,8 +138,8 @@ impl CallerGroup {
         }
     }
 
-    fn take(&mut self, caller: Caller, lane: CallClass, now: Time) -> bool {
-        match lane {
+    fn take(&mut self, caller: Caller, class: CallClass, now: Time) -> bool {
+        match class {
             CallClass::Retry => self.retries.spend(self.is_habitual(caller), now),
             CallClass::Read => self.reads.take_now(now),
             CallClass::Poll => self.polls.take_now(now),
@@ -156,10 +156,10 @@ impl CallerGroup {
     }
 
     /// Where it waits.
-    fn place(&self, caller: Caller, lane: CallClass) -> usize {
-        match lane {
+    fn place(&self, caller: Caller, class: CallClass) -> usize {
+        match class {
             CallClass::Retry if self.is_habitual(caller) => CallClass::ALL.len(),
-            _ => lane as usize,
+            _ => class as usize,
         }
     }
 }
@@ -178,19 +178,19 @@ mod tests {
         Time::from_start(Duration::from_secs(seconds))
     }
 
-    fn class() -> CallerGroup {
+    fn group() -> CallerGroup {
         CallerGroup::new(RetryBudgetConfig { percent: 20, min_per_second: 1 })
     }
 
-    fn fail(class: &mut CallerGroup, caller: Caller, times: u32) {
-        (0..times).for_each(|_| class.on_outcome(caller, false, Time::ZERO));
+    fn fail(group: &mut CallerGroup, caller: Caller, times: u32) {
+        (0..times).for_each(|_| group.on_outcome(caller, false, Time::ZERO));
     }
 
     /// Those who go out one after the other.
-    fn served(class: &mut CallerGroup, now: Time) -> Vec<Caller> {
+    fn served(group: &mut CallerGroup, now: Time) -> Vec<Caller> {
         let mut served = Vec::new();
-        while let Some((caller, lane)) = class.poll_ready(now) {
-            assert!(class.admit(caller, lane, now), "{caller:?}");
+        while let Some((caller, class)) = group.poll_ready(now) {
+            assert!(group.admit(caller, class, now), "{caller:?}");
             served.push(caller);
         }
         served
@@ -198,50 +198,50 @@ mod tests {
 
     #[test]
     fn who_changes_over_to_another_lane_loses_the_old_place() {
-        let mut class = class();
-        class.enqueue(A, CallClass::Poll, at(0));
-        class.enqueue(A, CallClass::Read, at(0));
-        class.remove(A, CallClass::Poll);
-        assert_eq!(served(&mut class, at(0)), [A]);
+        let mut group = group();
+        group.enqueue(A, CallClass::Poll, at(0));
+        group.enqueue(A, CallClass::Read, at(0));
+        group.remove(A, CallClass::Poll);
+        assert_eq!(served(&mut group, at(0)), [A]);
     }
 
     #[test]
     fn who_fails_once_more_while_waiting_can_still_be_dismissed() {
-        let mut class = class();
-        fail(&mut class, A, FEW_FAILURES);
-        class.enqueue(A, CallClass::Retry, at(0));
-        fail(&mut class, A, 1);
-        assert_eq!(class.poll_ready(at(0)), Some((A, CallClass::Retry)));
-        class.remove(A, CallClass::Retry);
-        assert_eq!(class.poll_ready(at(0)), None);
+        let mut group = group();
+        fail(&mut group, A, FEW_FAILURES);
+        group.enqueue(A, CallClass::Retry, at(0));
+        fail(&mut group, A, 1);
+        assert_eq!(group.poll_ready(at(0)), Some((A, CallClass::Retry)));
+        group.remove(A, CallClass::Retry);
+        assert_eq!(group.poll_ready(at(0)), None);
     }
 
     #[test]
     fn who_failed_once_is_retried_before_who_failed_ten_times() {
-        let mut class = class();
-        fail(&mut class, A, 10);
-        fail(&mut class, B, 1);
-        class.enqueue(A, CallClass::Retry, at(0));
-        class.enqueue(B, CallClass::Retry, at(100));
-        assert_eq!(served(&mut class, at(100)), [B, A]);
-        class.enqueue(A, CallClass::Retry, at(100));
-        class.enqueue(B, CallClass::Retry, at(100 + 300));
-        assert_eq!(served(&mut class, at(400)), [A, B], "who has waited for long comes, too");
+        let mut group = group();
+        fail(&mut group, A, 10);
+        fail(&mut group, B, 1);
+        group.enqueue(A, CallClass::Retry, at(0));
+        group.enqueue(B, CallClass::Retry, at(100));
+        assert_eq!(served(&mut group, at(100)), [B, A]);
+        group.enqueue(A, CallClass::Retry, at(100));
+        group.enqueue(B, CallClass::Retry, at(100 + 300));
+        assert_eq!(served(&mut group, at(400)), [A, B], "who has waited for long comes, too");
     }
 
     #[test]
     fn those_who_always_fail_leave_half_of_the_budget_to_others() {
-        let mut class = class();
+        let mut group = group();
         let always: Vec<Caller> = (0..50).map(|n| SourceId::nth(n).into()).collect();
-        always.iter().for_each(|caller| fail(&mut class, *caller, 4));
+        always.iter().for_each(|caller| fail(&mut group, *caller, 4));
         let mut sent = 0;
         for second in 0..100 {
-            always.iter().for_each(|caller| class.enqueue(*caller, CallClass::Retry, at(second)));
-            sent += served(&mut class, at(second)).len();
-            fail(&mut class, A, 1);
+            always.iter().for_each(|caller| group.enqueue(*caller, CallClass::Retry, at(second)));
+            sent += served(&mut group, at(second)).len();
+            fail(&mut group, A, 1);
             let is_tenth = second % 10 == 9;
-            assert!(!is_tenth || class.admit(A, CallClass::Retry, at(second)), "at {second} s");
-            class.on_outcome(A, true, at(second));
+            assert!(!is_tenth || group.admit(A, CallClass::Retry, at(second)), "at {second} s");
+            group.on_outcome(A, true, at(second));
         }
         assert!((45..=55).contains(&sent), "{sent} in 100 s");
     }

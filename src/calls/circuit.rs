@@ -33,7 +33,7 @@ pub struct Circuit {
     /// What has gone out as a probe since the breaker was closed last, the latest one at the end.
     probes: Vec<(CallId, Caller)>,
     /// The callers that wait while it is not closed.
-    pub line: WaitQueue,
+    pub queue: WaitQueue,
 }
 
 impl Circuit {
@@ -48,18 +48,18 @@ impl Circuit {
             ..settings
         };
         let breaker = Breaker::new(settings);
-        Self { breaker, longest_probe: most, probes: Vec::new(), line: WaitQueue::default() }
+        Self { breaker, longest_probe: most, probes: Vec::new(), queue: WaitQueue::default() }
     }
 
     /// Whether nobody asks, or waits.
     pub fn is_unused(&self) -> bool {
-        self.breaker.is_unused() && self.line.head().is_none()
+        self.breaker.is_unused() && self.queue.head().is_none()
     }
 
     /// Puts a caller in line, and tells whether it is the first.
     pub fn is_next(&mut self, caller: Caller) -> bool {
-        self.line.enqueue(caller, self.breaker.rank(caller));
-        self.line.head() == Some(caller)
+        self.queue.enqueue(caller, self.breaker.rank(caller));
+        self.queue.head() == Some(caller)
     }
 
     /// Learns that a call is out as the probe, and by when it will have had an outcome.
@@ -72,12 +72,12 @@ impl Circuit {
     /// Forgets a caller that asks no longer. If it was the one that probed, nobody will hear of the
     /// outcome, and the next one is to probe.
     pub fn forget(&mut self, caller: Caller, now: Time) {
-        self.line.remove(caller);
+        self.queue.remove(caller);
         self.breaker.forget(caller);
-        if self.probes.last().is_some_and(|(_, prober)| *prober == caller) {
+        if self.probes.last().is_some_and(|(_, checker)| *checker == caller) {
             self.breaker.on_probe_abandoned(now);
         }
-        self.probes.retain(|(_, prober)| *prober != caller);
+        self.probes.retain(|(_, checker)| *checker != caller);
     }
 
     /// Takes the outcome of a call; where its caller does not count, there is none.

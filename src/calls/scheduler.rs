@@ -38,7 +38,7 @@ pub enum Turn {
     /// It is the one to probe.
     Probe,
     /// It is the first of a lane.
-    Lane(CallClass),
+    Class(CallClass),
 }
 
 /// The way of all calls of one VM to one Consul.
@@ -74,13 +74,13 @@ pub struct CallScheduler {
 impl CallScheduler {
     /// Starts open, with everything unused.
     pub fn new(consul: &config::Consul) -> Self {
-        let class = || CallerGroup::new(consul.retry_budget);
+        let group = || CallerGroup::new(consul.retry_budget);
         Self {
             breaker: consul.breaker,
             circuits: BTreeMap::new(),
-            registrations: class(),
-            services: class(),
-            names: class(),
+            registrations: group(),
+            services: group(),
+            names: group(),
             most_watches: usize::try_from(consul.max_watches).unwrap_or(usize::MAX),
             watching: HashSet::new(),
             displaced: HashSet::new(),
@@ -130,7 +130,7 @@ impl CallScheduler {
         let caller = caller.into();
         self.release_slot(caller);
         self.displaced.remove(&caller);
-        self.class(caller).forget(caller);
+        self.group(caller).forget(caller);
         self.circuits.values_mut().for_each(|circuit| circuit.forget(caller, now));
     }
 
@@ -153,11 +153,11 @@ impl CallScheduler {
         now: Time,
     ) -> Option<Permit> {
         let caller = caller.into();
-        let lane = match want {
+        let class = match want {
             CallKind::Watch => CallClass::Read,
-            CallKind::Read(lane) => lane,
+            CallKind::Read(class) => class,
         };
-        if lane == CallClass::Poll {
+        if class == CallClass::Poll {
             self.release_slot(caller);
         }
         if let Some(circuit) = self.circuits.get_mut(datacenter) {
@@ -165,21 +165,21 @@ impl CallScheduler {
             if leave != Admit::Granted {
                 let is_next = match counts(caller) {
                     true => circuit.is_next(caller),
-                    false => circuit.line.head().is_none(),
+                    false => circuit.queue.head().is_none(),
                 };
                 let is_probe = is_next && leave == Admit::Probe;
                 if is_probe && counts(caller) {
-                    circuit.line.remove(caller);
+                    circuit.queue.remove(caller);
                     circuit.breaker.add(caller);
                 }
-                self.class(caller).dequeue(caller);
+                self.group(caller).dequeue(caller);
                 return is_probe.then_some(Permit::Probe);
             }
-            circuit.line.remove(caller);
+            circuit.queue.remove(caller);
         }
         let is_admitted = match want {
             CallKind::Watch => self.take_slot(caller, now),
-            CallKind::Read(lane) => self.class(caller).admit(caller, lane, now),
+            CallKind::Read(class) => self.group(caller).admit(caller, class, now),
         };
         if is_admitted && counts(caller) {
             self.circuit(datacenter).breaker.add(caller);
@@ -212,7 +212,7 @@ impl CallScheduler {
         rng: &mut Rng,
     ) {
         let caller = caller.into();
-        self.class(caller).on_outcome(caller, outcome.is_ok(), now);
+        self.group(caller).on_outcome(caller, outcome.is_ok(), now);
         let evidence = CallOutcome::of(outcome);
         if counts(caller) {
             self.circuit(datacenter).on_outcome(Some(caller), call, evidence, now, rng);
@@ -232,22 +232,22 @@ impl CallScheduler {
     /// Lets a source that waits be the next of its lane: a request waits for it.
     pub fn prioritize(&mut self, caller: impl Into<Caller>) {
         let caller = caller.into();
-        self.class(caller).prioritize(caller);
+        self.group(caller).prioritize(caller);
     }
 
     /// Who has their turn, and why; they are to ask now, and are then
     /// [dismissed](Self::remove) whether it did or not.
     pub fn poll_ready(&mut self, now: Time) -> Option<(Caller, Turn)> {
         let probe = self.circuits.values().find_map(|circuit| match circuit.breaker.admit(now) {
-            Admit::Probe => circuit.line.head(),
+            Admit::Probe => circuit.queue.head(),
             Admit::Granted | Admit::Denied => None,
         });
         if let Some(caller) = probe {
             return Some((caller, Turn::Probe));
         }
-        let mut classes = [&mut self.registrations, &mut self.services, &mut self.names];
-        let turn = classes.iter_mut().find_map(|class| class.poll_ready(now));
-        turn.map(|(caller, lane)| (caller, Turn::Lane(lane)))
+        let mut groups = [&mut self.registrations, &mut self.services, &mut self.names];
+        let turn = groups.iter_mut().find_map(|group| group.poll_ready(now));
+        turn.map(|(caller, class)| (caller, Turn::Class(class)))
     }
 
     /// Lets a source wait no longer where it has had its turn.
@@ -255,9 +255,9 @@ impl CallScheduler {
         let caller = caller.into();
         match turn {
             Turn::Probe => {
-                self.circuits.values_mut().for_each(|circuit| circuit.line.remove(caller));
+                self.circuits.values_mut().for_each(|circuit| circuit.queue.remove(caller));
             }
-            Turn::Lane(lane) => self.class(caller).remove(caller, lane),
+            Turn::Class(class) => self.group(caller).remove(caller, class),
         }
     }
 
@@ -266,14 +266,14 @@ impl CallScheduler {
         if has_place {
             self.watching.insert(caller);
             self.displaced.remove(&caller);
-            self.class(caller).dequeue(caller);
+            self.group(caller).dequeue(caller);
         } else {
-            self.class(caller).enqueue(caller, CallClass::Read, now);
+            self.group(caller).enqueue(caller, CallClass::Read, now);
         }
         has_place
     }
 
-    const fn class(&mut self, caller: Caller) -> &mut CallerGroup {
+    const fn group(&mut self, caller: Caller) -> &mut CallerGroup {
         match caller {
             Caller::Registration(_) => &mut self.registrations,
             Caller::Source(_) => &mut self.services,

@@ -86,50 +86,50 @@ mod tests {
     const C: Caller = Caller::Source(SourceId::nth(3));
     const RANK: WaitRank = (Time::ZERO, 1);
 
-    fn served(line: &mut WaitQueue) -> Vec<Caller> {
-        let next = |line: &mut WaitQueue| {
-            let source = line.head()?;
-            line.remove(source);
+    fn served(queue: &mut WaitQueue) -> Vec<Caller> {
+        let next = |queue: &mut WaitQueue| {
+            let source = queue.head()?;
+            queue.remove(source);
             Some(source)
         };
-        core::iter::from_fn(|| next(line)).collect()
+        core::iter::from_fn(|| next(queue)).collect()
     }
 
     #[test]
     fn who_comes_first_is_served_first_and_joining_again_changes_nothing() {
-        let mut line = WaitQueue::default();
+        let mut queue = WaitQueue::default();
         for source in [B, A, B, C, A] {
-            line.enqueue(source, RANK);
+            queue.enqueue(source, RANK);
         }
-        assert_eq!(served(&mut line), [B, A, C]);
-        assert_eq!(line.head(), None);
+        assert_eq!(served(&mut queue), [B, A, C]);
+        assert_eq!(queue.head(), None);
     }
 
     #[test]
     fn a_lower_rank_comes_before_who_came_first() {
-        let mut line = WaitQueue::default();
+        let mut queue = WaitQueue::default();
         let later = Time::from_start(Duration::from_secs(1));
-        line.enqueue(A, (later, 0));
-        line.enqueue(B, (Time::ZERO, 2));
-        line.enqueue(C, RANK);
-        assert_eq!(served(&mut line), [C, B, A]);
+        queue.enqueue(A, (later, 0));
+        queue.enqueue(B, (Time::ZERO, 2));
+        queue.enqueue(C, RANK);
+        assert_eq!(served(&mut queue), [C, B, A]);
     }
 
     #[test]
     fn who_is_waited_for_comes_before_the_others_and_is_served_once() {
-        let mut line = WaitQueue::default();
-        [A, B, C].into_iter().for_each(|source| line.enqueue(source, RANK));
-        line.promote(C, (Time::ZERO, 0));
-        line.promote(C, RANK);
-        line.promote(SourceId::nth(9).into(), (Time::ZERO, 0));
-        assert_eq!(served(&mut line), [C, A, B]);
+        let mut queue = WaitQueue::default();
+        [A, B, C].into_iter().for_each(|source| queue.enqueue(source, RANK));
+        queue.promote(C, (Time::ZERO, 0));
+        queue.promote(C, RANK);
+        queue.promote(SourceId::nth(9).into(), (Time::ZERO, 0));
+        assert_eq!(served(&mut queue), [C, A, B]);
     }
 
     #[test]
     fn who_does_not_want_any_more_makes_room() {
-        let mut line = WaitQueue::default();
-        [A, B].into_iter().for_each(|source| line.enqueue(source, RANK));
-        line.remove(A);
-        assert_eq!(served(&mut line), [B]);
+        let mut queue = WaitQueue::default();
+        [A, B].into_iter().for_each(|source| queue.enqueue(source, RANK));
+        queue.remove(A);
+        assert_eq!(served(&mut queue), [B]);
     }
 }

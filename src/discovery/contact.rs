@@ -66,8 +66,8 @@ mod tests {
         Time::from_start(Duration::from_secs(seconds))
     }
 
-    fn texts(notices: impl Iterator<Item = SourceEvent>) -> Vec<String> {
-        notices.map(|notice| notice.to_string()).collect()
+    fn texts(events: impl Iterator<Item = SourceEvent>) -> Vec<String> {
+        events.map(|event| event.to_string()).collect()
     }
 
     #[test]

@@ -16,13 +16,13 @@ pub struct Context<'a> {
     /// The moment by a [clock](crate::util::awake::AwakeClock) that stands still while this VM does.
     pub awake: Time,
     /// The way of all calls to Consul.
-    pub gate: &'a mut CallScheduler,
+    pub calls: &'a mut CallScheduler,
     /// Randomness.
     pub rng: &'a mut Rng,
     /// What is to be done.
     pub out: &'a mut VecDeque<Command>,
     /// What other VMs are to be told.
-    pub post: &'a mut Vec<Outgoing>,
+    pub outbox: &'a mut Vec<Outgoing>,
 }
 
 impl Context<'_> {
@@ -32,8 +32,8 @@ impl Context<'_> {
     }
 
     /// Sends a letter, by way of the list of members.
-    pub(super) fn send(&mut self, letter: Outgoing) {
-        self.post.push(letter);
+    pub(super) fn send(&mut self, message: Outgoing) {
+        self.outbox.push(message);
         self.load(SharedKey::Members);
     }
 

@@ -27,7 +27,7 @@ pub struct ProbeId {
     /// The registration.
     pub registration: RegistrationId,
     /// What it is for.
-    pub spot: ProbeTarget,
+    pub target: ProbeTarget,
     /// Its number.
     pub number: ProbeNumber,
 }
@@ -90,14 +90,14 @@ pub enum Event<'a> {
         /// Which probe.
         probe: ProbeId,
         /// What came back.
-        answer: Result<ProbeResponse<'a>, ProbeReason>,
+        response: Result<ProbeResponse<'a>, ProbeReason>,
     },
     /// The answer to [`Command::Call`].
     Answered {
         /// Which call.
         call: CallId,
         /// What came back.
-        answer: Result<Response<'a>, CallFailure>,
+        response: Result<Response<'a>, CallFailure>,
     },
 }
 
@@ -185,14 +185,14 @@ pub enum Command {
         /// The source that it is about.
         source: SourceId,
         /// What has happened.
-        notice: SourceEvent,
+        event: SourceEvent,
     },
     /// Tell the operator something about a registration.
     Registration {
         /// Which one.
         registration: RegistrationId,
         /// What has happened.
-        notice: RegistrationEvent,
+        event: RegistrationEvent,
     },
     /// A registration has come that the configuration does not have: it is to be removed.
     Orphan {

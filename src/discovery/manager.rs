@@ -54,17 +54,17 @@ pub struct Manager {
     /// Which of the sources are looked at in the next tick.
     turn: usize,
     consul: Consul,
-    gate: CallScheduler,
+    calls: CallScheduler,
     /// Where the breaker stands, as it was told last; none while no VM is told by this one.
     told: Option<BreakerState>,
-    trackers: SlotMap<SourceId, TrackedSource>,
-    sources: HashMap<QueryKey, SourceUse>,
+    sources: SlotMap<SourceId, TrackedSource>,
+    by_query: HashMap<QueryKey, SourceUse>,
     /// Sources that nobody uses any more; forgotten once what follows from that is carried out.
     retired: Vec<SourceId>,
     registry: RegistrationManager,
     membership: Membership,
     /// What other VMs are to be told, as soon as the list of members is loaded.
-    post: Vec<Outgoing>,
+    outbox: Vec<Outgoing>,
     started: Option<Time>,
     clock: AwakeClock,
     period: Duration,
@@ -84,17 +84,17 @@ impl Manager {
     /// ask the same the first one counts, and has all of them for its users, as in
     /// [`SourceSpec::all`]. `rng` must be seeded differently in each VM: the agent's identity is
     /// drawn from it.
-    pub fn new(subjects: Vec<SourceSpec>, consul: &Consul, mut rng: Rng) -> Self {
+    pub fn new(specs: Vec<SourceSpec>, consul: &Consul, mut rng: Rng) -> Self {
         let me = VmId(rng.next_u64());
-        let (mut trackers, mut sources) = (SlotMap::new(), HashMap::<_, SourceUse>::new());
-        for subject in subjects {
-            let key = subject.query.key();
-            if let Some(known) = sources.get_mut(&key) {
+        let (mut sources, mut by_query) = (SlotMap::new(), HashMap::<_, SourceUse>::new());
+        for spec in specs {
+            let key = spec.query.key();
+            if let Some(known) = by_query.get_mut(&key) {
                 known.users = known.users.saturating_add(1);
                 continue;
             }
-            let source = trackers.add(|source| TrackedSource::new(me, source, subject, consul));
-            sources.extend(source.map(|source| (key, SourceUse { source, users: 1, named: 0 })));
+            let source = sources.add(|source| TrackedSource::new(me, source, spec, consul));
+            by_query.extend(source.map(|source| (key, SourceUse { source, users: 1, named: 0 })));
         }
         Self {
             me,
@@ -102,14 +102,14 @@ impl Manager {
             rank: None,
             turn: 0,
             consul: consul.clone(),
-            gate: CallScheduler::new(consul),
+            calls: CallScheduler::new(consul),
             told: None,
-            trackers,
             sources,
+            by_query,
             retired: Vec::new(),
             registry: RegistrationManager::new(me, consul),
             membership: Membership::new(me),
-            post: Vec::new(),
+            outbox: Vec::new(),
             started: None,
             clock: AwakeClock::default(),
             period: FIRST_TICKS,
@@ -131,24 +131,24 @@ impl Manager {
     /// Begins to follow what a query asks for, for one more user; none where there are too many
     /// sources. A query that is followed already keeps its source, and what is known of it is
     /// told once more.
-    pub fn add(&mut self, subject: SourceSpec, now: Time) -> Option<SourceId> {
-        if let Some(known) = self.sources.get_mut(&subject.query.key()) {
+    pub fn add(&mut self, spec: SourceSpec, now: Time) -> Option<SourceId> {
+        if let Some(known) = self.by_query.get_mut(&spec.query.key()) {
             known.users += 1;
-            known.named += usize::from(subject.on_trial);
+            known.named += usize::from(spec.on_trial);
             let source = known.source;
-            if !subject.on_trial {
-                self.with_tracker(source, now, |it, scope| it.set_unverified(false, scope));
+            if !spec.on_trial {
+                self.with_source(source, now, |it, context| it.set_unverified(false, context));
             }
-            self.with_tracker(source, now, TrackedSource::republish_locally);
+            self.with_source(source, now, TrackedSource::republish_locally);
             return Some(source);
         }
-        let (me, consul, key) = (self.me, &self.consul, subject.query.key());
-        let (is_first_born, named) = (self.membership.is_oldest(), subject.on_trial.into());
-        let source = self.trackers.add(|source| {
-            let tracker = TrackedSource::new(me, source, subject, consul);
-            if is_first_born { tracker } else { tracker.as_standby() }
+        let (me, consul, key) = (self.me, &self.consul, spec.query.key());
+        let (is_oldest, named) = (self.membership.is_oldest(), spec.on_trial.into());
+        let source = self.sources.add(|source| {
+            let tracked = TrackedSource::new(me, source, spec, consul);
+            if is_oldest { tracked } else { tracked.as_standby() }
         })?;
-        self.sources.insert(key, SourceUse { source, users: 1, named });
+        self.by_query.insert(key, SourceUse { source, users: 1, named });
         Some(source)
     }
 
@@ -156,20 +156,20 @@ impl Manager {
     /// last one: gives its lease away, and frees what it has in shared data. Leads to loads and
     /// stores only. Tells whether it was the last one.
     pub fn remove(&mut self, source: SourceId, is_named: bool, now: Time) -> bool {
-        let key = self.trackers.get(source).map(TrackedSource::key);
-        let Some(known) = key.and_then(|key| self.sources.get_mut(&key)) else {
+        let key = self.sources.get(source).map(TrackedSource::key);
+        let Some(known) = key.and_then(|key| self.by_query.get_mut(&key)) else {
             return false;
         };
         known.users = known.users.saturating_sub(1);
         known.named = known.named.saturating_sub(is_named.into());
         if known.users > 0 {
             if known.users == known.named {
-                self.with_tracker(source, now, |it, scope| it.set_unverified(true, scope));
+                self.with_source(source, now, |it, context| it.set_unverified(true, context));
             }
             return false;
         }
         self.retired.push(source);
-        self.with_tracker(source, now, TrackedSource::release);
+        self.with_source(source, now, TrackedSource::release);
         true
     }
 
@@ -196,12 +196,12 @@ impl Manager {
 
     /// Whether this VM asks Consul for any of its sources, or keeps a registration.
     pub fn is_fetcher(&self) -> bool {
-        self.trackers.values().any(TrackedSource::is_fetcher) || self.registry.is_leading()
+        self.sources.values().any(TrackedSource::is_fetcher) || self.registry.is_leading()
     }
 
     /// The trackers, in the order of the sources.
-    pub fn trackers(&self) -> Vec<&TrackedSource> {
-        self.trackers.values().collect()
+    pub fn sources(&self) -> Vec<&TrackedSource> {
+        self.sources.values().collect()
     }
 
     /// The next command, until there is none.
@@ -218,55 +218,55 @@ impl Manager {
             Event::Tick(rank) => self.on_tick(rank, now),
             Event::Woken(message) => self.on_woken(message, now),
             Event::NeedSnapshot(source) => {
-                self.with_tracker(source, now, TrackedSource::on_snapshot_needed)
+                self.with_source(source, now, TrackedSource::on_snapshot_needed)
             }
             Event::Added(source) => self.on_found(source, now),
             Event::Requested { source, host } => self.on_requested(source, host, now),
             Event::EndpointUnreachable(source) => {
-                self.with_tracker(source, now, TrackedSource::on_endpoint_unreachable)
+                self.with_source(source, now, TrackedSource::on_endpoint_unreachable)
             }
             Event::Leaving => self.on_leaving(now),
             Event::QueueRegistered(queue) => {
                 self.membership.on_queue(queue);
                 self.look_at_members(now);
             }
-            Event::Loaded { key: SharedKey::Head(query), value } => {
-                self.with_query(query, now, |tracker, scope| tracker.on_head(value, scope));
+            Event::Loaded { key: SharedKey::SourceRecord(query), value } => {
+                self.with_query(query, now, |source, context| source.on_head(value, context));
             }
-            Event::Loaded { key: SharedKey::Record(query, version), value } => {
-                self.with_query(query, now, |tracker, scope| {
-                    tracker.on_record(version, value, scope);
+            Event::Loaded { key: SharedKey::Snapshot(query, version), value } => {
+                self.with_query(query, now, |source, context| {
+                    source.on_record(version, value, context);
                 });
             }
             Event::Loaded { key: SharedKey::Members, value } => self.on_members(value, now),
-            Event::Loaded { key: SharedKey::Charge(key), value } => {
-                self.with_registry(now, |registry, scope| registry.on_lease(key, value, scope));
+            Event::Loaded { key: SharedKey::RegistrationLease(key), value } => {
+                self.with_registry(now, |registry, context| registry.on_lease(key, value, context));
             }
-            Event::Loaded { key: SharedKey::Book, value } => {
-                self.with_registry(now, |registry, scope| registry.on_index(value, scope));
+            Event::Loaded { key: SharedKey::RegistrationIndex, value } => {
+                self.with_registry(now, |registry, context| registry.on_index(value, context));
             }
-            Event::Stored { key: SharedKey::Charge(key), written } => {
-                self.with_registry(now, |registry, scope| {
-                    registry.on_lease_stored(key, written, scope);
+            Event::Stored { key: SharedKey::RegistrationLease(key), written } => {
+                self.with_registry(now, |registry, context| {
+                    registry.on_lease_stored(key, written, context);
                 });
             }
-            Event::Stored { key: SharedKey::Book, .. } => {
-                self.with_registry(now, |registry, scope| registry.on_index_stored(scope));
+            Event::Stored { key: SharedKey::RegistrationIndex, .. } => {
+                self.with_registry(now, |registry, context| registry.on_index_stored(context));
             }
-            Event::Probed { probe: ProbeId { registration, spot, number }, answer } => {
-                let probed = ProbeResult { spot, number, answer };
-                self.with_registry(now, |registry, scope| {
-                    registry.on_probed(registration, &probed, scope);
+            Event::Probed { probe: ProbeId { registration, target, number }, response } => {
+                let probed = ProbeResult { target, number, response };
+                self.with_registry(now, |registry, context| {
+                    registry.on_probed(registration, &probed, context);
                 });
             }
-            Event::Stored { key: SharedKey::Head(query), written } => {
-                self.with_query(query, now, |tracker, scope| {
-                    tracker.on_head_stored(written, scope)
+            Event::Stored { key: SharedKey::SourceRecord(query), written } => {
+                self.with_query(query, now, |source, context| {
+                    source.on_head_stored(written, context)
                 });
             }
-            Event::Stored { key: SharedKey::Record(query, version), written } => {
-                self.with_query(query, now, |tracker, scope| {
-                    tracker.on_record_stored(version, written, scope);
+            Event::Stored { key: SharedKey::Snapshot(query, version), written } => {
+                self.with_query(query, now, |source, context| {
+                    source.on_record_stored(version, written, context);
                 });
             }
             Event::Stored { key: SharedKey::Members, written: true } => {}
@@ -274,16 +274,16 @@ impl Manager {
                 self.membership.refresh_soon()
             }
             Event::QueueChecked { member, pending } => self.membership.on_probed(member, pending),
-            Event::Answered { call, answer } => {
+            Event::Answered { call, response } => {
                 match call {
                     CallId::Query { source, query } => {
-                        self.with_tracker(source, now, |tracker, scope| {
-                            tracker.on_response(query, answer, scope);
+                        self.with_source(source, now, |source, context| {
+                            source.on_response(query, response, context);
                         });
                     }
-                    CallId::Errand { registration, errand } => {
-                        self.with_registry(now, |registry, scope| {
-                            registry.on_response(registration, errand, answer, scope);
+                    CallId::Agent { registration, call } => {
+                        self.with_registry(now, |registry, context| {
+                            registry.on_response(registration, call, response, context);
                         });
                     }
                 }
@@ -299,29 +299,29 @@ impl Manager {
             self.out.push_back(Command::RegisterQueue(self.me.queue_name()));
         }
         self.look_at_members(now);
-        let Self { trackers, gate, rng, out, post, clock, .. } = self;
+        let Self { sources, calls, rng, out, outbox, clock, .. } = self;
         let awake = clock.at(now);
-        gate.on_tick(now, rng);
-        let turns = if trackers.len() > EVERY_TICK { TURNS } else { 1 };
+        calls.on_tick(now, rng);
+        let turns = if sources.len() > EVERY_TICK { TURNS } else { 1 };
         self.turn = self.turn.wrapping_add(1) % turns;
-        for (n, (_, tracker)) in trackers.iter_mut().enumerate() {
-            let scope = &mut Context { now, awake, gate, rng, out, post };
-            let is_due = match tracker.is_fetcher() {
-                true => turns == 1 || tracker.must_renew(rank, awake),
+        for (n, (_, source)) in sources.iter_mut().enumerate() {
+            let context = &mut Context { now, awake, calls, rng, out, outbox };
+            let is_due = match source.is_fetcher() {
+                true => turns == 1 || source.must_renew(rank, awake),
                 false => n % turns == self.turn,
             };
             match is_due {
-                true => tracker.on_tick(rank, scope),
-                false => tracker.on_ready(scope),
+                true => source.on_tick(rank, context),
+                false => source.on_ready(context),
             }
         }
-        let is_first_born = self.membership.is_oldest();
-        self.with_registry(now, |registry, scope| registry.on_tick(rank, is_first_born, scope));
+        let is_oldest = self.membership.is_oldest();
+        self.with_registry(now, |registry, context| registry.on_tick(rank, is_oldest, context));
         self.run_ready(now);
         self.tell_of_breaker();
         let started = *self.started.get_or_insert(now);
         let is_settled =
-            self.trackers.values().all(TrackedSource::is_settled) && self.registry.is_settled();
+            self.sources.values().all(TrackedSource::is_settled) && self.registry.is_settled();
         let starting = now.since(started) < START && !is_settled;
         let period = if starting { FIRST_TICKS } else { TICK };
         if period != self.period {
@@ -333,19 +333,19 @@ impl Manager {
     fn forget_retired(&mut self) {
         self.registry.forget_retired();
         for source in self.retired.drain(..) {
-            if let Some(tracker) = self.trackers.remove(source) {
-                self.sources.remove(&tracker.key());
+            if let Some(source) = self.sources.remove(source) {
+                self.by_query.remove(&source.key());
             }
         }
     }
 
     fn on_leaving(&mut self, now: Time) {
-        let Self { trackers, gate, rng, out, post, clock, .. } = self;
+        let Self { sources, calls, rng, out, outbox, clock, .. } = self;
         let awake = clock.at(now);
-        for (_, tracker) in trackers.iter_mut() {
-            tracker.leave(&mut Context { now, awake, gate, rng, out, post });
+        for (_, source) in sources.iter_mut() {
+            source.leave(&mut Context { now, awake, calls, rng, out, outbox });
         }
-        self.with_registry(now, |registry, scope| registry.leave(scope));
+        self.with_registry(now, |registry, context| registry.leave(context));
         self.membership.leave();
         self.out.push_back(Command::Load(SharedKey::Members));
     }
@@ -356,8 +356,8 @@ impl Manager {
         now: Time,
         act: impl FnOnce(&mut TrackedSource, &mut Context<'_>),
     ) {
-        if let Some(&SourceUse { source, .. }) = self.sources.get(&query) {
-            self.with_tracker(source, now, act);
+        if let Some(&SourceUse { source, .. }) = self.by_query.get(&query) {
+            self.with_source(source, now, act);
         }
     }
 
@@ -366,19 +366,19 @@ impl Manager {
         now: Time,
         act: impl FnOnce(&mut RegistrationManager, &mut Context<'_>),
     ) {
-        let Self { registry, gate, rng, out, post, clock, .. } = self;
-        act(registry, &mut Context { now, awake: clock.at(now), gate, rng, out, post });
+        let Self { registry, calls, rng, out, outbox, clock, .. } = self;
+        act(registry, &mut Context { now, awake: clock.at(now), calls, rng, out, outbox });
     }
 
-    fn with_tracker(
+    fn with_source(
         &mut self,
         source: SourceId,
         now: Time,
         act: impl FnOnce(&mut TrackedSource, &mut Context<'_>),
     ) {
-        let Self { trackers, gate, rng, out, post, clock, .. } = self;
-        if let Some(tracker) = trackers.get_mut(source) {
-            act(tracker, &mut Context { now, awake: clock.at(now), gate, rng, out, post });
+        let Self { sources, calls, rng, out, outbox, clock, .. } = self;
+        if let Some(source) = sources.get_mut(source) {
+            act(source, &mut Context { now, awake: clock.at(now), calls, rng, out, outbox });
         }
     }
 }

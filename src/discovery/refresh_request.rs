@@ -33,7 +33,7 @@ impl RefreshRequest {
 
     /// Learns from the head who fetches; one who is leaving does so no longer.
     pub(super) fn on_head(&mut self, head: Option<&SourceRecord>) {
-        let head = head.filter(|head| head.rank != Rank::LEAVING && head.owner != self.me);
+        let head = head.filter(|head| head.rank != Rank::RELEASED && head.owner != self.me);
         self.owner = head.map(|head| head.owner);
     }
 
@@ -68,17 +68,17 @@ mod tests {
     fn the_fetcher_is_told_once_a_second() {
         let mut suspicion = RefreshRequest::new(ME);
         suspicion.on_head(Some(&idle(OTHER)));
-        let letter = Outgoing { to: Recipient::One(OTHER), message: Message::Suspicion(KEY) };
-        assert_eq!(suspicion.poll_message(KEY, Time::ZERO), Some(letter.clone()));
+        let message = Outgoing { to: Recipient::One(OTHER), message: Message::Suspicion(KEY) };
+        assert_eq!(suspicion.poll_message(KEY, Time::ZERO), Some(message.clone()));
         assert_eq!(suspicion.poll_message(KEY, Time::ZERO + INTERVAL / 2), None);
-        assert_eq!(suspicion.poll_message(KEY, Time::ZERO + INTERVAL), Some(letter));
+        assert_eq!(suspicion.poll_message(KEY, Time::ZERO + INTERVAL), Some(message));
     }
 
     #[test]
     fn nobody_is_told_where_nobody_else_is_known_to_fetch() {
         let mut suspicion = RefreshRequest::new(ME);
         assert_eq!(suspicion.poll_message(KEY, Time::ZERO), None);
-        for head in [None, Some(idle(ME)), Some(head(OTHER, Rank::LEAVING))] {
+        for head in [None, Some(idle(ME)), Some(head(OTHER, Rank::RELEASED))] {
             suspicion.on_head(Some(&idle(OTHER)));
             suspicion.on_head(head.as_ref());
             assert_eq!(suspicion.poll_message(KEY, Time::ZERO), None, "{head:?}");

@@ -44,7 +44,7 @@ pub(super) struct ShrinkGuard {
 /// An answer that is held back.
 #[derive(Debug)]
 struct Quarantine {
-    answer: QueryResponse,
+    response: QueryResponse,
     since: Time,
     /// From when on a fresh, consistent read is believed that says the same.
     until: Time,
@@ -123,7 +123,7 @@ impl ShrinkGuard {
 
     /// Where a prepared query looks for instances; none where it does not say.
     pub(super) fn origin(&self) -> Option<&QueryOrigin> {
-        let held = || self.hold.as_ref()?.answer.decoded.origin.as_ref();
+        let held = || self.hold.as_ref()?.response.decoded.origin.as_ref();
         self.origin.as_ref().or_else(held).filter(|origin| !origin.service.is_empty())
     }
 
@@ -137,34 +137,34 @@ impl ShrinkGuard {
     /// Judges an answer. That of a fresh, consistent read says when it was `asked` for.
     pub(super) fn judge(
         &mut self,
-        answer: QueryResponse,
+        response: QueryResponse,
         asked: Option<Time>,
         known: Baseline<'_>,
         now: Time,
         rng: &mut Rng,
     ) -> GuardDecision {
-        let doubt = self.doubt(&answer, known);
+        let doubt = self.doubt(&response, known);
         let Some(hold) = &mut self.hold else {
             return match doubt {
-                None => self.believe(answer, None),
-                Some(doubt) => self.begin(answer, doubt, known, now),
+                None => self.believe(response, None),
+                Some(doubt) => self.begin(response, doubt, known, now),
             };
         };
         let is_over = asked.is_some_and(|asked| asked >= hold.until);
         match doubt {
-            None => return self.confirm(answer),
-            Some(Doubt::Shrunk { .. }) if asked.is_some() => return self.confirm(answer),
-            Some(_) if is_over => return self.believe(answer, Some(Resolution::Expired)),
+            None => return self.confirm(response),
+            Some(Doubt::Shrunk { .. }) if asked.is_some() => return self.confirm(response),
+            Some(_) if is_over => return self.believe(response, Some(Resolution::Expired)),
             Some(_) => {}
         }
-        let is_news = hold.answer.decoded.snapshot != answer.decoded.snapshot;
+        let is_news = hold.response.decoded.snapshot != response.decoded.snapshot;
         if asked.is_some() {
             hold.retry.on_success();
             hold.again = (now + rng.about(AGAIN)).min(hold.until.max(now));
         } else if is_news {
             hold.again = now;
         }
-        hold.answer = answer;
+        hold.response = response;
         self.look_at_instances();
         GuardDecision::Held { doubt: None, snapshot: self.used(known) }
     }
@@ -180,10 +180,10 @@ impl ShrinkGuard {
             hold.until = hold.until.min(hold.since + UNEXPLAINED);
         }
         hold.excused = found.decoded.unhealthy;
-        if Doubt::of(&hold.answer, known.listed, known.current, &hold.excused, self.settings)
+        if Doubt::of(&hold.response, known.listed, known.current, &hold.excused, self.settings)
             .is_none()
         {
-            return Some(self.believe(hold.answer, Some(Resolution::Confirmed)));
+            return Some(self.believe(hold.response, Some(Resolution::Confirmed)));
         }
         self.hold = Some(hold);
         Some(GuardDecision::Held { doubt: None, snapshot: self.used(known) })
@@ -205,15 +205,19 @@ impl ShrinkGuard {
     }
 
     /// Why an answer would be doubted.
-    pub(super) fn doubt(&self, answer: &QueryResponse, known: Baseline<'_>) -> Option<Doubt> {
+    pub(super) fn doubt(&self, response: &QueryResponse, known: Baseline<'_>) -> Option<Doubt> {
         let none = Snapshot::default();
         let excused = self.hold.as_ref().map_or(&none, |hold| &hold.excused);
-        Doubt::of(answer, known.listed, known.current, excused, self.settings)
+        Doubt::of(response, known.listed, known.current, excused, self.settings)
     }
 
     /// Whether a partial answer says no more than an error.
-    pub(super) fn adds_nothing(&self, answer: &QueryResponse, current: Option<&Snapshot>) -> bool {
-        doubt::adds_nothing(answer, current, self.settings)
+    pub(super) fn adds_nothing(
+        &self,
+        response: &QueryResponse,
+        current: Option<&Snapshot>,
+    ) -> bool {
+        doubt::adds_nothing(response, current, self.settings)
     }
 
     /// Whether the last answer has refuted the one before it. Where the servers of a Consul contradict
@@ -229,13 +233,13 @@ impl ShrinkGuard {
 
     fn begin(
         &mut self,
-        answer: QueryResponse,
+        response: QueryResponse,
         doubt: Doubt,
         known: Baseline<'_>,
         now: Time,
     ) -> GuardDecision {
         self.hold = Some(Quarantine {
-            answer,
+            response,
             since: now,
             until: now + self.settings.hold,
             again: now,
@@ -247,21 +251,25 @@ impl ShrinkGuard {
         GuardDecision::Held { doubt: Some(doubt), snapshot: self.used(known) }
     }
 
-    fn confirm(&mut self, answer: QueryResponse) -> GuardDecision {
+    fn confirm(&mut self, response: QueryResponse) -> GuardDecision {
         let extent = |decoded: &Decoded| (listed(decoded), !decoded.snapshot.is_empty());
-        let held = self.hold.as_ref().map(|hold| extent(&hold.answer.decoded));
-        let is_more = Some(extent(&answer.decoded)) > held;
+        let held = self.hold.as_ref().map(|hold| extent(&hold.response.decoded));
+        let is_more = Some(extent(&response.decoded)) > held;
         let resolution = if is_more { Resolution::Refuted } else { Resolution::Confirmed };
-        self.believe(answer, Some(resolution))
+        self.believe(response, Some(resolution))
     }
 
-    fn believe(&mut self, answer: QueryResponse, resolution: Option<Resolution>) -> GuardDecision {
+    fn believe(
+        &mut self,
+        response: QueryResponse,
+        resolution: Option<Resolution>,
+    ) -> GuardDecision {
         self.hold = None;
         self.resolution = resolution.or(self.resolution);
-        if !answer.decoded.snapshot.is_empty() {
-            self.origin = answer.decoded.origin.clone();
+        if !response.decoded.snapshot.is_empty() {
+            self.origin = response.decoded.origin.clone();
         }
-        GuardDecision::Used(Box::new(answer))
+        GuardDecision::Used(Box::new(response))
     }
 
     /// Wants the instances asked for, where a prepared query is in doubt that says whose they are.
@@ -269,7 +277,7 @@ impl ShrinkGuard {
         let is_named = self.origin().is_some();
         let Some(hold) = &mut self.hold else { return };
         hold.needs_instances = is_named;
-        if !is_named && hold.answer.decoded.origin.is_some() {
+        if !is_named && hold.response.decoded.origin.is_some() {
             self.on_no_instances();
         }
     }
@@ -277,8 +285,8 @@ impl ShrinkGuard {
     /// What is used of the answer that is held back: all that it lists, and what is published beside
     /// that; none where that is nothing new, or more than a service may have.
     fn used(&self, known: Baseline<'_>) -> Option<Snapshot> {
-        let Quarantine { answer, excused, .. } = self.hold.as_ref()?;
-        let Decoded { snapshot, unhealthy, .. } = &answer.decoded;
+        let Quarantine { response, excused, .. } = self.hold.as_ref()?;
+        let Decoded { snapshot, unhealthy, .. } = &response.decoded;
         let Some(current) = known.current else {
             return (!snapshot.is_empty()).then(|| snapshot.clone());
         };

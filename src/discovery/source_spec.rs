@@ -31,9 +31,9 @@ impl SourceSpec {
     pub fn all(config: &Config) -> Vec<(SourceId, Source<'_>, Self)> {
         let mut ids = HashMap::new();
         let each = config.sources().map(|source| {
-            let subject = Self::new(config, source);
+            let spec = Self::new(config, source);
             let next = SourceId::nth(u16::try_from(ids.len()).unwrap_or(u16::MAX));
-            (*ids.entry(subject.query.key()).or_insert(next), source, subject)
+            (*ids.entry(spec.query.key()).or_insert(next), source, spec)
         });
         each.collect()
     }

@@ -64,15 +64,15 @@ pub struct TrackedSource {
 
 impl TrackedSource {
     /// Starts with nothing known.
-    pub fn new(me: VmId, source: SourceId, subject: SourceSpec, consul: &Consul) -> Self {
+    pub fn new(me: VmId, source: SourceId, spec: SourceSpec, consul: &Consul) -> Self {
         Self {
             source,
             me,
-            query: subject.query,
-            datacenter: subject.datacenter,
-            on_trial: subject.on_trial,
+            query: spec.query,
+            datacenter: spec.datacenter,
+            on_trial: spec.on_trial,
             lease: Lease::new(me),
-            watch: Watch::new(consul.wait, consul.resync, subject.guard),
+            watch: Watch::new(consul.wait, consul.resync, spec.guard),
             look: HeadLoad::Peek,
             write: HeadStore::Renewal,
             installed: None,
@@ -116,67 +116,67 @@ impl TrackedSource {
     }
 
     /// Looks after the lease, the watch and the published snapshot.
-    pub fn on_tick(&mut self, rank: Rank, scope: &mut Context<'_>) {
-        self.load_head(HeadLoad::Check { rank }, scope);
+    pub fn on_tick(&mut self, rank: Rank, context: &mut Context<'_>) {
+        self.load_head(HeadLoad::Check { rank }, context);
     }
 
     /// Looks for a newer snapshot, and does nothing else.
-    pub fn check_for_update(&mut self, scope: &mut Context<'_>) {
-        self.load_head(HeadLoad::Peek, scope);
+    pub fn check_for_update(&mut self, context: &mut Context<'_>) {
+        self.load_head(HeadLoad::Peek, context);
     }
 
     /// Takes a suspicion of this VM's own. A fetcher asks at its next tick: the request that
     /// raised it may be gone before an answer comes, and the answer with it.
-    pub fn on_endpoint_unreachable(&mut self, scope: &mut Context<'_>) {
+    pub fn on_endpoint_unreachable(&mut self, context: &mut Context<'_>) {
         if self.is_fetcher() {
-            self.watch.on_suspicion(scope.awake);
-        } else if let Some(letter) = self.suspicion.poll_message(self.key(), scope.now) {
-            scope.send(letter);
+            self.watch.on_suspicion(context.awake);
+        } else if let Some(message) = self.suspicion.poll_message(self.key(), context.now) {
+            context.send(message);
         }
     }
 
     /// Takes another VM's suspicion; one that fetches no longer is the wrong one to tell.
-    pub fn on_refresh_request(&mut self, scope: &mut Context<'_>) {
-        self.watch.on_suspicion(scope.awake);
-        self.prioritize(scope);
-        self.ask_if_due(scope);
+    pub fn on_refresh_request(&mut self, context: &mut Context<'_>) {
+        self.watch.on_suspicion(context.awake);
+        self.prioritize(context);
+        self.ask_if_due(context);
     }
 
     /// Takes the head as it stands.
-    pub fn on_head(&mut self, value: Option<(&[u8], Cas)>, scope: &mut Context<'_>) {
+    pub fn on_head(&mut self, value: Option<(&[u8], Cas)>, context: &mut Context<'_>) {
         let cas = value.map(|(_, cas)| cas);
         let head = match value.map(|(bytes, _)| SourceRecord::decode(bytes)) {
             Some(Ok(head)) => Some(head),
             Some(Err(error)) => {
-                self.notice(SourceEvent::Unreadable(error), scope);
+                self.emit(SourceEvent::Unreadable(error), context);
                 None
             }
             None => None,
         };
         self.suspicion.on_head(head.as_ref());
-        let written = self.on_looked(cas, scope.now);
+        let written = self.on_looked(cas, context.now);
         let expect = expecting(cas);
         match self.look {
             HeadLoad::Peek => {}
-            HeadLoad::Check { rank } => self.check(head.as_ref(), cas, expect, rank, scope),
-            HeadLoad::Commit => return self.commit(head.as_ref(), expect, scope),
+            HeadLoad::Check { rank } => self.check(head.as_ref(), cas, expect, rank, context),
+            HeadLoad::Commit => return self.commit(head.as_ref(), expect, context),
             HeadLoad::Leave | HeadLoad::Retire => {
-                return self.release_lease(head.as_ref(), expect, scope);
+                return self.release_lease(head.as_ref(), expect, context);
             }
         }
         // What an owner that has left published is nobody's to vouch for, and may be of any age.
-        let current = head.filter(|head| head.rank != Rank::LEAVING);
+        let current = head.filter(|head| head.rank != Rank::RELEASED);
         let published = current.and_then(|head| head.published.map(|version| (version, head.age)));
         let Some((version, age)) = published else { return };
         if let Some(before) = written.filter(|_| age != SourceRecord::UNKNOWN_AGE) {
             let age = age.saturating_add(before);
             if !self.is_fetcher() {
-                self.contact.begin(Some(age), scope.now);
+                self.contact.begin(Some(age), context.now);
             }
-            scope.out.push_back(Command::Confirm { source: self.source, age });
+            context.out.push_back(Command::Confirm { source: self.source, age });
         }
         if self.installed.as_ref().is_none_or(|installed| installed.version < version) {
-            scope.load(SharedKey::Record(self.key(), version));
+            context.load(SharedKey::Snapshot(self.key(), version));
         }
     }
 
@@ -194,11 +194,11 @@ impl TrackedSource {
         &mut self,
         version: SnapshotVersion,
         value: Option<(&[u8], Cas)>,
-        scope: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) {
         if self.publication.is_of(version) {
             self.publication.on_looked(expecting(value.map(|(_, cas)| cas)));
-            return self.load_head(HeadLoad::Commit, scope);
+            return self.load_head(HeadLoad::Commit, context);
         }
         let Some((bytes, cas)) = value.filter(|(bytes, _)| !bytes.is_empty()) else { return };
         if matches!(self.look, HeadLoad::Retire) {
@@ -206,33 +206,33 @@ impl TrackedSource {
         }
         let record = match SnapshotRecord::decode(bytes) {
             Ok(record) => record,
-            Err(error) => return self.notice(SourceEvent::Unreadable(error), scope),
+            Err(error) => return self.emit(SourceEvent::Unreadable(error), context),
         };
         let newer = self.installed.as_ref().is_none_or(|old| old.version < record.version);
         if record.version == version && newer {
-            self.install(record, scope);
+            self.install(record, context);
         }
     }
 
     /// Learns whether the head was written.
-    pub fn on_head_stored(&mut self, written: bool, scope: &mut Context<'_>) {
+    pub fn on_head_stored(&mut self, written: bool, context: &mut Context<'_>) {
         match self.write {
             HeadStore::Claim { vacancy } => {
-                self.lease.on_claimed(written, scope.awake);
+                self.lease.on_claimed(written, context.awake);
                 if let (true, Some(term)) = (written, self.lease.term()) {
                     if vacancy == ClaimReason::Expired {
-                        self.notice(SourceEvent::FetcherLost, scope);
+                        self.emit(SourceEvent::FetcherLost, context);
                     }
-                    self.notice(SourceEvent::Elected(term), scope);
-                    self.watch.start(scope.awake);
-                    self.ask_if_due(scope);
+                    self.emit(SourceEvent::Elected(term), context);
+                    self.watch.start(context.awake);
+                    self.ask_if_due(context);
                 }
             }
-            HeadStore::Renewal if written => self.ask_if_due(scope),
+            HeadStore::Renewal if written => self.ask_if_due(context),
             // Somebody has taken the lease between the load and the store.
-            HeadStore::Renewal => self.depose(scope),
-            HeadStore::Commit => self.on_committed(written, scope),
-            HeadStore::Retire if written => self.clear_records(scope),
+            HeadStore::Renewal => self.depose(context),
+            HeadStore::Commit => self.on_committed(written, context),
+            HeadStore::Retire if written => self.clear_records(context),
             // Else somebody has the lease already, and what is there is theirs.
             HeadStore::Leave | HeadStore::Retire => {}
         }
@@ -243,11 +243,11 @@ impl TrackedSource {
         &mut self,
         version: SnapshotVersion,
         written: bool,
-        scope: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) {
         if self.publication.is_of(version) {
             self.publication.on_stored(written);
-            self.load_head(HeadLoad::Commit, scope);
+            self.load_head(HeadLoad::Commit, context);
         }
     }
 
@@ -257,103 +257,104 @@ impl TrackedSource {
         cas: Option<Cas>,
         expect: Expect,
         rank: Rank,
-        scope: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) {
         let published = head.and_then(|head| head.published);
-        match self.lease.on_head(head.map(SourceRecord::tenure).zip(cas), rank, scope.awake) {
+        match self.lease.on_head(head.map(SourceRecord::holder).zip(cas), rank, context.awake) {
             LeaseAction::Follow => {}
-            LeaseAction::Lead => self.ask_if_due(scope),
+            LeaseAction::Lead => self.ask_if_due(context),
             LeaseAction::Renew(term) => {
                 self.write = HeadStore::Renewal;
-                if let (Some(age), Some(record)) = (self.contact.age(scope.now), &self.installed) {
+                if let (Some(age), Some(record)) = (self.contact.age(context.now), &self.installed)
+                {
                     let endpoints = record.snapshot.len();
-                    self.notice(SourceEvent::Age { age, endpoints }, scope);
+                    self.emit(SourceEvent::Age { age, endpoints }, context);
                 }
-                self.store_head(term, rank, published, expect, scope);
+                self.store_head(term, rank, published, expect, context);
             }
             LeaseAction::Claim(term, vacancy) => {
                 // The term is new, so whatever is published next is newer all the same.
                 // What an owner that has left published, and is not here, may be of any age.
                 let is_here = self.installed.as_ref().map(|it| it.version) == published;
-                let is_stale = !is_here && head.is_some_and(|head| head.rank == Rank::LEAVING);
+                let is_stale = !is_here && head.is_some_and(|head| head.rank == Rank::RELEASED);
                 let published = published.filter(|_| !is_stale);
                 self.write = HeadStore::Claim { vacancy };
                 self.is_published = published.is_some();
                 if published.is_none() {
-                    self.contact.begin(None, scope.now);
+                    self.contact.begin(None, context.now);
                 }
                 let listed = head.filter(|_| published.is_some()).map_or(0, |head| head.listed);
                 self.watch.restore_listed(listed);
-                self.store_head(term, rank, published, expect, scope);
+                self.store_head(term, rank, published, expect, context);
             }
-            LeaseAction::Deposed => self.depose(scope),
+            LeaseAction::Deposed => self.depose(context),
         }
     }
 
-    fn publish(&mut self, term: Term, snapshot: Rc<Snapshot>, scope: &mut Context<'_>) {
+    fn publish(&mut self, term: Term, snapshot: Rc<Snapshot>, context: &mut Context<'_>) {
         let last = self.installed.as_ref().map(|installed| installed.version);
         let version = self.publication.begin(term, last, snapshot);
-        scope.load(SharedKey::Record(self.key(), version));
+        context.load(SharedKey::Snapshot(self.key(), version));
     }
 
     /// Goes on with the publication, if the lease is still ours.
-    fn commit(&mut self, head: Option<&SourceRecord>, expect: Expect, scope: &mut Context<'_>) {
+    fn commit(&mut self, head: Option<&SourceRecord>, expect: Expect, context: &mut Context<'_>) {
         let term = self.lease.term();
         let ours = head.filter(|head| term == Some(head.term) && head.owner == self.me);
-        let Some(head) = ours else { return self.depose(scope) };
+        let Some(head) = ours else { return self.depose(context) };
         match self.publication.next(head.published) {
             Some(PublicationStep::Look(version)) => {
-                scope.load(SharedKey::Record(self.query.key(), version))
+                context.load(SharedKey::Snapshot(self.query.key(), version))
             }
             Some(PublicationStep::Store(record, expect)) => {
-                let key = SharedKey::Record(self.query.key(), record.version);
-                scope.store(key, record.encode(), expect);
+                let key = SharedKey::Snapshot(self.query.key(), record.version);
+                context.store(key, record.encode(), expect);
             }
             Some(PublicationStep::Point(version)) => {
                 self.write = HeadStore::Commit;
-                self.store_head(head.term, head.rank, Some(version), expect, scope);
+                self.store_head(head.term, head.rank, Some(version), expect, context);
             }
             None => {}
         }
     }
 
-    fn on_committed(&mut self, written: bool, scope: &mut Context<'_>) {
+    fn on_committed(&mut self, written: bool, context: &mut Context<'_>) {
         let (true, Some(record)) = (written, self.publication.take()) else {
-            return self.depose(scope);
+            return self.depose(context);
         };
         self.is_published = true;
         let old = self.installed.as_ref().map(|old| &*old.snapshot);
-        let notice = SourceEvent::published(&record.snapshot, old);
-        self.install(record, scope);
-        self.watch.on_applied(scope.awake);
-        self.notice(notice, scope);
+        let event = SourceEvent::published(&record.snapshot, old);
+        self.install(record, context);
+        self.watch.on_applied(context.awake);
+        self.emit(event, context);
         let message = Message::News(self.key());
-        scope.send(Outgoing { to: Recipient::Everyone, message });
-        self.ask_if_due(scope);
+        context.send(Outgoing { to: Recipient::Everyone, message });
+        self.ask_if_due(context);
     }
 
-    fn install(&mut self, record: SnapshotRecord, scope: &mut Context<'_>) {
+    fn install(&mut self, record: SnapshotRecord, context: &mut Context<'_>) {
         let snapshot = Rc::clone(&record.snapshot);
-        scope.out.push_back(Command::Install { source: self.source, snapshot });
+        context.out.push_back(Command::Install { source: self.source, snapshot });
         self.installed = Some(record);
     }
 
-    fn depose(&mut self, scope: &mut Context<'_>) {
-        self.stop_fetching(scope);
-        self.notice(SourceEvent::Deposed, scope);
+    fn depose(&mut self, context: &mut Context<'_>) {
+        self.stop_fetching(context);
+        self.emit(SourceEvent::Deposed, context);
     }
 
-    fn stop_fetching(&mut self, scope: &mut Context<'_>) {
-        scope.gate.forget(self.caller(), scope.now);
+    fn stop_fetching(&mut self, context: &mut Context<'_>) {
+        context.calls.forget(self.caller(), context.now);
         self.lease = Lease::new(self.me);
         self.watch.stop();
         self.publication = Publication::default();
         self.contact.end();
     }
 
-    fn load_head(&mut self, look: HeadLoad, scope: &mut Context<'_>) {
+    fn load_head(&mut self, look: HeadLoad, context: &mut Context<'_>) {
         self.look = look;
-        scope.load(SharedKey::Head(self.key()));
+        context.load(SharedKey::SourceRecord(self.key()));
     }
 
     fn store_head(
@@ -362,16 +363,16 @@ impl TrackedSource {
         rank: Rank,
         published: Option<SnapshotVersion>,
         expect: Expect,
-        scope: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) {
-        let age = self.contact.age(scope.now).unwrap_or(SourceRecord::UNKNOWN_AGE);
+        let age = self.contact.age(context.now).unwrap_or(SourceRecord::UNKNOWN_AGE);
         let listed = self.watch.listed();
         let head = SourceRecord { owner: self.me, term, rank, published, age, listed };
-        scope.store(SharedKey::Head(self.key()), head.encode(), expect);
+        context.store(SharedKey::SourceRecord(self.key()), head.encode(), expect);
     }
 
-    fn notice(&self, notice: SourceEvent, scope: &mut Context<'_>) {
-        scope.out.push_back(Command::Notice { source: self.source, notice });
+    fn emit(&self, event: SourceEvent, context: &mut Context<'_>) {
+        context.out.push_back(Command::Notice { source: self.source, event });
     }
 }
 

@@ -156,8 +156,8 @@ impl Watch {
     }
 
     /// Whether a partial answer says no more than an error.
-    pub fn adds_nothing(&self, answer: &QueryResponse, current: Option<&Snapshot>) -> bool {
-        self.guard.adds_nothing(answer, current)
+    pub fn adds_nothing(&self, response: &QueryResponse, current: Option<&Snapshot>) -> bool {
+        self.guard.adds_nothing(response, current)
     }
 
     /// Where a prepared query looks for instances; none where it does not say.
@@ -208,13 +208,13 @@ impl Watch {
     pub fn ask(
         &mut self,
         want: CallKind,
-        pass: Permit,
+        permit: Permit,
         now: Time,
         timeout: impl FnOnce(&OutgoingQuery) -> Duration,
     ) -> OutgoingQuery {
         self.last = self.last.next();
         let is_extra = matches!(self.state, State::Asking(_));
-        let blocks = want == CallKind::Watch && pass == Permit::AsWanted;
+        let blocks = want == CallKind::Watch && permit == Permit::AsWanted;
         let freshness = match () {
             () if blocks => ReadMode::AsConfigured,
             () if self.is_holding() => ReadMode::Consistent,
@@ -266,13 +266,13 @@ impl Watch {
     pub fn on_response(
         &mut self,
         id: QueryId,
-        answer: Result<QueryResponse, QueryError>,
+        response: Result<QueryResponse, QueryError>,
         current: Option<&Snapshot>,
         now: Time,
         rng: &mut Rng,
     ) -> ResponseOutcome {
         if let Some(asking) = self.reread.take(id) {
-            return self.on_extra(asking, answer, current, now, rng);
+            return self.on_extra(asking, response, current, now, rng);
         }
         let State::Asking(asking) = self.state else {
             return ResponseOutcome::Late;
@@ -281,9 +281,9 @@ impl Watch {
             return ResponseOutcome::Late;
         }
         self.reread.settle();
-        self.learn_patience(&asking, &answer, now);
-        let answer = match answer {
-            Ok(answer) => answer,
+        self.learn_patience(&asking, &response, now);
+        let response = match response {
+            Ok(response) => response,
             Err(error) => {
                 self.index = None;
                 let mut wait = self.retry.on_failure(rng);
@@ -301,13 +301,13 @@ impl Watch {
             false => {
                 // Where there is no place to watch, each poll may be answered by what stands still.
                 // Answers of a prepared query have no order by which an older one would be known.
-                let has_no_order = answer.decoded.origin.is_some();
+                let has_no_order = response.decoded.origin.is_some();
                 let is_fresh = asking.ask.freshness != ReadMode::AsConfigured || has_no_order;
                 self.resync.on_read(is_fresh, now, rng);
             }
         }
-        let went_back = asking.floor.is_some_and(|floor| answer.index < floor);
-        let is_too_old = answer.is_too_old && asking.ask.freshness == ReadMode::AsConfigured;
+        let went_back = asking.floor.is_some_and(|floor| response.index < floor);
+        let is_too_old = response.is_too_old && asking.ask.freshness == ReadMode::AsConfigured;
         self.asks_leader = went_back || is_too_old;
         if went_back || (is_too_old && current.is_some()) {
             self.index = self.index.filter(|_| !went_back);
@@ -317,9 +317,9 @@ impl Watch {
             self.state = State::Idle { due };
             return ResponseOutcome::Reread;
         }
-        let (index, known) = (answer.index, Baseline { listed: self.listed, current });
-        match self.guard.judge(answer, asking.consistently(), known, now, rng) {
-            GuardDecision::Used(answer) => self.apply(*answer, asking, current, now, rng),
+        let (index, known) = (response.index, Baseline { listed: self.listed, current });
+        match self.guard.judge(response, asking.consistently(), known, now, rng) {
+            GuardDecision::Used(response) => self.apply(*response, asking, current, now, rng),
             GuardDecision::Held { doubt, snapshot } => {
                 self.index = Some(index);
                 self.state = match &snapshot {
@@ -349,19 +349,19 @@ impl Watch {
     /// Uses the answer to the query that was out.
     fn apply(
         &mut self,
-        answer: QueryResponse,
+        response: QueryResponse,
         asking: QueryInFlight,
         current: Option<&Snapshot>,
         now: Time,
         rng: &mut Rng,
     ) -> ResponseOutcome {
-        let listed = listed(&answer.decoded);
-        let snapshot = answer.decoded.snapshot;
+        let listed = listed(&response.decoded);
+        let snapshot = response.decoded.snapshot;
         if current != Some(&snapshot) {
-            self.state = State::Applying { index: answer.index, listed, since: now };
+            self.state = State::Applying { index: response.index, listed, since: now };
             return ResponseOutcome::Changed(snapshot);
         }
-        (self.index, self.listed) = (Some(answer.index), listed);
+        (self.index, self.listed) = (Some(response.index), listed);
         let due = self.due_after_repeat(&asking, listed == 0, now, rng);
         self.state = State::Idle { due };
         ResponseOutcome::Unchanged
@@ -386,11 +386,11 @@ impl Watch {
     fn learn_patience(
         &mut self,
         asking: &QueryInFlight,
-        answer: &Result<QueryResponse, QueryError>,
+        response: &Result<QueryResponse, QueryError>,
         now: Time,
     ) {
         let took = now.since(asking.asked);
-        match answer {
+        match response {
             Err(error) => self.patience.on_error(error, took),
             // That of a query that blocks comes when something changes.
             Ok(_) if !asking.blocks => self.patience.on_response(took),

@@ -104,7 +104,7 @@ impl Lease {
 
     /// Judges the head as it stands now; `None` when there is none, or none that can be read.
     pub fn on_head(&mut self, head: Option<(Holder, Cas)>, rank: Rank, now: Time) -> LeaseAction {
-        let is_free = head.is_none_or(|(head, _)| head.rank == Rank::LEAVING);
+        let is_free = head.is_none_or(|(head, _)| head.rank == Rank::RELEASED);
         if let State::Deferring { since } = &mut self.state
             && is_free
             && now.since(*since.get_or_insert(now)) < PATIENCE
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn one_that_defers_takes_a_free_lease_only_after_a_while_and_follows_whoever_was_faster() {
-        let left = head(OTHER, 3, Rank::LEAVING);
+        let left = head(OTHER, 3, Rank::RELEASED);
         for (free, term) in [(None, Term(1)), (Some((left, Cas(4))), Term(4))] {
             let mut lease = Lease::as_standby(ME);
             assert_eq!(lease.on_head(free, IDLE, at(1_000)), LeaseAction::Follow);

@@ -25,7 +25,7 @@ pub struct Membership {
     me: VmId,
     queue: Option<QueueId>,
     born: Option<u64>,
-    is_first_born: bool,
+    is_oldest: bool,
     next_look: Time,
     /// From when on the queues may be looked into again.
     next_probe: Time,
@@ -40,7 +40,7 @@ impl Membership {
             me,
             queue: None,
             born: None,
-            is_first_born: false,
+            is_oldest: false,
             next_look: Time::ZERO,
             next_probe: Time::ZERO,
             silent: HashMap::new(),
@@ -66,7 +66,7 @@ impl Membership {
     /// Whether no member's VM was made before this one: it is, as far as anyone can tell, the
     /// main thread's, and does what needs doing once.
     pub const fn is_oldest(&self) -> bool {
-        self.is_first_born
+        self.is_oldest
     }
 
     /// The queue, once it is registered.
@@ -95,8 +95,8 @@ impl Membership {
 
     /// Sees who is there.
     pub fn on_members(&mut self, members: &Members) {
-        let first = members.first_born();
-        self.is_first_born = self.born.is_some_and(|born| first.is_none_or(|first| born <= first));
+        let first = members.oldest_born();
+        self.is_oldest = self.born.is_some_and(|born| first.is_none_or(|first| born <= first));
     }
 
     /// What the list should be instead of `members`, if anything: with this VM, without the dead.

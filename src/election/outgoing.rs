@@ -22,7 +22,7 @@ pub enum Recipient {
     /// One of them.
     One(VmId),
     /// Those of the VM that was made first.
-    FirstBorn,
+    Oldest,
 }
 
 impl Outgoing {
@@ -31,7 +31,7 @@ impl Outgoing {
         match self.to {
             Recipient::Everyone => true,
             Recipient::One(vm) => vm == member.vm,
-            Recipient::FirstBorn => members.first_born() == Some(member.born),
+            Recipient::Oldest => members.oldest_born() == Some(member.born),
         }
     }
 }

@@ -218,81 +218,81 @@ mod tests {
     }
 
     /// Sends a probe and takes its outcome, each as early as may be; gives the moment.
-    fn probe(prober: &mut HealthChecker, verdict: ProbeVerdict, from: u64) -> u64 {
+    fn probe(checker: &mut HealthChecker, verdict: ProbeVerdict, from: u64) -> u64 {
         let mut rng = Rng::new(1);
         let (when, number) = (from..from + 100_000)
-            .find_map(|ms| Some((ms, prober.poll_probe(&check(), at(ms), &mut rng)?)))
+            .find_map(|ms| Some((ms, checker.poll_probe(&check(), at(ms), &mut rng)?)))
             .expect("a probe");
-        prober.on_verdict(number, verdict, &check(), at(when), &mut rng);
+        checker.on_verdict(number, verdict, &check(), at(when), &mut rng);
         when
     }
 
     #[test]
     fn bad_answers_go_on_counting_when_probes_begin_anew() {
-        let mut prober = HealthChecker::new(HEALTHY, at(0));
-        let now = probe(&mut prober, status(503), 0);
-        prober.begin_anew(prober.standing(), at(now + 5_000));
-        probe(&mut prober, status(503), now + 5_000);
-        assert_eq!(prober.standing(), HealthState::Unhealthy, "two in a row");
+        let mut checker = HealthChecker::new(HEALTHY, at(0));
+        let now = probe(&mut checker, status(503), 0);
+        checker.begin_anew(checker.standing(), at(now + 5_000));
+        probe(&mut checker, status(503), now + 5_000);
+        assert_eq!(checker.standing(), HealthState::Unhealthy, "two in a row");
     }
 
     #[test]
     fn the_first_answer_decides_and_then_the_thresholds_do() {
-        let mut prober = HealthChecker::new(HealthState::Unknown, at(0));
-        assert_eq!(prober.standing(), HealthState::Unknown);
-        let mut now = probe(&mut prober, status(200), 0);
-        assert_eq!(prober.standing(), HEALTHY);
-        now = probe(&mut prober, status(503), now);
-        assert_eq!(prober.standing(), HEALTHY, "one of two");
-        now = probe(&mut prober, status(200), now);
-        now = probe(&mut prober, status(503), now);
-        assert_eq!(prober.standing(), HEALTHY, "not in a row");
-        now = probe(&mut prober, status(500), now);
-        assert_eq!(prober.standing(), HealthState::Unhealthy);
-        assert_eq!(prober.reason(), Some(&ProbeReason::Status(500)));
+        let mut checker = HealthChecker::new(HealthState::Unknown, at(0));
+        assert_eq!(checker.standing(), HealthState::Unknown);
+        let mut now = probe(&mut checker, status(200), 0);
+        assert_eq!(checker.standing(), HEALTHY);
+        now = probe(&mut checker, status(503), now);
+        assert_eq!(checker.standing(), HEALTHY, "one of two");
+        now = probe(&mut checker, status(200), now);
+        now = probe(&mut checker, status(503), now);
+        assert_eq!(checker.standing(), HEALTHY, "not in a row");
+        now = probe(&mut checker, status(500), now);
+        assert_eq!(checker.standing(), HealthState::Unhealthy);
+        assert_eq!(checker.reason(), Some(&ProbeReason::Status(500)));
         for _ in 0..2 {
-            now = probe(&mut prober, status(200), now);
-            assert_eq!(prober.standing(), HealthState::Unhealthy);
+            now = probe(&mut checker, status(200), now);
+            assert_eq!(checker.standing(), HealthState::Unhealthy);
         }
-        probe(&mut prober, status(200), now);
-        assert_eq!(prober.standing(), HEALTHY);
+        probe(&mut checker, status(200), now);
+        assert_eq!(checker.standing(), HEALTHY);
     }
 
     #[test]
     fn what_is_not_well_from_the_start_is_unhealthy_at_once() {
-        let mut prober = HealthChecker::new(HealthState::Unknown, at(0));
-        probe(&mut prober, status(500), 0);
-        assert_eq!(prober.standing(), HealthState::Unhealthy);
+        let mut checker = HealthChecker::new(HealthState::Unknown, at(0));
+        probe(&mut checker, status(500), 0);
+        assert_eq!(checker.standing(), HealthState::Unhealthy);
     }
 
     #[test]
     fn a_warning_is_healthy_and_shows_at_once() {
-        let mut prober = HealthChecker::new(HEALTHY, at(0));
-        let now = probe(&mut prober, status(429), 0);
-        assert_eq!(prober.standing(), HealthState::Healthy { warns: true });
-        probe(&mut prober, status(200), now);
-        assert_eq!(prober.standing(), HEALTHY);
+        let mut checker = HealthChecker::new(HEALTHY, at(0));
+        let now = probe(&mut checker, status(429), 0);
+        assert_eq!(checker.standing(), HealthState::Healthy { warns: true });
+        probe(&mut checker, status(200), now);
+        assert_eq!(checker.standing(), HEALTHY);
     }
 
     #[test]
     fn it_is_asked_at_its_interval_and_sooner_while_it_fails() {
-        let mut prober = HealthChecker::new(HEALTHY, at(0));
-        assert_eq!(probe(&mut prober, status(200), 0), 0);
-        assert_eq!(probe(&mut prober, status(500), 0), 5_000);
-        assert_eq!(probe(&mut prober, status(200), 5_000), 6_000);
-        assert_eq!(probe(&mut prober, status(200), 6_000), 11_000);
+        let mut checker = HealthChecker::new(HEALTHY, at(0));
+        assert_eq!(probe(&mut checker, status(200), 0), 0);
+        assert_eq!(probe(&mut checker, status(500), 0), 5_000);
+        assert_eq!(probe(&mut checker, status(200), 5_000), 6_000);
+        assert_eq!(probe(&mut checker, status(200), 6_000), 11_000);
     }
 
     #[test]
     fn one_probe_at_a_time_and_a_lost_one_has_failed() {
         let mut rng = Rng::new(1);
-        let mut prober = HealthChecker::new(HealthState::Unknown, at(0));
-        let first = prober.poll_probe(&check(), at(0), &mut rng).unwrap();
-        assert_eq!(prober.poll_probe(&check(), at(2_999), &mut rng), None);
-        let second = prober.poll_probe(&check(), at(3_000), &mut rng).unwrap();
-        assert_eq!(prober.standing(), HealthState::Unhealthy);
+        let mut checker = HealthChecker::new(HealthState::Unknown, at(0));
+        let first = checker.poll_probe(&check(), at(0), &mut rng).unwrap();
+        assert_eq!(checker.poll_probe(&check(), at(2_999), &mut rng), None);
+        let second = checker.poll_probe(&check(), at(3_000), &mut rng).unwrap();
+        assert_eq!(checker.standing(), HealthState::Unhealthy);
         assert_ne!(first, second);
-        assert!(!prober.on_verdict(first, status(200), &check(), at(3_001), &mut rng), "late");
-        assert!(prober.reason().is_some());
+        assert!(!checker.on_verdict(first, status(200), &check(), at(3_001), &mut rng), "late");
+        assert!(checker.reason().is_some());
     }
 }

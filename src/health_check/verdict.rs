@@ -46,8 +46,8 @@ pub enum ProbeReason {
 
 impl ProbeVerdict {
     /// Judges what came back.
-    pub fn of(check: &HealthCheck, answer: ProbeResponse<'_>) -> Self {
-        let ProbeResponse { status, from_envoy, body } = answer;
+    pub fn of(check: &HealthCheck, response: ProbeResponse<'_>) -> Self {
+        let ProbeResponse { status, from_envoy, body } = response;
         if from_envoy {
             return Self::Bad(ProbeReason::Unreachable(status, BodyExcerpt::new(body)));
         }
@@ -134,10 +134,10 @@ mod tests {
     #[test]
     fn a_reply_of_envoy_is_never_taken_for_the_services_own() {
         let check = HealthCheck { expected_statuses: vec![503..=503], ..HealthCheck::default() };
-        let answer =
+        let response =
             ProbeResponse { status: 503, from_envoy: true, body: b"upstream connect error" };
         assert!(matches!(
-            ProbeVerdict::of(&check, answer),
+            ProbeVerdict::of(&check, response),
             ProbeVerdict::Bad(ProbeReason::Unreachable(503, _))
         ));
     }

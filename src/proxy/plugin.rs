@@ -152,13 +152,13 @@ impl Plugin {
                 let answer = answer.map(|answer| self.host.redact(answer));
                 let answer = answer.as_ref().map(CalloutResponse::response);
                 let answer = answer.ok_or(CallFailure::NoAnswer);
-                self.run(Event::Answered { call, answer });
+                self.run(Event::Answered { call, response: answer });
                 self.release(root);
             }
             Callout::Probe { id: probe, .. } => {
                 let answer =
                     answer.as_ref().map(CalloutResponse::examined).ok_or(ProbeReason::NoAnswer);
-                self.run(Event::Probed { probe, answer });
+                self.run(Event::Probed { probe, response: answer });
             }
         }
     }

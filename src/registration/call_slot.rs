@@ -37,7 +37,7 @@ pub(super) struct CallSlot {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call {
     pub(super) id: AgentCallId,
-    pub(super) errand: AgentCall,
+    pub(super) kind: AgentCall,
     /// What it reports.
     pub(super) status: Option<CheckStatus>,
     since: Time,
@@ -84,13 +84,13 @@ impl CallSlot {
     pub(super) fn send(
         &mut self,
         id: AgentCallId,
-        errand: AgentCall,
+        kind: AgentCall,
         status: Option<CheckStatus>,
         request: Request,
         now: Time,
     ) -> Request {
         let timeout = request.timeout.max(self.timeout).min(self.longest);
-        self.out = Some(Call { id, errand, status, since: now, lost: now + timeout + GIVE_UP });
+        self.out = Some(Call { id, kind, status, since: now, lost: now + timeout + GIVE_UP });
         Request { timeout, ..request }
     }
 

@@ -13,18 +13,18 @@ use crate::util::time::Time;
 #[derive(Debug)]
 pub(super) struct Drain {
     probe: Probe,
-    prober: HealthChecker,
+    checker: HealthChecker,
     was_asked: bool,
 }
 
 impl Drain {
     pub(super) const fn new(probe: Probe, now: Time) -> Self {
-        Self { probe, prober: HealthChecker::new(HealthState::Unknown, now), was_asked: false }
+        Self { probe, checker: HealthChecker::new(HealthState::Unknown, now), was_asked: false }
     }
 
     /// Gives its probes higher numbers than this one.
     pub(super) const fn with_first_id(&mut self, number: ProbeNumber) {
-        self.prober.with_first_id(number);
+        self.checker.with_first_id(number);
     }
 
     /// The cluster that is asked.
@@ -35,37 +35,37 @@ impl Drain {
     /// Learns that this VM has stood still: it is asked anew.
     pub(super) fn on_gap(&mut self, now: Time) {
         self.was_asked = false;
-        self.prober.begin_anew(self.prober.standing(), now);
+        self.checker.begin_anew(self.checker.standing(), now);
     }
 
     /// Whether it is; none before it was asked once.
     pub(super) fn is_draining(&self) -> Option<bool> {
-        let is_draining = self.prober.standing() == HealthState::Unhealthy;
+        let is_draining = self.checker.standing() == HealthState::Unhealthy;
         (self.was_asked || is_draining).then_some(is_draining)
     }
 
     pub(super) fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<OutgoingProbe> {
         // One that nobody heard of again says nothing, as one that nobody has answered.
-        if self.prober.is_asking() && now >= self.prober.due() {
+        if self.checker.is_asking() && now >= self.checker.due() {
             self.was_asked = true;
-            self.prober.on_unsent(self.prober.last(), &self.probe.check, now, rng);
+            self.checker.on_unsent(self.checker.last(), &self.probe.check, now, rng);
         }
-        let number = self.prober.poll_probe(&self.probe.check, now, rng)?;
+        let number = self.checker.poll_probe(&self.probe.check, now, rng)?;
         Some(OutgoingProbe::new(ProbeTarget::Drain, number, &self.probe))
     }
 
     pub(super) fn on_probed(&mut self, probed: &ProbeResult<'_>, now: Time, rng: &mut Rng) {
-        if probed.answer.as_ref().is_ok_and(is_starting) {
+        if probed.response.as_ref().is_ok_and(is_starting) {
             // No Envoy that runs starts again: then it is one that is about to take its place.
-            return self.prober.on_unsent(probed.number, &self.probe.check, now, rng);
+            return self.checker.on_unsent(probed.number, &self.probe.check, now, rng);
         }
         self.was_asked = true;
         let verdict = probed.verdict(&self.probe.check);
         match verdict.reason() {
             ProbeReason::Status(_) | ProbeReason::Body => {
-                self.prober.on_verdict(probed.number, verdict, &self.probe.check, now, rng);
+                self.checker.on_verdict(probed.number, verdict, &self.probe.check, now, rng);
             }
-            _ => self.prober.on_unsent(probed.number, &self.probe.check, now, rng),
+            _ => self.checker.on_unsent(probed.number, &self.probe.check, now, rng),
         }
     }
 }
@@ -73,8 +73,8 @@ impl Drain {
 /// Whether it is Envoy's answer at
 /// [`/ready`](https://www.envoyproxy.io/docs/envoy/latest/operations/admin#get--ready) while it
 /// starts.
-fn is_starting(answer: &ProbeResponse<'_>) -> bool {
-    [&b"PRE_INITIALIZING"[..], b"INITIALIZING"].iter().any(|state| answer.body.starts_with(state))
+fn is_starting(response: &ProbeResponse<'_>) -> bool {
+    [&b"PRE_INITIALIZING"[..], b"INITIALIZING"].iter().any(|state| response.body.starts_with(state))
 }
 
 #[cfg(test)]
@@ -86,17 +86,17 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     /// What is known after these answers of `/ready`.
-    fn known(answers: &[(u16, &str)]) -> Option<bool> {
+    fn known(responses: &[(u16, &str)]) -> Option<bool> {
         let mut rng = Rng::new(1);
         let check = HealthCheck { unhealthy_threshold: 1, ..HealthCheck::default() };
         let probe = Probe { cluster: "envoy_admin".to_owned(), check };
         let mut drain = Drain::new(probe, Time::ZERO);
-        for (seconds, (status, body)) in (0..).step_by(60).zip(answers) {
+        for (seconds, (status, body)) in (0..).step_by(60).zip(responses) {
             let now = Time::from_start(Duration::from_secs(seconds));
-            let OutgoingProbe { spot, number, .. } = drain.poll_probe(now, &mut rng).unwrap();
-            let answer =
+            let OutgoingProbe { target, number, .. } = drain.poll_probe(now, &mut rng).unwrap();
+            let response =
                 ProbeResponse { status: *status, from_envoy: false, body: body.as_bytes() };
-            drain.on_probed(&ProbeResult { spot, number, answer: Ok(answer) }, now, &mut rng);
+            drain.on_probed(&ProbeResult { target, number, response: Ok(response) }, now, &mut rng);
         }
         drain.is_draining()
     }

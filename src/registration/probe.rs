@@ -17,7 +17,7 @@ pub enum ProbeTarget {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutgoingProbe {
     /// What it is for.
-    pub spot: ProbeTarget,
+    pub target: ProbeTarget,
     /// Its number.
     pub number: ProbeNumber,
     /// What is asked.
@@ -25,8 +25,8 @@ pub struct OutgoingProbe {
 }
 
 impl OutgoingProbe {
-    pub(super) fn new(spot: ProbeTarget, number: ProbeNumber, probe: &Probe) -> Self {
-        Self { spot, number, probe: probe.clone() }
+    pub(super) fn new(target: ProbeTarget, number: ProbeNumber, probe: &Probe) -> Self {
+        Self { target, number, probe: probe.clone() }
     }
 }
 
@@ -34,18 +34,18 @@ impl OutgoingProbe {
 #[derive(Debug, Clone)]
 pub struct ProbeResult<'a> {
     /// What it was for.
-    pub spot: ProbeTarget,
+    pub target: ProbeTarget,
     /// Its number.
     pub number: ProbeNumber,
     /// The answer, or why there is none.
-    pub answer: Result<ProbeResponse<'a>, ProbeReason>,
+    pub response: Result<ProbeResponse<'a>, ProbeReason>,
 }
 
 impl ProbeResult<'_> {
     /// What it says.
     pub(super) fn verdict(&self, check: &HealthCheck) -> ProbeVerdict {
-        match &self.answer {
-            Ok(answer) => ProbeVerdict::of(check, *answer),
+        match &self.response {
+            Ok(response) => ProbeVerdict::of(check, *response),
             Err(reason) => ProbeVerdict::Bad(reason.clone()),
         }
     }

@@ -182,8 +182,8 @@ impl Reconciler {
     }
 
     /// Whether the last call of this kind has failed: reports, or all others.
-    pub const fn is_failing_at(&self, errand: AgentCall) -> bool {
-        match errand {
+    pub const fn is_failing_at(&self, call: AgentCall) -> bool {
+        match call {
             AgentCall::Report(_) => self.reports.is_failing(),
             _ => self.calls.is_failing(),
         }
@@ -218,10 +218,10 @@ impl Reconciler {
     }
 
     /// Makes the call of an errand that it [wants](Self::next_call).
-    pub fn start(&mut self, errand: AgentCall, now: Time) -> (AgentCallId, Request) {
+    pub fn start(&mut self, call: AgentCall, now: Time) -> (AgentCallId, Request) {
         let id = &self.definition.id;
         let mut status = None;
-        let request = match errand {
+        let request = match call {
             AgentCall::Read => {
                 if let Stage::Standing { .. } = self.stage {
                     self.stage = Stage::Looking { registered: false };
@@ -250,7 +250,7 @@ impl Reconciler {
         };
         self.last = AgentCallId(self.last.0.wrapping_add(1));
         let id = self.last;
-        (id, self.slot(errand).send(id, errand, status, request, now))
+        (id, self.slot(call).send(id, call, status, request, now))
     }
 
     /// A call that nobody heard of again.
@@ -264,34 +264,36 @@ impl Reconciler {
     pub fn on_response(
         &mut self,
         id: AgentCallId,
-        answer: Result<Response<'_>, CallFailure>,
+        response: Result<Response<'_>, CallFailure>,
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) -> Option<Result<(), ErrorKind>> {
         let call = self.reports.take(id).or_else(|| self.calls.take(id))?;
         let had_failed = self.calls.is_failing() || self.reports.is_failing();
-        let result = match call.errand {
-            AgentCall::Read => self.definition.read_found(answer).map(|found| {
-                self.on_found(found, now, rng, notices);
+        let result = match call.kind {
+            AgentCall::Read => self.definition.read_found(response).map(|found| {
+                self.on_found(found, now, rng, events);
             }),
-            AgentCall::ReadChecks => self.definition.read_found_checks(answer).map(|found| {
-                self.on_found_checks(&found, now, rng, notices);
+            AgentCall::ReadChecks => self.definition.read_found_checks(response).map(|found| {
+                self.on_found_checks(&found, now, rng, events);
             }),
-            AgentCall::Identify => self.definition.id.read_identity(answer).map(|found| {
-                self.on_identified(found, now, rng, notices);
+            AgentCall::Identify => self.definition.id.read_identity(response).map(|found| {
+                self.on_identified(found, now, rng, events);
             }),
-            AgentCall::Register => self.definition.read_registered(answer).map(|()| {
+            AgentCall::Register => self.definition.read_registered(response).map(|()| {
                 self.is_unsure = false;
                 self.checks.iter_mut().for_each(TtlCheck::on_registered);
                 self.stage = Stage::Looking { registered: true };
             }),
-            AgentCall::Report(position) => self.definition.read_reported(answer).map(|reported| {
-                self.on_reported(position, call.status, reported, now, rng, notices);
-            }),
+            AgentCall::Report(position) => {
+                self.definition.read_reported(response).map(|reported| {
+                    self.on_reported(position, call.status, reported, now, rng, events);
+                })
+            }
             AgentCall::Deregister => {
                 let token_env = self.definition.token_env();
-                self.definition.id.read_deregistered(answer, token_env).map(|_| {
+                self.definition.id.read_deregistered(response, token_env).map(|_| {
                     self.on_deregistered(now, rng);
                 })
             }
@@ -299,15 +301,15 @@ impl Reconciler {
         let called = result.as_ref().copied().map_err(RegistrationError::kind);
         match result {
             Ok(()) => {
-                self.slot(call.errand).on_success(call, now);
+                self.slot(call.kind).on_success(call, now);
                 // Whoever could not be reached may have lost what it had.
                 if had_failed && let Stage::Standing { until } = &mut self.stage {
                     *until = now;
                 }
             }
             Err(error) => {
-                self.slot(call.errand).on_failure(call, error.kind(), now, rng);
-                self.tell(error, notices);
+                self.slot(call.kind).on_failure(call, error.kind(), now, rng);
+                self.tell(error, events);
             }
         }
         Some(called)
@@ -315,8 +317,8 @@ impl Reconciler {
 }
 
 impl Reconciler {
-    fn slot(&mut self, errand: AgentCall) -> &mut CallSlot {
-        match errand {
+    fn slot(&mut self, call: AgentCall) -> &mut CallSlot {
+        match call {
             AgentCall::Report(_) => &mut self.reports,
             _ => &mut self.calls,
         }

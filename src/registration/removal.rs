@@ -115,14 +115,14 @@ impl Removal {
     }
 
     /// Makes the call of an errand that it [wants](Self::next_call).
-    pub fn start(&mut self, errand: AgentCall, now: Time) -> (AgentCallId, Request) {
-        let request = match errand {
+    pub fn start(&mut self, call: AgentCall, now: Time) -> (AgentCallId, Request) {
+        let request = match call {
             AgentCall::Identify => self.id.identify(),
             AgentCall::Read => self.id.read(),
             _ => self.id.deregister(),
         };
         self.last = AgentCallId(self.last.0.wrapping_add(1));
-        (self.last, self.slot.send(self.last, errand, None, request, now))
+        (self.last, self.slot.send(self.last, call, None, request, now))
     }
 
     /// A call that nobody heard of again.
@@ -134,52 +134,48 @@ impl Removal {
     pub fn on_response(
         &mut self,
         id: AgentCallId,
-        answer: Result<Response<'_>, CallFailure>,
+        response: Result<Response<'_>, CallFailure>,
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) -> Option<Result<(), ErrorKind>> {
         let call = self.slot.take(id)?;
         let token_env = self.token_env.as_deref();
-        let result = match call.errand {
+        let result = match call.kind {
             AgentCall::Identify => {
                 let asked = Id { cluster: self.cluster().to_owned(), ..self.id.clone() };
-                asked.read_identity(answer).map(|found| self.on_identified(found, notices))
+                asked.read_identity(response).map(|found| self.on_identified(found, events))
             }
             AgentCall::Read => {
-                let found = self.id.read_found(answer, &self.id.id, token_env);
+                let found = self.id.read_found(response, &self.id.id, token_env);
                 // Who may not look does not see it.
                 let is_there = match found {
                     Err(RegistrationError::Denied { .. }) => Ok(false),
                     found => found.map(|found| found.is_some()),
                 };
-                is_there.map(|is_there| self.on_look(is_there, notices))
+                is_there.map(|is_there| self.on_look(is_there, events))
             }
-            _ => self.id.read_deregistered(answer, token_env).map(|_| self.on_deregistered()),
+            _ => self.id.read_deregistered(response, token_env).map(|_| self.on_deregistered()),
         };
         let called = result.as_ref().copied().map_err(RegistrationError::kind);
         match result {
             Ok(()) => self.slot.on_success(call, now),
             Err(error) if is_unknown_cluster(&error) && self.cluster() != self.configured => {
-                self.on_cluster_gone(notices);
+                self.on_cluster_gone(events);
             }
             Err(error) => {
                 self.slot.on_failure(call, error.kind(), now, rng);
                 if self.failing.replace(error.kind()) != Some(error.kind()) {
-                    notices.push(RegistrationEvent::Failing(error));
+                    events.push(RegistrationEvent::Failing(error));
                 }
             }
         }
         Some(called)
     }
 
-    fn on_identified(
-        &mut self,
-        found: Option<AgentIdentity>,
-        notices: &mut Vec<RegistrationEvent>,
-    ) {
+    fn on_identified(&mut self, found: Option<AgentIdentity>, events: &mut Vec<RegistrationEvent>) {
         let Some(found) = found else {
-            return self.end(Some(RegistrationEvent::Remains(Remains::Unsure)), notices);
+            return self.end(Some(RegistrationEvent::Remains(Remains::Unsure)), events);
         };
         match core::mem::replace(&mut self.stage, Stage::Done) {
             Stage::AskingTheirs => self.stage = Stage::AskingOurs { theirs: found },
@@ -202,7 +198,7 @@ impl Removal {
 
     /// It is there all the same, or is not. That an agent has deregistered it says nothing of others
     /// that may be behind the same cluster.
-    fn on_look(&mut self, is_there: bool, notices: &mut Vec<RegistrationEvent>) {
+    fn on_look(&mut self, is_there: bool, events: &mut Vec<RegistrationEvent>) {
         match (&mut self.stage, is_there) {
             (Stage::Looking { times: times @ 2.. }, false) => *times -= 1,
             (Stage::Looking { .. }, true) if !self.is_several => {
@@ -210,28 +206,28 @@ impl Removal {
                 self.stage = Stage::Deregistering { times: ROUNDS };
             }
             (Stage::Looking { .. }, _) => {
-                let notice = match self.is_several {
+                let event = match self.is_several {
                     true => RegistrationEvent::Remains(Remains::Several),
                     false => RegistrationEvent::Removed,
                 };
-                self.end(Some(notice), notices);
+                self.end(Some(event), events);
             }
             _ => {}
         }
     }
 
-    fn on_cluster_gone(&mut self, notices: &mut Vec<RegistrationEvent>) {
+    fn on_cluster_gone(&mut self, events: &mut Vec<RegistrationEvent>) {
         match self.stage {
             Stage::Deregistering { .. } if !self.is_wanted => {
                 self.id.cluster.clone_from(&self.configured);
             }
-            _ => self.end(Some(RegistrationEvent::Remains(Remains::OutOfReach)), notices),
+            _ => self.end(Some(RegistrationEvent::Remains(Remains::OutOfReach)), events),
         }
     }
 
-    fn end(&mut self, notice: Option<RegistrationEvent>, notices: &mut Vec<RegistrationEvent>) {
+    fn end(&mut self, event: Option<RegistrationEvent>, events: &mut Vec<RegistrationEvent>) {
         self.stage = Stage::Done;
-        notices.extend(notice);
+        events.extend(event);
     }
 }
 
@@ -252,7 +248,7 @@ mod tests {
     /// what it told.
     fn removed(
         is_wanted: bool,
-        mut answer: impl FnMut(&str, AgentCall) -> Result<(u16, String), Refusal>,
+        mut response: impl FnMut(&str, AgentCall) -> Result<(u16, String), Refusal>,
     ) -> (Vec<String>, Vec<String>) {
         let id = Id {
             cluster: "old".to_owned(),
@@ -261,15 +257,15 @@ mod tests {
             partition: None,
         };
         let mut removal = Removal::new(id, "new".to_owned(), is_wanted, None, 1);
-        let (mut asked, mut notices, mut rng) = (Vec::new(), Vec::new(), Rng::new(1));
+        let (mut asked, mut events, mut rng) = (Vec::new(), Vec::new(), Rng::new(1));
         for seconds in 0..100 {
             let now = Time::from_start(Duration::from_secs(seconds));
-            let Some(errand) = removal.next_call(now) else { break };
+            let Some(call) = removal.next_call(now) else { break };
             let cluster = removal.cluster().to_owned();
-            asked.push(format!("{cluster} {errand:?}"));
-            let (id, _) = removal.start(errand, now);
-            let answer = answer(&cluster, errand);
-            let answer = answer.as_ref().map(|(status, body)| Response {
+            asked.push(format!("{cluster} {call:?}"));
+            let (id, _) = removal.start(call, now);
+            let response = response(&cluster, call);
+            let response = response.as_ref().map(|(status, body)| Response {
                 status: *status,
                 from_envoy: false,
                 index: None,
@@ -278,18 +274,18 @@ mod tests {
                 age: None,
                 body: body.as_bytes(),
             });
-            let answer = answer.map_err(|refusal| CallFailure::Refused(*refusal));
-            assert!(removal.on_response(id, answer, now, &mut rng, &mut notices).is_some());
+            let response = response.map_err(|refusal| CallFailure::Refused(*refusal));
+            assert!(removal.on_response(id, response, now, &mut rng, &mut events).is_some());
         }
         assert!(removal.is_done(), "{asked:?}");
-        (asked, notices.iter().map(ToString::to_string).collect())
+        (asked, events.iter().map(ToString::to_string).collect())
     }
 
     const UNKNOWN: &str = "unknown service ID: edge-1";
 
     /// An agent of that node, that does not have it.
-    fn without(node: &str, errand: AgentCall) -> (u16, String) {
-        match errand {
+    fn without(node: &str, call: AgentCall) -> (u16, String) {
+        match call {
             AgentCall::Identify => {
                 (200, format!(r#"{{"Config":{{"NodeName":"{node}","Datacenter":"dc1"}}}}"#))
             }
@@ -301,7 +297,7 @@ mod tests {
 
     #[test]
     fn it_goes_by_the_cluster_by_which_it_was_registered() {
-        let (asked, told) = removed(false, |_, errand| Ok(without("n", errand)));
+        let (asked, told) = removed(false, |_, call| Ok(without("n", call)));
         assert_eq!(asked, ["old Deregister", "old Read", "old Read", "old Read"]);
         assert_eq!(told, ["deregistered: the configuration has it no more"]);
     }
@@ -309,9 +305,9 @@ mod tests {
     // Promise: R-708
     #[test]
     fn it_goes_by_the_configured_cluster_where_the_old_one_is_gone() {
-        let (asked, told) = removed(false, |cluster, errand| match cluster {
+        let (asked, told) = removed(false, |cluster, call| match cluster {
             "old" => Err(Refusal::UnknownCluster),
-            _ => Ok(without("n", errand)),
+            _ => Ok(without("n", call)),
         });
         assert_eq!(asked, ["old Deregister", "new Deregister", "new Read", "new Read", "new Read"]);
         assert_eq!(told, ["deregistered: the configuration has it no more"]);
@@ -319,9 +315,9 @@ mod tests {
 
     #[test]
     fn what_is_wanted_stays_with_an_agent_that_has_both() {
-        let (asked, told) = removed(true, |_, errand| Ok(without("n", errand)));
+        let (asked, told) = removed(true, |_, call| Ok(without("n", call)));
         assert_eq!((asked.len(), told), (2, vec![]), "{asked:?}");
-        let (asked, told) = removed(true, |cluster, errand| Ok(without(cluster, errand)));
+        let (asked, told) = removed(true, |cluster, call| Ok(without(cluster, call)));
         assert_eq!(asked[..3], ["old Identify", "new Identify", "old Deregister"]);
         assert_eq!(told, ["deregistered: the configuration has it no more"]);
         let denied = |_: &str, _| Ok((403, "Permission denied".to_owned()));
@@ -330,11 +326,11 @@ mod tests {
         assert!(told[0].contains("may not know (agent:read)"), "{told:?}");
         for goes_at in [0, 2] {
             let mut calls = 0;
-            let (asked, told) = removed(true, |cluster, errand| {
+            let (asked, told) = removed(true, |cluster, call| {
                 calls += 1;
                 match cluster {
                     "old" if calls > goes_at => Err(Refusal::UnknownCluster),
-                    _ => Ok(without(cluster, errand)),
+                    _ => Ok(without(cluster, call)),
                 }
             });
             assert!(!asked.iter().any(|it| it == "new Deregister"), "{asked:?}");
@@ -348,16 +344,16 @@ mod tests {
             let mut has = vec![false; agents];
             has[1] = true;
             let mut turn = 0;
-            let (asked, told) = removed(false, |_, errand| {
+            let (asked, told) = removed(false, |_, call| {
                 let has = &mut has[turn % agents];
                 turn += 1;
-                Ok(match errand {
+                Ok(match call {
                     AgentCall::Read if *has => (200, "{}".to_owned()),
                     AgentCall::Deregister => {
                         *has = false;
                         (200, String::new())
                     }
-                    errand => without("n", errand),
+                    call => without("n", call),
                 })
             });
             assert!(!has.iter().any(|has| *has), "{asked:?}");

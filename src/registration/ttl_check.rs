@@ -37,8 +37,9 @@ impl TtlCheck {
     /// The check at a position, if it is one.
     pub(super) fn of(position: usize, check: &Check, now: Time) -> Option<Self> {
         let CheckKind::Ttl { ttl, probe } = &check.kind else { return None };
-        let prober = |probe: &Probe| (probe.clone(), HealthChecker::new(HealthState::Unknown, now));
-        let probe = probe.as_ref().map(prober);
+        let checker =
+            |probe: &Probe| (probe.clone(), HealthChecker::new(HealthState::Unknown, now));
+        let probe = probe.as_ref().map(checker);
         Some(Self {
             position,
             ttl: *ttl,
@@ -54,8 +55,8 @@ impl TtlCheck {
 
     /// Gives its probes higher numbers than this one.
     pub(super) const fn with_first_id(&mut self, number: ProbeNumber) {
-        if let Some((_, prober)) = &mut self.probe {
-            prober.with_first_id(number);
+        if let Some((_, checker)) = &mut self.probe {
+            checker.with_first_id(number);
         }
     }
 
@@ -67,10 +68,10 @@ impl TtlCheck {
     /// Learns that this VM has stood still for so long: what was asked before is asked anew; and where
     /// the TTL may be over, nobody knows any more how it stands.
     pub(super) fn on_gap(&mut self, gap: Duration, now: Time) {
-        if let Some((_, prober)) = &mut self.probe {
+        if let Some((_, checker)) = &mut self.probe {
             let is_old = gap >= self.ttl / 2;
-            let standing = if is_old { HealthState::Unknown } else { prober.standing() };
-            prober.begin_anew(standing, now);
+            let standing = if is_old { HealthState::Unknown } else { checker.standing() };
+            checker.begin_anew(standing, now);
             (self.unsent, self.heard) = (None, now);
         }
     }
@@ -82,22 +83,22 @@ impl TtlCheck {
         if self.reported.is_some_and(|reported| reported != status) {
             self.reported = None;
         }
-        if let Some((_, prober)) = &mut self.probe
+        if let Some((_, checker)) = &mut self.probe
             && is_handed_over
-            && prober.standing() == HealthState::Unknown
+            && checker.standing() == HealthState::Unknown
         {
             let standing = match status {
                 CheckStatus::Critical => HealthState::Unknown,
                 CheckStatus::Warning => HealthState::Healthy { warns: true },
                 CheckStatus::Passing => HealthState::Healthy { warns: false },
             };
-            prober.begin_anew(standing, now);
+            checker.begin_anew(standing, now);
         }
     }
 
     /// How it stands; none: nobody knows yet.
     pub(super) fn state(&self) -> Option<Report> {
-        let Some((probe, prober)) = &self.probe else {
+        let Some((probe, checker)) = &self.probe else {
             let output = "Envoy runs".to_owned();
             return Some(Report { status: CheckStatus::Passing, output });
         };
@@ -108,13 +109,13 @@ impl TtlCheck {
             let output = format!("{method} {path} of {cluster} could not be sent: {reason}");
             return Some(Report { status: CheckStatus::Critical, output });
         }
-        let status = match prober.standing() {
+        let status = match checker.standing() {
             HealthState::Unknown => return None,
             HealthState::Healthy { warns: false } => CheckStatus::Passing,
             HealthState::Healthy { warns: true } => CheckStatus::Warning,
             HealthState::Unhealthy => CheckStatus::Critical,
         };
-        let Some(reason) = prober.reason() else {
+        let Some(reason) = checker.reason() else {
             let output = "as it stood before; it is being probed".to_owned();
             return Some(Report { status, output });
         };
@@ -144,9 +145,9 @@ impl TtlCheck {
 
     /// A probe that is to be sent now.
     pub(super) fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<(ProbeNumber, &Probe)> {
-        let (probe, prober) = self.probe.as_mut()?;
+        let (probe, checker) = self.probe.as_mut()?;
         self.is_blind = self.unsent.is_some() && now.since(self.heard) >= self.ttl;
-        let number = prober.poll_probe(&probe.check, now, rng)?;
+        let number = checker.poll_probe(&probe.check, now, rng)?;
         Some((number, probe))
     }
 
@@ -159,13 +160,13 @@ impl TtlCheck {
         now: Time,
         rng: &mut Rng,
     ) {
-        if let Some((probe, prober)) = &mut self.probe {
+        if let Some((probe, checker)) = &mut self.probe {
             let verdict = judge(probe);
             if verdict.reason().is_unsent() {
-                prober.on_unsent(number, &probe.check, now, rng);
+                checker.on_unsent(number, &probe.check, now, rng);
                 self.unsent = Some(verdict.reason().clone());
             } else {
-                prober.on_verdict(number, verdict, &probe.check, now, rng);
+                checker.on_verdict(number, verdict, &probe.check, now, rng);
                 (self.unsent, self.heard) = (None, now);
             }
         }

@@ -40,31 +40,31 @@ impl fmt::Debug for VmId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SharedKey {
     /// A service's [`Head`](crate::shared::source_record::SourceRecord): who fetches, what is published.
-    Head(QueryKey),
+    SourceRecord(QueryKey),
     /// A service's [`Record`](crate::shared::snapshot_record::SnapshotRecord) of that version.
     ///
     /// There are two places that take turns, so the record that the head points to stays whole
     /// while the next one is written. There are no more of them, since what is once in shared data
     /// stays for ever.
-    Record(QueryKey, SnapshotVersion),
+    Snapshot(QueryKey, SnapshotVersion),
     /// The [`Members`](crate::shared::members::Members): the queues of all VMs.
     Members,
     /// A registration's [`Charge`](crate::shared::registration_lease::RegistrationLease): who keeps it.
-    Charge(QueryKey),
+    RegistrationLease(QueryKey),
     /// The [`Book`](crate::shared::registration_index::RegistrationIndex): what this process has registered.
-    Book,
+    RegistrationIndex,
 }
 
 impl fmt::Display for SharedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Head(query) => write!(f, "{FORMAT}/{query}/head"),
-            Self::Record(query, SnapshotVersion { generation, .. }) => {
+            Self::SourceRecord(query) => write!(f, "{FORMAT}/{query}/head"),
+            Self::Snapshot(query, SnapshotVersion { generation, .. }) => {
                 write!(f, "{FORMAT}/{query}/record/{}", generation & 1)
             }
             Self::Members => write!(f, "{FORMAT}/members"),
-            Self::Charge(registration) => write!(f, "{FORMAT}/{registration}/charge"),
-            Self::Book => write!(f, "{FORMAT}/book"),
+            Self::RegistrationLease(registration) => write!(f, "{FORMAT}/{registration}/charge"),
+            Self::RegistrationIndex => write!(f, "{FORMAT}/book"),
         }
     }
 }
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn records_take_turns_in_two_places_whatever_their_terms() {
         let key = |term, generation| {
-            SharedKey::Record(QueryKey(7), SnapshotVersion { term: Term(term), generation })
+            SharedKey::Snapshot(QueryKey(7), SnapshotVersion { term: Term(term), generation })
                 .to_string()
         };
         assert_eq!(key(1, 4), key(1, 6));

@@ -41,7 +41,7 @@ impl Members {
     }
 
     /// When the first of them was made.
-    pub fn first_born(&self) -> Option<u64> {
+    pub fn oldest_born(&self) -> Option<u64> {
         self.0.iter().map(|member| member.born).min()
     }
 
@@ -96,7 +96,7 @@ mod tests {
         }
         members.remove(&[member(2).vm]);
         assert_eq!(members.iter().collect::<Vec<_>>(), [member(1), member(3)]);
-        assert_eq!(members.first_born(), Some(1));
+        assert_eq!(members.oldest_born(), Some(1));
         assert_eq!(Members::decode(&members.encode()), Ok(members));
     }
 

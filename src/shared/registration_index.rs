@@ -51,7 +51,7 @@ impl RegistrationIndex {
         if reader.u8()? != 1 {
             return Err(CodecError::Invalid { field: "book.form" });
         }
-        let mut book = Self::default();
+        let mut index = Self::default();
         while reader.left() > 0 {
             let cluster = reader.text("book.cluster")?.to_owned();
             let id = reader.text("book.id")?.to_owned();
@@ -61,9 +61,9 @@ impl RegistrationIndex {
                 Ok(is_some.then(|| text.to_owned()))
             };
             let (namespace, partition) = (scope("book.namespace")?, scope("book.partition")?);
-            book.add(Id { cluster, id, namespace, partition });
+            index.add(Id { cluster, id, namespace, partition });
         }
-        Ok(book)
+        Ok(index)
     }
 }
 
@@ -80,22 +80,22 @@ mod tests {
 
     #[test]
     fn a_book_reads_back_as_written_with_each_entry_once() {
-        let mut book = RegistrationIndex::default();
-        assert_eq!(RegistrationIndex::decode(&book.encode()), Ok(book.clone()));
+        let mut index = RegistrationIndex::default();
+        assert_eq!(RegistrationIndex::decode(&index.encode()), Ok(index.clone()));
         for entry in [id("a", None), id("b", Some("n")), id("a", None), id("a", Some("n"))] {
-            book.add(entry);
+            index.add(entry);
         }
-        assert_eq!(book.iter().count(), 3);
-        assert_eq!(RegistrationIndex::decode(&book.encode()), Ok(book.clone()));
-        book.remove(&id("a", None));
-        assert!(!book.contains(&id("a", None)) && book.contains(&id("a", Some("n"))));
+        assert_eq!(index.iter().count(), 3);
+        assert_eq!(RegistrationIndex::decode(&index.encode()), Ok(index.clone()));
+        index.remove(&id("a", None));
+        assert!(!index.contains(&id("a", None)) && index.contains(&id("a", Some("n"))));
     }
 
     #[test]
     fn bytes_that_are_no_book_are_told_apart() {
-        let mut book = RegistrationIndex::default();
-        book.add(id("a", Some("n")));
-        let bytes = book.encode();
+        let mut index = RegistrationIndex::default();
+        index.add(id("a", Some("n")));
+        let bytes = index.encode();
         assert_eq!(RegistrationIndex::decode(&[]), Err(CodecError::Empty));
         assert_eq!(
             RegistrationIndex::decode(&[2]),

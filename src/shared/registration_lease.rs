@@ -9,7 +9,7 @@ use crate::shared::source_record::{Holder, Rank, Term};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RegistrationLease {
     /// Who keeps it.
-    pub tenure: Holder,
+    pub holder: Holder,
     /// The digest of what is registered: another configuration may register something else under
     /// the same id.
     pub digest: QueryKey,
@@ -21,12 +21,12 @@ pub struct RegistrationLease {
 impl RegistrationLease {
     /// Whether its owner has left it.
     pub fn is_left(&self) -> bool {
-        self.tenure.rank == Rank::LEAVING
+        self.holder.rank == Rank::RELEASED
     }
 
     /// Writes it: 42 bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let Holder { owner, term, rank } = self.tenure;
+        let Holder { owner, term, rank } = self.holder;
         let mut out = Vec::with_capacity(42);
         out.extend(owner.0.to_le_bytes());
         out.extend(term.0.to_le_bytes());
@@ -46,7 +46,7 @@ impl RegistrationLease {
         let digest = QueryKey(u128::from_le_bytes(reader.array()?));
         let is_kept = reader.flag("charge.kept")?;
         reader.finish()?;
-        Ok(Self { tenure: Holder { owner, term, rank }, digest, is_kept })
+        Ok(Self { holder: Holder { owner, term, rank }, digest, is_kept })
     }
 }
 
@@ -58,9 +58,9 @@ mod tests {
 
     #[test]
     fn a_charge_reads_back_as_written_and_nothing_else_does() {
-        let tenure =
+        let holder =
             Holder { owner: VmId(3), term: Term(9), rank: Rank { serving: true, born: 5 } };
-        let charge = RegistrationLease { tenure, digest: QueryKey(u128::MAX - 7), is_kept: true };
+        let charge = RegistrationLease { holder, digest: QueryKey(u128::MAX - 7), is_kept: true };
         let bytes = charge.encode();
         assert_eq!(RegistrationLease::decode(&bytes), Ok(charge));
         assert_eq!(RegistrationLease::decode(&[]), Err(CodecError::Empty));

@@ -32,7 +32,7 @@ pub struct Rank {
 
 impl Rank {
     /// The rank of one that fetches no longer: everyone else is more suitable.
-    pub const LEAVING: Self = Self { serving: true, born: u64::MAX };
+    pub const RELEASED: Self = Self { serving: true, born: u64::MAX };
 }
 
 /// Who has a lease.
@@ -70,7 +70,7 @@ impl SourceRecord {
     pub const UNKNOWN_AGE: Duration = Duration::from_millis(u64::MAX);
 
     /// Who fetches.
-    pub const fn tenure(&self) -> Holder {
+    pub const fn holder(&self) -> Holder {
         Holder { owner: self.owner, term: self.term, rank: self.rank }
     }
 

@@ -11,22 +11,22 @@ impl Manager {
     /// Asks at once for a source that was found, or leaves it to the VM that was made first.
     pub(super) fn on_found(&mut self, source: SourceId, now: Time) {
         match self.rank.filter(|_| self.membership.is_oldest()) {
-            Some(rank) => self.with_tracker(source, now, |tracker, scope| {
-                tracker.on_tick(rank, scope);
+            Some(rank) => self.with_source(source, now, |source, context| {
+                source.on_tick(rank, context);
             }),
-            None => self.with_tracker(source, now, TrackedSource::check_for_update),
+            None => self.with_source(source, now, TrackedSource::check_for_update),
         }
     }
 
     /// Looks for what a request waits for, and tells the VM that was made first.
     pub(super) fn on_requested(&mut self, source: SourceId, host: &str, now: Time) {
-        let is_first_born = self.membership.is_oldest();
-        self.with_tracker(source, now, |tracker, scope| {
-            tracker.check_for_update(scope);
+        let is_oldest = self.membership.is_oldest();
+        self.with_source(source, now, |source, context| {
+            source.check_for_update(context);
             // The first-born asks at its own next tick.
-            if !is_first_born {
-                let message = Message::Wanted(tracker.key(), host.into());
-                scope.send(Outgoing { to: Recipient::FirstBorn, message });
+            if !is_oldest {
+                let message = Message::Wanted(source.key(), host.into());
+                context.send(Outgoing { to: Recipient::Oldest, message });
             }
         });
     }

@@ -35,15 +35,15 @@ impl Manager {
         // A list that cannot be read is a list without us.
         let members = value.and_then(|(bytes, _)| Members::decode(bytes).ok()).unwrap_or_default();
         self.membership.on_members(&members);
-        let post = core::mem::take(&mut self.post);
-        if post.is_empty() {
+        let outbox = core::mem::take(&mut self.outbox);
+        if outbox.is_empty() {
             self.review_members(&members, value.map(|(_, cas)| cas), now);
         }
         for member in self.membership.peers(&members) {
-            let letters = post.iter().filter(|letter| letter.is_for(member, &members));
-            self.out.extend(letters.map(|letter| Command::Wake {
+            let messages = outbox.iter().filter(|message| message.is_for(member, &members));
+            self.out.extend(messages.map(|message| Command::Wake {
                 queue: member.queue,
-                message: letter.message.encode(),
+                message: message.message.encode(),
             }));
         }
     }

@@ -9,25 +9,25 @@ use crate::util::time::Time;
 impl Manager {
     /// Lets those ask whose turn has come.
     pub(super) fn run_ready(&mut self, now: Time) {
-        while let Some((caller, turn)) = self.gate.poll_ready(now) {
+        while let Some((caller, turn)) = self.calls.poll_ready(now) {
             match caller {
                 Caller::Source(source) | Caller::Name(source) => {
-                    self.with_tracker(source, now, TrackedSource::on_ready);
+                    self.with_source(source, now, TrackedSource::on_ready);
                 }
                 Caller::Registration(registration) => {
-                    self.with_registry(now, |registry, scope| {
-                        registry.on_ready(registration, scope);
+                    self.with_registry(now, |registry, context| {
+                        registry.on_ready(registration, context);
                     });
                 }
             }
-            self.gate.remove(caller, turn);
+            self.calls.remove(caller, turn);
         }
     }
 
     /// Tells where the breaker stands when that has changed, and when this VM begins to ask:
     /// whoever asked before may have told of another one.
     pub(super) fn tell_of_breaker(&mut self) {
-        let (position, datacenter) = self.gate.position();
+        let (position, datacenter) = self.calls.position();
         if !self.is_fetcher() {
             self.told = None;
         } else if self.told != Some(position) {

@@ -20,10 +20,10 @@ use crate::shared::source_record::Term;
 
 impl TrackedSource {
     /// Learns whether it is only clients who want it. Whatever waits at the gate asks again.
-    pub fn set_unverified(&mut self, on_trial: bool, scope: &mut Context<'_>) {
+    pub fn set_unverified(&mut self, on_trial: bool, context: &mut Context<'_>) {
         let before = self.caller();
         self.on_trial = on_trial;
-        scope.gate.rename(before, self.caller(), scope.now);
+        context.calls.rename(before, self.caller(), context.now);
     }
 
     /// Who asks for it: what a client has named is apart from what is configured.
@@ -38,72 +38,74 @@ impl TrackedSource {
     pub fn on_response(
         &mut self,
         id: QueryId,
-        answer: Result<Response<'_>, CallFailure>,
-        scope: &mut Context<'_>,
+        response: Result<Response<'_>, CallFailure>,
+        context: &mut Context<'_>,
     ) {
         if !self.is_fetcher() {
             return;
         }
         let expected = self.watch.expected(id);
         let current = self.installed.as_ref().map(|installed| &*installed.snapshot);
-        let answer = match expected {
-            Some(OutgoingQuery { instances: true, .. }) => self.query.read_instances(answer),
-            _ => self.query.read(answer).map(|answer| self.query.limit(answer, current)),
+        let response = match expected {
+            Some(OutgoingQuery { instances: true, .. }) => self.query.read_instances(response),
+            _ => self.query.read(response).map(|response| self.query.limit(response, current)),
         };
-        let answer = match answer {
+        let response = match response {
             Err(error) if self.on_trial => Query::unknown_is_empty(error),
-            answer => answer,
+            response => response,
         };
-        let blocked = self.watch.blocking_since(id).map(|since| scope.awake.since(since));
-        let answer = answer.map_err(|error| match blocked {
+        let blocked = self.watch.blocking_since(id).map(|since| context.awake.since(since));
+        let response = response.map_err(|error| match blocked {
             Some(after) => error.while_blocking(after),
             None => error,
         });
         let is_whole = !expected.is_some_and(|ask| ask.instances);
-        let dropped = answer.as_ref().ok().filter(|_| is_whole).map(|it| it.decoded.dropped);
+        let dropped = response.as_ref().ok().filter(|_| is_whole).map(|it| it.decoded.dropped);
         let failures = self.watch.failures();
-        let answer = answer.and_then(|answer| match self.watch.adds_nothing(&answer, current) {
-            true => self.query.reject_filtered(answer),
-            false => Ok(answer),
-        });
+        let response =
+            response.and_then(|response| match self.watch.adds_nothing(&response, current) {
+                true => self.query.reject_filtered(response),
+                false => Ok(response),
+            });
         // Whatever the watch makes of it, a call that was out has come to an end.
-        let called = answer.as_ref().map(|_| ()).map_err(QueryError::kind);
-        let outcome = self.watch.on_response(id, answer, current, scope.awake, scope.rng);
+        let called = response.as_ref().map(|_| ()).map_err(QueryError::kind);
+        let outcome = self.watch.on_response(id, response, current, context.awake, context.rng);
         if expected.is_some() {
             let call = CallId::Query { source: self.source, query: id };
-            let Context { gate, now, rng, .. } = scope;
-            gate.on_outcome(self.caller(), call, &self.datacenter, called, *now, rng);
-            self.notice(SourceEvent::Called(called), scope);
+            let Context { calls, now, rng, .. } = context;
+            calls.on_outcome(self.caller(), call, &self.datacenter, called, *now, rng);
+            self.emit(SourceEvent::Called(called), context);
         }
-        self.follow(outcome, dropped, failures, scope);
-        self.ask_if_due(scope);
+        self.follow(outcome, dropped, failures, context);
+        self.ask_if_due(context);
     }
 
     /// Asks Consul, if that is wanted and the gate lets it through. The fetcher's tick leads here
     /// too, so whatever waits for its time is looked after.
-    pub(super) fn ask_if_due(&mut self, scope: &mut Context<'_>) {
+    pub(super) fn ask_if_due(&mut self, context: &mut Context<'_>) {
         if !self.is_fetcher() {
             return;
         }
-        if let Some(lost) = self.watch.poll_lost(scope.awake) {
-            return self.on_response(lost, Err(CallFailure::Lost), scope);
+        if let Some(lost) = self.watch.poll_lost(context.awake) {
+            return self.on_response(lost, Err(CallFailure::Lost), context);
         }
-        if self.watch.abandon_publish(scope.awake) {
+        if self.watch.abandon_publish(context.awake) {
             self.publication = Publication::default();
         }
         let may_watch =
-            self.query.blocks() && self.has_resolved() && scope.gate.has_slot(self.caller());
+            self.query.blocks() && self.has_resolved() && context.calls.has_slot(self.caller());
         // Beside a query that blocks there may be one that makes sure.
-        while let Some(want) = self.watch.wants(may_watch, scope.awake) {
+        while let Some(want) = self.watch.wants(may_watch, context.awake) {
             let caller = self.caller();
-            let Some(pass) = scope.gate.admit(caller, &self.datacenter, want, scope.now) else {
+            let Some(permit) = context.calls.admit(caller, &self.datacenter, want, context.now)
+            else {
                 return;
             };
-            self.ask(want, pass, scope);
+            self.ask(want, permit, context);
         }
     }
 
-    fn ask(&mut self, want: CallKind, pass: Permit, scope: &mut Context<'_>) {
+    fn ask(&mut self, want: CallKind, permit: Permit, context: &mut Context<'_>) {
         let (query, origin) = (&self.query, self.watch.origin().cloned());
         let request = |ask: &OutgoingQuery| {
             let request = match origin.as_ref().filter(|_| ask.instances) {
@@ -112,20 +114,20 @@ impl TrackedSource {
             };
             Request { timeout: request.timeout.saturating_add(ask.extra), ..request }
         };
-        let ask = self.watch.ask(want, pass, scope.awake, |ask| request(ask).timeout);
+        let ask = self.watch.ask(want, permit, context.awake, |ask| request(ask).timeout);
         let call = CallId::Query { source: self.source, query: ask.id };
         let request = request(&ask);
-        if pass == Permit::Probe {
-            let lost = scope.now + request.timeout + GIVE_UP;
-            scope.gate.on_probe(self.caller(), call, &self.datacenter, lost, scope.now);
+        if permit == Permit::Probe {
+            let lost = context.now + request.timeout + GIVE_UP;
+            context.calls.on_probe(self.caller(), call, &self.datacenter, lost, context.now);
         }
-        scope.out.push_back(Command::Call { call, request });
+        context.out.push_back(Command::Call { call, request });
     }
 
     /// Asks if it is due: this source's turn has come at the gate, or its head is not looked at in
     /// this tick.
-    pub fn on_ready(&mut self, scope: &mut Context<'_>) {
-        self.ask_if_due(scope);
+    pub fn on_ready(&mut self, context: &mut Context<'_>) {
+        self.ask_if_due(context);
     }
 
     /// Whether it may take a place among the watches. A name that a client has made up takes none
@@ -136,19 +138,20 @@ impl TrackedSource {
 
     /// Looks for a first snapshot, for a request that waits, and lets the fetcher know that one
     /// does where none was ever seen to be published: it may have many sources to read.
-    pub fn on_snapshot_needed(&mut self, scope: &mut Context<'_>) {
-        self.check_for_update(scope);
-        self.prioritize(scope);
+    pub fn on_snapshot_needed(&mut self, context: &mut Context<'_>) {
+        self.check_for_update(context);
+        self.prioritize(context);
         let is_unheard_of = self.installed.is_none() && !self.is_fetcher();
-        if is_unheard_of && let Some(letter) = self.suspicion.poll_message(self.key(), scope.now) {
-            scope.send(letter);
+        if is_unheard_of && let Some(message) = self.suspicion.poll_message(self.key(), context.now)
+        {
+            context.send(message);
         }
     }
 
     /// Where this source waits for its first read, it is the next: a request waits for it.
-    pub(super) fn prioritize(&mut self, scope: &mut Context<'_>) {
+    pub(super) fn prioritize(&mut self, context: &mut Context<'_>) {
         if self.is_fetcher() && self.installed.is_none() {
-            scope.gate.prioritize(self.caller());
+            context.calls.prioritize(self.caller());
         }
     }
 
@@ -157,10 +160,10 @@ impl TrackedSource {
         outcome: ResponseOutcome,
         dropped: Option<RejectedInstances>,
         failures: u32,
-        scope: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) {
         if let Some(resolution) = self.watch.poll_resolution() {
-            self.notice(SourceEvent::Resolved(resolution), scope);
+            self.emit(SourceEvent::Resolved(resolution), context);
         }
         let Some(term) = self.lease.term() else { return };
         match outcome {
@@ -169,53 +172,53 @@ impl TrackedSource {
             | ResponseOutcome::Reread
             | ResponseOutcome::Held(None)
             | ResponseOutcome::Wasted(_) => {}
-            ResponseOutcome::Held(Some(snapshot)) => self.publish_in_part(term, snapshot, scope),
+            ResponseOutcome::Held(Some(snapshot)) => self.publish_in_part(term, snapshot, context),
             ResponseOutcome::Failed(error) => {
-                scope.gate.release_slot(self.caller());
+                context.calls.release_slot(self.caller());
                 match self.contact.on_error(error) {
                     Some(SourceEvent::Failing(error)) if self.on_trial => {
-                        self.notice(SourceEvent::Unresolved(error), scope);
+                        self.emit(SourceEvent::Unresolved(error), context);
                     }
-                    Some(notice) => self.notice(notice, scope),
+                    Some(event) => self.emit(event, context),
                     None => {}
                 }
             }
             ResponseOutcome::Doubted(doubt, snapshot) => {
-                self.notice(SourceEvent::Doubted(doubt), scope);
+                self.emit(SourceEvent::Doubted(doubt), context);
                 if let Some(snapshot) = snapshot {
-                    self.publish_in_part(term, snapshot, scope);
+                    self.publish_in_part(term, snapshot, context);
                 }
             }
             ResponseOutcome::Unchanged => {
-                self.on_good_answer(dropped, failures, scope);
-                self.republish(term, scope);
+                self.on_good_response(dropped, failures, context);
+                self.republish(term, context);
             }
             ResponseOutcome::Changed(snapshot) => {
-                self.on_good_answer(dropped, failures, scope);
-                self.publish(term, snapshot.into(), scope);
+                self.on_good_response(dropped, failures, context);
+                self.publish(term, snapshot.into(), context);
             }
         }
     }
 
     /// Publishes what is used of an answer that is held back, beside what stays.
-    fn publish_in_part(&mut self, term: Term, snapshot: Snapshot, scope: &mut Context<'_>) {
+    fn publish_in_part(&mut self, term: Term, snapshot: Snapshot, context: &mut Context<'_>) {
         let current = self.installed.as_ref().map(|installed| &*installed.snapshot);
         let snapshot = self.query.within_limit(snapshot, current);
-        self.publish(term, snapshot.into(), scope);
+        self.publish(term, snapshot.into(), context);
     }
 
-    fn on_good_answer(
+    fn on_good_response(
         &mut self,
         dropped: Option<RejectedInstances>,
         failures: u32,
-        scope: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) {
-        if self.is_published && self.contact.age(scope.now).is_none() {
+        if self.is_published && self.contact.age(context.now).is_none() {
             // The others do not know yet how old it is.
             self.lease.renew_soon();
         }
-        let told = self.contact.on_response(dropped.unwrap_or_default(), failures, scope.now);
-        told.for_each(|notice| self.notice(notice, scope));
-        scope.out.push_back(Command::Confirm { source: self.source, age: Duration::ZERO });
+        let told = self.contact.on_response(dropped.unwrap_or_default(), failures, context.now);
+        told.for_each(|event| self.emit(event, context));
+        context.out.push_back(Command::Confirm { source: self.source, age: Duration::ZERO });
     }
 }

@@ -42,14 +42,14 @@ impl Watch {
     pub(super) fn on_extra(
         &mut self,
         asking: QueryInFlight,
-        answer: Result<QueryResponse, QueryError>,
+        response: Result<QueryResponse, QueryError>,
         current: Option<&Snapshot>,
         now: Time,
         rng: &mut Rng,
     ) -> ResponseOutcome {
-        self.learn_patience(&asking, &answer, now);
-        let answer = match answer {
-            Ok(answer) => answer,
+        self.learn_patience(&asking, &response, now);
+        let response = match response {
+            Ok(response) => response,
             Err(error) => {
                 match asking.ask.instances {
                     true => self.guard.on_no_instances(),
@@ -64,11 +64,11 @@ impl Watch {
             return ResponseOutcome::Older;
         }
         if asking.ask.instances {
-            let judgement = self.guard.on_instances(answer, known);
+            let judgement = self.guard.on_instances(response, known);
             return judgement
                 .map_or(ResponseOutcome::Older, |it| self.take_up_extra(it, None, current));
         }
-        let (index, floor) = (answer.index, self.floor());
+        let (index, floor) = (response.index, self.floor());
         if self.is_holding() && asking.consistently().is_some() {
             if floor.is_some_and(|floor| index < floor) {
                 // Once more; and whatever index it has then, unless it was only overtaken.
@@ -78,21 +78,22 @@ impl Watch {
                 self.guard.on_failure(now, rng);
                 return ResponseOutcome::Older;
             }
-            let judgement = self.guard.judge(answer, asking.consistently(), known, now, rng);
+            let judgement = self.guard.judge(response, asking.consistently(), known, now, rng);
             return self.take_up_extra(judgement, Some(index), current);
         }
         // Where there is none, a plain query is out or due, and that one is believed.
         let Some(floor) = floor.filter(|floor| index >= *floor) else {
             return ResponseOutcome::Older;
         };
-        if answer.is_too_old || self.is_holding() || self.guard.doubt(&answer, known).is_some() {
+        if response.is_too_old || self.is_holding() || self.guard.doubt(&response, known).is_some()
+        {
             return ResponseOutcome::Older;
         }
         // At one index there is one state, but for what a lie has hidden.
         if index == floor {
             return ResponseOutcome::Unchanged;
         }
-        self.take_up_extra(GuardDecision::Used(Box::new(answer)), Some(index), current)
+        self.take_up_extra(GuardDecision::Used(Box::new(response)), Some(index), current)
     }
 
     /// Uses what is to be used of an extra answer, and of what was held back.
@@ -110,9 +111,9 @@ impl Watch {
             _ => self.index = index,
         }
         match judgement {
-            GuardDecision::Used(answer) => {
-                self.listed = listed(&answer.decoded);
-                let snapshot = answer.decoded.snapshot;
+            GuardDecision::Used(response) => {
+                self.listed = listed(&response.decoded);
+                let snapshot = response.decoded.snapshot;
                 match current == Some(&snapshot) {
                     true => ResponseOutcome::Unchanged,
                     false => ResponseOutcome::Changed(snapshot),

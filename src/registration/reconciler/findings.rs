@@ -27,19 +27,19 @@ impl Reconciler {
         found: Option<ActualService>,
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) {
         let Stage::Looking { registered } = self.stage else { return };
         let Some(found) = found else {
             self.has_checks = false;
-            return self.on_difference(Drift::Absent, registered, notices);
+            return self.on_difference(Drift::Absent, registered, events);
         };
         if self.definition.is_elsewhere(&found) {
             let found = found.datacenter.unwrap_or_default();
             let error = RegistrationError::Elsewhere { found };
             return match registered {
-                true => self.undo(error, 1, REST_ELSEWHERE, notices),
-                false => self.wait(error, REST_ELSEWHERE, now, rng, notices),
+                true => self.undo(error, 1, REST_ELSEWHERE, events),
+                false => self.wait(error, REST_ELSEWHERE, now, rng, events),
             };
         }
         self.difference = self.definition.difference(&found);
@@ -56,7 +56,7 @@ impl Reconciler {
         found: &[ActualCheck],
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) {
         let Stage::LookingAtChecks { registered } = self.stage else { return };
         let missing = self.definition.missing_check(found);
@@ -71,7 +71,7 @@ impl Reconciler {
         }
         self.has_checks = missing.is_none();
         if let Some(difference) = self.difference.take().or(missing) {
-            return self.on_difference(difference, registered, notices);
+            return self.on_difference(difference, registered, events);
         }
         if self.is_unsure {
             self.stage = Stage::Identifying { first: None };
@@ -84,7 +84,7 @@ impl Reconciler {
         self.stands = true;
         self.failing = None;
         if is_news {
-            notices.push(RegistrationEvent::Standing);
+            events.push(RegistrationEvent::Standing);
         }
     }
 
@@ -95,7 +95,7 @@ impl Reconciler {
         reported: Reported,
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) {
         let id = self.definition.checks().get(position).cloned().unwrap_or_default();
         if reported == Reported::Unknown {
@@ -107,11 +107,11 @@ impl Reconciler {
             if self.unknown > ATTEMPTS {
                 let error = RegistrationError::InPart(Drift::Check(id.clone()));
                 self.rest(now + rng.about(REST));
-                self.tell(error, notices);
+                self.tell(error, events);
             } else if self.unknown > 1 {
                 self.rest(now + rng.about(PAUSE));
             }
-            return self.on_difference(Drift::Check(id), false, notices);
+            return self.on_difference(Drift::Check(id), false, events);
         }
         self.unknown = 0;
         let report = self.state(position).filter(|report| Some(report.status) == status);
@@ -119,13 +119,13 @@ impl Reconciler {
         let (Some(check), Some(status)) = (check, status) else { return };
         if check.on_reported(status, now, rng) {
             let output = report.map(|report| report.output).unwrap_or_default();
-            notices
+            events
                 .push(RegistrationEvent::Reported { check: id, report: Report { status, output } });
         }
         let health = self.checks.iter().filter_map(TtlCheck::reported).min();
         if health != self.told {
             self.told = health;
-            notices.extend(health.map(RegistrationEvent::Health));
+            events.extend(health.map(RegistrationEvent::Health));
         }
     }
 
@@ -134,10 +134,10 @@ impl Reconciler {
         &mut self,
         difference: Drift,
         registered: bool,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) {
         if core::mem::take(&mut self.stands) {
-            notices.push(RegistrationEvent::Drifted(difference.clone()));
+            events.push(RegistrationEvent::Drifted(difference.clone()));
         }
         self.stage = Stage::Identifying { first: None };
         self.has_looked = true;
@@ -147,13 +147,13 @@ impl Reconciler {
         let (error, times, rest) = if is_several {
             let cluster = self.definition.id.cluster.clone();
             let error = RegistrationError::SeveralAgents { cluster, found: None };
-            self.tell(error.clone(), notices);
+            self.tell(error.clone(), events);
             (error, ROUNDS, REST_ELSEWHERE)
         } else {
             (RegistrationError::InPart(difference), 1, REST)
         };
         if self.attempts >= ATTEMPTS {
-            self.undo(error, times, rest, notices);
+            self.undo(error, times, rest, events);
         }
     }
 
@@ -163,7 +163,7 @@ impl Reconciler {
         found: Option<AgentIdentity>,
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) {
         let Stage::Identifying { first } = &mut self.stage else { return };
         let Some(found) = found else {
@@ -173,7 +173,7 @@ impl Reconciler {
         let wanted = self.definition.service().datacenter.as_deref();
         if wanted.is_some_and(|wanted| !wanted.eq_ignore_ascii_case(&found.datacenter)) {
             let error = RegistrationError::Elsewhere { found: found.datacenter };
-            return self.wait(error, REST_ELSEWHERE, now, rng, notices);
+            return self.wait(error, REST_ELSEWHERE, now, rng, events);
         }
         let Some(first) = first.take() else {
             self.stage = Stage::Identifying { first: Some(found) };
@@ -193,8 +193,8 @@ impl Reconciler {
             let found = Some(Box::new([other, found]));
             let error = RegistrationError::SeveralAgents { cluster, found };
             return match self.may_be_there {
-                true => self.undo(error, ROUNDS, REST, notices),
-                false => self.wait(error, REST, now, rng, notices),
+                true => self.undo(error, ROUNDS, REST, events),
+                false => self.wait(error, REST, now, rng, events),
             };
         }
         if last != Some(&found) {
@@ -221,11 +221,11 @@ impl Reconciler {
         error: RegistrationError,
         times: u32,
         rest: Duration,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) {
         (self.stands, self.has_checks) = (false, false);
         self.stage = Stage::Undoing { times, rest };
-        self.tell(error, notices);
+        self.tell(error, events);
     }
 
     /// Leaves the agent alone for a while.
@@ -235,11 +235,11 @@ impl Reconciler {
         rest: Duration,
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) {
         (self.stage, self.stands) = (Stage::Looking { registered: false }, false);
         self.calls.not_before(now + rng.about(rest));
-        self.tell(error, notices);
+        self.tell(error, events);
     }
 
     fn rest(&mut self, until: Time) {
@@ -247,13 +247,13 @@ impl Reconciler {
         self.reports.not_before(until);
     }
 
-    pub(super) fn tell(&mut self, error: RegistrationError, notices: &mut Vec<RegistrationEvent>) {
+    pub(super) fn tell(&mut self, error: RegistrationError, events: &mut Vec<RegistrationEvent>) {
         let is_same = self.failing.as_ref().is_some_and(|last| {
             core::mem::discriminant(last) == core::mem::discriminant(&error)
                 && last.kind() == error.kind()
         });
         if !is_same {
-            notices.push(RegistrationEvent::Failing(error.clone()));
+            events.push(RegistrationEvent::Failing(error.clone()));
             self.failing = Some(error);
         }
     }

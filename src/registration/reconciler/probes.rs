@@ -20,10 +20,10 @@ impl Reconciler {
         }
         let checks = self.checks.iter_mut().filter(|_| self.has_looked);
         checks.into_iter().find_map(|check| {
-            let spot = ProbeTarget::Check(check.position);
+            let target = ProbeTarget::Check(check.position);
             check
                 .poll_probe(now, rng)
-                .map(|(number, probe)| OutgoingProbe::new(spot, number, probe))
+                .map(|(number, probe)| OutgoingProbe::new(target, number, probe))
         })
     }
 
@@ -33,11 +33,11 @@ impl Reconciler {
         probed: &ProbeResult<'_>,
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) {
         self.be_here(now);
-        self.look_for_cluster(probed, notices);
-        match probed.spot {
+        self.look_for_cluster(probed, events);
+        match probed.target {
             ProbeTarget::Drain => {
                 if let Some(drain) = &mut self.drain {
                     drain.on_probed(probed, now, rng);
@@ -70,9 +70,9 @@ impl Reconciler {
     }
 
     /// Tells of a cluster that Envoy does not have, once, and when it is there.
-    fn look_for_cluster(&mut self, probed: &ProbeResult<'_>, notices: &mut Vec<RegistrationEvent>) {
+    fn look_for_cluster(&mut self, probed: &ProbeResult<'_>, events: &mut Vec<RegistrationEvent>) {
         let checks = self.checks.iter();
-        let cluster = match probed.spot {
+        let cluster = match probed.target {
             ProbeTarget::Drain => self.drain.as_ref().map(Drain::cluster),
             ProbeTarget::Check(position) => {
                 checks.filter(|check| check.position == position).find_map(TtlCheck::cluster)
@@ -80,14 +80,14 @@ impl Reconciler {
         };
         let Some(cluster) = cluster else { return };
         let known = self.missing.iter().position(|missing| missing == cluster);
-        match (known, &probed.answer) {
+        match (known, &probed.response) {
             (None, Err(ProbeReason::UnknownCluster)) => {
-                notices.push(RegistrationEvent::NoCluster(cluster.to_owned()));
+                events.push(RegistrationEvent::NoCluster(cluster.to_owned()));
                 self.missing.push(cluster.to_owned());
             }
             (Some(_), Err(ProbeReason::UnknownCluster)) | (None, _) => {}
             (Some(known), _) => {
-                notices.push(RegistrationEvent::ClusterFound(self.missing.swap_remove(known)))
+                events.push(RegistrationEvent::ClusterFound(self.missing.swap_remove(known)))
             }
         }
     }

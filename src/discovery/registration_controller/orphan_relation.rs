@@ -13,7 +13,7 @@ pub(super) const ABANDONED: Duration = Duration::from_secs(4 * PERIOD.as_secs())
 
 /// How an orphan is related to what the configuration of this VM registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::discovery) enum Kinship {
+pub(in crate::discovery) enum OrphanRelation {
     /// It was registered by the same cluster.
     Own,
     /// It was registered by another cluster.
@@ -25,16 +25,16 @@ pub(in crate::discovery) enum Kinship {
     Doubtful,
 }
 
-impl Kinship {
+impl OrphanRelation {
     /// How long an orphan's charge must be left alone before a VM takes it: the VM that was made first
     /// comes first, but it may be dead, and nobody know it; and configurations that know better come
     /// before others.
-    pub(super) fn patience(self, is_first_born: bool) -> Duration {
+    pub(super) fn patience(self, is_oldest: bool) -> Duration {
         let deference = match self {
             Self::Own | Self::Wanted => Duration::ZERO,
             Self::Foreign => ORPHANED,
             Self::Doubtful => Duration::from_secs(60),
         };
-        deference + if is_first_born { ORPHANED } else { ABANDONED }
+        deference + if is_oldest { ORPHANED } else { ABANDONED }
     }
 }

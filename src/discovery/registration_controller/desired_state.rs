@@ -23,11 +23,15 @@ const GIVE_UP: Duration = Duration::from_secs(3);
 
 /// What the VM does that has the charge; it does nothing before it has it.
 #[derive(Debug)]
-pub(super) enum Duty {
+pub(super) enum DesiredState {
     /// Keep it registered.
-    Keep { definition: Box<Definition>, lack: DownDependencies, keeper: Option<Box<Reconciler>> },
+    Present {
+        definition: Box<Definition>,
+        down_dependencies: DownDependencies,
+        reconciler: Option<Box<Reconciler>>,
+    },
     /// Remove it.
-    Remove { id: Box<Id>, by: Box<Removing>, removal: Option<Box<Removal>> },
+    Absent { id: Box<Id>, by: Box<Removing>, removal: Option<Box<Removal>> },
 }
 
 /// How a registration is removed that an earlier configuration has left behind.
@@ -40,24 +44,24 @@ pub(super) struct Removing {
     is_wanted: bool,
 }
 
-impl Duty {
-    pub(super) fn keep(definition: Definition) -> Self {
-        Self::Keep {
+impl DesiredState {
+    pub(super) fn present(definition: Definition) -> Self {
+        Self::Present {
             definition: Box::new(definition),
-            lack: DownDependencies::default(),
-            keeper: None,
+            down_dependencies: DownDependencies::default(),
+            reconciler: None,
         }
     }
 
-    pub(super) fn remove(id: Id, consul: &config::Consul) -> Self {
+    pub(super) fn absent(id: Id, consul: &config::Consul) -> Self {
         let (cluster, token_env) = (consul.cluster.clone(), consul.token_env.clone());
         let by = Removing { cluster, token_env, is_wanted: false };
-        Self::Remove { id: Box::new(id), by: Box::new(by), removal: None }
+        Self::Absent { id: Box::new(id), by: Box::new(by), removal: None }
     }
 
     /// Learns whether this configuration registers the same id, by its own cluster.
     pub(super) fn on_wanted(&mut self, wanted: bool) {
-        if let Self::Remove { by, .. } = self {
+        if let Self::Absent { by, .. } = self {
             by.is_wanted = wanted;
         }
     }
@@ -65,50 +69,50 @@ impl Duty {
     /// The cluster by which the agent is asked, where it is another than the configuration's.
     pub(super) fn cluster(&self) -> Option<&str> {
         match self {
-            Self::Remove { by, removal: Some(removal), .. } => {
+            Self::Absent { by, removal: Some(removal), .. } => {
                 Some(removal.cluster()).filter(|cluster| *cluster != by.cluster)
             }
-            Self::Remove { .. } | Self::Keep { .. } => None,
+            Self::Absent { .. } | Self::Present { .. } => None,
         }
     }
 
     /// What identifies the registration at the agent.
     pub(super) fn id(&self) -> &Id {
         match self {
-            Self::Keep { definition, .. } => &definition.id,
-            Self::Remove { id, .. } => id,
+            Self::Present { definition, .. } => &definition.id,
+            Self::Absent { id, .. } => id,
         }
     }
 
     pub(super) const fn is_removal(&self) -> bool {
-        matches!(self, Self::Remove { .. })
+        matches!(self, Self::Absent { .. })
     }
 
     /// Whether the agent is known to have it as configured.
     pub(super) fn is_in_sync(&self) -> bool {
-        matches!(self, Self::Keep { keeper: Some(keeper), .. } if keeper.is_in_sync())
+        matches!(self, Self::Present { reconciler: Some(reconciler), .. } if reconciler.is_in_sync())
     }
 
     /// Whether it has been registered as configured since this Envoy has started.
     pub(super) fn is_registered_since_start(&self) -> bool {
-        matches!(self, Self::Keep { keeper: Some(keeper), .. } if keeper.is_registered_since_start())
+        matches!(self, Self::Present { reconciler: Some(reconciler), .. } if reconciler.is_registered_since_start())
     }
 
     /// Whether the agent is known not to have it any more, as is wanted.
     pub(super) fn is_removed(&self) -> bool {
-        matches!(self, Self::Remove { removal: Some(removal), .. } if removal.is_done())
+        matches!(self, Self::Absent { removal: Some(removal), .. } if removal.is_done())
     }
 
     /// Begins, without knowing what the agent has. What was sent in an earlier term has other numbers
     /// than what is sent now.
     pub(super) fn begin(&mut self, term: Term, is_handed_over: bool, now: Time) {
         match self {
-            Self::Keep { definition, lack, keeper } => {
+            Self::Present { definition, down_dependencies, reconciler } => {
                 let mut began = Reconciler::new((**definition).clone(), now);
-                began.on_dependencies_down(lack.lasting(now));
-                *keeper = Some(Box::new(began.in_term(term.0, is_handed_over)));
+                began.on_dependencies_down(down_dependencies.lasting(now));
+                *reconciler = Some(Box::new(began.in_term(term.0, is_handed_over)));
             }
-            Self::Remove { id, by, removal } => {
+            Self::Absent { id, by, removal } => {
                 let Removing { cluster, token_env, is_wanted } = &**by;
                 let (cluster, token_env) = (cluster.clone(), token_env.clone());
                 let began = Removal::new((**id).clone(), cluster, *is_wanted, token_env, term.0);
@@ -120,8 +124,8 @@ impl Duty {
     /// Stops: what was out is nobody's any more.
     pub(super) fn end(&mut self) {
         match self {
-            Self::Keep { keeper, .. } => *keeper = None,
-            Self::Remove { removal, .. } => *removal = None,
+            Self::Present { reconciler, .. } => *reconciler = None,
+            Self::Absent { removal, .. } => *removal = None,
         }
     }
 
@@ -133,24 +137,24 @@ impl Duty {
         now: Time,
         rng: &mut Rng,
     ) {
-        if let Self::Keep { definition, lack, keeper } = self
+        if let Self::Present { definition, down_dependencies, reconciler } = self
             && let names @ [_, ..] = definition.service().depends_on.as_slice()
         {
             let hold = definition.service().least_ttl().unwrap_or_default() / 3;
-            lack.on_down(down(names), hold, now, rng);
-            if let Some(keeper) = keeper {
-                keeper.on_dependencies_down(lack.lasting(now));
+            down_dependencies.on_down(down(names), hold, now, rng);
+            if let Some(reconciler) = reconciler {
+                reconciler.on_dependencies_down(down_dependencies.lasting(now));
             }
         }
     }
 
     /// Whether the last call of this kind has failed.
-    pub(super) fn is_failing_at(&self, errand: AgentCall) -> bool {
+    pub(super) fn is_failing_at(&self, call: AgentCall) -> bool {
         match self {
-            Self::Keep { keeper, .. } => {
-                keeper.as_ref().is_some_and(|keeper| keeper.is_failing_at(errand))
+            Self::Present { reconciler, .. } => {
+                reconciler.as_ref().is_some_and(|reconciler| reconciler.is_failing_at(call))
             }
-            Self::Remove { removal, .. } => {
+            Self::Absent { removal, .. } => {
                 removal.as_ref().is_some_and(|removal| removal.is_failing())
             }
         }
@@ -158,15 +162,15 @@ impl Duty {
 
     pub(super) fn poll_lost(&mut self, now: Time) -> Option<AgentCallId> {
         match self {
-            Self::Keep { keeper, .. } => keeper.as_mut()?.poll_lost(now),
-            Self::Remove { removal, .. } => removal.as_ref()?.poll_lost(now),
+            Self::Present { reconciler, .. } => reconciler.as_mut()?.poll_lost(now),
+            Self::Absent { removal, .. } => removal.as_ref()?.poll_lost(now),
         }
     }
 
     pub(super) fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<OutgoingProbe> {
         match self {
-            Self::Keep { keeper, .. } => keeper.as_mut()?.poll_probe(now, rng),
-            Self::Remove { .. } => None,
+            Self::Present { reconciler, .. } => reconciler.as_mut()?.poll_probe(now, rng),
+            Self::Absent { .. } => None,
         }
     }
 
@@ -175,24 +179,24 @@ impl Duty {
         probed: &ProbeResult<'_>,
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) {
-        if let Self::Keep { keeper: Some(keeper), .. } = self {
-            keeper.on_probed(probed, now, rng, notices);
+        if let Self::Present { reconciler: Some(reconciler), .. } = self {
+            reconciler.on_probed(probed, now, rng, events);
         }
     }
 
     pub(super) fn next_call(&self, now: Time) -> Option<AgentCall> {
         match self {
-            Self::Keep { keeper, .. } => keeper.as_ref()?.next_call(now),
-            Self::Remove { removal, .. } => removal.as_ref()?.next_call(now),
+            Self::Present { reconciler, .. } => reconciler.as_ref()?.next_call(now),
+            Self::Absent { removal, .. } => removal.as_ref()?.next_call(now),
         }
     }
 
-    pub(super) fn start(&mut self, errand: AgentCall, now: Time) -> Option<(AgentCallId, Request)> {
+    pub(super) fn start(&mut self, call: AgentCall, now: Time) -> Option<(AgentCallId, Request)> {
         match self {
-            Self::Keep { keeper, .. } => Some(keeper.as_mut()?.start(errand, now)),
-            Self::Remove { removal, .. } => Some(removal.as_mut()?.start(errand, now)),
+            Self::Present { reconciler, .. } => Some(reconciler.as_mut()?.start(call, now)),
+            Self::Absent { removal, .. } => Some(removal.as_mut()?.start(call, now)),
         }
     }
 
@@ -203,18 +207,18 @@ impl Duty {
 
     pub(super) fn on_response(
         &mut self,
-        errand: AgentCallId,
-        answer: Result<Response<'_>, CallFailure>,
+        call: AgentCallId,
+        response: Result<Response<'_>, CallFailure>,
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) -> Option<Result<(), ErrorKind>> {
         match self {
-            Self::Keep { keeper, .. } => {
-                keeper.as_mut()?.on_response(errand, answer, now, rng, notices)
+            Self::Present { reconciler, .. } => {
+                reconciler.as_mut()?.on_response(call, response, now, rng, events)
             }
-            Self::Remove { removal, .. } => {
-                removal.as_mut()?.on_response(errand, answer, now, rng, notices)
+            Self::Absent { removal, .. } => {
+                removal.as_mut()?.on_response(call, response, now, rng, events)
             }
         }
     }
@@ -233,11 +237,11 @@ mod tests {
             "register": [{"name": "edge", "id": "edge-1", "address": "10.0.0.5", "port": 80,
                 "checks": [{"ttl": "15s"}], "depends_on": ["db"]}]}"#;
         let Config { consul, registrations, .. } = Config::parse(config).unwrap();
-        let mut duty = Duty::keep(Definition::new(&consul, &registrations[0]));
+        let mut desired = DesiredState::present(Definition::new(&consul, &registrations[0]));
         let (since, later) = (Time::ZERO, Time::from_start(Duration::from_secs(8)));
-        duty.review_dependencies(<[String]>::to_vec, since, &mut Rng::new(1));
-        duty.begin(Term(1), false, later);
-        let (_, request) = duty.start(AgentCall::Report(0), later).unwrap();
+        desired.review_dependencies(<[String]>::to_vec, since, &mut Rng::new(1));
+        desired.begin(Term(1), false, later);
+        let (_, request) = desired.start(AgentCall::Report(0), later).unwrap();
         assert!(request.body.contains("no healthy endpoint of db"), "{}", request.body);
     }
 }
