@@ -1,4 +1,4 @@
-//! The calls of one class of callers: where they wait, and how many there may be.
+//! The calls of one group of callers: their queues and their budgets.
 
 use core::time::Duration;
 
@@ -11,35 +11,36 @@ use crate::config::RetryBudgetConfig;
 use crate::util::time::Time;
 use crate::util::token_bucket::TokenBucket;
 
-/// Reads at once, and the pace of further ones: 50 a second.
+/// The burst of reads, and the interval of further reads: 50 a second.
 const READS: (u32, Duration) = (100, Duration::from_millis(20));
-/// Polls at once, and the pace of further ones: 20 a second.
+/// The burst of polls, and the interval of further polls: 20 a second.
 const POLLS: (u32, Duration) = (20, Duration::from_millis(50));
 
-/// So many failures in a row, and fewer, are no habit.
+/// The largest number of failures in a row that is not habitual.
 const FEW_FAILURES: u32 = 3;
-/// A caller's turn after failures comes later by a second for the first one, and twice as much for
-/// each further one, up to so many times: 256 s. Who has waited for so long longer comes first.
+/// The number of doublings of the delay after failures. A caller's turn is delayed by a second
+/// after the first failure and by twice as much after each further one, up to 256 s. A caller that
+/// has waited longer than that comes first.
 const MOST_DOUBLINGS: u32 = 8;
 
-/// Before all others.
+/// The rank before all others.
 const FIRST: WaitRank = (Time::ZERO, 0);
 
-/// One class of callers: services, registrations, or names that clients have asked for. Each has
-/// lines and budgets of its own, so that none waits for the trouble of another.
+/// A group of callers: services, registrations, or names that clients have asked for. Each group
+/// has queues and budgets of its own, so that no group waits for the trouble of another.
 #[derive(Debug)]
 pub struct CallerGroup {
-    /// Those of the lanes, and of the retries apart who fail habitually.
+    /// One queue for each class, and one for retries of callers that fail habitually.
     queues: [WaitQueue; CallClass::ALL.len() + 1],
     retries: RetryBudget,
     reads: TokenBucket,
     polls: TokenBucket,
-    /// Failures in a row of those whose last call has failed.
+    /// The failures in a row of each caller whose last call has failed.
     failing: HashMap<Caller, u32>,
 }
 
 impl CallerGroup {
-    /// Starts with everything unused.
+    /// Starts with full budgets and empty queues.
     pub fn new(settings: RetryBudgetConfig) -> Self {
         let bucket = |(burst, interval)| TokenBucket::new(burst, interval);
         Self {
@@ -51,7 +52,7 @@ impl CallerGroup {
         }
     }
 
-    /// Lets a call out if there is room for it, and nobody comes first; else its caller waits.
+    /// Admits a call if the budget has room and no caller comes first. Otherwise queues its caller.
     pub fn admit(&mut self, caller: Caller, class: CallClass, now: Time) -> bool {
         let is_first = self.next(class, now).is_none_or(|next| next == caller);
         let is_admitted = is_first && self.take(caller, class, now);
@@ -62,7 +63,7 @@ impl CallerGroup {
         is_admitted
     }
 
-    /// Lets a caller wait in a lane, and in no other one.
+    /// Queues a caller in one class and removes it from the others.
     pub fn enqueue(&mut self, caller: Caller, class: CallClass, now: Time) {
         let wait = match (class, self.failures(caller)) {
             (CallClass::Retry, failures @ 1..) => {
@@ -79,21 +80,21 @@ impl CallerGroup {
         }
     }
 
-    /// Lets a caller that waits be the next of its lane.
+    /// Moves a waiting caller to the front of its queue.
     pub fn prioritize(&mut self, caller: Caller) {
         self.queues.iter_mut().for_each(|queue| queue.promote(caller, FIRST));
     }
 
-    /// Lets a caller wait no longer.
+    /// Removes a caller from all queues.
     pub fn dequeue(&mut self, caller: Caller) {
         self.queues.iter_mut().for_each(|queue| queue.remove(caller));
     }
 
-    /// Lets a caller no longer wait in that lane.
+    /// Removes a caller from the queues of a class.
     pub fn remove(&mut self, caller: Caller, class: CallClass) {
         let [retries, reads, polls, habitual] = &mut self.queues;
         match class {
-            // It may have failed once more while it waited.
+            // The caller may have become habitual while it waited.
             CallClass::Retry => {
                 [retries, habitual].into_iter().for_each(|queue| queue.remove(caller))
             }
@@ -119,12 +120,12 @@ impl CallerGroup {
         }
     }
 
-    /// Whose turn it is, with the lane.
+    /// Returns the next caller whose call may go out, with its class.
     pub fn poll_ready(&mut self, now: Time) -> Option<(Caller, CallClass)> {
         CallClass::ALL.into_iter().find_map(|class| Some((self.next(class, now)?, class)))
     }
 
-    /// The first of a lane for whose call there is room.
+    /// Returns the first caller of a class if the budget has room.
     fn next(&mut self, class: CallClass, now: Time) -> Option<Caller> {
         let [retries, reads, polls, habitual] = &self.queues;
         match class {
@@ -150,12 +151,12 @@ impl CallerGroup {
         self.failing.get(&caller).copied().unwrap_or_default()
     }
 
-    /// Whether it has failed so often that this is likely to go on.
+    /// Returns true if a caller has failed so often that its next call will probably fail.
     fn is_habitual(&self, caller: Caller) -> bool {
         self.failures(caller) > FEW_FAILURES
     }
 
-    /// Where it waits.
+    /// Returns the index of the queue for a caller.
     fn place(&self, caller: Caller, class: CallClass) -> usize {
         match class {
             CallClass::Retry if self.is_habitual(caller) => CallClass::ALL.len(),
@@ -186,7 +187,7 @@ mod tests {
         (0..times).for_each(|_| group.on_outcome(caller, false, Time::ZERO));
     }
 
-    /// Those who go out one after the other.
+    /// Admits all callers that may go, one after the other, and returns them in that order.
     fn served(group: &mut CallerGroup, now: Time) -> Vec<Caller> {
         let mut served = Vec::new();
         while let Some((caller, class)) = group.poll_ready(now) {
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn who_changes_over_to_another_lane_loses_the_old_place() {
+    fn caller_loses_its_place_when_it_changes_its_class() {
         let mut group = group();
         group.enqueue(A, CallClass::Poll, at(0));
         group.enqueue(A, CallClass::Read, at(0));
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn who_fails_once_more_while_waiting_can_still_be_dismissed() {
+    fn caller_can_be_removed_when_it_failed_again_while_waiting() {
         let mut group = group();
         fail(&mut group, A, FEW_FAILURES);
         group.enqueue(A, CallClass::Retry, at(0));
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn who_failed_once_is_retried_before_who_failed_ten_times() {
+    fn caller_is_retried_first_when_it_has_failed_less() {
         let mut group = group();
         fail(&mut group, A, 10);
         fail(&mut group, B, 1);
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_always_fail_leave_half_of_the_budget_to_others() {
+    fn habitual_failures_leave_half_of_the_budget_to_others() {
         let mut group = group();
         let always: Vec<Caller> = (0..50).map(|n| SourceId::nth(n).into()).collect();
         always.iter().for_each(|caller| fail(&mut group, *caller, 4));

@@ -1,4 +1,4 @@
-//! The way of all calls to Consul: which may go out now, and which wait.
+//! Admits the calls of one VM to Consul, and queues those that must wait.
 
 use std::collections::BTreeMap;
 
@@ -14,65 +14,66 @@ use crate::consul::error::ErrorKind;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// What a source wants of Consul.
+/// The kind of call that a source needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallKind {
-    /// To be told of the next change: a query that blocks.
+    /// A blocking query, which waits for the next change.
     Watch,
-    /// An answer at once.
+    /// A query that Consul responds to at once.
     Read(CallClass),
 }
 
-/// How a call may go out.
+/// The form in which a call may go out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permit {
-    /// As it was wanted.
+    /// As requested.
     AsWanted,
-    /// As a probe: one that Consul answers at once, whatever was wanted.
+    /// As a probe: a call that Consul responds to at once, whatever was requested.
     Probe,
 }
 
-/// Why it is a caller's turn.
+/// The reason for a caller's turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// It is the one to probe.
+    /// The caller is the one to probe.
     Probe,
-    /// It is the first of a lane.
+    /// The caller is the first of a class.
     Class(CallClass),
 }
 
-/// The way of all calls of one VM to one Consul.
+/// The scheduler of all calls of one VM to one Consul.
 ///
-/// There are three classes of callers: services, registrations, and names that clients have asked
-/// for. None waits for another one's trouble. Whatever the number of callers and whatever happens to
-/// them, Consul sees no more of this proxy than `max_watches` queries that block, each at the pace of
-/// its own changes, and, of each class:
+/// There are three groups of callers: services, registrations, and names that clients have asked
+/// for. No group waits for the trouble of another. Whatever happens, Consul sees at most
+/// `max_watches` blocking queries of this proxy, each at the pace of its own changes, and for each
+/// group:
 ///
-/// - a hundred reads at once, and 50 a second;
-/// - 20 polls a second, of all that have no place among the watches: a service's turn comes every
-///   five seconds, or when all the others have had theirs;
-/// - after failures, what the retry budget allows.
+/// - a hundred reads at once, and then 50 a second;
+/// - 20 polls a second for all sources without a watch slot: a service is polled every five
+///   seconds, or once all others were polled;
+/// - after failures, the calls that the retry budget allows.
 ///
-/// While a breaker is not closed, one call goes out at a time. What clients have named does not open
-/// it, and probes where nobody else waits: those who have opened it may all fail by themselves.
+/// While a breaker is not closed, one call goes out at a time. Calls for names that clients have
+/// asked for neither open a breaker nor probe before others, because a client may invent names that
+/// always fail.
 ///
-/// Whoever is turned away waits in line, so everyone's turn comes.
+/// A call that is not admitted waits in a queue, so each caller has its turn.
 #[derive(Debug)]
 pub struct CallScheduler {
     breaker: config::BreakerConfig,
-    /// In an order, so that equal worlds are equal to the last call.
+    /// Ordered, so that simulations are reproducible to the last call.
     circuits: BTreeMap<Datacenter, Circuit>,
     registrations: CallerGroup,
     services: CallerGroup,
     names: CallerGroup,
     most_watches: usize,
     watching: HashSet<Caller>,
-    /// Services that have no place among the watches and would take one.
+    /// The services that have no watch slot and want one.
     displaced: HashSet<Caller>,
 }
 
 impl CallScheduler {
-    /// Starts open, with everything unused.
+    /// Starts with closed breakers and full budgets.
     pub fn new(consul: &config::Consul) -> Self {
         let group = || CallerGroup::new(consul.retry_budget);
         Self {
@@ -87,7 +88,7 @@ impl CallScheduler {
         }
     }
 
-    /// Where the breaker stands that is furthest from closed, and that of which datacenter it is.
+    /// Returns the state of the breaker that is furthest from closed, and its datacenter.
     pub fn position(&self) -> (BreakerState, Option<&str>) {
         let positions = self
             .circuits
@@ -96,13 +97,13 @@ impl CallScheduler {
         positions.max().unwrap_or((BreakerState::Closed, None))
     }
 
-    /// How many sources have a place among the watches.
+    /// Returns the number of sources with a watch slot.
     pub fn watches(&self) -> usize {
         self.watching.len()
     }
 
-    /// Whether a source has a place among the watches, or may take one. A name has none that a service
-    /// would take.
+    /// Returns true if a source has a watch slot or may take one. A service takes a slot before any
+    /// name.
     pub fn has_slot(&mut self, caller: impl Into<Caller>) -> bool {
         let caller = caller.into();
         let others = self.watching.len() - usize::from(self.watching.contains(&caller));
@@ -116,8 +117,8 @@ impl CallScheduler {
         has_place
     }
 
-    /// Gives a source's place among the watches to the next one: no query of it blocks. A service may
-    /// come back to one before any name.
+    /// Releases a source's watch slot, since no query of the source blocks. A service may get a
+    /// slot back before any name.
     pub fn release_slot(&mut self, caller: impl Into<Caller>) {
         let caller = caller.into();
         if self.watching.remove(&caller) && counts(caller) {
@@ -125,7 +126,7 @@ impl CallScheduler {
         }
     }
 
-    /// Forgets a caller that asks no longer.
+    /// Forgets a caller that has stopped calling.
     pub fn forget(&mut self, caller: impl Into<Caller>, now: Time) {
         let caller = caller.into();
         self.release_slot(caller);
@@ -134,7 +135,7 @@ impl CallScheduler {
         self.circuits.values_mut().for_each(|circuit| circuit.forget(caller, now));
     }
 
-    /// Lets a caller ask as another one from now on, with its place among the watches.
+    /// Moves a caller's watch slot to `new`, which calls in its place from now on.
     pub fn rename(&mut self, caller: Caller, new: Caller, now: Time) {
         if caller != new {
             let watches = self.watching.contains(&caller);
@@ -143,8 +144,8 @@ impl CallScheduler {
         }
     }
 
-    /// Lets a call out, or puts its source in line. One that may watch has a place from then on, and
-    /// one that is polled has none, whatever it had.
+    /// Admits a call, or queues its caller. Admitting a blocking query gives the source a watch
+    /// slot; requesting a poll releases the slot.
     pub fn admit(
         &mut self,
         caller: impl Into<Caller>,
@@ -187,7 +188,7 @@ impl CallScheduler {
         is_admitted.then_some(Permit::AsWanted)
     }
 
-    /// Learns that a call is out as the probe, and by when it will have had an outcome.
+    /// Notes that a call is out as the probe and has an outcome by `lost` at the latest.
     pub fn on_probe(
         &mut self,
         caller: impl Into<Caller>,
@@ -221,7 +222,7 @@ impl CallScheduler {
         }
     }
 
-    /// Looks after the probes, and forgets the circuits of datacenters that nobody asks for.
+    /// Gives up overdue probes, and forgets the circuits of datacenters without callers.
     pub fn on_tick(&mut self, now: Time, rng: &mut Rng) {
         self.circuits.retain(|_, circuit| {
             circuit.breaker.on_tick(now, rng);
@@ -229,14 +230,14 @@ impl CallScheduler {
         });
     }
 
-    /// Lets a source that waits be the next of its lane: a request waits for it.
+    /// Moves a waiting source to the front of its queue, because a request waits for it.
     pub fn prioritize(&mut self, caller: impl Into<Caller>) {
         let caller = caller.into();
         self.group(caller).prioritize(caller);
     }
 
-    /// Who has their turn, and why; they are to ask now, and are then
-    /// [dismissed](Self::remove) whether it did or not.
+    /// Returns the next caller that may call, and the reason. The caller must then be
+    /// [removed](Self::remove), whether it called or not.
     pub fn poll_ready(&mut self, now: Time) -> Option<(Caller, Turn)> {
         let probe = self.circuits.values().find_map(|circuit| match circuit.breaker.admit(now) {
             Admit::Probe => circuit.queue.head(),
@@ -250,7 +251,7 @@ impl CallScheduler {
         turn.map(|(caller, class)| (caller, Turn::Class(class)))
     }
 
-    /// Lets a source wait no longer where it has had its turn.
+    /// Removes a caller from the queue in which it had its turn.
     pub fn remove(&mut self, caller: impl Into<Caller>, turn: Turn) {
         let caller = caller.into();
         match turn {
@@ -287,7 +288,7 @@ impl CallScheduler {
     }
 }
 
-/// Whether what happens to a caller says something of Consul. A client may name anything.
+/// Returns true if a caller's outcomes say something about Consul. A client may name anything.
 const fn counts(caller: Caller) -> bool {
     !matches!(caller, Caller::Name(_))
 }

@@ -1,4 +1,4 @@
-//! What a tracker works with while it handles an event.
+//! The surroundings in which a state machine of discovery handles an event.
 
 use std::collections::VecDeque;
 
@@ -9,35 +9,35 @@ use crate::shared::key::SharedKey;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// The moment, randomness, and where what follows from the event goes.
+/// The time, the randomness and the outputs of an event.
 pub struct Context<'a> {
-    /// The moment.
+    /// The time.
     pub now: Time,
-    /// The moment by a [clock](crate::util::awake::AwakeClock) that stands still while this VM does.
+    /// The time by a [clock](crate::util::awake::AwakeClock) that stands still while this VM does.
     pub awake: Time,
-    /// The way of all calls to Consul.
+    /// The scheduler of calls to Consul.
     pub calls: &'a mut CallScheduler,
     /// Randomness.
     pub rng: &'a mut Rng,
-    /// What is to be done.
+    /// The commands to execute.
     pub out: &'a mut VecDeque<Command>,
-    /// What other VMs are to be told.
+    /// The messages to other VMs, which wait for the list of members.
     pub outbox: &'a mut Vec<Outgoing>,
 }
 
 impl Context<'_> {
-    /// Asks for a value of shared data.
+    /// Loads a value of shared data.
     pub(super) fn load(&mut self, key: SharedKey) {
         self.out.push_back(Command::Load(key));
     }
 
-    /// Sends a letter, by way of the list of members.
+    /// Sends a message, once the list of members is loaded.
     pub(super) fn send(&mut self, message: Outgoing) {
         self.outbox.push(message);
         self.load(SharedKey::Members);
     }
 
-    /// Wants a value written to shared data.
+    /// Stores a value in shared data.
     pub(super) fn store(&mut self, key: SharedKey, value: Vec<u8>, expect: Expect) {
         self.out.push_back(Command::Store { key, value, expect });
     }

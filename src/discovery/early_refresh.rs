@@ -1,4 +1,4 @@
-//! An extra reading of a service beside the query that blocks.
+//! An extra read of a source beside its blocking query.
 
 use core::time::Duration;
 
@@ -7,15 +7,15 @@ use crate::discovery::watch::ask::QueryInFlight;
 use crate::util::time::Time;
 use crate::util::token_bucket::TokenBucket;
 
-/// One reading, and after a rest one at once.
+/// The burst of extra reads, and the interval after which another one may follow.
 const PACE: (u32, Duration) = (1, Duration::from_secs(5));
 
-/// Whether an extra query is wanted, or out.
+/// The extra query of a source.
 ///
-/// An endpoint that cannot be reached is mostly one that Consul is about to drop, or has
-/// dropped while the answer is on its way or was lost. One more look costs little, and many
-/// would cost Consul much just when something is wrong: however many requests fail, there is
-/// one extra query at a time and few a minute.
+/// An endpoint that cannot be reached is mostly one that Consul is about to remove, or has removed
+/// in a response that is on its way or was lost. One more read costs little, but many would cost
+/// Consul much during an outage. However many requests fail, there is one extra query at a time and
+/// few a minute.
 #[derive(Debug)]
 pub(super) struct EarlyRefresh {
     pace: TokenBucket,
@@ -24,44 +24,44 @@ pub(super) struct EarlyRefresh {
 
 #[derive(Debug)]
 enum State {
-    /// Nobody has asked for it.
+    /// No extra query is requested.
     Unwanted,
-    /// It is to be sent then.
+    /// The extra query is due at `due`.
     Wanted { due: Time },
-    /// It is out.
+    /// The extra query is out.
     Asking(QueryInFlight),
 }
 
 impl EarlyRefresh {
-    /// Starts with nothing wanted.
+    /// Starts without a requested query.
     pub(super) fn new() -> Self {
         let (burst, interval) = PACE;
         Self { pace: TokenBucket::new(burst, interval), state: State::Unwanted }
     }
 
-    /// Wants one, unless one is wanted or out already.
+    /// Requests a query, unless one is requested or out already.
     pub(super) fn want(&mut self, now: Time) {
         if matches!(self.state, State::Unwanted) {
             self.state = State::Wanted { due: self.pace.take(now) };
         }
     }
 
-    /// Whether it is to be sent now.
+    /// Returns true if the query is due.
     pub(super) fn is_due(&self, now: Time) -> bool {
         matches!(self.state, State::Wanted { due } if now >= due)
     }
 
-    /// Whether one is out.
+    /// Returns true if the query is out.
     pub(super) const fn is_out(&self) -> bool {
         matches!(self.state, State::Asking(_))
     }
 
-    /// Learns that it was sent, or another one in its place.
+    /// Notes that the query, or another one in its place, was sent.
     pub(super) const fn on_sent(&mut self, asking: QueryInFlight) {
         self.state = State::Asking(asking);
     }
 
-    /// The query that is out, if it has that number.
+    /// Returns the query that is out if it has that id.
     pub(super) fn asking(&self, id: QueryId) -> Option<QueryInFlight> {
         match self.state {
             State::Asking(asking) if asking.ask.id == id => Some(asking),
@@ -69,7 +69,7 @@ impl EarlyRefresh {
         }
     }
 
-    /// The query that is out and has not come back in time.
+    /// Returns the id of the query that is out if it counts as lost.
     pub(super) fn lost(&self, now: Time) -> Option<QueryId> {
         match self.state {
             State::Asking(QueryInFlight { ask, lost, .. }) if now >= lost => Some(ask.id),
@@ -77,22 +77,22 @@ impl EarlyRefresh {
         }
     }
 
-    /// Takes the query of that number back, if it is out.
+    /// Removes the query that is out if it has that id.
     pub(super) fn take(&mut self, answered: QueryId) -> Option<QueryInFlight> {
         let asking = self.asking(answered)?;
         self.state = State::Unwanted;
         Some(asking)
     }
 
-    /// Wants none any more: the blocking query has answered what it was to ask. One that is
-    /// out stays out.
+    /// Cancels a requested query because the main query reads the same. A query that is out stays
+    /// out.
     pub(super) const fn settle(&mut self) {
         if let State::Wanted { .. } = self.state {
             self.state = State::Unwanted;
         }
     }
 
-    /// Forgets it, wanted or out.
+    /// Cancels the query, requested or out.
     pub(super) const fn stop(&mut self) {
         self.state = State::Unwanted;
     }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn one_is_sent_at_once_and_the_next_after_a_rest() {
+    fn first_refresh_is_sent_at_once_and_the_next_after_a_rest() {
         let mut reread = EarlyRefresh::new();
         assert!(!reread.is_due(at(0)));
         reread.want(at(0));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_of_wishes_takes_no_more_tokens_than_queries_are_sent() {
+    fn refresh_takes_one_token_however_many_requests_there_are() {
         let (mut reread, mut sent) = (EarlyRefresh::new(), 0);
         for millisecond in 0..60_000 {
             reread.want(at(millisecond));
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_settled_is_not_sent_and_what_is_out_is_awaited() {
+    fn refresh_is_canceled_only_when_it_is_not_out() {
         let mut reread = EarlyRefresh::new();
         reread.want(at(0));
         reread.settle();

@@ -1,8 +1,7 @@
-//! All of discovery in one VM: the trackers of its sources, and whom to wake.
+//! All of discovery in one VM: its sources, its registrations and its messages to other VMs.
 //!
-//! The agent never does anything: events go in by [`Manager::handle_event`], and what is to be
-//! done comes out of [`Manager::poll_command`], one command at a time. Another VM may run
-//! between any two of them.
+//! The manager performs no I/O. Events go in through [`Manager::handle_event`], and commands come
+//! out of [`Manager::poll_command`] one at a time. Another VM may run between any two of them.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -30,19 +29,19 @@ use crate::util::awake::AwakeClock;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// How often the timer runs.
+/// The period of ticks.
 pub const TICK: Duration = Duration::from_millis(250);
-/// How often it runs at the start, until all services are resolved.
+/// The period of ticks at the start, until all sources are resolved.
 pub const FIRST_TICKS: Duration = Duration::from_millis(10);
-/// How long the start is at most.
+/// The longest duration of the start.
 const START: Duration = Duration::from_secs(10);
 
-/// The most sources whose heads are looked at in every tick.
+/// The maximum number of sources whose records are read in every tick.
 const EVERY_TICK: usize = 64;
-/// In how many ticks a follower looks at each head once, where there are more; an owner looks when
-/// it is to renew its lease. That is every second, and a follower misses it after three: a look
-/// every second sees it in time. Messages tell of news; what a lost one does not tell is found a
-/// second later.
+/// The number of ticks in which a follower reads each record once, if there are more sources; a
+/// leader reads a record when its lease is due. A follower takes a lease after three seconds
+/// without a renewal, so one read a second is enough. Messages announce new snapshots, and a lost
+/// message delays a snapshot by a second.
 const TURNS: usize = 4;
 
 /// All of discovery in one VM.
@@ -51,19 +50,19 @@ pub struct Manager {
     me: VmId,
     rng: Rng,
     rank: Option<Rank>,
-    /// Which of the sources are looked at in the next tick.
+    /// The share of the sources whose records are read in the next tick.
     turn: usize,
     consul: Consul,
     calls: CallScheduler,
-    /// Where the breaker stands, as it was told last; none while no VM is told by this one.
+    /// The breaker state that was reported last. `None` while this VM leads nothing.
     told: Option<BreakerState>,
     sources: SlotMap<SourceId, TrackedSource>,
     by_query: HashMap<QueryKey, SourceUse>,
-    /// Sources that nobody uses any more; forgotten once what follows from that is carried out.
+    /// The sources without users, forgotten once all commands are executed.
     retired: Vec<SourceId>,
     registry: RegistrationManager,
     membership: Membership,
-    /// What other VMs are to be told, as soon as the list of members is loaded.
+    /// The messages that wait for the list of members.
     outbox: Vec<Outgoing>,
     started: Option<Time>,
     clock: AwakeClock,
@@ -71,7 +70,8 @@ pub struct Manager {
     out: VecDeque<Command>,
 }
 
-/// The source of a query, how many services use it, and how many of these clients have named.
+/// The source of a query with the number of its users, and the number of those that clients have
+/// named.
 #[derive(Debug, Clone, Copy)]
 struct SourceUse {
     source: SourceId,
@@ -80,10 +80,9 @@ struct SourceUse {
 }
 
 impl Manager {
-    /// Starts with nothing known. The subjects are those of the sources in their order; of those that
-    /// ask the same the first one counts, and has all of them for its users, as in
-    /// [`SourceSpec::all`]. `rng` must be seeded differently in each VM: the agent's identity is
-    /// drawn from it.
+    /// Starts without any knowledge. `specs` are in the order of their sources. Of several with the
+    /// same query the first counts and gets all users, as in [`SourceSpec::all`]. `rng` must be
+    /// seeded differently in each VM, because the VM's id is drawn from it.
     pub fn new(specs: Vec<SourceSpec>, consul: &Consul, mut rng: Rng) -> Self {
         let me = VmId(rng.next_u64());
         let (mut sources, mut by_query) = (SlotMap::new(), HashMap::<_, SourceUse>::new());
@@ -117,20 +116,19 @@ impl Manager {
         }
     }
 
-    /// The same, keeping the registrations of a complete configuration.
+    /// Adds the registrations of a configuration.
     pub fn with_registrations(mut self, config: &Config) -> Self {
         self.registry.keep(&config.registrations);
         self
     }
 
-    /// Learns which services are down, of those that this VM's registrations depend on.
+    /// Updates the services that are down, for the registrations that depend on them.
     pub fn review_dependencies(&mut self, down: impl Fn(&[String]) -> Vec<String>, now: Time) {
         self.registry.review_dependencies(down, now, &mut self.rng);
     }
 
-    /// Begins to follow what a query asks for, for one more user; none where there are too many
-    /// sources. A query that is followed already keeps its source, and what is known of it is
-    /// told once more.
+    /// Adds a user of a source. Returns `None` if there are too many sources. If the query has a
+    /// source already, its snapshot is installed once more.
     pub fn add(&mut self, spec: SourceSpec, now: Time) -> Option<SourceId> {
         if let Some(known) = self.by_query.get_mut(&spec.query.key()) {
             known.users += 1;
@@ -152,9 +150,8 @@ impl Manager {
         Some(source)
     }
 
-    /// Follows a source for one user less, which clients have named or not, and forgets it after the
-    /// last one: gives its lease away, and frees what it has in shared data. Leads to loads and
-    /// stores only. Tells whether it was the last one.
+    /// Removes a user of a source, and returns true if it was the last one. The source then
+    /// releases its lease and empties its keys in shared data. Leads to loads and stores only.
     pub fn remove(&mut self, source: SourceId, is_named: bool, now: Time) -> bool {
         let key = self.sources.get(source).map(TrackedSource::key);
         let Some(known) = key.and_then(|key| self.by_query.get_mut(&key)) else {
@@ -173,38 +170,38 @@ impl Manager {
         true
     }
 
-    /// Whether no VM was made before this one, as far as is known here: what all VMs could do
-    /// is its to do.
+    /// Returns true if no VM is known to be older. The oldest VM does the work that only one VM
+    /// needs to do.
     pub const fn is_oldest(&self) -> bool {
         self.membership.is_oldest()
     }
 
-    /// Who this VM is to the others.
+    /// Returns the id of this VM.
     pub const fn id(&self) -> VmId {
         self.me
     }
 
-    /// The queue by which this VM is woken, once it is registered.
+    /// Returns the queue of this VM, once it is registered.
     pub const fn queue(&self) -> Option<QueueId> {
         self.membership.queue()
     }
 
-    /// How often to tick until [`Command::SetTickPeriod`] says otherwise.
+    /// Returns the period of ticks until [`Command::SetTickPeriod`] changes it.
     pub const fn tick_period(&self) -> Duration {
         self.period
     }
 
-    /// Whether this VM asks Consul for any of its sources, or keeps a registration.
+    /// Returns true if this VM leads a source or a registration.
     pub fn is_fetcher(&self) -> bool {
         self.sources.values().any(TrackedSource::is_fetcher) || self.registry.is_leading()
     }
 
-    /// The trackers, in the order of the sources.
+    /// Returns all sources in their order.
     pub fn sources(&self) -> Vec<&TrackedSource> {
         self.sources.values().collect()
     }
 
-    /// The next command, until there is none.
+    /// Returns the next command, if there is one.
     pub fn poll_command(&mut self) -> Option<Command> {
         if self.out.is_empty() {
             self.forget_retired();
@@ -212,7 +209,7 @@ impl Manager {
         self.out.pop_front()
     }
 
-    /// Takes an event.
+    /// Handles an event.
     pub fn handle_event(&mut self, event: Event<'_>, now: Time) {
         match event {
             Event::Tick(rank) => self.on_tick(rank, now),

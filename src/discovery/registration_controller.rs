@@ -1,7 +1,7 @@
-//! One registration, as one VM sees it, under a [lease](crate::election::lease) of its own.
+//! The registration of one service, as one VM sees it, under a [lease](crate::election::lease) of its own.
 //!
-//! The [`RegistrationLease`] says what is registered, too: while a listener is updated, two
-//! configurations are at work, and of those that register one id the newer one does.
+//! The [`RegistrationLease`] contains a digest of the definition, too. While a listener is updated
+//! two configurations are active, and if both register one id, the newer one wins.
 
 use std::rc::Rc;
 
@@ -31,10 +31,10 @@ use crate::util::time::Time;
 mod desired_state;
 pub(super) mod orphan_relation;
 
-/// So often it must have been looked at in that time.
+/// The minimum number of reads without a change before a lease counts as abandoned.
 const LOOKS: u32 = 20;
 
-/// One registration, as one VM sees it.
+/// The registration of one service, as one VM sees it.
 #[derive(Debug)]
 pub(super) struct Controller {
     registration: RegistrationId,
@@ -44,26 +44,26 @@ pub(super) struct Controller {
     digest: QueryKey,
     lease: Lease,
     desired: DesiredState,
-    /// This configuration has been the one that registers.
+    /// True if this configuration has been the one that registers.
     has_been_current: bool,
     observed: ObservedSince,
     look: Load,
     write: Store,
-    /// Whether the book has an entry of it.
+    /// True if the index contains the registration.
     is_entered: bool,
-    /// Another VM had registered exactly this, as the claimed lease says.
+    /// True if another VM had registered exactly this, by the lease that was claimed.
     is_handed_over: bool,
     relation: OrphanRelation,
 }
 
-/// Why the charge was asked for.
+/// The purpose of a load of the lease.
 #[derive(Debug, Clone, Copy)]
 enum Load {
     Check { rank: Rank, is_oldest: bool },
     Leave,
 }
 
-/// Why the charge was written.
+/// The purpose of a store of the lease.
 #[derive(Debug, Clone, Copy)]
 enum Store {
     Claim,
@@ -72,7 +72,7 @@ enum Store {
 }
 
 impl Controller {
-    /// Is to keep a registration.
+    /// Creates the controller of a configured registration.
     pub(super) fn keeping(
         registration: RegistrationId,
         me: VmId,
@@ -85,7 +85,7 @@ impl Controller {
         Self::new(registration, me, (key, digest), desired)
     }
 
-    /// Is to remove what an earlier configuration has registered.
+    /// Creates the controller of an orphan, a registration of an earlier configuration.
     pub(super) fn removing(
         registration: RegistrationId,
         me: VmId,
@@ -119,64 +119,60 @@ impl Controller {
             write: Store::Leave,
             is_entered: false,
             is_handed_over: false,
-            relation: OrphanRelation::Own,
+            relation: OrphanRelation::SameCluster,
         }
     }
 
-    /// The key of its record.
     pub(super) const fn key(&self) -> QueryKey {
         self.key
     }
 
-    /// What identifies it at the agent.
     pub(super) fn id(&self) -> &Id {
         self.desired.id()
     }
 
-    /// Whether it is to be removed.
     pub(super) const fn is_removal(&self) -> bool {
         self.desired.is_removal()
     }
 
-    /// Whether this VM keeps it, or removes it.
     pub(super) const fn is_leading(&self) -> bool {
         self.lease.term().is_some()
     }
 
-    /// Learns of an orphan how it is related to what this configuration registers.
+    /// Takes the relation of an orphan to this configuration.
     pub(super) fn on_relation(&mut self, relation: OrphanRelation) {
         self.relation = relation;
-        self.desired.on_wanted(relation == OrphanRelation::Wanted);
+        self.desired.on_wanted(relation == OrphanRelation::IdConfigured);
     }
 
-    /// Whether it is known who keeps it, and that it stands where this VM does.
+    /// Returns true if the leader is known, and the registration is in sync if this VM leads.
     pub(super) fn is_settled(&self) -> bool {
         let is_done = !self.is_leading() || self.desired.is_in_sync();
         self.is_removal() || self.lease.is_settled() && is_done
     }
 
-    /// Whether the book is to get an entry of it.
+    /// Returns true if the index needs an entry for the registration.
     pub(super) const fn needs_index_entry(&self) -> bool {
         self.is_leading() && !self.is_removal() && !self.is_entered
     }
 
-    /// Whether its entry in the book is to go.
+    /// Returns true if the entry in the index must be removed.
     pub(super) fn needs_no_index_entry(&self) -> bool {
         self.is_leading() && self.desired.is_removed()
     }
 
-    /// Learns that the book has no entry of it any more: it is to get one again.
+    /// Notes that the index has no entry for the registration.
     pub(super) const fn on_index_removed(&mut self) {
         self.is_entered = false;
     }
 
-    /// Learns that the book has an entry of it.
+    /// Notes that the index has an entry for the registration.
     pub(super) fn on_indexed(&mut self, context: &mut Context<'_>) {
         self.is_entered = true;
         self.drive(context);
     }
 
-    /// Learns which services are down, of those that it depends on.
+    /// Updates the services that are down, of those that the registration depends on.
     pub(super) fn review_dependencies<F>(&mut self, down: F, now: Time, rng: &mut Rng)
     where
         F: Fn(&[String]) -> Vec<String>,
@@ -184,19 +180,19 @@ impl Controller {
         self.desired.review_dependencies(down, now, rng);
     }
 
-    /// Looks after the lease, and what is to be done under it.
+    /// Loads the lease, and reconciles the registration if this VM leads.
     pub(super) fn on_tick(&mut self, rank: Rank, is_oldest: bool, context: &mut Context<'_>) {
         self.look = Load::Check { rank, is_oldest };
         context.load(SharedKey::RegistrationLease(self.key));
     }
 
-    /// Gives the record away: this configuration is in use no longer.
+    /// Releases the lease, because this configuration is being replaced.
     pub(super) fn leave(&mut self, context: &mut Context<'_>) {
         self.look = Load::Leave;
         context.load(SharedKey::RegistrationLease(self.key));
     }
 
-    /// Takes the record as it stands. One that cannot be read is as good as none.
+    /// Takes the lease as it stands. An unreadable lease counts as absent.
     pub(super) fn on_lease(&mut self, value: Option<(&[u8], Cas)>, context: &mut Context<'_>) {
         let (bytes, cas) = value.unzip();
         let record = bytes.and_then(|bytes| RegistrationLease::decode(bytes).ok());
@@ -224,7 +220,7 @@ impl Controller {
         }
     }
 
-    /// Learns whether the record was written.
+    /// Takes the result of a store of the lease.
     pub(super) fn on_lease_stored(&mut self, written: bool, context: &mut Context<'_>) {
         match self.write {
             Store::Claim => {
@@ -245,7 +241,7 @@ impl Controller {
         }
     }
 
-    /// Takes the answer to a call.
+    /// Takes the response to a call.
     pub(super) fn on_response(
         &mut self,
         call: AgentCallId,
@@ -256,7 +252,7 @@ impl Controller {
         self.drive(context);
     }
 
-    /// Takes what came back for a probe.
+    /// Takes the result of a probe.
     pub(super) fn on_probed(&mut self, probed: &ProbeResult<'_>, context: &mut Context<'_>) {
         let mut events = Vec::new();
         self.desired.on_probed(probed, context.now, context.rng, &mut events);
@@ -264,7 +260,7 @@ impl Controller {
         self.drive(context);
     }
 
-    /// Asks what is due, as far as the gate lets it.
+    /// Starts the probes and the call that are due, as far as the scheduler admits them.
     pub(super) fn drive(&mut self, context: &mut Context<'_>) {
         if !self.is_leading() || !(self.is_entered || self.is_removal()) {
             return;
@@ -330,7 +326,7 @@ impl Controller {
         let is_newer = !self.has_been_current && is_oldest && !self.is_removal();
         let may_claim = match (self.is_removal(), is_left) {
             _ if self.is_leading() => true,
-            (true, true) => has_lasted(self.relation.patience(is_oldest)),
+            (true, true) => has_lasted(self.relation.claim_delay(is_oldest)),
             (true, false) => !is_foreign || is_abandoned,
             (false, true) => true,
             (false, false) => !is_foreign || is_newer || is_abandoned,
@@ -347,11 +343,9 @@ impl Controller {
         }
     }
 
-    /// Stops, for another VM has the record.
+    /// Stops leading, because another VM has the lease.
     fn depose(&mut self, record: Option<RegistrationLease>, context: &mut Context<'_>) {
-        context.calls.forget(self.registration, context.now);
-        self.lease = Lease::new(self.me);
-        self.desired.end();
+        self.stop(context);
         if !self.is_removal() {
             let is_foreign = record.is_some_and(|record| record.digest != self.digest);
             self.emit(RegistrationEvent::deposed(is_foreign), context);
@@ -364,15 +358,18 @@ impl Controller {
         expect: Expect,
         context: &mut Context<'_>,
     ) {
-        let is_ours = |holder: Holder, term| holder.owner == self.me && holder.term == term;
         if let Some(term) = self.lease.term()
-            && record.is_some_and(|record| is_ours(record.holder, term))
+            && record.is_some_and(|record| self.lease.is_mine(record.holder, term))
         {
             self.store(Store::Leave, term, Rank::RELEASED, expect, context);
             if !self.is_removal() {
                 self.emit(RegistrationEvent::GivenUp, context);
             }
         }
+        self.stop(context);
+    }
+
+    fn stop(&mut self, context: &mut Context<'_>) {
         context.calls.forget(self.registration, context.now);
         self.lease = Lease::new(self.me);
         self.desired.end();

@@ -1,5 +1,4 @@
-//! All registrations of one VM: those of its configuration, and those that an earlier one has left
-//! behind.
+//! All registrations of one VM: those of its configuration, and orphans of earlier ones.
 
 use core::time::Duration;
 
@@ -23,7 +22,7 @@ use crate::shared::source_record::Rank;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// How often the book is looked at for what nobody wants any more.
+/// The interval between two reads of the index.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// All registrations of one VM.
@@ -32,16 +31,15 @@ pub(super) struct RegistrationManager {
     me: VmId,
     consul: config::Consul,
     controllers: SlotMap<RegistrationId, Controller>,
-    /// Which registration a charge belongs to.
+    /// The registration of each lease.
     by_key: HashMap<QueryKey, RegistrationId>,
-    /// Registrations that are nobody's any more; forgotten once what follows from that is carried
-    /// out.
+    /// The registrations that are removed, forgotten once all commands are executed.
     retired: Vec<RegistrationId>,
     next_look: Time,
 }
 
 impl RegistrationManager {
-    /// Starts with nothing to register.
+    /// Starts without registrations.
     pub(super) fn new(me: VmId, consul: &config::Consul) -> Self {
         Self {
             me,
@@ -53,7 +51,7 @@ impl RegistrationManager {
         }
     }
 
-    /// Takes the registrations of a complete configuration, in their order.
+    /// Adds the registrations of a configuration in their order.
     pub(super) fn keep(&mut self, registrations: &[config::Registration]) {
         let Self { me, consul, .. } = self;
         let (me, consul) = (*me, consul.clone());
@@ -62,17 +60,18 @@ impl RegistrationManager {
         }
     }
 
-    /// Whether this VM keeps any of them.
+    /// Returns true if this VM leads any registration.
     pub(super) fn is_leading(&self) -> bool {
         self.controllers.values().any(Controller::is_leading)
     }
 
-    /// Whether it is known of each who keeps it, and that those stand that this VM keeps.
+    /// Returns true if every registration has a known leader, and those that this VM leads are in
+    /// sync.
     pub(super) fn is_settled(&self) -> bool {
         self.controllers.values().all(Controller::is_settled)
     }
 
-    /// Looks after all of them.
+    /// Handles a tick: loads all leases, and the index if it is due.
     pub(super) fn on_tick(&mut self, rank: Rank, is_oldest: bool, context: &mut Context<'_>) {
         for (_, controller) in self.controllers.iter_mut() {
             controller.on_tick(rank, is_oldest, context);
@@ -88,12 +87,12 @@ impl RegistrationManager {
         }
     }
 
-    /// Gives all of them away.
+    /// Releases all leases.
     pub(super) fn leave(&mut self, context: &mut Context<'_>) {
         self.controllers.iter_mut().for_each(|(_, controller)| controller.leave(context));
     }
 
-    /// Forgets what is nobody's any more.
+    /// Forgets the registrations that are removed.
     pub(super) fn forget_retired(&mut self) {
         for registration in self.retired.drain(..) {
             if let Some(controller) = self.controllers.remove(registration) {
@@ -102,14 +101,14 @@ impl RegistrationManager {
         }
     }
 
-    /// Lets one ask whose turn has come.
+    /// Starts the call of a registration whose turn has come.
     pub(super) fn on_ready(&mut self, registration: RegistrationId, context: &mut Context<'_>) {
         if let Some(controller) = self.controllers.get_mut(registration) {
             controller.drive(context);
         }
     }
 
-    /// Learns which services are down, of those that its registrations depend on.
+    /// Updates the services that are down, for the registrations that depend on them.
     pub(super) fn review_dependencies(
         &mut self,
         down: impl Fn(&[String]) -> Vec<String>,
@@ -119,31 +118,31 @@ impl RegistrationManager {
         self.controllers.iter_mut().for_each(|(_, it)| it.review_dependencies(&down, now, rng));
     }
 
-    /// Takes a charge as it stands.
+    /// Takes a lease as it stands.
     pub(super) fn on_lease(
         &mut self,
         key: QueryKey,
         value: Option<(&[u8], Cas)>,
         context: &mut Context<'_>,
     ) {
-        if let Some(controller) = self.of(key) {
+        if let Some(controller) = self.with_key(key) {
             controller.on_lease(value, context);
         }
     }
 
-    /// Learns whether a charge was written.
+    /// Takes the result of a store of a lease.
     pub(super) fn on_lease_stored(
         &mut self,
         key: QueryKey,
         written: bool,
         context: &mut Context<'_>,
     ) {
-        if let Some(controller) = self.of(key) {
+        if let Some(controller) = self.with_key(key) {
             controller.on_lease_stored(written, context);
         }
     }
 
-    /// Takes the answer to a call.
+    /// Takes the response to a call.
     pub(super) fn on_response(
         &mut self,
         registration: RegistrationId,
@@ -153,14 +152,14 @@ impl RegistrationManager {
     ) {
         if let Some(controller) = self.controllers.get_mut(registration) {
             controller.on_response(call, response, context);
-            // What is removed is to go from the book at once.
+            // The entry of a removed registration is removed at once.
             if controller.needs_no_index_entry() {
                 context.load(SharedKey::RegistrationIndex);
             }
         }
     }
 
-    /// Takes what came back for a probe.
+    /// Takes the result of a probe.
     pub(super) fn on_probed(
         &mut self,
         registration: RegistrationId,
@@ -172,8 +171,8 @@ impl RegistrationManager {
         }
     }
 
-    /// Takes the book as it stands: writes into it what is to be registered, and strikes out what
-    /// is deregistered. One that cannot be read is as good as an empty one.
+    /// Takes the index as it stands, and adds and removes entries. An unreadable index counts as
+    /// empty.
     pub(super) fn on_index(&mut self, value: Option<(&[u8], Cas)>, context: &mut Context<'_>) {
         let index =
             value.and_then(|(bytes, _)| RegistrationIndex::decode(bytes).ok()).unwrap_or_default();
@@ -199,7 +198,7 @@ impl RegistrationManager {
         context.store(SharedKey::RegistrationIndex, better.encode(), expect);
     }
 
-    /// Learns whether the book was written: what it says now is looked at in any case.
+    /// Loads the index again after a store, whether it was written or not.
     pub(super) fn on_index_stored(&mut self, context: &mut Context<'_>) {
         context.load(SharedKey::RegistrationIndex);
     }
@@ -212,8 +211,8 @@ impl RegistrationManager {
         }
     }
 
-    /// Takes charge of what no configuration here has, and forgets what is not in the book any
-    /// more: it was removed, or is somebody's again.
+    /// Adopts orphans, which no configuration here contains. Forgets orphans that are no longer in
+    /// the index: they were removed, or are wanted again.
     fn adopt_orphans(&mut self, index: &RegistrationIndex, context: &mut Context<'_>) {
         let is_gone = |it: &Controller| it.is_removal() && !index.contains(it.id());
         let gone = self.controllers.iter().filter(|(_, it)| is_gone(it)).map(|(id, _)| id);
@@ -234,14 +233,14 @@ impl RegistrationManager {
                 }
             }
             let relation = self.relation(id, index);
-            if let Some(controller) = self.of(id.key()) {
+            if let Some(controller) = self.with_key(id.key()) {
                 controller.on_relation(relation);
             }
         }
     }
 
-    /// How what stands in the book is related to what is registered here. What is there by another
-    /// cluster, too, may be at the same agent.
+    /// Returns the relation of an entry to this configuration. An entry of the same id through
+    /// another cluster may be at the same agent.
     fn relation(&self, id: &Id, index: &RegistrationIndex) -> OrphanRelation {
         let is_kept = |other: &Id| {
             let registration = self.by_key.get(&other.key());
@@ -250,10 +249,10 @@ impl RegistrationManager {
         };
         let others = || index.iter().filter(|other| *other != id && other.names_the_same_as(id));
         match others().count() {
-            0 if id.cluster == self.consul.cluster => OrphanRelation::Own,
-            0 => OrphanRelation::Foreign,
-            _ if others().any(is_kept) => OrphanRelation::Wanted,
-            _ => OrphanRelation::Doubtful,
+            0 if id.cluster == self.consul.cluster => OrphanRelation::SameCluster,
+            0 => OrphanRelation::OtherCluster,
+            _ if others().any(is_kept) => OrphanRelation::IdConfigured,
+            _ => OrphanRelation::IdMaybeConfigured,
         }
     }
 
@@ -264,8 +263,8 @@ impl RegistrationManager {
         Some(added)
     }
 
-    fn of(&mut self, charge: QueryKey) -> Option<&mut Controller> {
-        let registration = *self.by_key.get(&charge)?;
+    fn with_key(&mut self, key: QueryKey) -> Option<&mut Controller> {
+        let registration = *self.by_key.get(&key)?;
         self.controllers.get_mut(registration)
     }
 }

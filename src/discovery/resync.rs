@@ -1,16 +1,16 @@
-//! When a source is read afresh, whatever its watch says.
+//! The periodic full read of a source, whatever its watch says.
 
 use core::time::Duration;
 
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// The times at which a source is read afresh.
+/// The schedule of full reads of a source.
 ///
-/// Watches that froze for days are a classic of such clients (linkerd/linkerd#1230,
-/// traefik/traefik#3944). A plain read once in a while finds out whatever the cause was. The
-/// times are up to a tenth earlier or later, so that services that were read together at the
-/// start do not stay together.
+/// Watches that froze for days are a common fault of such clients (linkerd/linkerd#1230,
+/// traefik/traefik#3944). A plain read at intervals repairs them whatever the cause was. The
+/// interval varies by up to a tenth, so that sources that were read together at the start do not
+/// stay together.
 #[derive(Debug)]
 pub(super) struct Resync {
     interval: Duration,
@@ -18,19 +18,20 @@ pub(super) struct Resync {
 }
 
 impl Resync {
-    /// Reads afresh at this interval; 0 is never.
+    /// Reads at this interval; 0 means never.
     pub(super) const fn new(interval: Duration) -> Self {
         Self { interval, due: None }
     }
 
-    /// Learns that the source was read without an index, afresh or at least for the first time.
+    /// Notes a read without an index. The first read starts the schedule, and a fresh one restarts
+    /// it.
     pub(super) fn on_read(&mut self, is_fresh: bool, now: Time, rng: &mut Rng) {
         if is_fresh || self.due.is_none() {
             self.due = (!self.interval.is_zero()).then(|| now + rng.about(self.interval));
         }
     }
 
-    /// Whether it is to be read afresh now.
+    /// Returns true if a full read is due.
     pub(super) fn is_due(&self, now: Time) -> bool {
         self.due.is_some_and(|due| now >= due)
     }
@@ -47,7 +48,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_due_an_interval_after_the_last_read_give_or_take_a_tenth() {
+    fn resync_is_due_an_interval_after_the_last_read() {
         let mut rng = Rng::new(1);
         let (mut early, mut late) = (0, 0);
         for _ in 0..1_000 {
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interval_of_zero_is_never() {
+    fn resync_is_never_due_when_the_interval_is_zero() {
         let mut resync = Resync::new(Duration::ZERO);
         resync.on_read(true, at(0), &mut Rng::new(1));
         assert!(!resync.is_due(at(1_000_000)));

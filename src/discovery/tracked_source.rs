@@ -1,11 +1,14 @@
-//! One source: its lease, its watch, and the snapshot that is published.
+//! A source: its lease, its watch and its published snapshot.
 //!
-//! What a tracker does follows from what stands in the source's head, which it loads at
-//! every tick. A follower loads the record that the head points to. The fetcher asks
-//! Consul, and publishes in steps that another VM may interrupt anywhere: look at the place
-//! of the record; load the head to see that the lease is still ours; store the record, on
-//! condition that its place has not changed since; load the head once more; and store the head
-//! that points to the record, on condition that it has not changed either.
+//! Each action follows from the source record, which every VM loads at its ticks. A follower loads
+//! the snapshot that the record points to. The leader queries Consul and publishes in steps,
+//! between any of which another VM may run:
+//!
+//! 1. Load the slot of the snapshot.
+//! 2. Load the source record and check that the lease is still ours.
+//! 3. Store the snapshot, on condition that the slot has not changed.
+//! 4. Load the source record once more.
+//! 5. Store a source record that points to the snapshot, on condition that it has not changed.
 
 use core::time::Duration;
 use std::rc::Rc;
@@ -36,7 +39,7 @@ mod asking;
 mod retirement;
 mod step;
 
-/// One source, as one VM sees it.
+/// A source, as one VM sees it.
 #[derive(Debug)]
 pub struct TrackedSource {
     source: SourceId,
@@ -46,24 +49,24 @@ pub struct TrackedSource {
     on_trial: bool,
     lease: Lease,
     watch: Watch,
-    /// Why the head was asked for.
+    /// The purpose of the last load of the source record.
     look: HeadLoad,
-    /// Why the head was written.
+    /// The purpose of the last store of the source record.
     write: HeadStore,
     installed: Option<SnapshotRecord>,
     publication: Publication,
-    /// What stood in the places of the records when this source was given up.
+    /// The contents of the snapshot slots when this source was removed.
     leftovers: Vec<(SnapshotVersion, Cas)>,
     contact: Contact,
     suspicion: RefreshRequest,
-    /// Whether the head that this VM fetches under points to a record.
+    /// True if the source record of this leader points to a snapshot.
     is_published: bool,
-    /// What stood in the place of the head at the last look, and when that was.
+    /// The version of the source record at the last load, and the time of the load.
     looked: Option<(Option<Cas>, Time)>,
 }
 
 impl TrackedSource {
-    /// Starts with nothing known.
+    /// Starts without any knowledge.
     pub fn new(me: VmId, source: SourceId, spec: SourceSpec, consul: &Consul) -> Self {
         Self {
             source,
@@ -85,48 +88,49 @@ impl TrackedSource {
         }
     }
 
-    /// The same, leaving a lease that nobody has to others for a while.
+    /// Leaves a free lease to other VMs for a while.
     pub fn as_standby(self) -> Self {
         Self { lease: Lease::as_standby(self.me), ..self }
     }
 
-    /// The key of what it asks Consul.
+    /// Returns the key of the query.
     pub fn key(&self) -> QueryKey {
         self.query.key()
     }
 
-    /// Whether it has endpoints, and knows who fetches them.
+    /// Returns true if the source has endpoints and a known leader.
     pub fn is_settled(&self) -> bool {
         self.installed.is_some() && self.lease.is_settled()
     }
 
-    /// Whether this VM fetches.
+    /// Returns true if this VM leads.
     pub const fn is_fetcher(&self) -> bool {
         self.lease.term().is_some()
     }
 
-    /// The version and the snapshot that are installed here.
+    /// Returns the installed snapshot and its version.
     pub const fn installed(&self) -> Option<&SnapshotRecord> {
         self.installed.as_ref()
     }
 
-    /// Whether this VM fetches, and is to say so again.
+    /// Returns true if this VM leads and its renewal is due.
     pub fn must_renew(&self, rank: Rank, awake: Time) -> bool {
         self.lease.must_renew(rank, awake)
     }
 
-    /// Looks after the lease, the watch and the published snapshot.
+    /// Loads the source record to check the lease and the published snapshot, and to query Consul
+    /// if this VM leads.
     pub fn on_tick(&mut self, rank: Rank, context: &mut Context<'_>) {
         self.load_head(HeadLoad::Check { rank }, context);
     }
 
-    /// Looks for a newer snapshot, and does nothing else.
+    /// Loads the source record to find a newer snapshot, and nothing else.
     pub fn check_for_update(&mut self, context: &mut Context<'_>) {
         self.load_head(HeadLoad::Peek, context);
     }
 
-    /// Takes a suspicion of this VM's own. A fetcher asks at its next tick: the request that
-    /// raised it may be gone before an answer comes, and the answer with it.
+    /// Handles an endpoint that this VM cannot reach. A leader queries Consul at its next tick,
+    /// since a request that ends would take the callout and its response with it.
     pub fn on_endpoint_unreachable(&mut self, context: &mut Context<'_>) {
         if self.is_fetcher() {
             self.watch.on_suspicion(context.awake);
@@ -135,14 +139,14 @@ impl TrackedSource {
         }
     }
 
-    /// Takes another VM's suspicion; one that fetches no longer is the wrong one to tell.
+    /// Handles the same message from another VM. A VM that does not lead any more ignores it.
     pub fn on_refresh_request(&mut self, context: &mut Context<'_>) {
         self.watch.on_suspicion(context.awake);
         self.prioritize(context);
         self.ask_if_due(context);
     }
 
-    /// Takes the head as it stands.
+    /// Takes the source record as it stands.
     pub fn on_head(&mut self, value: Option<(&[u8], Cas)>, context: &mut Context<'_>) {
         let cas = value.map(|(_, cas)| cas);
         let head = match value.map(|(bytes, _)| SourceRecord::decode(bytes)) {
@@ -164,7 +168,7 @@ impl TrackedSource {
                 return self.release_lease(head.as_ref(), expect, context);
             }
         }
-        // What an owner that has left published is nobody's to vouch for, and may be of any age.
+        // Ignore the snapshot of a leader that has released its lease: no VM refreshes its age.
         let current = head.filter(|head| head.rank != Rank::RELEASED);
         let published = current.and_then(|head| head.published.map(|version| (version, head.age)));
         let Some((version, age)) = published else { return };
@@ -180,16 +184,16 @@ impl TrackedSource {
         }
     }
 
-    /// Takes note of what stands in the place of the head; tells how long ago it was written at the
-    /// most, where it was since the last look. One that stood there at the first look may be of any
-    /// age: its owner may have died long ago.
+    /// Notes the version of the source record. Returns the greatest possible time since it was
+    /// written, if that was after the last load. A record that was found at the first load may be
+    /// of any age, because its leader may have died long ago.
     fn on_looked(&mut self, cas: Option<Cas>, now: Time) -> Option<Duration> {
         let (before, when) = self.looked.replace((cas, now))?;
         (before != cas).then(|| now.since(when))
     }
 
-    /// Takes what stands in a record's place. A record that is not the one that was asked for has
-    /// been replaced since; the next look at the head leads to its successor.
+    /// Takes the contents of a snapshot slot. If another version stands there, the next load of the
+    /// source record leads to it.
     pub fn on_record(
         &mut self,
         version: SnapshotVersion,
@@ -214,7 +218,7 @@ impl TrackedSource {
         }
     }
 
-    /// Learns whether the head was written.
+    /// Takes the result of a store of the source record.
     pub fn on_head_stored(&mut self, written: bool, context: &mut Context<'_>) {
         match self.write {
             HeadStore::Claim { vacancy } => {
@@ -229,16 +233,16 @@ impl TrackedSource {
                 }
             }
             HeadStore::Renewal if written => self.ask_if_due(context),
-            // Somebody has taken the lease between the load and the store.
+            // Another VM has taken the lease between the load and the store.
             HeadStore::Renewal => self.depose(context),
             HeadStore::Commit => self.on_committed(written, context),
             HeadStore::Retire if written => self.clear_records(context),
-            // Else somebody has the lease already, and what is there is theirs.
+            // Otherwise another VM has the lease, and the slots are its own.
             HeadStore::Leave | HeadStore::Retire => {}
         }
     }
 
-    /// Learns whether the record was written, which the head is to point to then.
+    /// Takes the result of a store of a snapshot.
     pub fn on_record_stored(
         &mut self,
         version: SnapshotVersion,
@@ -273,8 +277,8 @@ impl TrackedSource {
                 self.store_head(term, rank, published, expect, context);
             }
             LeaseAction::Claim(term, vacancy) => {
-                // The term is new, so whatever is published next is newer all the same.
-                // What an owner that has left published, and is not here, may be of any age.
+                // The term is new, so the next snapshot is newer in any case. The snapshot of a
+                // released lease that is not installed here may be of any age.
                 let is_here = self.installed.as_ref().map(|it| it.version) == published;
                 let is_stale = !is_here && head.is_some_and(|head| head.rank == Rank::RELEASED);
                 let published = published.filter(|_| !is_stale);
@@ -297,7 +301,7 @@ impl TrackedSource {
         context.load(SharedKey::Snapshot(self.key(), version));
     }
 
-    /// Goes on with the publication, if the lease is still ours.
+    /// Continues the publication if the lease is still ours.
     fn commit(&mut self, head: Option<&SourceRecord>, expect: Expect, context: &mut Context<'_>) {
         let term = self.lease.term();
         let ours = head.filter(|head| term == Some(head.term) && head.owner == self.me);
@@ -376,7 +380,7 @@ impl TrackedSource {
     }
 }
 
-/// What a store has to expect where this was loaded.
+/// Returns the condition of a store after a load of this version.
 fn expecting(cas: Option<Cas>) -> Expect {
     cas.map_or(Expect::Absent, Expect::Unchanged)
 }

@@ -1,32 +1,32 @@
-//! A message on its way to other VMs.
+//! A message that waits for the list of members.
 
 use crate::shared::key::VmId;
 use crate::shared::members::{Member, Members};
 use crate::shared::message::Message;
 
-/// A message and whom it is for; sent once the list of members is loaded, which tells their
+/// A message and its recipient. It is sent once the list of members is loaded, which contains their
 /// queues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {
-    /// Whom it is for.
+    /// The recipient.
     pub to: Recipient,
-    /// What it says.
+    /// The message.
     pub message: Message,
 }
 
-/// Whom a letter is for; never the VM that writes it.
+/// The recipient of a message; never the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recipient {
     /// All other VMs.
     Everyone,
-    /// One of them.
+    /// The VM of that id.
     One(VmId),
-    /// Those of the VM that was made first.
+    /// The oldest VM.
     Oldest,
 }
 
 impl Outgoing {
-    /// Whether it is for this one of the members.
+    /// Returns true if the message is for this member.
     pub fn is_for(&self, member: Member, members: &Members) -> bool {
         match self.to {
             Recipient::Everyone => true,

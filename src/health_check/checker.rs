@@ -1,4 +1,4 @@
-//! When one thing is asked whether it is healthy, and what its answers make of it.
+//! The active health check of one target: the schedule of its probes and its state.
 
 use core::time::Duration;
 
@@ -7,41 +7,40 @@ use crate::health_check::verdict::{ProbeReason, ProbeVerdict};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// How much longer than its timeout a probe is waited for: Envoy calls back by then.
+/// The time after its timeout at which a probe counts as lost. Envoy calls back before that.
 const GIVE_UP: Duration = Duration::from_secs(2);
 
-/// What is sent so much later than it was due has waited for something that others may have waited
-/// for, too: ticks come four times a second.
+/// The delay beyond which a probe is late: it has waited for something that other probes waited
+/// for, too. Ticks come four times a second.
 const LATE: Duration = Duration::from_millis(500);
 
-/// Which probe of a prober.
+/// The number of a probe of one checker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProbeNumber(pub u64);
 
-/// How something stands.
+/// The health of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HealthState {
-    /// Nobody knows yet.
+    /// No probe has ended yet.
     Unknown,
-    /// It works; and may warn all the same.
+    /// The target works, perhaps with a warning.
     Healthy {
-        /// Whether its last answer was a warning.
+        /// True if the last response was a warning.
         warns: bool,
     },
-    /// It does not work.
+    /// The target does not work.
     Unhealthy,
 }
 
-/// Asks one thing, one probe at a time.
+/// Checks one target, one probe at a time.
 ///
-/// The first answer decides how it stands; from then on, as at
-/// [Envoy's health checker](https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/health_checking),
-/// so many in a row as the thresholds say.
+/// The first response decides the state. From then on the thresholds decide, as in [Envoy's health
+/// checker](https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/health_checking).
 #[derive(Debug)]
 pub struct HealthChecker {
     state: State,
     standing: HealthState,
-    /// So many outcomes in a row have contradicted how it stands.
+    /// The outcomes in a row that contradict the state.
     against: u32,
     last: Option<ProbeVerdict>,
     number: ProbeNumber,
@@ -54,46 +53,46 @@ enum State {
 }
 
 impl HealthChecker {
-    /// Starts with what is known; the first probe is due `first`.
+    /// Starts with a known state. The first probe is due at `first`.
     pub const fn new(standing: HealthState, first: Time) -> Self {
         let state = State::Idle { next: first };
         Self { state, standing, against: 0, last: None, number: ProbeNumber(0) }
     }
 
-    /// Gives its probes higher numbers than this one: answers to those of an earlier prober are not its
-    /// own.
+    /// Sets the number of the last probe, so that responses to probes of an earlier checker are
+    /// ignored.
     pub const fn with_first_id(&mut self, number: ProbeNumber) {
         self.number = number;
     }
 
-    /// Goes on from what is known, with a probe that is due `first`; one that is out is waited for no
-    /// longer. Outcomes that have contradicted how it stands go on counting where that stays.
+    /// Restarts with a known state and a probe that is due at `first`, and forgets the probe that
+    /// is out. The streak of contradicting outcomes is kept if the state stays.
     pub fn begin_anew(&mut self, standing: HealthState, first: Time) {
         let against = if standing == self.standing { self.against } else { 0 };
         *self = Self { against, number: self.number, ..Self::new(standing, first) };
     }
 
-    /// How it stands.
+    /// Returns the health.
     pub const fn standing(&self) -> HealthState {
         self.standing
     }
 
-    /// Why the last probe ended as it did; none: none has ended.
+    /// Returns the reason of the last outcome, if a probe has ended.
     pub fn reason(&self) -> Option<&ProbeReason> {
         self.last.as_ref().map(ProbeVerdict::reason)
     }
 
-    /// The number of the last probe.
+    /// Returns the number of the last probe.
     pub const fn last(&self) -> ProbeNumber {
         self.number
     }
 
-    /// Whether a probe is out.
+    /// Returns true if a probe is out.
     pub const fn is_asking(&self) -> bool {
         matches!(self.state, State::Asking { .. })
     }
 
-    /// When something is to be done next: a probe to be sent, or one to be given up.
+    /// Returns the time of the next action: a probe is due or counts as lost.
     pub const fn due(&self) -> Time {
         match self.state {
             State::Idle { next } => next,
@@ -101,8 +100,7 @@ impl HealthChecker {
         }
     }
 
-    /// The number of a probe that is to be sent now. One that nobody heard of again counts as
-    /// failed.
+    /// Returns the number of a probe that must be sent now. A lost probe has failed.
     pub fn poll_probe(
         &mut self,
         check: &HealthCheck,
@@ -120,14 +118,14 @@ impl HealthChecker {
         Some(self.number)
     }
 
-    /// Counts a probe that nobody heard of again as failed, once it is due.
+    /// Counts a lost probe as failed.
     fn give_up(&mut self, check: &HealthCheck, now: Time, rng: &mut Rng) {
         if self.is_asking() && now >= self.due() {
             self.on_verdict(self.number, ProbeVerdict::Bad(ProbeReason::NoAnswer), check, now, rng);
         }
     }
 
-    /// Passes over a probe that was never sent, which says nothing: the next one comes in its time.
+    /// Ignores a probe that was never sent. The next probe follows after the interval.
     pub fn on_unsent(
         &mut self,
         number: ProbeNumber,
@@ -141,8 +139,8 @@ impl HealthChecker {
         }
     }
 
-    /// Takes the outcome of a probe; one that nobody waits for is passed over. Tells whether it
-    /// stands otherwise now.
+    /// Takes the outcome of a probe, and ignores all but the current one. Returns true if the
+    /// health has changed.
     pub fn on_verdict(
         &mut self,
         number: ProbeNumber,
@@ -180,7 +178,8 @@ impl HealthChecker {
             (ProbeVerdict::Bad(_), _) | (_, HealthState::Unhealthy) => check.unhealthy_interval,
             (ProbeVerdict::Good(_) | ProbeVerdict::Warning(_), _) => check.interval,
         };
-        // Else all that have waited for the same thing would be asked together from now on.
+        // Otherwise all checkers that waited for the same thing would probe at the same time from
+        // now on.
         let part = if is_late { 0.5 + rng.unit() / 2.0 } else { 1.0 };
         let next = since + interval.mul_f64(part) + check.interval_jitter.mul_f64(rng.unit());
         self.state = State::Idle { next: next.max(now) };
@@ -217,7 +216,7 @@ mod tests {
         }
     }
 
-    /// Sends a probe and takes its outcome, each as early as may be; gives the moment.
+    /// Sends the next probe and takes its outcome, each as early as possible. Returns the time.
     fn probe(checker: &mut HealthChecker, verdict: ProbeVerdict, from: u64) -> u64 {
         let mut rng = Rng::new(1);
         let (when, number) = (from..from + 100_000)
@@ -228,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_answers_go_on_counting_when_probes_begin_anew() {
+    fn streak_continues_when_the_checker_restarts() {
         let mut checker = HealthChecker::new(HEALTHY, at(0));
         let now = probe(&mut checker, status(503), 0);
         checker.begin_anew(checker.standing(), at(now + 5_000));
@@ -237,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_answer_decides_and_then_the_thresholds_do() {
+    fn first_response_decides_and_then_the_thresholds() {
         let mut checker = HealthChecker::new(HealthState::Unknown, at(0));
         assert_eq!(checker.standing(), HealthState::Unknown);
         let mut now = probe(&mut checker, status(200), 0);
@@ -259,14 +258,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_well_from_the_start_is_unhealthy_at_once() {
+    fn target_is_unhealthy_when_its_first_probe_fails() {
         let mut checker = HealthChecker::new(HealthState::Unknown, at(0));
         probe(&mut checker, status(500), 0);
         assert_eq!(checker.standing(), HealthState::Unhealthy);
     }
 
     #[test]
-    fn a_warning_is_healthy_and_shows_at_once() {
+    fn warning_is_healthy_and_shows_at_once() {
         let mut checker = HealthChecker::new(HEALTHY, at(0));
         let now = probe(&mut checker, status(429), 0);
         assert_eq!(checker.standing(), HealthState::Healthy { warns: true });
@@ -275,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_asked_at_its_interval_and_sooner_while_it_fails() {
+    fn interval_is_shorter_when_the_probe_fails() {
         let mut checker = HealthChecker::new(HEALTHY, at(0));
         assert_eq!(probe(&mut checker, status(200), 0), 0);
         assert_eq!(probe(&mut checker, status(500), 0), 5_000);
@@ -284,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn one_probe_at_a_time_and_a_lost_one_has_failed() {
+    fn probe_has_failed_when_it_is_lost() {
         let mut rng = Rng::new(1);
         let mut checker = HealthChecker::new(HealthState::Unknown, at(0));
         let first = checker.poll_probe(&check(), at(0), &mut rng).unwrap();

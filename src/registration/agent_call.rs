@@ -1,18 +1,18 @@
-//! What an agent is to be asked for a registration.
+//! The calls to an agent for a registration.
 
-/// What an agent is to be asked for a registration.
+/// A call to an agent for a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AgentCall {
-    /// What it has under the id.
+    /// Read the service under the id.
     Read,
-    /// Which checks that has.
+    /// Read the checks of the service.
     ReadChecks,
-    /// Which agent it is.
+    /// Read the identity of the agent.
     Identify,
-    /// To register service and checks.
+    /// Register the service and its checks.
     Register,
-    /// To take the state of a check, of this position.
+    /// Report the state of the check at this position.
     Report(usize),
-    /// To remove what it has under the id.
+    /// Deregister the service under the id.
     Deregister,
 }

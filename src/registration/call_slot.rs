@@ -1,4 +1,4 @@
-//! One call at a time, and when the next may go out.
+//! A slot for one call at a time, with its timeout and its backoff.
 
 use core::time::Duration;
 
@@ -11,22 +11,22 @@ use crate::util::backoff::{Backoff, Jitter};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// How long to wait after the first of several failures in a row.
+/// The wait after the first of several failures in a row.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
-/// How long a call may take at most, however slow the agent is.
+/// The longest timeout of a call, however slow the agent is.
 const LONGEST: Duration = Duration::from_secs(60);
-/// How much longer than its timeout a call is waited for: Envoy calls back by then.
+/// The time after its timeout at which a call counts as lost. Envoy calls back before that.
 const GIVE_UP: Duration = Duration::from_secs(1);
-/// How much longer than the last good call the next one may take.
+/// The factor between the duration of the last good call and the timeout of the next.
 const RESERVE: u32 = 4;
 
-/// One call at a time, and when the next may go out.
+/// A slot for one call at a time.
 #[derive(Debug)]
 pub(super) struct CallSlot {
     out: Option<Call>,
-    /// No call before then.
+    /// No call goes out before this time.
     rest: Time,
-    /// How long a call may take; at most `longest`.
+    /// The timeout of the next call; at most `longest`.
     timeout: Duration,
     longest: Duration,
     failures: Backoff,
@@ -38,16 +38,16 @@ pub(super) struct CallSlot {
 pub(super) struct Call {
     pub(super) id: AgentCallId,
     pub(super) kind: AgentCall,
-    /// What it reports.
+    /// The status that the call reports.
     pub(super) status: Option<CheckStatus>,
     since: Time,
     lost: Time,
 }
 
 impl CallSlot {
-    /// A slot whose calls may take as long as an agent needs: a timeout grows after each that was too
-    /// short. `failure` and `refusal` are the longest pauses after calls that failed, and that the
-    /// agent refused: of those the next one will hardly be better.
+    /// Starts a slot whose timeout adapts to the agent: it grows after each call that timed out.
+    /// `failure` and `refusal` are the longest pauses after failed and after refused calls. A
+    /// refused call will hardly succeed soon.
     pub(super) const fn new(failure: Duration, refusal: Duration) -> Self {
         Self {
             out: None,
@@ -59,28 +59,28 @@ impl CallSlot {
         }
     }
 
-    /// The same, whose calls may take so long and no longer.
+    /// Limits the timeout of calls.
     pub(super) fn bounded(self, timeout: Duration) -> Self {
         let longest = timeout.min(LONGEST);
         Self { timeout: longest, longest, ..self }
     }
 
-    /// Whether a call may go out.
+    /// Returns true if a call may go out.
     pub(super) fn is_free(&self, now: Time) -> bool {
         self.out.is_none() && now >= self.rest
     }
 
-    /// Whether the last call has failed.
+    /// Returns true if the last call has failed.
     pub(super) const fn is_failing(&self) -> bool {
         self.failures.failures() > 0 || self.refusals.failures() > 0
     }
 
-    /// Lets no call out before then.
+    /// Stops calls until `until`.
     pub(super) const fn not_before(&mut self, until: Time) {
         self.rest = until;
     }
 
-    /// Sends a call, and gives it its timeout.
+    /// Occupies the slot with a call, and returns the request with its timeout.
     pub(super) fn send(
         &mut self,
         id: AgentCallId,
@@ -94,27 +94,27 @@ impl CallSlot {
         Request { timeout, ..request }
     }
 
-    /// A call that nobody heard of again.
+    /// Returns the call that is out if it counts as lost.
     pub(super) fn poll_lost(&self, now: Time) -> Option<AgentCallId> {
         self.out.filter(|call| now >= call.lost).map(|call| call.id)
     }
 
-    /// Takes the call of that id, which has ended.
+    /// Removes the call of that id, which has ended.
     pub(super) fn take(&mut self, id: AgentCallId) -> Option<Call> {
         self.out.take_if(|call| call.id == id)
     }
 
-    /// Learns that a call went well: the next one may take as long, and some more.
+    /// Notes that a call succeeded. The next timeout is a multiple of its duration.
     pub(super) fn on_success(&mut self, call: Call, now: Time) {
         self.failures.on_success();
         self.refusals.on_success();
         self.timeout = self.timeout.min(now.since(call.since) * RESERVE);
     }
 
-    /// Learns that a call went wrong.
+    /// Notes that a call failed.
     pub(super) fn on_failure(&mut self, call: Call, kind: ErrorKind, now: Time, rng: &mut Rng) {
         if matches!(kind, ErrorKind::Timeout | ErrorKind::NoAnswer) {
-            // Without what it was waited for beyond its timeout.
+            // Without the grace time after the timeout.
             let took = now.since(call.since).min(call.lost.since(call.since)) * 2;
             self.timeout = self.timeout.max(took).min(self.longest);
         }
@@ -125,7 +125,8 @@ impl CallSlot {
         self.rest = now + backoff.on_failure(rng);
     }
 
-    /// Waits that much longer: this VM has stood still, and an answer may lie there unread.
+    /// Extends the wait for the call that is out, because this VM stood still and may not have read
+    /// the response yet.
     pub(super) fn extend(&mut self, by: Duration) {
         if let Some(call) = &mut self.out {
             call.lost = call.lost + by;
@@ -144,7 +145,8 @@ mod tests {
         Time::from_start(Duration::from_millis(milliseconds))
     }
 
-    /// Sends a call of five seconds, and ends it; gives the timeout that it had, in milliseconds.
+    /// Sends a call of five seconds and ends it. Returns the timeout of the request in
+    /// milliseconds.
     fn call(slot: &mut CallSlot, from: u64, took: u64, failure: Option<ErrorKind>) -> u128 {
         let (method, timeout) = (Method::Get, Duration::from_secs(5));
         let (headers, path) = (Vec::new(), String::new());
@@ -160,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timeout_grows_after_each_that_was_too_short() {
+    fn timeout_grows_when_it_was_too_short() {
         let minutes = Duration::from_secs(240);
         let mut slot = CallSlot::new(Duration::from_secs(5), minutes);
         let late = Some(ErrorKind::Timeout);
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_followed_by_a_longer_pause_than_a_failure() {
+    fn pause_is_longer_when_the_call_was_refused() {
         let pause = |kind| {
             let mut slot = CallSlot::new(Duration::from_secs(5), Duration::from_secs(240));
             let mut now = 0;

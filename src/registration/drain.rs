@@ -1,4 +1,4 @@
-//! Whether this Envoy is about to stop.
+//! Detects that this Envoy drains.
 
 use crate::config::Probe;
 use crate::health_check::checker::{HealthChecker, HealthState, ProbeNumber};
@@ -7,9 +7,9 @@ use crate::registration::probe::{OutgoingProbe, ProbeResult, ProbeTarget};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// Asks whether this Envoy is about to stop: its administration interface says so by another
-/// status, once `/healthcheck/fail` was called or it drains. That nobody answers says nothing, nor
-/// does that it starts: it is not known before it has.
+/// Probes the administration interface of this Envoy, whose status tells that Envoy drains or that
+/// `/healthcheck/fail` was called. A missing response changes nothing, and neither does an Envoy
+/// that is starting.
 #[derive(Debug)]
 pub(super) struct Drain {
     probe: Probe,
@@ -22,30 +22,30 @@ impl Drain {
         Self { probe, checker: HealthChecker::new(HealthState::Unknown, now), was_asked: false }
     }
 
-    /// Gives its probes higher numbers than this one.
+    /// Sets the number of the last probe.
     pub(super) const fn with_first_id(&mut self, number: ProbeNumber) {
         self.checker.with_first_id(number);
     }
 
-    /// The cluster that is asked.
+    /// Returns the cluster that is probed.
     pub(super) fn cluster(&self) -> &str {
         &self.probe.cluster
     }
 
-    /// Learns that this VM has stood still: it is asked anew.
+    /// Notes that this VM stood still, and probes again at once.
     pub(super) fn on_gap(&mut self, now: Time) {
         self.was_asked = false;
         self.checker.begin_anew(self.checker.standing(), now);
     }
 
-    /// Whether it is; none before it was asked once.
+    /// Returns true if Envoy drains. `None` before the first probe has ended.
     pub(super) fn is_draining(&self) -> Option<bool> {
         let is_draining = self.checker.standing() == HealthState::Unhealthy;
         (self.was_asked || is_draining).then_some(is_draining)
     }
 
     pub(super) fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<OutgoingProbe> {
-        // One that nobody heard of again says nothing, as one that nobody has answered.
+        // A lost probe says nothing, as an unanswered one.
         if self.checker.is_asking() && now >= self.checker.due() {
             self.was_asked = true;
             self.checker.on_unsent(self.checker.last(), &self.probe.check, now, rng);
@@ -56,7 +56,7 @@ impl Drain {
 
     pub(super) fn on_probed(&mut self, probed: &ProbeResult<'_>, now: Time, rng: &mut Rng) {
         if probed.response.as_ref().is_ok_and(is_starting) {
-            // No Envoy that runs starts again: then it is one that is about to take its place.
+            // A running Envoy never starts again, so this is its successor.
             return self.checker.on_unsent(probed.number, &self.probe.check, now, rng);
         }
         self.was_asked = true;
@@ -70,8 +70,8 @@ impl Drain {
     }
 }
 
-/// Whether it is Envoy's answer at
-/// [`/ready`](https://www.envoyproxy.io/docs/envoy/latest/operations/admin#get--ready) while it
+/// Returns true for Envoy's response at
+/// [`/ready`](https://www.envoyproxy.io/docs/envoy/latest/operations/admin#get--ready) while Envoy
 /// starts.
 fn is_starting(response: &ProbeResponse<'_>) -> bool {
     [&b"PRE_INITIALIZING"[..], b"INITIALIZING"].iter().any(|state| response.body.starts_with(state))
@@ -85,7 +85,7 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    /// What is known after these answers of `/ready`.
+    /// Returns the state after these responses of `/ready`.
     fn known(responses: &[(u16, &str)]) -> Option<bool> {
         let mut rng = Rng::new(1);
         let check = HealthCheck { unhealthy_threshold: 1, ..HealthCheck::default() };
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_envoy_says_while_it_starts_is_no_word_on_whether_it_drains() {
+    fn drain_state_is_unknown_when_envoy_is_starting() {
         let (live, draining) = ((200, "LIVE\n"), (503, "DRAINING\n"));
         assert_eq!(known(&[(503, "PRE_INITIALIZING\n"), (503, "INITIALIZING\n")]), None);
         for starting in [(503, "PRE_INITIALIZING\n"), (503, "INITIALIZING\n")] {

@@ -1,4 +1,4 @@
-//! Taking away a registration that no configuration has any more.
+//! Removes a registration that no configuration contains any more.
 
 use core::time::Duration;
 
@@ -14,24 +14,26 @@ use crate::util::rng::Rng;
 use crate::util::time::Time;
 
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
-/// How long to wait after refusals at most.
+/// The longest wait after refusals.
 const LONGEST_REFUSAL: Duration = Duration::from_secs(240);
-/// So many looks in a row must find nothing: where several agents take turns, another one answers each.
+/// The number of reads in a row that must find nothing. If several agents take turns, each read
+/// reaches another one.
 const LOOKS: u32 = 3;
-/// So often it is deregistered where several agents answer: each is reached once, where they take turns,
-/// and where chance decides, most likely.
+/// The number of deregistrations if several agents respond. Each agent is reached if they take
+/// turns, and most likely if they are chosen at random.
 const ROUNDS: u32 = 8;
 
-/// Removes what an agent has under an id, however often that fails.
+/// Deregisters an id from an agent, however often that fails.
 ///
-/// It goes by the cluster by which it was registered, and where Envoy does not have that any more, by
-/// that of the configuration: it may be the same agent, by another name.
+/// The calls go through the cluster by which the service was registered. If Envoy does not have
+/// that cluster any more, they go through the cluster of the configuration, which may lead to the
+/// same agent.
 #[derive(Debug)]
 pub struct Removal {
     id: Id,
     /// The cluster of the configuration.
     configured: String,
-    /// Whether the configuration registers the same id, by its own cluster.
+    /// True if the configuration registers the same id through its own cluster.
     is_wanted: bool,
     token_env: Option<String>,
     stage: Stage,
@@ -43,22 +45,22 @@ pub struct Removal {
 
 #[derive(Debug)]
 enum Stage {
-    /// To ask which agent it is behind the cluster by which it was registered: that of what the
-    /// configuration has registered under the same id keeps it.
+    /// Read the identity of the agent behind the cluster of the registration. An agent that also
+    /// has the wanted registration keeps it.
     AskingTheirs,
-    /// To ask which agent it is behind the cluster of the configuration.
+    /// Read the identity of the agent behind the cluster of the configuration.
     AskingOurs { theirs: AgentIdentity },
-    /// To deregister it so many times.
+    /// Deregister `times` times.
     Deregistering { times: u32 },
-    /// To look so many times whether it is gone.
+    /// Read `times` times to see that the service is gone.
     Looking { times: u32 },
-    /// Nothing.
+    /// Nothing is left to do.
     Done,
 }
 
 impl Removal {
-    /// Starts with all still to be done. Where the configuration registers the same id, by another
-    /// cluster, it stays with an agent that has both.
+    /// Starts a removal. If the configuration registers the same id through another cluster, an
+    /// agent behind both clusters keeps the service.
     pub const fn new(
         id: Id,
         configured: String,
@@ -83,17 +85,17 @@ impl Removal {
         }
     }
 
-    /// Whether nothing is left to be done.
+    /// Returns true if nothing is left to do.
     pub const fn is_done(&self) -> bool {
         matches!(self.stage, Stage::Done)
     }
 
-    /// Whether the last call has failed.
+    /// Returns true if the last call has failed.
     pub const fn is_failing(&self) -> bool {
         self.slot.is_failing()
     }
 
-    /// The cluster by which the agent is asked now.
+    /// Returns the cluster of the next call.
     pub fn cluster(&self) -> &str {
         match self.stage {
             Stage::AskingOurs { .. } => &self.configured,
@@ -101,7 +103,7 @@ impl Removal {
         }
     }
 
-    /// What the agent is to be asked now.
+    /// Returns the call that is due, if any.
     pub fn next_call(&self, now: Time) -> Option<AgentCall> {
         if !self.slot.is_free(now) {
             return None;
@@ -114,7 +116,7 @@ impl Removal {
         }
     }
 
-    /// Makes the call of an errand that it [wants](Self::next_call).
+    /// Starts a call that [is due](Self::next_call).
     pub fn start(&mut self, call: AgentCall, now: Time) -> (AgentCallId, Request) {
         let request = match call {
             AgentCall::Identify => self.id.identify(),
@@ -125,12 +127,12 @@ impl Removal {
         (self.last, self.slot.send(self.last, call, None, request, now))
     }
 
-    /// A call that nobody heard of again.
+    /// Returns a call that is out and counts as lost.
     pub fn poll_lost(&self, now: Time) -> Option<AgentCallId> {
         self.slot.poll_lost(now)
     }
 
-    /// Takes the answer to a call; none where nobody waits for it.
+    /// Takes the response to a call; `None` if the call is not out.
     pub fn on_response(
         &mut self,
         id: AgentCallId,
@@ -148,7 +150,7 @@ impl Removal {
             }
             AgentCall::Read => {
                 let found = self.id.read_found(response, &self.id.id, token_env);
-                // Who may not look does not see it.
+                // A token without the permission to read does not see the service.
                 let is_there = match found {
                     Err(RegistrationError::Denied { .. }) => Ok(false),
                     found => found.map(|found| found.is_some()),
@@ -182,7 +184,7 @@ impl Removal {
             Stage::AskingOurs { theirs } if theirs != found => {
                 self.stage = Stage::Deregistering { times: 1 };
             }
-            // The agent has what is wanted, which has taken its place.
+            // The agent has the wanted registration, which has replaced this one.
             _ => {}
         }
     }
@@ -196,8 +198,8 @@ impl Removal {
         }
     }
 
-    /// It is there all the same, or is not. That an agent has deregistered it says nothing of others
-    /// that may be behind the same cluster.
+    /// Takes a read that follows a deregistration. A deregistration at one agent says nothing about
+    /// other agents behind the same cluster.
     fn on_look(&mut self, is_there: bool, events: &mut Vec<RegistrationEvent>) {
         match (&mut self.stage, is_there) {
             (Stage::Looking { times: times @ 2.. }, false) => *times -= 1,
@@ -244,8 +246,8 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    /// What agents answer to a removal, by cluster and errand, until it is done; gives what it asked and
-    /// what it told.
+    /// Runs a removal against these responses by cluster and call. Returns its calls and its
+    /// events.
     fn removed(
         is_wanted: bool,
         mut response: impl FnMut(&str, AgentCall) -> Result<(u16, String), Refusal>,
@@ -283,7 +285,7 @@ mod tests {
 
     const UNKNOWN: &str = "unknown service ID: edge-1";
 
-    /// An agent of that node, that does not have it.
+    /// Responds as an agent of that node without the service.
     fn without(node: &str, call: AgentCall) -> (u16, String) {
         match call {
             AgentCall::Identify => {
@@ -296,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_by_the_cluster_by_which_it_was_registered() {
+    fn removal_uses_the_cluster_of_the_registration() {
         let (asked, told) = removed(false, |_, call| Ok(without("n", call)));
         assert_eq!(asked, ["old Deregister", "old Read", "old Read", "old Read"]);
         assert_eq!(told, ["deregistered: the configuration has it no more"]);
@@ -304,7 +306,7 @@ mod tests {
 
     // Promise: R-708
     #[test]
-    fn it_goes_by_the_configured_cluster_where_the_old_one_is_gone() {
+    fn removal_uses_the_configured_cluster_when_the_old_is_gone() {
         let (asked, told) = removed(false, |cluster, call| match cluster {
             "old" => Err(Refusal::UnknownCluster),
             _ => Ok(without("n", call)),
@@ -314,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wanted_stays_with_an_agent_that_has_both() {
+    fn wanted_registration_stays_when_one_agent_has_both() {
         let (asked, told) = removed(true, |_, call| Ok(without("n", call)));
         assert_eq!((asked.len(), told), (2, vec![]), "{asked:?}");
         let (asked, told) = removed(true, |cluster, call| Ok(without(cluster, call)));
@@ -339,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_called_removed_that_another_agent_may_have() {
+    fn removal_is_not_reported_when_another_agent_may_have_it() {
         for agents in [2, 3] {
             let mut has = vec![false; agents];
             has[1] = true;

@@ -6,7 +6,8 @@ use crate::model::service::SourceId;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-/// Services, registrations, and names that clients have asked for, beside each other.
+/// The groups of callers beside each other: services, registrations, and names that clients have
+/// asked for.
 mod classes;
 
 /// The agent's own datacenter.
@@ -33,7 +34,7 @@ fn fail(scheduler: &mut CallScheduler, now: Time) {
     scheduler.on_outcome(SourceId::nth(0), call, &OWN, failed, now, &mut Rng::new(1));
 }
 
-/// Lets everyone have their turn who may.
+/// Serves all callers that may go.
 fn served(scheduler: &mut CallScheduler, want: CallKind, now: Time) -> Vec<SourceId> {
     let mut served = Vec::new();
     while let Some((caller, turn)) = scheduler.poll_ready(now) {
@@ -46,7 +47,7 @@ fn served(scheduler: &mut CallScheduler, want: CallKind, now: Time) -> Vec<Sourc
 }
 
 #[test]
-fn a_hundred_reads_go_out_at_once_and_the_others_in_turn() {
+fn hundred_reads_go_out_at_once_and_others_in_turn() {
     let mut scheduler = scheduler(100);
     let at_once =
         sources(1_000).filter(|s| scheduler.admit(*s, &OWN, READ, at(0)).is_some()).count();
@@ -64,7 +65,7 @@ fn a_hundred_reads_go_out_at_once_and_the_others_in_turn() {
 }
 
 #[test]
-fn so_many_sources_watch_and_a_place_that_is_free_is_taken() {
+fn watch_slot_is_taken_when_another_source_releases_it() {
     let mut scheduler = scheduler(2);
     let [a, b, c] = [0, 1, 2].map(SourceId::nth);
     assert_eq!(
@@ -83,7 +84,7 @@ fn so_many_sources_watch_and_a_place_that_is_free_is_taken() {
 }
 
 #[test]
-fn one_that_is_polled_leaves_its_place_to_another() {
+fn watch_slot_is_released_when_the_source_is_polled() {
     let mut scheduler = scheduler(1);
     let [a, b] = [0, 1].map(SourceId::nth);
     assert!(scheduler.admit(a, &OWN, CallKind::Watch, at(0)).is_some());
@@ -96,7 +97,7 @@ fn one_that_is_polled_leaves_its_place_to_another() {
 }
 
 #[test]
-fn every_polled_source_has_its_turn_at_a_bounded_rate() {
+fn polled_sources_take_turns_at_a_bounded_rate() {
     let mut scheduler = scheduler(1);
     let mut polled = std::collections::BTreeMap::new();
     for millisecond in (0..60_000).step_by(250) {
@@ -116,7 +117,7 @@ fn every_polled_source_has_its_turn_at_a_bounded_rate() {
 }
 
 #[test]
-fn failures_get_what_the_budget_has_and_do_not_keep_others_waiting() {
+fn retries_are_limited_and_do_not_delay_other_calls() {
     let mut scheduler = scheduler(100);
     let retries =
         sources(1_000).filter(|s| scheduler.admit(*s, &OWN, RETRY, at(0)).is_some()).count();
@@ -130,7 +131,7 @@ fn failures_get_what_the_budget_has_and_do_not_keep_others_waiting() {
 }
 
 #[test]
-fn while_the_breaker_is_open_one_source_probes_and_the_others_wait() {
+fn one_source_probes_when_the_breaker_is_open() {
     let (mut scheduler, mut rng) = (scheduler(100), Rng::new(1));
     (0..5).for_each(|_| fail(&mut scheduler, at(0)));
     assert_eq!(scheduler.position(), (BreakerState::Open, None));
@@ -155,7 +156,7 @@ fn while_the_breaker_is_open_one_source_probes_and_the_others_wait() {
 }
 
 #[test]
-fn a_watch_probes_too_and_takes_no_place_by_it() {
+fn blocking_query_takes_no_slot_when_it_goes_out_as_a_probe() {
     let mut scheduler = scheduler(100);
     (0..5).for_each(|_| fail(&mut scheduler, at(0)));
     assert_eq!(
@@ -166,7 +167,7 @@ fn a_watch_probes_too_and_takes_no_place_by_it() {
 }
 
 #[test]
-fn a_probe_whose_outcome_nobody_tells_does_not_close_the_gate_for_ever() {
+fn next_probe_goes_out_when_the_last_has_no_outcome() {
     let (mut scheduler, mut rng) = (scheduler(100), Rng::new(1));
     (0..5).for_each(|_| fail(&mut scheduler, at(0)));
     assert_eq!(scheduler.admit(SourceId::nth(0), &OWN, READ, at(1_000)), Some(Permit::Probe));
@@ -179,7 +180,7 @@ fn a_probe_whose_outcome_nobody_tells_does_not_close_the_gate_for_ever() {
 }
 
 #[test]
-fn a_datacenter_that_fails_keeps_nobody_else_waiting() {
+fn other_datacenters_are_called_when_one_fails() {
     let mut scheduler = scheduler(100);
     let far: Datacenter = Some("dc2".into());
     let call = CallId::Query { source: SourceId::nth(0), query: QueryId(1) };
@@ -206,7 +207,7 @@ fn a_datacenter_that_fails_keeps_nobody_else_waiting() {
 }
 
 #[test]
-fn what_nobody_asks_for_any_more_takes_no_room() {
+fn slot_is_free_when_its_source_is_forgotten() {
     let mut scheduler = scheduler(100);
     for n in 0..100 {
         let call = CallId::Query { source: SourceId::nth(n), query: QueryId(1) };
@@ -221,7 +222,7 @@ fn what_nobody_asks_for_any_more_takes_no_room() {
 }
 
 #[test]
-fn a_circuit_that_nobody_is_left_to_probe_is_forgotten_and_hides_no_other() {
+fn circuit_is_forgotten_when_it_has_no_callers() {
     let mut scheduler = scheduler(100);
     let datacenter: Datacenter = Some("dc9".into());
     let one = SourceId::nth(1);
@@ -238,7 +239,7 @@ fn a_circuit_that_nobody_is_left_to_probe_is_forgotten_and_hides_no_other() {
 }
 
 #[test]
-fn a_probe_whose_source_is_given_up_does_not_keep_the_others_waiting() {
+fn next_source_probes_when_the_prober_is_forgotten() {
     let mut scheduler = scheduler(100);
     let (one, other) = (SourceId::nth(1), SourceId::nth(2));
     let call = |query| CallId::Query { source: one, query: QueryId(query) };
@@ -254,7 +255,7 @@ fn a_probe_whose_source_is_given_up_does_not_keep_the_others_waiting() {
     assert_eq!(scheduler.admit(other, &None, RETRY, at(61_000)), Some(Permit::Probe));
 }
 
-/// Lets the probe of a source fail; it then wants to go once more.
+/// Lets the probe of a source fail. The source then waits again.
 fn fail_as_probe(scheduler: &mut CallScheduler, source: SourceId, now: Time) {
     let call = CallId::Query { source, query: QueryId(99) };
     scheduler.on_probe(source, call, &OWN, now + Duration::from_secs(15), now);
@@ -264,7 +265,7 @@ fn fail_as_probe(scheduler: &mut CallScheduler, source: SourceId, now: Time) {
 }
 
 #[test]
-fn the_probe_goes_round_who_was_answered_before_first() {
+fn probe_goes_first_to_sources_that_had_a_response() {
     let (mut scheduler, mut rng) = (scheduler(100), Rng::new(1));
     let [bad, good, new] = [0, 1, 2].map(SourceId::nth);
     let call = CallId::Query { source: good, query: QueryId(1) };
@@ -296,14 +297,14 @@ fn breaker_closes_when_a_slow_probe_is_answered_after_another_went() {
     let [one, other, watcher] = [1, 2, 3].map(SourceId::nth);
     assert_eq!(scheduler.admit(one, &OWN, READ, at(1_000)), Some(Permit::Probe));
     scheduler.on_probe(one, probe(one), &OWN, at(16_000), at(1_000));
-    // What was sent before it opened lets another one go.
+    // A response to a call from before the breaker opened lets another probe go.
     scheduler.on_outcome(watcher, probe(watcher), &OWN, Ok(()), at(3_000), &mut rng);
     assert_eq!(scheduler.admit(other, &OWN, READ, at(3_000)), Some(Permit::Probe));
     scheduler.on_probe(other, probe(other), &OWN, at(18_000), at(3_000));
     scheduler.on_outcome(one, probe(one), &OWN, Ok(()), at(9_000), &mut rng);
     assert_eq!(scheduler.position().0, BreakerState::Closed);
 
-    // Nor is it for ever that it was sent as a probe.
+    // A source that was sent as a probe is not a probe for ever.
     let five = sources(15).skip(10);
     for source in five {
         let failed = Err(ErrorKind::Unreachable);

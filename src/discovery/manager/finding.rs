@@ -1,4 +1,4 @@
-//! Sources that are found while running.
+//! Sources that are added at run time.
 
 use super::Manager;
 use crate::discovery::tracked_source::TrackedSource;
@@ -8,7 +8,8 @@ use crate::shared::message::Message;
 use crate::util::time::Time;
 
 impl Manager {
-    /// Asks at once for a source that was found, or leaves it to the VM that was made first.
+    /// Reads a source at once that was added. Any VM but the oldest only checks for a published
+    /// snapshot.
     pub(super) fn on_found(&mut self, source: SourceId, now: Time) {
         match self.rank.filter(|_| self.membership.is_oldest()) {
             Some(rank) => self.with_source(source, now, |source, context| {
@@ -18,12 +19,12 @@ impl Manager {
         }
     }
 
-    /// Looks for what a request waits for, and tells the VM that was made first.
+    /// Checks for the snapshot that a request waits for, and tells the oldest VM.
     pub(super) fn on_requested(&mut self, source: SourceId, host: &str, now: Time) {
         let is_oldest = self.membership.is_oldest();
         self.with_source(source, now, |source, context| {
             source.check_for_update(context);
-            // The first-born asks at its own next tick.
+            // The oldest VM reads the source at its own next tick.
             if !is_oldest {
                 let message = Message::Wanted(source.key(), host.into());
                 context.send(Outgoing { to: Recipient::Oldest, message });

@@ -1,4 +1,4 @@
-//! What the VMs tell each other, and who they are.
+//! The messages between VMs and the list of members.
 
 use super::Manager;
 use crate::discovery::event::{Command, Expect};
@@ -9,7 +9,7 @@ use crate::shared::message::Message;
 use crate::util::time::Time;
 
 impl Manager {
-    /// What cannot be read is not for this VM, as what is about a query that it does not have.
+    /// Ignores unreadable messages and messages about unknown queries.
     pub(super) fn on_woken(&mut self, message: &[u8], now: Time) {
         match Message::decode(message) {
             Ok(Message::News(query)) => {
@@ -32,7 +32,7 @@ impl Manager {
     }
 
     pub(super) fn on_members(&mut self, value: Option<(&[u8], Cas)>, now: Time) {
-        // A list that cannot be read is a list without us.
+        // An unreadable list is a list without this VM.
         let members = value.and_then(|(bytes, _)| Members::decode(bytes).ok()).unwrap_or_default();
         self.membership.on_members(&members);
         let outbox = core::mem::take(&mut self.outbox);

@@ -1,4 +1,4 @@
-//! Whose turn it is to ask, and what is told of the way to Consul.
+//! The turns of callers, and the reported state of the breaker.
 
 use super::Manager;
 use crate::calls::caller::Caller;
@@ -7,7 +7,7 @@ use crate::discovery::tracked_source::TrackedSource;
 use crate::util::time::Time;
 
 impl Manager {
-    /// Lets those ask whose turn has come.
+    /// Starts the calls of all callers whose turn has come.
     pub(super) fn run_ready(&mut self, now: Time) {
         while let Some((caller, turn)) = self.calls.poll_ready(now) {
             match caller {
@@ -24,8 +24,8 @@ impl Manager {
         }
     }
 
-    /// Tells where the breaker stands when that has changed, and when this VM begins to ask:
-    /// whoever asked before may have told of another one.
+    /// Reports the state of the breaker if it has changed, or if this VM has just become a leader:
+    /// the last leader may have reported another state.
     pub(super) fn tell_of_breaker(&mut self) {
         let (position, datacenter) = self.calls.position();
         if !self.is_fetcher() {

@@ -1,4 +1,4 @@
-//! What the VM does that has a registration's charge.
+//! The desired state of a registration, and the reconciler that drives the agent to it.
 
 use core::time::Duration;
 
@@ -18,29 +18,29 @@ use crate::shared::source_record::Term;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// How much longer than its timeout the probe of a breaker is waited for.
+/// The time after its timeout at which a call that probes the breaker counts as lost.
 const GIVE_UP: Duration = Duration::from_secs(3);
 
-/// What the VM does that has the charge; it does nothing before it has it.
+/// The desired state of a registration, with its reconciler while this VM leads.
 #[derive(Debug)]
 pub(super) enum DesiredState {
-    /// Keep it registered.
+    /// The service must be registered.
     Present {
         definition: Box<Definition>,
         down_dependencies: DownDependencies,
         reconciler: Option<Box<Reconciler>>,
     },
-    /// Remove it.
+    /// The service must be deregistered.
     Absent { id: Box<Id>, by: Box<Removing>, removal: Option<Box<Removal>> },
 }
 
-/// How a registration is removed that an earlier configuration has left behind.
+/// The surroundings of a registration that an earlier configuration has left behind.
 #[derive(Debug)]
 pub(super) struct Removing {
     /// The cluster of this configuration.
     cluster: String,
     token_env: Option<String>,
-    /// Whether this configuration registers the same id, by its own cluster.
+    /// True if this configuration registers the same id through its own cluster.
     is_wanted: bool,
 }
 
@@ -59,14 +59,14 @@ impl DesiredState {
         Self::Absent { id: Box::new(id), by: Box::new(by), removal: None }
     }
 
-    /// Learns whether this configuration registers the same id, by its own cluster.
+    /// Sets whether this configuration registers the same id through its own cluster.
     pub(super) fn on_wanted(&mut self, wanted: bool) {
         if let Self::Absent { by, .. } = self {
             by.is_wanted = wanted;
         }
     }
 
-    /// The cluster by which the agent is asked, where it is another than the configuration's.
+    /// Returns the cluster of the next call, if it is not the configuration's.
     pub(super) fn cluster(&self) -> Option<&str> {
         match self {
             Self::Absent { by, removal: Some(removal), .. } => {
@@ -76,7 +76,7 @@ impl DesiredState {
         }
     }
 
-    /// What identifies the registration at the agent.
+    /// Returns the id at the agent.
     pub(super) fn id(&self) -> &Id {
         match self {
             Self::Present { definition, .. } => &definition.id,
@@ -88,23 +88,23 @@ impl DesiredState {
         matches!(self, Self::Absent { .. })
     }
 
-    /// Whether the agent is known to have it as configured.
+    /// Returns true if the agent is known to have the service as configured.
     pub(super) fn is_in_sync(&self) -> bool {
         matches!(self, Self::Present { reconciler: Some(reconciler), .. } if reconciler.is_in_sync())
     }
 
-    /// Whether it has been registered as configured since this Envoy has started.
+    /// Returns true if the definition was registered since Envoy started.
     pub(super) fn is_registered_since_start(&self) -> bool {
         matches!(self, Self::Present { reconciler: Some(reconciler), .. } if reconciler.is_registered_since_start())
     }
 
-    /// Whether the agent is known not to have it any more, as is wanted.
+    /// Returns true if the agent is known not to have the unwanted service any more.
     pub(super) fn is_removed(&self) -> bool {
         matches!(self, Self::Absent { removal: Some(removal), .. } if removal.is_done())
     }
 
-    /// Begins, without knowing what the agent has. What was sent in an earlier term has other numbers
-    /// than what is sent now.
+    /// Begins a term without knowing what the agent has. The numbers of calls differ from those of
+    /// earlier terms.
     pub(super) fn begin(&mut self, term: Term, is_handed_over: bool, now: Time) {
         match self {
             Self::Present { definition, down_dependencies, reconciler } => {
@@ -121,7 +121,7 @@ impl DesiredState {
         }
     }
 
-    /// Stops: what was out is nobody's any more.
+    /// Stops. Calls that are out are ignored.
     pub(super) fn end(&mut self) {
         match self {
             Self::Present { reconciler, .. } => *reconciler = None,
@@ -129,8 +129,8 @@ impl DesiredState {
         }
     }
 
-    /// Learns which services are down, of those without which it only warns: also while another VM
-    /// has the charge, so that whoever takes it over says the same.
+    /// Updates the dependencies that are down. Followers do so too, so that a new leader reports
+    /// the same.
     pub(super) fn review_dependencies(
         &mut self,
         down: impl Fn(&[String]) -> Vec<String>,
@@ -148,7 +148,7 @@ impl DesiredState {
         }
     }
 
-    /// Whether the last call of this kind has failed.
+    /// Returns true if the last call in the slot of `call` has failed.
     pub(super) fn is_failing_at(&self, call: AgentCall) -> bool {
         match self {
             Self::Present { reconciler, .. } => {
@@ -200,7 +200,7 @@ impl DesiredState {
         }
     }
 
-    /// When a call that ends then at the latest has had an outcome.
+    /// Returns the time at which a call with that timeout counts as lost.
     pub(super) fn lost_at(&self, end: Time) -> Time {
         end + GIVE_UP
     }
@@ -232,7 +232,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn what_was_down_before_it_began_is_down() {
+    fn dependency_is_down_when_it_was_down_before_the_term() {
         let config = br#"{"consul": {"cluster": "consul"}, "services": [{"name": "db"}],
             "register": [{"name": "edge", "id": "edge-1", "address": "10.0.0.5", "port": 80,
                 "checks": [{"ttl": "15s"}], "depends_on": ["db"]}]}"#;

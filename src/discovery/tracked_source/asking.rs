@@ -1,4 +1,4 @@
-//! What a fetcher asks of Consul, and what it does with the answers.
+//! The queries of a leader, and the handling of their responses.
 
 use core::time::Duration;
 
@@ -19,14 +19,14 @@ use crate::model::snapshot::Snapshot;
 use crate::shared::source_record::Term;
 
 impl TrackedSource {
-    /// Learns whether it is only clients who want it. Whatever waits at the gate asks again.
+    /// Sets whether only clients have named the source. A waiting call is queued again.
     pub fn set_unverified(&mut self, on_trial: bool, context: &mut Context<'_>) {
         let before = self.caller();
         self.on_trial = on_trial;
         context.calls.rename(before, self.caller(), context.now);
     }
 
-    /// Who asks for it: what a client has named is apart from what is configured.
+    /// Returns the caller. Sources that only clients have named are scheduled apart.
     pub(super) const fn caller(&self) -> Caller {
         match self.on_trial {
             true => Caller::Name(self.source),
@@ -34,7 +34,7 @@ impl TrackedSource {
         }
     }
 
-    /// Takes what Consul answered.
+    /// Takes a response of Consul.
     pub fn on_response(
         &mut self,
         id: QueryId,
@@ -67,7 +67,7 @@ impl TrackedSource {
                 true => self.query.reject_filtered(response),
                 false => Ok(response),
             });
-        // Whatever the watch makes of it, a call that was out has come to an end.
+        // A call that was out has ended, whatever the watch makes of it.
         let called = response.as_ref().map(|_| ()).map_err(QueryError::kind);
         let outcome = self.watch.on_response(id, response, current, context.awake, context.rng);
         if expected.is_some() {
@@ -80,8 +80,8 @@ impl TrackedSource {
         self.ask_if_due(context);
     }
 
-    /// Asks Consul, if that is wanted and the gate lets it through. The fetcher's tick leads here
-    /// too, so whatever waits for its time is looked after.
+    /// Queries Consul if a query is due and the scheduler admits it. The leader's tick leads here,
+    /// too, so overdue queries are handled.
     pub(super) fn ask_if_due(&mut self, context: &mut Context<'_>) {
         if !self.is_fetcher() {
             return;
@@ -94,7 +94,7 @@ impl TrackedSource {
         }
         let may_watch =
             self.query.blocks() && self.has_resolved() && context.calls.has_slot(self.caller());
-        // Beside a query that blocks there may be one that makes sure.
+        // A second query may be out beside the blocking one.
         while let Some(want) = self.watch.wants(may_watch, context.awake) {
             let caller = self.caller();
             let Some(permit) = context.calls.admit(caller, &self.datacenter, want, context.now)
@@ -124,20 +124,20 @@ impl TrackedSource {
         context.out.push_back(Command::Call { call, request });
     }
 
-    /// Asks if it is due: this source's turn has come at the gate, or its head is not looked at in
-    /// this tick.
+    /// Queries Consul if a query is due: the scheduler has called this source, or its record is not
+    /// loaded in this tick.
     pub fn on_ready(&mut self, context: &mut Context<'_>) {
         self.ask_if_due(context);
     }
 
-    /// Whether it may take a place among the watches. A name that a client has made up takes none
-    /// from a service that there is, be it ill.
+    /// Returns true if the source may take a watch slot. A name that a client has invented takes
+    /// none from an existing service.
     fn has_resolved(&self) -> bool {
         !self.on_trial || self.watch.listed() > 0
     }
 
-    /// Looks for a first snapshot, for a request that waits, and lets the fetcher know that one
-    /// does where none was ever seen to be published: it may have many sources to read.
+    /// Looks for a first snapshot, for a request that waits. If none was ever seen, tells the
+    /// leader, which may have many sources to read.
     pub fn on_snapshot_needed(&mut self, context: &mut Context<'_>) {
         self.check_for_update(context);
         self.prioritize(context);
@@ -148,7 +148,7 @@ impl TrackedSource {
         }
     }
 
-    /// Where this source waits for its first read, it is the next: a request waits for it.
+    /// Moves the first read of this source to the front, because a request waits for it.
     pub(super) fn prioritize(&mut self, context: &mut Context<'_>) {
         if self.is_fetcher() && self.installed.is_none() {
             context.calls.prioritize(self.caller());
@@ -200,7 +200,7 @@ impl TrackedSource {
         }
     }
 
-    /// Publishes what is used of an answer that is held back, beside what stays.
+    /// Publishes the endpoints of a doubted response combined with those that are kept.
     fn publish_in_part(&mut self, term: Term, snapshot: Snapshot, context: &mut Context<'_>) {
         let current = self.installed.as_ref().map(|installed| &*installed.snapshot);
         let snapshot = self.query.within_limit(snapshot, current);
@@ -214,7 +214,7 @@ impl TrackedSource {
         context: &mut Context<'_>,
     ) {
         if self.is_published && self.contact.age(context.now).is_none() {
-            // The others do not know yet how old it is.
+            // Followers do not know yet how old the snapshot is.
             self.lease.renew_soon();
         }
         let told = self.contact.on_response(dropped.unwrap_or_default(), failures, context.now);

@@ -1,4 +1,4 @@
-//! How a VM parts with a source, and what its successor finds.
+//! The release of a source, and the state that the next leader finds.
 
 use std::rc::Rc;
 
@@ -12,18 +12,19 @@ use crate::shared::snapshot_record::SnapshotVersion;
 use crate::shared::source_record::{Rank, SourceRecord, Term};
 
 impl TrackedSource {
-    /// Gives the lease away, if it is ours: this VM's configuration is in use no longer.
+    /// Releases the lease, if this VM leads, because its configuration is being replaced.
     pub fn leave(&mut self, context: &mut Context<'_>) {
         if self.is_fetcher() {
             self.load_head(HeadLoad::Leave, context);
         }
     }
 
-    /// Gives the lease away, if it is ours, and empties the places of the records: nobody here
-    /// wants the source any more. The head stays, so that no term is ever given twice.
+    /// Releases the lease, if this VM leads, and empties the snapshot slots, because no service
+    /// here uses the source. The source record stays, so that no term is given twice.
     pub fn release(&mut self, context: &mut Context<'_>) {
         if self.is_fetcher() {
-            // Before the head: what stands there while the lease is ours is not a successor's.
+            // Before the source record: the slots cannot contain a successor's snapshot while the
+            // lease is ours.
             for version in SnapshotVersion::default().places() {
                 context.load(SharedKey::Snapshot(self.key(), version));
             }
@@ -31,7 +32,7 @@ impl TrackedSource {
         }
     }
 
-    /// Tells once more what is known, for a service that was not here when it came.
+    /// Installs the current snapshot once more, for a service that was added after its arrival.
     pub fn republish_locally(&mut self, context: &mut Context<'_>) {
         if let Some(record) = &self.installed {
             let (source, snapshot) = (self.source, Rc::clone(&record.snapshot));
@@ -41,7 +42,7 @@ impl TrackedSource {
         }
     }
 
-    /// Writes the head again with a rank that everyone takes the lease from.
+    /// Stores a source record with a rank from which every VM takes the lease.
     pub(super) fn release_lease(
         &mut self,
         head: Option<&SourceRecord>,
@@ -59,7 +60,7 @@ impl TrackedSource {
         self.stop_fetching(context);
     }
 
-    /// Empties the places of the records, unless a successor has written there.
+    /// Empties the snapshot slots, unless a successor has written there.
     pub(super) fn clear_records(&mut self, context: &mut Context<'_>) {
         for (version, cas) in core::mem::take(&mut self.leftovers) {
             context.store(
@@ -70,8 +71,7 @@ impl TrackedSource {
         }
     }
 
-    /// Publishes what is installed, where the one who had published it took it away: it had no
-    /// more use for it, and others have.
+    /// Publishes the installed snapshot again if an earlier leader has emptied the slots.
     pub(super) fn republish(&mut self, term: Term, context: &mut Context<'_>) {
         if !self.is_published
             && let Some(record) = &self.installed

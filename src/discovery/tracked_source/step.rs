@@ -1,24 +1,25 @@
-//! Why a tracker looks at its head, or writes it.
+//! The purposes of loads and stores of the source record.
 
 use crate::election::lease::ClaimReason;
 use crate::shared::source_record::Rank;
 
-/// Why the head was asked for. One at a time: all that follows from an event is carried out before the next event.
+/// The purpose of a load of the source record. All results of an event are handled before the next
+/// event, so there is one purpose at a time.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum HeadLoad {
-    /// For a request that cannot be routed yet, or because this VM was woken.
+    /// Look for a newer snapshot, for a waiting request or after a message.
     Peek,
-    /// For the lease, too.
+    /// Check the lease, too.
     Check { rank: Rank },
-    /// To go on with the publication of a record.
+    /// Continue the publication of a snapshot.
     Commit,
-    /// To give the lease away.
+    /// Release the lease.
     Leave,
-    /// To give it away, and leave nothing behind that takes room.
+    /// Release the lease and empty the snapshot slots.
     Retire,
 }
 
-/// Why the head was written.
+/// The purpose of a store of the source record.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum HeadStore {
     Claim { vacancy: ClaimReason },

@@ -1,4 +1,4 @@
-//! A query that is sent, and its number.
+//! A query to send, and a query that is out.
 
 use core::time::Duration;
 
@@ -11,16 +11,16 @@ use crate::util::time::Time;
 /// A query to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutgoingQuery {
-    /// Its number, to come back with the answer.
+    /// The id of the query, which comes back with the response.
     pub id: QueryId,
-    /// The index to block on; `None` asks for an answer at once.
+    /// The index to block on. `None` asks for a response at once.
     pub index: Option<ConsulIndex>,
-    /// How fresh the answer must be.
+    /// The consistency mode.
     pub freshness: ReadMode,
-    /// Whether it asks for the instances of the service that a prepared query
-    /// [looks for](crate::discovery::watch::Watch::origin), instead of for what the query finds.
+    /// True if the query reads the instances of a prepared query's
+    /// [service](crate::discovery::watch::Watch::origin) instead of the prepared query itself.
     pub instances: bool,
-    /// How much longer than usual the answer may take: Consul is slow.
+    /// The extra time for the response of a slow Consul.
     pub extra: Duration,
 }
 
@@ -29,22 +29,22 @@ pub struct OutgoingQuery {
 pub(in crate::discovery) struct QueryInFlight {
     pub(in crate::discovery) ask: OutgoingQuery,
     pub(in crate::discovery) blocks: bool,
-    /// Its answer must not be older than that: what it blocks on, if it does, unless an extra
-    /// query has moved it on.
+    /// The lowest valid index of the response: the index to block on, unless an extra query has
+    /// advanced it.
     pub(in crate::discovery) floor: Option<ConsulIndex>,
     pub(in crate::discovery) asked: Time,
     pub(in crate::discovery) lost: Time,
 }
 
 impl QueryInFlight {
-    /// When it was asked, if it is a fresh, consistent read.
+    /// Returns the time at which the query was sent, if it is a fresh, consistent read.
     pub(super) fn consistently(&self) -> Option<Time> {
         (self.ask.freshness == ReadMode::Consistent).then_some(self.asked)
     }
 }
 
 impl Watch {
-    /// Since when a query has been out that waits for a change; none if it does not.
+    /// Returns the time since which a blocking query of that id has been out.
     pub fn blocking_since(&self, id: QueryId) -> Option<Time> {
         match self.state {
             State::Asking(asking) if asking.ask.id == id && asking.blocks => Some(asking.asked),

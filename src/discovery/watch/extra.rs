@@ -1,4 +1,4 @@
-//! The query beside the one that blocks, and what becomes of its answer.
+//! The extra query beside the blocking one, and its response.
 
 use super::ask::QueryInFlight;
 use super::{State, Watch};
@@ -14,9 +14,8 @@ use crate::util::rng::Rng;
 use crate::util::time::Time;
 
 impl Watch {
-    /// Wants an extra query beside the one that blocks, or the next poll early. Where the next
-    /// answer is as good, it changes nothing: that was asked for by now, or is asked for as soon
-    /// as Consul's errors allow.
+    /// Requests an extra query beside the blocking one, or an early poll. Does nothing if the next
+    /// response is as good: a plain query is out, or due as soon as the backoff permits.
     pub fn on_suspicion(&mut self, now: Time) {
         let is_quiet = match self.state {
             State::Asking(QueryInFlight { blocks, .. }) => blocks,
@@ -28,7 +27,7 @@ impl Watch {
         }
     }
 
-    /// In which lane the extra query goes, if one is wanted.
+    /// Returns the class of the extra query, if one is due.
     pub(super) fn wants_extra(&self, blocks: bool, now: Time) -> Option<CallClass> {
         if self.guard.wants_instances() {
             return Some(CallClass::Read);
@@ -37,8 +36,8 @@ impl Watch {
         self.guard.wants(now).or_else(suspected).filter(|_| blocks)
     }
 
-    /// Takes the answer to an extra query. The index moves on before the answer is applied: should
-    /// that fail, another VM has the lease, and this watch stops.
+    /// Takes the response to an extra query. The index advances before the response is applied. If
+    /// that fails, another VM has the lease, and this watch stops.
     pub(super) fn on_extra(
         &mut self,
         asking: QueryInFlight,
@@ -59,7 +58,7 @@ impl Watch {
             }
         };
         let known = Baseline { listed: self.listed, current };
-        // What is being published now is not known yet.
+        // The snapshot that is being published is not the current one yet.
         if matches!(self.state, State::Stopped | State::Applying { .. }) {
             return ResponseOutcome::Older;
         }
@@ -71,7 +70,8 @@ impl Watch {
         let (index, floor) = (response.index, self.floor());
         if self.is_holding() && asking.consistently().is_some() {
             if floor.is_some_and(|floor| index < floor) {
-                // Once more; and whatever index it has then, unless it was only overtaken.
+                // Read once more. The index of that response is accepted, unless this one was only
+                // overtaken.
                 if asking.floor.is_some_and(|known| index < known) {
                     self.forget_floor();
                 }
@@ -81,7 +81,7 @@ impl Watch {
             let judgement = self.guard.judge(response, asking.consistently(), known, now, rng);
             return self.take_up_extra(judgement, Some(index), current);
         }
-        // Where there is none, a plain query is out or due, and that one is believed.
+        // Without a floor, a plain query is out or due, and its response is believed.
         let Some(floor) = floor.filter(|floor| index >= *floor) else {
             return ResponseOutcome::Older;
         };
@@ -89,14 +89,14 @@ impl Watch {
         {
             return ResponseOutcome::Older;
         }
-        // At one index there is one state, but for what a lie has hidden.
+        // One index means one state, apart from what a wrong response has hidden.
         if index == floor {
             return ResponseOutcome::Unchanged;
         }
         self.take_up_extra(GuardDecision::Used(Box::new(response)), Some(index), current)
     }
 
-    /// Uses what is to be used of an extra answer, and of what was held back.
+    /// Uses an extra response, and the response that was held back.
     fn take_up_extra(
         &mut self,
         judgement: GuardDecision,
@@ -123,8 +123,8 @@ impl Watch {
         }
     }
 
-    /// The index that an answer may not be older than: that of the query which blocks, or of the last
-    /// answer.
+    /// Returns the lowest valid index of a response: the one of the blocking query, or of the last
+    /// response.
     fn floor(&self) -> Option<ConsulIndex> {
         match self.state {
             State::Asking(QueryInFlight { blocks: true, floor, .. }) => floor,

@@ -1,18 +1,18 @@
-//! How long an answer may take.
+//! The timeout of responses, adapted to a slow Consul.
 
 use core::time::Duration;
 
 use crate::consul::error::QueryError;
 use crate::consul::query::PLAIN_TIMEOUT;
 
-/// The longest time that a read may take.
+/// The longest timeout of a read.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// How much longer than usual the answers of a Consul may take that is slow.
+/// The timeout of responses, adapted to a slow Consul.
 ///
-/// A timeout that the answers never meet is no answer at all, however often it is tried. So the
-/// timeout doubles when it was not met, up to a minute, and is halved when an answer would have met
-/// a quarter of it.
+/// A timeout that responses never meet yields no response, however often it is tried. So the
+/// timeout doubles up to a minute when it is exceeded, and is halved when a response takes less
+/// than a quarter of it.
 #[derive(Debug)]
 pub(super) struct Patience {
     timeout: Duration,
@@ -24,20 +24,20 @@ impl Patience {
         Self { timeout: PLAIN_TIMEOUT }
     }
 
-    /// How much longer than usual an answer may take.
+    /// Returns the extra time beyond the usual timeout.
     pub(super) const fn extra(&self) -> Duration {
         self.timeout.saturating_sub(PLAIN_TIMEOUT)
     }
 
-    /// Learns that a read was answered after so long.
+    /// Takes the duration of a successful read.
     pub(super) fn on_response(&mut self, took: Duration) {
         if took < self.timeout / 4 {
             self.timeout = (self.timeout / 2).max(PLAIN_TIMEOUT);
         }
     }
 
-    /// Learns that a query has failed after so long. Nothing but the end of the timeout, or of a
-    /// part of it by a slow clock, says that it is too short.
+    /// Takes the duration of a failed query. Only an error at the end of the timeout, or at half of
+    /// it by a slow clock, shows that the timeout is too short.
     pub(super) fn on_error(&mut self, error: &QueryError, took: Duration) {
         let has_waited =
             matches!(error, QueryError::Unreachable { code: 504, .. } | QueryError::NoAnswer);
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn timeout_grows_to_a_minute_and_back_when_answers_are_quick() {
+    fn timeout_grows_to_a_minute_and_back_when_responses_are_quick() {
         let mut patience = Patience::new();
         let grown = [10, 20, 40, 60, 60].map(|timeout| {
             let before = patience.timeout;

@@ -1,4 +1,4 @@
-//! What follows from what the agent says.
+//! The reactions of the reconciler to the responses of the agent.
 
 use core::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::registration::ttl_check::TtlCheck;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// So many agents are remembered that have answered.
+/// The number of agents that are remembered.
 const KNOWN: usize = 8;
-/// How long to wait where the agent knows a check now and then not again.
+/// The wait if the agent knows a check only intermittently.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Reconciler {
-    /// The agent has this under the id. Its checks are looked at in any case: how they stand is to be
-    /// known before it is registered anew, and who has added one.
+    /// Takes the service that the agent has under the id. Its checks are read in any case, since
+    /// their state must be known before the next registration.
     pub(super) fn on_found(
         &mut self,
         found: Option<ActualService>,
@@ -43,7 +43,7 @@ impl Reconciler {
             };
         }
         self.difference = self.definition.difference(&found);
-        // Tags that others have given it are kept; not those that it had by another definition.
+        // Tags that others have set are kept, but not those of another definition.
         let keeps_tags = self.definition.has_tag_override()
             && !self.is_unsure
             && !matches!(self.difference, Some(Drift::Name(_)));
@@ -99,7 +99,7 @@ impl Reconciler {
     ) {
         let id = self.definition.checks().get(position).cloned().unwrap_or_default();
         if reported == Reported::Unknown {
-            // Else that is known already.
+            // Otherwise this is known already.
             if !core::mem::take(&mut self.has_checks) {
                 return;
             }
@@ -129,7 +129,7 @@ impl Reconciler {
         }
     }
 
-    /// The agent has it otherwise: after it was registered just now, or as it was found.
+    /// Takes a drift that was read back after a registration (`registered`) or at a later read.
     fn on_difference(
         &mut self,
         difference: Drift,
@@ -142,7 +142,7 @@ impl Reconciler {
         self.stage = Stage::Identifying { first: None };
         self.has_looked = true;
         self.attempts = if registered { self.attempts.saturating_add(1) } else { 0 };
-        // What one agent has taken another one does not have.
+        // One agent has taken the registration, and another has responded.
         let is_several = difference == Drift::Absent && registered && self.agents.is_empty();
         let (error, times, rest) = if is_several {
             let cluster = self.definition.id.cluster.clone();
@@ -157,7 +157,7 @@ impl Reconciler {
         }
     }
 
-    /// This agent answers; none: nobody may know which it is.
+    /// Takes the identity of the agent; `None` if it may not be read.
     pub(super) fn on_identified(
         &mut self,
         found: Option<AgentIdentity>,
@@ -179,12 +179,12 @@ impl Reconciler {
             self.stage = Stage::Identifying { first: Some(found) };
             return;
         };
-        // One that was replaced never comes back.
+        // An agent that was replaced never comes back.
         let (last, earlier) = self.agents.split_last().unzip();
         let returns = last != Some(&found) && earlier.unwrap_or_default().contains(&found);
         let other = if first == found { last.filter(|_| returns).cloned() } else { Some(first) };
         if let Some(other) = other {
-            // It may be the only one from now on.
+            // This agent may be the only one from now on.
             if let Some(known) = self.agents.iter().position(|agent| *agent == found) {
                 let known = self.agents.remove(known);
                 self.agents.push(known);
@@ -204,7 +204,7 @@ impl Reconciler {
         self.stage = Stage::Registering;
     }
 
-    /// What was registered is deregistered, once more.
+    /// Counts one more deregistration of the rollback.
     pub(super) fn on_deregistered(&mut self, now: Time, rng: &mut Rng) {
         let Stage::Undoing { times, rest } = &mut self.stage else { return };
         *times = times.saturating_sub(1);
@@ -215,7 +215,7 @@ impl Reconciler {
         }
     }
 
-    /// Removes what may be registered, as often as that, and rests.
+    /// Rolls back: deregisters `times` times, then rests.
     fn undo(
         &mut self,
         error: RegistrationError,

@@ -1,4 +1,4 @@
-//! What follows from probes, and from time that has passed.
+//! The probes of the reconciler, and gaps in its time.
 
 use super::{Reconciler, STILL};
 use crate::health_check::verdict::ProbeReason;
@@ -10,7 +10,7 @@ use crate::util::rng::Rng;
 use crate::util::time::Time;
 
 impl Reconciler {
-    /// A probe that is to be sent now.
+    /// Returns a probe that must be sent now.
     pub fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<OutgoingProbe> {
         self.be_here(now);
         if let Some(drain) = &mut self.drain
@@ -27,7 +27,7 @@ impl Reconciler {
         })
     }
 
-    /// Takes what came back for a probe.
+    /// Takes the result of a probe.
     pub fn on_probed(
         &mut self,
         probed: &ProbeResult<'_>,
@@ -52,8 +52,8 @@ impl Reconciler {
         }
     }
 
-    /// Notes that this VM goes on. Where it has stood still, what is known is as old as that; and what
-    /// is out may have been answered, and not been read.
+    /// Notes the time of an event. After a standstill the known states are as old as the gap, and
+    /// responses to calls that are out may not have been read yet.
     pub(super) fn be_here(&mut self, now: Time) {
         let gap = now.since(core::mem::replace(&mut self.seen, now));
         if gap < STILL {
@@ -61,7 +61,7 @@ impl Reconciler {
         }
         self.calls.extend(gap);
         self.reports.extend(gap);
-        // What another VM has handed over is as old.
+        // The state that another VM has handed over is as old.
         self.is_handed_over = false;
         self.checks.iter_mut().for_each(|check| check.on_gap(gap, now));
         if let Some(drain) = &mut self.drain {
@@ -69,7 +69,7 @@ impl Reconciler {
         }
     }
 
-    /// Tells of a cluster that Envoy does not have, once, and when it is there.
+    /// Reports once that Envoy does not have a cluster, and once that it has the cluster again.
     fn look_for_cluster(&mut self, probed: &ProbeResult<'_>, events: &mut Vec<RegistrationEvent>) {
         let checks = self.checks.iter();
         let cluster = match probed.target {

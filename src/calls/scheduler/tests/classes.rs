@@ -6,17 +6,17 @@ use crate::model::registration::RegistrationId;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 #[test]
-fn a_service_watches_again_before_any_name() {
+fn service_takes_a_slot_before_any_name() {
     let mut scheduler = scheduler(2);
     let [a, b] = [0, 1].map(|n| Caller::from(SourceId::nth(n)));
     let [c, d] = [2, 3].map(|n| Caller::Name(SourceId::nth(n)));
     assert!(scheduler.admit(a, &OWN, CallKind::Watch, at(0)).is_some());
     assert!(scheduler.admit(c, &OWN, CallKind::Watch, at(0)).is_some());
-    // A call of the service fails, and a name would watch.
+    // A call of the service fails, and a name wants a watch slot.
     scheduler.release_slot(a);
     assert!(!scheduler.has_slot(d), "the place is kept");
     assert!(scheduler.admit(a, &OWN, CallKind::Watch, at(1)).is_some());
-    // Another service comes, and the name that watches is the one to leave.
+    // Another service comes, and the name loses its slot.
     assert!(!scheduler.has_slot(b) && !scheduler.has_slot(c));
     assert!(scheduler.admit(c, &OWN, POLL, at(2)).is_some());
     assert!(scheduler.admit(b, &OWN, CallKind::Watch, at(3)).is_some());
@@ -25,7 +25,7 @@ fn a_service_watches_again_before_any_name() {
 }
 
 #[test]
-fn what_clients_name_says_nothing_of_consul_and_waits_apart() {
+fn names_wait_apart_and_do_not_count_for_the_breaker() {
     let (mut scheduler, mut rng) = (scheduler(100), Rng::new(1));
     let name = Caller::Name(SourceId::nth(7));
     let call = CallId::Query { source: SourceId::nth(7), query: QueryId(1) };
@@ -77,7 +77,7 @@ fn names_probe_when_the_only_service_fails_by_itself() {
 }
 
 #[test]
-fn reports_do_not_wait_for_a_slow_probe_of_the_agent() {
+fn reports_go_out_when_a_probe_of_the_agent_is_slow() {
     let (mut scheduler, mut rng) = (scheduler(100), Rng::new(1));
     let agent = Some(OF_THE_AGENT.into());
     let [one, other] = [0, 1].map(RegistrationId::nth);
@@ -91,13 +91,13 @@ fn reports_do_not_wait_for_a_slow_probe_of_the_agent() {
     assert_eq!(scheduler.admit(other, &agent, READ, at(5_999)), None);
     scheduler.on_tick(at(6_000), &mut rng);
     assert_eq!(scheduler.admit(other, &agent, READ, at(9_000)), Some(Permit::Probe));
-    // An agent that takes longer than that is well all the same.
+    // A slower agent works all the same.
     scheduler.on_outcome(one, call(6), &agent, Ok(()), at(20_000), &mut rng);
     assert_eq!(scheduler.position().0, BreakerState::Closed);
 }
 
 #[test]
-fn registrations_do_not_wait_for_services_that_fail() {
+fn registrations_are_admitted_when_services_fail() {
     let mut scheduler = scheduler(100);
     sources(1_000).for_each(|source| {
         scheduler.admit(source, &OWN, RETRY, at(0));
