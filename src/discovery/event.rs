@@ -1,15 +1,17 @@
 //! The inputs and outputs of discovery: events and commands.
 
 use core::time::Duration;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::calls::breaker::BreakerState;
-pub use crate::calls::caller::CallId;
 use crate::calls::circuit::Datacenter;
+use crate::calls::scheduler::CallScheduler;
 use crate::config::Probe;
 use crate::consul::query::Request;
 use crate::consul::response::{CallFailure, Response};
 use crate::discovery::source_event::SourceEvent;
+use crate::election::membership::Outgoing;
 use crate::health_check::checker::ProbeNumber;
 use crate::health_check::verdict::{ProbeReason, ProbeResponse};
 use crate::model::registration::RegistrationId;
@@ -20,6 +22,10 @@ use crate::registration::registration_event::RegistrationEvent;
 use crate::shared::key::{Cas, SharedKey, VmId};
 use crate::shared::members::{Member, QueueId};
 use crate::shared::source_record::Rank;
+use crate::util::rng::Rng;
+use crate::util::time::Time;
+
+pub use crate::calls::caller::CallId;
 
 /// The id of a health probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -212,4 +218,38 @@ pub enum Command {
     },
     /// Changes the period of ticks.
     SetTickPeriod(Duration),
+}
+
+/// The time, the randomness and the outputs of an event.
+pub struct Context<'a> {
+    /// The time.
+    pub now: Time,
+    /// The time by a [clock](crate::util::awake::AwakeClock) that stands still while this VM does.
+    pub awake: Time,
+    /// The scheduler of calls to Consul.
+    pub calls: &'a mut CallScheduler,
+    /// Randomness.
+    pub rng: &'a mut Rng,
+    /// The commands to execute.
+    pub out: &'a mut VecDeque<Command>,
+    /// The messages to other VMs, which wait for the list of members.
+    pub outbox: &'a mut Vec<Outgoing>,
+}
+
+impl Context<'_> {
+    /// Loads a value of shared data.
+    pub(super) fn load(&mut self, key: SharedKey) {
+        self.out.push_back(Command::Load(key));
+    }
+
+    /// Sends a message, once the list of members is loaded.
+    pub(super) fn send(&mut self, message: Outgoing) {
+        self.outbox.push(message);
+        self.load(SharedKey::Members);
+    }
+
+    /// Stores a value in shared data.
+    pub(super) fn store(&mut self, key: SharedKey, value: Vec<u8>, expect: Expect) {
+        self.out.push_back(Command::Store { key, value, expect });
+    }
 }

@@ -10,7 +10,6 @@
 //! registration with its [`Reconciler`](crate::registration::reconciler::Reconciler).
 
 mod contact;
-pub mod context;
 pub mod doubt;
 mod early_refresh;
 pub mod event;

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::election::outgoing::{Outgoing, Recipient};
+use crate::election::membership::{Outgoing, Recipient};
 use crate::model::service::QueryKey;
 use crate::shared::key::VmId;
 use crate::shared::message::Message;

@@ -6,6 +6,7 @@ use hashbrown::HashMap;
 
 use crate::shared::key::VmId;
 use crate::shared::members::{Member, Members, QueueId};
+use crate::shared::message::Message;
 use crate::util::time::Time;
 
 /// The interval between two reads of the list.
@@ -150,6 +151,38 @@ impl Membership {
             *looks = looks.saturating_add(1);
         } else {
             self.silent.remove(&member);
+        }
+    }
+}
+
+/// A message and its recipient. It is sent once the list of members is loaded, which contains their
+/// queues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The recipient.
+    pub to: Recipient,
+    /// The message.
+    pub message: Message,
+}
+
+/// The recipient of a message; never the sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recipient {
+    /// All other VMs.
+    Everyone,
+    /// The VM of that id.
+    One(VmId),
+    /// The oldest VM.
+    Oldest,
+}
+
+impl Outgoing {
+    /// Returns true if the message is for this member.
+    pub fn is_for(&self, member: Member, members: &Members) -> bool {
+        match self.to {
+            Recipient::Everyone => true,
+            Recipient::One(vm) => vm == member.vm,
+            Recipient::Oldest => members.oldest_born() == Some(member.born),
         }
     }
 }

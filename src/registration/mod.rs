@@ -6,7 +6,6 @@
 //! which VM is the leader.
 
 pub mod agent_call;
-mod call_slot;
 pub mod down_dependencies;
 mod drain;
 pub mod probe;

@@ -11,8 +11,7 @@ use crate::consul::registration::{
 use crate::consul::request::Request;
 use crate::consul::response::{CallFailure, Response};
 use crate::health_check::checker::ProbeNumber;
-use crate::registration::agent_call::AgentCall;
-use crate::registration::call_slot::CallSlot;
+use crate::registration::agent_call::{AgentCall, CallSlot};
 use crate::registration::drain::Drain;
 use crate::registration::registration_event::RegistrationEvent;
 use crate::registration::ttl_check::TtlCheck;

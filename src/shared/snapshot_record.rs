@@ -6,26 +6,9 @@ use crate::model::service_names::ServiceNames;
 use crate::model::snapshot::Snapshot;
 use crate::shared::bytes::{CodecError, Reader, push_text};
 use crate::shared::endpoints::{EndpointReader, EndpointWriter};
-use crate::shared::source_record::Term;
+use crate::shared::snapshot_version::Term;
 
-/// The version of a source's snapshot. Later versions are greater.
-///
-/// The generation keeps counting over the terms until the published snapshot is removed. The term
-/// tells which leader wrote the record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct SnapshotVersion {
-    /// The term of the leader that published the snapshot.
-    pub term: Term,
-    /// The number of the snapshot.
-    pub generation: u64,
-}
-
-impl SnapshotVersion {
-    /// Returns one version for each of the two slots of records.
-    pub const fn places(self) -> [Self; 2] {
-        [self, Self { generation: self.generation.wrapping_add(1), ..self }]
-    }
-}
+pub use crate::shared::snapshot_version::SnapshotVersion;
 
 /// A snapshot with its version.
 ///

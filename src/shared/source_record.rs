@@ -4,18 +4,9 @@ use core::time::Duration;
 
 use crate::shared::bytes::{CodecError, Reader};
 use crate::shared::key::VmId;
-use crate::shared::snapshot_record::SnapshotVersion;
+use crate::shared::snapshot_version::SnapshotVersion;
 
-/// The number of leaders that a source has had. Each leader has a term of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Term(pub u64);
-
-impl Term {
-    /// Returns the term after this one.
-    pub const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-}
+pub use crate::shared::snapshot_version::Term;
 
 /// The suitability of a VM to lead. The lowest rank is the most suitable.
 ///

@@ -2,7 +2,7 @@
 
 use super::Manager;
 use crate::discovery::tracked_source::TrackedSource;
-use crate::election::outgoing::{Outgoing, Recipient};
+use crate::election::membership::{Outgoing, Recipient};
 use crate::model::service::SourceId;
 use crate::shared::message::Message;
 use crate::util::time::Time;

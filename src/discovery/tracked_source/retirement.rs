@@ -2,8 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::discovery::context::Context;
-use crate::discovery::event::{Command, Expect};
+use crate::discovery::event::{Command, Context, Expect};
 use crate::discovery::source_event::SourceEvent;
 use crate::discovery::tracked_source::TrackedSource;
 use crate::discovery::tracked_source::step::{HeadLoad, HeadStore};
