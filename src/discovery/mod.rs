@@ -11,16 +11,15 @@
 
 mod contact;
 pub mod doubt;
-mod early_refresh;
 pub mod event;
 pub mod manager;
+mod outgoing_query;
 mod publication;
 mod query_backoff;
 mod refresh_request;
 mod registration_controller;
 mod registration_manager;
 pub mod response_outcome;
-mod resync;
 pub mod shrink_guard;
 pub mod source_event;
 pub mod source_spec;

@@ -318,7 +318,7 @@ impl Controller {
         is_oldest: bool,
         now: Time,
     ) -> LeaseAction {
-        let has_lasted = |patience| self.observed.has_lasted(patience, LOOKS, now);
+        let has_lasted = |least| self.observed.has_lasted(least, LOOKS, now);
         let is_abandoned = has_lasted(ABANDONED);
         let is_foreign = record.is_some_and(|record| record.digest != self.digest);
         let is_left = record.is_none_or(|record| record.is_left());

@@ -29,23 +29,23 @@ use crate::consul::index::ConsulIndex;
 use crate::consul::query::{QueryOrigin, ReadMode};
 use crate::consul::response::QueryResponse;
 use crate::discovery::doubt::listed;
-use crate::discovery::early_refresh::EarlyRefresh;
+use crate::discovery::outgoing_query::QueryInFlight;
 use crate::discovery::query_backoff::QueryBackoff;
 use crate::discovery::response_outcome::ResponseOutcome;
-use crate::discovery::resync::Resync;
 use crate::discovery::shrink_guard::{Baseline, GuardDecision, Resolution, ShrinkGuard};
 use crate::model::snapshot::Snapshot;
 use crate::util::backoff::{Backoff, Jitter};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-pub use self::ask::OutgoingQuery;
-use self::ask::QueryInFlight;
-use self::patience::Patience;
+use self::adaptive_timeout::AdaptiveTimeout;
+use self::refresh::{EarlyRefresh, Resync};
 
-pub(super) mod ask;
+pub use crate::discovery::outgoing_query::OutgoingQuery;
+
+mod adaptive_timeout;
 mod extra;
-mod patience;
+mod refresh;
 #[cfg(test)]
 mod tests;
 
@@ -73,7 +73,7 @@ pub struct Watch {
     reread: EarlyRefresh,
     resync: Resync,
     guard: ShrinkGuard,
-    patience: Patience,
+    timeout: AdaptiveTimeout,
     /// True if the last response was too old, so the next query goes to Consul's leader.
     asks_leader: bool,
     held: Duration,
@@ -109,7 +109,7 @@ impl Watch {
             reread: EarlyRefresh::new(),
             resync: Resync::new(resync),
             guard: ShrinkGuard::new(guard),
-            patience: Patience::new(),
+            timeout: AdaptiveTimeout::new(),
             asks_leader: false,
             held: wait / 2,
             settled: Time::ZERO,
@@ -227,7 +227,7 @@ impl Watch {
             index: self.index.filter(|_| blocks),
             freshness,
             instances: is_extra && self.guard.wants_instances(),
-            extra: self.patience.extra(),
+            extra: self.timeout.extra(),
         };
         let lost = now + timeout(&ask) + GIVE_UP;
         let asking = QueryInFlight { ask, blocks, floor: self.index, asked: now, lost };
@@ -241,6 +241,14 @@ impl Watch {
             self.state = State::Asking(asking);
         }
         ask
+    }
+
+    /// Returns the time since which a blocking query of that id has been out.
+    pub fn blocking_since(&self, id: QueryId) -> Option<Time> {
+        match self.state {
+            State::Asking(asking) if asking.ask.id == id && asking.blocks => Some(asking.asked),
+            _ => None,
+        }
     }
 
     /// Returns a query whose callout has neither returned nor failed in time.
@@ -281,7 +289,7 @@ impl Watch {
             return ResponseOutcome::Late;
         }
         self.reread.settle();
-        self.learn_patience(&asking, &response, now);
+        self.timeout.on_ended(asking.blocks, &response, now.since(asking.asked));
         let response = match response {
             Ok(response) => response,
             Err(error) => {
@@ -381,20 +389,5 @@ impl Watch {
         }
         let held = now.since(asking.asked) >= self.held;
         self.pace.on_repeat(held, is_nothing, now, rng)
-    }
-
-    fn learn_patience(
-        &mut self,
-        asking: &QueryInFlight,
-        response: &Result<QueryResponse, QueryError>,
-        now: Time,
-    ) {
-        let took = now.since(asking.asked);
-        match response {
-            Err(error) => self.patience.on_error(error, took),
-            // A blocking query is answered at the next change.
-            Ok(_) if !asking.blocks => self.patience.on_response(took),
-            Ok(_) => {}
-        }
     }
 }

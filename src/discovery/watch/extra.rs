@@ -1,12 +1,12 @@
 //! The extra query beside the blocking one, and its response.
 
-use super::ask::QueryInFlight;
 use super::{State, Watch};
 use crate::calls::wait_queue::CallClass;
 use crate::consul::error::QueryError;
 use crate::consul::index::ConsulIndex;
 use crate::consul::response::QueryResponse;
 use crate::discovery::doubt::listed;
+use crate::discovery::outgoing_query::QueryInFlight;
 use crate::discovery::response_outcome::ResponseOutcome;
 use crate::discovery::shrink_guard::{Baseline, GuardDecision};
 use crate::model::snapshot::Snapshot;
@@ -46,7 +46,7 @@ impl Watch {
         now: Time,
         rng: &mut Rng,
     ) -> ResponseOutcome {
-        self.learn_patience(&asking, &response, now);
+        self.timeout.on_ended(asking.blocks, &response, now.since(asking.asked));
         let response = match response {
             Ok(response) => response,
             Err(error) => {

@@ -2,7 +2,6 @@
 
 use core::time::Duration;
 
-use super::{State, Watch};
 use crate::calls::caller::QueryId;
 use crate::consul::index::ConsulIndex;
 use crate::consul::query::ReadMode;
@@ -26,29 +25,19 @@ pub struct OutgoingQuery {
 
 /// A query that is out.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::discovery) struct QueryInFlight {
-    pub(in crate::discovery) ask: OutgoingQuery,
-    pub(in crate::discovery) blocks: bool,
+pub(super) struct QueryInFlight {
+    pub(super) ask: OutgoingQuery,
+    pub(super) blocks: bool,
     /// The lowest valid index of the response: the index to block on, unless an extra query has
     /// advanced it.
-    pub(in crate::discovery) floor: Option<ConsulIndex>,
-    pub(in crate::discovery) asked: Time,
-    pub(in crate::discovery) lost: Time,
+    pub(super) floor: Option<ConsulIndex>,
+    pub(super) asked: Time,
+    pub(super) lost: Time,
 }
 
 impl QueryInFlight {
     /// Returns the time at which the query was sent, if it is a fresh, consistent read.
     pub(super) fn consistently(&self) -> Option<Time> {
         (self.ask.freshness == ReadMode::Consistent).then_some(self.asked)
-    }
-}
-
-impl Watch {
-    /// Returns the time since which a blocking query of that id has been out.
-    pub fn blocking_since(&self, id: QueryId) -> Option<Time> {
-        match self.state {
-            State::Asking(asking) if asking.ask.id == id && asking.blocks => Some(asking.asked),
-            _ => None,
-        }
     }
 }

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use crate::consul::error::QueryError;
 use crate::consul::query::PLAIN_TIMEOUT;
+use crate::consul::response::QueryResponse;
 
 /// The longest timeout of a read.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -14,11 +15,11 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// timeout doubles up to a minute when it is exceeded, and is halved when a response takes less
 /// than a quarter of it.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(super) struct AdaptiveTimeout {
     timeout: Duration,
 }
 
-impl Patience {
+impl AdaptiveTimeout {
     /// Starts with the usual timeout.
     pub(super) const fn new() -> Self {
         Self { timeout: PLAIN_TIMEOUT }
@@ -29,8 +30,23 @@ impl Patience {
         self.timeout.saturating_sub(PLAIN_TIMEOUT)
     }
 
+    /// Takes the outcome of a query that has ended after `took`. A blocking query with a response was
+    /// held until the next change, so its duration says nothing.
+    pub(super) fn on_ended(
+        &mut self,
+        blocks: bool,
+        outcome: &Result<QueryResponse, QueryError>,
+        took: Duration,
+    ) {
+        match outcome {
+            Err(error) => self.on_error(error, took),
+            Ok(_) if !blocks => self.on_response(took),
+            Ok(_) => {}
+        }
+    }
+
     /// Takes the duration of a successful read.
-    pub(super) fn on_response(&mut self, took: Duration) {
+    fn on_response(&mut self, took: Duration) {
         if took < self.timeout / 4 {
             self.timeout = (self.timeout / 2).max(PLAIN_TIMEOUT);
         }
@@ -38,7 +54,7 @@ impl Patience {
 
     /// Takes the duration of a failed query. Only an error at the end of the timeout, or at half of
     /// it by a slow clock, shows that the timeout is too short.
-    pub(super) fn on_error(&mut self, error: &QueryError, took: Duration) {
+    fn on_error(&mut self, error: &QueryError, took: Duration) {
         let has_waited =
             matches!(error, QueryError::Unreachable { code: 504, .. } | QueryError::NoAnswer);
         if has_waited && took >= self.timeout / 2 {
@@ -59,27 +75,27 @@ mod tests {
 
     #[test]
     fn timeout_grows_to_a_minute_and_back_when_responses_are_quick() {
-        let mut patience = Patience::new();
-        let grown = [10, 20, 40, 60, 60].map(|timeout| {
-            let before = patience.timeout;
-            patience.on_error(&QueryError::NoAnswer, before);
-            (before, timeout)
+        let mut timeout = AdaptiveTimeout::new();
+        let grown = [10, 20, 40, 60, 60].map(|expected| {
+            let before = timeout.timeout;
+            timeout.on_error(&QueryError::NoAnswer, before);
+            (before, expected)
         });
         assert!(grown.iter().all(|(found, expected)| *found == seconds(*expected)), "{grown:?}");
-        patience.on_response(seconds(20));
-        assert_eq!(patience.extra(), seconds(50), "that was not quick");
+        timeout.on_response(seconds(20));
+        assert_eq!(timeout.extra(), seconds(50), "that was not quick");
         for expected in [30, 15, 10, 10] {
-            patience.on_response(seconds(2));
-            assert_eq!(patience.timeout, seconds(expected));
+            timeout.on_response(seconds(2));
+            assert_eq!(timeout.timeout, seconds(expected));
         }
     }
 
     #[test]
     fn timeout_stays_when_an_error_came_early_or_is_another_one() {
-        let mut patience = Patience::new();
-        patience.on_error(&QueryError::NoAnswer, seconds(4));
-        patience.on_error(&QueryError::Lost, seconds(15));
-        patience.on_error(&QueryError::MissingIndex, seconds(10));
-        assert_eq!(patience.extra(), Duration::ZERO);
+        let mut timeout = AdaptiveTimeout::new();
+        timeout.on_error(&QueryError::NoAnswer, seconds(4));
+        timeout.on_error(&QueryError::Lost, seconds(15));
+        timeout.on_error(&QueryError::MissingIndex, seconds(10));
+        assert_eq!(timeout.extra(), Duration::ZERO);
     }
 }

@@ -1,9 +1,10 @@
-//! An extra read of a source beside its blocking query.
+//! The reads of a source beyond its regular queries: early refreshes and periodic full reads.
 
 use core::time::Duration;
 
 use crate::calls::caller::QueryId;
-use crate::discovery::watch::ask::QueryInFlight;
+use crate::discovery::outgoing_query::QueryInFlight;
+use crate::util::rng::Rng;
 use crate::util::time::Time;
 use crate::util::token_bucket::TokenBucket;
 
@@ -98,6 +99,38 @@ impl EarlyRefresh {
     }
 }
 
+/// The schedule of full reads of a source.
+///
+/// Watches that froze for days are a common fault of such clients (linkerd/linkerd#1230,
+/// traefik/traefik#3944). A plain read at intervals repairs them whatever the cause was. The
+/// interval varies by up to a tenth, so that sources that were read together at the start do not
+/// stay together.
+#[derive(Debug)]
+pub(super) struct Resync {
+    interval: Duration,
+    due: Option<Time>,
+}
+
+impl Resync {
+    /// Reads at this interval; 0 means never.
+    pub(super) const fn new(interval: Duration) -> Self {
+        Self { interval, due: None }
+    }
+
+    /// Notes a read without an index. The first read starts the schedule, and a fresh one restarts
+    /// it.
+    pub(super) fn on_read(&mut self, is_fresh: bool, now: Time, rng: &mut Rng) {
+        if is_fresh || self.due.is_none() {
+            self.due = (!self.interval.is_zero()).then(|| now + rng.about(self.interval));
+        }
+    }
+
+    /// Returns true if a full read is due.
+    pub(super) fn is_due(&self, now: Time) -> bool {
+        self.due.is_some_and(|due| now >= due)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +140,10 @@ mod tests {
 
     fn at(milliseconds: u64) -> Time {
         Time::from_start(Duration::from_millis(milliseconds))
+    }
+
+    fn seconds(seconds: u64) -> Time {
+        Time::from_start(Duration::from_secs(seconds))
     }
 
     fn asking(id: u64, lost: u64) -> QueryInFlight {
@@ -154,5 +191,27 @@ mod tests {
         assert_eq!((reread.lost(at(74_999)), reread.lost(at(75_000))), (None, Some(QueryId(1))));
         reread.stop();
         assert!(reread.take(QueryId(1)).is_none());
+    }
+
+    #[test]
+    fn resync_is_due_an_interval_after_the_last_read() {
+        let mut rng = Rng::new(1);
+        let (mut early, mut late) = (0, 0);
+        for _ in 0..1_000 {
+            let mut resync = Resync::new(Duration::from_secs(600));
+            assert!(!resync.is_due(seconds(1_000_000)), "it was never read");
+            resync.on_read(true, seconds(100), &mut rng);
+            assert!(!resync.is_due(seconds(639)) && resync.is_due(seconds(760)));
+            early += u32::from(resync.is_due(seconds(660)));
+            late += u32::from(!resync.is_due(seconds(740)));
+        }
+        assert!((100..250).contains(&early) && (100..250).contains(&late), "{early} {late}");
+    }
+
+    #[test]
+    fn resync_is_never_due_when_the_interval_is_zero() {
+        let mut resync = Resync::new(Duration::ZERO);
+        resync.on_read(true, seconds(0), &mut Rng::new(1));
+        assert!(!resync.is_due(seconds(1_000_000)));
     }
 }
