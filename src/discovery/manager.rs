@@ -6,22 +6,21 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use hashbrown::HashMap;
-
+use self::source_table::{RemainingUsers, SourceTable};
 use crate::calls::breaker::BreakerState;
-use crate::calls::caller::CallId;
+use crate::calls::caller::{CallId, Caller};
 use crate::calls::scheduler::CallScheduler;
 use crate::config::{Config, Consul};
 use crate::discovery::event::{Command, Context, Event, ProbeId};
 use crate::discovery::registration_manager::RegistrationManager;
 use crate::discovery::source_spec::SourceSpec;
 use crate::discovery::tracked_source::TrackedSource;
-use crate::election::membership::{Membership, Outgoing};
+use crate::election::membership::{Membership, Outgoing, Recipient};
 use crate::model::service::{QueryKey, SourceId};
-use crate::model::slot_map::SlotMap;
 use crate::registration::probe::ProbeResult;
 use crate::shared::key::{SharedKey, VmId};
 use crate::shared::members::QueueId;
+use crate::shared::message::Message;
 use crate::shared::source_record::Rank;
 use crate::util::awake::AwakeClock;
 use crate::util::rng::Rng;
@@ -50,14 +49,10 @@ pub struct Manager {
     rank: Option<Rank>,
     /// The share of the sources whose records are read in the next tick.
     turn: usize,
-    consul: Consul,
     calls: CallScheduler,
     /// The breaker state that was reported last. `None` while this VM leads nothing.
     told: Option<BreakerState>,
-    sources: SlotMap<SourceId, TrackedSource>,
-    by_query: HashMap<QueryKey, SourceUse>,
-    /// The sources without users, forgotten once all commands are executed.
-    retired: Vec<SourceId>,
+    sources: SourceTable,
     registry: RegistrationManager,
     membership: Membership,
     /// The messages that wait for the list of members.
@@ -68,42 +63,21 @@ pub struct Manager {
     out: VecDeque<Command>,
 }
 
-/// The source of a query with the number of its users, and the number of those that clients have
-/// named.
-#[derive(Debug, Clone, Copy)]
-struct SourceUse {
-    source: SourceId,
-    users: usize,
-    named: usize,
-}
-
 impl Manager {
     /// Starts without any knowledge. `specs` are in the order of their sources. Of several with the
     /// same query the first counts and gets all users, as in [`SourceSpec::all`]. `rng` must be
     /// seeded differently in each VM, because the VM's id is drawn from it.
     pub fn new(specs: Vec<SourceSpec>, consul: &Consul, mut rng: Rng) -> Self {
         let me = VmId(rng.next_u64());
-        let (mut sources, mut by_query) = (SlotMap::new(), HashMap::<_, SourceUse>::new());
-        for spec in specs {
-            let key = spec.query.key();
-            if let Some(known) = by_query.get_mut(&key) {
-                known.users = known.users.saturating_add(1);
-                continue;
-            }
-            let source = sources.add(|source| TrackedSource::new(me, source, spec, consul));
-            by_query.extend(source.map(|source| (key, SourceUse { source, users: 1, named: 0 })));
-        }
+        let sources = SourceTable::new(me, specs, consul);
         Self {
             me,
             rng,
             rank: None,
             turn: 0,
-            consul: consul.clone(),
             calls: CallScheduler::new(consul),
             told: None,
             sources,
-            by_query,
-            retired: Vec::new(),
             registry: RegistrationManager::new(me, consul),
             membership: Membership::new(me),
             outbox: Vec::new(),
@@ -128,44 +102,28 @@ impl Manager {
     /// Adds a user of a source. Returns `None` if there are too many sources. If the query has a
     /// source already, its snapshot is installed once more.
     pub fn add(&mut self, spec: SourceSpec, now: Time) -> Option<SourceId> {
-        if let Some(known) = self.by_query.get_mut(&spec.query.key()) {
-            known.users += 1;
-            known.named += usize::from(spec.on_trial);
-            let source = known.source;
-            if !spec.on_trial {
-                self.with_source(source, now, |it, context| it.set_unverified(false, context));
-            }
-            self.with_source(source, now, TrackedSource::republish_locally);
-            return Some(source);
+        let Some(source) = self.sources.add_user(&spec) else {
+            return self.sources.add(spec, !self.membership.is_oldest());
+        };
+        if !spec.on_trial {
+            self.with_source(source, now, |it, context| it.set_unverified(false, context));
         }
-        let (me, consul, key) = (self.me, &self.consul, spec.query.key());
-        let (is_oldest, named) = (self.membership.is_oldest(), spec.on_trial.into());
-        let source = self.sources.add(|source| {
-            let tracked = TrackedSource::new(me, source, spec, consul);
-            if is_oldest { tracked } else { tracked.as_standby() }
-        })?;
-        self.by_query.insert(key, SourceUse { source, users: 1, named });
+        self.with_source(source, now, TrackedSource::republish_locally);
         Some(source)
     }
 
     /// Removes a user of a source, and returns true if it was the last one. The source then
     /// releases its lease and empties its keys in shared data. Leads to loads and stores only.
     pub fn remove(&mut self, source: SourceId, is_named: bool, now: Time) -> bool {
-        let key = self.sources.get(source).map(TrackedSource::key);
-        let Some(known) = key.and_then(|key| self.by_query.get_mut(&key)) else {
-            return false;
-        };
-        known.users = known.users.saturating_sub(1);
-        known.named = known.named.saturating_sub(is_named.into());
-        if known.users > 0 {
-            if known.users == known.named {
+        let left = self.sources.remove_user(source, is_named);
+        match left {
+            Some(RemainingUsers::OnlyNamed) => {
                 self.with_source(source, now, |it, context| it.set_unverified(true, context));
             }
-            return false;
+            Some(RemainingUsers::None) => self.with_source(source, now, TrackedSource::release),
+            Some(RemainingUsers::Some) | None => {}
         }
-        self.retired.push(source);
-        self.with_source(source, now, TrackedSource::release);
-        true
+        left == Some(RemainingUsers::None)
     }
 
     /// Returns true if no VM is known to be older. The oldest VM does the work that only one VM
@@ -202,7 +160,8 @@ impl Manager {
     /// Returns the next command, if there is one.
     pub fn poll_command(&mut self) -> Option<Command> {
         if self.out.is_empty() {
-            self.forget_retired();
+            self.registry.forget_retired();
+            self.sources.forget_retired();
         }
         self.out.pop_front()
     }
@@ -299,7 +258,7 @@ impl Manager {
         calls.on_tick(now, rng);
         let turns = if sources.len() > EVERY_TICK { TURNS } else { 1 };
         self.turn = self.turn.wrapping_add(1) % turns;
-        for (n, (_, source)) in sources.iter_mut().enumerate() {
+        for (n, source) in sources.values_mut().enumerate() {
             let context = &mut Context { now, awake, calls, rng, out, outbox };
             let is_due = match source.is_fetcher() {
                 true => turns == 1 || source.must_renew(rank, awake),
@@ -325,19 +284,64 @@ impl Manager {
         }
     }
 
-    fn forget_retired(&mut self) {
-        self.registry.forget_retired();
-        for source in self.retired.drain(..) {
-            if let Some(source) = self.sources.remove(source) {
-                self.by_query.remove(&source.key());
+    /// Reads a source at once that was added. Any VM but the oldest only checks for a published
+    /// snapshot.
+    fn on_found(&mut self, source: SourceId, now: Time) {
+        match self.rank.filter(|_| self.membership.is_oldest()) {
+            Some(rank) => self.with_source(source, now, |source, context| {
+                source.on_tick(rank, context);
+            }),
+            None => self.with_source(source, now, TrackedSource::check_for_update),
+        }
+    }
+
+    /// Checks for the snapshot that a request waits for, and tells the oldest VM.
+    fn on_requested(&mut self, source: SourceId, host: &str, now: Time) {
+        let is_oldest = self.membership.is_oldest();
+        self.with_source(source, now, |source, context| {
+            source.check_for_update(context);
+            // The oldest VM reads the source at its own next tick.
+            if !is_oldest {
+                let message = Message::Wanted(source.key(), host.into());
+                context.send(Outgoing { to: Recipient::Oldest, message });
             }
+        });
+    }
+
+    /// Starts the calls of all callers whose turn has come.
+    fn run_ready(&mut self, now: Time) {
+        while let Some((caller, turn)) = self.calls.poll_ready(now) {
+            match caller {
+                Caller::Source(source) | Caller::Name(source) => {
+                    self.with_source(source, now, TrackedSource::on_ready);
+                }
+                Caller::Registration(registration) => {
+                    self.with_registry(now, |registry, context| {
+                        registry.on_ready(registration, context);
+                    });
+                }
+            }
+            self.calls.remove(caller, turn);
+        }
+    }
+
+    /// Reports the state of the breaker if it has changed, or if this VM has just become a leader:
+    /// the last leader may have reported another state.
+    fn tell_of_breaker(&mut self) {
+        let (position, datacenter) = self.calls.position();
+        if !self.is_fetcher() {
+            self.told = None;
+        } else if self.told != Some(position) {
+            let before = self.told.replace(position);
+            let datacenter = datacenter.map(Into::into);
+            self.out.push_back(Command::Breaker { position, before, datacenter });
         }
     }
 
     fn on_leaving(&mut self, now: Time) {
         let Self { sources, calls, rng, out, outbox, clock, .. } = self;
         let awake = clock.at(now);
-        for (_, source) in sources.iter_mut() {
+        for source in sources.values_mut() {
             source.leave(&mut Context { now, awake, calls, rng, out, outbox });
         }
         self.with_registry(now, |registry, context| registry.leave(context));
@@ -351,7 +355,7 @@ impl Manager {
         now: Time,
         act: impl FnOnce(&mut TrackedSource, &mut Context<'_>),
     ) {
-        if let Some(&SourceUse { source, .. }) = self.by_query.get(&query) {
+        if let Some(source) = self.sources.of_query(query) {
             self.with_source(source, now, act);
         }
     }
@@ -378,8 +382,7 @@ impl Manager {
     }
 }
 
-mod finding;
 mod outbox;
+mod source_table;
 #[cfg(test)]
 mod tests;
-mod turns;
