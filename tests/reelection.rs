@@ -46,13 +46,13 @@ fn after(now: Duration, act: impl FnOnce(&mut Context<'_>)) -> Vec<Command> {
 /// Shows the tracker this head at a tick.
 fn tick(tracker: &mut TrackedSource, head: Option<(&[u8], Cas)>, now: Duration) {
     after(now, |scope| tracker.on_tick(RANK, scope));
-    after(now, |scope| tracker.on_head(head, scope));
+    after(now, |scope| tracker.on_source_record(head, scope));
 }
 
 /// Lets the tracker win its claim, and answers its first query; tells whether it says that an
 /// instance is left out.
 fn fetches_and_tells(tracker: &mut TrackedSource, now: Duration) -> bool {
-    let elected = after(now, |scope| tracker.on_head_stored(true, scope));
+    let elected = after(now, |scope| tracker.on_source_record_stored(true, scope));
     let call: CallId = elected
         .iter()
         .find_map(|command| match command {
@@ -97,7 +97,7 @@ fn a_fetcher_that_comes_back_tells_again_what_is_left_out() {
     .encode();
     let theirs = Some((other.as_slice(), Cas(4)));
     tick(&mut tracker, theirs, Duration::from_secs(1));
-    assert!(!tracker.is_fetcher());
+    assert!(!tracker.is_leader());
 
     tick(&mut tracker, theirs, Duration::from_secs(2));
     tick(&mut tracker, theirs, Duration::from_secs(2) + lease::PERIOD);

@@ -35,7 +35,7 @@ const WINDOW: usize = 30;
 pub struct Breaker {
     settings: config::BreakerConfig,
     state: State,
-    standings: CallerHistory,
+    history: CallerHistory,
     calls: Window<WINDOW>,
     failures: Window<WINDOW>,
     backoff: Backoff,
@@ -52,7 +52,7 @@ enum State {
     /// The probe is out. Without an outcome by `lost` it has failed.
     HalfOpen {
         since: Time,
-        lost: Time,
+        deadline: Time,
     },
 }
 
@@ -84,7 +84,7 @@ impl Breaker {
         Self {
             settings,
             state: State::Closed,
-            standings: CallerHistory::default(),
+            history: CallerHistory::default(),
             calls: Window::new(),
             failures: Window::new(),
             backoff: Backoff::new(settings.base_open_time, settings.max_open_time, Jitter::Full),
@@ -110,8 +110,8 @@ impl Breaker {
     }
 
     /// Notes that the probe is out and has an outcome by `lost` at the latest.
-    pub const fn on_probe(&mut self, lost: Time, now: Time) {
-        self.state = State::HalfOpen { since: now, lost };
+    pub const fn on_probe(&mut self, deadline: Time, now: Time) {
+        self.state = State::HalfOpen { since: now, deadline };
     }
 
     /// Notes that no caller waits for the probe any more, which cannot be called back. Another
@@ -124,8 +124,8 @@ impl Breaker {
 
     /// Opens again if the probe has had no outcome in time, because its caller may be gone.
     pub fn on_tick(&mut self, now: Time, rng: &mut Rng) {
-        if let State::HalfOpen { lost, .. } = self.state
-            && now >= lost
+        if let State::HalfOpen { deadline, .. } = self.state
+            && now >= deadline
         {
             self.open(now, rng);
         }
@@ -133,22 +133,22 @@ impl Breaker {
 
     /// Adds a caller.
     pub fn add(&mut self, caller: Caller) {
-        self.standings.add(caller);
+        self.history.add(caller);
     }
 
     /// Forgets a caller that has stopped calling.
     pub fn forget(&mut self, caller: Caller) {
-        self.standings.forget(caller);
+        self.history.forget(caller);
     }
 
     /// Returns true if there is no caller.
     pub fn is_unused(&self) -> bool {
-        self.standings.is_empty()
+        self.history.is_empty()
     }
 
     /// Returns the rank of a caller among those that wait to probe. The lowest rank probes.
     pub fn rank(&self, caller: Caller) -> WaitRank {
-        self.standings.rank(caller)
+        self.history.rank(caller)
     }
 
     /// Takes the outcome of a call. The failure of a caller that does not count (`None`) is
@@ -163,17 +163,17 @@ impl Breaker {
     ) {
         match (outcome, caller) {
             (CallOutcome::Answers, _) => {
-                let failures = self.standings.on_response(caller);
+                let failures = self.history.on_response(caller);
                 self.count(1, failures, now);
             }
             (CallOutcome::Fails, Some(caller)) => {
-                let counts = self.standings.on_failure(caller, now);
+                let counts = self.history.on_failure(caller, now);
                 self.count(0, counts.into(), now);
             }
             (CallOutcome::Fails, None) | (CallOutcome::Nothing, _) => {}
         }
         if let (true, Some(caller), true) = (is_probe, caller, outcome != CallOutcome::Answers) {
-            self.standings.on_probe_failed(caller, now);
+            self.history.on_probe_failed(caller, now);
         }
         match (self.state, outcome) {
             (State::Closed, CallOutcome::Fails) if self.is_too_much(now) => self.open(now, rng),
@@ -202,7 +202,7 @@ impl Breaker {
         let config::BreakerConfig { consecutive_failures, failure_percent, minimum_calls, .. } =
             self.settings;
         let (failed, called) = (self.failures.sum(now), self.calls.sum(now));
-        let tally = self.standings.tally(Duration::from_secs(WINDOW as u64), now);
+        let tally = self.history.tally(Duration::from_secs(WINDOW as u64), now);
         let is_share = |part: u64, all: u64| part * 100 >= all * u64::from(failure_percent);
         let several_in_a_row = tally.failing >= consecutive_failures;
         let all_in_a_row = tally.failing == tally.callers && tally.in_a_row >= consecutive_failures;

@@ -10,7 +10,7 @@ use crate::util::time::Time;
 
 /// The largest number of failures of one caller that is reported after its next good response. More
 /// failures say no more about Consul.
-const MOST_TOLD_LATER: u32 = 4;
+const MAX_COUNTED_LATER: u32 = 4;
 
 /// The recent outcomes of each caller.
 ///
@@ -38,7 +38,7 @@ struct CallerRecord {
     /// The number of the first of these failures.
     since: u64,
     /// The failures that were not counted yet.
-    untold: u32,
+    uncounted: u32,
     failed: Option<Time>,
     /// The time of the last failed probe. Zero if a response has come since.
     probed: Time,
@@ -77,9 +77,9 @@ impl CallerHistory {
     /// not failed as the probe: before others those that had a response before, and that fail
     /// least. Then come all others in turn.
     pub fn rank(&self, caller: Caller) -> WaitRank {
-        let standing = self.callers.get(&caller).copied().unwrap_or_default();
-        let stranger = if standing.has_been_answered { 0 } else { u32::MAX / 2 };
-        (standing.probed, standing.failures.min(u32::MAX / 2) + stranger)
+        let record = self.callers.get(&caller).copied().unwrap_or_default();
+        let stranger = if record.has_been_answered { 0 } else { u32::MAX / 2 };
+        (record.probed, record.failures.min(u32::MAX / 2) + stranger)
     }
 
     /// Takes a good response; the caller is `None` if it does not count. Returns the number of
@@ -90,25 +90,25 @@ impl CallerHistory {
         self.answered = self.outcomes;
         self.in_a_row = 0;
         let Some(caller) = caller else { return 0 };
-        let standing = self.callers.entry(caller).or_default();
-        let CallerRecord { untold, failed, .. } = *standing;
-        *standing = CallerRecord { has_been_answered: true, failed, ..CallerRecord::default() };
-        untold
+        let record = self.callers.entry(caller).or_default();
+        let CallerRecord { uncounted, failed, .. } = *record;
+        *record = CallerRecord { has_been_answered: true, failed, ..CallerRecord::default() };
+        uncounted
     }
 
     /// Takes a failure. Returns true if it counts.
     pub fn on_failure(&mut self, caller: Caller, now: Time) -> bool {
         self.outcomes += 1;
-        let standing = self.callers.entry(caller).or_default();
-        standing.failed = Some(now);
-        standing.failures = standing.failures.saturating_add(1);
-        let is_first = standing.failures == 1;
+        let record = self.callers.entry(caller).or_default();
+        record.failed = Some(now);
+        record.failures = record.failures.saturating_add(1);
+        let is_first = record.failures == 1;
         if is_first {
-            standing.since = self.outcomes;
+            record.since = self.outcomes;
         }
-        let since = standing.since;
+        let since = record.since;
         // No caller is left that shows that Consul works.
-        if self.callers.values().all(|standing| standing.is_refuted(self.answered)) {
+        if self.callers.values().all(|record| record.is_refuted(self.answered)) {
             self.answered = 0;
         }
         let is_refuted = since < self.answered;
@@ -116,27 +116,27 @@ impl CallerHistory {
         let all_fail =
             || self.callers.values().all(|it| it.failures > 0 || it.is_refuted(self.answered));
         let counts = is_first || !is_refuted && all_fail();
-        if !counts && let Some(standing) = self.callers.get_mut(&caller) {
-            standing.untold = (standing.untold + 1).min(MOST_TOLD_LATER);
+        if !counts && let Some(record) = self.callers.get_mut(&caller) {
+            record.uncounted = (record.uncounted + 1).min(MAX_COUNTED_LATER);
         }
         counts
     }
 
     /// Notes that a caller has failed as the probe.
     pub fn on_probe_failed(&mut self, caller: Caller, now: Time) {
-        if let Some(standing) = self.callers.get_mut(&caller) {
-            standing.probed = now;
+        if let Some(record) = self.callers.get_mut(&caller) {
+            record.probed = now;
         }
     }
 
     /// Counts the callers by their outcomes in the last `of_late`.
     pub fn tally(&self, of_late: Duration, now: Time) -> CallerCounts {
         let mut tally = CallerCounts { in_a_row: self.in_a_row, ..CallerCounts::default() };
-        for standing in self.callers.values() {
-            if !standing.is_refuted(self.answered) {
-                let has_failed = standing.failed.is_some_and(|then| now.since(then) < of_late);
+        for record in self.callers.values() {
+            if !record.is_refuted(self.answered) {
+                let has_failed = record.failed.is_some_and(|then| now.since(then) < of_late);
                 tally.callers += 1;
-                tally.failing += u32::from(standing.failures > 0);
+                tally.failing += u32::from(record.failures > 0);
                 tally.failed += u32::from(has_failed);
             }
         }

@@ -63,9 +63,9 @@ impl Circuit {
     }
 
     /// Notes that a call is out as the probe and has an outcome by `lost` at the latest.
-    pub fn on_probe(&mut self, caller: Caller, call: CallId, lost: Time, now: Time) {
+    pub fn on_probe(&mut self, caller: Caller, call: CallId, deadline: Time, now: Time) {
         self.probes.push((call, caller));
-        let patience = lost.since(now).min(self.longest_probe);
+        let patience = deadline.since(now).min(self.longest_probe);
         self.breaker.on_probe(now + patience, now);
     }
 
@@ -85,13 +85,13 @@ impl Circuit {
         &mut self,
         caller: Option<Caller>,
         call: CallId,
-        evidence: CallOutcome,
+        outcome: CallOutcome,
         now: Time,
         rng: &mut Rng,
     ) {
         let place = self.probes.iter().position(|(probe, _)| *probe == call);
         place.map(|place| self.probes.remove(place));
-        self.breaker.on_outcome(caller, evidence, place.is_some(), now, rng);
+        self.breaker.on_outcome(caller, outcome, place.is_some(), now, rng);
         if self.breaker.position() == BreakerState::Closed {
             self.probes.clear();
         }

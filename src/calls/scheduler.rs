@@ -162,13 +162,13 @@ impl CallScheduler {
             self.release_slot(caller);
         }
         if let Some(circuit) = self.circuits.get_mut(datacenter) {
-            let leave = circuit.breaker.admit(now);
-            if leave != Admit::Granted {
+            let admission = circuit.breaker.admit(now);
+            if admission != Admit::Granted {
                 let is_next = match counts(caller) {
                     true => circuit.is_next(caller),
                     false => circuit.queue.head().is_none(),
                 };
-                let is_probe = is_next && leave == Admit::Probe;
+                let is_probe = is_next && admission == Admit::Probe;
                 if is_probe && counts(caller) {
                     circuit.queue.remove(caller);
                     circuit.breaker.add(caller);
@@ -194,11 +194,11 @@ impl CallScheduler {
         caller: impl Into<Caller>,
         call: CallId,
         datacenter: &Datacenter,
-        lost: Time,
+        deadline: Time,
         now: Time,
     ) {
         if let Some(circuit) = self.circuits.get_mut(datacenter) {
-            circuit.on_probe(caller.into(), call, lost, now);
+            circuit.on_probe(caller.into(), call, deadline, now);
         }
     }
 
@@ -214,11 +214,11 @@ impl CallScheduler {
     ) {
         let caller = caller.into();
         self.group(caller).on_outcome(caller, outcome.is_ok(), now);
-        let evidence = CallOutcome::of(outcome);
+        let outcome = CallOutcome::of(outcome);
         if counts(caller) {
-            self.circuit(datacenter).on_outcome(Some(caller), call, evidence, now, rng);
+            self.circuit(datacenter).on_outcome(Some(caller), call, outcome, now, rng);
         } else if let Some(circuit) = self.circuits.get_mut(datacenter) {
-            circuit.on_outcome(None, call, evidence, now, rng);
+            circuit.on_outcome(None, call, outcome, now, rng);
         }
     }
 

@@ -86,11 +86,11 @@ mod tests {
     fn rejections_are_reported_when_they_change_or_after_the_end() {
         let mut contact = Contact::default();
         let dropped = RejectedInstances { bad_port: 1, ..RejectedInstances::default() };
-        let told = |contact: &mut Contact| contact.on_response(dropped, 0, at(0)).count() == 1;
-        assert!(told(&mut contact));
-        assert!(!told(&mut contact));
+        let reported = |contact: &mut Contact| contact.on_response(dropped, 0, at(0)).count() == 1;
+        assert!(reported(&mut contact));
+        assert!(!reported(&mut contact));
         contact.end();
-        assert!(told(&mut contact));
+        assert!(reported(&mut contact));
     }
 
     #[test]

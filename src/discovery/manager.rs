@@ -51,7 +51,7 @@ pub struct Manager {
     turn: usize,
     calls: CallScheduler,
     /// The breaker state that was reported last. `None` while this VM leads nothing.
-    told: Option<BreakerState>,
+    reported: Option<BreakerState>,
     sources: SourceTable,
     registry: RegistrationManager,
     membership: Membership,
@@ -76,7 +76,7 @@ impl Manager {
             rank: None,
             turn: 0,
             calls: CallScheduler::new(consul),
-            told: None,
+            reported: None,
             sources,
             registry: RegistrationManager::new(me, consul),
             membership: Membership::new(me),
@@ -148,8 +148,8 @@ impl Manager {
     }
 
     /// Returns true if this VM leads a source or a registration.
-    pub fn is_fetcher(&self) -> bool {
-        self.sources.values().any(TrackedSource::is_fetcher) || self.registry.is_leading()
+    pub fn is_leader(&self) -> bool {
+        self.sources.values().any(TrackedSource::is_leader) || self.registry.is_leading()
     }
 
     /// Returns all sources in their order.
@@ -174,7 +174,7 @@ impl Manager {
             Event::NeedSnapshot(source) => {
                 self.with_source(source, now, TrackedSource::on_snapshot_needed)
             }
-            Event::Added(source) => self.on_found(source, now),
+            Event::Added(source) => self.on_added(source, now),
             Event::Requested { source, host } => self.on_requested(source, host, now),
             Event::EndpointUnreachable(source) => {
                 self.with_source(source, now, TrackedSource::on_endpoint_unreachable)
@@ -182,14 +182,16 @@ impl Manager {
             Event::Leaving => self.on_leaving(now),
             Event::QueueRegistered(queue) => {
                 self.membership.on_queue(queue);
-                self.look_at_members(now);
+                self.load_members(now);
             }
             Event::Loaded { key: SharedKey::SourceRecord(query), value } => {
-                self.with_query(query, now, |source, context| source.on_head(value, context));
+                self.with_query(query, now, |source, context| {
+                    source.on_source_record(value, context)
+                });
             }
             Event::Loaded { key: SharedKey::Snapshot(query, version), value } => {
                 self.with_query(query, now, |source, context| {
-                    source.on_record(version, value, context);
+                    source.on_snapshot(version, value, context);
                 });
             }
             Event::Loaded { key: SharedKey::Members, value } => self.on_members(value, now),
@@ -215,19 +217,21 @@ impl Manager {
             }
             Event::Stored { key: SharedKey::SourceRecord(query), written } => {
                 self.with_query(query, now, |source, context| {
-                    source.on_head_stored(written, context)
+                    source.on_source_record_stored(written, context)
                 });
             }
             Event::Stored { key: SharedKey::Snapshot(query, version), written } => {
                 self.with_query(query, now, |source, context| {
-                    source.on_record_stored(version, written, context);
+                    source.on_snapshot_stored(version, written, context);
                 });
             }
             Event::Stored { key: SharedKey::Members, written: true } => {}
             Event::Stored { key: SharedKey::Members, written: false } => {
                 self.membership.refresh_soon()
             }
-            Event::QueueChecked { member, pending } => self.membership.on_probed(member, pending),
+            Event::QueueChecked { member, pending } => {
+                self.membership.on_queue_checked(member, pending)
+            }
             Event::Answered { call, response } => {
                 match call {
                     CallId::Query { source, query } => {
@@ -241,7 +245,7 @@ impl Manager {
                         });
                     }
                 }
-                self.tell_of_breaker();
+                self.report_breaker();
             }
         }
     }
@@ -252,7 +256,7 @@ impl Manager {
         if self.membership.needs_queue() {
             self.out.push_back(Command::RegisterQueue(self.me.queue_name()));
         }
-        self.look_at_members(now);
+        self.load_members(now);
         let Self { sources, calls, rng, out, outbox, clock, .. } = self;
         let awake = clock.at(now);
         calls.on_tick(now, rng);
@@ -260,7 +264,7 @@ impl Manager {
         self.turn = self.turn.wrapping_add(1) % turns;
         for (n, source) in sources.values_mut().enumerate() {
             let context = &mut Context { now, awake, calls, rng, out, outbox };
-            let is_due = match source.is_fetcher() {
+            let is_due = match source.is_leader() {
                 true => turns == 1 || source.must_renew(rank, awake),
                 false => n % turns == self.turn,
             };
@@ -272,7 +276,7 @@ impl Manager {
         let is_oldest = self.membership.is_oldest();
         self.with_registry(now, |registry, context| registry.on_tick(rank, is_oldest, context));
         self.run_ready(now);
-        self.tell_of_breaker();
+        self.report_breaker();
         let started = *self.started.get_or_insert(now);
         let is_settled =
             self.sources.values().all(TrackedSource::is_settled) && self.registry.is_settled();
@@ -286,7 +290,7 @@ impl Manager {
 
     /// Reads a source at once that was added. Any VM but the oldest only checks for a published
     /// snapshot.
-    fn on_found(&mut self, source: SourceId, now: Time) {
+    fn on_added(&mut self, source: SourceId, now: Time) {
         match self.rank.filter(|_| self.membership.is_oldest()) {
             Some(rank) => self.with_source(source, now, |source, context| {
                 source.on_tick(rank, context);
@@ -327,12 +331,12 @@ impl Manager {
 
     /// Reports the state of the breaker if it has changed, or if this VM has just become a leader:
     /// the last leader may have reported another state.
-    fn tell_of_breaker(&mut self) {
+    fn report_breaker(&mut self) {
         let (position, datacenter) = self.calls.position();
-        if !self.is_fetcher() {
-            self.told = None;
-        } else if self.told != Some(position) {
-            let before = self.told.replace(position);
+        if !self.is_leader() {
+            self.reported = None;
+        } else if self.reported != Some(position) {
+            let before = self.reported.replace(position);
             let datacenter = datacenter.map(Into::into);
             self.out.push_back(Command::Breaker { position, before, datacenter });
         }

@@ -103,10 +103,10 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn wait_after_repeats(n: u32, empty: bool) -> Duration {
-        let (mut pace, mut rng) = (QueryBackoff::new(), Rng::new(1));
+        let (mut backoff, mut rng) = (QueryBackoff::new(), Rng::new(1));
         let mut waited = Duration::ZERO;
         for _ in 0..n {
-            waited = pace.on_repeat(false, empty, Time::ZERO, &mut rng).since_start();
+            waited = backoff.on_repeat(false, empty, Time::ZERO, &mut rng).since_start();
         }
         waited
     }
@@ -123,47 +123,47 @@ mod tests {
 
     #[test]
     fn pause_ends_when_a_change_comes_or_a_query_was_held() {
-        let (mut pace, mut rng) = (QueryBackoff::new(), Rng::new(1));
+        let (mut backoff, mut rng) = (QueryBackoff::new(), Rng::new(1));
         for reset in [true, false] {
             for _ in 0..10 {
-                pace.on_repeat(false, false, Time::ZERO, &mut rng);
+                backoff.on_repeat(false, false, Time::ZERO, &mut rng);
             }
             if reset {
-                pace.on_change(Time::ZERO);
+                backoff.on_change(Time::ZERO);
             } else {
-                pace.on_repeat(true, false, Time::ZERO, &mut rng);
+                backoff.on_repeat(true, false, Time::ZERO, &mut rng);
             }
-            assert_eq!(pace.on_repeat(false, false, Time::ZERO, &mut rng), Time::ZERO);
+            assert_eq!(backoff.on_repeat(false, false, Time::ZERO, &mut rng), Time::ZERO);
         }
     }
 
     #[test]
     fn queries_become_rare_when_they_are_cut_off_at_once() {
         for is_answered in [true, false] {
-            let (mut pace, mut rng) = (QueryBackoff::new(), Rng::new(1));
+            let (mut backoff, mut rng) = (QueryBackoff::new(), Rng::new(1));
             let early = Duration::from_millis(5);
-            assert!(pace.on_reset(early, &mut rng) <= FIRST_CUT);
-            let wait = (0..10).map(|_| pace.on_reset(early, &mut rng)).last();
+            assert!(backoff.on_reset(early, &mut rng) <= FIRST_CUT);
+            let wait = (0..10).map(|_| backoff.on_reset(early, &mut rng)).last();
             assert!(wait >= Some(LONGEST_CUT / 3), "{wait:?}");
             // A plain response says nothing about blocking queries, with a change or without.
-            pace.on_change(Time::ZERO);
-            pace.on_repeat(false, false, Time::ZERO, &mut rng);
-            assert!(pace.on_reset(early, &mut rng) >= LONGEST_CUT / 3);
-            assert_eq!(pace.on_reset(LONGEST_CUT * 9 / 10, &mut rng).as_secs() / 2, 0);
+            backoff.on_change(Time::ZERO);
+            backoff.on_repeat(false, false, Time::ZERO, &mut rng);
+            assert!(backoff.on_reset(early, &mut rng) >= LONGEST_CUT / 3);
+            assert_eq!(backoff.on_reset(LONGEST_CUT * 9 / 10, &mut rng).as_secs() / 2, 0);
             let after = if is_answered { early } else { LONGEST_CUT };
             if is_answered {
-                pace.forget_resets();
+                backoff.forget_resets();
             }
-            assert!(pace.on_reset(after, &mut rng) <= FIRST_CUT);
+            assert!(backoff.on_reset(after, &mut rng) <= FIRST_CUT);
         }
     }
 
     #[test]
     fn next_query_is_immediate_when_changes_are_few() {
-        let mut pace = QueryBackoff::new();
+        let mut backoff = QueryBackoff::new();
         for _ in 0..10 {
-            assert_eq!(pace.on_change(Time::ZERO), Time::ZERO);
+            assert_eq!(backoff.on_change(Time::ZERO), Time::ZERO);
         }
-        assert!(pace.on_change(Time::ZERO) > Time::ZERO);
+        assert!(backoff.on_change(Time::ZERO) > Time::ZERO);
     }
 }

@@ -33,7 +33,7 @@ impl RefreshRequest {
 
     /// Takes the leader from the source record. A leader that has released its lease does not
     /// count.
-    pub(super) fn on_head(&mut self, head: Option<&SourceRecord>) {
+    pub(super) fn on_source_record(&mut self, head: Option<&SourceRecord>) {
         let head = head.filter(|head| head.rank != Rank::RELEASED && head.owner != self.me);
         self.owner = head.map(|head| head.owner);
     }
@@ -67,22 +67,22 @@ mod tests {
 
     #[test]
     fn leader_is_told_once_a_second() {
-        let mut suspicion = RefreshRequest::new(ME);
-        suspicion.on_head(Some(&idle(OTHER)));
+        let mut refresh_request = RefreshRequest::new(ME);
+        refresh_request.on_source_record(Some(&idle(OTHER)));
         let message = Outgoing { to: Recipient::One(OTHER), message: Message::Suspicion(KEY) };
-        assert_eq!(suspicion.poll_message(KEY, Time::ZERO), Some(message.clone()));
-        assert_eq!(suspicion.poll_message(KEY, Time::ZERO + INTERVAL / 2), None);
-        assert_eq!(suspicion.poll_message(KEY, Time::ZERO + INTERVAL), Some(message));
+        assert_eq!(refresh_request.poll_message(KEY, Time::ZERO), Some(message.clone()));
+        assert_eq!(refresh_request.poll_message(KEY, Time::ZERO + INTERVAL / 2), None);
+        assert_eq!(refresh_request.poll_message(KEY, Time::ZERO + INTERVAL), Some(message));
     }
 
     #[test]
     fn no_message_is_sent_when_no_other_leader_is_known() {
-        let mut suspicion = RefreshRequest::new(ME);
-        assert_eq!(suspicion.poll_message(KEY, Time::ZERO), None);
+        let mut refresh_request = RefreshRequest::new(ME);
+        assert_eq!(refresh_request.poll_message(KEY, Time::ZERO), None);
         for head in [None, Some(idle(ME)), Some(head(OTHER, Rank::RELEASED))] {
-            suspicion.on_head(Some(&idle(OTHER)));
-            suspicion.on_head(head.as_ref());
-            assert_eq!(suspicion.poll_message(KEY, Time::ZERO), None, "{head:?}");
+            refresh_request.on_source_record(Some(&idle(OTHER)));
+            refresh_request.on_source_record(head.as_ref());
+            assert_eq!(refresh_request.poll_message(KEY, Time::ZERO), None, "{head:?}");
         }
     }
 }

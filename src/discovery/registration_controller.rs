@@ -49,7 +49,7 @@ pub(super) struct Controller {
     look: Load,
     write: Store,
     /// True if the index contains the registration.
-    is_entered: bool,
+    is_indexed: bool,
     /// True if another VM had registered exactly this, by the lease that was claimed.
     is_handed_over: bool,
     relation: OrphanRelation,
@@ -116,7 +116,7 @@ impl Controller {
             observed: ObservedSince::default(),
             look: Load::Leave,
             write: Store::Leave,
-            is_entered: false,
+            is_indexed: false,
             is_handed_over: false,
             relation: OrphanRelation::SameCluster,
         }
@@ -152,7 +152,7 @@ impl Controller {
 
     /// Returns true if the index needs an entry for the registration.
     pub(super) const fn needs_index_entry(&self) -> bool {
-        self.is_leading() && !self.is_removal() && !self.is_entered
+        self.is_leading() && !self.is_removal() && !self.is_indexed
     }
 
     /// Returns true if the entry in the index must be removed.
@@ -162,12 +162,12 @@ impl Controller {
 
     /// Notes that the index has no entry for the registration.
     pub(super) const fn on_index_removed(&mut self) {
-        self.is_entered = false;
+        self.is_indexed = false;
     }
 
     /// Notes that the index has an entry for the registration.
     pub(super) fn on_indexed(&mut self, context: &mut Context<'_>) {
-        self.is_entered = true;
+        self.is_indexed = true;
         self.drive(context);
     }
 
@@ -225,7 +225,7 @@ impl Controller {
             Store::Claim => {
                 self.lease.on_claimed(written, context.awake);
                 if self.is_leading() {
-                    self.is_entered = false;
+                    self.is_indexed = false;
                     self.has_been_current = true;
                     let term = self.lease.term().unwrap_or_default();
                     self.desired.begin(term, self.is_handed_over, context.now);
@@ -261,7 +261,7 @@ impl Controller {
 
     /// Starts the probes and the call that are due, as far as the scheduler admits them.
     pub(super) fn drive(&mut self, context: &mut Context<'_>) {
-        if !self.is_leading() || !(self.is_entered || self.is_removal()) {
+        if !self.is_leading() || !(self.is_indexed || self.is_removal()) {
             return;
         }
         if let Some(lost) = self.desired.poll_lost(context.now) {
@@ -337,7 +337,7 @@ impl Controller {
             }
             _ => {
                 self.has_been_current |= record.is_some() && !is_foreign;
-                self.lease.on_head(record.map(|record| record.holder).zip(cas), rank, now)
+                self.lease.on_holder(record.map(|record| record.holder).zip(cas), rank, now)
             }
         }
     }

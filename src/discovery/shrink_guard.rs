@@ -167,7 +167,7 @@ impl ShrinkGuard {
             hold.again = now;
         }
         hold.response = response;
-        self.look_at_instances();
+        self.request_instances();
         GuardDecision::Held { doubt: None, snapshot: self.used(known) }
     }
 
@@ -249,7 +249,7 @@ impl ShrinkGuard {
             needs_instances: false,
             excused: Snapshot::default(),
         });
-        self.look_at_instances();
+        self.request_instances();
         GuardDecision::Held { doubt: Some(doubt), snapshot: self.used(known) }
     }
 
@@ -275,7 +275,7 @@ impl ShrinkGuard {
     }
 
     /// Requests a read of the instances, if the service of a doubted prepared query is known.
-    fn look_at_instances(&mut self) {
+    fn request_instances(&mut self) {
         let is_named = self.origin().is_some();
         let Some(hold) = &mut self.hold else { return };
         hold.needs_instances = is_named;

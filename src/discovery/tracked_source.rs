@@ -22,7 +22,7 @@ use crate::discovery::publication::{Publication, PublicationStep};
 use crate::discovery::refresh_request::RefreshRequest;
 use crate::discovery::source_event::SourceEvent;
 use crate::discovery::source_spec::SourceSpec;
-use crate::discovery::tracked_source::step::{HeadLoad, HeadStore};
+use crate::discovery::tracked_source::step::{SourceRecordLoad, SourceRecordStore};
 use crate::discovery::watch::Watch;
 use crate::election::lease::{ClaimReason, Lease, LeaseAction};
 use crate::election::membership::{Outgoing, Recipient};
@@ -34,8 +34,8 @@ use crate::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use crate::shared::source_record::{Rank, SourceRecord, Term};
 use crate::util::time::Time;
 
-mod asking;
-mod retirement;
+mod queries;
+mod release;
 mod step;
 
 /// A source, as one VM sees it.
@@ -49,15 +49,15 @@ pub struct TrackedSource {
     lease: Lease,
     watch: Watch,
     /// The purpose of the last load of the source record.
-    look: HeadLoad,
+    look: SourceRecordLoad,
     /// The purpose of the last store of the source record.
-    write: HeadStore,
+    write: SourceRecordStore,
     installed: Option<SnapshotRecord>,
     publication: Publication,
     /// The contents of the snapshot slots when this source was removed.
     leftovers: Vec<(SnapshotVersion, Cas)>,
     contact: Contact,
-    suspicion: RefreshRequest,
+    refresh_request: RefreshRequest,
     /// True if the source record of this leader points to a snapshot.
     is_published: bool,
     /// The version of the source record at the last load, and the time of the load.
@@ -75,13 +75,13 @@ impl TrackedSource {
             on_trial: spec.on_trial,
             lease: Lease::new(me),
             watch: Watch::new(consul.wait, consul.resync, spec.guard),
-            look: HeadLoad::Peek,
-            write: HeadStore::Renewal,
+            look: SourceRecordLoad::Peek,
+            write: SourceRecordStore::Renewal,
             installed: None,
             publication: Publication::default(),
             leftovers: Vec::new(),
             contact: Contact::default(),
-            suspicion: RefreshRequest::new(me),
+            refresh_request: RefreshRequest::new(me),
             is_published: false,
             looked: None,
         }
@@ -103,7 +103,7 @@ impl TrackedSource {
     }
 
     /// Returns true if this VM leads.
-    pub const fn is_fetcher(&self) -> bool {
+    pub const fn is_leader(&self) -> bool {
         self.lease.term().is_some()
     }
 
@@ -120,20 +120,20 @@ impl TrackedSource {
     /// Loads the source record to check the lease and the published snapshot, and to query Consul
     /// if this VM leads.
     pub fn on_tick(&mut self, rank: Rank, context: &mut Context<'_>) {
-        self.load_head(HeadLoad::Check { rank }, context);
+        self.load_source_record(SourceRecordLoad::Check { rank }, context);
     }
 
     /// Loads the source record to find a newer snapshot, and nothing else.
     pub fn check_for_update(&mut self, context: &mut Context<'_>) {
-        self.load_head(HeadLoad::Peek, context);
+        self.load_source_record(SourceRecordLoad::Peek, context);
     }
 
     /// Handles an endpoint that this VM cannot reach. A leader queries Consul at its next tick,
     /// since a request that ends would take the callout and its response with it.
     pub fn on_endpoint_unreachable(&mut self, context: &mut Context<'_>) {
-        if self.is_fetcher() {
+        if self.is_leader() {
             self.watch.on_suspicion(context.awake);
-        } else if let Some(message) = self.suspicion.poll_message(self.key(), context.now) {
+        } else if let Some(message) = self.refresh_request.poll_message(self.key(), context.now) {
             context.send(message);
         }
     }
@@ -146,7 +146,7 @@ impl TrackedSource {
     }
 
     /// Takes the source record as it stands.
-    pub fn on_head(&mut self, value: Option<(&[u8], Cas)>, context: &mut Context<'_>) {
+    pub fn on_source_record(&mut self, value: Option<(&[u8], Cas)>, context: &mut Context<'_>) {
         let cas = value.map(|(_, cas)| cas);
         let head = match value.map(|(bytes, _)| SourceRecord::decode(bytes)) {
             Some(Ok(head)) => Some(head),
@@ -156,14 +156,16 @@ impl TrackedSource {
             }
             None => None,
         };
-        self.suspicion.on_head(head.as_ref());
+        self.refresh_request.on_source_record(head.as_ref());
         let written = self.on_looked(cas, context.now);
         let expect = expecting(cas);
         match self.look {
-            HeadLoad::Peek => {}
-            HeadLoad::Check { rank } => self.check(head.as_ref(), cas, expect, rank, context),
-            HeadLoad::Commit => return self.commit(head.as_ref(), expect, context),
-            HeadLoad::Leave | HeadLoad::Retire => {
+            SourceRecordLoad::Peek => {}
+            SourceRecordLoad::Check { rank } => {
+                self.check(head.as_ref(), cas, expect, rank, context)
+            }
+            SourceRecordLoad::Commit => return self.commit(head.as_ref(), expect, context),
+            SourceRecordLoad::Leave | SourceRecordLoad::Retire => {
                 return self.release_lease(head.as_ref(), expect, context);
             }
         }
@@ -173,7 +175,7 @@ impl TrackedSource {
         let Some((version, age)) = published else { return };
         if let Some(before) = written.filter(|_| age != SourceRecord::UNKNOWN_AGE) {
             let age = age.saturating_add(before);
-            if !self.is_fetcher() {
+            if !self.is_leader() {
                 self.contact.begin(Some(age), context.now);
             }
             context.out.push_back(Command::Confirm { source: self.source, age });
@@ -193,7 +195,7 @@ impl TrackedSource {
 
     /// Takes the contents of a snapshot slot. If another version stands there, the next load of the
     /// source record leads to it.
-    pub fn on_record(
+    pub fn on_snapshot(
         &mut self,
         version: SnapshotVersion,
         value: Option<(&[u8], Cas)>,
@@ -201,10 +203,10 @@ impl TrackedSource {
     ) {
         if self.publication.is_of(version) {
             self.publication.on_looked(expecting(value.map(|(_, cas)| cas)));
-            return self.load_head(HeadLoad::Commit, context);
+            return self.load_source_record(SourceRecordLoad::Commit, context);
         }
         let Some((bytes, cas)) = value.filter(|(bytes, _)| !bytes.is_empty()) else { return };
-        if matches!(self.look, HeadLoad::Retire) {
+        if matches!(self.look, SourceRecordLoad::Retire) {
             return self.leftovers.push((version, cas));
         }
         let record = match SnapshotRecord::decode(bytes) {
@@ -218,12 +220,12 @@ impl TrackedSource {
     }
 
     /// Takes the result of a store of the source record.
-    pub fn on_head_stored(&mut self, written: bool, context: &mut Context<'_>) {
+    pub fn on_source_record_stored(&mut self, written: bool, context: &mut Context<'_>) {
         match self.write {
-            HeadStore::Claim { vacancy } => {
+            SourceRecordStore::Claim { reason } => {
                 self.lease.on_claimed(written, context.awake);
                 if let (true, Some(term)) = (written, self.lease.term()) {
-                    if vacancy == ClaimReason::Expired {
+                    if reason == ClaimReason::Expired {
                         self.emit(SourceEvent::FetcherLost, context);
                     }
                     self.emit(SourceEvent::Elected(term), context);
@@ -231,18 +233,18 @@ impl TrackedSource {
                     self.ask_if_due(context);
                 }
             }
-            HeadStore::Renewal if written => self.ask_if_due(context),
+            SourceRecordStore::Renewal if written => self.ask_if_due(context),
             // Another VM has taken the lease between the load and the store.
-            HeadStore::Renewal => self.depose(context),
-            HeadStore::Commit => self.on_committed(written, context),
-            HeadStore::Retire if written => self.clear_records(context),
+            SourceRecordStore::Renewal => self.depose(context),
+            SourceRecordStore::Commit => self.on_committed(written, context),
+            SourceRecordStore::Retire if written => self.clear_records(context),
             // Otherwise another VM has the lease, and the slots are its own.
-            HeadStore::Leave | HeadStore::Retire => {}
+            SourceRecordStore::Leave | SourceRecordStore::Retire => {}
         }
     }
 
     /// Takes the result of a store of a snapshot.
-    pub fn on_record_stored(
+    pub fn on_snapshot_stored(
         &mut self,
         version: SnapshotVersion,
         written: bool,
@@ -250,7 +252,7 @@ impl TrackedSource {
     ) {
         if self.publication.is_of(version) {
             self.publication.on_stored(written);
-            self.load_head(HeadLoad::Commit, context);
+            self.load_source_record(SourceRecordLoad::Commit, context);
         }
     }
 
@@ -263,32 +265,32 @@ impl TrackedSource {
         context: &mut Context<'_>,
     ) {
         let published = head.and_then(|head| head.published);
-        match self.lease.on_head(head.map(SourceRecord::holder).zip(cas), rank, context.awake) {
+        match self.lease.on_holder(head.map(SourceRecord::holder).zip(cas), rank, context.awake) {
             LeaseAction::Follow => {}
             LeaseAction::Lead => self.ask_if_due(context),
             LeaseAction::Renew(term) => {
-                self.write = HeadStore::Renewal;
+                self.write = SourceRecordStore::Renewal;
                 if let (Some(age), Some(record)) = (self.contact.age(context.now), &self.installed)
                 {
                     let endpoints = record.snapshot.len();
                     self.emit(SourceEvent::Age { age, endpoints }, context);
                 }
-                self.store_head(term, rank, published, expect, context);
+                self.store_source_record(term, rank, published, expect, context);
             }
-            LeaseAction::Claim(term, vacancy) => {
+            LeaseAction::Claim(term, reason) => {
                 // The term is new, so the next snapshot is newer in any case. The snapshot of a
                 // released lease that is not installed here may be of any age.
                 let is_here = self.installed.as_ref().map(|it| it.version) == published;
                 let is_stale = !is_here && head.is_some_and(|head| head.rank == Rank::RELEASED);
                 let published = published.filter(|_| !is_stale);
-                self.write = HeadStore::Claim { vacancy };
+                self.write = SourceRecordStore::Claim { reason };
                 self.is_published = published.is_some();
                 if published.is_none() {
                     self.contact.begin(None, context.now);
                 }
                 let listed = head.filter(|_| published.is_some()).map_or(0, |head| head.listed);
                 self.watch.restore_listed(listed);
-                self.store_head(term, rank, published, expect, context);
+                self.store_source_record(term, rank, published, expect, context);
             }
             LeaseAction::Deposed => self.depose(context),
         }
@@ -314,8 +316,8 @@ impl TrackedSource {
                 context.store(key, record.encode(), expect);
             }
             Some(PublicationStep::Point(version)) => {
-                self.write = HeadStore::Commit;
-                self.store_head(head.term, head.rank, Some(version), expect, context);
+                self.write = SourceRecordStore::Commit;
+                self.store_source_record(head.term, head.rank, Some(version), expect, context);
             }
             None => {}
         }
@@ -355,12 +357,12 @@ impl TrackedSource {
         self.contact.end();
     }
 
-    fn load_head(&mut self, look: HeadLoad, context: &mut Context<'_>) {
+    fn load_source_record(&mut self, look: SourceRecordLoad, context: &mut Context<'_>) {
         self.look = look;
         context.load(SharedKey::SourceRecord(self.key()));
     }
 
-    fn store_head(
+    fn store_source_record(
         &self,
         term: Term,
         rank: Rank,

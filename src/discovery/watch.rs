@@ -52,7 +52,7 @@ mod tests;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// The time after its timeout at which a callout or an unpublished response is given up.
-pub(super) const GIVE_UP: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// The shortest time between two polls of a source, give or take a tenth.
 const POLL: Duration = Duration::from_secs(5);
 
@@ -69,8 +69,8 @@ pub struct Watch {
     /// The number of instances in the last response that was applied.
     listed: u32,
     retry: Backoff,
-    pace: QueryBackoff,
-    reread: EarlyRefresh,
+    backoff: QueryBackoff,
+    early_refresh: EarlyRefresh,
     resync: Resync,
     guard: ShrinkGuard,
     timeout: AdaptiveTimeout,
@@ -90,7 +90,7 @@ enum State {
     /// The next query is due at `due`.
     Idle { due: Time },
     /// A query is out.
-    Asking(QueryInFlight),
+    InFlight(QueryInFlight),
     /// A response is being published.
     Applying { index: ConsulIndex, listed: u32, since: Time },
 }
@@ -105,8 +105,8 @@ impl Watch {
             index: None,
             listed: 0,
             retry: Backoff::new(FIRST_RETRY, LONGEST_RETRY, Jitter::Full),
-            pace: QueryBackoff::new(),
-            reread: EarlyRefresh::new(),
+            backoff: QueryBackoff::new(),
+            early_refresh: EarlyRefresh::new(),
             resync: Resync::new(resync),
             guard: ShrinkGuard::new(guard),
             timeout: AdaptiveTimeout::new(),
@@ -127,7 +127,7 @@ impl Watch {
         self.index = None;
         self.asks_leader = false;
         self.retry.on_success();
-        self.pace.forget_resets();
+        self.backoff.forget_resets();
         self.settled = now + SETTLING;
         self.state = State::Idle { due: now };
     }
@@ -135,7 +135,7 @@ impl Watch {
     /// Stops. A query that is out cannot be called back; its response will be late.
     pub fn stop(&mut self) {
         self.state = State::Stopped;
-        self.reread.stop();
+        self.early_refresh.stop();
         self.guard.clear();
     }
 
@@ -167,10 +167,10 @@ impl Watch {
     /// Returns the query of that id, if it is out.
     pub fn expected(&self, id: QueryId) -> Option<OutgoingQuery> {
         let next = match self.state {
-            State::Asking(asking) if asking.ask.id == id => Some(asking),
+            State::InFlight(in_flight) if in_flight.ask.id == id => Some(in_flight),
             _ => None,
         };
-        next.or_else(|| self.reread.asking(id)).map(|asking| asking.ask)
+        next.or_else(|| self.early_refresh.in_flight(id)).map(|in_flight| in_flight.ask)
     }
 
     /// Returns the kind of query that is due, if any; the scheduler decides when it goes out.
@@ -179,7 +179,7 @@ impl Watch {
     pub fn wants(&self, may_watch: bool, now: Time) -> Option<CallKind> {
         match self.state {
             State::Idle { due } if now >= due => self.wants_next(may_watch, now),
-            State::Asking(QueryInFlight { blocks, .. }) if !self.reread.is_out() => {
+            State::InFlight(QueryInFlight { blocks, .. }) if !self.early_refresh.is_out() => {
                 self.wants_extra(blocks, now).map(CallKind::Read)
             }
             _ => None,
@@ -194,7 +194,7 @@ impl Watch {
             true => (CallKind::Watch, self.settled),
             false => (CallKind::Read(CallClass::Poll), self.next_poll),
         };
-        let is_suspected = !may_watch && self.reread.is_due(now);
+        let is_suspected = !may_watch && self.early_refresh.is_due(now);
         let is_unsure = (!may_watch || now < from) && self.guard.wants(now).is_some();
         let is_open = self.index.is_none() || self.asks_leader || is_unsure;
         if is_open || self.resync.is_due(now) || is_suspected {
@@ -213,7 +213,7 @@ impl Watch {
         timeout: impl FnOnce(&OutgoingQuery) -> Duration,
     ) -> OutgoingQuery {
         self.last = self.last.next();
-        let is_extra = matches!(self.state, State::Asking(_));
+        let is_extra = matches!(self.state, State::InFlight(_));
         let blocks = want == CallKind::Watch && permit == Permit::AsWanted;
         let freshness = match () {
             () if blocks => ReadMode::AsConfigured,
@@ -229,16 +229,16 @@ impl Watch {
             instances: is_extra && self.guard.wants_instances(),
             extra: self.timeout.extra(),
         };
-        let lost = now + timeout(&ask) + GIVE_UP;
-        let asking = QueryInFlight { ask, blocks, floor: self.index, asked: now, lost };
+        let lost = now + timeout(&ask) + GRACE;
+        let in_flight = QueryInFlight { ask, blocks, floor: self.index, asked: now, lost };
         if is_extra {
             if ask.instances {
                 self.guard.on_asked_for_instances();
             }
-            self.reread.on_sent(asking);
+            self.early_refresh.on_sent(in_flight);
         } else {
-            self.reread.settle();
-            self.state = State::Asking(asking);
+            self.early_refresh.settle();
+            self.state = State::InFlight(in_flight);
         }
         ask
     }
@@ -246,7 +246,9 @@ impl Watch {
     /// Returns the time since which a blocking query of that id has been out.
     pub fn blocking_since(&self, id: QueryId) -> Option<Time> {
         match self.state {
-            State::Asking(asking) if asking.ask.id == id && asking.blocks => Some(asking.asked),
+            State::InFlight(in_flight) if in_flight.ask.id == id && in_flight.blocks => {
+                Some(in_flight.asked)
+            }
             _ => None,
         }
     }
@@ -254,15 +256,15 @@ impl Watch {
     /// Returns a query whose callout has neither returned nor failed in time.
     pub fn poll_lost(&self, now: Time) -> Option<QueryId> {
         match self.state {
-            State::Asking(QueryInFlight { ask, lost, .. }) if now >= lost => Some(ask.id),
-            _ => self.reread.lost(now),
+            State::InFlight(QueryInFlight { ask, lost, .. }) if now >= lost => Some(ask.id),
+            _ => self.early_refresh.lost(now),
         }
     }
 
     /// Reads the source anew if a response was not published in time; returns whether it was not.
     pub fn abandon_publish(&mut self, now: Time) -> bool {
         let is_frozen =
-            matches!(self.state, State::Applying { since, .. } if now.since(since) >= GIVE_UP);
+            matches!(self.state, State::Applying { since, .. } if now.since(since) >= GRACE);
         if is_frozen {
             self.index = None;
             self.state = State::Idle { due: now };
@@ -279,24 +281,24 @@ impl Watch {
         now: Time,
         rng: &mut Rng,
     ) -> ResponseOutcome {
-        if let Some(asking) = self.reread.take(id) {
-            return self.on_extra(asking, response, current, now, rng);
+        if let Some(in_flight) = self.early_refresh.take(id) {
+            return self.on_extra(in_flight, response, current, now, rng);
         }
-        let State::Asking(asking) = self.state else {
+        let State::InFlight(in_flight) = self.state else {
             return ResponseOutcome::Late;
         };
-        if id != asking.ask.id {
+        if id != in_flight.ask.id {
             return ResponseOutcome::Late;
         }
-        self.reread.settle();
-        self.timeout.on_ended(asking.blocks, &response, now.since(asking.asked));
+        self.early_refresh.settle();
+        self.timeout.on_ended(in_flight.blocks, &response, now.since(in_flight.asked));
         let response = match response {
             Ok(response) => response,
             Err(error) => {
                 self.index = None;
                 let mut wait = self.retry.on_failure(rng);
-                if asking.blocks {
-                    wait = wait.max(self.pace.on_reset(now.since(asking.asked), rng));
+                if in_flight.blocks {
+                    wait = wait.max(self.backoff.on_reset(now.since(in_flight.asked), rng));
                 }
                 self.state = State::Idle { due: now + wait };
                 return ResponseOutcome::Failed(error);
@@ -304,36 +306,36 @@ impl Watch {
         };
         self.retry.on_success();
         self.next_poll = now + rng.about(POLL);
-        match asking.blocks {
-            true => self.pace.forget_resets(),
+        match in_flight.blocks {
+            true => self.backoff.forget_resets(),
             false => {
                 // Without a watch slot each poll may be answered by a server that stands still.
                 // Responses of a prepared query have no order that would show their age.
                 let has_no_order = response.decoded.origin.is_some();
-                let is_fresh = asking.ask.freshness != ReadMode::AsConfigured || has_no_order;
+                let is_fresh = in_flight.ask.freshness != ReadMode::AsConfigured || has_no_order;
                 self.resync.on_read(is_fresh, now, rng);
             }
         }
-        let went_back = asking.floor.is_some_and(|floor| response.index < floor);
-        let is_too_old = response.is_too_old && asking.ask.freshness == ReadMode::AsConfigured;
+        let went_back = in_flight.floor.is_some_and(|floor| response.index < floor);
+        let is_too_old = response.is_too_old && in_flight.ask.freshness == ReadMode::AsConfigured;
         self.asks_leader = went_back || is_too_old;
         if went_back || (is_too_old && current.is_some()) {
             self.index = self.index.filter(|_| !went_back);
             // Paced like a response without a change, so that an index that always goes back causes
             // no hot loop.
-            let due = self.pace.on_repeat(false, false, now, rng);
+            let due = self.backoff.on_repeat(false, false, now, rng);
             self.state = State::Idle { due };
             return ResponseOutcome::Reread;
         }
         let (index, known) = (response.index, Baseline { listed: self.listed, current });
-        match self.guard.judge(response, asking.consistently(), known, now, rng) {
-            GuardDecision::Used(response) => self.apply(*response, asking, current, now, rng),
+        match self.guard.judge(response, in_flight.consistently(), known, now, rng) {
+            GuardDecision::Used(response) => self.apply(*response, in_flight, current, now, rng),
             GuardDecision::Held { doubt, snapshot } => {
                 self.index = Some(index);
                 self.state = match &snapshot {
                     Some(_) => State::Applying { index, listed: self.listed, since: now },
                     // Servers that keep contradicting each other cause no hot loop either.
-                    None => State::Idle { due: self.due_after_repeat(&asking, false, now, rng) },
+                    None => State::Idle { due: self.due_after_repeat(&in_flight, false, now, rng) },
                 };
                 ResponseOutcome::held(doubt, snapshot)
             }
@@ -350,7 +352,7 @@ impl Watch {
         if let State::Applying { index, listed, .. } = self.state {
             self.index = Some(index);
             self.listed = listed;
-            self.state = State::Idle { due: self.pace.on_change(now) };
+            self.state = State::Idle { due: self.backoff.on_change(now) };
         }
     }
 
@@ -358,7 +360,7 @@ impl Watch {
     fn apply(
         &mut self,
         response: QueryResponse,
-        asking: QueryInFlight,
+        in_flight: QueryInFlight,
         current: Option<&Snapshot>,
         now: Time,
         rng: &mut Rng,
@@ -370,7 +372,7 @@ impl Watch {
             return ResponseOutcome::Changed(snapshot);
         }
         (self.index, self.listed) = (Some(response.index), listed);
-        let due = self.due_after_repeat(&asking, listed == 0, now, rng);
+        let due = self.due_after_repeat(&in_flight, listed == 0, now, rng);
         self.state = State::Idle { due };
         ResponseOutcome::Unchanged
     }
@@ -379,15 +381,15 @@ impl Watch {
     /// change the pauses, but a response that refutes another does.
     fn due_after_repeat(
         &mut self,
-        asking: &QueryInFlight,
+        in_flight: &QueryInFlight,
         is_nothing: bool,
         now: Time,
         rng: &mut Rng,
     ) -> Time {
-        if !asking.blocks && !self.guard.has_refuted() {
+        if !in_flight.blocks && !self.guard.has_refuted() {
             return now;
         }
-        let held = now.since(asking.asked) >= self.held;
-        self.pace.on_repeat(held, is_nothing, now, rng)
+        let held = now.since(in_flight.asked) >= self.held;
+        self.backoff.on_repeat(held, is_nothing, now, rng)
     }
 }

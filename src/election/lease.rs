@@ -25,7 +25,7 @@ pub const PERIOD: Duration = Duration::from_secs(3);
 pub const RENEWAL: Duration = Duration::from_secs(1);
 
 /// The time for which a standby leaves a free lease to the preferred VM.
-pub const PATIENCE: Duration = Duration::from_millis(500);
+pub const STANDBY_DELAY: Duration = Duration::from_millis(500);
 
 /// The part of one VM in the lease of one source.
 #[derive(Debug)]
@@ -37,16 +37,16 @@ pub struct Lease {
 #[derive(Debug)]
 enum State {
     /// No record was read yet.
-    Unseen,
+    Unknown,
     /// The lease is free, and this VM leaves it to another VM. `since` is the time of the first
     /// read.
-    Deferring { since: Option<Time> },
+    Standby { since: Option<Time> },
     /// Another VM holds the lease. Its record has not changed since `since`.
-    Following { cas: Cas, since: Time },
+    Follower { cas: Cas, since: Time },
     /// The claim of this VM is being written.
     Claiming { term: Term, rank: Rank },
     /// This VM holds the lease.
-    Leading { term: Term, rank: Rank, renewed: Option<Time> },
+    Leader { term: Term, rank: Rank, renewed: Option<Time> },
 }
 
 /// The action that follows from the record that was read.
@@ -80,7 +80,7 @@ pub enum ClaimReason {
 impl Lease {
     /// Starts as a VM that has read nothing yet.
     pub const fn new(me: VmId) -> Self {
-        Self { me, state: State::Unseen }
+        Self { me, state: State::Unknown }
     }
 
     /// Starts as a VM that leaves a free lease to others for [`PATIENCE`].
@@ -88,65 +88,70 @@ impl Lease {
     /// All VMs learn of a service that is added at run time within moments, and each claim would be
     /// followed by a read of Consul.
     pub const fn as_standby(me: VmId) -> Self {
-        Self { me, state: State::Deferring { since: None } }
+        Self { me, state: State::Standby { since: None } }
     }
 
     /// Returns the term in which this VM leads, if it does.
     pub const fn term(&self) -> Option<Term> {
         match self.state {
-            State::Leading { term, .. } => Some(term),
-            State::Unseen
-            | State::Deferring { .. }
-            | State::Following { .. }
+            State::Leader { term, .. } => Some(term),
+            State::Unknown
+            | State::Standby { .. }
+            | State::Follower { .. }
             | State::Claiming { .. } => None,
         }
     }
 
     /// Returns true if the leader is known: this VM, or a VM whose renewal was seen.
     pub const fn is_settled(&self) -> bool {
-        matches!(self.state, State::Leading { .. } | State::Following { .. })
+        matches!(self.state, State::Leader { .. } | State::Follower { .. })
     }
 
-    /// Decides by the record as it stands. `head` is `None` if there is no readable record.
-    pub fn on_head(&mut self, head: Option<(Holder, Cas)>, rank: Rank, now: Time) -> LeaseAction {
-        let is_free = head.is_none_or(|(head, _)| head.rank == Rank::RELEASED);
-        if let State::Deferring { since } = &mut self.state
+    /// Decides by the record as it stands. `holder` is `None` if there is no readable record.
+    pub fn on_holder(
+        &mut self,
+        holder: Option<(Holder, Cas)>,
+        rank: Rank,
+        now: Time,
+    ) -> LeaseAction {
+        let is_free = holder.is_none_or(|(holder, _)| holder.rank == Rank::RELEASED);
+        if let State::Standby { since } = &mut self.state
             && is_free
-            && now.since(*since.get_or_insert(now)) < PATIENCE
+            && now.since(*since.get_or_insert(now)) < STANDBY_DELAY
         {
             return LeaseAction::Follow;
         }
-        let Some((head, cas)) = head else {
+        let Some((holder, cas)) = holder else {
             // A record that was emptied took its terms with it. The last known term is our own.
             let term = self.term().unwrap_or_default().next();
             self.state = State::Claiming { term, rank };
             return LeaseAction::Claim(term, ClaimReason::Absent);
         };
         match self.state {
-            State::Leading { term, .. } => {
-                if !self.is_mine(head, term) {
-                    self.state = State::Following { cas, since: now };
+            State::Leader { term, .. } => {
+                if !self.is_mine(holder, term) {
+                    self.state = State::Follower { cas, since: now };
                     return LeaseAction::Deposed;
                 }
                 if !self.must_renew(rank, now) {
                     return LeaseAction::Lead;
                 }
-                self.state = State::Leading { term, rank, renewed: Some(now) };
+                self.state = State::Leader { term, rank, renewed: Some(now) };
                 LeaseAction::Renew(term)
             }
-            State::Following { cas: seen, since } if seen == cas => {
+            State::Follower { cas: seen, since } if seen == cas => {
                 if now.since(since) >= PERIOD {
-                    self.claim(head, rank, ClaimReason::Expired)
+                    self.claim(holder, rank, ClaimReason::Expired)
                 } else {
-                    self.follow(head, rank)
+                    self.follow(holder, rank)
                 }
             }
             State::Claiming { .. }
-            | State::Unseen
-            | State::Deferring { .. }
-            | State::Following { .. } => {
-                self.state = State::Following { cas, since: now };
-                self.follow(head, rank)
+            | State::Unknown
+            | State::Standby { .. }
+            | State::Follower { .. } => {
+                self.state = State::Follower { cas, since: now };
+                self.follow(holder, rank)
             }
         }
     }
@@ -160,9 +165,9 @@ impl Lease {
     pub const fn on_claimed(&mut self, written: bool, now: Time) {
         if let State::Claiming { term, rank } = self.state {
             self.state = if written {
-                State::Leading { term, rank, renewed: Some(now) }
+                State::Leader { term, rank, renewed: Some(now) }
             } else {
-                State::Unseen
+                State::Unknown
             };
         }
     }
@@ -170,34 +175,34 @@ impl Lease {
     /// Returns true if this VM leads and must write the record: the renewal is due, or its rank has
     /// changed.
     pub fn must_renew(&self, rank: Rank, now: Time) -> bool {
-        matches!(self.state, State::Leading { rank: said, renewed, .. }
+        matches!(self.state, State::Leader { rank: said, renewed, .. }
             if said != rank || renewed.is_none_or(|renewed| now.since(renewed) >= RENEWAL))
     }
 
     /// Makes the renewal due at once, because the leader has something new to write.
     pub const fn renew_soon(&mut self) {
-        if let State::Leading { renewed, .. } = &mut self.state {
+        if let State::Leader { renewed, .. } = &mut self.state {
             *renewed = None;
         }
     }
 
-    /// Returns true if `head` says that this VM leads in `term`.
-    pub fn is_mine(&self, head: Holder, term: Term) -> bool {
-        head.owner == self.me && head.term == term
+    /// Returns true if `holder` says that this VM leads in `term`.
+    pub fn is_mine(&self, holder: Holder, term: Term) -> bool {
+        holder.owner == self.me && holder.term == term
     }
 
-    fn follow(&mut self, head: Holder, rank: Rank) -> LeaseAction {
-        if rank < head.rank {
-            self.claim(head, rank, ClaimReason::GivesWay)
+    fn follow(&mut self, holder: Holder, rank: Rank) -> LeaseAction {
+        if rank < holder.rank {
+            self.claim(holder, rank, ClaimReason::GivesWay)
         } else {
             LeaseAction::Follow
         }
     }
 
-    const fn claim(&mut self, head: Holder, rank: Rank, vacancy: ClaimReason) -> LeaseAction {
-        let term = head.term.next();
+    const fn claim(&mut self, holder: Holder, rank: Rank, reason: ClaimReason) -> LeaseAction {
+        let term = holder.term.next();
         self.state = State::Claiming { term, rank };
-        LeaseAction::Claim(term, vacancy)
+        LeaseAction::Claim(term, reason)
     }
 }
 
@@ -213,7 +218,7 @@ mod tests {
     const IDLE: Rank = Rank { serving: false, born: 5 };
     const BUSY: Rank = Rank { serving: true, born: 5 };
 
-    const fn head(owner: VmId, term: u64, rank: Rank) -> Holder {
+    const fn holder(owner: VmId, term: u64, rank: Rank) -> Holder {
         Holder { owner, term: Term(term), rank }
     }
 
@@ -223,7 +228,7 @@ mod tests {
 
     fn leading(term: u64) -> Lease {
         let mut lease = Lease::new(ME);
-        lease.state = State::Leading { term: Term(term), rank: IDLE, renewed: Some(at(0)) };
+        lease.state = State::Leader { term: Term(term), rank: IDLE, renewed: Some(at(0)) };
         lease
     }
 
@@ -231,7 +236,7 @@ mod tests {
     fn vm_leads_when_its_claim_of_an_absent_record_is_written() {
         let mut lease = Lease::new(ME);
         assert_eq!(
-            lease.on_head(None, IDLE, at(0)),
+            lease.on_holder(None, IDLE, at(0)),
             LeaseAction::Claim(Term(1), ClaimReason::Absent)
         );
         assert_eq!(lease.term(), None);
@@ -242,44 +247,44 @@ mod tests {
     #[test]
     fn vm_follows_when_its_claim_came_second() {
         let mut lease = Lease::new(ME);
-        lease.on_head(None, IDLE, at(0));
+        lease.on_holder(None, IDLE, at(0));
         lease.on_claimed(false, at(0));
-        let theirs = head(OTHER, 1, IDLE);
-        assert_eq!(lease.on_head(Some((theirs, Cas(4))), IDLE, at(10)), LeaseAction::Follow);
+        let theirs = holder(OTHER, 1, IDLE);
+        assert_eq!(lease.on_holder(Some((theirs, Cas(4))), IDLE, at(10)), LeaseAction::Follow);
     }
 
     #[test]
     fn standby_claims_a_free_lease_only_after_a_while() {
-        let left = head(OTHER, 3, Rank::RELEASED);
+        let left = holder(OTHER, 3, Rank::RELEASED);
         for (free, term) in [(None, Term(1)), (Some((left, Cas(4))), Term(4))] {
             let mut lease = Lease::as_standby(ME);
-            assert_eq!(lease.on_head(free, IDLE, at(1_000)), LeaseAction::Follow);
-            assert_eq!(lease.on_head(free, IDLE, at(1_499)), LeaseAction::Follow);
+            assert_eq!(lease.on_holder(free, IDLE, at(1_000)), LeaseAction::Follow);
+            assert_eq!(lease.on_holder(free, IDLE, at(1_499)), LeaseAction::Follow);
             assert!(!lease.is_settled());
-            let verdict = lease.on_head(free, IDLE, at(1_500));
+            let verdict = lease.on_holder(free, IDLE, at(1_500));
             assert!(matches!(verdict, LeaseAction::Claim(its, _) if its == term), "{verdict:?}");
         }
         let mut lease = Lease::as_standby(ME);
-        let theirs = head(OTHER, 1, Rank { born: 1, ..IDLE });
-        assert_eq!(lease.on_head(None, IDLE, at(0)), LeaseAction::Follow);
-        assert_eq!(lease.on_head(Some((theirs, Cas(4))), IDLE, at(10)), LeaseAction::Follow);
+        let theirs = holder(OTHER, 1, Rank { born: 1, ..IDLE });
+        assert_eq!(lease.on_holder(None, IDLE, at(0)), LeaseAction::Follow);
+        assert_eq!(lease.on_holder(Some((theirs, Cas(4))), IDLE, at(10)), LeaseAction::Follow);
         assert!(lease.is_settled());
     }
 
     #[test]
     fn follower_claims_when_the_record_is_unchanged_for_a_period() {
         let mut lease = Lease::new(ME);
-        let theirs = head(OTHER, 5, IDLE);
+        let theirs = holder(OTHER, 5, IDLE);
         let end = u64::try_from(PERIOD.as_millis()).unwrap();
-        assert_eq!(lease.on_head(Some((theirs, Cas(4))), IDLE, at(0)), LeaseAction::Follow);
-        assert_eq!(lease.on_head(Some((theirs, Cas(4))), IDLE, at(end - 1)), LeaseAction::Follow);
-        assert_eq!(lease.on_head(Some((theirs, Cas(5))), IDLE, at(end)), LeaseAction::Follow);
+        assert_eq!(lease.on_holder(Some((theirs, Cas(4))), IDLE, at(0)), LeaseAction::Follow);
+        assert_eq!(lease.on_holder(Some((theirs, Cas(4))), IDLE, at(end - 1)), LeaseAction::Follow);
+        assert_eq!(lease.on_holder(Some((theirs, Cas(5))), IDLE, at(end)), LeaseAction::Follow);
         assert_eq!(
-            lease.on_head(Some((theirs, Cas(5))), IDLE, at(2 * end - 1)),
+            lease.on_holder(Some((theirs, Cas(5))), IDLE, at(2 * end - 1)),
             LeaseAction::Follow
         );
         assert_eq!(
-            lease.on_head(Some((theirs, Cas(5))), IDLE, at(2 * end)),
+            lease.on_holder(Some((theirs, Cas(5))), IDLE, at(2 * end)),
             LeaseAction::Claim(Term(6), ClaimReason::Expired)
         );
     }
@@ -287,44 +292,44 @@ mod tests {
     #[test]
     fn leader_renews_at_intervals_and_when_its_rank_changes() {
         let mut lease = leading(3);
-        let mine = head(ME, 3, IDLE);
+        let mine = holder(ME, 3, IDLE);
         let seen = Some((mine, Cas(9)));
-        assert_eq!(lease.on_head(seen, IDLE, at(999)), LeaseAction::Lead);
-        assert_eq!(lease.on_head(seen, IDLE, at(1_000)), LeaseAction::Renew(Term(3)));
-        assert_eq!(lease.on_head(seen, IDLE, at(1_250)), LeaseAction::Lead);
-        assert_eq!(lease.on_head(seen, BUSY, at(1_500)), LeaseAction::Renew(Term(3)));
+        assert_eq!(lease.on_holder(seen, IDLE, at(999)), LeaseAction::Lead);
+        assert_eq!(lease.on_holder(seen, IDLE, at(1_000)), LeaseAction::Renew(Term(3)));
+        assert_eq!(lease.on_holder(seen, IDLE, at(1_250)), LeaseAction::Lead);
+        assert_eq!(lease.on_holder(seen, BUSY, at(1_500)), LeaseAction::Renew(Term(3)));
         lease.renew_soon();
-        assert_eq!(lease.on_head(seen, BUSY, at(1_500)), LeaseAction::Renew(Term(3)));
-        assert_eq!(lease.on_head(seen, BUSY, at(1_500)), LeaseAction::Lead);
+        assert_eq!(lease.on_holder(seen, BUSY, at(1_500)), LeaseAction::Renew(Term(3)));
+        assert_eq!(lease.on_holder(seen, BUSY, at(1_500)), LeaseAction::Lead);
     }
 
     #[test]
     fn leader_is_deposed_when_it_finds_another_term_or_leader() {
-        for theirs in [head(OTHER, 4, IDLE), head(ME, 4, IDLE), head(OTHER, 3, IDLE)] {
+        for theirs in [holder(OTHER, 4, IDLE), holder(ME, 4, IDLE), holder(OTHER, 3, IDLE)] {
             let mut lease = leading(3);
-            assert_eq!(lease.on_head(Some((theirs, Cas(1))), IDLE, at(0)), LeaseAction::Deposed);
+            assert_eq!(lease.on_holder(Some((theirs, Cas(1))), IDLE, at(0)), LeaseAction::Deposed);
             assert_eq!(lease.term(), None);
         }
     }
 
     #[test]
     fn leader_gives_way_only_when_a_vm_is_more_suitable() {
-        let theirs = head(OTHER, 7, BUSY);
+        let theirs = holder(OTHER, 7, BUSY);
         let mut idle = Lease::new(ME);
         assert_eq!(
-            idle.on_head(Some((theirs, Cas(1))), IDLE, at(0)),
+            idle.on_holder(Some((theirs, Cas(1))), IDLE, at(0)),
             LeaseAction::Claim(Term(8), ClaimReason::GivesWay)
         );
         let older = Rank { serving: false, born: 4 };
-        let theirs_idle = head(OTHER, 7, IDLE);
+        let theirs_idle = holder(OTHER, 7, IDLE);
         let mut first = Lease::new(ME);
         assert_eq!(
-            first.on_head(Some((theirs_idle, Cas(1))), older, at(0)),
+            first.on_holder(Some((theirs_idle, Cas(1))), older, at(0)),
             LeaseAction::Claim(Term(8), ClaimReason::GivesWay)
         );
         let mut equal = Lease::new(ME);
-        assert_eq!(equal.on_head(Some((theirs_idle, Cas(1))), IDLE, at(0)), LeaseAction::Follow);
+        assert_eq!(equal.on_holder(Some((theirs_idle, Cas(1))), IDLE, at(0)), LeaseAction::Follow);
         let mut busy = Lease::new(ME);
-        assert_eq!(busy.on_head(Some((theirs, Cas(1))), BUSY, at(0)), LeaseAction::Follow);
+        assert_eq!(busy.on_holder(Some((theirs, Cas(1))), BUSY, at(0)), LeaseAction::Follow);
     }
 }

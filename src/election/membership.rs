@@ -28,10 +28,10 @@ pub struct Membership {
     queue: Option<QueueId>,
     born: Option<u64>,
     is_oldest: bool,
-    next_look: Time,
+    next_read: Time,
     /// The time of the next check of the queues.
-    next_probe: Time,
-    silent: HashMap<VmId, u8>,
+    next_check: Time,
+    unresponsive: HashMap<VmId, u8>,
     leaving: bool,
 }
 
@@ -43,9 +43,9 @@ impl Membership {
             queue: None,
             born: None,
             is_oldest: false,
-            next_look: Time::ZERO,
-            next_probe: Time::ZERO,
-            silent: HashMap::new(),
+            next_read: Time::ZERO,
+            next_check: Time::ZERO,
+            unresponsive: HashMap::new(),
             leaving: false,
         }
     }
@@ -83,16 +83,16 @@ impl Membership {
 
     /// Returns true if the list must be read now. Returns true once per interval.
     pub fn poll_refresh(&mut self, now: Time) -> bool {
-        let due = self.queue.is_some() && now >= self.next_look;
+        let due = self.queue.is_some() && now >= self.next_read;
         if due {
-            self.next_look = now + INTERVAL;
+            self.next_read = now + INTERVAL;
         }
         due
     }
 
     /// Makes the next read due at once, because the list was not written.
     pub const fn refresh_soon(&mut self) {
-        self.next_look = Time::ZERO;
+        self.next_read = Time::ZERO;
     }
 
     /// Updates whether this VM is the oldest member.
@@ -108,9 +108,9 @@ impl Membership {
         let mut dead: Vec<VmId> = members
             .iter()
             .map(|member| member.vm)
-            .filter(|vm| self.silent.get(vm).is_some_and(|&looks| looks >= DEAD_AFTER))
+            .filter(|vm| self.unresponsive.get(vm).is_some_and(|&reads| reads >= DEAD_AFTER))
             .collect();
-        self.silent.retain(|vm, _| members.contains(*vm) && !dead.contains(vm));
+        self.unresponsive.retain(|vm, _| members.contains(*vm) && !dead.contains(vm));
         if self.leaving {
             dead.push(self.me);
         }
@@ -127,13 +127,13 @@ impl Membership {
 
     /// Returns true if a leader must check the queues now. A VM that does not lead forgets earlier
     /// checks, since they may be old when it leads again.
-    pub fn poll_probe(&mut self, is_fetcher: bool, now: Time) -> bool {
-        if !is_fetcher {
-            self.silent.clear();
+    pub fn poll_queue_check(&mut self, is_leader: bool, now: Time) -> bool {
+        if !is_leader {
+            self.unresponsive.clear();
         }
-        let due = is_fetcher && now >= self.next_probe;
+        let due = is_leader && now >= self.next_check;
         if due {
-            self.next_probe = now + INTERVAL;
+            self.next_check = now + INTERVAL;
         }
         due
     }
@@ -145,12 +145,12 @@ impl Membership {
     }
 
     /// Takes the result of a check: whether messages wait in the queue of `member`.
-    pub fn on_probed(&mut self, member: VmId, pending: bool) {
+    pub fn on_queue_checked(&mut self, member: VmId, pending: bool) {
         if pending {
-            let looks = self.silent.entry(member).or_insert(0);
-            *looks = looks.saturating_add(1);
+            let reads = self.unresponsive.entry(member).or_insert(0);
+            *reads = reads.saturating_add(1);
         } else {
-            self.silent.remove(&member);
+            self.unresponsive.remove(&member);
         }
     }
 }
@@ -234,13 +234,13 @@ mod tests {
         let mut membership = with_queue();
         for _ in 0..DEAD_AFTER {
             assert_eq!(membership.reconcile(&both()), None);
-            membership.on_probed(OTHER, true);
+            membership.on_queue_checked(OTHER, true);
         }
         let members = membership.reconcile(&both()).unwrap();
         assert!(members.contains(ME) && !members.contains(OTHER));
 
         for pending in [true, true, false, true, true] {
-            membership.on_probed(OTHER, pending);
+            membership.on_queue_checked(OTHER, pending);
         }
         assert_eq!(membership.reconcile(&both()), None);
     }
@@ -249,11 +249,11 @@ mod tests {
     #[test]
     fn queue_checks_are_an_interval_apart() {
         let mut membership = with_queue();
-        assert!(membership.poll_probe(true, Time::ZERO));
-        assert!(!membership.poll_probe(true, Time::ZERO + INTERVAL / 2));
+        assert!(membership.poll_queue_check(true, Time::ZERO));
+        assert!(!membership.poll_queue_check(true, Time::ZERO + INTERVAL / 2));
         membership.refresh_soon();
-        assert!(!membership.poll_probe(true, Time::ZERO + INTERVAL / 2), "the list alone");
-        assert!(membership.poll_probe(true, Time::ZERO + INTERVAL));
+        assert!(!membership.poll_queue_check(true, Time::ZERO + INTERVAL / 2), "the list alone");
+        assert!(membership.poll_queue_check(true, Time::ZERO + INTERVAL));
     }
 
     // Promise: R-604
@@ -261,10 +261,10 @@ mod tests {
     fn queue_checks_are_forgotten_when_another_vm_leads() {
         let mut membership = with_queue();
         for _ in 1..DEAD_AFTER {
-            membership.on_probed(OTHER, true);
+            membership.on_queue_checked(OTHER, true);
         }
-        assert!(!membership.poll_probe(false, Time::ZERO));
-        membership.on_probed(OTHER, true);
+        assert!(!membership.poll_queue_check(false, Time::ZERO));
+        membership.on_queue_checked(OTHER, true);
         assert_eq!(membership.reconcile(&both()), None);
     }
 

@@ -12,21 +12,21 @@ use crate::util::time::Time;
 #[derive(Debug, Default)]
 pub struct ObservedSince {
     last: Option<(Option<Cas>, Time)>,
-    looks: u32,
+    reads: u32,
 }
 
 impl ObservedSince {
     /// Takes a read: the version of the value, if there is one.
     pub fn on_look(&mut self, cas: Option<Cas>, now: Time) {
         match self.last {
-            Some((last, _)) if last == cas => self.looks = self.looks.saturating_add(1),
-            _ => (self.last, self.looks) = (Some((cas, now)), 0),
+            Some((last, _)) if last == cas => self.reads = self.reads.saturating_add(1),
+            _ => (self.last, self.reads) = (Some((cas, now)), 0),
         }
     }
 
     /// Returns true if the value has not changed for `least` and for that number of reads.
-    pub fn has_lasted(&self, least: Duration, looks: u32, now: Time) -> bool {
-        self.looks >= looks && self.last.is_some_and(|(_, since)| now.since(since) >= least)
+    pub fn has_lasted(&self, least: Duration, reads: u32, now: Time) -> bool {
+        self.reads >= reads && self.last.is_some_and(|(_, since)| now.since(since) >= least)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::util::rng::Rng;
 use crate::util::time::Time;
 
 /// The time after its timeout at which a probe counts as lost. Envoy calls back before that.
-const GIVE_UP: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(2);
 
 /// The delay beyond which a probe is late: it has waited for something that other probes waited
 /// for, too. Ticks come four times a second.
@@ -39,9 +39,9 @@ pub enum HealthState {
 #[derive(Debug)]
 pub struct HealthChecker {
     state: State,
-    standing: HealthState,
+    health: HealthState,
     /// The outcomes in a row that contradict the state.
-    against: u32,
+    streak: u32,
     last: Option<ProbeVerdict>,
     number: ProbeNumber,
 }
@@ -49,14 +49,14 @@ pub struct HealthChecker {
 #[derive(Debug, Clone, Copy)]
 enum State {
     Idle { next: Time },
-    Asking { since: Time, lost: Time, is_late: bool },
+    Waiting { since: Time, deadline: Time, is_late: bool },
 }
 
 impl HealthChecker {
     /// Starts with a known state. The first probe is due at `first`.
-    pub const fn new(standing: HealthState, first: Time) -> Self {
+    pub const fn new(health: HealthState, first: Time) -> Self {
         let state = State::Idle { next: first };
-        Self { state, standing, against: 0, last: None, number: ProbeNumber(0) }
+        Self { state, health, streak: 0, last: None, number: ProbeNumber(0) }
     }
 
     /// Sets the number of the last probe, so that responses to probes of an earlier checker are
@@ -67,14 +67,14 @@ impl HealthChecker {
 
     /// Restarts with a known state and a probe that is due at `first`, and forgets the probe that
     /// is out. The streak of contradicting outcomes is kept if the state stays.
-    pub fn begin_anew(&mut self, standing: HealthState, first: Time) {
-        let against = if standing == self.standing { self.against } else { 0 };
-        *self = Self { against, number: self.number, ..Self::new(standing, first) };
+    pub fn restart(&mut self, health: HealthState, first: Time) {
+        let streak = if health == self.health { self.streak } else { 0 };
+        *self = Self { streak, number: self.number, ..Self::new(health, first) };
     }
 
     /// Returns the health.
-    pub const fn standing(&self) -> HealthState {
-        self.standing
+    pub const fn health(&self) -> HealthState {
+        self.health
     }
 
     /// Returns the reason of the last outcome, if a probe has ended.
@@ -88,15 +88,15 @@ impl HealthChecker {
     }
 
     /// Returns true if a probe is out.
-    pub const fn is_asking(&self) -> bool {
-        matches!(self.state, State::Asking { .. })
+    pub const fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting { .. })
     }
 
     /// Returns the time of the next action: a probe is due or counts as lost.
     pub const fn due(&self) -> Time {
         match self.state {
             State::Idle { next } => next,
-            State::Asking { lost, .. } => lost,
+            State::Waiting { deadline, .. } => deadline,
         }
     }
 
@@ -113,14 +113,14 @@ impl HealthChecker {
             return None;
         }
         self.number = ProbeNumber(self.number.0.wrapping_add(1));
-        let (lost, is_late) = (now + check.timeout + GIVE_UP, now.since(next) > LATE);
-        self.state = State::Asking { since: now, lost, is_late };
+        let (deadline, is_late) = (now + check.timeout + GRACE, now.since(next) > LATE);
+        self.state = State::Waiting { since: now, deadline, is_late };
         Some(self.number)
     }
 
     /// Counts a lost probe as failed.
     fn give_up(&mut self, check: &HealthCheck, now: Time, rng: &mut Rng) {
-        if self.is_asking() && now >= self.due() {
+        if self.is_waiting() && now >= self.due() {
             self.on_verdict(self.number, ProbeVerdict::Bad(ProbeReason::NoAnswer), check, now, rng);
         }
     }
@@ -133,7 +133,7 @@ impl HealthChecker {
         now: Time,
         rng: &mut Rng,
     ) {
-        if self.is_asking() && number == self.number {
+        if self.is_waiting() && number == self.number {
             let next = now + check.interval + check.interval_jitter.mul_f64(rng.unit());
             self.state = State::Idle { next };
         }
@@ -149,32 +149,32 @@ impl HealthChecker {
         now: Time,
         rng: &mut Rng,
     ) -> bool {
-        let State::Asking { since, is_late, .. } = self.state else { return false };
+        let State::Waiting { since, is_late, .. } = self.state else { return false };
         if number != self.number {
             return false;
         }
-        let before = self.standing;
+        let before = self.health;
         let outcome = match &verdict {
             ProbeVerdict::Good(_) => HealthState::Healthy { warns: false },
             ProbeVerdict::Warning(_) => HealthState::Healthy { warns: true },
             ProbeVerdict::Bad(_) => HealthState::Unhealthy,
         };
-        let threshold = match (self.standing, outcome) {
+        let threshold = match (self.health, outcome) {
             (HealthState::Healthy { .. }, HealthState::Unhealthy) => check.unhealthy_threshold,
             (HealthState::Unhealthy, HealthState::Healthy { .. }) => check.healthy_threshold,
             _ => 1,
         };
         let agrees = matches!(
-            (self.standing, outcome),
+            (self.health, outcome),
             (HealthState::Healthy { .. }, HealthState::Healthy { .. })
                 | (HealthState::Unhealthy, HealthState::Unhealthy)
         );
-        self.against = if agrees { 0 } else { self.against.saturating_add(1) };
-        if agrees || self.against >= threshold {
-            self.standing = outcome;
-            self.against = 0;
+        self.streak = if agrees { 0 } else { self.streak.saturating_add(1) };
+        if agrees || self.streak >= threshold {
+            self.health = outcome;
+            self.streak = 0;
         }
-        let interval = match (&verdict, self.standing) {
+        let interval = match (&verdict, self.health) {
             (ProbeVerdict::Bad(_), _) | (_, HealthState::Unhealthy) => check.unhealthy_interval,
             (ProbeVerdict::Good(_) | ProbeVerdict::Warning(_), _) => check.interval,
         };
@@ -184,7 +184,7 @@ impl HealthChecker {
         let next = since + interval.mul_f64(part) + check.interval_jitter.mul_f64(rng.unit());
         self.state = State::Idle { next: next.max(now) };
         self.last = Some(verdict);
-        self.standing != before
+        self.health != before
     }
 }
 
@@ -230,47 +230,47 @@ mod tests {
     fn streak_continues_when_the_checker_restarts() {
         let mut checker = HealthChecker::new(HEALTHY, at(0));
         let now = probe(&mut checker, status(503), 0);
-        checker.begin_anew(checker.standing(), at(now + 5_000));
+        checker.restart(checker.health(), at(now + 5_000));
         probe(&mut checker, status(503), now + 5_000);
-        assert_eq!(checker.standing(), HealthState::Unhealthy, "two in a row");
+        assert_eq!(checker.health(), HealthState::Unhealthy, "two in a row");
     }
 
     #[test]
     fn first_response_decides_and_then_the_thresholds() {
         let mut checker = HealthChecker::new(HealthState::Unknown, at(0));
-        assert_eq!(checker.standing(), HealthState::Unknown);
+        assert_eq!(checker.health(), HealthState::Unknown);
         let mut now = probe(&mut checker, status(200), 0);
-        assert_eq!(checker.standing(), HEALTHY);
+        assert_eq!(checker.health(), HEALTHY);
         now = probe(&mut checker, status(503), now);
-        assert_eq!(checker.standing(), HEALTHY, "one of two");
+        assert_eq!(checker.health(), HEALTHY, "one of two");
         now = probe(&mut checker, status(200), now);
         now = probe(&mut checker, status(503), now);
-        assert_eq!(checker.standing(), HEALTHY, "not in a row");
+        assert_eq!(checker.health(), HEALTHY, "not in a row");
         now = probe(&mut checker, status(500), now);
-        assert_eq!(checker.standing(), HealthState::Unhealthy);
+        assert_eq!(checker.health(), HealthState::Unhealthy);
         assert_eq!(checker.reason(), Some(&ProbeReason::Status(500)));
         for _ in 0..2 {
             now = probe(&mut checker, status(200), now);
-            assert_eq!(checker.standing(), HealthState::Unhealthy);
+            assert_eq!(checker.health(), HealthState::Unhealthy);
         }
         probe(&mut checker, status(200), now);
-        assert_eq!(checker.standing(), HEALTHY);
+        assert_eq!(checker.health(), HEALTHY);
     }
 
     #[test]
     fn target_is_unhealthy_when_its_first_probe_fails() {
         let mut checker = HealthChecker::new(HealthState::Unknown, at(0));
         probe(&mut checker, status(500), 0);
-        assert_eq!(checker.standing(), HealthState::Unhealthy);
+        assert_eq!(checker.health(), HealthState::Unhealthy);
     }
 
     #[test]
     fn warning_is_healthy_and_shows_at_once() {
         let mut checker = HealthChecker::new(HEALTHY, at(0));
         let now = probe(&mut checker, status(429), 0);
-        assert_eq!(checker.standing(), HealthState::Healthy { warns: true });
+        assert_eq!(checker.health(), HealthState::Healthy { warns: true });
         probe(&mut checker, status(200), now);
-        assert_eq!(checker.standing(), HEALTHY);
+        assert_eq!(checker.health(), HEALTHY);
     }
 
     #[test]
@@ -289,7 +289,7 @@ mod tests {
         let first = checker.poll_probe(&check(), at(0), &mut rng).unwrap();
         assert_eq!(checker.poll_probe(&check(), at(2_999), &mut rng), None);
         let second = checker.poll_probe(&check(), at(3_000), &mut rng).unwrap();
-        assert_eq!(checker.standing(), HealthState::Unhealthy);
+        assert_eq!(checker.health(), HealthState::Unhealthy);
         assert_ne!(first, second);
         assert!(!checker.on_verdict(first, status(200), &check(), at(3_001), &mut rng), "late");
         assert!(checker.reason().is_some());

@@ -108,7 +108,7 @@ impl Plugin {
     /// Handles the timer; `root` is the context that it belongs to.
     pub(super) fn on_tick(&mut self, root: u32, rank: Rank) {
         #[cfg(feature = "trap")]
-        crate::proxy::trap::on_tick(self.agent.is_fetcher());
+        crate::proxy::trap::on_tick(self.agent.is_leader());
         self.flush();
         let now = self.host.now();
         self.timer.on_tick(now);

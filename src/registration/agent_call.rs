@@ -32,7 +32,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 /// The longest timeout of a call, however slow the agent is.
 const LONGEST: Duration = Duration::from_secs(60);
 /// The time after its timeout at which a call counts as lost. Envoy calls back before that.
-const GIVE_UP: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(1);
 /// The factor between the duration of the last good call and the timeout of the next.
 const RESERVE: u32 = 4;
 
@@ -41,7 +41,7 @@ const RESERVE: u32 = 4;
 pub(super) struct CallSlot {
     out: Option<Call>,
     /// No call goes out before this time.
-    rest: Time,
+    pause: Time,
     /// The timeout of the next call; at most `longest`.
     timeout: Duration,
     longest: Duration,
@@ -57,7 +57,7 @@ pub(super) struct Call {
     /// The status that the call reports.
     pub(super) status: Option<CheckStatus>,
     since: Time,
-    lost: Time,
+    deadline: Time,
 }
 
 impl CallSlot {
@@ -67,7 +67,7 @@ impl CallSlot {
     pub(super) const fn new(failure: Duration, refusal: Duration) -> Self {
         Self {
             out: None,
-            rest: Time::ZERO,
+            pause: Time::ZERO,
             timeout: Duration::ZERO,
             longest: LONGEST,
             failures: Backoff::new(FIRST_BACKOFF, failure, Jitter::Equal),
@@ -83,7 +83,7 @@ impl CallSlot {
 
     /// Returns true if a call may go out.
     pub(super) fn is_free(&self, now: Time) -> bool {
-        self.out.is_none() && now >= self.rest
+        self.out.is_none() && now >= self.pause
     }
 
     /// Returns true if the last call has failed.
@@ -93,7 +93,7 @@ impl CallSlot {
 
     /// Stops calls until `until`.
     pub(super) const fn not_before(&mut self, until: Time) {
-        self.rest = until;
+        self.pause = until;
     }
 
     /// Occupies the slot with a call, and returns the request with its timeout.
@@ -106,13 +106,13 @@ impl CallSlot {
         now: Time,
     ) -> Request {
         let timeout = request.timeout.max(self.timeout).min(self.longest);
-        self.out = Some(Call { id, kind, status, since: now, lost: now + timeout + GIVE_UP });
+        self.out = Some(Call { id, kind, status, since: now, deadline: now + timeout + GRACE });
         Request { timeout, ..request }
     }
 
     /// Returns the call that is out if it counts as lost.
     pub(super) fn poll_lost(&self, now: Time) -> Option<AgentCallId> {
-        self.out.filter(|call| now >= call.lost).map(|call| call.id)
+        self.out.filter(|call| now >= call.deadline).map(|call| call.id)
     }
 
     /// Removes the call of that id, which has ended.
@@ -131,21 +131,21 @@ impl CallSlot {
     pub(super) fn on_failure(&mut self, call: Call, kind: ErrorKind, now: Time, rng: &mut Rng) {
         if matches!(kind, ErrorKind::Timeout | ErrorKind::NoAnswer) {
             // Without the grace time after the timeout.
-            let took = now.since(call.since).min(call.lost.since(call.since)) * 2;
+            let took = now.since(call.since).min(call.deadline.since(call.since)) * 2;
             self.timeout = self.timeout.max(took).min(self.longest);
         }
         let backoff = match kind {
             ErrorKind::Denied | ErrorKind::ClientError => &mut self.refusals,
             _ => &mut self.failures,
         };
-        self.rest = now + backoff.on_failure(rng);
+        self.pause = now + backoff.on_failure(rng);
     }
 
     /// Extends the wait for the call that is out, because this VM stood still and may not have read
     /// the response yet.
     pub(super) fn extend(&mut self, by: Duration) {
         if let Some(call) = &mut self.out {
-            call.lost = call.lost + by;
+            call.deadline = call.deadline + by;
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::registration::reconciler::STILL;
+use crate::registration::reconciler::STANDSTILL;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
@@ -25,7 +25,7 @@ impl DownDependencies {
     /// about `hold`. Time in which this VM stood still does not count.
     pub fn on_down(&mut self, down: Vec<String>, hold: Duration, now: Time, rng: &mut Rng) {
         let seen = core::mem::replace(&mut self.seen, now);
-        if now.since(seen) >= STILL {
+        if now.since(seen) >= STANDSTILL {
             self.warns = self.warns.filter(|warns| *warns <= seen);
         }
         self.down = down;

@@ -35,18 +35,18 @@ impl Drain {
     /// Notes that this VM stood still, and probes again at once.
     pub(super) fn on_gap(&mut self, now: Time) {
         self.was_asked = false;
-        self.checker.begin_anew(self.checker.standing(), now);
+        self.checker.restart(self.checker.health(), now);
     }
 
     /// Returns true if Envoy drains. `None` before the first probe has ended.
     pub(super) fn is_draining(&self) -> Option<bool> {
-        let is_draining = self.checker.standing() == HealthState::Unhealthy;
+        let is_draining = self.checker.health() == HealthState::Unhealthy;
         (self.was_asked || is_draining).then_some(is_draining)
     }
 
     pub(super) fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<OutgoingProbe> {
         // A lost probe says nothing, as an unanswered one.
-        if self.checker.is_asking() && now >= self.checker.due() {
+        if self.checker.is_waiting() && now >= self.checker.due() {
             self.was_asked = true;
             self.checker.on_unsent(self.checker.last(), &self.probe.check, now, rng);
         }

@@ -24,23 +24,23 @@ const AUDIT: Duration = Duration::from_secs(60);
 /// that the agent has lost such a registration.
 const AUDIT_WITHOUT_REPORTS: Duration = Duration::from_secs(10);
 /// The longest wait after failures.
-const PATIENCE: Duration = Duration::from_secs(5);
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// The longest wait after refusals, which only an operator can resolve.
-const LONG_PATIENCE: Duration = Duration::from_secs(240);
+const MAX_REFUSAL_BACKOFF: Duration = Duration::from_secs(240);
 /// The number of parts of a TTL of which one report may take one. A lost report is repeated within
 /// the others.
 const PARTS: u32 = 4;
 /// The wait after the rollback of a partial registration.
-const REST: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_secs(60);
 /// The wait before an agent of another datacenter is read again.
-const REST_ELSEWHERE: Duration = Duration::from_secs(600);
+const PAUSE_ELSEWHERE: Duration = Duration::from_secs(600);
 /// The number of attempts in a row at a registration that the agent takes only in part.
 const ATTEMPTS: u32 = 3;
 /// The number of deregistrations if several agents may have the registration. Each agent is reached
 /// if they take turns, and most likely if they are chosen at random.
 const ROUNDS: u32 = 8;
 /// The time for which this VM may stand still before calls that are out get more time.
-pub(super) const STILL: Duration = Duration::from_secs(2);
+pub(super) const STANDSTILL: Duration = Duration::from_secs(2);
 
 /// The registration of one service, as its leader sees it.
 ///
@@ -53,10 +53,10 @@ pub struct Reconciler {
     checks: Vec<TtlCheck>,
     drain: Option<Drain>,
     /// The services to warn of, which have been down for a while.
-    lacks: Vec<String>,
+    down: Vec<String>,
     stage: Stage,
     /// True if the agent has the service as configured, as far as is known.
-    stands: bool,
+    in_sync: bool,
     /// True if another VM of this Envoy has kept exactly this registration until now.
     is_handed_over: bool,
     /// True once the state of the checks at the agent is known. No probe is sent before, so that
@@ -77,7 +77,7 @@ pub struct Reconciler {
     missing: Vec<String>,
     /// True if the service must be registered whatever the agent has. The settings of its checks
     /// and its token cannot be read back.
-    is_unsure: bool,
+    must_register: bool,
     /// True if the agent has the checks, as far as is known. Only then they are reported on.
     has_checks: bool,
     /// True if an operator has put the service into maintenance.
@@ -92,7 +92,7 @@ pub struct Reconciler {
     tags: Option<Vec<String>>,
     /// The last error that was reported.
     failing: Option<RegistrationError>,
-    told: Option<CheckStatus>,
+    reported_health: Option<CheckStatus>,
 }
 
 /// The next action besides reports.
@@ -108,9 +108,9 @@ enum Stage {
     Registering,
     /// Roll back a registration that was taken only in part, or by one of several agents:
     /// deregister `times` times, then rest.
-    Undoing { times: u32, rest: Duration },
+    RollingBack { times: u32, pause: Duration },
     /// In sync; nothing to do before the next read.
-    Standing { until: Time },
+    InSync { until: Time },
 }
 
 impl Reconciler {
@@ -123,24 +123,24 @@ impl Reconciler {
         let checks: Vec<TtlCheck> = checks.collect();
         // One report may be lost, and the next is in time.
         let ttl = definition.service().least_ttl().unwrap_or_default();
-        let reports = CallSlot::new((ttl / 6).min(PATIENCE), ttl / 3).bounded(ttl / PARTS);
+        let reports = CallSlot::new((ttl / 6).min(MAX_BACKOFF), ttl / 3).bounded(ttl / PARTS);
         Self {
             checks,
             drain,
             definition,
-            lacks: Vec::new(),
+            down: Vec::new(),
             stage: Stage::Looking { registered: false },
-            stands: false,
+            in_sync: false,
             is_handed_over: false,
             has_looked: false,
             last: AgentCallId(0),
-            calls: CallSlot::new(PATIENCE, LONG_PATIENCE),
+            calls: CallSlot::new(MAX_BACKOFF, MAX_REFUSAL_BACKOFF),
             reports,
             seen: now,
             agents: Vec::new(),
             may_be_there: false,
             missing: Vec::new(),
-            is_unsure: true,
+            must_register: true,
             has_checks: false,
             is_in_maintenance: false,
             difference: None,
@@ -148,7 +148,7 @@ impl Reconciler {
             unknown: 0,
             tags: None,
             failing: None,
-            told: None,
+            reported_health: None,
         }
     }
 
@@ -161,7 +161,7 @@ impl Reconciler {
         if let Some(drain) = &mut self.drain {
             drain.with_first_id(ProbeNumber(number));
         }
-        (self.is_handed_over, self.is_unsure) = (is_handed_over, !is_handed_over);
+        (self.is_handed_over, self.must_register) = (is_handed_over, !is_handed_over);
         self.may_be_there = is_handed_over;
         self
     }
@@ -173,12 +173,12 @@ impl Reconciler {
 
     /// Returns true if the agent has the service as configured, as far as is known.
     pub const fn is_in_sync(&self) -> bool {
-        self.stands
+        self.in_sync
     }
 
     /// Returns true if this definition was registered since Envoy started.
     pub const fn is_registered_since_start(&self) -> bool {
-        !self.is_unsure
+        !self.must_register
     }
 
     /// Returns true if the last call in the slot of `call` has failed.
@@ -190,9 +190,9 @@ impl Reconciler {
     }
 
     /// Sets the services to warn of.
-    pub fn on_dependencies_down(&mut self, lacks: &[String]) {
-        if self.lacks != lacks {
-            self.lacks = lacks.to_vec();
+    pub fn on_dependencies_down(&mut self, down: &[String]) {
+        if self.down != down {
+            self.down = down.to_vec();
         }
     }
 
@@ -212,8 +212,8 @@ impl Reconciler {
             Stage::LookingAtChecks { .. } => Some(AgentCall::ReadChecks),
             Stage::Identifying { .. } => Some(AgentCall::Identify),
             Stage::Registering => Some(AgentCall::Register),
-            Stage::Undoing { .. } => Some(AgentCall::Deregister),
-            Stage::Standing { until } => (now >= until).then_some(AgentCall::Read),
+            Stage::RollingBack { .. } => Some(AgentCall::Deregister),
+            Stage::InSync { until } => (now >= until).then_some(AgentCall::Read),
         }
     }
 
@@ -223,7 +223,7 @@ impl Reconciler {
         let mut status = None;
         let request = match call {
             AgentCall::Read => {
-                if let Stage::Standing { .. } = self.stage {
+                if let Stage::InSync { .. } = self.stage {
                     self.stage = Stage::Looking { registered: false };
                 }
                 id.read()
@@ -255,7 +255,7 @@ impl Reconciler {
 
     /// Returns a call that is out and counts as lost.
     pub fn poll_lost(&mut self, now: Time) -> Option<AgentCallId> {
-        self.be_here(now);
+        self.on_time(now);
         self.reports.poll_lost(now).or_else(|| self.calls.poll_lost(now))
     }
 
@@ -282,7 +282,7 @@ impl Reconciler {
                 self.on_identified(found, now, rng, events);
             }),
             AgentCall::Register => self.definition.read_registered(response).map(|()| {
-                self.is_unsure = false;
+                self.must_register = false;
                 self.checks.iter_mut().for_each(TtlCheck::on_registered);
                 self.stage = Stage::Looking { registered: true };
             }),
@@ -303,13 +303,13 @@ impl Reconciler {
             Ok(()) => {
                 self.slot(call.kind).on_success(call, now);
                 // An agent that could not be reached may have lost its state.
-                if had_failed && let Stage::Standing { until } = &mut self.stage {
+                if had_failed && let Stage::InSync { until } = &mut self.stage {
                     *until = now;
                 }
             }
             Err(error) => {
                 self.slot(call.kind).on_failure(call, error.kind(), now, rng);
-                self.tell(error, events);
+                self.report_error(error, events);
             }
         }
         Some(called)
@@ -347,10 +347,10 @@ impl Reconciler {
             Some(Some(false)) | None => {}
         }
         let report = check.state()?;
-        if self.lacks.is_empty() || report.status != CheckStatus::Passing {
+        if self.down.is_empty() || report.status != CheckStatus::Passing {
             return Some(report);
         }
-        let output = format!("no healthy endpoint of {}", self.lacks.join(", "));
+        let output = format!("no healthy endpoint of {}", self.down.join(", "));
         Some(Report { status: CheckStatus::Warning, output })
     }
 }

@@ -12,9 +12,9 @@ use crate::registration::registration_event::{RegistrationEvent, Remains};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// The longest wait after refusals.
-const LONGEST_REFUSAL: Duration = Duration::from_secs(240);
+const MAX_REFUSAL_BACKOFF: Duration = Duration::from_secs(240);
 /// The number of reads in a row that must find nothing. If several agents take turns, each read
 /// reaches another one.
 const LOOKS: u32 = 3;
@@ -46,9 +46,9 @@ pub struct Removal {
 enum Stage {
     /// Read the identity of the agent behind the cluster of the registration. An agent that also
     /// has the wanted registration keeps it.
-    AskingTheirs,
+    IdentifyingTheirs,
     /// Read the identity of the agent behind the cluster of the configuration.
-    AskingOurs { theirs: AgentIdentity },
+    IdentifyingOurs { theirs: AgentIdentity },
     /// Deregister `times` times.
     Deregistering { times: u32 },
     /// Read `times` times to see that the service is gone.
@@ -68,7 +68,7 @@ impl Removal {
         term: u64,
     ) -> Self {
         let stage = match is_wanted {
-            true => Stage::AskingTheirs,
+            true => Stage::IdentifyingTheirs,
             false => Stage::Deregistering { times: 1 },
         };
         Self {
@@ -77,7 +77,7 @@ impl Removal {
             is_wanted,
             token_env,
             stage,
-            slot: CallSlot::new(LONGEST_BACKOFF, LONGEST_REFUSAL),
+            slot: CallSlot::new(MAX_BACKOFF, MAX_REFUSAL_BACKOFF),
             last: AgentCallId::first_in(term),
             failing: None,
             is_several: false,
@@ -97,7 +97,7 @@ impl Removal {
     /// Returns the cluster of the next call.
     pub fn cluster(&self) -> &str {
         match self.stage {
-            Stage::AskingOurs { .. } => &self.configured,
+            Stage::IdentifyingOurs { .. } => &self.configured,
             _ => &self.id.cluster,
         }
     }
@@ -108,7 +108,7 @@ impl Removal {
             return None;
         }
         match self.stage {
-            Stage::AskingTheirs | Stage::AskingOurs { .. } => Some(AgentCall::Identify),
+            Stage::IdentifyingTheirs | Stage::IdentifyingOurs { .. } => Some(AgentCall::Identify),
             Stage::Deregistering { .. } => Some(AgentCall::Deregister),
             Stage::Looking { .. } => Some(AgentCall::Read),
             Stage::Done => None,
@@ -179,8 +179,8 @@ impl Removal {
             return self.end(Some(RegistrationEvent::Remains(Remains::Unsure)), events);
         };
         match core::mem::replace(&mut self.stage, Stage::Done) {
-            Stage::AskingTheirs => self.stage = Stage::AskingOurs { theirs: found },
-            Stage::AskingOurs { theirs } if theirs != found => {
+            Stage::IdentifyingTheirs => self.stage = Stage::IdentifyingOurs { theirs: found },
+            Stage::IdentifyingOurs { theirs } if theirs != found => {
                 self.stage = Stage::Deregistering { times: 1 };
             }
             // The agent has the wanted registration, which has replaced this one.
@@ -298,36 +298,36 @@ mod tests {
 
     #[test]
     fn removal_uses_the_cluster_of_the_registration() {
-        let (asked, told) = removed(false, |_, call| Ok(without("n", call)));
+        let (asked, reported_health) = removed(false, |_, call| Ok(without("n", call)));
         assert_eq!(asked, ["old Deregister", "old Read", "old Read", "old Read"]);
-        assert_eq!(told, ["deregistered: the configuration has it no more"]);
+        assert_eq!(reported_health, ["deregistered: the configuration has it no more"]);
     }
 
     // Promise: R-708
     #[test]
     fn removal_uses_the_configured_cluster_when_the_old_is_gone() {
-        let (asked, told) = removed(false, |cluster, call| match cluster {
+        let (asked, reported_health) = removed(false, |cluster, call| match cluster {
             "old" => Err(Refusal::UnknownCluster),
             _ => Ok(without("n", call)),
         });
         assert_eq!(asked, ["old Deregister", "new Deregister", "new Read", "new Read", "new Read"]);
-        assert_eq!(told, ["deregistered: the configuration has it no more"]);
+        assert_eq!(reported_health, ["deregistered: the configuration has it no more"]);
     }
 
     #[test]
     fn wanted_registration_stays_when_one_agent_has_both() {
-        let (asked, told) = removed(true, |_, call| Ok(without("n", call)));
-        assert_eq!((asked.len(), told), (2, vec![]), "{asked:?}");
-        let (asked, told) = removed(true, |cluster, call| Ok(without(cluster, call)));
+        let (asked, reported_health) = removed(true, |_, call| Ok(without("n", call)));
+        assert_eq!((asked.len(), reported_health), (2, vec![]), "{asked:?}");
+        let (asked, reported_health) = removed(true, |cluster, call| Ok(without(cluster, call)));
         assert_eq!(asked[..3], ["old Identify", "new Identify", "old Deregister"]);
-        assert_eq!(told, ["deregistered: the configuration has it no more"]);
+        assert_eq!(reported_health, ["deregistered: the configuration has it no more"]);
         let denied = |_: &str, _| Ok((403, "Permission denied".to_owned()));
-        let (asked, told) = removed(true, denied);
+        let (asked, reported_health) = removed(true, denied);
         assert_eq!(asked, ["old Identify"]);
-        assert!(told[0].contains("may not know (agent:read)"), "{told:?}");
+        assert!(reported_health[0].contains("may not know (agent:read)"), "{reported_health:?}");
         for goes_at in [0, 2] {
             let mut calls = 0;
-            let (asked, told) = removed(true, |cluster, call| {
+            let (asked, reported_health) = removed(true, |cluster, call| {
                 calls += 1;
                 match cluster {
                     "old" if calls > goes_at => Err(Refusal::UnknownCluster),
@@ -335,7 +335,10 @@ mod tests {
                 }
             });
             assert!(!asked.iter().any(|it| it == "new Deregister"), "{asked:?}");
-            assert!(told[0].contains("has no longer the cluster"), "{told:?}");
+            assert!(
+                reported_health[0].contains("has no longer the cluster"),
+                "{reported_health:?}"
+            );
         }
     }
 
@@ -345,7 +348,7 @@ mod tests {
             let mut has = vec![false; agents];
             has[1] = true;
             let mut turn = 0;
-            let (asked, told) = removed(false, |_, call| {
+            let (asked, reported_health) = removed(false, |_, call| {
                 let has = &mut has[turn % agents];
                 turn += 1;
                 Ok(match call {
@@ -358,7 +361,10 @@ mod tests {
                 })
             });
             assert!(!has.iter().any(|has| *has), "{asked:?}");
-            assert!(told.len() == 1 && told[0].contains("several agents answer"), "{told:?}");
+            assert!(
+                reported_health.len() == 1 && reported_health[0].contains("several agents answer"),
+                "{reported_health:?}"
+            );
         }
     }
 }

@@ -69,8 +69,8 @@ impl TtlCheck {
     pub(super) fn on_gap(&mut self, gap: Duration, now: Time) {
         if let Some((_, checker)) = &mut self.probe {
             let is_old = gap >= self.ttl / 2;
-            let standing = if is_old { HealthState::Unknown } else { checker.standing() };
-            checker.begin_anew(standing, now);
+            let health = if is_old { HealthState::Unknown } else { checker.health() };
+            checker.restart(health, now);
             (self.unsent, self.heard) = (None, now);
         }
     }
@@ -84,14 +84,14 @@ impl TtlCheck {
         }
         if let Some((_, checker)) = &mut self.probe
             && is_handed_over
-            && checker.standing() == HealthState::Unknown
+            && checker.health() == HealthState::Unknown
         {
-            let standing = match status {
+            let health = match status {
                 CheckStatus::Critical => HealthState::Unknown,
                 CheckStatus::Warning => HealthState::Healthy { warns: true },
                 CheckStatus::Passing => HealthState::Healthy { warns: false },
             };
-            checker.begin_anew(standing, now);
+            checker.restart(health, now);
         }
     }
 
@@ -108,7 +108,7 @@ impl TtlCheck {
             let output = format!("{method} {path} of {cluster} could not be sent: {reason}");
             return Some(Report { status: CheckStatus::Critical, output });
         }
-        let status = match checker.standing() {
+        let status = match checker.health() {
             HealthState::Unknown => return None,
             HealthState::Healthy { warns: false } => CheckStatus::Passing,
             HealthState::Healthy { warns: true } => CheckStatus::Warning,

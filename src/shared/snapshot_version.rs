@@ -25,7 +25,7 @@ pub struct SnapshotVersion {
 
 impl SnapshotVersion {
     /// Returns one version for each of the two slots of records.
-    pub const fn places(self) -> [Self; 2] {
+    pub const fn slots(self) -> [Self; 2] {
         [self, Self { generation: self.generation.wrapping_add(1), ..self }]
     }
 }

@@ -60,7 +60,7 @@ impl World {
                 || self.contexts().filter(|(_, context)| context.tracker(source).is_some());
             let best = with_source().map(|(vm, _)| vm.rank()).min()?;
             let fetches =
-                |context: &Context| context.tracker(source).is_some_and(|t| t.is_fetcher());
+                |context: &Context| context.tracker(source).is_some_and(|t| t.is_leader());
             let fetchers: Vec<_> = with_source().filter(|(_, context)| fetches(context)).collect();
             match fetchers[..] {
                 [(vm, context)] if vm.rank() != best => {
@@ -80,7 +80,7 @@ impl World {
     /// source, as far as there are places, and the others are polled. Whether a service that was
     /// found has a place while it has no endpoints depends on who found it first.
     fn unwatched(&self, context: &Context) -> Option<String> {
-        let trackers = context.agent.sources().into_iter().filter(|t| t.is_fetcher());
+        let trackers = context.agent.sources().into_iter().filter(|t| t.is_leader());
         let (mut watched, mut sure, mut unsure) = (0, 0, 0);
         let mut polled = None;
         for tracker in trackers {
@@ -143,7 +143,7 @@ impl World {
             let record = self.shared.load(&SharedKey::Snapshot(query, *version).to_string());
             record.is_some_and(|(bytes, _)| !bytes.is_empty())
         };
-        let record = SnapshotVersion::default().places().into_iter().find(is_record);
+        let record = SnapshotVersion::default().slots().into_iter().find(is_record);
         match (head.rank == Rank::RELEASED, head.published, record) {
             (true, None, None) => None,
             (_, published, record) => {

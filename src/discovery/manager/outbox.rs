@@ -25,7 +25,7 @@ impl Manager {
         }
     }
 
-    pub(super) fn look_at_members(&mut self, now: Time) {
+    pub(super) fn load_members(&mut self, now: Time) {
         if self.membership.poll_refresh(now) {
             self.out.push_back(Command::Load(SharedKey::Members));
         }
@@ -37,7 +37,7 @@ impl Manager {
         self.membership.on_members(&members);
         let outbox = core::mem::take(&mut self.outbox);
         if outbox.is_empty() {
-            self.review_members(&members, value.map(|(_, cas)| cas), now);
+            self.reconcile_members(&members, value.map(|(_, cas)| cas), now);
         }
         for member in self.membership.peers(&members) {
             let messages = outbox.iter().filter(|message| message.is_for(member, &members));
@@ -48,13 +48,13 @@ impl Manager {
         }
     }
 
-    fn review_members(&mut self, members: &Members, cas: Option<Cas>, now: Time) {
+    fn reconcile_members(&mut self, members: &Members, cas: Option<Cas>, now: Time) {
         if let Some(better) = self.membership.reconcile(members) {
             let expect = cas.map_or(Expect::Absent, Expect::Unchanged);
             let value = better.encode();
             self.out.push_back(Command::Store { key: SharedKey::Members, value, expect });
         }
-        if self.membership.poll_probe(self.is_fetcher(), now) {
+        if self.membership.poll_queue_check(self.is_leader(), now) {
             self.out.extend(self.membership.peers(members).map(Command::CheckQueue));
         }
     }

@@ -205,18 +205,15 @@ fn one_who_parts_with_a_source_gives_its_lease_away_and_frees_its_records() {
     agent.remove(SOURCE, false, Time::from_start(Duration::from_secs(2)));
     let now = Time::from_start(Duration::from_secs(2));
     let version = SnapshotVersion { term: Term(1), generation: 4 };
-    let mut places = Vec::new();
+    let mut slots = Vec::new();
     for (value, cas) in [(&b"a record"[..], 8), (&[], 9)] {
         let Some(Command::Load(place @ SharedKey::Snapshot(..))) = agent.poll_command() else {
             panic!()
         };
         agent.handle_event(Event::Loaded { key: place, value: Some((value, Cas(cas))) }, now);
-        places.push(place.to_string());
+        slots.push(place.to_string());
     }
-    assert_eq!(
-        places,
-        version.places().map(|version| SharedKey::Snapshot(key, version).to_string())
-    );
+    assert_eq!(slots, version.slots().map(|version| SharedKey::Snapshot(key, version).to_string()));
     let loads = agent.poll_command();
     assert!(matches!(loads, Some(Command::Load(SharedKey::SourceRecord(_)))), "{loads:?}");
     let ours = SourceRecord {
@@ -239,7 +236,7 @@ fn one_who_parts_with_a_source_gives_its_lease_away_and_frees_its_records() {
     let [Command::Store { key: emptied, value, expect }] = stores.collect::<Vec<_>>()[..] else {
         panic!("{rest:?}");
     };
-    assert_eq!((emptied.to_string(), &value[..]), (places[0].clone(), &[][..]), "the other is");
+    assert_eq!((emptied.to_string(), &value[..]), (slots[0].clone(), &[][..]), "the other is");
     assert_eq!(*expect, Expect::Unchanged(Cas(8)), "a successor may have been there");
     assert!(agent.sources().is_empty());
 

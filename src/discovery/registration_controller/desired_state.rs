@@ -19,7 +19,7 @@ use crate::util::rng::Rng;
 use crate::util::time::Time;
 
 /// The time after its timeout at which a call that probes the breaker counts as lost.
-const GIVE_UP: Duration = Duration::from_secs(3);
+const GRACE: Duration = Duration::from_secs(3);
 
 /// The desired state of a registration, with its reconciler while this VM leads.
 #[derive(Debug)]
@@ -202,7 +202,7 @@ impl DesiredState {
 
     /// Returns the time at which a call with that timeout counts as lost.
     pub(super) fn lost_at(&self, end: Time) -> Time {
-        end + GIVE_UP
+        end + GRACE
     }
 
     pub(super) fn on_response(

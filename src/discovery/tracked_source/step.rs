@@ -6,7 +6,7 @@ use crate::shared::source_record::Rank;
 /// The purpose of a load of the source record. All results of an event are handled before the next
 /// event, so there is one purpose at a time.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum HeadLoad {
+pub(super) enum SourceRecordLoad {
     /// Look for a newer snapshot, for a waiting request or after a message.
     Peek,
     /// Check the lease, too.
@@ -21,8 +21,8 @@ pub(super) enum HeadLoad {
 
 /// The purpose of a store of the source record.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum HeadStore {
-    Claim { vacancy: ClaimReason },
+pub(super) enum SourceRecordStore {
+    Claim { reason: ClaimReason },
     Renewal,
     Commit,
     Leave,

@@ -18,12 +18,12 @@ impl Watch {
     /// response is as good: a plain query is out, or due as soon as the backoff permits.
     pub fn on_suspicion(&mut self, now: Time) {
         let is_quiet = match self.state {
-            State::Asking(QueryInFlight { blocks, .. }) => blocks,
+            State::InFlight(QueryInFlight { blocks, .. }) => blocks,
             State::Idle { .. } => self.index.is_some(),
             State::Stopped | State::Applying { .. } => false,
         };
         if is_quiet {
-            self.reread.want(now);
+            self.early_refresh.want(now);
         }
     }
 
@@ -32,7 +32,7 @@ impl Watch {
         if self.guard.wants_instances() {
             return Some(CallClass::Read);
         }
-        let suspected = || self.reread.is_due(now).then_some(CallClass::Read);
+        let suspected = || self.early_refresh.is_due(now).then_some(CallClass::Read);
         self.guard.wants(now).or_else(suspected).filter(|_| blocks)
     }
 
@@ -40,17 +40,17 @@ impl Watch {
     /// that fails, another VM has the lease, and this watch stops.
     pub(super) fn on_extra(
         &mut self,
-        asking: QueryInFlight,
+        in_flight: QueryInFlight,
         response: Result<QueryResponse, QueryError>,
         current: Option<&Snapshot>,
         now: Time,
         rng: &mut Rng,
     ) -> ResponseOutcome {
-        self.timeout.on_ended(asking.blocks, &response, now.since(asking.asked));
+        self.timeout.on_ended(in_flight.blocks, &response, now.since(in_flight.asked));
         let response = match response {
             Ok(response) => response,
             Err(error) => {
-                match asking.ask.instances {
+                match in_flight.ask.instances {
                     true => self.guard.on_no_instances(),
                     false => self.guard.on_failure(now, rng),
                 }
@@ -62,23 +62,23 @@ impl Watch {
         if matches!(self.state, State::Stopped | State::Applying { .. }) {
             return ResponseOutcome::Older;
         }
-        if asking.ask.instances {
+        if in_flight.ask.instances {
             let judgement = self.guard.on_instances(response, known);
             return judgement
                 .map_or(ResponseOutcome::Older, |it| self.take_up_extra(it, None, current));
         }
         let (index, floor) = (response.index, self.floor());
-        if self.is_holding() && asking.consistently().is_some() {
+        if self.is_holding() && in_flight.consistently().is_some() {
             if floor.is_some_and(|floor| index < floor) {
                 // Read once more. The index of that response is accepted, unless this one was only
                 // overtaken.
-                if asking.floor.is_some_and(|known| index < known) {
+                if in_flight.floor.is_some_and(|known| index < known) {
                     self.forget_floor();
                 }
                 self.guard.on_failure(now, rng);
                 return ResponseOutcome::Older;
             }
-            let judgement = self.guard.judge(response, asking.consistently(), known, now, rng);
+            let judgement = self.guard.judge(response, in_flight.consistently(), known, now, rng);
             return self.take_up_extra(judgement, Some(index), current);
         }
         // Without a floor, a plain query is out or due, and its response is believed.
@@ -105,7 +105,7 @@ impl Watch {
     ) -> ResponseOutcome {
         match (&mut self.state, index) {
             (_, None) => {}
-            (State::Asking(QueryInFlight { floor, .. }), Some(_)) if floor.is_some() => {
+            (State::InFlight(QueryInFlight { floor, .. }), Some(_)) if floor.is_some() => {
                 *floor = index
             }
             _ => self.index = index,
@@ -127,16 +127,16 @@ impl Watch {
     /// response.
     fn floor(&self) -> Option<ConsulIndex> {
         match self.state {
-            State::Asking(QueryInFlight { blocks: true, floor, .. }) => floor,
+            State::InFlight(QueryInFlight { blocks: true, floor, .. }) => floor,
             State::Idle { .. } => self.index,
-            State::Stopped | State::Asking(_) | State::Applying { .. } => None,
+            State::Stopped | State::InFlight(_) | State::Applying { .. } => None,
         }
     }
 
     fn forget_floor(&mut self) {
         self.index = None;
-        if let State::Asking(asking) = &mut self.state {
-            asking.floor = None;
+        if let State::InFlight(in_flight) = &mut self.state {
+            in_flight.floor = None;
         }
     }
 }

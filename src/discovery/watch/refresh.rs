@@ -19,7 +19,7 @@ const PACE: (u32, Duration) = (1, Duration::from_secs(5));
 /// few a minute.
 #[derive(Debug)]
 pub(super) struct EarlyRefresh {
-    pace: TokenBucket,
+    backoff: TokenBucket,
     state: State,
 }
 
@@ -30,20 +30,20 @@ enum State {
     /// The extra query is due at `due`.
     Wanted { due: Time },
     /// The extra query is out.
-    Asking(QueryInFlight),
+    InFlight(QueryInFlight),
 }
 
 impl EarlyRefresh {
     /// Starts without a requested query.
     pub(super) fn new() -> Self {
         let (burst, interval) = PACE;
-        Self { pace: TokenBucket::new(burst, interval), state: State::Unwanted }
+        Self { backoff: TokenBucket::new(burst, interval), state: State::Unwanted }
     }
 
     /// Requests a query, unless one is requested or out already.
     pub(super) fn want(&mut self, now: Time) {
         if matches!(self.state, State::Unwanted) {
-            self.state = State::Wanted { due: self.pace.take(now) };
+            self.state = State::Wanted { due: self.backoff.take(now) };
         }
     }
 
@@ -54,18 +54,18 @@ impl EarlyRefresh {
 
     /// Returns true if the query is out.
     pub(super) const fn is_out(&self) -> bool {
-        matches!(self.state, State::Asking(_))
+        matches!(self.state, State::InFlight(_))
     }
 
     /// Notes that the query, or another one in its place, was sent.
-    pub(super) const fn on_sent(&mut self, asking: QueryInFlight) {
-        self.state = State::Asking(asking);
+    pub(super) const fn on_sent(&mut self, in_flight: QueryInFlight) {
+        self.state = State::InFlight(in_flight);
     }
 
     /// Returns the query that is out if it has that id.
-    pub(super) fn asking(&self, id: QueryId) -> Option<QueryInFlight> {
+    pub(super) fn in_flight(&self, id: QueryId) -> Option<QueryInFlight> {
         match self.state {
-            State::Asking(asking) if asking.ask.id == id => Some(asking),
+            State::InFlight(in_flight) if in_flight.ask.id == id => Some(in_flight),
             _ => None,
         }
     }
@@ -73,16 +73,16 @@ impl EarlyRefresh {
     /// Returns the id of the query that is out if it counts as lost.
     pub(super) fn lost(&self, now: Time) -> Option<QueryId> {
         match self.state {
-            State::Asking(QueryInFlight { ask, lost, .. }) if now >= lost => Some(ask.id),
+            State::InFlight(QueryInFlight { ask, lost, .. }) if now >= lost => Some(ask.id),
             _ => None,
         }
     }
 
     /// Removes the query that is out if it has that id.
     pub(super) fn take(&mut self, answered: QueryId) -> Option<QueryInFlight> {
-        let asking = self.asking(answered)?;
+        let in_flight = self.in_flight(answered)?;
         self.state = State::Unwanted;
-        Some(asking)
+        Some(in_flight)
     }
 
     /// Cancels a requested query because the main query reads the same. A query that is out stays
@@ -146,34 +146,36 @@ mod tests {
         Time::from_start(Duration::from_secs(seconds))
     }
 
-    fn asking(id: u64, lost: u64) -> QueryInFlight {
+    fn in_flight(id: u64, lost: u64) -> QueryInFlight {
         let ask = OutgoingQuery { id: QueryId(id), ..OutgoingQuery::default() };
         QueryInFlight { ask, blocks: false, floor: None, asked: at(0), lost: at(lost) }
     }
 
     #[test]
     fn first_refresh_is_sent_at_once_and_the_next_after_a_rest() {
-        let mut reread = EarlyRefresh::new();
-        assert!(!reread.is_due(at(0)));
-        reread.want(at(0));
-        assert!(reread.is_due(at(0)));
-        reread.on_sent(asking(1, 15_000));
-        reread.want(at(10));
-        assert!(!reread.is_due(at(14_999)), "one at a time");
-        assert!(reread.take(QueryId(1)).is_some() && reread.take(QueryId(1)).is_none());
-        reread.want(at(1_000));
-        assert!(!reread.is_due(at(4_999)) && reread.is_due(at(5_000)));
+        let mut early_refresh = EarlyRefresh::new();
+        assert!(!early_refresh.is_due(at(0)));
+        early_refresh.want(at(0));
+        assert!(early_refresh.is_due(at(0)));
+        early_refresh.on_sent(in_flight(1, 15_000));
+        early_refresh.want(at(10));
+        assert!(!early_refresh.is_due(at(14_999)), "one at a time");
+        assert!(
+            early_refresh.take(QueryId(1)).is_some() && early_refresh.take(QueryId(1)).is_none()
+        );
+        early_refresh.want(at(1_000));
+        assert!(!early_refresh.is_due(at(4_999)) && early_refresh.is_due(at(5_000)));
     }
 
     #[test]
     fn refresh_takes_one_token_however_many_requests_there_are() {
-        let (mut reread, mut sent) = (EarlyRefresh::new(), 0);
+        let (mut early_refresh, mut sent) = (EarlyRefresh::new(), 0);
         for millisecond in 0..60_000 {
-            reread.want(at(millisecond));
-            if reread.is_due(at(millisecond)) {
+            early_refresh.want(at(millisecond));
+            if early_refresh.is_due(at(millisecond)) {
                 sent += 1;
-                reread.on_sent(asking(sent, millisecond + 1));
-                reread.take(QueryId(sent));
+                early_refresh.on_sent(in_flight(sent, millisecond + 1));
+                early_refresh.take(QueryId(sent));
             }
         }
         assert_eq!(sent, 12);
@@ -181,16 +183,19 @@ mod tests {
 
     #[test]
     fn refresh_is_canceled_only_when_it_is_not_out() {
-        let mut reread = EarlyRefresh::new();
-        reread.want(at(0));
-        reread.settle();
-        assert!(!reread.is_due(at(60_000)));
-        reread.want(at(60_000));
-        reread.on_sent(asking(1, 75_000));
-        reread.settle();
-        assert_eq!((reread.lost(at(74_999)), reread.lost(at(75_000))), (None, Some(QueryId(1))));
-        reread.stop();
-        assert!(reread.take(QueryId(1)).is_none());
+        let mut early_refresh = EarlyRefresh::new();
+        early_refresh.want(at(0));
+        early_refresh.settle();
+        assert!(!early_refresh.is_due(at(60_000)));
+        early_refresh.want(at(60_000));
+        early_refresh.on_sent(in_flight(1, 75_000));
+        early_refresh.settle();
+        assert_eq!(
+            (early_refresh.lost(at(74_999)), early_refresh.lost(at(75_000))),
+            (None, Some(QueryId(1)))
+        );
+        early_refresh.stop();
+        assert!(early_refresh.take(QueryId(1)).is_none());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::{
-    ATTEMPTS, AUDIT, AUDIT_WITHOUT_REPORTS, REST, REST_ELSEWHERE, ROUNDS, Reconciler, Stage,
+    ATTEMPTS, AUDIT, AUDIT_WITHOUT_REPORTS, PAUSE, PAUSE_ELSEWHERE, ROUNDS, Reconciler, Stage,
 };
 use crate::consul::registration::{
     ActualCheck, ActualService, AgentIdentity, CheckStatus, Drift, RegistrationError, Report,
@@ -17,7 +17,7 @@ use crate::util::time::Time;
 /// The number of agents that are remembered.
 const KNOWN: usize = 8;
 /// The wait if the agent knows a check only intermittently.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY: Duration = Duration::from_secs(1);
 
 impl Reconciler {
     /// Takes the service that the agent has under the id. Its checks are read in any case, since
@@ -38,14 +38,14 @@ impl Reconciler {
             let found = found.datacenter.unwrap_or_default();
             let error = RegistrationError::Elsewhere { found };
             return match registered {
-                true => self.undo(error, 1, REST_ELSEWHERE, events),
-                false => self.wait(error, REST_ELSEWHERE, now, rng, events),
+                true => self.roll_back(error, 1, PAUSE_ELSEWHERE, events),
+                false => self.wait(error, PAUSE_ELSEWHERE, now, rng, events),
             };
         }
         self.difference = self.definition.difference(&found);
         // Tags that others have set are kept, but not those of another definition.
         let keeps_tags = self.definition.has_tag_override()
-            && !self.is_unsure
+            && !self.must_register
             && !matches!(self.difference, Some(Drift::Name(_)));
         self.tags = keeps_tags.then_some(found.tags);
         self.stage = Stage::LookingAtChecks { registered };
@@ -73,15 +73,15 @@ impl Reconciler {
         if let Some(difference) = self.difference.take().or(missing) {
             return self.on_difference(difference, registered, events);
         }
-        if self.is_unsure {
+        if self.must_register {
             self.stage = Stage::Identifying { first: None };
             return;
         }
         let audit = if self.checks.is_empty() { AUDIT_WITHOUT_REPORTS } else { AUDIT };
-        self.stage = Stage::Standing { until: now + rng.about(audit) };
+        self.stage = Stage::InSync { until: now + rng.about(audit) };
         self.attempts = 0;
-        let is_news = !self.stands || self.failing.is_some();
-        self.stands = true;
+        let is_news = !self.in_sync || self.failing.is_some();
+        self.in_sync = true;
         self.failing = None;
         if is_news {
             events.push(RegistrationEvent::Standing);
@@ -106,10 +106,10 @@ impl Reconciler {
             self.unknown = self.unknown.saturating_add(1);
             if self.unknown > ATTEMPTS {
                 let error = RegistrationError::InPart(Drift::Check(id.clone()));
-                self.rest(now + rng.about(REST));
-                self.tell(error, events);
+                self.pause(now + rng.about(PAUSE));
+                self.report_error(error, events);
             } else if self.unknown > 1 {
-                self.rest(now + rng.about(PAUSE));
+                self.pause(now + rng.about(RETRY));
             }
             return self.on_difference(Drift::Check(id), false, events);
         }
@@ -123,8 +123,8 @@ impl Reconciler {
                 .push(RegistrationEvent::Reported { check: id, report: Report { status, output } });
         }
         let health = self.checks.iter().filter_map(TtlCheck::reported).min();
-        if health != self.told {
-            self.told = health;
+        if health != self.reported_health {
+            self.reported_health = health;
             events.extend(health.map(RegistrationEvent::Health));
         }
     }
@@ -136,7 +136,7 @@ impl Reconciler {
         registered: bool,
         events: &mut Vec<RegistrationEvent>,
     ) {
-        if core::mem::take(&mut self.stands) {
+        if core::mem::take(&mut self.in_sync) {
             events.push(RegistrationEvent::Drifted(difference.clone()));
         }
         self.stage = Stage::Identifying { first: None };
@@ -144,16 +144,16 @@ impl Reconciler {
         self.attempts = if registered { self.attempts.saturating_add(1) } else { 0 };
         // One agent has taken the registration, and another has responded.
         let is_several = difference == Drift::Absent && registered && self.agents.is_empty();
-        let (error, times, rest) = if is_several {
+        let (error, times, pause) = if is_several {
             let cluster = self.definition.id.cluster.clone();
             let error = RegistrationError::SeveralAgents { cluster, found: None };
-            self.tell(error.clone(), events);
-            (error, ROUNDS, REST_ELSEWHERE)
+            self.report_error(error.clone(), events);
+            (error, ROUNDS, PAUSE_ELSEWHERE)
         } else {
-            (RegistrationError::InPart(difference), 1, REST)
+            (RegistrationError::InPart(difference), 1, PAUSE)
         };
         if self.attempts >= ATTEMPTS {
-            self.undo(error, times, rest, events);
+            self.roll_back(error, times, pause, events);
         }
     }
 
@@ -173,7 +173,7 @@ impl Reconciler {
         let wanted = self.definition.service().datacenter.as_deref();
         if wanted.is_some_and(|wanted| !wanted.eq_ignore_ascii_case(&found.datacenter)) {
             let error = RegistrationError::Elsewhere { found: found.datacenter };
-            return self.wait(error, REST_ELSEWHERE, now, rng, events);
+            return self.wait(error, PAUSE_ELSEWHERE, now, rng, events);
         }
         let Some(first) = first.take() else {
             self.stage = Stage::Identifying { first: Some(found) };
@@ -193,8 +193,8 @@ impl Reconciler {
             let found = Some(Box::new([other, found]));
             let error = RegistrationError::SeveralAgents { cluster, found };
             return match self.may_be_there {
-                true => self.undo(error, ROUNDS, REST, events),
-                false => self.wait(error, REST, now, rng, events),
+                true => self.roll_back(error, ROUNDS, PAUSE, events),
+                false => self.wait(error, PAUSE, now, rng, events),
             };
         }
         if last != Some(&found) {
@@ -206,48 +206,52 @@ impl Reconciler {
 
     /// Counts one more deregistration of the rollback.
     pub(super) fn on_deregistered(&mut self, now: Time, rng: &mut Rng) {
-        let Stage::Undoing { times, rest } = &mut self.stage else { return };
+        let Stage::RollingBack { times, pause } = &mut self.stage else { return };
         *times = times.saturating_sub(1);
         if *times == 0 {
-            self.calls.not_before(now + rng.about(*rest));
+            self.calls.not_before(now + rng.about(*pause));
             self.stage = Stage::Looking { registered: false };
             (self.attempts, self.may_be_there) = (0, false);
         }
     }
 
     /// Rolls back: deregisters `times` times, then rests.
-    fn undo(
+    fn roll_back(
         &mut self,
         error: RegistrationError,
         times: u32,
-        rest: Duration,
+        pause: Duration,
         events: &mut Vec<RegistrationEvent>,
     ) {
-        (self.stands, self.has_checks) = (false, false);
-        self.stage = Stage::Undoing { times, rest };
-        self.tell(error, events);
+        (self.in_sync, self.has_checks) = (false, false);
+        self.stage = Stage::RollingBack { times, pause };
+        self.report_error(error, events);
     }
 
     /// Leaves the agent alone for a while.
     fn wait(
         &mut self,
         error: RegistrationError,
-        rest: Duration,
+        pause: Duration,
         now: Time,
         rng: &mut Rng,
         events: &mut Vec<RegistrationEvent>,
     ) {
-        (self.stage, self.stands) = (Stage::Looking { registered: false }, false);
-        self.calls.not_before(now + rng.about(rest));
-        self.tell(error, events);
+        (self.stage, self.in_sync) = (Stage::Looking { registered: false }, false);
+        self.calls.not_before(now + rng.about(pause));
+        self.report_error(error, events);
     }
 
-    fn rest(&mut self, until: Time) {
+    fn pause(&mut self, until: Time) {
         self.calls.not_before(until);
         self.reports.not_before(until);
     }
 
-    pub(super) fn tell(&mut self, error: RegistrationError, events: &mut Vec<RegistrationEvent>) {
+    pub(super) fn report_error(
+        &mut self,
+        error: RegistrationError,
+        events: &mut Vec<RegistrationEvent>,
+    ) {
         let is_same = self.failing.as_ref().is_some_and(|last| {
             core::mem::discriminant(last) == core::mem::discriminant(&error)
                 && last.kind() == error.kind()

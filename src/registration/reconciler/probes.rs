@@ -1,6 +1,6 @@
 //! The probes of the reconciler, and gaps in its time.
 
-use super::{Reconciler, STILL};
+use super::{Reconciler, STANDSTILL};
 use crate::health_check::verdict::ProbeReason;
 use crate::registration::drain::Drain;
 use crate::registration::probe::{OutgoingProbe, ProbeResult, ProbeTarget};
@@ -12,7 +12,7 @@ use crate::util::time::Time;
 impl Reconciler {
     /// Returns a probe that must be sent now.
     pub fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<OutgoingProbe> {
-        self.be_here(now);
+        self.on_time(now);
         if let Some(drain) = &mut self.drain
             && let Some(probing) = drain.poll_probe(now, rng)
         {
@@ -35,8 +35,8 @@ impl Reconciler {
         rng: &mut Rng,
         events: &mut Vec<RegistrationEvent>,
     ) {
-        self.be_here(now);
-        self.look_for_cluster(probed, events);
+        self.on_time(now);
+        self.report_missing_cluster(probed, events);
         match probed.target {
             ProbeTarget::Drain => {
                 if let Some(drain) = &mut self.drain {
@@ -54,9 +54,9 @@ impl Reconciler {
 
     /// Notes the time of an event. After a standstill the known states are as old as the gap, and
     /// responses to calls that are out may not have been read yet.
-    pub(super) fn be_here(&mut self, now: Time) {
+    pub(super) fn on_time(&mut self, now: Time) {
         let gap = now.since(core::mem::replace(&mut self.seen, now));
-        if gap < STILL {
+        if gap < STANDSTILL {
             return;
         }
         self.calls.extend(gap);
@@ -70,7 +70,11 @@ impl Reconciler {
     }
 
     /// Reports once that Envoy does not have a cluster, and once that it has the cluster again.
-    fn look_for_cluster(&mut self, probed: &ProbeResult<'_>, events: &mut Vec<RegistrationEvent>) {
+    fn report_missing_cluster(
+        &mut self,
+        probed: &ProbeResult<'_>,
+        events: &mut Vec<RegistrationEvent>,
+    ) {
         let checks = self.checks.iter();
         let cluster = match probed.target {
             ProbeTarget::Drain => self.drain.as_ref().map(Drain::cluster),

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::discovery::event::{Command, Context, Expect};
 use crate::discovery::source_event::SourceEvent;
 use crate::discovery::tracked_source::TrackedSource;
-use crate::discovery::tracked_source::step::{HeadLoad, HeadStore};
+use crate::discovery::tracked_source::step::{SourceRecordLoad, SourceRecordStore};
 use crate::shared::key::SharedKey;
 use crate::shared::snapshot_record::SnapshotVersion;
 use crate::shared::source_record::{Rank, SourceRecord, Term};
@@ -13,21 +13,21 @@ use crate::shared::source_record::{Rank, SourceRecord, Term};
 impl TrackedSource {
     /// Releases the lease, if this VM leads, because its configuration is being replaced.
     pub fn leave(&mut self, context: &mut Context<'_>) {
-        if self.is_fetcher() {
-            self.load_head(HeadLoad::Leave, context);
+        if self.is_leader() {
+            self.load_source_record(SourceRecordLoad::Leave, context);
         }
     }
 
     /// Releases the lease, if this VM leads, and empties the snapshot slots, because no service
     /// here uses the source. The source record stays, so that no term is given twice.
     pub fn release(&mut self, context: &mut Context<'_>) {
-        if self.is_fetcher() {
+        if self.is_leader() {
             // Before the source record: the slots cannot contain a successor's snapshot while the
             // lease is ours.
-            for version in SnapshotVersion::default().places() {
+            for version in SnapshotVersion::default().slots() {
                 context.load(SharedKey::Snapshot(self.key(), version));
             }
-            self.load_head(HeadLoad::Retire, context);
+            self.load_source_record(SourceRecordLoad::Retire, context);
         }
     }
 
@@ -50,10 +50,10 @@ impl TrackedSource {
     ) {
         let term = self.lease.term();
         if let Some(head) = head.filter(|head| term == Some(head.term) && head.owner == self.me) {
-            let is_last = matches!(self.look, HeadLoad::Retire);
-            self.write = if is_last { HeadStore::Retire } else { HeadStore::Leave };
+            let is_last = matches!(self.look, SourceRecordLoad::Retire);
+            self.write = if is_last { SourceRecordStore::Retire } else { SourceRecordStore::Leave };
             let published = head.published.filter(|_| !is_last);
-            self.store_head(head.term, Rank::RELEASED, published, expect, context);
+            self.store_source_record(head.term, Rank::RELEASED, published, expect, context);
             self.emit(SourceEvent::Left, context);
         }
         self.stop_fetching(context);

@@ -13,7 +13,7 @@ use crate::discovery::event::{Command, Context};
 use crate::discovery::publication::Publication;
 use crate::discovery::response_outcome::ResponseOutcome;
 use crate::discovery::source_event::SourceEvent;
-use crate::discovery::watch::{GIVE_UP, OutgoingQuery};
+use crate::discovery::watch::{GRACE, OutgoingQuery};
 use crate::model::snapshot::Snapshot;
 use crate::shared::source_record::Term;
 
@@ -40,7 +40,7 @@ impl TrackedSource {
         response: Result<Response<'_>, CallFailure>,
         context: &mut Context<'_>,
     ) {
-        if !self.is_fetcher() {
+        if !self.is_leader() {
             return;
         }
         let expected = self.watch.expected(id);
@@ -82,7 +82,7 @@ impl TrackedSource {
     /// Queries Consul if a query is due and the scheduler admits it. The leader's tick leads here,
     /// too, so overdue queries are handled.
     pub(super) fn ask_if_due(&mut self, context: &mut Context<'_>) {
-        if !self.is_fetcher() {
+        if !self.is_leader() {
             return;
         }
         if let Some(lost) = self.watch.poll_lost(context.awake) {
@@ -117,7 +117,7 @@ impl TrackedSource {
         let call = CallId::Query { source: self.source, query: ask.id };
         let request = request(&ask);
         if permit == Permit::Probe {
-            let lost = context.now + request.timeout + GIVE_UP;
+            let lost = context.now + request.timeout + GRACE;
             context.calls.on_probe(self.caller(), call, &self.datacenter, lost, context.now);
         }
         context.out.push_back(Command::Call { call, request });
@@ -140,8 +140,9 @@ impl TrackedSource {
     pub fn on_snapshot_needed(&mut self, context: &mut Context<'_>) {
         self.check_for_update(context);
         self.prioritize(context);
-        let is_unheard_of = self.installed.is_none() && !self.is_fetcher();
-        if is_unheard_of && let Some(message) = self.suspicion.poll_message(self.key(), context.now)
+        let is_unheard_of = self.installed.is_none() && !self.is_leader();
+        if is_unheard_of
+            && let Some(message) = self.refresh_request.poll_message(self.key(), context.now)
         {
             context.send(message);
         }
@@ -149,7 +150,7 @@ impl TrackedSource {
 
     /// Moves the first read of this source to the front, because a request waits for it.
     pub(super) fn prioritize(&mut self, context: &mut Context<'_>) {
-        if self.is_fetcher() && self.installed.is_none() {
+        if self.is_leader() && self.installed.is_none() {
             context.calls.prioritize(self.caller());
         }
     }
@@ -216,8 +217,8 @@ impl TrackedSource {
             // Followers do not know yet how old the snapshot is.
             self.lease.renew_soon();
         }
-        let told = self.contact.on_response(dropped.unwrap_or_default(), failures, context.now);
-        told.for_each(|event| self.emit(event, context));
+        let reported = self.contact.on_response(dropped.unwrap_or_default(), failures, context.now);
+        reported.for_each(|event| self.emit(event, context));
         context.out.push_back(Command::Confirm { source: self.source, age: Duration::ZERO });
     }
 }
