@@ -22,7 +22,7 @@ use crate::discovery::publication::{Publication, PublicationStep};
 use crate::discovery::refresh_request::RefreshRequest;
 use crate::discovery::source_event::SourceEvent;
 use crate::discovery::source_spec::SourceSpec;
-use crate::discovery::tracked_source::step::{SourceRecordLoad, SourceRecordStore};
+use crate::discovery::tracked_source::purpose::{SourceRecordLoad, SourceRecordStore};
 use crate::discovery::watch::Watch;
 use crate::election::lease::{ClaimReason, Lease, LeaseAction};
 use crate::election::membership::{Outgoing, Recipient};
@@ -34,9 +34,9 @@ use crate::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use crate::shared::source_record::{Rank, SourceRecord, Term};
 use crate::util::time::Time;
 
+mod purpose;
 mod queries;
 mod release;
-mod step;
 
 /// A source, as one VM sees it.
 #[derive(Debug)]

@@ -83,7 +83,7 @@ impl Lease {
         Self { me, state: State::Unknown }
     }
 
-    /// Starts as a VM that leaves a free lease to others for [`PATIENCE`].
+    /// Starts as a VM that leaves a free lease to others for [`STANDBY_DELAY`].
     ///
     /// All VMs learn of a service that is added at run time within moments, and each claim would be
     /// followed by a read of Consul.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::discovery::event::{Command, Context, Expect};
 use crate::discovery::source_event::SourceEvent;
 use crate::discovery::tracked_source::TrackedSource;
-use crate::discovery::tracked_source::step::{SourceRecordLoad, SourceRecordStore};
+use crate::discovery::tracked_source::purpose::{SourceRecordLoad, SourceRecordStore};
 use crate::shared::key::SharedKey;
 use crate::shared::snapshot_record::SnapshotVersion;
 use crate::shared::source_record::{Rank, SourceRecord, Term};
