@@ -130,20 +130,20 @@ pub fn step(agent: &mut Manager, router: &mut Router, host: &mut impl Host) -> b
         }
         Command::Call { call, request } => {
             if let Err(failure) = host.call(call, &request) {
-                answer(agent, host, Event::Answered { call, answer: Err(failure) });
+                answer(agent, host, Event::Answered { call, response: Err(failure) });
             }
         }
         Command::CallBy { cluster, call, request } => {
             if let Err(failure) = host.call_by(&cluster, call, &request) {
-                answer(agent, host, Event::Answered { call, answer: Err(failure) });
+                answer(agent, host, Event::Answered { call, response: Err(failure) });
             }
         }
         Command::Probe { id, probe } => {
             if let Err(reason) = host.examine(id, &probe) {
-                answer(agent, host, Event::Probed { probe: id, answer: Err(reason) });
+                answer(agent, host, Event::Probed { probe: id, response: Err(reason) });
             }
         }
-        Command::Registration { registration, notice } => host.registration(registration, &notice),
+        Command::Registration { registration, event } => host.registration(registration, &event),
         Command::Orphan { registration, id } => host.on_orphan(registration, &id),
         Command::Install { source, snapshot } => {
             let now = host.now();
@@ -157,7 +157,7 @@ pub fn step(agent: &mut Manager, router: &mut Router, host: &mut impl Host) -> b
             let now = host.now();
             router.on_requested(query, &name, now);
         }
-        Command::Notice { source, notice } => host.notice(source, &notice),
+        Command::Notice { source, event } => host.notice(source, &event),
         Command::Breaker { position, before, datacenter } => {
             host.breaker(position, before, datacenter.as_deref());
         }

@@ -181,8 +181,8 @@ fn left(key: QueryKey) -> World {
     };
     let record = SnapshotRecord { version, snapshot: Snapshot::new(vec![endpoint(1)]).into() };
     let mut world = World::new();
-    world.data.insert(SharedKey::Head(key), (head.encode(), 1_000));
-    world.data.insert(SharedKey::Record(key, version), (record.encode(), 1_001));
+    world.data.insert(SharedKey::SourceRecord(key), (head.encode(), 1_000));
+    world.data.insert(SharedKey::Snapshot(key, version), (record.encode(), 1_001));
     world
 }
 
@@ -212,7 +212,7 @@ fn endpoints_are_used_when_their_owner_gives_a_sign_of_life() {
     let mut bench = Bench::new("", fields, left(key));
     bench.run(500);
     assert!(matches!(bench.decide(), Decision::Wait(_)));
-    let (_, cas) = bench.world.data.get_mut(&SharedKey::Head(key)).unwrap();
+    let (_, cas) = bench.world.data.get_mut(&SharedKey::SourceRecord(key)).unwrap();
     *cas += 10;
     bench.run(300);
     assert!(matches!(bench.decide(), Decision::Forward(_)));

@@ -9,8 +9,7 @@ use std::time::Duration;
 use consul_resolver::calls::scheduler::CallScheduler;
 use consul_resolver::config::{Config, Consul};
 use consul_resolver::consul::response::Response;
-use consul_resolver::discovery::context::Context;
-use consul_resolver::discovery::event::{CallId, Command};
+use consul_resolver::discovery::event::{CallId, Command, Context};
 use consul_resolver::discovery::source_event::SourceEvent;
 use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::discovery::tracked_source::TrackedSource;
@@ -30,16 +29,16 @@ const BODY: &[u8] = br#"[
 
 /// Does something with a tracker, and gives the commands that follow.
 fn after(now: Duration, act: impl FnOnce(&mut Context<'_>)) -> Vec<Command> {
-    let (mut rng, mut out, mut post) = (Rng::new(1), VecDeque::new(), Vec::new());
+    let (mut rng, mut out, mut outbox) = (Rng::new(1), VecDeque::new(), Vec::new());
     let now = Time::from_start(now);
-    let mut gate = CallScheduler::new(&Consul::new("consul"));
+    let mut calls = CallScheduler::new(&Consul::new("consul"));
     act(&mut Context {
         now,
         awake: now,
-        gate: &mut gate,
+        calls: &mut calls,
         rng: &mut rng,
         out: &mut out,
-        post: &mut post,
+        outbox: &mut outbox,
     });
     out.into()
 }
@@ -47,13 +46,13 @@ fn after(now: Duration, act: impl FnOnce(&mut Context<'_>)) -> Vec<Command> {
 /// Shows the tracker this head at a tick.
 fn tick(tracker: &mut TrackedSource, head: Option<(&[u8], Cas)>, now: Duration) {
     after(now, |scope| tracker.on_tick(RANK, scope));
-    after(now, |scope| tracker.on_head(head, scope));
+    after(now, |scope| tracker.on_source_record(head, scope));
 }
 
 /// Lets the tracker win its claim, and answers its first query; tells whether it says that an
 /// instance is left out.
 fn fetches_and_tells(tracker: &mut TrackedSource, now: Duration) -> bool {
-    let elected = after(now, |scope| tracker.on_head_stored(true, scope));
+    let elected = after(now, |scope| tracker.on_source_record_stored(true, scope));
     let call: CallId = elected
         .iter()
         .find_map(|command| match command {
@@ -73,7 +72,7 @@ fn fetches_and_tells(tracker: &mut TrackedSource, now: Duration) -> bool {
     let CallId::Query { query, .. } = call else { panic!("{call:?}") };
     let told = after(now, |scope| tracker.on_response(query, Ok(response), scope));
     let is_dropped = |command: &Command| {
-        matches!(command, Command::Notice { notice: SourceEvent::Dropped(_), .. })
+        matches!(command, Command::Notice { event: SourceEvent::Dropped(_), .. })
     };
     told.iter().any(is_dropped)
 }
@@ -98,7 +97,7 @@ fn a_fetcher_that_comes_back_tells_again_what_is_left_out() {
     .encode();
     let theirs = Some((other.as_slice(), Cas(4)));
     tick(&mut tracker, theirs, Duration::from_secs(1));
-    assert!(!tracker.is_fetcher());
+    assert!(!tracker.is_leader());
 
     tick(&mut tracker, theirs, Duration::from_secs(2));
     tick(&mut tracker, theirs, Duration::from_secs(2) + lease::PERIOD);

@@ -129,7 +129,7 @@ impl Filter {
             Reply::Refused => Ok(response(503, true, None, &[][..])),
             Reply::Broken => Err(CallFailure::NoAnswer),
         };
-        self.handle(Event::Answered { call: ask.call, answer }, now, asks);
+        self.handle(Event::Answered { call: ask.call, response: answer }, now, asks);
     }
 
     fn handle(&mut self, event: Event<'_>, now: Duration, asks: &mut Vec<Ask>) {

@@ -80,7 +80,7 @@ fn run(config: &Config) {
     assert!(matches!(decision, Decision::Wait(_)), "{decision:?}");
     let subjects = sources.iter().map(|source| SourceSpec::new(config, *source)).collect();
     let agent = Manager::new(subjects, &config.consul, Rng::new(2));
-    assert_eq!(agent.trackers().len(), sources.len());
+    assert_eq!(agent.sources().len(), sources.len());
     let clusters = config.services.iter().map(|service| cluster(config, service));
     for text in clusters.chain([route_configuration(config, config.services.iter())]) {
         assert!(text.is_empty() || serde_json::from_str::<Value>(&text).is_ok(), "{text}");

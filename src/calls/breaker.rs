@@ -1,4 +1,4 @@
-//! Leaves Consul alone while it fails.
+//! Stops calls to Consul while Consul fails.
 
 use core::fmt;
 use core::time::Duration;
@@ -13,27 +13,29 @@ use crate::util::rng::Rng;
 use crate::util::time::Time;
 use crate::util::window::Window;
 
-/// How many seconds of calls the share of failures is taken from.
+/// The seconds over which the share of failed calls is computed.
 const WINDOW: usize = 30;
 
 /// A circuit breaker for the calls to Consul: closed, open, half-open.
 ///
-/// It is the pattern of Nygard, *Release It!* (2007), by its usual names. Each service backs off
-/// for itself; what the breaker adds is that a thousand services do not each have to find out that
-/// the one Consul behind them is down. It opens at so many failures in a row, which is what an
-/// agent that is gone looks like, or at a share of the calls, which is what one looks like that is
-/// overloaded. Both must be failures of several callers, or of all: one that fails by itself, for
-/// ever, opens nothing ([`CallerHistory`]). While it is open there is no call at all; then one, the
-/// probe, and its outcome alone decides: what was sent before the breaker opened may still come back
-/// and be used, but says little about now. An answer of that kind lets a probe go soon, also where
-/// one is out: that may be of a caller that always waits in vain. The one that was out is a probe all
-/// the same, whose answer closes the breaker; else a Consul that answers slowly would always answer the
-/// one before the last.
+/// The pattern and its terms are Nygard's, *Release It!* (2007). Each source backs off for itself;
+/// with the breaker a thousand sources need not each find out that the one Consul behind them is
+/// down.
+///
+/// The breaker opens after a number of failures in a row, which shows an agent that is gone, or at
+/// a share of failed calls, which shows an overloaded agent. Both need failures of several callers,
+/// or of all: one caller that fails by itself for ever opens nothing ([`CallerHistory`]).
+///
+/// No call goes out while the breaker is open. Then one call, the probe, goes out, and its outcome
+/// alone decides. Responses to earlier calls may still arrive and are used, but they say little
+/// about the present. A good one lets the next probe go soon, even if a probe is out, because that
+/// probe's caller may never get a response. The earlier probe stays valid, and its response closes
+/// the breaker; otherwise a slow Consul would always respond to a probe that no longer counts.
 #[derive(Debug)]
 pub struct Breaker {
     settings: config::BreakerConfig,
     state: State,
-    standings: CallerHistory,
+    history: CallerHistory,
     calls: Window<WINDOW>,
     failures: Window<WINDOW>,
     backoff: Backoff,
@@ -42,37 +44,37 @@ pub struct Breaker {
 #[derive(Debug, Clone, Copy)]
 enum State {
     Closed,
-    /// Nothing is sent until then; whatever is sent next is the probe.
+    /// No call goes out before `until`. The next call is the probe.
     Open {
         since: Time,
         until: Time,
     },
-    /// The probe is out; without an outcome by then it has failed.
+    /// The probe is out. Without an outcome by `lost` it has failed.
     HalfOpen {
         since: Time,
-        lost: Time,
+        deadline: Time,
     },
 }
 
-/// Where a breaker stands, as it is shown.
+/// The state of a breaker as reported to operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BreakerState {
     /// Calls go out.
     Closed,
-    /// One call goes out, to see whether the others may.
+    /// One call goes out to test Consul.
     HalfOpen,
     /// No call goes out.
     Open,
 }
 
-/// What a breaker says to a call.
+/// The breaker's reply to a call that wants to go out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admit {
-    /// It may go out.
+    /// The call may go out.
     Granted,
-    /// It may go out as the probe, which must be one that Consul answers at once.
+    /// The call may go out as the probe. Consul must be able to respond to it at once.
     Probe,
-    /// It must wait.
+    /// The call must wait.
     Denied,
 }
 
@@ -82,14 +84,14 @@ impl Breaker {
         Self {
             settings,
             state: State::Closed,
-            standings: CallerHistory::default(),
+            history: CallerHistory::default(),
             calls: Window::new(),
             failures: Window::new(),
             backoff: Backoff::new(settings.base_open_time, settings.max_open_time, Jitter::Full),
         }
     }
 
-    /// Where it stands.
+    /// Returns the state.
     pub const fn position(&self) -> BreakerState {
         match self.state {
             State::Closed => BreakerState::Closed,
@@ -98,7 +100,7 @@ impl Breaker {
         }
     }
 
-    /// What it says to a call now.
+    /// Returns whether a call may go out now.
     pub fn admit(&self, now: Time) -> Admit {
         match self.state {
             State::Closed => Admit::Granted,
@@ -107,50 +109,50 @@ impl Breaker {
         }
     }
 
-    /// Learns that the probe is out, and by when it will have had an outcome.
-    pub const fn on_probe(&mut self, lost: Time, now: Time) {
-        self.state = State::HalfOpen { since: now, lost };
+    /// Notes that the probe is out and has an outcome by `lost` at the latest.
+    pub const fn on_probe(&mut self, deadline: Time, now: Time) {
+        self.state = State::HalfOpen { since: now, deadline };
     }
 
-    /// Learns that nobody will tell of the probe that is out, which cannot be called back: another
-    /// one may go after a while.
+    /// Notes that no caller waits for the probe any more, which cannot be called back. Another
+    /// probe may go out after a while.
     pub fn on_probe_abandoned(&mut self, now: Time) {
         if let State::HalfOpen { .. } = self.state {
             self.state = State::Open { since: now, until: now + self.settings.base_open_time };
         }
     }
 
-    /// Opens again where the probe has had no outcome in time: nobody may be left who would
-    /// tell of it.
+    /// Opens again if the probe has had no outcome in time, because its caller may be gone.
     pub fn on_tick(&mut self, now: Time, rng: &mut Rng) {
-        if let State::HalfOpen { lost, .. } = self.state
-            && now >= lost
+        if let State::HalfOpen { deadline, .. } = self.state
+            && now >= deadline
         {
             self.open(now, rng);
         }
     }
 
-    /// Learns that a caller asks.
+    /// Adds a caller.
     pub fn add(&mut self, caller: Caller) {
-        self.standings.add(caller);
+        self.history.add(caller);
     }
 
-    /// Forgets a caller that asks no longer.
+    /// Forgets a caller that has stopped calling.
     pub fn forget(&mut self, caller: Caller) {
-        self.standings.forget(caller);
+        self.history.forget(caller);
     }
 
-    /// Whether nobody asks.
+    /// Returns true if there is no caller.
     pub fn is_unused(&self) -> bool {
-        self.standings.is_empty()
+        self.history.is_empty()
     }
 
-    /// Which of those who wait is to probe: the lowest one.
+    /// Returns the rank of a caller among those that wait to probe. The lowest rank probes.
     pub fn rank(&self, caller: Caller) -> WaitRank {
-        self.standings.rank(caller)
+        self.history.rank(caller)
     }
 
-    /// Takes the outcome of a call; where its caller does not count, only an answer says something.
+    /// Takes the outcome of a call. The failure of a caller that does not count (`None`) is
+    /// ignored.
     pub fn on_outcome(
         &mut self,
         caller: Option<Caller>,
@@ -161,17 +163,17 @@ impl Breaker {
     ) {
         match (outcome, caller) {
             (CallOutcome::Answers, _) => {
-                let failures = self.standings.on_response(caller);
+                let failures = self.history.on_response(caller);
                 self.count(1, failures, now);
             }
             (CallOutcome::Fails, Some(caller)) => {
-                let counts = self.standings.on_failure(caller, now);
+                let counts = self.history.on_failure(caller, now);
                 self.count(0, counts.into(), now);
             }
             (CallOutcome::Fails, None) | (CallOutcome::Nothing, _) => {}
         }
         if let (true, Some(caller), true) = (is_probe, caller, outcome != CallOutcome::Answers) {
-            self.standings.on_probe_failed(caller, now);
+            self.history.on_probe_failed(caller, now);
         }
         match (self.state, outcome) {
             (State::Closed, CallOutcome::Fails) if self.is_too_much(now) => self.open(now, rng),
@@ -191,8 +193,8 @@ impl Breaker {
         }
     }
 
-    fn count(&mut self, answers: u32, failures: u32, now: Time) {
-        self.calls.add(answers + failures, now);
+    fn count(&mut self, responses: u32, failures: u32, now: Time) {
+        self.calls.add(responses + failures, now);
         self.failures.add(failures, now);
     }
 
@@ -200,7 +202,7 @@ impl Breaker {
         let config::BreakerConfig { consecutive_failures, failure_percent, minimum_calls, .. } =
             self.settings;
         let (failed, called) = (self.failures.sum(now), self.calls.sum(now));
-        let tally = self.standings.tally(Duration::from_secs(WINDOW as u64), now);
+        let tally = self.history.tally(Duration::from_secs(WINDOW as u64), now);
         let is_share = |part: u64, all: u64| part * 100 >= all * u64::from(failure_percent);
         let several_in_a_row = tally.failing >= consecutive_failures;
         let all_in_a_row = tally.failing == tally.callers && tally.in_a_row >= consecutive_failures;
@@ -217,7 +219,7 @@ impl Breaker {
         self.state = State::Open { since: now, until: now + self.backoff.on_failure(rng) };
     }
 
-    /// Closes with a clean slate: what has failed before the probe succeeded is over.
+    /// Closes and forgets the failures before the probe.
     const fn close(&mut self) {
         self.state = State::Closed;
         self.calls.clear();
@@ -226,21 +228,21 @@ impl Breaker {
     }
 }
 
-/// What the outcome of a call says of Consul as a whole.
+/// The outcome of a call as a statement about Consul as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallOutcome {
-    /// It answers.
+    /// Consul responds.
     Answers,
-    /// It cannot be reached, is overloaded, or has no leader.
+    /// Consul cannot be reached, is overloaded or has no leader.
     Fails,
-    /// Nothing: something on the way has ended a call that was held, as it was asked to be.
+    /// No statement: a proxy on the way has cut off a blocking query.
     Nothing,
 }
 
 impl CallOutcome {
-    /// What an outcome says. That a token is refused, a query makes no sense to Consul, or one
-    /// answer cannot be used, is the trouble of one service: Consul has answered, and asking for
-    /// the others is as good as before.
+    /// Returns the statement of a result. A refused token, a query that Consul rejects and a
+    /// response that cannot be used are troubles of one source: Consul has responded, and calls for
+    /// other sources are as good as before.
     pub const fn of(outcome: Result<(), ErrorKind>) -> Self {
         match outcome {
             Err(

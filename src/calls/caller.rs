@@ -1,16 +1,16 @@
-//! Who asks Consul, and what for.
+//! The callers of Consul, and the ids of their calls.
 
 use crate::model::registration::RegistrationId;
 use crate::model::service::SourceId;
 
-/// What calls of Consul are about: whose turn it is at the gate.
+/// The subject of a call to Consul, by which calls are scheduled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Caller {
-    /// Finding out about a source.
+    /// A source of the configuration.
     Source(SourceId),
-    /// Finding out about a source that a client has named, and no configuration.
+    /// A source that only a client has named.
     Name(SourceId),
-    /// Keeping a registration.
+    /// A registration.
     Registration(RegistrationId),
 }
 
@@ -26,12 +26,13 @@ impl From<RegistrationId> for Caller {
     }
 }
 
-/// The number of a query, so that an answer that comes too late is not taken for another's.
+/// The number of a query. It keeps a late response from being taken for the response to another
+/// query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct QueryId(pub u64);
 
 impl QueryId {
-    /// The number after this one.
+    /// Returns the number after this one.
     pub const fn next(self) -> Self {
         Self(self.0.wrapping_add(1))
     }
@@ -42,13 +43,13 @@ impl QueryId {
 pub struct AgentCallId(pub u64);
 
 impl AgentCallId {
-    /// Where the numbers of a term begin, which those of no other come near.
+    /// Returns the first number of a term. The numbers of two terms do not overlap.
     pub const fn first_in(term: u64) -> Self {
         Self(term << 32)
     }
 }
 
-/// A callout: whose, and which.
+/// The id of a callout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CallId {
     /// A query for a source.
@@ -58,21 +59,21 @@ pub enum CallId {
         /// The number of the query.
         query: QueryId,
     },
-    /// Something for a registration.
-    Errand {
+    /// A call to the agent for a registration.
+    Agent {
         /// The registration.
         registration: RegistrationId,
         /// The number of the call.
-        errand: AgentCallId,
+        call: AgentCallId,
     },
 }
 
 impl CallId {
-    /// What it is about. Whether a client has named the source, only its tracker knows.
+    /// Returns the caller. Only the source itself knows whether a client has named it.
     pub const fn caller(self) -> Caller {
         match self {
             Self::Query { source, .. } => Caller::Source(source),
-            Self::Errand { registration, .. } => Caller::Registration(registration),
+            Self::Agent { registration, .. } => Caller::Registration(registration),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The calls of one class of callers: where they wait, and how many there may be.
+//! The calls of one group of callers: their queues and their budgets.
 
 use core::time::Duration;
 
@@ -11,39 +11,40 @@ use crate::config::RetryBudgetConfig;
 use crate::util::time::Time;
 use crate::util::token_bucket::TokenBucket;
 
-/// Reads at once, and the pace of further ones: 50 a second.
+/// The burst of reads, and the interval of further reads: 50 a second.
 const READS: (u32, Duration) = (100, Duration::from_millis(20));
-/// Polls at once, and the pace of further ones: 20 a second.
+/// The burst of polls, and the interval of further polls: 20 a second.
 const POLLS: (u32, Duration) = (20, Duration::from_millis(50));
 
-/// So many failures in a row, and fewer, are no habit.
+/// The largest number of failures in a row that is not habitual.
 const FEW_FAILURES: u32 = 3;
-/// A caller's turn after failures comes later by a second for the first one, and twice as much for
-/// each further one, up to so many times: 256 s. Who has waited for so long longer comes first.
+/// The number of doublings of the delay after failures. A caller's turn is delayed by a second
+/// after the first failure and by twice as much after each further one, up to 256 s. A caller that
+/// has waited longer than that comes first.
 const MOST_DOUBLINGS: u32 = 8;
 
-/// Before all others.
+/// The rank before all others.
 const FIRST: WaitRank = (Time::ZERO, 0);
 
-/// One class of callers: services, registrations, or names that clients have asked for. Each has
-/// lines and budgets of its own, so that none waits for the trouble of another.
+/// A group of callers: services, registrations, or names that clients have asked for. Each group
+/// has queues and budgets of its own, so that no group waits for the trouble of another.
 #[derive(Debug)]
 pub struct CallerGroup {
-    /// Those of the lanes, and of the retries apart who fail habitually.
-    lines: [WaitQueue; CallClass::ALL.len() + 1],
+    /// One queue for each class, and one for retries of callers that fail habitually.
+    queues: [WaitQueue; CallClass::ALL.len() + 1],
     retries: RetryBudget,
     reads: TokenBucket,
     polls: TokenBucket,
-    /// Failures in a row of those whose last call has failed.
+    /// The failures in a row of each caller whose last call has failed.
     failing: HashMap<Caller, u32>,
 }
 
 impl CallerGroup {
-    /// Starts with everything unused.
+    /// Starts with full budgets and empty queues.
     pub fn new(settings: RetryBudgetConfig) -> Self {
         let bucket = |(burst, interval)| TokenBucket::new(burst, interval);
         Self {
-            lines: Default::default(),
+            queues: Default::default(),
             retries: RetryBudget::new(settings),
             reads: bucket(READS),
             polls: bucket(POLLS),
@@ -51,51 +52,51 @@ impl CallerGroup {
         }
     }
 
-    /// Lets a call out if there is room for it, and nobody comes first; else its caller waits.
-    pub fn admit(&mut self, caller: Caller, lane: CallClass, now: Time) -> bool {
-        let is_first = self.next(lane, now).is_none_or(|next| next == caller);
-        let is_admitted = is_first && self.take(caller, lane, now);
+    /// Admits a call if the budget has room and no caller comes first. Otherwise queues its caller.
+    pub fn admit(&mut self, caller: Caller, class: CallClass, now: Time) -> bool {
+        let is_first = self.next(class, now).is_none_or(|next| next == caller);
+        let is_admitted = is_first && self.take(caller, class, now);
         match is_admitted {
             true => self.dequeue(caller),
-            false => self.enqueue(caller, lane, now),
+            false => self.enqueue(caller, class, now),
         }
         is_admitted
     }
 
-    /// Lets a caller wait in a lane, and in no other one.
-    pub fn enqueue(&mut self, caller: Caller, lane: CallClass, now: Time) {
-        let wait = match (lane, self.failures(caller)) {
+    /// Queues a caller in one class and removes it from the others.
+    pub fn enqueue(&mut self, caller: Caller, class: CallClass, now: Time) {
+        let wait = match (class, self.failures(caller)) {
             (CallClass::Retry, failures @ 1..) => {
                 Duration::from_secs(1 << (failures - 1).min(MOST_DOUBLINGS))
             }
             _ => Duration::ZERO,
         };
-        let place = self.place(caller, lane);
-        for (n, line) in self.lines.iter_mut().enumerate() {
+        let place = self.place(caller, class);
+        for (n, queue) in self.queues.iter_mut().enumerate() {
             match n == place {
-                true => line.enqueue(caller, (now + wait, 1)),
-                false => line.remove(caller),
+                true => queue.enqueue(caller, (now + wait, 1)),
+                false => queue.remove(caller),
             }
         }
     }
 
-    /// Lets a caller that waits be the next of its lane.
+    /// Moves a waiting caller to the front of its queue.
     pub fn prioritize(&mut self, caller: Caller) {
-        self.lines.iter_mut().for_each(|line| line.promote(caller, FIRST));
+        self.queues.iter_mut().for_each(|queue| queue.promote(caller, FIRST));
     }
 
-    /// Lets a caller wait no longer.
+    /// Removes a caller from all queues.
     pub fn dequeue(&mut self, caller: Caller) {
-        self.lines.iter_mut().for_each(|line| line.remove(caller));
+        self.queues.iter_mut().for_each(|queue| queue.remove(caller));
     }
 
-    /// Lets a caller no longer wait in that lane.
-    pub fn remove(&mut self, caller: Caller, lane: CallClass) {
-        let [retries, reads, polls, habitual] = &mut self.lines;
-        match lane {
-            // It may have failed once more while it waited.
+    /// Removes a caller from the queues of a class.
+    pub fn remove(&mut self, caller: Caller, class: CallClass) {
+        let [retries, reads, polls, habitual] = &mut self.queues;
+        match class {
+            // The caller may have become habitual while it waited.
             CallClass::Retry => {
-                [retries, habitual].into_iter().for_each(|line| line.remove(caller))
+                [retries, habitual].into_iter().for_each(|queue| queue.remove(caller))
             }
             CallClass::Read => reads.remove(caller),
             CallClass::Poll => polls.remove(caller),
@@ -119,15 +120,15 @@ impl CallerGroup {
         }
     }
 
-    /// Whose turn it is, with the lane.
+    /// Returns the next caller whose call may go out, with its class.
     pub fn poll_ready(&mut self, now: Time) -> Option<(Caller, CallClass)> {
-        CallClass::ALL.into_iter().find_map(|lane| Some((self.next(lane, now)?, lane)))
+        CallClass::ALL.into_iter().find_map(|class| Some((self.next(class, now)?, class)))
     }
 
-    /// The first of a lane for whose call there is room.
-    fn next(&mut self, lane: CallClass, now: Time) -> Option<Caller> {
-        let [retries, reads, polls, habitual] = &self.lines;
-        match lane {
+    /// Returns the first caller of a class if the budget has room.
+    fn next(&mut self, class: CallClass, now: Time) -> Option<Caller> {
+        let [retries, reads, polls, habitual] = &self.queues;
+        match class {
             CallClass::Retry => {
                 let few = retries.first().filter(|_| self.retries.has_room(false, now));
                 let many = habitual.first().filter(|_| self.retries.has_room(true, now));
@@ -138,8 +139,8 @@ impl CallerGroup {
         }
     }
 
-    fn take(&mut self, caller: Caller, lane: CallClass, now: Time) -> bool {
-        match lane {
+    fn take(&mut self, caller: Caller, class: CallClass, now: Time) -> bool {
+        match class {
             CallClass::Retry => self.retries.spend(self.is_habitual(caller), now),
             CallClass::Read => self.reads.take_now(now),
             CallClass::Poll => self.polls.take_now(now),
@@ -150,16 +151,16 @@ impl CallerGroup {
         self.failing.get(&caller).copied().unwrap_or_default()
     }
 
-    /// Whether it has failed so often that this is likely to go on.
+    /// Returns true if a caller has failed so often that its next call will probably fail.
     fn is_habitual(&self, caller: Caller) -> bool {
         self.failures(caller) > FEW_FAILURES
     }
 
-    /// Where it waits.
-    fn place(&self, caller: Caller, lane: CallClass) -> usize {
-        match lane {
+    /// Returns the index of the queue for a caller.
+    fn place(&self, caller: Caller, class: CallClass) -> usize {
+        match class {
             CallClass::Retry if self.is_habitual(caller) => CallClass::ALL.len(),
-            _ => lane as usize,
+            _ => class as usize,
         }
     }
 }
@@ -178,70 +179,70 @@ mod tests {
         Time::from_start(Duration::from_secs(seconds))
     }
 
-    fn class() -> CallerGroup {
+    fn group() -> CallerGroup {
         CallerGroup::new(RetryBudgetConfig { percent: 20, min_per_second: 1 })
     }
 
-    fn fail(class: &mut CallerGroup, caller: Caller, times: u32) {
-        (0..times).for_each(|_| class.on_outcome(caller, false, Time::ZERO));
+    fn fail(group: &mut CallerGroup, caller: Caller, times: u32) {
+        (0..times).for_each(|_| group.on_outcome(caller, false, Time::ZERO));
     }
 
-    /// Those who go out one after the other.
-    fn served(class: &mut CallerGroup, now: Time) -> Vec<Caller> {
+    /// Admits all callers that may go, one after the other, and returns them in that order.
+    fn served(group: &mut CallerGroup, now: Time) -> Vec<Caller> {
         let mut served = Vec::new();
-        while let Some((caller, lane)) = class.poll_ready(now) {
-            assert!(class.admit(caller, lane, now), "{caller:?}");
+        while let Some((caller, class)) = group.poll_ready(now) {
+            assert!(group.admit(caller, class, now), "{caller:?}");
             served.push(caller);
         }
         served
     }
 
     #[test]
-    fn who_changes_over_to_another_lane_loses_the_old_place() {
-        let mut class = class();
-        class.enqueue(A, CallClass::Poll, at(0));
-        class.enqueue(A, CallClass::Read, at(0));
-        class.remove(A, CallClass::Poll);
-        assert_eq!(served(&mut class, at(0)), [A]);
+    fn caller_loses_its_place_when_it_changes_its_class() {
+        let mut group = group();
+        group.enqueue(A, CallClass::Poll, at(0));
+        group.enqueue(A, CallClass::Read, at(0));
+        group.remove(A, CallClass::Poll);
+        assert_eq!(served(&mut group, at(0)), [A]);
     }
 
     #[test]
-    fn who_fails_once_more_while_waiting_can_still_be_dismissed() {
-        let mut class = class();
-        fail(&mut class, A, FEW_FAILURES);
-        class.enqueue(A, CallClass::Retry, at(0));
-        fail(&mut class, A, 1);
-        assert_eq!(class.poll_ready(at(0)), Some((A, CallClass::Retry)));
-        class.remove(A, CallClass::Retry);
-        assert_eq!(class.poll_ready(at(0)), None);
+    fn caller_can_be_removed_when_it_failed_again_while_waiting() {
+        let mut group = group();
+        fail(&mut group, A, FEW_FAILURES);
+        group.enqueue(A, CallClass::Retry, at(0));
+        fail(&mut group, A, 1);
+        assert_eq!(group.poll_ready(at(0)), Some((A, CallClass::Retry)));
+        group.remove(A, CallClass::Retry);
+        assert_eq!(group.poll_ready(at(0)), None);
     }
 
     #[test]
-    fn who_failed_once_is_retried_before_who_failed_ten_times() {
-        let mut class = class();
-        fail(&mut class, A, 10);
-        fail(&mut class, B, 1);
-        class.enqueue(A, CallClass::Retry, at(0));
-        class.enqueue(B, CallClass::Retry, at(100));
-        assert_eq!(served(&mut class, at(100)), [B, A]);
-        class.enqueue(A, CallClass::Retry, at(100));
-        class.enqueue(B, CallClass::Retry, at(100 + 300));
-        assert_eq!(served(&mut class, at(400)), [A, B], "who has waited for long comes, too");
+    fn caller_is_retried_first_when_it_has_failed_less() {
+        let mut group = group();
+        fail(&mut group, A, 10);
+        fail(&mut group, B, 1);
+        group.enqueue(A, CallClass::Retry, at(0));
+        group.enqueue(B, CallClass::Retry, at(100));
+        assert_eq!(served(&mut group, at(100)), [B, A]);
+        group.enqueue(A, CallClass::Retry, at(100));
+        group.enqueue(B, CallClass::Retry, at(100 + 300));
+        assert_eq!(served(&mut group, at(400)), [A, B], "who has waited for long comes, too");
     }
 
     #[test]
-    fn those_who_always_fail_leave_half_of_the_budget_to_others() {
-        let mut class = class();
+    fn habitual_failures_leave_half_of_the_budget_to_others() {
+        let mut group = group();
         let always: Vec<Caller> = (0..50).map(|n| SourceId::nth(n).into()).collect();
-        always.iter().for_each(|caller| fail(&mut class, *caller, 4));
+        always.iter().for_each(|caller| fail(&mut group, *caller, 4));
         let mut sent = 0;
         for second in 0..100 {
-            always.iter().for_each(|caller| class.enqueue(*caller, CallClass::Retry, at(second)));
-            sent += served(&mut class, at(second)).len();
-            fail(&mut class, A, 1);
+            always.iter().for_each(|caller| group.enqueue(*caller, CallClass::Retry, at(second)));
+            sent += served(&mut group, at(second)).len();
+            fail(&mut group, A, 1);
             let is_tenth = second % 10 == 9;
-            assert!(!is_tenth || class.admit(A, CallClass::Retry, at(second)), "at {second} s");
-            class.on_outcome(A, true, at(second));
+            assert!(!is_tenth || group.admit(A, CallClass::Retry, at(second)), "at {second} s");
+            group.on_outcome(A, true, at(second));
         }
         assert!((45..=55).contains(&sent), "{sent} in 100 s");
     }

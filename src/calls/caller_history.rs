@@ -1,4 +1,4 @@
-//! How those fare who ask Consul: whether it is Consul that fails, or they do.
+//! The recent outcomes of each caller, which tell failures of Consul from failures of one caller.
 
 use core::time::Duration;
 
@@ -8,61 +8,62 @@ use crate::calls::caller::Caller;
 use crate::calls::wait_queue::WaitRank;
 use crate::util::time::Time;
 
-/// Of the failures of one caller in a row so many are told when it is answered again, at most: more
-/// of them say no more about Consul.
-const MOST_TOLD_LATER: u32 = 4;
+/// The largest number of failures of one caller that is reported after its next good response. More
+/// failures say no more about Consul.
+const MAX_COUNTED_LATER: u32 = 4;
 
-/// How each caller fares.
+/// The recent outcomes of each caller.
 ///
-/// One caller may fail for ever, for its query is wrong, or its answer too large: a verdict on Consul
-/// takes several. So a caller counts when it begins to fail, and not each time it fails. Where another
-/// one is answered after that, Consul is well, and the failure is *refuted*: it was the caller's own
-/// trouble, and nothing that it fails at counts any more until it has been answered once.
+/// One caller may fail for ever because its query is wrong or its response too large, so a verdict
+/// on Consul needs several callers. A caller's first failure counts, and further ones do not. If
+/// another caller gets a response after that, Consul works, and the failure is *refuted*: it was
+/// the caller's own trouble. The caller's failures then do not count until it gets a response
+/// itself.
 #[derive(Debug, Default)]
 pub struct CallerHistory {
     callers: HashMap<Caller, CallerRecord>,
     /// The number of the last outcome.
     outcomes: u64,
-    /// The number of the last answer.
+    /// The number of the last good response.
     answered: u64,
-    /// Failures since the last answer that are not refuted.
+    /// The failures since the last good response that are not refuted.
     in_a_row: u32,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct CallerRecord {
     has_been_answered: bool,
-    /// How often it has failed in a row.
+    /// The failures in a row.
     failures: u32,
     /// The number of the first of these failures.
     since: u64,
-    /// How many of them have not been told.
-    untold: u32,
+    /// The failures that were not counted yet.
+    uncounted: u32,
     failed: Option<Time>,
-    /// When it failed as the probe last; zero: it has been answered since.
+    /// The time of the last failed probe. Zero if a response has come since.
     probed: Time,
 }
 
-/// How many callers fare how.
+/// The numbers of callers by their recent outcomes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CallerCounts {
-    /// All of them whose failures are not refuted.
+    /// The callers whose failures are not refuted.
     pub callers: u32,
-    /// How many of these fail.
+    /// The callers of these whose last call failed.
     pub failing: u32,
-    /// How many of these have failed of late.
+    /// The callers of these that failed recently.
     pub failed: u32,
-    /// Their failures since the last answer.
+    /// The failures of these since the last good response.
     pub in_a_row: u32,
 }
 
 impl CallerHistory {
-    /// Whether nobody asks.
+    /// Returns true if there is no caller.
     pub fn is_empty(&self) -> bool {
         self.callers.is_empty()
     }
 
-    /// Learns that a caller asks.
+    /// Adds a caller.
     pub fn add(&mut self, caller: Caller) {
         self.callers.entry(caller).or_default();
     }
@@ -72,40 +73,42 @@ impl CallerHistory {
         self.callers.remove(&caller);
     }
 
-    /// Whose turn it is to probe: of those who have not failed at it the first who was answered
-    /// before, and who fails least; then all others in turn.
+    /// Returns the rank of a caller among those that wait to probe. First come callers that have
+    /// not failed as the probe: before others those that had a response before, and that fail
+    /// least. Then come all others in turn.
     pub fn rank(&self, caller: Caller) -> WaitRank {
-        let standing = self.callers.get(&caller).copied().unwrap_or_default();
-        let stranger = if standing.has_been_answered { 0 } else { u32::MAX / 2 };
-        (standing.probed, standing.failures.min(u32::MAX / 2) + stranger)
+        let record = self.callers.get(&caller).copied().unwrap_or_default();
+        let stranger = if record.has_been_answered { 0 } else { u32::MAX / 2 };
+        (record.probed, record.failures.min(u32::MAX / 2) + stranger)
     }
 
-    /// Takes an answer, which may be to nobody who counts. Tells how many failures before it were
-    /// Consul's all the same: those of a caller that is answered again.
+    /// Takes a good response; the caller is `None` if it does not count. Returns the number of
+    /// uncounted failures that were Consul's after all, because the caller itself gets responses
+    /// again.
     pub fn on_response(&mut self, caller: Option<Caller>) -> u32 {
         self.outcomes += 1;
         self.answered = self.outcomes;
         self.in_a_row = 0;
         let Some(caller) = caller else { return 0 };
-        let standing = self.callers.entry(caller).or_default();
-        let CallerRecord { untold, failed, .. } = *standing;
-        *standing = CallerRecord { has_been_answered: true, failed, ..CallerRecord::default() };
-        untold
+        let record = self.callers.entry(caller).or_default();
+        let CallerRecord { uncounted, failed, .. } = *record;
+        *record = CallerRecord { has_been_answered: true, failed, ..CallerRecord::default() };
+        uncounted
     }
 
-    /// Takes a failure; tells whether it counts.
+    /// Takes a failure. Returns true if it counts.
     pub fn on_failure(&mut self, caller: Caller, now: Time) -> bool {
         self.outcomes += 1;
-        let standing = self.callers.entry(caller).or_default();
-        standing.failed = Some(now);
-        standing.failures = standing.failures.saturating_add(1);
-        let is_first = standing.failures == 1;
+        let record = self.callers.entry(caller).or_default();
+        record.failed = Some(now);
+        record.failures = record.failures.saturating_add(1);
+        let is_first = record.failures == 1;
         if is_first {
-            standing.since = self.outcomes;
+            record.since = self.outcomes;
         }
-        let since = standing.since;
-        // Nobody is left who shows that Consul is well.
-        if self.callers.values().all(|standing| standing.is_refuted(self.answered)) {
+        let since = record.since;
+        // No caller is left that shows that Consul works.
+        if self.callers.values().all(|record| record.is_refuted(self.answered)) {
             self.answered = 0;
         }
         let is_refuted = since < self.answered;
@@ -113,27 +116,27 @@ impl CallerHistory {
         let all_fail =
             || self.callers.values().all(|it| it.failures > 0 || it.is_refuted(self.answered));
         let counts = is_first || !is_refuted && all_fail();
-        if !counts && let Some(standing) = self.callers.get_mut(&caller) {
-            standing.untold = (standing.untold + 1).min(MOST_TOLD_LATER);
+        if !counts && let Some(record) = self.callers.get_mut(&caller) {
+            record.uncounted = (record.uncounted + 1).min(MAX_COUNTED_LATER);
         }
         counts
     }
 
-    /// Learns that a caller has failed as the probe.
+    /// Notes that a caller has failed as the probe.
     pub fn on_probe_failed(&mut self, caller: Caller, now: Time) {
-        if let Some(standing) = self.callers.get_mut(&caller) {
-            standing.probed = now;
+        if let Some(record) = self.callers.get_mut(&caller) {
+            record.probed = now;
         }
     }
 
-    /// How many fare how; `of_late` is how long ago counts as that.
+    /// Counts the callers by their outcomes in the last `of_late`.
     pub fn tally(&self, of_late: Duration, now: Time) -> CallerCounts {
         let mut tally = CallerCounts { in_a_row: self.in_a_row, ..CallerCounts::default() };
-        for standing in self.callers.values() {
-            if !standing.is_refuted(self.answered) {
-                let has_failed = standing.failed.is_some_and(|then| now.since(then) < of_late);
+        for record in self.callers.values() {
+            if !record.is_refuted(self.answered) {
+                let has_failed = record.failed.is_some_and(|then| now.since(then) < of_late);
                 tally.callers += 1;
-                tally.failing += u32::from(standing.failures > 0);
+                tally.failing += u32::from(record.failures > 0);
                 tally.failed += u32::from(has_failed);
             }
         }
@@ -142,7 +145,7 @@ impl CallerHistory {
 }
 
 impl CallerRecord {
-    /// Whether another caller was answered after this one had begun to fail.
+    /// Returns true if another caller got a response after this one had begun to fail.
     const fn is_refuted(&self, answered: u64) -> bool {
         self.failures > 0 && self.since < answered
     }

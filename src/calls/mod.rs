@@ -1,7 +1,8 @@
-//! Calls to Consul: which one may go out, and when.
+//! Decides which calls to Consul may go out, and at which time.
 //!
-//! A [`scheduler::CallScheduler`] admits the calls of one VM: a circuit breaker for each datacenter, a
-//! retry budget, and queues by class, so that no caller waits for the trouble of another.
+//! A [`scheduler::CallScheduler`] admits the calls of one VM. It has a circuit breaker for each
+//! datacenter, and a retry budget and queues for each group of callers, so that no caller waits for
+//! the trouble of another.
 
 pub mod breaker;
 pub mod caller;

@@ -1,27 +1,27 @@
-//! How many calls to Consul may follow failures.
+//! A limit on the calls that follow failures.
 
 use crate::config::RetryBudgetConfig;
 use crate::util::time::Time;
 use crate::util::window::Window;
 
-/// A budget of the calls that follow a failure: a share of the good calls of the last ten seconds,
-/// and a few a second besides.
+/// A budget of calls after failures: a share of the good calls of the last ten seconds, and a few a
+/// second besides.
 ///
-/// Backoff makes each service patient, and a thousand patient services are a storm all the same.
-/// The budget is one for all of them: where most calls go well, those that fail are soon tried
-/// again; where none does, only the floor is left, whatever the number of services. Those who have failed so often that this is likely to go on may have half of
-/// it: a first failure is followed by a call whatever the number of the others.
+/// Backoff makes each caller patient, but a thousand patient callers are still a storm. This budget
+/// is shared by all of them: if most calls succeed, failed calls are soon retried. If none
+/// succeeds, only the minimum is left, whatever the number of callers. Callers that fail habitually
+/// may use half of the budget, so that a first failure is always retried soon.
 #[derive(Debug)]
 pub struct RetryBudget {
     settings: RetryBudgetConfig,
     good: Window<{ RetryBudget::SECONDS }>,
     spent: Window<{ RetryBudget::SECONDS }>,
-    /// What of it was spent by habitual failures.
+    /// The part that was spent by habitual failures.
     habitual: Window<{ RetryBudget::SECONDS }>,
 }
 
 impl RetryBudget {
-    /// The length of the window.
+    /// The length of the window in seconds.
     pub const SECONDS: usize = 10;
 
     /// Starts with an empty window.
@@ -34,7 +34,7 @@ impl RetryBudget {
         self.good.add(1, now);
     }
 
-    /// Whether there is room for one more.
+    /// Returns true if there is room for one more call.
     pub fn has_room(&mut self, is_habitual: bool, now: Time) -> bool {
         let share = self.good.sum(now) * u64::from(self.settings.percent) / 100;
         let reserve = u64::from(self.settings.min_per_second) * Self::SECONDS as u64;
@@ -43,7 +43,7 @@ impl RetryBudget {
         may_spend && self.spent.sum(now) < most
     }
 
-    /// Counts one more that is made, if there is room for it; tells whether there was.
+    /// Counts one more call if there is room for it. Returns true if there was.
     pub fn spend(&mut self, is_habitual: bool, now: Time) -> bool {
         let has_room = self.has_room(is_habitual, now);
         self.spent.add(has_room.into(), now);
@@ -74,7 +74,7 @@ mod tests {
 
     // Promise: R-404
     #[test]
-    fn where_no_call_is_good_there_is_the_floor_and_no_more() {
+    fn budget_is_the_minimum_when_no_call_succeeds() {
         let mut budget = RetryBudget::new(RetryBudgetConfig { percent: 20, min_per_second: 3 });
         assert_eq!(spent(&mut budget, 100), 30);
         assert_eq!(spent(&mut budget, 109), 0);
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn good_calls_make_room_for_their_share() {
+    fn budget_grows_by_a_share_of_good_calls() {
         let mut budget = RetryBudget::new(RetryBudgetConfig { percent: 20, min_per_second: 1 });
         (0..100).for_each(|_| budget.on_good_call(at(100)));
         assert_eq!(spent(&mut budget, 100), 30);

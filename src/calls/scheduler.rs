@@ -1,4 +1,4 @@
-//! The way of all calls to Consul: which may go out now, and which wait.
+//! Admits the calls of one VM to Consul, and queues those that must wait.
 
 use std::collections::BTreeMap;
 
@@ -14,80 +14,81 @@ use crate::consul::error::ErrorKind;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// What a source wants of Consul.
+/// The kind of call that a source needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallKind {
-    /// To be told of the next change: a query that blocks.
+    /// A blocking query, which waits for the next change.
     Watch,
-    /// An answer at once.
+    /// A query that Consul responds to at once.
     Read(CallClass),
 }
 
-/// How a call may go out.
+/// The form in which a call may go out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permit {
-    /// As it was wanted.
+    /// As requested.
     AsWanted,
-    /// As a probe: one that Consul answers at once, whatever was wanted.
+    /// As a probe: a call that Consul responds to at once, whatever was requested.
     Probe,
 }
 
-/// Why it is a caller's turn.
+/// The reason for a caller's turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// It is the one to probe.
+    /// The caller is the one to probe.
     Probe,
-    /// It is the first of a lane.
-    Lane(CallClass),
+    /// The caller is the first of a class.
+    Class(CallClass),
 }
 
-/// The way of all calls of one VM to one Consul.
+/// The scheduler of all calls of one VM to one Consul.
 ///
-/// There are three classes of callers: services, registrations, and names that clients have asked
-/// for. None waits for another one's trouble. Whatever the number of callers and whatever happens to
-/// them, Consul sees no more of this proxy than `max_watches` queries that block, each at the pace of
-/// its own changes, and, of each class:
+/// There are three groups of callers: services, registrations, and names that clients have asked
+/// for. No group waits for the trouble of another. Whatever happens, Consul sees at most
+/// `max_watches` blocking queries of this proxy, each at the pace of its own changes, and for each
+/// group:
 ///
-/// - a hundred reads at once, and 50 a second;
-/// - 20 polls a second, of all that have no place among the watches: a service's turn comes every
-///   five seconds, or when all the others have had theirs;
-/// - after failures, what the retry budget allows.
+/// - a hundred reads at once, and then 50 a second;
+/// - 20 polls a second for all sources without a watch slot: a service is polled every five
+///   seconds, or once all others were polled;
+/// - after failures, the calls that the retry budget allows.
 ///
-/// While a breaker is not closed, one call goes out at a time. What clients have named does not open
-/// it, and probes where nobody else waits: those who have opened it may all fail by themselves.
+/// While a breaker is not closed, one call goes out at a time. Calls for names that clients have
+/// asked for neither open a breaker nor probe before others, because a client may invent names that
+/// always fail.
 ///
-/// Whoever is turned away waits in line, so everyone's turn comes.
+/// A call that is not admitted waits in a queue, so each caller has its turn.
 #[derive(Debug)]
 pub struct CallScheduler {
     breaker: config::BreakerConfig,
-    /// In an order, so that equal worlds are equal to the last call.
+    /// Ordered, so that simulations are reproducible to the last call.
     circuits: BTreeMap<Datacenter, Circuit>,
     registrations: CallerGroup,
     services: CallerGroup,
     names: CallerGroup,
     most_watches: usize,
     watching: HashSet<Caller>,
-    /// Services that have no place among the watches and would take one.
+    /// The services that have no watch slot and want one.
     displaced: HashSet<Caller>,
 }
 
 impl CallScheduler {
-    /// Starts open, with everything unused.
+    /// Starts with closed breakers and full budgets.
     pub fn new(consul: &config::Consul) -> Self {
-        let class = || CallerGroup::new(consul.retry_budget);
+        let group = || CallerGroup::new(consul.retry_budget);
         Self {
             breaker: consul.breaker,
             circuits: BTreeMap::new(),
-            registrations: class(),
-            services: class(),
-            names: class(),
+            registrations: group(),
+            services: group(),
+            names: group(),
             most_watches: usize::try_from(consul.max_watches).unwrap_or(usize::MAX),
             watching: HashSet::new(),
             displaced: HashSet::new(),
         }
     }
 
-    /// Where the breaker stands that is furthest from closed, and that of which datacenter it is.
+    /// Returns the state of the breaker that is furthest from closed, and its datacenter.
     pub fn position(&self) -> (BreakerState, Option<&str>) {
         let positions = self
             .circuits
@@ -96,13 +97,13 @@ impl CallScheduler {
         positions.max().unwrap_or((BreakerState::Closed, None))
     }
 
-    /// How many sources have a place among the watches.
+    /// Returns the number of sources with a watch slot.
     pub fn watches(&self) -> usize {
         self.watching.len()
     }
 
-    /// Whether a source has a place among the watches, or may take one. A name has none that a service
-    /// would take.
+    /// Returns true if a source has a watch slot or may take one. A service takes a slot before any
+    /// name.
     pub fn has_slot(&mut self, caller: impl Into<Caller>) -> bool {
         let caller = caller.into();
         let others = self.watching.len() - usize::from(self.watching.contains(&caller));
@@ -116,8 +117,8 @@ impl CallScheduler {
         has_place
     }
 
-    /// Gives a source's place among the watches to the next one: no query of it blocks. A service may
-    /// come back to one before any name.
+    /// Releases a source's watch slot, since no query of the source blocks. A service may get a
+    /// slot back before any name.
     pub fn release_slot(&mut self, caller: impl Into<Caller>) {
         let caller = caller.into();
         if self.watching.remove(&caller) && counts(caller) {
@@ -125,16 +126,16 @@ impl CallScheduler {
         }
     }
 
-    /// Forgets a caller that asks no longer.
+    /// Forgets a caller that has stopped calling.
     pub fn forget(&mut self, caller: impl Into<Caller>, now: Time) {
         let caller = caller.into();
         self.release_slot(caller);
         self.displaced.remove(&caller);
-        self.class(caller).forget(caller);
+        self.group(caller).forget(caller);
         self.circuits.values_mut().for_each(|circuit| circuit.forget(caller, now));
     }
 
-    /// Lets a caller ask as another one from now on, with its place among the watches.
+    /// Moves a caller's watch slot to `new`, which calls in its place from now on.
     pub fn rename(&mut self, caller: Caller, new: Caller, now: Time) {
         if caller != new {
             let watches = self.watching.contains(&caller);
@@ -143,8 +144,8 @@ impl CallScheduler {
         }
     }
 
-    /// Lets a call out, or puts its source in line. One that may watch has a place from then on, and
-    /// one that is polled has none, whatever it had.
+    /// Admits a call, or queues its caller. Admitting a blocking query gives the source a watch
+    /// slot; requesting a poll releases the slot.
     pub fn admit(
         &mut self,
         caller: impl Into<Caller>,
@@ -153,33 +154,33 @@ impl CallScheduler {
         now: Time,
     ) -> Option<Permit> {
         let caller = caller.into();
-        let lane = match want {
+        let class = match want {
             CallKind::Watch => CallClass::Read,
-            CallKind::Read(lane) => lane,
+            CallKind::Read(class) => class,
         };
-        if lane == CallClass::Poll {
+        if class == CallClass::Poll {
             self.release_slot(caller);
         }
         if let Some(circuit) = self.circuits.get_mut(datacenter) {
-            let leave = circuit.breaker.admit(now);
-            if leave != Admit::Granted {
+            let admission = circuit.breaker.admit(now);
+            if admission != Admit::Granted {
                 let is_next = match counts(caller) {
                     true => circuit.is_next(caller),
-                    false => circuit.line.head().is_none(),
+                    false => circuit.queue.head().is_none(),
                 };
-                let is_probe = is_next && leave == Admit::Probe;
+                let is_probe = is_next && admission == Admit::Probe;
                 if is_probe && counts(caller) {
-                    circuit.line.remove(caller);
+                    circuit.queue.remove(caller);
                     circuit.breaker.add(caller);
                 }
-                self.class(caller).dequeue(caller);
+                self.group(caller).dequeue(caller);
                 return is_probe.then_some(Permit::Probe);
             }
-            circuit.line.remove(caller);
+            circuit.queue.remove(caller);
         }
         let is_admitted = match want {
             CallKind::Watch => self.take_slot(caller, now),
-            CallKind::Read(lane) => self.class(caller).admit(caller, lane, now),
+            CallKind::Read(class) => self.group(caller).admit(caller, class, now),
         };
         if is_admitted && counts(caller) {
             self.circuit(datacenter).breaker.add(caller);
@@ -187,17 +188,17 @@ impl CallScheduler {
         is_admitted.then_some(Permit::AsWanted)
     }
 
-    /// Learns that a call is out as the probe, and by when it will have had an outcome.
+    /// Notes that a call is out as the probe and has an outcome by `lost` at the latest.
     pub fn on_probe(
         &mut self,
         caller: impl Into<Caller>,
         call: CallId,
         datacenter: &Datacenter,
-        lost: Time,
+        deadline: Time,
         now: Time,
     ) {
         if let Some(circuit) = self.circuits.get_mut(datacenter) {
-            circuit.on_probe(caller.into(), call, lost, now);
+            circuit.on_probe(caller.into(), call, deadline, now);
         }
     }
 
@@ -212,16 +213,16 @@ impl CallScheduler {
         rng: &mut Rng,
     ) {
         let caller = caller.into();
-        self.class(caller).on_outcome(caller, outcome.is_ok(), now);
-        let evidence = CallOutcome::of(outcome);
+        self.group(caller).on_outcome(caller, outcome.is_ok(), now);
+        let outcome = CallOutcome::of(outcome);
         if counts(caller) {
-            self.circuit(datacenter).on_outcome(Some(caller), call, evidence, now, rng);
+            self.circuit(datacenter).on_outcome(Some(caller), call, outcome, now, rng);
         } else if let Some(circuit) = self.circuits.get_mut(datacenter) {
-            circuit.on_outcome(None, call, evidence, now, rng);
+            circuit.on_outcome(None, call, outcome, now, rng);
         }
     }
 
-    /// Looks after the probes, and forgets the circuits of datacenters that nobody asks for.
+    /// Gives up overdue probes, and forgets the circuits of datacenters without callers.
     pub fn on_tick(&mut self, now: Time, rng: &mut Rng) {
         self.circuits.retain(|_, circuit| {
             circuit.breaker.on_tick(now, rng);
@@ -229,35 +230,35 @@ impl CallScheduler {
         });
     }
 
-    /// Lets a source that waits be the next of its lane: a request waits for it.
+    /// Moves a waiting source to the front of its queue, because a request waits for it.
     pub fn prioritize(&mut self, caller: impl Into<Caller>) {
         let caller = caller.into();
-        self.class(caller).prioritize(caller);
+        self.group(caller).prioritize(caller);
     }
 
-    /// Who has their turn, and why; they are to ask now, and are then
-    /// [dismissed](Self::remove) whether it did or not.
+    /// Returns the next caller that may call, and the reason. The caller must then be
+    /// [removed](Self::remove), whether it called or not.
     pub fn poll_ready(&mut self, now: Time) -> Option<(Caller, Turn)> {
         let probe = self.circuits.values().find_map(|circuit| match circuit.breaker.admit(now) {
-            Admit::Probe => circuit.line.head(),
+            Admit::Probe => circuit.queue.head(),
             Admit::Granted | Admit::Denied => None,
         });
         if let Some(caller) = probe {
             return Some((caller, Turn::Probe));
         }
-        let mut classes = [&mut self.registrations, &mut self.services, &mut self.names];
-        let turn = classes.iter_mut().find_map(|class| class.poll_ready(now));
-        turn.map(|(caller, lane)| (caller, Turn::Lane(lane)))
+        let mut groups = [&mut self.registrations, &mut self.services, &mut self.names];
+        let turn = groups.iter_mut().find_map(|group| group.poll_ready(now));
+        turn.map(|(caller, class)| (caller, Turn::Class(class)))
     }
 
-    /// Lets a source wait no longer where it has had its turn.
+    /// Removes a caller from the queue in which it had its turn.
     pub fn remove(&mut self, caller: impl Into<Caller>, turn: Turn) {
         let caller = caller.into();
         match turn {
             Turn::Probe => {
-                self.circuits.values_mut().for_each(|circuit| circuit.line.remove(caller));
+                self.circuits.values_mut().for_each(|circuit| circuit.queue.remove(caller));
             }
-            Turn::Lane(lane) => self.class(caller).remove(caller, lane),
+            Turn::Class(class) => self.group(caller).remove(caller, class),
         }
     }
 
@@ -266,14 +267,14 @@ impl CallScheduler {
         if has_place {
             self.watching.insert(caller);
             self.displaced.remove(&caller);
-            self.class(caller).dequeue(caller);
+            self.group(caller).dequeue(caller);
         } else {
-            self.class(caller).enqueue(caller, CallClass::Read, now);
+            self.group(caller).enqueue(caller, CallClass::Read, now);
         }
         has_place
     }
 
-    const fn class(&mut self, caller: Caller) -> &mut CallerGroup {
+    const fn group(&mut self, caller: Caller) -> &mut CallerGroup {
         match caller {
             Caller::Registration(_) => &mut self.registrations,
             Caller::Source(_) => &mut self.services,
@@ -287,7 +288,7 @@ impl CallScheduler {
     }
 }
 
-/// Whether what happens to a caller says something of Consul. A client may name anything.
+/// Returns true if a caller's outcomes say something about Consul. A client may name anything.
 const fn counts(caller: Caller) -> bool {
     !matches!(caller, Caller::Name(_))
 }

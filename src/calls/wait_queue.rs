@@ -1,4 +1,4 @@
-//! Where callers wait for their turn to ask Consul.
+//! The queue of callers that wait to call Consul.
 
 use std::collections::BTreeMap;
 
@@ -7,28 +7,27 @@ use hashbrown::HashMap;
 use crate::calls::caller::Caller;
 use crate::util::time::Time;
 
-/// What a call is for, as far as its pace goes by that; each kind has a pace of its own, so
-/// that none has to wait for another.
+/// The class of a call. Each class has a pace of its own, so that none waits for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallClass {
-    /// The last call for it has failed.
+    /// A call after a failure.
     Retry,
-    /// A source is read without waiting for a change: at first, afresh, or to be sure. Or a
-    /// registration is looked after.
+    /// A read of a source that does not wait for a change, or a call for a registration.
     Read,
-    /// A source is read once more, because there is no place to watch it.
+    /// A repeated read of a source that has no watch slot.
     Poll,
 }
 
 impl CallClass {
-    /// All of them, in the order in which they are served.
+    /// All classes in the order in which they are served.
     pub const ALL: [Self; 3] = [Self::Retry, Self::Read, Self::Poll];
 }
 
-/// Who comes first: by a moment, then by a number.
+/// The rank of a waiting caller: a time, then a number. The lowest is first.
 pub type WaitRank = (Time, u32);
 
-/// The callers that wait, the lowest rank first; of one rank who came first.
+/// The waiting callers, the lowest rank first. Callers of the same rank are served in the order of
+/// their arrival.
 #[derive(Debug, Default)]
 pub struct WaitQueue {
     waiting: HashMap<Caller, (WaitRank, u64)>,
@@ -37,7 +36,7 @@ pub struct WaitQueue {
 }
 
 impl WaitQueue {
-    /// Lets a caller wait; one that waits already keeps its place.
+    /// Adds a caller. A caller that waits already keeps its place.
     pub fn enqueue(&mut self, caller: Caller, rank: WaitRank) {
         if !self.waiting.contains_key(&caller) {
             self.last_ticket = self.last_ticket.wrapping_add(1);
@@ -47,7 +46,7 @@ impl WaitQueue {
         }
     }
 
-    /// Gives a caller that waits a better rank.
+    /// Gives a waiting caller a better rank.
     pub fn promote(&mut self, caller: Caller, rank: WaitRank) {
         if self.waiting.get(&caller).is_some_and(|(old, _)| *old > rank) {
             self.remove(caller);
@@ -55,19 +54,19 @@ impl WaitQueue {
         }
     }
 
-    /// Forgets a caller.
+    /// Removes a caller.
     pub fn remove(&mut self, caller: Caller) {
         if let Some(place) = self.waiting.remove(&caller) {
             self.order.remove(&place);
         }
     }
 
-    /// Whose turn it is.
+    /// Returns the first caller.
     pub fn head(&self) -> Option<Caller> {
         self.first().map(|(_, caller)| caller)
     }
 
-    /// Whose turn it is, with their rank.
+    /// Returns the first caller and its rank.
     pub fn first(&self) -> Option<(WaitRank, Caller)> {
         self.order.first_key_value().map(|((rank, _), caller)| (*rank, *caller))
     }
@@ -86,50 +85,50 @@ mod tests {
     const C: Caller = Caller::Source(SourceId::nth(3));
     const RANK: WaitRank = (Time::ZERO, 1);
 
-    fn served(line: &mut WaitQueue) -> Vec<Caller> {
-        let next = |line: &mut WaitQueue| {
-            let source = line.head()?;
-            line.remove(source);
+    fn served(queue: &mut WaitQueue) -> Vec<Caller> {
+        let next = |queue: &mut WaitQueue| {
+            let source = queue.head()?;
+            queue.remove(source);
             Some(source)
         };
-        core::iter::from_fn(|| next(line)).collect()
+        core::iter::from_fn(|| next(queue)).collect()
     }
 
     #[test]
-    fn who_comes_first_is_served_first_and_joining_again_changes_nothing() {
-        let mut line = WaitQueue::default();
+    fn first_caller_is_first_when_it_joins_again() {
+        let mut queue = WaitQueue::default();
         for source in [B, A, B, C, A] {
-            line.enqueue(source, RANK);
+            queue.enqueue(source, RANK);
         }
-        assert_eq!(served(&mut line), [B, A, C]);
-        assert_eq!(line.head(), None);
+        assert_eq!(served(&mut queue), [B, A, C]);
+        assert_eq!(queue.head(), None);
     }
 
     #[test]
-    fn a_lower_rank_comes_before_who_came_first() {
-        let mut line = WaitQueue::default();
+    fn lower_rank_comes_before_an_earlier_arrival() {
+        let mut queue = WaitQueue::default();
         let later = Time::from_start(Duration::from_secs(1));
-        line.enqueue(A, (later, 0));
-        line.enqueue(B, (Time::ZERO, 2));
-        line.enqueue(C, RANK);
-        assert_eq!(served(&mut line), [C, B, A]);
+        queue.enqueue(A, (later, 0));
+        queue.enqueue(B, (Time::ZERO, 2));
+        queue.enqueue(C, RANK);
+        assert_eq!(served(&mut queue), [C, B, A]);
     }
 
     #[test]
-    fn who_is_waited_for_comes_before_the_others_and_is_served_once() {
-        let mut line = WaitQueue::default();
-        [A, B, C].into_iter().for_each(|source| line.enqueue(source, RANK));
-        line.promote(C, (Time::ZERO, 0));
-        line.promote(C, RANK);
-        line.promote(SourceId::nth(9).into(), (Time::ZERO, 0));
-        assert_eq!(served(&mut line), [C, A, B]);
+    fn promoted_caller_is_first_and_served_once() {
+        let mut queue = WaitQueue::default();
+        [A, B, C].into_iter().for_each(|source| queue.enqueue(source, RANK));
+        queue.promote(C, (Time::ZERO, 0));
+        queue.promote(C, RANK);
+        queue.promote(SourceId::nth(9).into(), (Time::ZERO, 0));
+        assert_eq!(served(&mut queue), [C, A, B]);
     }
 
     #[test]
-    fn who_does_not_want_any_more_makes_room() {
-        let mut line = WaitQueue::default();
-        [A, B].into_iter().for_each(|source| line.enqueue(source, RANK));
-        line.remove(A);
-        assert_eq!(served(&mut line), [B]);
+    fn next_caller_is_first_when_the_first_is_removed() {
+        let mut queue = WaitQueue::default();
+        [A, B].into_iter().for_each(|source| queue.enqueue(source, RANK));
+        queue.remove(A);
+        assert_eq!(served(&mut queue), [B]);
     }
 }

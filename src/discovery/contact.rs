@@ -1,4 +1,4 @@
-//! How a fetcher stands with Consul, as far as an operator is told of it.
+//! The state of a leader's calls to Consul, as reported to operators.
 
 use core::time::Duration;
 
@@ -7,17 +7,17 @@ use crate::consul::rejected_instances::RejectedInstances;
 use crate::discovery::source_event::SourceEvent;
 use crate::util::time::Time;
 
-/// Turns answers into what an operator is told: transitions, not every answer.
+/// Turns responses into events for operators: transitions, not every response.
 #[derive(Debug, Default)]
 pub(super) struct Contact {
-    /// How old the published endpoints were at some moment.
+    /// The age of the published endpoints, and the time at which they had that age.
     confirmed: Option<(Duration, Time)>,
     failing: Option<ErrorKind>,
     dropped: RejectedInstances,
 }
 
 impl Contact {
-    /// How long ago Consul last confirmed the endpoints; `None` where it never did.
+    /// Returns the time since Consul last confirmed the endpoints, if it ever did.
     pub(super) fn age(&self, now: Time) -> Option<Duration> {
         self.confirmed.map(|(age, then)| age.saturating_add(now.since(then)))
     }
@@ -27,7 +27,7 @@ impl Contact {
         self.confirmed = age.map(|age| (age, now));
     }
 
-    /// Takes a good answer that came after so many errors.
+    /// Takes a good response after `failures` errors in a row.
     pub(super) fn on_response(
         &mut self,
         dropped: RejectedInstances,
@@ -48,8 +48,8 @@ impl Contact {
         is_other.then_some(SourceEvent::Failing(error))
     }
 
-    /// Forgets what the operator was told: whoever fetches next begins with nothing wrong and
-    /// nothing left out, this VM too.
+    /// Forgets what operators were told. The next leader, even the same VM, begins without errors
+    /// and rejected instances.
     pub(super) fn end(&mut self) {
         self.failing = None;
         self.dropped = RejectedInstances::default();
@@ -66,12 +66,12 @@ mod tests {
         Time::from_start(Duration::from_secs(seconds))
     }
 
-    fn texts(notices: impl Iterator<Item = SourceEvent>) -> Vec<String> {
-        notices.map(|notice| notice.to_string()).collect()
+    fn texts(events: impl Iterator<Item = SourceEvent>) -> Vec<String> {
+        events.map(|event| event.to_string()).collect()
     }
 
     #[test]
-    fn an_error_and_its_end_are_told_once() {
+    fn error_is_reported_once_when_it_begins_and_when_it_ends() {
         let mut contact = Contact::default();
         assert_eq!(contact.on_response(RejectedInstances::default(), 0, at(0)).count(), 0);
         assert!(contact.on_error(QueryError::NoAnswer).is_some());
@@ -83,18 +83,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_told_when_it_changes_and_anew_after_the_end() {
+    fn rejections_are_reported_when_they_change_or_after_the_end() {
         let mut contact = Contact::default();
         let dropped = RejectedInstances { bad_port: 1, ..RejectedInstances::default() };
-        let told = |contact: &mut Contact| contact.on_response(dropped, 0, at(0)).count() == 1;
-        assert!(told(&mut contact));
-        assert!(!told(&mut contact));
+        let reported = |contact: &mut Contact| contact.on_response(dropped, 0, at(0)).count() == 1;
+        assert!(reported(&mut contact));
+        assert!(!reported(&mut contact));
         contact.end();
-        assert!(told(&mut contact));
+        assert!(reported(&mut contact));
     }
 
     #[test]
-    fn the_age_grows_from_the_last_answer_or_from_what_was_taken_over() {
+    fn age_grows_from_the_last_response_or_the_adopted_age() {
         let mut contact = Contact::default();
         assert_eq!(contact.age(at(9)), None);
         contact.begin(Some(Duration::from_secs(5)), at(10));

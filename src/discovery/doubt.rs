@@ -1,4 +1,4 @@
-//! When an answer of Consul is not believed at once.
+//! Detects responses of Consul that are too suspicious to use at once.
 
 use core::fmt;
 
@@ -9,41 +9,41 @@ use crate::consul::response::QueryResponse;
 use crate::model::endpoint::Endpoint;
 use crate::model::snapshot::Snapshot;
 
-/// Why an answer is doubted.
+/// The reason to doubt a response.
 ///
-/// Doubted is what *vanishes without a word*: an agent that has just been restarted, or whose
-/// token was revoked, answers 200 and lists nothing, or less (hashicorp/consul#20790, #17424,
-/// hashicorp/consul-template#1131). An instance that Consul lists as critical, in maintenance or
-/// of weight 0 has not vanished: Consul says a word about it, and is believed at once.
+/// Doubt concerns instances that *vanish without a statement*: an agent that was just restarted, or
+/// whose token was revoked, responds with 200 and lists nothing, or less (hashicorp/consul#20790,
+/// #17424, hashicorp/consul-template#1131). An instance that is listed as critical, in maintenance
+/// or with weight 0 has not vanished. Consul has made a statement about it and is believed at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doubt {
-    /// Nothing is listed any more.
+    /// No instance is listed any more.
     Nothing {
-        /// How many instances were listed before.
+        /// The number of instances that were listed before.
         before: u32,
     },
-    /// Sharply fewer are listed.
+    /// Far fewer instances are listed.
     Shrunk {
-        /// How many were listed before.
+        /// The number of instances that were listed before.
         before: u32,
-        /// How many are listed now.
+        /// The number of instances that are listed now.
         left: u32,
     },
-    /// Endpoints are gone from an answer of which Consul has left something out.
+    /// Endpoints are missing from a response that ACLs have filtered.
     Filtered {
-        /// How many endpoints are gone.
+        /// The number of missing endpoints.
         removed: usize,
     },
-    /// No endpoint is left, and what is listed instead makes no sense: a mistake in the registrations,
-    /// or a body that was mangled on its way.
+    /// No endpoint is left, and the listed instances are unusable: a mistake in the registrations,
+    /// or a body that was damaged on its way.
     Unusable(RejectedInstances),
 }
 
 impl Doubt {
-    /// Judges an answer beside what was there before: how many instances were listed, and the
-    /// endpoints that are published. Of these the `excused` are known not to have vanished.
+    /// Compares a response with the number of instances listed before and with the published
+    /// endpoints. The `excused` of these are known not to have vanished.
     pub fn of(
-        answer: &QueryResponse,
+        response: &QueryResponse,
         listed_before: u32,
         current: Option<&Snapshot>,
         excused: &Snapshot,
@@ -54,13 +54,13 @@ impl Doubt {
         }
         let published = current.map_or(0, Snapshot::len);
         let before = listed_before.max(u32::try_from(published).unwrap_or(u32::MAX));
-        let left = listed(&answer.decoded);
-        let lost = before.saturating_sub(left).saturating_sub(missing(answer, current, excused));
-        let removed = removed(answer, current);
-        if answer.filtered_by_acls && removed > 0 && lost > 0 {
+        let left = listed(&response.decoded);
+        let lost = before.saturating_sub(left).saturating_sub(missing(response, current, excused));
+        let removed = removed(response, current);
+        if response.filtered_by_acls && removed > 0 && lost > 0 {
             return Some(Self::Filtered { removed });
         }
-        let Decoded { snapshot, dropped, .. } = &answer.decoded;
+        let Decoded { snapshot, dropped, .. } = &response.decoded;
         if snapshot.is_empty() && published > 0 && dropped.is_nonsense() {
             return Some(Self::Unusable(*dropped));
         }
@@ -73,34 +73,35 @@ impl Doubt {
     }
 }
 
-/// How many instances an answer lists, whatever is thought of them.
+/// Returns the number of instances that a response lists, usable or not.
 pub fn listed(decoded: &Decoded) -> u32 {
     let Decoded { dropped, registered, .. } = decoded;
     let others = dropped.total() + dropped.weightless + dropped.denied.count;
     registered.saturating_add(u32::try_from(others).unwrap_or(u32::MAX))
 }
 
-/// Whether a partial answer cannot be used at all: nothing is listed in it and nothing is published,
-/// so it says as much as an error; or it takes endpoints away, and nobody may doubt it.
+/// Returns true if a filtered response cannot be used. It lists nothing while nothing is published,
+/// or it removes endpoints while the guard is off.
 pub fn adds_nothing(
-    answer: &QueryResponse,
+    response: &QueryResponse,
     current: Option<&Snapshot>,
     guard: ShrinkGuardConfig,
 ) -> bool {
-    let adds_nothing = listed(&answer.decoded) == 0 && current.is_none_or(Snapshot::is_empty);
-    answer.filtered_by_acls && (adds_nothing || (guard.is_off() && removed(answer, current) > 0))
+    let adds_nothing = listed(&response.decoded) == 0 && current.is_none_or(Snapshot::is_empty);
+    response.filtered_by_acls
+        && (adds_nothing || (guard.is_off() && removed(response, current) > 0))
 }
 
-/// How many of the published endpoints are gone from an answer.
-fn removed(answer: &QueryResponse, current: Option<&Snapshot>) -> usize {
-    current.map_or(0, |current| answer.decoded.snapshot.since(current).removed)
+/// Returns the number of published endpoints that are missing from a response.
+fn removed(response: &QueryResponse, current: Option<&Snapshot>) -> usize {
+    current.map_or(0, |current| response.decoded.snapshot.since(current).removed)
 }
 
-/// How many of the published endpoints are gone from an answer, and among the excused.
-fn missing(answer: &QueryResponse, current: Option<&Snapshot>, excused: &Snapshot) -> u32 {
+/// Returns the number of published endpoints that are missing from a response and are excused.
+fn missing(response: &QueryResponse, current: Option<&Snapshot>, excused: &Snapshot) -> u32 {
     let endpoints = current.map_or(&[][..], Snapshot::endpoints).iter();
     let is_excused =
-        |it: &&Endpoint| excused.has(&it.address) && !answer.decoded.snapshot.has(&it.address);
+        |it: &&Endpoint| excused.has(&it.address) && !response.decoded.snapshot.has(&it.address);
     u32::try_from(endpoints.filter(is_excused).count()).unwrap_or(u32::MAX)
 }
 
@@ -145,8 +146,8 @@ mod tests {
         Snapshot::new(ports.map(endpoint).collect())
     }
 
-    /// An answer with these endpoints, and so many critical instances.
-    fn answer(ports: core::ops::Range<u16>, critical: u32) -> QueryResponse {
+    /// A response with these endpoints and that many critical instances.
+    fn response(ports: core::ops::Range<u16>, critical: u32) -> QueryResponse {
         let snapshot = snapshot(ports);
         let unhealthy = Unhealthy { critical: critical as usize, ..Unhealthy::default() };
         let registered = u32::try_from(snapshot.len()).unwrap() + critical;
@@ -155,14 +156,14 @@ mod tests {
         QueryResponse::new(ConsulIndex::ONE, decoded)
     }
 
-    fn doubt(answer: &QueryResponse, before: u32, current: &Snapshot) -> Option<Doubt> {
+    fn doubt(response: &QueryResponse, before: u32, current: &Snapshot) -> Option<Doubt> {
         let none = Snapshot::default();
-        Doubt::of(answer, before, Some(current), &none, ShrinkGuardConfig::default())
+        Doubt::of(response, before, Some(current), &none, ShrinkGuardConfig::default())
     }
 
     #[test]
-    fn nothing_where_something_was_is_doubted_whatever_it_was() {
-        let nothing = answer(1..1, 0);
+    fn empty_response_is_doubted_when_something_was_listed() {
+        let nothing = response(1..1, 0);
         assert_eq!(doubt(&nothing, 1, &snapshot(1..2)), Some(Doubt::Nothing { before: 1 }));
         assert_eq!(doubt(&nothing, 2, &snapshot(1..1)), Some(Doubt::Nothing { before: 2 }));
         assert_eq!(doubt(&nothing, 0, &snapshot(1..1)), None);
@@ -171,20 +172,20 @@ mod tests {
     }
 
     #[test]
-    fn sharply_fewer_are_doubted_by_both_limits() {
+    fn shrunk_response_is_doubted_when_both_limits_are_exceeded() {
         let ten = snapshot(1..11);
         let shrunk = Some(Doubt::Shrunk { before: 10, left: 4 });
-        assert_eq!(doubt(&answer(1..5, 0), 10, &ten), shrunk);
-        assert_eq!(doubt(&answer(1..6, 0), 10, &ten), None, "half");
-        assert_eq!(doubt(&answer(1..2, 0), 3, &snapshot(1..4)), None, "two fewer");
-        assert_eq!(doubt(&answer(1..5, 0), 0, &ten), shrunk, "what is published was listed");
+        assert_eq!(doubt(&response(1..5, 0), 10, &ten), shrunk);
+        assert_eq!(doubt(&response(1..6, 0), 10, &ten), None, "half");
+        assert_eq!(doubt(&response(1..2, 0), 3, &snapshot(1..4)), None, "two fewer");
+        assert_eq!(doubt(&response(1..5, 0), 0, &ten), shrunk, "what is published was listed");
     }
 
     #[test]
-    fn what_consul_says_a_word_about_has_not_vanished() {
+    fn instance_has_not_vanished_when_it_is_listed_as_unusable() {
         let ten = snapshot(1..11);
-        assert_eq!(doubt(&answer(1..1, 10), 10, &ten), None, "all of them critical");
-        let mut drained = answer(1..1, 0);
+        assert_eq!(doubt(&response(1..1, 10), 10, &ten), None, "all of them critical");
+        let mut drained = response(1..1, 0);
         drained.decoded.dropped.weightless = 5;
         drained.decoded.dropped.denied = Denied { count: 3, least: None };
         drained.decoded.dropped.bad_port = 2;
@@ -193,8 +194,8 @@ mod tests {
     }
 
     #[test]
-    fn a_partial_answer_is_doubted_where_it_takes_endpoints_away() {
-        let filtered = |ports| QueryResponse { filtered_by_acls: true, ..answer(ports, 0) };
+    fn filtered_response_is_doubted_when_endpoints_are_missing() {
+        let filtered = |ports| QueryResponse { filtered_by_acls: true, ..response(ports, 0) };
         let ten = snapshot(1..11);
         assert_eq!(doubt(&filtered(1..10), 10, &ten), Some(Doubt::Filtered { removed: 1 }));
         assert_eq!(doubt(&filtered(1..12), 10, &ten), None);
@@ -207,13 +208,13 @@ mod tests {
         assert!(adds_nothing(&filtered(1..1), Some(&snapshot(1..1)), guard));
         assert!(
             !adds_nothing(&filtered(1..2), None, guard)
-                && !adds_nothing(&answer(1..1, 0), None, guard)
+                && !adds_nothing(&response(1..1, 0), None, guard)
         );
     }
 
     #[test]
-    fn nothing_but_nonsense_is_doubted_when_it_takes_all_endpoints_away() {
-        let mut nonsense = answer(1..1, 0);
+    fn unusable_instances_are_doubted_when_no_endpoint_is_left() {
+        let mut nonsense = response(1..1, 0);
         nonsense.decoded.dropped.hostname = 10;
         let unusable = Doubt::Unusable(nonsense.decoded.dropped);
         assert_eq!(doubt(&nonsense, 10, &snapshot(1..11)), Some(unusable));
@@ -224,21 +225,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_excused_has_not_vanished() {
+    fn excused_instance_has_not_vanished() {
         let (ten, guard) = (snapshot(1..11), ShrinkGuardConfig::default());
-        let doubt = |answer: &QueryResponse, excused| {
-            Doubt::of(answer, 10, Some(&ten), &snapshot(excused), guard)
+        let doubt = |response: &QueryResponse, excused| {
+            Doubt::of(response, 10, Some(&ten), &snapshot(excused), guard)
         };
-        assert_eq!(doubt(&answer(1..1, 0), 1..11), None);
-        assert_eq!(doubt(&answer(1..1, 0), 2..11), Some(Doubt::Nothing { before: 10 }));
-        assert_eq!(doubt(&answer(1..2, 0), 6..11), None, "four are left unexplained");
+        assert_eq!(doubt(&response(1..1, 0), 1..11), None);
+        assert_eq!(doubt(&response(1..1, 0), 2..11), Some(Doubt::Nothing { before: 10 }));
+        assert_eq!(doubt(&response(1..2, 0), 6..11), None, "four are left unexplained");
         let shrunk = Some(Doubt::Shrunk { before: 10, left: 1 });
-        assert_eq!(doubt(&answer(1..2, 0), 8..30), shrunk);
+        assert_eq!(doubt(&response(1..2, 0), 8..30), shrunk);
     }
 
     #[test]
-    fn without_a_hold_nothing_is_doubted() {
+    fn nothing_is_doubted_when_the_hold_is_zero() {
         let (ten, none) = (snapshot(1..11), Snapshot::default());
-        assert_eq!(Doubt::of(&answer(1..1, 0), 10, Some(&ten), &none, OFF), None);
+        assert_eq!(Doubt::of(&response(1..1, 0), 10, Some(&ten), &none, OFF), None);
     }
 }

@@ -1,15 +1,17 @@
-//! What goes into the state machine, and what comes out of it.
+//! The inputs and outputs of discovery: events and commands.
 
 use core::time::Duration;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::calls::breaker::BreakerState;
-pub use crate::calls::caller::CallId;
 use crate::calls::circuit::Datacenter;
+use crate::calls::scheduler::CallScheduler;
 use crate::config::Probe;
 use crate::consul::query::Request;
 use crate::consul::response::{CallFailure, Response};
 use crate::discovery::source_event::SourceEvent;
+use crate::election::membership::Outgoing;
 use crate::health_check::checker::ProbeNumber;
 use crate::health_check::verdict::{ProbeReason, ProbeResponse};
 use crate::model::registration::RegistrationId;
@@ -20,197 +22,234 @@ use crate::registration::registration_event::RegistrationEvent;
 use crate::shared::key::{Cas, SharedKey, VmId};
 use crate::shared::members::{Member, QueueId};
 use crate::shared::source_record::Rank;
+use crate::util::rng::Rng;
+use crate::util::time::Time;
 
-/// A probe: whose, of what, and which.
+pub use crate::calls::caller::CallId;
+
+/// The id of a health probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProbeId {
     /// The registration.
     pub registration: RegistrationId,
-    /// What it is for.
-    pub spot: ProbeTarget,
-    /// Its number.
+    /// The target of the probe.
+    pub target: ProbeTarget,
+    /// The number of the probe.
     pub number: ProbeNumber,
 }
 
-/// Something has happened.
+/// An input of the state machine.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// The timer; how suitable this VM is to fetch now.
+    /// The timer has fired. This VM has that rank now.
     Tick(Rank),
-    /// This VM's queue had this message.
+    /// The queue of this VM contained this message.
     Woken(&'a [u8]),
-    /// A request needs this source, and it is not resolved here: look whether another VM
-    /// has published it, and let it be read before others. Leads to loads, an install and a
-    /// message at most, never to a callout or a claim, so that it may be handled while a request
-    /// is.
+    /// A request needs this source, which has no snapshot here. Checks whether another VM has
+    /// published one, and reads the source before others. Leads at most to loads, an install and a
+    /// message, never to a callout or a claim, so that it may be handled during a request.
     NeedSnapshot(SourceId),
-    /// This source was found while running: look at it at once. The first-born VM claims its
-    /// lease, which may lead to a callout; the others look whether it is published.
+    /// This source was added at run time. The oldest VM claims its lease at once, which may lead to
+    /// a callout; the other VMs check for a published snapshot.
     Added(SourceId),
-    /// A request wants this source, which was found by this host: look whether it is published,
-    /// and let the first-born VM follow it, too. Leads to loads and a message.
+    /// A request needs this source, which was added for this host. Checks for a published snapshot,
+    /// and lets the oldest VM add the source too. Leads to loads and a message.
     Requested {
         /// The source.
         source: SourceId,
         /// The host.
         host: &'a str,
     },
-    /// A request could not reach an endpoint of this source: let Consul be asked once more,
-    /// for it is likely to know. Rate-limited, so every such request may say so. Leads to a
-    /// load and a message at most, never to a callout, so that it may be handled while a
-    /// request is.
+    /// A request could not reach an endpoint of this source, so Consul is read once more.
+    /// Rate-limited, so every such request may send this event. Leads at most to a load and a
+    /// message, never to a callout, so that it may be handled during a request.
     EndpointUnreachable(SourceId),
-    /// This VM's configuration is in use no longer. Leads to loads and stores only.
+    /// The configuration of this VM is being replaced. Leads to loads and stores only.
     Leaving,
-    /// The queue exists now.
+    /// The queue of this VM is registered.
     QueueRegistered(QueueId),
-    /// The answer to [`Command::Load`]; the value is `None` when the key is absent.
+    /// The result of [`Command::Load`]. The value is `None` if the key is absent.
     Loaded {
         /// The key that was loaded.
         key: SharedKey,
-        /// What stands there.
+        /// The value.
         value: Option<(&'a [u8], Cas)>,
     },
-    /// The answer to [`Command::Store`]: false when another VM was faster.
+    /// The result of [`Command::Store`].
     Stored {
         /// The key that was stored to.
         key: SharedKey,
-        /// Whether the value was written.
+        /// False if another VM has written first.
         written: bool,
     },
-    /// The answer to [`Command::Probe`].
+    /// The result of [`Command::CheckQueue`].
     QueueChecked {
-        /// Whose queue was looked into.
+        /// The owner of the queue.
         member: VmId,
-        /// Whether messages wait there.
+        /// True if messages wait there.
         pending: bool,
     },
-    /// The answer to [`Command::Probe`]; the reason where there is none.
+    /// The result of [`Command::Probe`].
     Probed {
-        /// Which probe.
+        /// The probe.
         probe: ProbeId,
-        /// What came back.
-        answer: Result<ProbeResponse<'a>, ProbeReason>,
+        /// The response, or the reason why there is none.
+        response: Result<ProbeResponse<'a>, ProbeReason>,
     },
-    /// The answer to [`Command::Call`].
+    /// The result of [`Command::Call`].
     Answered {
-        /// Which call.
+        /// The call.
         call: CallId,
-        /// What came back.
-        answer: Result<Response<'a>, CallFailure>,
+        /// The response, or the failure.
+        response: Result<Response<'a>, CallFailure>,
     },
 }
 
-/// When a store may happen.
+/// The condition of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
-    /// Only while the key is absent.
+    /// The key must be absent.
     Absent,
-    /// Only while the value is the one that was read.
+    /// The value must be the one that was read.
     Unchanged(Cas),
 }
 
-/// Something is to be done. Commands are carried out in order, each answered (where its
-/// documentation names an answer) before the next one is asked for.
+/// An output of the state machine. Commands are executed in order, and the result of each (see its
+/// documentation) is handled before the next command.
 #[derive(Debug)]
 pub enum Command {
-    /// Register the queue of that name; [`Event::QueueRegistered`].
+    /// Registers the queue of that name; [`Event::QueueRegistered`].
     RegisterQueue(String),
-    /// Read from shared data; [`Event::Loaded`].
+    /// Reads from shared data; [`Event::Loaded`].
     Load(SharedKey),
-    /// Write to shared data; [`Event::Stored`].
+    /// Writes to shared data; [`Event::Stored`].
     Store {
-        /// Where.
+        /// The key.
         key: SharedKey,
-        /// What; empty bytes stand for a removed key.
+        /// The value. Empty bytes stand for a removed key.
         value: Vec<u8>,
-        /// On what condition.
+        /// The condition.
         expect: Expect,
     },
-    /// Put a message into a VM's queue; whether the queue still exists makes no difference.
+    /// Puts a message into the queue of a VM, if the queue still exists.
     Wake {
         /// The queue.
         queue: QueueId,
         /// The message; never empty.
         message: Vec<u8>,
     },
-    /// Look whether messages wait in a VM's queue, and leave them there; [`Event::Probed`].
+    /// Checks whether messages wait in the queue of a VM, without reading them;
+    /// [`Event::QueueChecked`].
     CheckQueue(Member),
-    /// Ask Consul; [`Event::Answered`], at once if the host refuses.
+    /// Sends a call to Consul; [`Event::Answered`], at once if the host refuses.
     Call {
-        /// Which call.
+        /// The call.
         call: CallId,
-        /// What to ask.
+        /// The request.
         request: Request,
     },
-    /// Ask Consul by another cluster than the configuration's; [`Event::Answered`] likewise.
+    /// Sends a call through another cluster than the configuration's; [`Event::Answered`] likewise.
     CallBy {
         /// The cluster.
         cluster: Box<str>,
-        /// Which call.
+        /// The call.
         call: CallId,
-        /// What to ask.
+        /// The request.
         request: Request,
     },
-    /// Ask something of this proxy's own whether it is healthy; [`Event::Probed`].
+    /// Sends a health probe to a target of this proxy; [`Event::Probed`].
     Probe {
-        /// Which probe.
+        /// The probe.
         id: ProbeId,
-        /// What to ask.
+        /// The request of the probe.
         probe: Rc<Probe>,
     },
-    /// Route requests by this snapshot of the source from now on.
+    /// Routes requests by this snapshot of the source from now on.
     Install {
         /// The source.
         source: SourceId,
-        /// Its endpoints.
+        /// The endpoints of the source.
         snapshot: Rc<Snapshot>,
     },
-    /// Consul has confirmed the snapshot of the source so long ago.
+    /// Notes that Consul confirmed the snapshot of the source `age` ago.
     Confirm {
         /// The source.
         source: SourceId,
-        /// How long ago.
+        /// The time since the confirmation.
         age: Duration,
     },
-    /// Another VM has a request for a host that this query is to be asked for.
+    /// Notes that another VM has a request for a host, which needs this query.
     Requested {
         /// The key of the query.
         query: QueryKey,
         /// The host.
         host: Box<str>,
     },
-    /// Tell the operator.
+    /// Reports an event of a source to operators.
     Notice {
-        /// The source that it is about.
+        /// The source.
         source: SourceId,
-        /// What has happened.
-        notice: SourceEvent,
+        /// The event.
+        event: SourceEvent,
     },
-    /// Tell the operator something about a registration.
+    /// Reports an event of a registration to operators.
     Registration {
-        /// Which one.
+        /// The registration.
         registration: RegistrationId,
-        /// What has happened.
-        notice: RegistrationEvent,
+        /// The event.
+        event: RegistrationEvent,
     },
-    /// A registration has come that the configuration does not have: it is to be removed.
+    /// Reports a registration that no configuration contains any more. It will be removed.
     Orphan {
-        /// Which one.
+        /// The registration.
         registration: RegistrationId,
-        /// Its id at the agent.
+        /// The id at the agent.
         id: String,
     },
-    /// Tell the operator where the circuit breaker towards Consul stands: of those of several
-    /// datacenters the one that is furthest from closed.
+    /// Reports the state of the circuit breaker towards Consul. Of several datacenters the state
+    /// that is furthest from closed counts.
     Breaker {
-        /// Where it stands.
+        /// The state.
         position: BreakerState,
-        /// Where it stood when this VM told of it last; none: this VM begins to.
+        /// The state that this VM reported last. `None` if this VM has just begun to report.
         before: Option<BreakerState>,
-        /// Whose it is, where it is not closed.
+        /// The datacenter of a breaker that is not closed.
         datacenter: Datacenter,
     },
-    /// Tick at this period from now on.
+    /// Changes the period of ticks.
     SetTickPeriod(Duration),
+}
+
+/// The time, the randomness and the outputs of an event.
+pub struct Context<'a> {
+    /// The time.
+    pub now: Time,
+    /// The time by a [clock](crate::util::awake::AwakeClock) that stands still while this VM does.
+    pub awake: Time,
+    /// The scheduler of calls to Consul.
+    pub calls: &'a mut CallScheduler,
+    /// Randomness.
+    pub rng: &'a mut Rng,
+    /// The commands to execute.
+    pub out: &'a mut VecDeque<Command>,
+    /// The messages to other VMs, which wait for the list of members.
+    pub outbox: &'a mut Vec<Outgoing>,
+}
+
+impl Context<'_> {
+    /// Loads a value of shared data.
+    pub(super) fn load(&mut self, key: SharedKey) {
+        self.out.push_back(Command::Load(key));
+    }
+
+    /// Sends a message, once the list of members is loaded.
+    pub(super) fn send(&mut self, message: Outgoing) {
+        self.outbox.push(message);
+        self.load(SharedKey::Members);
+    }
+
+    /// Stores a value in shared data.
+    pub(super) fn store(&mut self, key: SharedKey, value: Vec<u8>, expect: Expect) {
+        self.out.push_back(Command::Store { key, value, expect });
+    }
 }

@@ -1,48 +1,44 @@
-//! All of discovery in one VM: the trackers of its sources, and whom to wake.
+//! All of discovery in one VM: its sources, its registrations and its messages to other VMs.
 //!
-//! The agent never does anything: events go in by [`Manager::handle_event`], and what is to be
-//! done comes out of [`Manager::poll_command`], one command at a time. Another VM may run
-//! between any two of them.
+//! The manager performs no I/O. Events go in through [`Manager::handle_event`], and commands come
+//! out of [`Manager::poll_command`] one at a time. Another VM may run between any two of them.
 
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use hashbrown::HashMap;
-
+use self::source_table::{RemainingUsers, SourceTable};
 use crate::calls::breaker::BreakerState;
-use crate::calls::caller::CallId;
+use crate::calls::caller::{CallId, Caller};
 use crate::calls::scheduler::CallScheduler;
 use crate::config::{Config, Consul};
-use crate::discovery::context::Context;
-use crate::discovery::event::{Command, Event, ProbeId};
+use crate::discovery::event::{Command, Context, Event, ProbeId};
 use crate::discovery::registration_manager::RegistrationManager;
 use crate::discovery::source_spec::SourceSpec;
 use crate::discovery::tracked_source::TrackedSource;
-use crate::election::membership::Membership;
-use crate::election::outgoing::Outgoing;
+use crate::election::membership::{Membership, Outgoing, Recipient};
 use crate::model::service::{QueryKey, SourceId};
-use crate::model::slot_map::SlotMap;
 use crate::registration::probe::ProbeResult;
 use crate::shared::key::{SharedKey, VmId};
 use crate::shared::members::QueueId;
+use crate::shared::message::Message;
 use crate::shared::source_record::Rank;
 use crate::util::awake::AwakeClock;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// How often the timer runs.
+/// The period of ticks.
 pub const TICK: Duration = Duration::from_millis(250);
-/// How often it runs at the start, until all services are resolved.
+/// The period of ticks at the start, until all sources are resolved.
 pub const FIRST_TICKS: Duration = Duration::from_millis(10);
-/// How long the start is at most.
+/// The longest duration of the start.
 const START: Duration = Duration::from_secs(10);
 
-/// The most sources whose heads are looked at in every tick.
+/// The maximum number of sources whose records are read in every tick.
 const EVERY_TICK: usize = 64;
-/// In how many ticks a follower looks at each head once, where there are more; an owner looks when
-/// it is to renew its lease. That is every second, and a follower misses it after three: a look
-/// every second sees it in time. Messages tell of news; what a lost one does not tell is found a
-/// second later.
+/// The number of ticks in which a follower reads each record once, if there are more sources; a
+/// leader reads a record when its lease is due. A follower takes a lease after three seconds
+/// without a renewal, so one read a second is enough. Messages announce new snapshots, and a lost
+/// message delays a snapshot by a second.
 const TURNS: usize = 4;
 
 /// All of discovery in one VM.
@@ -51,65 +47,40 @@ pub struct Manager {
     me: VmId,
     rng: Rng,
     rank: Option<Rank>,
-    /// Which of the sources are looked at in the next tick.
+    /// The share of the sources whose records are read in the next tick.
     turn: usize,
-    consul: Consul,
-    gate: CallScheduler,
-    /// Where the breaker stands, as it was told last; none while no VM is told by this one.
-    told: Option<BreakerState>,
-    trackers: SlotMap<SourceId, TrackedSource>,
-    sources: HashMap<QueryKey, SourceUse>,
-    /// Sources that nobody uses any more; forgotten once what follows from that is carried out.
-    retired: Vec<SourceId>,
+    calls: CallScheduler,
+    /// The breaker state that was reported last. `None` while this VM leads nothing.
+    reported: Option<BreakerState>,
+    sources: SourceTable,
     registry: RegistrationManager,
     membership: Membership,
-    /// What other VMs are to be told, as soon as the list of members is loaded.
-    post: Vec<Outgoing>,
+    /// The messages that wait for the list of members.
+    outbox: Vec<Outgoing>,
     started: Option<Time>,
     clock: AwakeClock,
     period: Duration,
     out: VecDeque<Command>,
 }
 
-/// The source of a query, how many services use it, and how many of these clients have named.
-#[derive(Debug, Clone, Copy)]
-struct SourceUse {
-    source: SourceId,
-    users: usize,
-    named: usize,
-}
-
 impl Manager {
-    /// Starts with nothing known. The subjects are those of the sources in their order; of those that
-    /// ask the same the first one counts, and has all of them for its users, as in
-    /// [`SourceSpec::all`]. `rng` must be seeded differently in each VM: the agent's identity is
-    /// drawn from it.
-    pub fn new(subjects: Vec<SourceSpec>, consul: &Consul, mut rng: Rng) -> Self {
+    /// Starts without any knowledge. `specs` are in the order of their sources. Of several with the
+    /// same query the first counts and gets all users, as in [`SourceSpec::all`]. `rng` must be
+    /// seeded differently in each VM, because the VM's id is drawn from it.
+    pub fn new(specs: Vec<SourceSpec>, consul: &Consul, mut rng: Rng) -> Self {
         let me = VmId(rng.next_u64());
-        let (mut trackers, mut sources) = (SlotMap::new(), HashMap::<_, SourceUse>::new());
-        for subject in subjects {
-            let key = subject.query.key();
-            if let Some(known) = sources.get_mut(&key) {
-                known.users = known.users.saturating_add(1);
-                continue;
-            }
-            let source = trackers.add(|source| TrackedSource::new(me, source, subject, consul));
-            sources.extend(source.map(|source| (key, SourceUse { source, users: 1, named: 0 })));
-        }
+        let sources = SourceTable::new(me, specs, consul);
         Self {
             me,
             rng,
             rank: None,
             turn: 0,
-            consul: consul.clone(),
-            gate: CallScheduler::new(consul),
-            told: None,
-            trackers,
+            calls: CallScheduler::new(consul),
+            reported: None,
             sources,
-            retired: Vec::new(),
             registry: RegistrationManager::new(me, consul),
             membership: Membership::new(me),
-            post: Vec::new(),
+            outbox: Vec::new(),
             started: None,
             clock: AwakeClock::default(),
             period: FIRST_TICKS,
@@ -117,177 +88,164 @@ impl Manager {
         }
     }
 
-    /// The same, keeping the registrations of a complete configuration.
+    /// Adds the registrations of a configuration.
     pub fn with_registrations(mut self, config: &Config) -> Self {
         self.registry.keep(&config.registrations);
         self
     }
 
-    /// Learns which services are down, of those that this VM's registrations depend on.
+    /// Updates the services that are down, for the registrations that depend on them.
     pub fn review_dependencies(&mut self, down: impl Fn(&[String]) -> Vec<String>, now: Time) {
         self.registry.review_dependencies(down, now, &mut self.rng);
     }
 
-    /// Begins to follow what a query asks for, for one more user; none where there are too many
-    /// sources. A query that is followed already keeps its source, and what is known of it is
-    /// told once more.
-    pub fn add(&mut self, subject: SourceSpec, now: Time) -> Option<SourceId> {
-        if let Some(known) = self.sources.get_mut(&subject.query.key()) {
-            known.users += 1;
-            known.named += usize::from(subject.on_trial);
-            let source = known.source;
-            if !subject.on_trial {
-                self.with_tracker(source, now, |it, scope| it.set_unverified(false, scope));
-            }
-            self.with_tracker(source, now, TrackedSource::republish_locally);
-            return Some(source);
+    /// Adds a user of a source. Returns `None` if there are too many sources. If the query has a
+    /// source already, its snapshot is installed once more.
+    pub fn add(&mut self, spec: SourceSpec, now: Time) -> Option<SourceId> {
+        let Some(source) = self.sources.add_user(&spec) else {
+            return self.sources.add(spec, !self.membership.is_oldest());
+        };
+        if !spec.on_trial {
+            self.with_source(source, now, |it, context| it.set_unverified(false, context));
         }
-        let (me, consul, key) = (self.me, &self.consul, subject.query.key());
-        let (is_first_born, named) = (self.membership.is_oldest(), subject.on_trial.into());
-        let source = self.trackers.add(|source| {
-            let tracker = TrackedSource::new(me, source, subject, consul);
-            if is_first_born { tracker } else { tracker.as_standby() }
-        })?;
-        self.sources.insert(key, SourceUse { source, users: 1, named });
+        self.with_source(source, now, TrackedSource::republish_locally);
         Some(source)
     }
 
-    /// Follows a source for one user less, which clients have named or not, and forgets it after the
-    /// last one: gives its lease away, and frees what it has in shared data. Leads to loads and
-    /// stores only. Tells whether it was the last one.
+    /// Removes a user of a source, and returns true if it was the last one. The source then
+    /// releases its lease and empties its keys in shared data. Leads to loads and stores only.
     pub fn remove(&mut self, source: SourceId, is_named: bool, now: Time) -> bool {
-        let key = self.trackers.get(source).map(TrackedSource::key);
-        let Some(known) = key.and_then(|key| self.sources.get_mut(&key)) else {
-            return false;
-        };
-        known.users = known.users.saturating_sub(1);
-        known.named = known.named.saturating_sub(is_named.into());
-        if known.users > 0 {
-            if known.users == known.named {
-                self.with_tracker(source, now, |it, scope| it.set_unverified(true, scope));
+        let left = self.sources.remove_user(source, is_named);
+        match left {
+            Some(RemainingUsers::OnlyNamed) => {
+                self.with_source(source, now, |it, context| it.set_unverified(true, context));
             }
-            return false;
+            Some(RemainingUsers::None) => self.with_source(source, now, TrackedSource::release),
+            Some(RemainingUsers::Some) | None => {}
         }
-        self.retired.push(source);
-        self.with_tracker(source, now, TrackedSource::release);
-        true
+        left == Some(RemainingUsers::None)
     }
 
-    /// Whether no VM was made before this one, as far as is known here: what all VMs could do
-    /// is its to do.
+    /// Returns true if no VM is known to be older. The oldest VM does the work that only one VM
+    /// needs to do.
     pub const fn is_oldest(&self) -> bool {
         self.membership.is_oldest()
     }
 
-    /// Who this VM is to the others.
+    /// Returns the id of this VM.
     pub const fn id(&self) -> VmId {
         self.me
     }
 
-    /// The queue by which this VM is woken, once it is registered.
+    /// Returns the queue of this VM, once it is registered.
     pub const fn queue(&self) -> Option<QueueId> {
         self.membership.queue()
     }
 
-    /// How often to tick until [`Command::SetTickPeriod`] says otherwise.
+    /// Returns the period of ticks until [`Command::SetTickPeriod`] changes it.
     pub const fn tick_period(&self) -> Duration {
         self.period
     }
 
-    /// Whether this VM asks Consul for any of its sources, or keeps a registration.
-    pub fn is_fetcher(&self) -> bool {
-        self.trackers.values().any(TrackedSource::is_fetcher) || self.registry.is_leading()
+    /// Returns true if this VM leads a source or a registration.
+    pub fn is_leader(&self) -> bool {
+        self.sources.values().any(TrackedSource::is_leader) || self.registry.is_leading()
     }
 
-    /// The trackers, in the order of the sources.
-    pub fn trackers(&self) -> Vec<&TrackedSource> {
-        self.trackers.values().collect()
+    /// Returns all sources in their order.
+    pub fn sources(&self) -> Vec<&TrackedSource> {
+        self.sources.values().collect()
     }
 
-    /// The next command, until there is none.
+    /// Returns the next command, if there is one.
     pub fn poll_command(&mut self) -> Option<Command> {
         if self.out.is_empty() {
-            self.forget_retired();
+            self.registry.forget_retired();
+            self.sources.forget_retired();
         }
         self.out.pop_front()
     }
 
-    /// Takes an event.
+    /// Handles an event.
     pub fn handle_event(&mut self, event: Event<'_>, now: Time) {
         match event {
             Event::Tick(rank) => self.on_tick(rank, now),
             Event::Woken(message) => self.on_woken(message, now),
             Event::NeedSnapshot(source) => {
-                self.with_tracker(source, now, TrackedSource::on_snapshot_needed)
+                self.with_source(source, now, TrackedSource::on_snapshot_needed)
             }
-            Event::Added(source) => self.on_found(source, now),
+            Event::Added(source) => self.on_added(source, now),
             Event::Requested { source, host } => self.on_requested(source, host, now),
             Event::EndpointUnreachable(source) => {
-                self.with_tracker(source, now, TrackedSource::on_endpoint_unreachable)
+                self.with_source(source, now, TrackedSource::on_endpoint_unreachable)
             }
             Event::Leaving => self.on_leaving(now),
             Event::QueueRegistered(queue) => {
                 self.membership.on_queue(queue);
-                self.look_at_members(now);
+                self.load_members(now);
             }
-            Event::Loaded { key: SharedKey::Head(query), value } => {
-                self.with_query(query, now, |tracker, scope| tracker.on_head(value, scope));
+            Event::Loaded { key: SharedKey::SourceRecord(query), value } => {
+                self.with_query(query, now, |source, context| {
+                    source.on_source_record(value, context)
+                });
             }
-            Event::Loaded { key: SharedKey::Record(query, version), value } => {
-                self.with_query(query, now, |tracker, scope| {
-                    tracker.on_record(version, value, scope);
+            Event::Loaded { key: SharedKey::Snapshot(query, version), value } => {
+                self.with_query(query, now, |source, context| {
+                    source.on_snapshot(version, value, context);
                 });
             }
             Event::Loaded { key: SharedKey::Members, value } => self.on_members(value, now),
-            Event::Loaded { key: SharedKey::Charge(key), value } => {
-                self.with_registry(now, |registry, scope| registry.on_lease(key, value, scope));
+            Event::Loaded { key: SharedKey::RegistrationLease(key), value } => {
+                self.with_registry(now, |registry, context| registry.on_lease(key, value, context));
             }
-            Event::Loaded { key: SharedKey::Book, value } => {
-                self.with_registry(now, |registry, scope| registry.on_index(value, scope));
+            Event::Loaded { key: SharedKey::RegistrationIndex, value } => {
+                self.with_registry(now, |registry, context| registry.on_index(value, context));
             }
-            Event::Stored { key: SharedKey::Charge(key), written } => {
-                self.with_registry(now, |registry, scope| {
-                    registry.on_lease_stored(key, written, scope);
+            Event::Stored { key: SharedKey::RegistrationLease(key), written } => {
+                self.with_registry(now, |registry, context| {
+                    registry.on_lease_stored(key, written, context);
                 });
             }
-            Event::Stored { key: SharedKey::Book, .. } => {
-                self.with_registry(now, |registry, scope| registry.on_index_stored(scope));
+            Event::Stored { key: SharedKey::RegistrationIndex, .. } => {
+                self.with_registry(now, |registry, context| registry.on_index_stored(context));
             }
-            Event::Probed { probe: ProbeId { registration, spot, number }, answer } => {
-                let probed = ProbeResult { spot, number, answer };
-                self.with_registry(now, |registry, scope| {
-                    registry.on_probed(registration, &probed, scope);
+            Event::Probed { probe: ProbeId { registration, target, number }, response } => {
+                let probed = ProbeResult { target, number, response };
+                self.with_registry(now, |registry, context| {
+                    registry.on_probed(registration, &probed, context);
                 });
             }
-            Event::Stored { key: SharedKey::Head(query), written } => {
-                self.with_query(query, now, |tracker, scope| {
-                    tracker.on_head_stored(written, scope)
+            Event::Stored { key: SharedKey::SourceRecord(query), written } => {
+                self.with_query(query, now, |source, context| {
+                    source.on_source_record_stored(written, context)
                 });
             }
-            Event::Stored { key: SharedKey::Record(query, version), written } => {
-                self.with_query(query, now, |tracker, scope| {
-                    tracker.on_record_stored(version, written, scope);
+            Event::Stored { key: SharedKey::Snapshot(query, version), written } => {
+                self.with_query(query, now, |source, context| {
+                    source.on_snapshot_stored(version, written, context);
                 });
             }
             Event::Stored { key: SharedKey::Members, written: true } => {}
             Event::Stored { key: SharedKey::Members, written: false } => {
                 self.membership.refresh_soon()
             }
-            Event::QueueChecked { member, pending } => self.membership.on_probed(member, pending),
-            Event::Answered { call, answer } => {
+            Event::QueueChecked { member, pending } => {
+                self.membership.on_queue_checked(member, pending)
+            }
+            Event::Answered { call, response } => {
                 match call {
                     CallId::Query { source, query } => {
-                        self.with_tracker(source, now, |tracker, scope| {
-                            tracker.on_response(query, answer, scope);
+                        self.with_source(source, now, |source, context| {
+                            source.on_response(query, response, context);
                         });
                     }
-                    CallId::Errand { registration, errand } => {
-                        self.with_registry(now, |registry, scope| {
-                            registry.on_response(registration, errand, answer, scope);
+                    CallId::Agent { registration, call } => {
+                        self.with_registry(now, |registry, context| {
+                            registry.on_response(registration, call, response, context);
                         });
                     }
                 }
-                self.tell_of_breaker();
+                self.report_breaker();
             }
         }
     }
@@ -298,30 +256,30 @@ impl Manager {
         if self.membership.needs_queue() {
             self.out.push_back(Command::RegisterQueue(self.me.queue_name()));
         }
-        self.look_at_members(now);
-        let Self { trackers, gate, rng, out, post, clock, .. } = self;
+        self.load_members(now);
+        let Self { sources, calls, rng, out, outbox, clock, .. } = self;
         let awake = clock.at(now);
-        gate.on_tick(now, rng);
-        let turns = if trackers.len() > EVERY_TICK { TURNS } else { 1 };
+        calls.on_tick(now, rng);
+        let turns = if sources.len() > EVERY_TICK { TURNS } else { 1 };
         self.turn = self.turn.wrapping_add(1) % turns;
-        for (n, (_, tracker)) in trackers.iter_mut().enumerate() {
-            let scope = &mut Context { now, awake, gate, rng, out, post };
-            let is_due = match tracker.is_fetcher() {
-                true => turns == 1 || tracker.must_renew(rank, awake),
+        for (n, source) in sources.values_mut().enumerate() {
+            let context = &mut Context { now, awake, calls, rng, out, outbox };
+            let is_due = match source.is_leader() {
+                true => turns == 1 || source.must_renew(rank, awake),
                 false => n % turns == self.turn,
             };
             match is_due {
-                true => tracker.on_tick(rank, scope),
-                false => tracker.on_ready(scope),
+                true => source.on_tick(rank, context),
+                false => source.on_ready(context),
             }
         }
-        let is_first_born = self.membership.is_oldest();
-        self.with_registry(now, |registry, scope| registry.on_tick(rank, is_first_born, scope));
+        let is_oldest = self.membership.is_oldest();
+        self.with_registry(now, |registry, context| registry.on_tick(rank, is_oldest, context));
         self.run_ready(now);
-        self.tell_of_breaker();
+        self.report_breaker();
         let started = *self.started.get_or_insert(now);
         let is_settled =
-            self.trackers.values().all(TrackedSource::is_settled) && self.registry.is_settled();
+            self.sources.values().all(TrackedSource::is_settled) && self.registry.is_settled();
         let starting = now.since(started) < START && !is_settled;
         let period = if starting { FIRST_TICKS } else { TICK };
         if period != self.period {
@@ -330,22 +288,67 @@ impl Manager {
         }
     }
 
-    fn forget_retired(&mut self) {
-        self.registry.forget_retired();
-        for source in self.retired.drain(..) {
-            if let Some(tracker) = self.trackers.remove(source) {
-                self.sources.remove(&tracker.key());
+    /// Reads a source at once that was added. Any VM but the oldest only checks for a published
+    /// snapshot.
+    fn on_added(&mut self, source: SourceId, now: Time) {
+        match self.rank.filter(|_| self.membership.is_oldest()) {
+            Some(rank) => self.with_source(source, now, |source, context| {
+                source.on_tick(rank, context);
+            }),
+            None => self.with_source(source, now, TrackedSource::check_for_update),
+        }
+    }
+
+    /// Checks for the snapshot that a request waits for, and tells the oldest VM.
+    fn on_requested(&mut self, source: SourceId, host: &str, now: Time) {
+        let is_oldest = self.membership.is_oldest();
+        self.with_source(source, now, |source, context| {
+            source.check_for_update(context);
+            // The oldest VM reads the source at its own next tick.
+            if !is_oldest {
+                let message = Message::Wanted(source.key(), host.into());
+                context.send(Outgoing { to: Recipient::Oldest, message });
             }
+        });
+    }
+
+    /// Starts the calls of all callers whose turn has come.
+    fn run_ready(&mut self, now: Time) {
+        while let Some((caller, turn)) = self.calls.poll_ready(now) {
+            match caller {
+                Caller::Source(source) | Caller::Name(source) => {
+                    self.with_source(source, now, TrackedSource::on_ready);
+                }
+                Caller::Registration(registration) => {
+                    self.with_registry(now, |registry, context| {
+                        registry.on_ready(registration, context);
+                    });
+                }
+            }
+            self.calls.remove(caller, turn);
+        }
+    }
+
+    /// Reports the state of the breaker if it has changed, or if this VM has just become a leader:
+    /// the last leader may have reported another state.
+    fn report_breaker(&mut self) {
+        let (position, datacenter) = self.calls.position();
+        if !self.is_leader() {
+            self.reported = None;
+        } else if self.reported != Some(position) {
+            let before = self.reported.replace(position);
+            let datacenter = datacenter.map(Into::into);
+            self.out.push_back(Command::Breaker { position, before, datacenter });
         }
     }
 
     fn on_leaving(&mut self, now: Time) {
-        let Self { trackers, gate, rng, out, post, clock, .. } = self;
+        let Self { sources, calls, rng, out, outbox, clock, .. } = self;
         let awake = clock.at(now);
-        for (_, tracker) in trackers.iter_mut() {
-            tracker.leave(&mut Context { now, awake, gate, rng, out, post });
+        for source in sources.values_mut() {
+            source.leave(&mut Context { now, awake, calls, rng, out, outbox });
         }
-        self.with_registry(now, |registry, scope| registry.leave(scope));
+        self.with_registry(now, |registry, context| registry.leave(context));
         self.membership.leave();
         self.out.push_back(Command::Load(SharedKey::Members));
     }
@@ -356,8 +359,8 @@ impl Manager {
         now: Time,
         act: impl FnOnce(&mut TrackedSource, &mut Context<'_>),
     ) {
-        if let Some(&SourceUse { source, .. }) = self.sources.get(&query) {
-            self.with_tracker(source, now, act);
+        if let Some(source) = self.sources.of_query(query) {
+            self.with_source(source, now, act);
         }
     }
 
@@ -366,25 +369,24 @@ impl Manager {
         now: Time,
         act: impl FnOnce(&mut RegistrationManager, &mut Context<'_>),
     ) {
-        let Self { registry, gate, rng, out, post, clock, .. } = self;
-        act(registry, &mut Context { now, awake: clock.at(now), gate, rng, out, post });
+        let Self { registry, calls, rng, out, outbox, clock, .. } = self;
+        act(registry, &mut Context { now, awake: clock.at(now), calls, rng, out, outbox });
     }
 
-    fn with_tracker(
+    fn with_source(
         &mut self,
         source: SourceId,
         now: Time,
         act: impl FnOnce(&mut TrackedSource, &mut Context<'_>),
     ) {
-        let Self { trackers, gate, rng, out, post, clock, .. } = self;
-        if let Some(tracker) = trackers.get_mut(source) {
-            act(tracker, &mut Context { now, awake: clock.at(now), gate, rng, out, post });
+        let Self { sources, calls, rng, out, outbox, clock, .. } = self;
+        if let Some(source) = sources.get_mut(source) {
+            act(source, &mut Context { now, awake: clock.at(now), calls, rng, out, outbox });
         }
     }
 }
 
-mod finding;
 mod outbox;
+mod source_table;
 #[cfg(test)]
 mod tests;
-mod turns;

@@ -1,26 +1,25 @@
-//! Finding services: state machines that ask Consul and share what they learn.
+//! Discovers services: state machines that query Consul and share the results between VMs.
 //!
-//! Nothing here touches a host. An [`manager::Manager`] holds one [`tracked_source::TrackedSource`] for each
-//! source, which composes the source's [`lease`](crate::election::lease) (who fetches) with its [`watch`] (the
-//! blocking queries) and publishes by way of shared data. All calls to Consul go through one
-//! [`scheduler`](crate::calls::scheduler), and what an answer takes away is [doubted](doubt) first.
+//! Nothing here touches a host. A [`manager::Manager`] holds one [`tracked_source::TrackedSource`]
+//! for each source, which combines a [`lease`](crate::election::lease) (the election of a leader)
+//! with a [`watch`] (the blocking queries) and publishes snapshots through shared data. All calls
+//! to Consul go through one [`scheduler`](crate::calls::scheduler), and a response that removes
+//! endpoints is [checked](doubt) first.
 //!
-//! What is registered with Consul is kept by the same VM, through the same gate: a [`registration_controller`]
-//! composes the lease of a registration with its [`Keeper`](crate::registration::reconciler::Reconciler).
+//! Registrations work the same way: a [`registration_controller`] combines the lease of a
+//! registration with its [`Reconciler`](crate::registration::reconciler::Reconciler).
 
 mod contact;
-pub mod context;
 pub mod doubt;
-mod early_refresh;
 pub mod event;
 pub mod manager;
+mod outgoing_query;
 mod publication;
 mod query_backoff;
 mod refresh_request;
 mod registration_controller;
 mod registration_manager;
 pub mod response_outcome;
-mod resync;
 pub mod shrink_guard;
 pub mod source_event;
 pub mod source_spec;

@@ -1,4 +1,4 @@
-//! A snapshot on its way to the other VMs.
+//! The publication of a snapshot to the other VMs.
 
 use std::rc::Rc;
 
@@ -7,14 +7,15 @@ use crate::model::snapshot::Snapshot;
 use crate::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use crate::shared::source_record::Term;
 
-/// The record that a fetcher is publishing, if it is.
+/// The record that a leader is publishing, if any.
 ///
-/// Two places are all that the records of a service ever have, so a fetcher writes where others
-/// have written, and a VM that has lost the lease without knowing may try to. It must not
-/// succeed: what stands in the place is looked at first, then the head; then the record is
-/// stored, on condition that the place is as it was. Whoever has taken the lease meanwhile
-/// either has not written there yet, and will, or has, and then nothing is stored. And whoever has
-/// the lease by right writes to the other place than that of the record which the head points to.
+/// The records of a source have only two slots, so a leader writes where another VM has written
+/// before, and a VM that has lost its lease without noticing may try to. That attempt must fail. So
+/// the leader first reads the slot, then the source record, and then stores the record on condition
+/// that the slot has not changed.
+///
+/// If another VM took the lease in between, either our compare-and-set fails, or that VM overwrites
+/// our record later. The current leader never writes to the slot that the source record points to.
 #[derive(Debug, Default)]
 pub(super) struct Publication(Option<InProgress>);
 
@@ -26,17 +27,16 @@ struct InProgress {
 
 #[derive(Debug, Clone, Copy)]
 enum Stage {
-    /// What stands in the record's place is not known.
+    /// The slot was not read yet.
     Begun,
-    /// It is.
+    /// The slot was read.
     Looked(Expect),
-    /// The record stands there.
+    /// The record is stored in the slot.
     Stored,
 }
 
 impl Publication {
-    /// Begins with a snapshot that follows on `last`, as far as this VM knows; the version that
-    /// it is to have.
+    /// Begins to publish a snapshot after the version `last`. Returns its version.
     pub(super) fn begin(
         &mut self,
         term: Term,
@@ -49,28 +49,28 @@ impl Publication {
         version
     }
 
-    /// Whether it is this version that is under way.
+    /// Returns true if this version is being published.
     pub(super) fn is_of(&self, version: SnapshotVersion) -> bool {
         self.0.as_ref().is_some_and(|it| it.record.version == version)
     }
 
-    /// Learns what a store to the record's place has to expect.
+    /// Takes the condition for a store to the slot.
     pub(super) const fn on_looked(&mut self, expect: Expect) {
         if let Some(InProgress { stage: stage @ Stage::Begun, .. }) = &mut self.0 {
             *stage = Stage::Looked(expect);
         }
     }
 
-    /// Learns whether the record was stored; another VM may have been faster.
+    /// Takes the result of the store. Another VM may have written first.
     pub(super) const fn on_stored(&mut self, written: bool) {
         if let Some(InProgress { stage: stage @ Stage::Looked(_), .. }) = &mut self.0 {
             *stage = if written { Stage::Stored } else { Stage::Begun };
         }
     }
 
-    /// What to do, where the head is this VM's and says that `before` is published. A record whose
-    /// number is not the one that follows gets that, and is stored anew: a lower one would go back,
-    /// and a higher one may have the very place of what is published.
+    /// Returns the next step while this VM leads and `before` is published. A record whose
+    /// generation does not follow `before` is renumbered and stored again: a lower generation would
+    /// go back, and a higher one may use the slot of the published record.
     pub(super) fn next(&mut self, before: Option<SnapshotVersion>) -> Option<PublicationStep<'_>> {
         let InProgress { record, stage } = self.0.as_mut()?;
         if before.is_some() && record.version.generation != after(before) {
@@ -84,7 +84,7 @@ impl Publication {
         })
     }
 
-    /// Takes the record out: it is published, or it never will be.
+    /// Removes the record, which is published or abandoned.
     pub(super) fn take(&mut self) -> Option<SnapshotRecord> {
         self.0.take().map(|under_way| under_way.record)
     }
@@ -93,11 +93,11 @@ impl Publication {
 /// The next step of a publication.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PublicationStep<'a> {
-    /// Look at the place of this version, and at the head again.
+    /// Load the slot of this version, then the source record.
     Look(SnapshotVersion),
-    /// Store this record, and look at the head again.
+    /// Store this record, then load the source record.
     Store(&'a SnapshotRecord, Expect),
-    /// Write a head that points to this version.
+    /// Store a source record that points to this version.
     Point(SnapshotVersion),
 }
 
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_stored_where_it_was_looked_and_pointed_to_once_it_is() {
+    fn record_is_pointed_to_when_it_is_stored_in_its_slot() {
         let (mut publication, before) = (Publication::default(), Some(version(1, 4)));
         assert_eq!(publication.begin(Term(2), before, Rc::default()), version(2, 5));
         assert!(publication.is_of(version(2, 5)) && !publication.is_of(version(1, 4)));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn where_another_vm_was_faster_its_record_is_looked_at() {
+    fn slot_is_loaded_again_when_another_vm_was_faster() {
         let mut publication = Publication::default();
         publication.begin(Term(2), None, Rc::default());
         publication.on_looked(Expect::Absent);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_would_go_back_is_stored_again_under_a_higher_number() {
+    fn record_is_renumbered_when_its_generation_would_go_back() {
         let (mut publication, before) = (Publication::default(), Some(version(1, 7)));
         publication.begin(Term(2), None, Rc::default());
         publication.on_looked(SEEN);
@@ -172,9 +172,9 @@ mod tests {
     }
 
     #[test]
-    fn a_record_never_has_the_place_of_what_is_published() {
+    fn record_never_uses_the_slot_of_the_published_one() {
         let mut publication = Publication::default();
-        // What is installed here was published before all was taken away and begun anew.
+        // The installed snapshot was published before the records were emptied and restarted.
         publication.begin(Term(5), Some(version(3, 8)), Rc::default());
         assert_eq!(
             publication.next(Some(version(4, 1))),

@@ -1,4 +1,4 @@
-//! When the next query may follow an answer.
+//! The pause between a response and the next query.
 
 use core::time::Duration;
 
@@ -7,9 +7,9 @@ use crate::util::rng::Rng;
 use crate::util::time::Time;
 use crate::util::token_bucket::TokenBucket;
 
-/// Changes at once are free; then this many a second.
+/// The burst of changes without a pause, and the interval of further ones.
 const CHANGES: (u32, Duration) = (10, Duration::from_millis(250));
-/// Answers in a row without a change that are free.
+/// The number of responses in a row without a change that cause no pause.
 const FREE_REPEATS: u32 = 2;
 const FIRST_REPEAT: Duration = Duration::from_millis(250);
 const LONGEST_REPEAT: Duration = Duration::from_secs(1);
@@ -19,17 +19,16 @@ const LONGEST_CUT: Duration = Duration::from_secs(15);
 
 /// Keeps blocking queries from becoming a hot loop.
 ///
-/// After a change the next query follows at once, within a token bucket: what is sought is
-/// the next change. An answer that came early and changed nothing is another matter: Consul
-/// wakes a query for a service that it does not know at *any* service's change
-/// (hashicorp/consul#4810), and rewrites of a check's output wake queries too. The first
-/// such answers are free, the next ones wait twice as long each time: up to 1 s, and up to
-/// 15 s where the service has no instance at all, healthy or not. A query that was held for most of its
-/// `wait` is the normal case and forgets all that.
+/// After a change the next query follows at once, limited by a token bucket. An early response
+/// without a change is different: Consul wakes a query for an unknown service at *any* service's
+/// change (hashicorp/consul#4810), and a rewritten check output wakes queries too. The first such
+/// responses cause no pause. Further pauses double up to 1 s, or up to 15 s if the service has no
+/// instance at all, healthy or not. A query that was held for most of its `wait` is the normal case
+/// and resets the pauses.
 ///
-/// Where queries that block are cut off at once, as by a load balancer that knows none, and plain
-/// ones are answered, every good answer would be followed by a failure and every failure by a first
-/// retry. So these failures count apart, until one that blocks is answered.
+/// A load balancer that does not know blocking queries cuts them off at once but passes plain ones.
+/// Every good response would then be followed by a failure, and every failure by a first retry. So
+/// these failures are counted apart until a blocking query gets a response.
 #[derive(Debug)]
 pub struct QueryBackoff {
     changes: TokenBucket,
@@ -40,7 +39,7 @@ pub struct QueryBackoff {
 }
 
 impl QueryBackoff {
-    /// Starts with all that is free.
+    /// Starts without a pause.
     pub fn new() -> Self {
         let (burst, interval) = CHANGES;
         Self {
@@ -52,16 +51,16 @@ impl QueryBackoff {
         }
     }
 
-    /// When to ask again after an answer that changed something.
+    /// Returns the time of the next query after a response that changed something.
     pub fn on_change(&mut self, now: Time) -> Time {
         self.forget_repeats();
         self.changes.take(now)
     }
 
-    /// When to ask again after an answer that changed nothing.
+    /// Returns the time of the next query after a response that changed nothing.
     ///
-    /// `held` tells that Consul kept the query for most of its wait; `empty` that no instance of the
-    /// service is registered, so that any service's change wakes its query.
+    /// `held` is true if Consul held the query for most of its wait. `empty` is true if the service
+    /// has no registered instance, so that any service's change wakes the query.
     pub fn on_repeat(&mut self, held: bool, empty: bool, now: Time, rng: &mut Rng) -> Time {
         if held {
             self.forget_repeats();
@@ -75,9 +74,9 @@ impl QueryBackoff {
         now + backoff.on_failure(rng)
     }
 
-    /// How long to wait at least after a query that blocked has failed, after so long: the time that
-    /// it was out counts, for what is bounded is how often they follow each other. One that was out
-    /// for longer than any such wait was not cut off at once.
+    /// Returns the minimum pause after a blocking query that failed `after` it was sent. The time
+    /// that the query was out counts, because the rate of queries is limited. A query that was out
+    /// longer than any such pause was not cut off at once.
     pub fn on_reset(&mut self, after: Duration, rng: &mut Rng) -> Duration {
         if after >= LONGEST_CUT {
             self.cuts.on_success();
@@ -85,7 +84,7 @@ impl QueryBackoff {
         self.cuts.on_failure(rng).saturating_sub(after)
     }
 
-    /// Learns that a query that blocked was answered, or that whatever was is over.
+    /// Notes that a blocking query got a response, or that its failures are over.
     pub const fn forget_resets(&mut self) {
         self.cuts.on_success();
     }
@@ -104,16 +103,16 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn wait_after_repeats(n: u32, empty: bool) -> Duration {
-        let (mut pace, mut rng) = (QueryBackoff::new(), Rng::new(1));
+        let (mut backoff, mut rng) = (QueryBackoff::new(), Rng::new(1));
         let mut waited = Duration::ZERO;
         for _ in 0..n {
-            waited = pace.on_repeat(false, empty, Time::ZERO, &mut rng).since_start();
+            waited = backoff.on_repeat(false, empty, Time::ZERO, &mut rng).since_start();
         }
         waited
     }
 
     #[test]
-    fn early_answers_without_a_change_degrade_to_a_slow_poll() {
+    fn pause_grows_when_early_responses_change_nothing() {
         assert_eq!(wait_after_repeats(2, true), Duration::ZERO);
         assert!(wait_after_repeats(3, true) >= FIRST_REPEAT / 2);
         let slowest = wait_after_repeats(50, true);
@@ -123,48 +122,48 @@ mod tests {
     }
 
     #[test]
-    fn a_change_or_a_held_query_makes_repeats_free_again() {
-        let (mut pace, mut rng) = (QueryBackoff::new(), Rng::new(1));
+    fn pause_ends_when_a_change_comes_or_a_query_was_held() {
+        let (mut backoff, mut rng) = (QueryBackoff::new(), Rng::new(1));
         for reset in [true, false] {
             for _ in 0..10 {
-                pace.on_repeat(false, false, Time::ZERO, &mut rng);
+                backoff.on_repeat(false, false, Time::ZERO, &mut rng);
             }
             if reset {
-                pace.on_change(Time::ZERO);
+                backoff.on_change(Time::ZERO);
             } else {
-                pace.on_repeat(true, false, Time::ZERO, &mut rng);
+                backoff.on_repeat(true, false, Time::ZERO, &mut rng);
             }
-            assert_eq!(pace.on_repeat(false, false, Time::ZERO, &mut rng), Time::ZERO);
+            assert_eq!(backoff.on_repeat(false, false, Time::ZERO, &mut rng), Time::ZERO);
         }
     }
 
     #[test]
-    fn queries_that_are_cut_off_at_once_become_rare_until_one_is_not() {
+    fn queries_become_rare_when_they_are_cut_off_at_once() {
         for is_answered in [true, false] {
-            let (mut pace, mut rng) = (QueryBackoff::new(), Rng::new(1));
+            let (mut backoff, mut rng) = (QueryBackoff::new(), Rng::new(1));
             let early = Duration::from_millis(5);
-            assert!(pace.on_reset(early, &mut rng) <= FIRST_CUT);
-            let wait = (0..10).map(|_| pace.on_reset(early, &mut rng)).last();
+            assert!(backoff.on_reset(early, &mut rng) <= FIRST_CUT);
+            let wait = (0..10).map(|_| backoff.on_reset(early, &mut rng)).last();
             assert!(wait >= Some(LONGEST_CUT / 3), "{wait:?}");
-            // Neither a change nor an answer without one says anything of queries that block.
-            pace.on_change(Time::ZERO);
-            pace.on_repeat(false, false, Time::ZERO, &mut rng);
-            assert!(pace.on_reset(early, &mut rng) >= LONGEST_CUT / 3);
-            assert_eq!(pace.on_reset(LONGEST_CUT * 9 / 10, &mut rng).as_secs() / 2, 0);
+            // A plain response says nothing about blocking queries, with a change or without.
+            backoff.on_change(Time::ZERO);
+            backoff.on_repeat(false, false, Time::ZERO, &mut rng);
+            assert!(backoff.on_reset(early, &mut rng) >= LONGEST_CUT / 3);
+            assert_eq!(backoff.on_reset(LONGEST_CUT * 9 / 10, &mut rng).as_secs() / 2, 0);
             let after = if is_answered { early } else { LONGEST_CUT };
             if is_answered {
-                pace.forget_resets();
+                backoff.forget_resets();
             }
-            assert!(pace.on_reset(after, &mut rng) <= FIRST_CUT);
+            assert!(backoff.on_reset(after, &mut rng) <= FIRST_CUT);
         }
     }
 
     #[test]
-    fn changes_are_asked_for_at_once_until_there_are_many() {
-        let mut pace = QueryBackoff::new();
+    fn next_query_is_immediate_when_changes_are_few() {
+        let mut backoff = QueryBackoff::new();
         for _ in 0..10 {
-            assert_eq!(pace.on_change(Time::ZERO), Time::ZERO);
+            assert_eq!(backoff.on_change(Time::ZERO), Time::ZERO);
         }
-        assert!(pace.on_change(Time::ZERO) > Time::ZERO);
+        assert!(backoff.on_change(Time::ZERO) > Time::ZERO);
     }
 }

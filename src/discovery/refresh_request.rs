@@ -1,43 +1,44 @@
-//! What a VM that does not fetch does about an endpoint that it cannot reach.
+//! The request of a follower for an early refresh.
 
 use core::time::Duration;
 
-use crate::election::outgoing::{Outgoing, Recipient};
+use crate::election::membership::{Outgoing, Recipient};
 use crate::model::service::QueryKey;
 use crate::shared::key::VmId;
 use crate::shared::message::Message;
 use crate::shared::source_record::{Rank, SourceRecord};
 use crate::util::time::Time;
 
-/// How often the fetcher is told at most: it asks Consul less often than that anyway.
+/// The minimum time between two requests. The leader reads Consul less often anyway.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Tells the fetcher of one source that Consul is likely to know better by now.
+/// Tells the leader of a source that an endpoint cannot be reached, so Consul may know better.
 ///
-/// A dead endpoint fails every request that it is given, so without a limit the fetcher's
-/// queue would fill with what one message says.
+/// A dead endpoint fails every request that it gets. Without a limit the leader's queue would fill
+/// with copies of one message.
 #[derive(Debug)]
 pub(super) struct RefreshRequest {
     me: VmId,
-    /// Who fetches, as far as this VM has seen.
+    /// The leader, as far as this VM knows.
     owner: Option<VmId>,
-    /// When the fetcher may be told again.
+    /// The time from which the leader may be told again.
     next: Time,
 }
 
 impl RefreshRequest {
-    /// Starts with no fetcher known.
+    /// Starts without a known leader.
     pub(super) const fn new(me: VmId) -> Self {
         Self { me, owner: None, next: Time::ZERO }
     }
 
-    /// Learns from the head who fetches; one who is leaving does so no longer.
-    pub(super) fn on_head(&mut self, head: Option<&SourceRecord>) {
-        let head = head.filter(|head| head.rank != Rank::LEAVING && head.owner != self.me);
+    /// Takes the leader from the source record. A leader that has released its lease does not
+    /// count.
+    pub(super) fn on_source_record(&mut self, head: Option<&SourceRecord>) {
+        let head = head.filter(|head| head.rank != Rank::RELEASED && head.owner != self.me);
         self.owner = head.map(|head| head.owner);
     }
 
-    /// The letter to the fetcher, if one is known and was not told within the last second.
+    /// Returns the message to the leader, if it is known and was not told within the last second.
     pub(super) fn poll_message(&mut self, key: QueryKey, now: Time) -> Option<Outgoing> {
         let owner = self.owner.filter(|_| now >= self.next)?;
         self.next = now + INTERVAL;
@@ -65,23 +66,23 @@ mod tests {
     }
 
     #[test]
-    fn the_fetcher_is_told_once_a_second() {
-        let mut suspicion = RefreshRequest::new(ME);
-        suspicion.on_head(Some(&idle(OTHER)));
-        let letter = Outgoing { to: Recipient::One(OTHER), message: Message::Suspicion(KEY) };
-        assert_eq!(suspicion.poll_message(KEY, Time::ZERO), Some(letter.clone()));
-        assert_eq!(suspicion.poll_message(KEY, Time::ZERO + INTERVAL / 2), None);
-        assert_eq!(suspicion.poll_message(KEY, Time::ZERO + INTERVAL), Some(letter));
+    fn leader_is_told_once_a_second() {
+        let mut refresh_request = RefreshRequest::new(ME);
+        refresh_request.on_source_record(Some(&idle(OTHER)));
+        let message = Outgoing { to: Recipient::One(OTHER), message: Message::Suspicion(KEY) };
+        assert_eq!(refresh_request.poll_message(KEY, Time::ZERO), Some(message.clone()));
+        assert_eq!(refresh_request.poll_message(KEY, Time::ZERO + INTERVAL / 2), None);
+        assert_eq!(refresh_request.poll_message(KEY, Time::ZERO + INTERVAL), Some(message));
     }
 
     #[test]
-    fn nobody_is_told_where_nobody_else_is_known_to_fetch() {
-        let mut suspicion = RefreshRequest::new(ME);
-        assert_eq!(suspicion.poll_message(KEY, Time::ZERO), None);
-        for head in [None, Some(idle(ME)), Some(head(OTHER, Rank::LEAVING))] {
-            suspicion.on_head(Some(&idle(OTHER)));
-            suspicion.on_head(head.as_ref());
-            assert_eq!(suspicion.poll_message(KEY, Time::ZERO), None, "{head:?}");
+    fn no_message_is_sent_when_no_other_leader_is_known() {
+        let mut refresh_request = RefreshRequest::new(ME);
+        assert_eq!(refresh_request.poll_message(KEY, Time::ZERO), None);
+        for head in [None, Some(idle(ME)), Some(head(OTHER, Rank::RELEASED))] {
+            refresh_request.on_source_record(Some(&idle(OTHER)));
+            refresh_request.on_source_record(head.as_ref());
+            assert_eq!(refresh_request.poll_message(KEY, Time::ZERO), None, "{head:?}");
         }
     }
 }

@@ -1,12 +1,12 @@
-//! One registration, as one VM sees it, under a [lease](crate::election::lease) of its own.
+//! The registration of one service, as one VM sees it, under a [lease](crate::election::lease) of its own.
 //!
-//! The [`RegistrationLease`] says what is registered, too: while a listener is updated, two
-//! configurations are at work, and of those that register one id the newer one does.
+//! The [`RegistrationLease`] contains a digest of the definition, too. While a listener is updated
+//! two configurations are active, and if both register one id, the newer one wins.
 
 use std::rc::Rc;
 
-use self::duty::Duty;
-use self::kinship::{ABANDONED, Kinship};
+use self::desired_state::DesiredState;
+use self::orphan_relation::{ABANDONED, OrphanRelation};
 use crate::calls::caller::{AgentCallId, CallId};
 use crate::calls::circuit::{Datacenter, OF_THE_AGENT};
 use crate::calls::scheduler::{CallKind, Permit};
@@ -14,8 +14,7 @@ use crate::calls::wait_queue::CallClass;
 use crate::config;
 use crate::consul::registration::{Definition, Id};
 use crate::consul::response::{CallFailure, Response};
-use crate::discovery::context::Context;
-use crate::discovery::event::{Command, Expect, ProbeId};
+use crate::discovery::event::{Command, Context, Expect, ProbeId};
 use crate::election::lease::{Lease, LeaseAction};
 use crate::election::observed_since::ObservedSince;
 use crate::model::registration::RegistrationId;
@@ -28,13 +27,13 @@ use crate::shared::source_record::{Holder, Rank, Term};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-mod duty;
-pub(super) mod kinship;
+mod desired_state;
+pub(super) mod orphan_relation;
 
-/// So often it must have been looked at in that time.
+/// The minimum number of reads without a change before a lease counts as abandoned.
 const LOOKS: u32 = 20;
 
-/// One registration, as one VM sees it.
+/// The registration of one service, as one VM sees it.
 #[derive(Debug)]
 pub(super) struct Controller {
     registration: RegistrationId,
@@ -43,27 +42,27 @@ pub(super) struct Controller {
     key: QueryKey,
     digest: QueryKey,
     lease: Lease,
-    duty: Duty,
-    /// This configuration has been the one that registers.
+    desired: DesiredState,
+    /// True if this configuration has been the one that registers.
     has_been_current: bool,
-    silence: ObservedSince,
+    observed: ObservedSince,
     look: Load,
     write: Store,
-    /// Whether the book has an entry of it.
-    is_entered: bool,
-    /// Another VM had registered exactly this, as the claimed lease says.
+    /// True if the index contains the registration.
+    is_indexed: bool,
+    /// True if another VM had registered exactly this, by the lease that was claimed.
     is_handed_over: bool,
-    kinship: Kinship,
+    relation: OrphanRelation,
 }
 
-/// Why the charge was asked for.
+/// The purpose of a load of the lease.
 #[derive(Debug, Clone, Copy)]
 enum Load {
-    Check { rank: Rank, is_first_born: bool },
+    Check { rank: Rank, is_oldest: bool },
     Leave,
 }
 
-/// Why the charge was written.
+/// The purpose of a store of the lease.
 #[derive(Debug, Clone, Copy)]
 enum Store {
     Claim,
@@ -72,7 +71,7 @@ enum Store {
 }
 
 impl Controller {
-    /// Is to keep a registration.
+    /// Creates the controller of a configured registration.
     pub(super) fn keeping(
         registration: RegistrationId,
         me: VmId,
@@ -81,11 +80,11 @@ impl Controller {
     ) -> Self {
         let definition = Definition::new(consul, service);
         let (key, digest) = (definition.id.key(), definition.digest());
-        let duty = Duty::keep(definition);
-        Self::new(registration, me, (key, digest), duty)
+        let desired = DesiredState::present(definition);
+        Self::new(registration, me, (key, digest), desired)
     }
 
-    /// Is to remove what an earlier configuration has registered.
+    /// Creates the controller of an orphan, a registration of an earlier configuration.
     pub(super) fn removing(
         registration: RegistrationId,
         me: VmId,
@@ -95,15 +94,15 @@ impl Controller {
         /// The digest of no definition, for all practical purposes.
         const NOTHING: QueryKey = QueryKey(0);
         let key = id.key();
-        let duty = Duty::remove(id, consul);
-        Self::new(registration, me, (key, NOTHING), duty)
+        let desired = DesiredState::absent(id, consul);
+        Self::new(registration, me, (key, NOTHING), desired)
     }
 
     fn new(
         registration: RegistrationId,
         me: VmId,
         (key, digest): (QueryKey, QueryKey),
-        duty: Duty,
+        desired: DesiredState,
     ) -> Self {
         Self {
             registration,
@@ -112,267 +111,267 @@ impl Controller {
             key,
             digest,
             lease: Lease::new(me),
-            duty,
+            desired,
             has_been_current: false,
-            silence: ObservedSince::default(),
+            observed: ObservedSince::default(),
             look: Load::Leave,
             write: Store::Leave,
-            is_entered: false,
+            is_indexed: false,
             is_handed_over: false,
-            kinship: Kinship::Own,
+            relation: OrphanRelation::SameCluster,
         }
     }
 
-    /// The key of its charge.
     pub(super) const fn key(&self) -> QueryKey {
         self.key
     }
 
-    /// What identifies it at the agent.
     pub(super) fn id(&self) -> &Id {
-        self.duty.id()
+        self.desired.id()
     }
 
-    /// Whether it is to be removed.
     pub(super) const fn is_removal(&self) -> bool {
-        self.duty.is_removal()
+        self.desired.is_removal()
     }
 
-    /// Whether this VM keeps it, or removes it.
     pub(super) const fn is_leading(&self) -> bool {
         self.lease.term().is_some()
     }
 
-    /// Learns of an orphan how it is related to what this configuration registers.
-    pub(super) fn on_kinship(&mut self, kinship: Kinship) {
-        self.kinship = kinship;
-        self.duty.on_wanted(kinship == Kinship::Wanted);
+    /// Takes the relation of an orphan to this configuration.
+    pub(super) fn on_relation(&mut self, relation: OrphanRelation) {
+        self.relation = relation;
+        self.desired.on_wanted(relation == OrphanRelation::IdConfigured);
     }
 
-    /// Whether it is known who keeps it, and that it stands where this VM does.
+    /// Returns true if the leader is known, and the registration is in sync if this VM leads.
     pub(super) fn is_settled(&self) -> bool {
-        let is_done = !self.is_leading() || self.duty.is_in_sync();
+        let is_done = !self.is_leading() || self.desired.is_in_sync();
         self.is_removal() || self.lease.is_settled() && is_done
     }
 
-    /// Whether the book is to get an entry of it.
+    /// Returns true if the index needs an entry for the registration.
     pub(super) const fn needs_index_entry(&self) -> bool {
-        self.is_leading() && !self.is_removal() && !self.is_entered
+        self.is_leading() && !self.is_removal() && !self.is_indexed
     }
 
-    /// Whether its entry in the book is to go.
+    /// Returns true if the entry in the index must be removed.
     pub(super) fn needs_no_index_entry(&self) -> bool {
-        self.is_leading() && self.duty.is_removed()
+        self.is_leading() && self.desired.is_removed()
     }
 
-    /// Learns that the book has no entry of it any more: it is to get one again.
+    /// Notes that the index has no entry for the registration.
     pub(super) const fn on_index_removed(&mut self) {
-        self.is_entered = false;
+        self.is_indexed = false;
     }
 
-    /// Learns that the book has an entry of it.
-    pub(super) fn on_indexed(&mut self, scope: &mut Context<'_>) {
-        self.is_entered = true;
-        self.drive(scope);
+    /// Notes that the index has an entry for the registration.
+    pub(super) fn on_indexed(&mut self, context: &mut Context<'_>) {
+        self.is_indexed = true;
+        self.drive(context);
     }
 
-    /// Learns which services are down, of those that it depends on.
+    /// Updates the services that are down, of those that the registration depends on.
     pub(super) fn review_dependencies<F>(&mut self, down: F, now: Time, rng: &mut Rng)
     where
         F: Fn(&[String]) -> Vec<String>,
     {
-        self.duty.review_dependencies(down, now, rng);
+        self.desired.review_dependencies(down, now, rng);
     }
 
-    /// Looks after the lease, and what is to be done under it.
-    pub(super) fn on_tick(&mut self, rank: Rank, is_first_born: bool, scope: &mut Context<'_>) {
-        self.look = Load::Check { rank, is_first_born };
-        scope.load(SharedKey::Charge(self.key));
+    /// Loads the lease, and reconciles the registration if this VM leads.
+    pub(super) fn on_tick(&mut self, rank: Rank, is_oldest: bool, context: &mut Context<'_>) {
+        self.look = Load::Check { rank, is_oldest };
+        context.load(SharedKey::RegistrationLease(self.key));
     }
 
-    /// Gives the charge away: this configuration is in use no longer.
-    pub(super) fn leave(&mut self, scope: &mut Context<'_>) {
+    /// Releases the lease, because this configuration is being replaced.
+    pub(super) fn leave(&mut self, context: &mut Context<'_>) {
         self.look = Load::Leave;
-        scope.load(SharedKey::Charge(self.key));
+        context.load(SharedKey::RegistrationLease(self.key));
     }
 
-    /// Takes the charge as it stands. One that cannot be read is as good as none.
-    pub(super) fn on_lease(&mut self, value: Option<(&[u8], Cas)>, scope: &mut Context<'_>) {
+    /// Takes the lease as it stands. An unreadable lease counts as absent.
+    pub(super) fn on_lease(&mut self, value: Option<(&[u8], Cas)>, context: &mut Context<'_>) {
         let (bytes, cas) = value.unzip();
-        let charge = bytes.and_then(|bytes| RegistrationLease::decode(bytes).ok());
+        let record = bytes.and_then(|bytes| RegistrationLease::decode(bytes).ok());
         let expect = cas.map_or(Expect::Absent, Expect::Unchanged);
         match self.look {
-            Load::Leave => self.release_lease(charge, expect, scope),
-            Load::Check { rank, is_first_born } => {
-                self.silence.on_look(cas, scope.awake);
+            Load::Leave => self.release_lease(record, expect, context),
+            Load::Check { rank, is_oldest } => {
+                self.observed.on_look(cas, context.awake);
                 if !self.is_leading() {
                     let is_same = |it: RegistrationLease| it.digest == self.digest && it.is_kept;
-                    self.is_handed_over = charge.is_some_and(is_same);
+                    self.is_handed_over = record.is_some_and(is_same);
                 }
-                match self.decide_lease(charge, cas, rank, is_first_born, scope.awake) {
+                match self.decide_lease(record, cas, rank, is_oldest, context.awake) {
                     LeaseAction::Follow => {}
-                    LeaseAction::Lead => self.drive(scope),
+                    LeaseAction::Lead => self.drive(context),
                     LeaseAction::Renew(term) => {
-                        self.store(Store::Renewal, term, rank, expect, scope)
+                        self.store(Store::Renewal, term, rank, expect, context)
                     }
                     LeaseAction::Claim(term, _) => {
-                        self.store(Store::Claim, term, rank, expect, scope)
+                        self.store(Store::Claim, term, rank, expect, context)
                     }
-                    LeaseAction::Deposed => self.depose(charge, scope),
+                    LeaseAction::Deposed => self.depose(record, context),
                 }
             }
         }
     }
 
-    /// Learns whether the charge was written.
-    pub(super) fn on_lease_stored(&mut self, written: bool, scope: &mut Context<'_>) {
+    /// Takes the result of a store of the lease.
+    pub(super) fn on_lease_stored(&mut self, written: bool, context: &mut Context<'_>) {
         match self.write {
             Store::Claim => {
-                self.lease.on_claimed(written, scope.awake);
+                self.lease.on_claimed(written, context.awake);
                 if self.is_leading() {
-                    self.is_entered = false;
+                    self.is_indexed = false;
                     self.has_been_current = true;
                     let term = self.lease.term().unwrap_or_default();
-                    self.duty.begin(term, self.is_handed_over, scope.now);
+                    self.desired.begin(term, self.is_handed_over, context.now);
                     if !self.is_removal() {
-                        self.notice(RegistrationEvent::Keeping, scope);
+                        self.emit(RegistrationEvent::Keeping, context);
                     }
                 }
             }
-            Store::Renewal if written => self.drive(scope),
-            Store::Renewal => self.depose(None, scope),
+            Store::Renewal if written => self.drive(context),
+            Store::Renewal => self.depose(None, context),
             Store::Leave => {}
         }
     }
 
-    /// Takes the answer to a call.
+    /// Takes the response to a call.
     pub(super) fn on_response(
         &mut self,
-        errand: AgentCallId,
-        answer: Result<Response<'_>, CallFailure>,
-        scope: &mut Context<'_>,
+        call: AgentCallId,
+        response: Result<Response<'_>, CallFailure>,
+        context: &mut Context<'_>,
     ) {
-        self.take_answer(errand, answer, scope);
-        self.drive(scope);
+        self.on_call_ended(call, response, context);
+        self.drive(context);
     }
 
-    /// Takes what came back for a probe.
-    pub(super) fn on_probed(&mut self, probed: &ProbeResult<'_>, scope: &mut Context<'_>) {
-        let mut notices = Vec::new();
-        self.duty.on_probed(probed, scope.now, scope.rng, &mut notices);
-        notices.into_iter().for_each(|notice| self.notice(notice, scope));
-        self.drive(scope);
+    /// Takes the result of a probe.
+    pub(super) fn on_probed(&mut self, probed: &ProbeResult<'_>, context: &mut Context<'_>) {
+        let mut events = Vec::new();
+        self.desired.on_probed(probed, context.now, context.rng, &mut events);
+        events.into_iter().for_each(|event| self.emit(event, context));
+        self.drive(context);
     }
 
-    /// Asks what is due, as far as the gate lets it.
-    pub(super) fn drive(&mut self, scope: &mut Context<'_>) {
-        if !self.is_leading() || !(self.is_entered || self.is_removal()) {
+    /// Starts the probes and the call that are due, as far as the scheduler admits them.
+    pub(super) fn drive(&mut self, context: &mut Context<'_>) {
+        if !self.is_leading() || !(self.is_indexed || self.is_removal()) {
             return;
         }
-        if let Some(lost) = self.duty.poll_lost(scope.now) {
-            self.take_answer(lost, Err(CallFailure::Lost), scope);
+        if let Some(lost) = self.desired.poll_lost(context.now) {
+            self.on_call_ended(lost, Err(CallFailure::Lost), context);
         }
-        while let Some(probing) = self.duty.poll_probe(scope.now, scope.rng) {
-            let (spot, number) = (probing.spot, probing.number);
-            let id = ProbeId { registration: self.registration, spot, number };
-            scope.out.push_back(Command::Probe { id, probe: Rc::new(probing.probe) });
+        while let Some(probing) = self.desired.poll_probe(context.now, context.rng) {
+            let (target, number) = (probing.target, probing.number);
+            let id = ProbeId { registration: self.registration, target, number };
+            context.out.push_back(Command::Probe { id, probe: Rc::new(probing.probe) });
         }
-        let Some(errand) = self.duty.next_call(scope.now) else { return };
-        let lane = if self.duty.is_failing_at(errand) { CallClass::Retry } else { CallClass::Read };
+        let Some(call) = self.desired.next_call(context.now) else { return };
+        let class =
+            if self.desired.is_failing_at(call) { CallClass::Retry } else { CallClass::Read };
         let caller = self.registration;
-        let pass = scope.gate.admit(caller, &self.datacenter, CallKind::Read(lane), scope.now);
-        let Some(pass) = pass else { return };
-        let Some((errand, request)) = self.duty.start(errand, scope.now) else { return };
-        let call = CallId::Errand { registration: self.registration, errand };
-        let cluster = self.duty.cluster().map(Box::from);
-        if pass == Permit::Probe {
-            let lost = self.duty.lost_at(scope.now + request.timeout);
-            scope.gate.on_probe(caller, call, &self.datacenter, lost, scope.now);
+        let permit =
+            context.calls.admit(caller, &self.datacenter, CallKind::Read(class), context.now);
+        let Some(permit) = permit else { return };
+        let Some((call, request)) = self.desired.start(call, context.now) else { return };
+        let call = CallId::Agent { registration: self.registration, call };
+        let cluster = self.desired.cluster().map(Box::from);
+        if permit == Permit::Probe {
+            let lost = self.desired.lost_at(context.now + request.timeout);
+            context.calls.on_probe(caller, call, &self.datacenter, lost, context.now);
         }
-        scope.out.push_back(match cluster {
+        context.out.push_back(match cluster {
             Some(cluster) => Command::CallBy { cluster, call, request },
             None => Command::Call { call, request },
         });
     }
 
-    fn take_answer(
+    fn on_call_ended(
         &mut self,
-        errand: AgentCallId,
-        answer: Result<Response<'_>, CallFailure>,
-        scope: &mut Context<'_>,
+        call: AgentCallId,
+        response: Result<Response<'_>, CallFailure>,
+        context: &mut Context<'_>,
     ) {
-        let mut notices = Vec::new();
-        let called = self.duty.on_response(errand, answer, scope.now, scope.rng, &mut notices);
+        let mut events = Vec::new();
+        let called =
+            self.desired.on_response(call, response, context.now, context.rng, &mut events);
         if let Some(called) = called {
-            let call = CallId::Errand { registration: self.registration, errand };
-            let Context { gate, now, rng, .. } = scope;
-            gate.on_outcome(self.registration, call, &self.datacenter, called, *now, rng);
-            self.notice(RegistrationEvent::Called(called), scope);
+            let id = CallId::Agent { registration: self.registration, call };
+            let Context { calls, now, rng, .. } = context;
+            calls.on_outcome(self.registration, id, &self.datacenter, called, *now, rng);
+            self.emit(RegistrationEvent::Called(called), context);
         }
-        notices.into_iter().for_each(|notice| self.notice(notice, scope));
+        events.into_iter().for_each(|event| self.emit(event, context));
     }
 
     fn decide_lease(
         &mut self,
-        charge: Option<RegistrationLease>,
+        record: Option<RegistrationLease>,
         cas: Option<Cas>,
         rank: Rank,
-        is_first_born: bool,
+        is_oldest: bool,
         now: Time,
     ) -> LeaseAction {
-        let has_lasted = |patience| self.silence.has_lasted(patience, LOOKS, now);
+        let has_lasted = |least| self.observed.has_lasted(least, LOOKS, now);
         let is_abandoned = has_lasted(ABANDONED);
-        let is_foreign = charge.is_some_and(|charge| charge.digest != self.digest);
-        let is_left = charge.is_none_or(|charge| charge.is_left());
-        let is_newer = !self.has_been_current && is_first_born && !self.is_removal();
+        let is_foreign = record.is_some_and(|record| record.digest != self.digest);
+        let is_left = record.is_none_or(|record| record.is_left());
+        let is_newer = !self.has_been_current && is_oldest && !self.is_removal();
         let may_claim = match (self.is_removal(), is_left) {
             _ if self.is_leading() => true,
-            (true, true) => has_lasted(self.kinship.patience(is_first_born)),
+            (true, true) => has_lasted(self.relation.claim_delay(is_oldest)),
             (true, false) => !is_foreign || is_abandoned,
             (false, true) => true,
             (false, false) => !is_foreign || is_newer || is_abandoned,
         };
-        match charge {
+        match record {
             _ if !may_claim => LeaseAction::Follow,
-            Some(charge) if is_foreign && !self.is_leading() => {
-                self.lease.supersede(charge.tenure, rank)
+            Some(record) if is_foreign && !self.is_leading() => {
+                self.lease.supersede(record.holder, rank)
             }
             _ => {
-                self.has_been_current |= charge.is_some() && !is_foreign;
-                self.lease.on_head(charge.map(|charge| charge.tenure).zip(cas), rank, now)
+                self.has_been_current |= record.is_some() && !is_foreign;
+                self.lease.on_holder(record.map(|record| record.holder).zip(cas), rank, now)
             }
         }
     }
 
-    /// Stops, for another VM has the charge.
-    fn depose(&mut self, charge: Option<RegistrationLease>, scope: &mut Context<'_>) {
-        scope.gate.forget(self.registration, scope.now);
-        self.lease = Lease::new(self.me);
-        self.duty.end();
+    /// Stops leading, because another VM has the lease.
+    fn depose(&mut self, record: Option<RegistrationLease>, context: &mut Context<'_>) {
+        self.stop(context);
         if !self.is_removal() {
-            let is_foreign = charge.is_some_and(|charge| charge.digest != self.digest);
-            self.notice(RegistrationEvent::deposed(is_foreign), scope);
+            let is_foreign = record.is_some_and(|record| record.digest != self.digest);
+            self.emit(RegistrationEvent::deposed(is_foreign), context);
         }
     }
 
     fn release_lease(
         &mut self,
-        charge: Option<RegistrationLease>,
+        record: Option<RegistrationLease>,
         expect: Expect,
-        scope: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) {
-        let is_ours = |holder: Holder, term| holder.owner == self.me && holder.term == term;
         if let Some(term) = self.lease.term()
-            && charge.is_some_and(|charge| is_ours(charge.tenure, term))
+            && record.is_some_and(|record| self.lease.is_mine(record.holder, term))
         {
-            self.store(Store::Leave, term, Rank::LEAVING, expect, scope);
+            self.store(Store::Leave, term, Rank::RELEASED, expect, context);
             if !self.is_removal() {
-                self.notice(RegistrationEvent::GivenUp, scope);
+                self.emit(RegistrationEvent::GivenUp, context);
             }
         }
-        scope.gate.forget(self.registration, scope.now);
+        self.stop(context);
+    }
+
+    fn stop(&mut self, context: &mut Context<'_>) {
+        context.calls.forget(self.registration, context.now);
         self.lease = Lease::new(self.me);
-        self.duty.end();
+        self.desired.end();
     }
 
     fn store(
@@ -381,20 +380,20 @@ impl Controller {
         term: Term,
         rank: Rank,
         expect: Expect,
-        scope: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) {
         self.write = write;
-        let tenure = Holder { owner: self.me, term, rank };
+        let holder = Holder { owner: self.me, term, rank };
         let is_kept = match self.write {
             Store::Claim => self.is_handed_over,
-            Store::Renewal | Store::Leave => self.duty.is_registered_since_start(),
+            Store::Renewal | Store::Leave => self.desired.is_registered_since_start(),
         };
-        let charge = RegistrationLease { tenure, digest: self.digest, is_kept };
-        scope.store(SharedKey::Charge(self.key), charge.encode(), expect);
+        let record = RegistrationLease { holder, digest: self.digest, is_kept };
+        context.store(SharedKey::RegistrationLease(self.key), record.encode(), expect);
     }
 
-    fn notice(&self, notice: RegistrationEvent, scope: &mut Context<'_>) {
+    fn emit(&self, event: RegistrationEvent, context: &mut Context<'_>) {
         let registration = self.registration;
-        scope.out.push_back(Command::Registration { registration, notice });
+        context.out.push_back(Command::Registration { registration, event });
     }
 }

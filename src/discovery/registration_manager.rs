@@ -1,5 +1,4 @@
-//! All registrations of one VM: those of its configuration, and those that an earlier one has left
-//! behind.
+//! All registrations of one VM: those of its configuration, and orphans of earlier ones.
 
 use core::time::Duration;
 
@@ -9,10 +8,9 @@ use crate::calls::caller::AgentCallId;
 use crate::config;
 use crate::consul::registration::Id;
 use crate::consul::response::{CallFailure, Response};
-use crate::discovery::context::Context;
-use crate::discovery::event::{Command, Expect};
+use crate::discovery::event::{Command, Context, Expect};
 use crate::discovery::registration_controller::Controller;
-use crate::discovery::registration_controller::kinship::Kinship;
+use crate::discovery::registration_controller::orphan_relation::OrphanRelation;
 use crate::model::registration::RegistrationId;
 use crate::model::service::QueryKey;
 use crate::model::slot_map::SlotMap;
@@ -23,7 +21,7 @@ use crate::shared::source_record::Rank;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// How often the book is looked at for what nobody wants any more.
+/// The interval between two reads of the index.
 const INTERVAL: Duration = Duration::from_secs(5);
 
 /// All registrations of one VM.
@@ -31,29 +29,28 @@ const INTERVAL: Duration = Duration::from_secs(5);
 pub(super) struct RegistrationManager {
     me: VmId,
     consul: config::Consul,
-    registrars: SlotMap<RegistrationId, Controller>,
-    /// Which registration a charge belongs to.
-    charges: HashMap<QueryKey, RegistrationId>,
-    /// Registrations that are nobody's any more; forgotten once what follows from that is carried
-    /// out.
+    controllers: SlotMap<RegistrationId, Controller>,
+    /// The registration of each lease.
+    by_key: HashMap<QueryKey, RegistrationId>,
+    /// The registrations that are removed, forgotten once all commands are executed.
     retired: Vec<RegistrationId>,
     next_look: Time,
 }
 
 impl RegistrationManager {
-    /// Starts with nothing to register.
+    /// Starts without registrations.
     pub(super) fn new(me: VmId, consul: &config::Consul) -> Self {
         Self {
             me,
             consul: consul.clone(),
-            registrars: SlotMap::new(),
-            charges: HashMap::new(),
+            controllers: SlotMap::new(),
+            by_key: HashMap::new(),
             retired: Vec::new(),
             next_look: Time::ZERO,
         }
     }
 
-    /// Takes the registrations of a complete configuration, in their order.
+    /// Adds the registrations of a configuration in their order.
     pub(super) fn keep(&mut self, registrations: &[config::Registration]) {
         let Self { me, consul, .. } = self;
         let (me, consul) = (*me, consul.clone());
@@ -62,210 +59,211 @@ impl RegistrationManager {
         }
     }
 
-    /// Whether this VM keeps any of them.
+    /// Returns true if this VM leads any registration.
     pub(super) fn is_leading(&self) -> bool {
-        self.registrars.values().any(Controller::is_leading)
+        self.controllers.values().any(Controller::is_leading)
     }
 
-    /// Whether it is known of each who keeps it, and that those stand that this VM keeps.
+    /// Returns true if every registration has a known leader, and those that this VM leads are in
+    /// sync.
     pub(super) fn is_settled(&self) -> bool {
-        self.registrars.values().all(Controller::is_settled)
+        self.controllers.values().all(Controller::is_settled)
     }
 
-    /// Looks after all of them.
-    pub(super) fn on_tick(&mut self, rank: Rank, is_first_born: bool, scope: &mut Context<'_>) {
-        for (_, registrar) in self.registrars.iter_mut() {
-            registrar.on_tick(rank, is_first_born, scope);
+    /// Handles a tick: loads all leases, and the index if it is due.
+    pub(super) fn on_tick(&mut self, rank: Rank, is_oldest: bool, context: &mut Context<'_>) {
+        for (_, controller) in self.controllers.iter_mut() {
+            controller.on_tick(rank, is_oldest, context);
         }
-        let mut registrars = self.registrars.values();
-        let is_wanted = registrars.any(|it| it.needs_index_entry() || it.needs_no_index_entry());
-        let is_due = scope.now >= self.next_look;
+        let mut controllers = self.controllers.values();
+        let is_wanted = controllers.any(|it| it.needs_index_entry() || it.needs_no_index_entry());
+        let is_due = context.now >= self.next_look;
         if is_due {
-            self.next_look = scope.now + INTERVAL;
+            self.next_look = context.now + INTERVAL;
         }
         if is_wanted || is_due {
-            scope.load(SharedKey::Book);
+            context.load(SharedKey::RegistrationIndex);
         }
     }
 
-    /// Gives all of them away.
-    pub(super) fn leave(&mut self, scope: &mut Context<'_>) {
-        self.registrars.iter_mut().for_each(|(_, registrar)| registrar.leave(scope));
+    /// Releases all leases.
+    pub(super) fn leave(&mut self, context: &mut Context<'_>) {
+        self.controllers.iter_mut().for_each(|(_, controller)| controller.leave(context));
     }
 
-    /// Forgets what is nobody's any more.
+    /// Forgets the registrations that are removed.
     pub(super) fn forget_retired(&mut self) {
         for registration in self.retired.drain(..) {
-            if let Some(registrar) = self.registrars.remove(registration) {
-                self.charges.remove(&registrar.key());
+            if let Some(controller) = self.controllers.remove(registration) {
+                self.by_key.remove(&controller.key());
             }
         }
     }
 
-    /// Lets one ask whose turn has come.
-    pub(super) fn on_ready(&mut self, registration: RegistrationId, scope: &mut Context<'_>) {
-        if let Some(registrar) = self.registrars.get_mut(registration) {
-            registrar.drive(scope);
+    /// Starts the call of a registration whose turn has come.
+    pub(super) fn on_ready(&mut self, registration: RegistrationId, context: &mut Context<'_>) {
+        if let Some(controller) = self.controllers.get_mut(registration) {
+            controller.drive(context);
         }
     }
 
-    /// Learns which services are down, of those that its registrations depend on.
+    /// Updates the services that are down, for the registrations that depend on them.
     pub(super) fn review_dependencies(
         &mut self,
         down: impl Fn(&[String]) -> Vec<String>,
         now: Time,
         rng: &mut Rng,
     ) {
-        self.registrars.iter_mut().for_each(|(_, it)| it.review_dependencies(&down, now, rng));
+        self.controllers.iter_mut().for_each(|(_, it)| it.review_dependencies(&down, now, rng));
     }
 
-    /// Takes a charge as it stands.
+    /// Takes a lease as it stands.
     pub(super) fn on_lease(
         &mut self,
         key: QueryKey,
         value: Option<(&[u8], Cas)>,
-        scope: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) {
-        if let Some(registrar) = self.of(key) {
-            registrar.on_lease(value, scope);
+        if let Some(controller) = self.with_key(key) {
+            controller.on_lease(value, context);
         }
     }
 
-    /// Learns whether a charge was written.
+    /// Takes the result of a store of a lease.
     pub(super) fn on_lease_stored(
         &mut self,
         key: QueryKey,
         written: bool,
-        scope: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) {
-        if let Some(registrar) = self.of(key) {
-            registrar.on_lease_stored(written, scope);
+        if let Some(controller) = self.with_key(key) {
+            controller.on_lease_stored(written, context);
         }
     }
 
-    /// Takes the answer to a call.
+    /// Takes the response to a call.
     pub(super) fn on_response(
         &mut self,
         registration: RegistrationId,
-        errand: AgentCallId,
-        answer: Result<Response<'_>, CallFailure>,
-        scope: &mut Context<'_>,
+        call: AgentCallId,
+        response: Result<Response<'_>, CallFailure>,
+        context: &mut Context<'_>,
     ) {
-        if let Some(registrar) = self.registrars.get_mut(registration) {
-            registrar.on_response(errand, answer, scope);
-            // What is removed is to go from the book at once.
-            if registrar.needs_no_index_entry() {
-                scope.load(SharedKey::Book);
+        if let Some(controller) = self.controllers.get_mut(registration) {
+            controller.on_response(call, response, context);
+            // The entry of a removed registration is removed at once.
+            if controller.needs_no_index_entry() {
+                context.load(SharedKey::RegistrationIndex);
             }
         }
     }
 
-    /// Takes what came back for a probe.
+    /// Takes the result of a probe.
     pub(super) fn on_probed(
         &mut self,
         registration: RegistrationId,
         probed: &ProbeResult<'_>,
-        scope: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) {
-        if let Some(registrar) = self.registrars.get_mut(registration) {
-            registrar.on_probed(probed, scope);
+        if let Some(controller) = self.controllers.get_mut(registration) {
+            controller.on_probed(probed, context);
         }
     }
 
-    /// Takes the book as it stands: writes into it what is to be registered, and strikes out what
-    /// is deregistered. One that cannot be read is as good as an empty one.
-    pub(super) fn on_index(&mut self, value: Option<(&[u8], Cas)>, scope: &mut Context<'_>) {
-        let book =
+    /// Takes the index as it stands, and adds and removes entries. An unreadable index counts as
+    /// empty.
+    pub(super) fn on_index(&mut self, value: Option<(&[u8], Cas)>, context: &mut Context<'_>) {
+        let index =
             value.and_then(|(bytes, _)| RegistrationIndex::decode(bytes).ok()).unwrap_or_default();
-        for (_, registrar) in self.registrars.iter_mut() {
-            if !book.contains(registrar.id()) {
-                registrar.on_index_removed();
+        for (_, controller) in self.controllers.iter_mut() {
+            if !index.contains(controller.id()) {
+                controller.on_index_removed();
             }
         }
-        self.adopt_orphans(&book, scope);
-        let mut better = book.clone();
-        for registrar in self.registrars.values() {
-            if registrar.needs_index_entry() {
-                better.add(registrar.id().clone());
+        self.adopt_orphans(&index, context);
+        let mut better = index.clone();
+        for controller in self.controllers.values() {
+            if controller.needs_index_entry() {
+                better.add(controller.id().clone());
             }
-            if registrar.needs_no_index_entry() {
-                better.remove(registrar.id());
+            if controller.needs_no_index_entry() {
+                better.remove(controller.id());
             }
         }
-        if better == book {
-            return self.on_current(&book, scope);
+        if better == index {
+            return self.on_current(&index, context);
         }
         let expect = value.map_or(Expect::Absent, |(_, cas)| Expect::Unchanged(cas));
-        scope.store(SharedKey::Book, better.encode(), expect);
+        context.store(SharedKey::RegistrationIndex, better.encode(), expect);
     }
 
-    /// Learns whether the book was written: what it says now is looked at in any case.
-    pub(super) fn on_index_stored(&mut self, scope: &mut Context<'_>) {
-        scope.load(SharedKey::Book);
+    /// Loads the index again after a store, whether it was written or not.
+    pub(super) fn on_index_stored(&mut self, context: &mut Context<'_>) {
+        context.load(SharedKey::RegistrationIndex);
     }
 
-    fn on_current(&mut self, book: &RegistrationIndex, scope: &mut Context<'_>) {
-        for (_, registrar) in self.registrars.iter_mut() {
-            if registrar.needs_index_entry() && book.contains(registrar.id()) {
-                registrar.on_indexed(scope);
+    fn on_current(&mut self, index: &RegistrationIndex, context: &mut Context<'_>) {
+        for (_, controller) in self.controllers.iter_mut() {
+            if controller.needs_index_entry() && index.contains(controller.id()) {
+                controller.on_indexed(context);
             }
         }
     }
 
-    /// Takes charge of what no configuration here has, and forgets what is not in the book any
-    /// more: it was removed, or is somebody's again.
-    fn adopt_orphans(&mut self, book: &RegistrationIndex, scope: &mut Context<'_>) {
-        let is_gone = |it: &Controller| it.is_removal() && !book.contains(it.id());
-        let gone = self.registrars.iter().filter(|(_, it)| is_gone(it)).map(|(id, _)| id);
+    /// Adopts orphans, which no configuration here contains. Forgets orphans that are no longer in
+    /// the index: they were removed, or are wanted again.
+    fn adopt_orphans(&mut self, index: &RegistrationIndex, context: &mut Context<'_>) {
+        let is_gone = |it: &Controller| it.is_removal() && !index.contains(it.id());
+        let gone = self.controllers.iter().filter(|(_, it)| is_gone(it)).map(|(id, _)| id);
         for registration in gone.collect::<Vec<_>>() {
-            if let Some(registrar) = self.registrars.get_mut(registration) {
-                registrar.leave(scope);
+            if let Some(controller) = self.controllers.get_mut(registration) {
+                controller.leave(context);
             }
             self.retired.push(registration);
         }
         let (me, consul) = (self.me, self.consul.clone());
-        for id in book.iter() {
-            if !self.charges.contains_key(&id.key()) {
+        for id in index.iter() {
+            if !self.by_key.contains_key(&id.key()) {
                 let removing =
                     |registration| Controller::removing(registration, me, &consul, id.clone());
                 if let Some(registration) = self.add(removing) {
                     let id = id.id.clone();
-                    scope.out.push_back(Command::Orphan { registration, id });
+                    context.out.push_back(Command::Orphan { registration, id });
                 }
             }
-            let kinship = self.kinship(id, book);
-            if let Some(registrar) = self.of(id.key()) {
-                registrar.on_kinship(kinship);
+            let relation = self.relation(id, index);
+            if let Some(controller) = self.with_key(id.key()) {
+                controller.on_relation(relation);
             }
         }
     }
 
-    /// How what stands in the book is related to what is registered here. What is there by another
-    /// cluster, too, may be at the same agent.
-    fn kinship(&self, id: &Id, book: &RegistrationIndex) -> Kinship {
+    /// Returns the relation of an entry to this configuration. An entry of the same id through
+    /// another cluster may be at the same agent.
+    fn relation(&self, id: &Id, index: &RegistrationIndex) -> OrphanRelation {
         let is_kept = |other: &Id| {
-            let registration = self.charges.get(&other.key());
-            let registrar = registration.and_then(|it| self.registrars.get(*it));
-            registrar.is_some_and(|it| !it.is_removal())
+            let registration = self.by_key.get(&other.key());
+            let controller = registration.and_then(|it| self.controllers.get(*it));
+            controller.is_some_and(|it| !it.is_removal())
         };
-        let others = || book.iter().filter(|other| *other != id && other.names_the_same_as(id));
+        let others = || index.iter().filter(|other| *other != id && other.names_the_same_as(id));
         match others().count() {
-            0 if id.cluster == self.consul.cluster => Kinship::Own,
-            0 => Kinship::Foreign,
-            _ if others().any(is_kept) => Kinship::Wanted,
-            _ => Kinship::Doubtful,
+            0 if id.cluster == self.consul.cluster => OrphanRelation::SameCluster,
+            0 => OrphanRelation::OtherCluster,
+            _ if others().any(is_kept) => OrphanRelation::IdConfigured,
+            _ => OrphanRelation::IdMaybeConfigured,
         }
     }
 
     fn add(&mut self, make: impl FnOnce(RegistrationId) -> Controller) -> Option<RegistrationId> {
-        let added = self.registrars.add(make)?;
-        let key = self.registrars.get(added).map(Controller::key)?;
-        self.charges.insert(key, added);
+        let added = self.controllers.add(make)?;
+        let key = self.controllers.get(added).map(Controller::key)?;
+        self.by_key.insert(key, added);
         Some(added)
     }
 
-    fn of(&mut self, charge: QueryKey) -> Option<&mut Controller> {
-        let registration = *self.charges.get(&charge)?;
-        self.registrars.get_mut(registration)
+    fn with_key(&mut self, key: QueryKey) -> Option<&mut Controller> {
+        let registration = *self.by_key.get(&key)?;
+        self.controllers.get_mut(registration)
     }
 }

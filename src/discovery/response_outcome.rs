@@ -1,36 +1,39 @@
-//! What an answer of Consul has led to.
+//! The outcome of a response of Consul.
 
 use crate::consul::error::{ErrorKind, QueryError};
 use crate::discovery::doubt::Doubt;
 use crate::model::snapshot::Snapshot;
 
-/// What an answer has led to.
+/// The outcome of a response.
 #[derive(Debug)]
 pub enum ResponseOutcome {
-    /// Nothing: no query waits for this answer any more.
+    /// Nothing to apply: no query waits for this response any more.
     Late,
-    /// Nothing to apply: Consul's index went back, or the answer is older than `max_stale` admits,
-    /// and the service is read again.
+    /// Nothing to apply: Consul's index went back, or the response is older than `max_stale`
+    /// permits. The source is read again.
     Reread,
-    /// Nothing to apply: an extra query was answered from an older state, or its answer is doubted.
+    /// Nothing to apply: the response to an extra query is older than the current state, or
+    /// doubtful.
     Older,
-    /// The answer is doubted: what is gone from it is held back, and read again at once. The rest of
-    /// it is these endpoints, if they are others; publish them.
+    /// The response is doubted. Missing endpoints are kept, and Consul is read again at once. The
+    /// snapshot combines both; publish it if there is one.
     Doubted(Doubt, Option<Snapshot>),
-    /// The same of an answer that is held back as an earlier one was.
+    /// The response confirms an earlier doubt, which is not over. The snapshot is as in `Doubted`.
     Held(Option<Snapshot>),
-    /// Nothing to apply: an extra query failed, which says nothing about the one that blocks.
+    /// Nothing to apply: an extra query has failed, which says nothing about the main query.
     Wasted(ErrorKind),
-    /// The endpoints are those that are known already.
+    /// The endpoints have not changed.
     Unchanged,
-    /// These are the endpoints; publish them, then call [`Watch::on_applied`](super::watch::Watch::on_applied).
+    /// The endpoints have changed. Publish them, then call
+    /// [`Watch::on_applied`](super::watch::Watch::on_applied).
     Changed(Snapshot),
-    /// The endpoints stay as they are.
+    /// The query has failed, and the endpoints stay as they are.
     Failed(QueryError),
 }
 
 impl ResponseOutcome {
-    /// That of an answer which is held back; `doubt` says why, where none was before.
+    /// Returns the outcome of a response that is held back. `doubt` is the reason if none was held
+    /// back before.
     pub(super) fn held(doubt: Option<Doubt>, snapshot: Option<Snapshot>) -> Self {
         match doubt {
             Some(doubt) => Self::Doubted(doubt, snapshot),

@@ -1,4 +1,4 @@
-//! Keeps what Consul may say by mistake away from the endpoints, for a while.
+//! Keeps probable errors of Consul away from the endpoints for a while.
 
 use core::time::Duration;
 
@@ -13,163 +13,165 @@ use crate::util::backoff::{Backoff, Jitter};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// How often a doubted answer is read again while it is held back.
+/// The interval between two reads that check a response which is held back.
 const AGAIN: Duration = Duration::from_secs(5);
-/// The first wait after a read that was to confirm it has failed; up to six times [`AGAIN`].
+/// The first wait after such a read has failed. The longest is six times [`AGAIN`].
 const FIRST_RETRY: Duration = Duration::from_millis(200);
-/// How long the answer of a prepared query is held back at most, where nobody can say whether what is
-/// gone from it is critical.
+/// The longest time for which the response of a prepared query is held back if it is unknown
+/// whether the missing instances are critical.
 const UNEXPLAINED: Duration = Duration::from_secs(5);
 
-/// Judges the answers for one source, and holds one back that is [doubted](Doubt).
+/// Judges the responses for one source, and holds back a [doubted](Doubt) response.
 ///
-/// Held back is what is gone: what is new in a doubted answer is used at once, and so is what it says
-/// of the instances that it lists. A fresh, consistent read follows at once, beside the query that
-/// blocks on the doubted answer's index, whose answers are judged meanwhile like any other. Where the
-/// fresh read lists more, it is what is used. Where it says the same and something is left, Consul is
-/// believed. Where it says the same and nothing is left, or it is partial, or it fails, it is repeated;
-/// the first one that is sent after the time is over for which the answer is held back is believed.
+/// Only the missing endpoints are held back. New endpoints of a doubted response are used at once,
+/// and so are changes of the instances that it lists. A fresh, consistent read follows at once. The
+/// main query blocks on the index of the doubted response meanwhile, and its responses are judged
+/// like any other.
 ///
-/// A prepared query lists no critical instances. So of what is gone from its answer the instances of its
-/// service are asked for, too: what is listed there as out of service has not vanished.
+/// If the fresh read lists more, it is used. If it says the same and some instance is left, Consul
+/// is believed. If it says the same and nothing is left, or it is filtered, or it fails, it is
+/// repeated. The first one that is sent after the hold time is believed.
+///
+/// A prepared query lists no critical instances. So the instances of its service are queried, too,
+/// and instances that are out of service there have not vanished.
 #[derive(Debug)]
 pub(super) struct ShrinkGuard {
     settings: ShrinkGuardConfig,
     hold: Option<Quarantine>,
     resolution: Option<Resolution>,
-    /// Where a prepared query has found the endpoints that are used.
+    /// The service in which a prepared query has found the current endpoints.
     origin: Option<QueryOrigin>,
 }
 
-/// An answer that is held back.
+/// A response that is held back.
 #[derive(Debug)]
 struct Quarantine {
-    answer: QueryResponse,
+    response: QueryResponse,
     since: Time,
-    /// From when on a fresh, consistent read is believed that says the same.
+    /// The time from which a fresh, consistent read is believed that says the same.
     until: Time,
-    /// When that read is due.
+    /// The time at which that read is due.
     again: Time,
     retry: Backoff,
-    /// Whether the instances are to be asked for that a prepared query looks for.
+    /// True if the instances of the prepared query's service must be read.
     needs_instances: bool,
-    /// What is out of service of these.
+    /// The instances of these that are out of service.
     excused: Snapshot,
 }
 
-/// What answers are judged by.
+/// The state with which responses are compared.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Baseline<'a> {
-    /// How many instances were listed before.
+    /// The number of instances that were listed before.
     pub(super) listed: u32,
     /// The endpoints that are published.
     pub(super) current: Option<&'a Snapshot>,
 }
 
-/// What is done with an answer.
+/// The decision about a response.
 #[derive(Debug)]
 pub(super) enum GuardDecision {
-    /// It is used.
+    /// The response is used.
     Used(Box<QueryResponse>),
-    /// What is gone from it stays until a fresh, consistent read confirms it.
+    /// Missing endpoints are kept until a fresh, consistent read confirms that they are gone.
     Held {
-        /// Why, where nothing was held back before.
+        /// The reason, if nothing was held back before.
         doubt: Option<Doubt>,
-        /// What is used of it, if that is anything new.
+        /// The snapshot to publish, if it differs.
         snapshot: Option<Snapshot>,
     },
 }
 
-/// How a doubt has ended.
+/// The end of a doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resolution {
-    /// A later answer has listed more, or some that can be reached: the doubted one is not true any
-    /// more, or never was.
+    /// A later response has listed more, or reachable instances: the doubted response is outdated
+    /// or was wrong.
     Refuted,
-    /// A fresh, consistent read has said the same, or a word about what is gone.
+    /// A fresh, consistent read has confirmed the response, or has explained what is missing.
     Confirmed,
-    /// Nothing has contradicted it while it was held back, and Consul is believed.
+    /// The hold time is over without a contradiction, and Consul is believed.
     Expired,
 }
 
 impl ShrinkGuard {
-    /// Starts with nothing held back.
+    /// Starts with no response held back.
     pub(super) const fn new(settings: ShrinkGuardConfig) -> Self {
         Self { settings, hold: None, resolution: None, origin: None }
     }
 
-    /// Whether an answer is held back.
+    /// Returns true if a response is held back.
     pub(super) const fn is_holding(&self) -> bool {
         self.hold.is_some()
     }
 
-    /// In which lane the fresh, consistent read goes, if it is due.
+    /// Returns the class of the fresh, consistent read, if it is due.
     pub(super) fn wants(&self, now: Time) -> Option<CallClass> {
         let hold = self.hold.as_ref().filter(|hold| now >= hold.again)?;
         Some(if hold.retry.failures() > 0 { CallClass::Retry } else { CallClass::Read })
     }
 
-    /// Whether the instances are to be asked for that a prepared query looks for.
+    /// Returns true if the instances of the prepared query's service must be read.
     pub(super) fn wants_instances(&self) -> bool {
         self.hold.as_ref().is_some_and(|hold| hold.needs_instances)
     }
 
-    /// Learns that they were asked for.
+    /// Notes that they are being read.
     pub(super) const fn on_asked_for_instances(&mut self) {
         if let Some(hold) = &mut self.hold {
             hold.needs_instances = false;
         }
     }
 
-    /// Where a prepared query looks for instances; none where it does not say.
+    /// Returns the service in which a prepared query looks for instances, if Consul names one.
     pub(super) fn origin(&self) -> Option<&QueryOrigin> {
-        let held = || self.hold.as_ref()?.answer.decoded.origin.as_ref();
+        let held = || self.hold.as_ref()?.response.decoded.origin.as_ref();
         self.origin.as_ref().or_else(held).filter(|origin| !origin.service.is_empty())
     }
 
-    /// Forgets what is held back.
+    /// Forgets the response that is held back.
     pub(super) fn clear(&mut self) {
         self.hold = None;
         self.resolution = None;
         self.origin = None;
     }
 
-    /// Judges an answer. That of a fresh, consistent read says when it was `asked` for.
+    /// Judges a response. `asked` is the time at which a fresh, consistent read was sent.
     pub(super) fn judge(
         &mut self,
-        answer: QueryResponse,
+        response: QueryResponse,
         asked: Option<Time>,
         known: Baseline<'_>,
         now: Time,
         rng: &mut Rng,
     ) -> GuardDecision {
-        let doubt = self.doubt(&answer, known);
+        let doubt = self.doubt(&response, known);
         let Some(hold) = &mut self.hold else {
             return match doubt {
-                None => self.believe(answer, None),
-                Some(doubt) => self.begin(answer, doubt, known, now),
+                None => self.believe(response, None),
+                Some(doubt) => self.begin(response, doubt, known, now),
             };
         };
         let is_over = asked.is_some_and(|asked| asked >= hold.until);
         match doubt {
-            None => return self.confirm(answer),
-            Some(Doubt::Shrunk { .. }) if asked.is_some() => return self.confirm(answer),
-            Some(_) if is_over => return self.believe(answer, Some(Resolution::Expired)),
+            None => return self.confirm(response),
+            Some(Doubt::Shrunk { .. }) if asked.is_some() => return self.confirm(response),
+            Some(_) if is_over => return self.believe(response, Some(Resolution::Expired)),
             Some(_) => {}
         }
-        let is_news = hold.answer.decoded.snapshot != answer.decoded.snapshot;
+        let is_news = hold.response.decoded.snapshot != response.decoded.snapshot;
         if asked.is_some() {
             hold.retry.on_success();
             hold.again = (now + rng.about(AGAIN)).min(hold.until.max(now));
         } else if is_news {
             hold.again = now;
         }
-        hold.answer = answer;
-        self.look_at_instances();
+        hold.response = response;
+        self.request_instances();
         GuardDecision::Held { doubt: None, snapshot: self.used(known) }
     }
 
-    /// Takes the instances of the service that a prepared query looks for, of what is held back.
+    /// Takes the instances of the prepared query's service, while its response is held back.
     pub(super) fn on_instances(
         &mut self,
         found: QueryResponse,
@@ -180,16 +182,16 @@ impl ShrinkGuard {
             hold.until = hold.until.min(hold.since + UNEXPLAINED);
         }
         hold.excused = found.decoded.unhealthy;
-        if Doubt::of(&hold.answer, known.listed, known.current, &hold.excused, self.settings)
+        if Doubt::of(&hold.response, known.listed, known.current, &hold.excused, self.settings)
             .is_none()
         {
-            return Some(self.believe(hold.answer, Some(Resolution::Confirmed)));
+            return Some(self.believe(hold.response, Some(Resolution::Confirmed)));
         }
         self.hold = Some(hold);
         Some(GuardDecision::Held { doubt: None, snapshot: self.used(known) })
     }
 
-    /// Learns that nobody can say whether what is gone is critical.
+    /// Notes that it is unknown whether the missing instances are critical.
     pub(super) fn on_no_instances(&mut self) {
         if let Some(hold) = &mut self.hold {
             hold.until = hold.until.min(hold.since + UNEXPLAINED);
@@ -197,45 +199,49 @@ impl ShrinkGuard {
         }
     }
 
-    /// Learns that the fresh, consistent read has failed, or could not be judged.
+    /// Notes that the fresh, consistent read has failed or could not be judged.
     pub(super) fn on_failure(&mut self, now: Time, rng: &mut Rng) {
         if let Some(hold) = &mut self.hold {
             hold.again = now + hold.retry.on_failure(rng);
         }
     }
 
-    /// Why an answer would be doubted.
-    pub(super) fn doubt(&self, answer: &QueryResponse, known: Baseline<'_>) -> Option<Doubt> {
+    /// Returns the doubt about a response, if any.
+    pub(super) fn doubt(&self, response: &QueryResponse, known: Baseline<'_>) -> Option<Doubt> {
         let none = Snapshot::default();
         let excused = self.hold.as_ref().map_or(&none, |hold| &hold.excused);
-        Doubt::of(answer, known.listed, known.current, excused, self.settings)
+        Doubt::of(response, known.listed, known.current, excused, self.settings)
     }
 
-    /// Whether a partial answer says no more than an error.
-    pub(super) fn adds_nothing(&self, answer: &QueryResponse, current: Option<&Snapshot>) -> bool {
-        doubt::adds_nothing(answer, current, self.settings)
+    /// Returns true if a filtered response says no more than an error.
+    pub(super) fn adds_nothing(
+        &self,
+        response: &QueryResponse,
+        current: Option<&Snapshot>,
+    ) -> bool {
+        doubt::adds_nothing(response, current, self.settings)
     }
 
-    /// Whether the last answer has refuted the one before it. Where the servers of a Consul contradict
-    /// each other without an end, that must not make a hot loop.
+    /// Returns true if the last response has refuted the one before. Servers that keep
+    /// contradicting each other must not cause a hot loop.
     pub(super) const fn has_refuted(&self) -> bool {
         matches!(self.resolution, Some(Resolution::Refuted))
     }
 
-    /// How a doubt has ended, once.
+    /// Returns the end of a doubt, once.
     pub(super) const fn poll_resolution(&mut self) -> Option<Resolution> {
         self.resolution.take()
     }
 
     fn begin(
         &mut self,
-        answer: QueryResponse,
+        response: QueryResponse,
         doubt: Doubt,
         known: Baseline<'_>,
         now: Time,
     ) -> GuardDecision {
         self.hold = Some(Quarantine {
-            answer,
+            response,
             since: now,
             until: now + self.settings.hold,
             again: now,
@@ -243,42 +249,46 @@ impl ShrinkGuard {
             needs_instances: false,
             excused: Snapshot::default(),
         });
-        self.look_at_instances();
+        self.request_instances();
         GuardDecision::Held { doubt: Some(doubt), snapshot: self.used(known) }
     }
 
-    fn confirm(&mut self, answer: QueryResponse) -> GuardDecision {
+    fn confirm(&mut self, response: QueryResponse) -> GuardDecision {
         let extent = |decoded: &Decoded| (listed(decoded), !decoded.snapshot.is_empty());
-        let held = self.hold.as_ref().map(|hold| extent(&hold.answer.decoded));
-        let is_more = Some(extent(&answer.decoded)) > held;
+        let held = self.hold.as_ref().map(|hold| extent(&hold.response.decoded));
+        let is_more = Some(extent(&response.decoded)) > held;
         let resolution = if is_more { Resolution::Refuted } else { Resolution::Confirmed };
-        self.believe(answer, Some(resolution))
+        self.believe(response, Some(resolution))
     }
 
-    fn believe(&mut self, answer: QueryResponse, resolution: Option<Resolution>) -> GuardDecision {
+    fn believe(
+        &mut self,
+        response: QueryResponse,
+        resolution: Option<Resolution>,
+    ) -> GuardDecision {
         self.hold = None;
         self.resolution = resolution.or(self.resolution);
-        if !answer.decoded.snapshot.is_empty() {
-            self.origin = answer.decoded.origin.clone();
+        if !response.decoded.snapshot.is_empty() {
+            self.origin = response.decoded.origin.clone();
         }
-        GuardDecision::Used(Box::new(answer))
+        GuardDecision::Used(Box::new(response))
     }
 
-    /// Wants the instances asked for, where a prepared query is in doubt that says whose they are.
-    fn look_at_instances(&mut self) {
+    /// Requests a read of the instances, if the service of a doubted prepared query is known.
+    fn request_instances(&mut self) {
         let is_named = self.origin().is_some();
         let Some(hold) = &mut self.hold else { return };
         hold.needs_instances = is_named;
-        if !is_named && hold.answer.decoded.origin.is_some() {
+        if !is_named && hold.response.decoded.origin.is_some() {
             self.on_no_instances();
         }
     }
 
-    /// What is used of the answer that is held back: all that it lists, and what is published beside
-    /// that; none where that is nothing new, or more than a service may have.
+    /// Returns the endpoints of the response that is held back, combined with the published ones.
+    /// `None` if they do not differ, or exceed the limit of a service.
     fn used(&self, known: Baseline<'_>) -> Option<Snapshot> {
-        let Quarantine { answer, excused, .. } = self.hold.as_ref()?;
-        let Decoded { snapshot, unhealthy, .. } = &answer.decoded;
+        let Quarantine { response, excused, .. } = self.hold.as_ref()?;
+        let Decoded { snapshot, unhealthy, .. } = &response.decoded;
         let Some(current) = known.current else {
             return (!snapshot.is_empty()).then(|| snapshot.clone());
         };

@@ -1,4 +1,4 @@
-//! What an operator may want to know: the source of log lines and metrics.
+//! The events of a source, for logs and metrics.
 
 use core::fmt;
 use core::time::Duration;
@@ -13,65 +13,66 @@ use crate::model::snapshot::{Snapshot, SnapshotChange};
 use crate::shared::CodecError;
 use crate::shared::source_record::Term;
 
-/// Something about one source that is counted, shown or logged.
+/// An event of a source that is counted, shown or logged.
 ///
-/// Those that are logged are transitions; none of them comes with every query.
+/// Logged events are transitions. None of them occurs with every query.
 #[derive(Debug)]
 pub enum SourceEvent {
-    /// This VM fetches from now on. Logged.
+    /// This VM leads from now on. Logged.
     Elected(Term),
     /// Another VM has taken the lease. Logged.
     Deposed,
-    /// This VM fetches no longer, and waits for another one to begin. Shown.
+    /// This VM has released its lease, and another VM will take it. Shown.
     Left,
-    /// A fetcher gave no sign of life for a lease period. Logged.
+    /// The leader did not renew its lease for a lease period. Logged.
     FetcherLost,
     /// A call to Consul has ended. Counted.
     Called(Result<(), ErrorKind>),
-    /// Consul has begun to fail, or fails in another way than before. Logged.
+    /// Consul has begun to fail, or fails in another way. Logged.
     Failing(QueryError),
-    /// The same for a name that a client has asked for, which is no reason to worry. Logged.
+    /// Consul fails for a name that a client has asked for, which is no cause for concern. Logged.
     Unresolved(QueryError),
-    /// Consul answers again after so many errors. Logged.
+    /// Consul responds again after this number of errors. Logged.
     Recovered(u32),
     /// New endpoints are published. Counted, shown and logged.
     Published {
-        /// What is different.
+        /// The difference to the last snapshot.
         change: SnapshotChange,
-        /// How many there are now.
+        /// The number of endpoints.
         endpoints: usize,
     },
     /// The services of the catalog are published. Counted, shown and logged.
     Listed {
-        /// How many are new.
+        /// The number of new services.
         added: usize,
-        /// How many have gone.
+        /// The number of removed services.
         removed: usize,
-        /// How many there are now.
+        /// The number of services.
         services: usize,
-        /// How many are wanted and not served: they are too many, or their names fit no host.
+        /// The number of services that match and are not used, because they are too many or their
+        /// names fit no host.
         left_out: u32,
     },
-    /// Other instances than before are left out of the answer. Logged.
+    /// The rejected instances have changed. Logged.
     Dropped(RejectedInstances),
-    /// How long ago Consul last confirmed the endpoints, and how many there are. Shown.
+    /// The age and number of the endpoints. Shown.
     Age {
-        /// Time since the last good answer.
+        /// The time since the last good response.
         age: Duration,
-        /// How many endpoints are published.
+        /// The number of endpoints.
         endpoints: usize,
     },
-    /// An answer lists fewer instances than before, and what is gone stays until that is confirmed.
-    /// Counted, shown and logged.
+    /// A response lists fewer instances, and the missing endpoints are kept until that is
+    /// confirmed. Counted, shown and logged.
     Doubted(Doubt),
-    /// What has become of a doubted answer. Counted where it was refuted, shown, and logged.
+    /// A doubt has ended. Counted if the response was refuted, shown, and logged.
     Resolved(Resolution),
-    /// Shared data holds something that this version cannot read. Logged.
+    /// Shared data contains a value that this version cannot read. Logged.
     Unreadable(CodecError),
 }
 
 impl SourceEvent {
-    /// What is told of a snapshot that is published in the place of `old`.
+    /// Returns the event of a snapshot that replaces `old`.
     pub fn published(new: &Snapshot, old: Option<&Snapshot>) -> Self {
         let change = new.since(old.unwrap_or(&Snapshot::default()));
         match new.services() {
@@ -85,7 +86,7 @@ impl SourceEvent {
         }
     }
 
-    /// How loudly it is logged; `None` for what is only counted or shown.
+    /// Returns the log level, if the event is logged.
     pub const fn level(&self) -> Option<Level> {
         match self {
             Self::Called(_) | Self::Age { .. } | Self::Left => None,
@@ -97,7 +98,7 @@ impl SourceEvent {
             Self::Resolved(Resolution::Confirmed) => Some(Level::Info),
             Self::Listed { left_out: 1.., .. } => Some(Level::Warn),
             Self::Listed { .. } => Some(Level::Info),
-            // An instance that is out of service is no reason to worry.
+            // An instance that is out of service is no cause for concern.
             Self::Dropped(dropped) if dropped.total() + dropped.denied.count == 0 => {
                 Some(Level::Info)
             }

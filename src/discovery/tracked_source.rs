@@ -1,11 +1,14 @@
-//! One source: its lease, its watch, and the snapshot that is published.
+//! A source: its lease, its watch and its published snapshot.
 //!
-//! What a tracker does follows from what stands in the source's head, which it loads at
-//! every tick. A follower loads the record that the head points to. The fetcher asks
-//! Consul, and publishes in steps that another VM may interrupt anywhere: look at the place
-//! of the record; load the head to see that the lease is still ours; store the record, on
-//! condition that its place has not changed since; load the head once more; and store the head
-//! that points to the record, on condition that it has not changed either.
+//! Each action follows from the source record, which every VM loads at its ticks. A follower loads
+//! the snapshot that the record points to. The leader queries Consul and publishes in steps,
+//! between any of which another VM may run:
+//!
+//! 1. Load the slot of the snapshot.
+//! 2. Load the source record and check that the lease is still ours.
+//! 3. Store the snapshot, on condition that the slot has not changed.
+//! 4. Load the source record once more.
+//! 5. Store a source record that points to the snapshot, on condition that it has not changed.
 
 use core::time::Duration;
 use std::rc::Rc;
@@ -14,16 +17,15 @@ use crate::calls::circuit::Datacenter;
 use crate::config::Consul;
 use crate::consul::query::Query;
 use crate::discovery::contact::Contact;
-use crate::discovery::context::Context;
-use crate::discovery::event::{Command, Expect};
+use crate::discovery::event::{Command, Context, Expect};
 use crate::discovery::publication::{Publication, PublicationStep};
 use crate::discovery::refresh_request::RefreshRequest;
 use crate::discovery::source_event::SourceEvent;
 use crate::discovery::source_spec::SourceSpec;
-use crate::discovery::tracked_source::step::{HeadLoad, HeadStore};
+use crate::discovery::tracked_source::purpose::{SourceRecordLoad, SourceRecordStore};
 use crate::discovery::watch::Watch;
 use crate::election::lease::{ClaimReason, Lease, LeaseAction};
-use crate::election::outgoing::{Outgoing, Recipient};
+use crate::election::membership::{Outgoing, Recipient};
 use crate::model::service::{QueryKey, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::shared::key::{Cas, SharedKey, VmId};
@@ -32,11 +34,11 @@ use crate::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use crate::shared::source_record::{Rank, SourceRecord, Term};
 use crate::util::time::Time;
 
-mod asking;
-mod retirement;
-mod step;
+mod purpose;
+mod queries;
+mod release;
 
-/// One source, as one VM sees it.
+/// A source, as one VM sees it.
 #[derive(Debug)]
 pub struct TrackedSource {
     source: SourceId,
@@ -46,208 +48,211 @@ pub struct TrackedSource {
     on_trial: bool,
     lease: Lease,
     watch: Watch,
-    /// Why the head was asked for.
-    look: HeadLoad,
-    /// Why the head was written.
-    write: HeadStore,
+    /// The purpose of the last load of the source record.
+    look: SourceRecordLoad,
+    /// The purpose of the last store of the source record.
+    write: SourceRecordStore,
     installed: Option<SnapshotRecord>,
     publication: Publication,
-    /// What stood in the places of the records when this source was given up.
+    /// The contents of the snapshot slots when this source was removed.
     leftovers: Vec<(SnapshotVersion, Cas)>,
     contact: Contact,
-    suspicion: RefreshRequest,
-    /// Whether the head that this VM fetches under points to a record.
+    refresh_request: RefreshRequest,
+    /// True if the source record of this leader points to a snapshot.
     is_published: bool,
-    /// What stood in the place of the head at the last look, and when that was.
+    /// The version of the source record at the last load, and the time of the load.
     looked: Option<(Option<Cas>, Time)>,
 }
 
 impl TrackedSource {
-    /// Starts with nothing known.
-    pub fn new(me: VmId, source: SourceId, subject: SourceSpec, consul: &Consul) -> Self {
+    /// Starts without any knowledge.
+    pub fn new(me: VmId, source: SourceId, spec: SourceSpec, consul: &Consul) -> Self {
         Self {
             source,
             me,
-            query: subject.query,
-            datacenter: subject.datacenter,
-            on_trial: subject.on_trial,
+            query: spec.query,
+            datacenter: spec.datacenter,
+            on_trial: spec.on_trial,
             lease: Lease::new(me),
-            watch: Watch::new(consul.wait, consul.resync, subject.guard),
-            look: HeadLoad::Peek,
-            write: HeadStore::Renewal,
+            watch: Watch::new(consul.wait, consul.resync, spec.guard),
+            look: SourceRecordLoad::Peek,
+            write: SourceRecordStore::Renewal,
             installed: None,
             publication: Publication::default(),
             leftovers: Vec::new(),
             contact: Contact::default(),
-            suspicion: RefreshRequest::new(me),
+            refresh_request: RefreshRequest::new(me),
             is_published: false,
             looked: None,
         }
     }
 
-    /// The same, leaving a lease that nobody has to others for a while.
+    /// Leaves a free lease to other VMs for a while.
     pub fn as_standby(self) -> Self {
         Self { lease: Lease::as_standby(self.me), ..self }
     }
 
-    /// The key of what it asks Consul.
+    /// Returns the key of the query.
     pub fn key(&self) -> QueryKey {
         self.query.key()
     }
 
-    /// Whether it has endpoints, and knows who fetches them.
+    /// Returns true if the source has endpoints and a known leader.
     pub fn is_settled(&self) -> bool {
         self.installed.is_some() && self.lease.is_settled()
     }
 
-    /// Whether this VM fetches.
-    pub const fn is_fetcher(&self) -> bool {
+    /// Returns true if this VM leads.
+    pub const fn is_leader(&self) -> bool {
         self.lease.term().is_some()
     }
 
-    /// The version and the snapshot that are installed here.
+    /// Returns the installed snapshot and its version.
     pub const fn installed(&self) -> Option<&SnapshotRecord> {
         self.installed.as_ref()
     }
 
-    /// Whether this VM fetches, and is to say so again.
+    /// Returns true if this VM leads and its renewal is due.
     pub fn must_renew(&self, rank: Rank, awake: Time) -> bool {
         self.lease.must_renew(rank, awake)
     }
 
-    /// Looks after the lease, the watch and the published snapshot.
-    pub fn on_tick(&mut self, rank: Rank, scope: &mut Context<'_>) {
-        self.load_head(HeadLoad::Check { rank }, scope);
+    /// Loads the source record to check the lease and the published snapshot, and to query Consul
+    /// if this VM leads.
+    pub fn on_tick(&mut self, rank: Rank, context: &mut Context<'_>) {
+        self.load_source_record(SourceRecordLoad::Check { rank }, context);
     }
 
-    /// Looks for a newer snapshot, and does nothing else.
-    pub fn check_for_update(&mut self, scope: &mut Context<'_>) {
-        self.load_head(HeadLoad::Peek, scope);
+    /// Loads the source record to find a newer snapshot, and nothing else.
+    pub fn check_for_update(&mut self, context: &mut Context<'_>) {
+        self.load_source_record(SourceRecordLoad::Peek, context);
     }
 
-    /// Takes a suspicion of this VM's own. A fetcher asks at its next tick: the request that
-    /// raised it may be gone before an answer comes, and the answer with it.
-    pub fn on_endpoint_unreachable(&mut self, scope: &mut Context<'_>) {
-        if self.is_fetcher() {
-            self.watch.on_suspicion(scope.awake);
-        } else if let Some(letter) = self.suspicion.poll_message(self.key(), scope.now) {
-            scope.send(letter);
+    /// Handles an endpoint that this VM cannot reach. A leader queries Consul at its next tick,
+    /// since a request that ends would take the callout and its response with it.
+    pub fn on_endpoint_unreachable(&mut self, context: &mut Context<'_>) {
+        if self.is_leader() {
+            self.watch.on_suspicion(context.awake);
+        } else if let Some(message) = self.refresh_request.poll_message(self.key(), context.now) {
+            context.send(message);
         }
     }
 
-    /// Takes another VM's suspicion; one that fetches no longer is the wrong one to tell.
-    pub fn on_refresh_request(&mut self, scope: &mut Context<'_>) {
-        self.watch.on_suspicion(scope.awake);
-        self.prioritize(scope);
-        self.ask_if_due(scope);
+    /// Handles the same message from another VM. A VM that does not lead any more ignores it.
+    pub fn on_refresh_request(&mut self, context: &mut Context<'_>) {
+        self.watch.on_suspicion(context.awake);
+        self.prioritize(context);
+        self.ask_if_due(context);
     }
 
-    /// Takes the head as it stands.
-    pub fn on_head(&mut self, value: Option<(&[u8], Cas)>, scope: &mut Context<'_>) {
+    /// Takes the source record as it stands.
+    pub fn on_source_record(&mut self, value: Option<(&[u8], Cas)>, context: &mut Context<'_>) {
         let cas = value.map(|(_, cas)| cas);
         let head = match value.map(|(bytes, _)| SourceRecord::decode(bytes)) {
             Some(Ok(head)) => Some(head),
             Some(Err(error)) => {
-                self.notice(SourceEvent::Unreadable(error), scope);
+                self.emit(SourceEvent::Unreadable(error), context);
                 None
             }
             None => None,
         };
-        self.suspicion.on_head(head.as_ref());
-        let written = self.on_looked(cas, scope.now);
+        self.refresh_request.on_source_record(head.as_ref());
+        let written = self.on_looked(cas, context.now);
         let expect = expecting(cas);
         match self.look {
-            HeadLoad::Peek => {}
-            HeadLoad::Check { rank } => self.check(head.as_ref(), cas, expect, rank, scope),
-            HeadLoad::Commit => return self.commit(head.as_ref(), expect, scope),
-            HeadLoad::Leave | HeadLoad::Retire => {
-                return self.release_lease(head.as_ref(), expect, scope);
+            SourceRecordLoad::Peek => {}
+            SourceRecordLoad::Check { rank } => {
+                self.check(head.as_ref(), cas, expect, rank, context)
+            }
+            SourceRecordLoad::Commit => return self.commit(head.as_ref(), expect, context),
+            SourceRecordLoad::Leave | SourceRecordLoad::Retire => {
+                return self.release_lease(head.as_ref(), expect, context);
             }
         }
-        // What an owner that has left published is nobody's to vouch for, and may be of any age.
-        let current = head.filter(|head| head.rank != Rank::LEAVING);
+        // Ignore the snapshot of a leader that has released its lease: no VM refreshes its age.
+        let current = head.filter(|head| head.rank != Rank::RELEASED);
         let published = current.and_then(|head| head.published.map(|version| (version, head.age)));
         let Some((version, age)) = published else { return };
         if let Some(before) = written.filter(|_| age != SourceRecord::UNKNOWN_AGE) {
             let age = age.saturating_add(before);
-            if !self.is_fetcher() {
-                self.contact.begin(Some(age), scope.now);
+            if !self.is_leader() {
+                self.contact.begin(Some(age), context.now);
             }
-            scope.out.push_back(Command::Confirm { source: self.source, age });
+            context.out.push_back(Command::Confirm { source: self.source, age });
         }
         if self.installed.as_ref().is_none_or(|installed| installed.version < version) {
-            scope.load(SharedKey::Record(self.key(), version));
+            context.load(SharedKey::Snapshot(self.key(), version));
         }
     }
 
-    /// Takes note of what stands in the place of the head; tells how long ago it was written at the
-    /// most, where it was since the last look. One that stood there at the first look may be of any
-    /// age: its owner may have died long ago.
+    /// Notes the version of the source record. Returns the greatest possible time since it was
+    /// written, if that was after the last load. A record that was found at the first load may be
+    /// of any age, because its leader may have died long ago.
     fn on_looked(&mut self, cas: Option<Cas>, now: Time) -> Option<Duration> {
         let (before, when) = self.looked.replace((cas, now))?;
         (before != cas).then(|| now.since(when))
     }
 
-    /// Takes what stands in a record's place. A record that is not the one that was asked for has
-    /// been replaced since; the next look at the head leads to its successor.
-    pub fn on_record(
+    /// Takes the contents of a snapshot slot. If another version stands there, the next load of the
+    /// source record leads to it.
+    pub fn on_snapshot(
         &mut self,
         version: SnapshotVersion,
         value: Option<(&[u8], Cas)>,
-        scope: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) {
         if self.publication.is_of(version) {
             self.publication.on_looked(expecting(value.map(|(_, cas)| cas)));
-            return self.load_head(HeadLoad::Commit, scope);
+            return self.load_source_record(SourceRecordLoad::Commit, context);
         }
         let Some((bytes, cas)) = value.filter(|(bytes, _)| !bytes.is_empty()) else { return };
-        if matches!(self.look, HeadLoad::Retire) {
+        if matches!(self.look, SourceRecordLoad::Retire) {
             return self.leftovers.push((version, cas));
         }
         let record = match SnapshotRecord::decode(bytes) {
             Ok(record) => record,
-            Err(error) => return self.notice(SourceEvent::Unreadable(error), scope),
+            Err(error) => return self.emit(SourceEvent::Unreadable(error), context),
         };
         let newer = self.installed.as_ref().is_none_or(|old| old.version < record.version);
         if record.version == version && newer {
-            self.install(record, scope);
+            self.install(record, context);
         }
     }
 
-    /// Learns whether the head was written.
-    pub fn on_head_stored(&mut self, written: bool, scope: &mut Context<'_>) {
+    /// Takes the result of a store of the source record.
+    pub fn on_source_record_stored(&mut self, written: bool, context: &mut Context<'_>) {
         match self.write {
-            HeadStore::Claim { vacancy } => {
-                self.lease.on_claimed(written, scope.awake);
+            SourceRecordStore::Claim { reason } => {
+                self.lease.on_claimed(written, context.awake);
                 if let (true, Some(term)) = (written, self.lease.term()) {
-                    if vacancy == ClaimReason::Expired {
-                        self.notice(SourceEvent::FetcherLost, scope);
+                    if reason == ClaimReason::Expired {
+                        self.emit(SourceEvent::FetcherLost, context);
                     }
-                    self.notice(SourceEvent::Elected(term), scope);
-                    self.watch.start(scope.awake);
-                    self.ask_if_due(scope);
+                    self.emit(SourceEvent::Elected(term), context);
+                    self.watch.start(context.awake);
+                    self.ask_if_due(context);
                 }
             }
-            HeadStore::Renewal if written => self.ask_if_due(scope),
-            // Somebody has taken the lease between the load and the store.
-            HeadStore::Renewal => self.depose(scope),
-            HeadStore::Commit => self.on_committed(written, scope),
-            HeadStore::Retire if written => self.clear_records(scope),
-            // Else somebody has the lease already, and what is there is theirs.
-            HeadStore::Leave | HeadStore::Retire => {}
+            SourceRecordStore::Renewal if written => self.ask_if_due(context),
+            // Another VM has taken the lease between the load and the store.
+            SourceRecordStore::Renewal => self.depose(context),
+            SourceRecordStore::Commit => self.on_committed(written, context),
+            SourceRecordStore::Retire if written => self.clear_records(context),
+            // Otherwise another VM has the lease, and the slots are its own.
+            SourceRecordStore::Leave | SourceRecordStore::Retire => {}
         }
     }
 
-    /// Learns whether the record was written, which the head is to point to then.
-    pub fn on_record_stored(
+    /// Takes the result of a store of a snapshot.
+    pub fn on_snapshot_stored(
         &mut self,
         version: SnapshotVersion,
         written: bool,
-        scope: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) {
         if self.publication.is_of(version) {
             self.publication.on_stored(written);
-            self.load_head(HeadLoad::Commit, scope);
+            self.load_source_record(SourceRecordLoad::Commit, context);
         }
     }
 
@@ -257,125 +262,126 @@ impl TrackedSource {
         cas: Option<Cas>,
         expect: Expect,
         rank: Rank,
-        scope: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) {
         let published = head.and_then(|head| head.published);
-        match self.lease.on_head(head.map(SourceRecord::tenure).zip(cas), rank, scope.awake) {
+        match self.lease.on_holder(head.map(SourceRecord::holder).zip(cas), rank, context.awake) {
             LeaseAction::Follow => {}
-            LeaseAction::Lead => self.ask_if_due(scope),
+            LeaseAction::Lead => self.ask_if_due(context),
             LeaseAction::Renew(term) => {
-                self.write = HeadStore::Renewal;
-                if let (Some(age), Some(record)) = (self.contact.age(scope.now), &self.installed) {
+                self.write = SourceRecordStore::Renewal;
+                if let (Some(age), Some(record)) = (self.contact.age(context.now), &self.installed)
+                {
                     let endpoints = record.snapshot.len();
-                    self.notice(SourceEvent::Age { age, endpoints }, scope);
+                    self.emit(SourceEvent::Age { age, endpoints }, context);
                 }
-                self.store_head(term, rank, published, expect, scope);
+                self.store_source_record(term, rank, published, expect, context);
             }
-            LeaseAction::Claim(term, vacancy) => {
-                // The term is new, so whatever is published next is newer all the same.
-                // What an owner that has left published, and is not here, may be of any age.
+            LeaseAction::Claim(term, reason) => {
+                // The term is new, so the next snapshot is newer in any case. The snapshot of a
+                // released lease that is not installed here may be of any age.
                 let is_here = self.installed.as_ref().map(|it| it.version) == published;
-                let is_stale = !is_here && head.is_some_and(|head| head.rank == Rank::LEAVING);
+                let is_stale = !is_here && head.is_some_and(|head| head.rank == Rank::RELEASED);
                 let published = published.filter(|_| !is_stale);
-                self.write = HeadStore::Claim { vacancy };
+                self.write = SourceRecordStore::Claim { reason };
                 self.is_published = published.is_some();
                 if published.is_none() {
-                    self.contact.begin(None, scope.now);
+                    self.contact.begin(None, context.now);
                 }
                 let listed = head.filter(|_| published.is_some()).map_or(0, |head| head.listed);
                 self.watch.restore_listed(listed);
-                self.store_head(term, rank, published, expect, scope);
+                self.store_source_record(term, rank, published, expect, context);
             }
-            LeaseAction::Deposed => self.depose(scope),
+            LeaseAction::Deposed => self.depose(context),
         }
     }
 
-    fn publish(&mut self, term: Term, snapshot: Rc<Snapshot>, scope: &mut Context<'_>) {
+    fn publish(&mut self, term: Term, snapshot: Rc<Snapshot>, context: &mut Context<'_>) {
         let last = self.installed.as_ref().map(|installed| installed.version);
         let version = self.publication.begin(term, last, snapshot);
-        scope.load(SharedKey::Record(self.key(), version));
+        context.load(SharedKey::Snapshot(self.key(), version));
     }
 
-    /// Goes on with the publication, if the lease is still ours.
-    fn commit(&mut self, head: Option<&SourceRecord>, expect: Expect, scope: &mut Context<'_>) {
+    /// Continues the publication if the lease is still ours.
+    fn commit(&mut self, head: Option<&SourceRecord>, expect: Expect, context: &mut Context<'_>) {
         let term = self.lease.term();
         let ours = head.filter(|head| term == Some(head.term) && head.owner == self.me);
-        let Some(head) = ours else { return self.depose(scope) };
+        let Some(head) = ours else { return self.depose(context) };
         match self.publication.next(head.published) {
             Some(PublicationStep::Look(version)) => {
-                scope.load(SharedKey::Record(self.query.key(), version))
+                context.load(SharedKey::Snapshot(self.query.key(), version))
             }
             Some(PublicationStep::Store(record, expect)) => {
-                let key = SharedKey::Record(self.query.key(), record.version);
-                scope.store(key, record.encode(), expect);
+                let key = SharedKey::Snapshot(self.query.key(), record.version);
+                context.store(key, record.encode(), expect);
             }
             Some(PublicationStep::Point(version)) => {
-                self.write = HeadStore::Commit;
-                self.store_head(head.term, head.rank, Some(version), expect, scope);
+                self.write = SourceRecordStore::Commit;
+                self.store_source_record(head.term, head.rank, Some(version), expect, context);
             }
             None => {}
         }
     }
 
-    fn on_committed(&mut self, written: bool, scope: &mut Context<'_>) {
+    fn on_committed(&mut self, written: bool, context: &mut Context<'_>) {
         let (true, Some(record)) = (written, self.publication.take()) else {
-            return self.depose(scope);
+            return self.depose(context);
         };
         self.is_published = true;
         let old = self.installed.as_ref().map(|old| &*old.snapshot);
-        let notice = SourceEvent::published(&record.snapshot, old);
-        self.install(record, scope);
-        self.watch.on_applied(scope.awake);
-        self.notice(notice, scope);
+        let event = SourceEvent::published(&record.snapshot, old);
+        self.install(record, context);
+        self.watch.on_applied(context.awake);
+        self.emit(event, context);
         let message = Message::News(self.key());
-        scope.send(Outgoing { to: Recipient::Everyone, message });
-        self.ask_if_due(scope);
+        context.send(Outgoing { to: Recipient::Everyone, message });
+        self.ask_if_due(context);
     }
 
-    fn install(&mut self, record: SnapshotRecord, scope: &mut Context<'_>) {
+    fn install(&mut self, record: SnapshotRecord, context: &mut Context<'_>) {
         let snapshot = Rc::clone(&record.snapshot);
-        scope.out.push_back(Command::Install { source: self.source, snapshot });
+        context.out.push_back(Command::Install { source: self.source, snapshot });
         self.installed = Some(record);
     }
 
-    fn depose(&mut self, scope: &mut Context<'_>) {
-        self.stop_fetching(scope);
-        self.notice(SourceEvent::Deposed, scope);
+    fn depose(&mut self, context: &mut Context<'_>) {
+        self.stop_fetching(context);
+        self.emit(SourceEvent::Deposed, context);
     }
 
-    fn stop_fetching(&mut self, scope: &mut Context<'_>) {
-        scope.gate.forget(self.caller(), scope.now);
+    fn stop_fetching(&mut self, context: &mut Context<'_>) {
+        context.calls.forget(self.caller(), context.now);
         self.lease = Lease::new(self.me);
         self.watch.stop();
         self.publication = Publication::default();
         self.contact.end();
     }
 
-    fn load_head(&mut self, look: HeadLoad, scope: &mut Context<'_>) {
+    fn load_source_record(&mut self, look: SourceRecordLoad, context: &mut Context<'_>) {
         self.look = look;
-        scope.load(SharedKey::Head(self.key()));
+        context.load(SharedKey::SourceRecord(self.key()));
     }
 
-    fn store_head(
+    fn store_source_record(
         &self,
         term: Term,
         rank: Rank,
         published: Option<SnapshotVersion>,
         expect: Expect,
-        scope: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) {
-        let age = self.contact.age(scope.now).unwrap_or(SourceRecord::UNKNOWN_AGE);
+        let age = self.contact.age(context.now).unwrap_or(SourceRecord::UNKNOWN_AGE);
         let listed = self.watch.listed();
         let head = SourceRecord { owner: self.me, term, rank, published, age, listed };
-        scope.store(SharedKey::Head(self.key()), head.encode(), expect);
+        context.store(SharedKey::SourceRecord(self.key()), head.encode(), expect);
     }
 
-    fn notice(&self, notice: SourceEvent, scope: &mut Context<'_>) {
-        scope.out.push_back(Command::Notice { source: self.source, notice });
+    fn emit(&self, event: SourceEvent, context: &mut Context<'_>) {
+        context.out.push_back(Command::Notice { source: self.source, event });
     }
 }
 
-/// What a store has to expect where this was loaded.
+/// Returns the condition of a store after a load of this version.
 fn expecting(cas: Option<Cas>) -> Expect {
     cas.map_or(Expect::Absent, Expect::Unchanged)
 }

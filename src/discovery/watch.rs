@@ -1,23 +1,22 @@
-//! One source's queries, one after the other.
+//! The queries of one source, one after the other.
 //!
 //! The rules are Consul's (<https://developer.hashicorp.com/consul/api-docs/features/blocking>):
-//! the first query carries no index; an index that went back is dropped and the service
-//! read again before anything is applied; an error drops the index; an answer is no proof of
-//! a change; and the index moves on only after its answer was applied. A source without a place
-//! among the watches is polled: read without an index, by the same rules.
+//! the first query has no index; an index that went back is dropped, and the source is read again
+//! before anything is applied; an error drops the index; a response does not prove a change; and
+//! the index advances only after its response was applied. A source without a watch slot is polled:
+//! read without an index, by the same rules.
 //!
-//! Beside a query that blocks there may be an extra one that does not, when an endpoint is
-//! suspected to be gone ([`Watch::on_suspicion`]). It never disturbs the one that blocks. Its
-//! answer counts only if its index is higher than that of what was applied last: a lower one
-//! comes from a server that lags behind, or from a Consul that was restored, which the
-//! blocking query finds out by the rules above. And once it was applied, an answer to the
-//! blocking query is old news up to that index.
+//! An extra query may be out beside a blocking one, if an endpoint is suspected to be gone
+//! ([`Watch::on_suspicion`]). It never disturbs the blocking query. Its response counts only if its
+//! index is higher than the applied one. A lower index comes from a server that lags behind, or
+//! from a restored Consul, which the blocking query detects by the rules above. After an extra
+//! response was applied, responses to the blocking query up to that index are outdated.
 //!
-//! What is gone from an answer that is [doubted](crate::discovery::doubt) is held back, and read again
-//! at once, consistently. Not used is not the same as not received: the index moves on all the same,
-//! and the next query blocks on it, beside the consistent read. So whatever comes next is known as
-//! soon as ever. An extra answer that is doubted while nothing is held back is dropped: the query that
-//! blocks will say the same, if it is so.
+//! Endpoints that are missing from a [doubted](crate::discovery::doubt) response are kept, and
+//! Consul is read again at once with a consistent read. The index advances all the same, and the
+//! next query blocks on it beside the consistent read, so later changes are seen without delay. An
+//! extra response that would be doubted while nothing is held back is dropped: the blocking query
+//! will say the same if it is true.
 
 use core::time::Duration;
 
@@ -30,35 +29,35 @@ use crate::consul::index::ConsulIndex;
 use crate::consul::query::{QueryOrigin, ReadMode};
 use crate::consul::response::QueryResponse;
 use crate::discovery::doubt::listed;
-use crate::discovery::early_refresh::EarlyRefresh;
+use crate::discovery::outgoing_query::QueryInFlight;
 use crate::discovery::query_backoff::QueryBackoff;
 use crate::discovery::response_outcome::ResponseOutcome;
-use crate::discovery::resync::Resync;
 use crate::discovery::shrink_guard::{Baseline, GuardDecision, Resolution, ShrinkGuard};
 use crate::model::snapshot::Snapshot;
 use crate::util::backoff::{Backoff, Jitter};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-pub use self::ask::OutgoingQuery;
-use self::ask::QueryInFlight;
-use self::patience::Patience;
+use self::adaptive_timeout::AdaptiveTimeout;
+use self::refresh::{EarlyRefresh, Resync};
 
-pub(super) mod ask;
+pub use crate::discovery::outgoing_query::OutgoingQuery;
+
+mod adaptive_timeout;
 mod extra;
-mod patience;
+mod refresh;
 #[cfg(test)]
 mod tests;
 
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// The time after its timeout at which a callout or an unpublished response is given up.
-pub(super) const GIVE_UP: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// The shortest time between two polls of a source, give or take a tenth.
 const POLL: Duration = Duration::from_secs(5);
 
-/// How long a new fetcher asks plainly only: until then a more suitable VM has taken the
-/// lease from it, if there is one, and no query of its own stays behind at Consul.
+/// The time for which a new leader sends only plain queries. A more suitable VM takes the lease
+/// within that time, and then no blocking query stays behind at Consul.
 const SETTLING: Duration = Duration::from_millis(100);
 
 /// The queries of one source.
@@ -67,38 +66,38 @@ pub struct Watch {
     state: State,
     last: QueryId,
     index: Option<ConsulIndex>,
-    /// How many instances the last answer listed that was applied.
+    /// The number of instances in the last response that was applied.
     listed: u32,
     retry: Backoff,
-    pace: QueryBackoff,
-    reread: EarlyRefresh,
+    backoff: QueryBackoff,
+    early_refresh: EarlyRefresh,
     resync: Resync,
     guard: ShrinkGuard,
-    patience: Patience,
-    /// The last response was too old, so the leader is asked next.
+    timeout: AdaptiveTimeout,
+    /// True if the last response was too old, so the next query goes to Consul's leader.
     asks_leader: bool,
     held: Duration,
-    /// From when on queries may block.
+    /// The time from which queries may block.
     settled: Time,
-    /// From when on the source may be polled again.
+    /// The time from which the source may be polled again.
     next_poll: Time,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// Another VM fetches.
+    /// Another VM leads.
     Stopped,
-    /// The next query is due then.
+    /// The next query is due at `due`.
     Idle { due: Time },
     /// A query is out.
-    Asking(QueryInFlight),
-    /// An answer waits to be published.
+    InFlight(QueryInFlight),
+    /// A response is being published.
     Applying { index: ConsulIndex, listed: u32, since: Time },
 }
 
 impl Watch {
-    /// Starts stopped. `wait` is how long Consul may hold a query, `resync` how often the source
-    /// is read afresh.
+    /// Starts stopped. `wait` is the longest time for which Consul holds a query, and `resync` the
+    /// interval between full reads.
     pub fn new(wait: Duration, resync: Duration, guard: ShrinkGuardConfig) -> Self {
         Self {
             state: State::Stopped,
@@ -106,11 +105,11 @@ impl Watch {
             index: None,
             listed: 0,
             retry: Backoff::new(FIRST_RETRY, LONGEST_RETRY, Jitter::Full),
-            pace: QueryBackoff::new(),
-            reread: EarlyRefresh::new(),
+            backoff: QueryBackoff::new(),
+            early_refresh: EarlyRefresh::new(),
             resync: Resync::new(resync),
             guard: ShrinkGuard::new(guard),
-            patience: Patience::new(),
+            timeout: AdaptiveTimeout::new(),
             asks_leader: false,
             held: wait / 2,
             settled: Time::ZERO,
@@ -123,63 +122,64 @@ impl Watch {
         self.listed = listed;
     }
 
-    /// Begins to watch: reads the service at once, whatever is known of it.
+    /// Begins to query, with a read at once.
     pub fn start(&mut self, now: Time) {
         self.index = None;
         self.asks_leader = false;
         self.retry.on_success();
-        self.pace.forget_resets();
+        self.backoff.forget_resets();
         self.settled = now + SETTLING;
         self.state = State::Idle { due: now };
     }
 
-    /// Stops watching. A query that is out cannot be called back; its answer will be late.
+    /// Stops. A query that is out cannot be called back; its response will be late.
     pub fn stop(&mut self) {
         self.state = State::Stopped;
-        self.reread.stop();
+        self.early_refresh.stop();
         self.guard.clear();
     }
 
-    /// Errors in a row until now.
+    /// Returns the errors in a row.
     pub const fn failures(&self) -> u32 {
         self.retry.failures()
     }
 
-    /// How many instances the last answer listed that was applied.
+    /// Returns the number of instances in the last response that was applied.
     pub const fn listed(&self) -> u32 {
         self.listed
     }
 
-    /// Whether an answer is held back.
+    /// Returns true if a response is held back.
     pub const fn is_holding(&self) -> bool {
         self.guard.is_holding()
     }
 
-    /// Whether a partial answer says no more than an error.
-    pub fn adds_nothing(&self, answer: &QueryResponse, current: Option<&Snapshot>) -> bool {
-        self.guard.adds_nothing(answer, current)
+    /// Returns true if a filtered response says no more than an error.
+    pub fn adds_nothing(&self, response: &QueryResponse, current: Option<&Snapshot>) -> bool {
+        self.guard.adds_nothing(response, current)
     }
 
-    /// Where a prepared query looks for instances; none where it does not say.
+    /// Returns the service in which a prepared query looks for instances, if Consul names one.
     pub fn origin(&self) -> Option<&QueryOrigin> {
         self.guard.origin()
     }
 
-    /// The query of that number, if it is out: what is expected of its answer.
+    /// Returns the query of that id, if it is out.
     pub fn expected(&self, id: QueryId) -> Option<OutgoingQuery> {
         let next = match self.state {
-            State::Asking(asking) if asking.ask.id == id => Some(asking),
+            State::InFlight(in_flight) if in_flight.ask.id == id => Some(in_flight),
             _ => None,
         };
-        next.or_else(|| self.reread.asking(id)).map(|asking| asking.ask)
+        next.or_else(|| self.early_refresh.in_flight(id)).map(|in_flight| in_flight.ask)
     }
 
-    /// What is wanted of Consul now, if anything; it is the gate that says when. `may_watch` tells
-    /// whether a query may block. Beside a query that is out there may be an extra one.
+    /// Returns the kind of query that is due, if any; the scheduler decides when it goes out.
+    /// `may_watch` is true if the query may block. An extra query may be due while another one is
+    /// out.
     pub fn wants(&self, may_watch: bool, now: Time) -> Option<CallKind> {
         match self.state {
             State::Idle { due } if now >= due => self.wants_next(may_watch, now),
-            State::Asking(QueryInFlight { blocks, .. }) if !self.reread.is_out() => {
+            State::InFlight(QueryInFlight { blocks, .. }) if !self.early_refresh.is_out() => {
                 self.wants_extra(blocks, now).map(CallKind::Read)
             }
             _ => None,
@@ -194,7 +194,7 @@ impl Watch {
             true => (CallKind::Watch, self.settled),
             false => (CallKind::Read(CallClass::Poll), self.next_poll),
         };
-        let is_suspected = !may_watch && self.reread.is_due(now);
+        let is_suspected = !may_watch && self.early_refresh.is_due(now);
         let is_unsure = (!may_watch || now < from) && self.guard.wants(now).is_some();
         let is_open = self.index.is_none() || self.asks_leader || is_unsure;
         if is_open || self.resync.is_due(now) || is_suspected {
@@ -203,22 +203,22 @@ impl Watch {
         (now >= from).then_some(want)
     }
 
-    /// The query for what is wanted, which is out from now on; `timeout` tells how long it may
-    /// take. One that stays away for much longer is [lost](Self::poll_lost).
+    /// Returns the query to send, which is out from now on. `timeout` returns its timeout. A query
+    /// far beyond its timeout is [lost](Self::poll_lost).
     pub fn ask(
         &mut self,
         want: CallKind,
-        pass: Permit,
+        permit: Permit,
         now: Time,
         timeout: impl FnOnce(&OutgoingQuery) -> Duration,
     ) -> OutgoingQuery {
         self.last = self.last.next();
-        let is_extra = matches!(self.state, State::Asking(_));
-        let blocks = want == CallKind::Watch && pass == Permit::AsWanted;
+        let is_extra = matches!(self.state, State::InFlight(_));
+        let blocks = want == CallKind::Watch && permit == Permit::AsWanted;
         let freshness = match () {
             () if blocks => ReadMode::AsConfigured,
             () if self.is_holding() => ReadMode::Consistent,
-            // What is configured may be what has gone wrong.
+            // The configured consistency mode may be the cause of the trouble.
             () if self.asks_leader || (!is_extra && self.resync.is_due(now)) => ReadMode::Leader,
             () => ReadMode::AsConfigured,
         };
@@ -227,34 +227,44 @@ impl Watch {
             index: self.index.filter(|_| blocks),
             freshness,
             instances: is_extra && self.guard.wants_instances(),
-            extra: self.patience.extra(),
+            extra: self.timeout.extra(),
         };
-        let lost = now + timeout(&ask) + GIVE_UP;
-        let asking = QueryInFlight { ask, blocks, floor: self.index, asked: now, lost };
+        let lost = now + timeout(&ask) + GRACE;
+        let in_flight = QueryInFlight { ask, blocks, floor: self.index, asked: now, lost };
         if is_extra {
             if ask.instances {
                 self.guard.on_asked_for_instances();
             }
-            self.reread.on_sent(asking);
+            self.early_refresh.on_sent(in_flight);
         } else {
-            self.reread.settle();
-            self.state = State::Asking(asking);
+            self.early_refresh.settle();
+            self.state = State::InFlight(in_flight);
         }
         ask
     }
 
-    /// A query that is out, when its callout has neither returned nor failed in time.
+    /// Returns the time since which a blocking query of that id has been out.
+    pub fn blocking_since(&self, id: QueryId) -> Option<Time> {
+        match self.state {
+            State::InFlight(in_flight) if in_flight.ask.id == id && in_flight.blocks => {
+                Some(in_flight.asked)
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns a query whose callout has neither returned nor failed in time.
     pub fn poll_lost(&self, now: Time) -> Option<QueryId> {
         match self.state {
-            State::Asking(QueryInFlight { ask, lost, .. }) if now >= lost => Some(ask.id),
-            _ => self.reread.lost(now),
+            State::InFlight(QueryInFlight { ask, lost, .. }) if now >= lost => Some(ask.id),
+            _ => self.early_refresh.lost(now),
         }
     }
 
     /// Reads the source anew if a response was not published in time; returns whether it was not.
     pub fn abandon_publish(&mut self, now: Time) -> bool {
         let is_frozen =
-            matches!(self.state, State::Applying { since, .. } if now.since(since) >= GIVE_UP);
+            matches!(self.state, State::Applying { since, .. } if now.since(since) >= GRACE);
         if is_frozen {
             self.index = None;
             self.state = State::Idle { due: now };
@@ -262,33 +272,33 @@ impl Watch {
         is_frozen
     }
 
-    /// Takes the answer to a query; `current` is what is published now.
+    /// Takes the response to a query. `current` is the published snapshot.
     pub fn on_response(
         &mut self,
         id: QueryId,
-        answer: Result<QueryResponse, QueryError>,
+        response: Result<QueryResponse, QueryError>,
         current: Option<&Snapshot>,
         now: Time,
         rng: &mut Rng,
     ) -> ResponseOutcome {
-        if let Some(asking) = self.reread.take(id) {
-            return self.on_extra(asking, answer, current, now, rng);
+        if let Some(in_flight) = self.early_refresh.take(id) {
+            return self.on_extra(in_flight, response, current, now, rng);
         }
-        let State::Asking(asking) = self.state else {
+        let State::InFlight(in_flight) = self.state else {
             return ResponseOutcome::Late;
         };
-        if id != asking.ask.id {
+        if id != in_flight.ask.id {
             return ResponseOutcome::Late;
         }
-        self.reread.settle();
-        self.learn_patience(&asking, &answer, now);
-        let answer = match answer {
-            Ok(answer) => answer,
+        self.early_refresh.settle();
+        self.timeout.on_ended(in_flight.blocks, &response, now.since(in_flight.asked));
+        let response = match response {
+            Ok(response) => response,
             Err(error) => {
                 self.index = None;
                 let mut wait = self.retry.on_failure(rng);
-                if asking.blocks {
-                    wait = wait.max(self.pace.on_reset(now.since(asking.asked), rng));
+                if in_flight.blocks {
+                    wait = wait.max(self.backoff.on_reset(now.since(in_flight.asked), rng));
                 }
                 self.state = State::Idle { due: now + wait };
                 return ResponseOutcome::Failed(error);
@@ -296,105 +306,90 @@ impl Watch {
         };
         self.retry.on_success();
         self.next_poll = now + rng.about(POLL);
-        match asking.blocks {
-            true => self.pace.forget_resets(),
+        match in_flight.blocks {
+            true => self.backoff.forget_resets(),
             false => {
-                // Where there is no place to watch, each poll may be answered by what stands still.
-                // Answers of a prepared query have no order by which an older one would be known.
-                let has_no_order = answer.decoded.origin.is_some();
-                let is_fresh = asking.ask.freshness != ReadMode::AsConfigured || has_no_order;
+                // Without a watch slot each poll may be answered by a server that stands still.
+                // Responses of a prepared query have no order that would show their age.
+                let has_no_order = response.decoded.origin.is_some();
+                let is_fresh = in_flight.ask.freshness != ReadMode::AsConfigured || has_no_order;
                 self.resync.on_read(is_fresh, now, rng);
             }
         }
-        let went_back = asking.floor.is_some_and(|floor| answer.index < floor);
-        let is_too_old = answer.is_too_old && asking.ask.freshness == ReadMode::AsConfigured;
+        let went_back = in_flight.floor.is_some_and(|floor| response.index < floor);
+        let is_too_old = response.is_too_old && in_flight.ask.freshness == ReadMode::AsConfigured;
         self.asks_leader = went_back || is_too_old;
         if went_back || (is_too_old && current.is_some()) {
             self.index = self.index.filter(|_| !went_back);
-            // Paced like an answer without a change: an index that always goes back must not
-            // make a hot loop.
-            let due = self.pace.on_repeat(false, false, now, rng);
+            // Paced like a response without a change, so that an index that always goes back causes
+            // no hot loop.
+            let due = self.backoff.on_repeat(false, false, now, rng);
             self.state = State::Idle { due };
             return ResponseOutcome::Reread;
         }
-        let (index, known) = (answer.index, Baseline { listed: self.listed, current });
-        match self.guard.judge(answer, asking.consistently(), known, now, rng) {
-            GuardDecision::Used(answer) => self.apply(*answer, asking, current, now, rng),
+        let (index, known) = (response.index, Baseline { listed: self.listed, current });
+        match self.guard.judge(response, in_flight.consistently(), known, now, rng) {
+            GuardDecision::Used(response) => self.apply(*response, in_flight, current, now, rng),
             GuardDecision::Held { doubt, snapshot } => {
                 self.index = Some(index);
                 self.state = match &snapshot {
                     Some(_) => State::Applying { index, listed: self.listed, since: now },
-                    // Servers that contradict each other without an end make no hot loop either.
-                    None => State::Idle { due: self.due_after_repeat(&asking, false, now, rng) },
+                    // Servers that keep contradicting each other cause no hot loop either.
+                    None => State::Idle { due: self.due_after_repeat(&in_flight, false, now, rng) },
                 };
                 ResponseOutcome::held(doubt, snapshot)
             }
         }
     }
 
-    /// How a doubt has ended, once.
+    /// Returns the end of a doubt, once.
     pub const fn poll_resolution(&mut self) -> Option<Resolution> {
         self.guard.poll_resolution()
     }
 
-    /// Learns that the changed endpoints are published, and moves the index on.
+    /// Notes that the changed endpoints are published, and advances the index.
     pub fn on_applied(&mut self, now: Time) {
         if let State::Applying { index, listed, .. } = self.state {
             self.index = Some(index);
             self.listed = listed;
-            self.state = State::Idle { due: self.pace.on_change(now) };
+            self.state = State::Idle { due: self.backoff.on_change(now) };
         }
     }
 
-    /// Uses the answer to the query that was out.
+    /// Uses the response to the query that was out.
     fn apply(
         &mut self,
-        answer: QueryResponse,
-        asking: QueryInFlight,
+        response: QueryResponse,
+        in_flight: QueryInFlight,
         current: Option<&Snapshot>,
         now: Time,
         rng: &mut Rng,
     ) -> ResponseOutcome {
-        let listed = listed(&answer.decoded);
-        let snapshot = answer.decoded.snapshot;
+        let listed = listed(&response.decoded);
+        let snapshot = response.decoded.snapshot;
         if current != Some(&snapshot) {
-            self.state = State::Applying { index: answer.index, listed, since: now };
+            self.state = State::Applying { index: response.index, listed, since: now };
             return ResponseOutcome::Changed(snapshot);
         }
-        (self.index, self.listed) = (Some(answer.index), listed);
-        let due = self.due_after_repeat(&asking, listed == 0, now, rng);
+        (self.index, self.listed) = (Some(response.index), listed);
+        let due = self.due_after_repeat(&in_flight, listed == 0, now, rng);
         self.state = State::Idle { due };
         ResponseOutcome::Unchanged
     }
 
-    /// When to ask again after an answer that changed nothing. A plain read is no sign of a hot loop,
-    /// and no sign that there is none; but one that refutes.
+    /// Returns the time of the next query after a response without a change. A plain read does not
+    /// change the pauses, but a response that refutes another does.
     fn due_after_repeat(
         &mut self,
-        asking: &QueryInFlight,
+        in_flight: &QueryInFlight,
         is_nothing: bool,
         now: Time,
         rng: &mut Rng,
     ) -> Time {
-        if !asking.blocks && !self.guard.has_refuted() {
+        if !in_flight.blocks && !self.guard.has_refuted() {
             return now;
         }
-        let held = now.since(asking.asked) >= self.held;
-        self.pace.on_repeat(held, is_nothing, now, rng)
-    }
-
-    fn learn_patience(
-        &mut self,
-        asking: &QueryInFlight,
-        answer: &Result<QueryResponse, QueryError>,
-        now: Time,
-    ) {
-        let took = now.since(asking.asked);
-        match answer {
-            Err(error) => self.patience.on_error(error, took),
-            // That of a query that blocks comes when something changes.
-            Ok(_) if !asking.blocks => self.patience.on_response(took),
-            Ok(_) => {}
-        }
+        let held = now.since(in_flight.asked) >= self.held;
+        self.backoff.on_repeat(held, is_nothing, now, rng)
     }
 }

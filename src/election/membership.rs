@@ -1,4 +1,4 @@
-//! Whom to wake: this VM's entry in the list of members, and the entries of the dead.
+//! The membership of this VM in the list of VMs, and the removal of dead members.
 
 use core::time::Duration;
 
@@ -6,30 +6,32 @@ use hashbrown::HashMap;
 
 use crate::shared::key::VmId;
 use crate::shared::members::{Member, Members, QueueId};
+use crate::shared::message::Message;
 use crate::util::time::Time;
 
-/// How often the list is looked at.
+/// The interval between two reads of the list.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Looks in a row at which a queue was not empty, until its owner counts as dead.
+/// The number of checks in a row with a queue that is not empty, after which its owner counts as
+/// dead.
 const DEAD_AFTER: u8 = 3;
 
-/// This VM's part in the list of members.
+/// The part of this VM in the list of members.
 ///
-/// A VM that dies leaves its entry behind, and there is no way to see that but by its
-/// queue: messages stay there. A fetcher looks into the queues once in a while and removes
-/// the entries of those who did not read for several looks, so that messages to the dead
-/// do not pile up. One who was only slow adds itself again. Looks are an interval apart, however
-/// often the list is loaded: a message that was sent a moment ago nobody can have read.
+/// A dead VM leaves its entry behind. Only its queue shows that it is dead: messages stay there.
+/// The leader checks the queues at intervals and removes members that have not read their queue for
+/// several checks, so that messages to dead VMs do not pile up. A slow VM that was removed adds
+/// itself again. Two checks are an interval apart, because no VM can have read a message that was
+/// sent a moment ago.
 #[derive(Debug)]
 pub struct Membership {
     me: VmId,
     queue: Option<QueueId>,
     born: Option<u64>,
-    is_first_born: bool,
-    next_look: Time,
-    /// From when on the queues may be looked into again.
-    next_probe: Time,
-    silent: HashMap<VmId, u8>,
+    is_oldest: bool,
+    next_read: Time,
+    /// The time of the next check of the queues.
+    next_check: Time,
+    unresponsive: HashMap<VmId, u8>,
     leaving: bool,
 }
 
@@ -40,15 +42,15 @@ impl Membership {
             me,
             queue: None,
             born: None,
-            is_first_born: false,
-            next_look: Time::ZERO,
-            next_probe: Time::ZERO,
-            silent: HashMap::new(),
+            is_oldest: false,
+            next_read: Time::ZERO,
+            next_check: Time::ZERO,
+            unresponsive: HashMap::new(),
             leaving: false,
         }
     }
 
-    /// Whether this VM's queue is still to be registered.
+    /// Returns true if the queue of this VM must still be registered.
     pub const fn needs_queue(&self) -> bool {
         self.queue.is_none()
     }
@@ -58,56 +60,57 @@ impl Membership {
         self.queue = Some(queue);
     }
 
-    /// Learns when this VM was made.
+    /// Sets the time at which this VM was made.
     pub const fn on_born(&mut self, born: u64) {
         self.born = Some(born);
     }
 
-    /// Whether no member's VM was made before this one: it is, as far as anyone can tell, the
-    /// main thread's, and does what needs doing once.
+    /// Returns true if no member is older than this VM. The oldest VM is normally the main
+    /// thread's, and does the work that needs doing once.
     pub const fn is_oldest(&self) -> bool {
-        self.is_first_born
+        self.is_oldest
     }
 
-    /// The queue, once it is registered.
+    /// Returns the queue, once it is registered.
     pub const fn queue(&self) -> Option<QueueId> {
         self.queue
     }
 
-    /// Wants this VM's own entry removed at the next review.
+    /// Requests the removal of this VM's entry by the next reconciliation.
     pub const fn leave(&mut self) {
         self.leaving = true;
     }
 
-    /// Whether the list is to be looked at now; not again before an interval has passed.
+    /// Returns true if the list must be read now. Returns true once per interval.
     pub fn poll_refresh(&mut self, now: Time) -> bool {
-        let due = self.queue.is_some() && now >= self.next_look;
+        let due = self.queue.is_some() && now >= self.next_read;
         if due {
-            self.next_look = now + INTERVAL;
+            self.next_read = now + INTERVAL;
         }
         due
     }
 
-    /// Forgets the wait for the next look: the list was not written.
+    /// Makes the next read due at once, because the list was not written.
     pub const fn refresh_soon(&mut self) {
-        self.next_look = Time::ZERO;
+        self.next_read = Time::ZERO;
     }
 
-    /// Sees who is there.
+    /// Updates whether this VM is the oldest member.
     pub fn on_members(&mut self, members: &Members) {
-        let first = members.first_born();
-        self.is_first_born = self.born.is_some_and(|born| first.is_none_or(|first| born <= first));
+        let first = members.oldest_born();
+        self.is_oldest = self.born.is_some_and(|born| first.is_none_or(|first| born <= first));
     }
 
-    /// What the list should be instead of `members`, if anything: with this VM, without the dead.
+    /// Returns the list that must replace `members`, if it differs: with this VM and without dead
+    /// VMs.
     pub fn reconcile(&mut self, members: &Members) -> Option<Members> {
         let (queue, born) = (self.queue?, self.born?);
         let mut dead: Vec<VmId> = members
             .iter()
             .map(|member| member.vm)
-            .filter(|vm| self.silent.get(vm).is_some_and(|&looks| looks >= DEAD_AFTER))
+            .filter(|vm| self.unresponsive.get(vm).is_some_and(|&reads| reads >= DEAD_AFTER))
             .collect();
-        self.silent.retain(|vm, _| members.contains(*vm) && !dead.contains(vm));
+        self.unresponsive.retain(|vm, _| members.contains(*vm) && !dead.contains(vm));
         if self.leaving {
             dead.push(self.me);
         }
@@ -122,32 +125,64 @@ impl Membership {
         Some(better)
     }
 
-    /// Whether the queues are to be looked into now, by a fetcher. Whoever does not fetch forgets
-    /// what it saw: by the time that it fetches again that may be long ago.
-    pub fn poll_probe(&mut self, is_fetcher: bool, now: Time) -> bool {
-        if !is_fetcher {
-            self.silent.clear();
+    /// Returns true if a leader must check the queues now. A VM that does not lead forgets earlier
+    /// checks, since they may be old when it leads again.
+    pub fn poll_queue_check(&mut self, is_leader: bool, now: Time) -> bool {
+        if !is_leader {
+            self.unresponsive.clear();
         }
-        let due = is_fetcher && now >= self.next_probe;
+        let due = is_leader && now >= self.next_check;
         if due {
-            self.next_probe = now + INTERVAL;
+            self.next_check = now + INTERVAL;
         }
         due
     }
 
-    /// Everyone in the list but this VM.
+    /// Returns all members but this VM.
     pub fn peers(&self, members: &Members) -> impl Iterator<Item = Member> {
         let me = self.me;
         members.iter().filter(move |member| member.vm != me).collect::<Vec<_>>().into_iter()
     }
 
-    /// Learns whether messages wait in a member's queue.
-    pub fn on_probed(&mut self, member: VmId, pending: bool) {
+    /// Takes the result of a check: whether messages wait in the queue of `member`.
+    pub fn on_queue_checked(&mut self, member: VmId, pending: bool) {
         if pending {
-            let looks = self.silent.entry(member).or_insert(0);
-            *looks = looks.saturating_add(1);
+            let reads = self.unresponsive.entry(member).or_insert(0);
+            *reads = reads.saturating_add(1);
         } else {
-            self.silent.remove(&member);
+            self.unresponsive.remove(&member);
+        }
+    }
+}
+
+/// A message and its recipient. It is sent once the list of members is loaded, which contains their
+/// queues.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The recipient.
+    pub to: Recipient,
+    /// The message.
+    pub message: Message,
+}
+
+/// The recipient of a message; never the sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recipient {
+    /// All other VMs.
+    Everyone,
+    /// The VM of that id.
+    One(VmId),
+    /// The oldest VM.
+    Oldest,
+}
+
+impl Outgoing {
+    /// Returns true if the message is for this member.
+    pub fn is_for(&self, member: Member, members: &Members) -> bool {
+        match self.to {
+            Recipient::Everyone => true,
+            Recipient::One(vm) => vm == member.vm,
+            Recipient::Oldest => members.oldest_born() == Some(member.born),
         }
     }
 }
@@ -176,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vm_adds_itself_once() {
+    fn vm_adds_itself_once() {
         let mut membership = with_queue();
         let members = membership.reconcile(&Members::default()).unwrap();
         assert!(members.contains(ME));
@@ -184,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_born_knows_it_once_it_has_seen_the_others() {
+    fn oldest_vm_is_known_when_the_members_were_read() {
         let mut membership = with_queue();
         assert!(!membership.is_oldest(), "it has not looked yet");
         membership.on_members(&both());
@@ -195,46 +230,46 @@ mod tests {
     }
 
     #[test]
-    fn one_who_never_reads_is_removed_and_one_who_reads_once_is_not() {
+    fn member_is_removed_when_it_never_reads_its_queue() {
         let mut membership = with_queue();
         for _ in 0..DEAD_AFTER {
             assert_eq!(membership.reconcile(&both()), None);
-            membership.on_probed(OTHER, true);
+            membership.on_queue_checked(OTHER, true);
         }
         let members = membership.reconcile(&both()).unwrap();
         assert!(members.contains(ME) && !members.contains(OTHER));
 
         for pending in [true, true, false, true, true] {
-            membership.on_probed(OTHER, pending);
+            membership.on_queue_checked(OTHER, pending);
         }
         assert_eq!(membership.reconcile(&both()), None);
     }
 
     // Promise: R-604
     #[test]
-    fn looks_into_queues_are_an_interval_apart() {
+    fn queue_checks_are_an_interval_apart() {
         let mut membership = with_queue();
-        assert!(membership.poll_probe(true, Time::ZERO));
-        assert!(!membership.poll_probe(true, Time::ZERO + INTERVAL / 2));
+        assert!(membership.poll_queue_check(true, Time::ZERO));
+        assert!(!membership.poll_queue_check(true, Time::ZERO + INTERVAL / 2));
         membership.refresh_soon();
-        assert!(!membership.poll_probe(true, Time::ZERO + INTERVAL / 2), "the list alone");
-        assert!(membership.poll_probe(true, Time::ZERO + INTERVAL));
+        assert!(!membership.poll_queue_check(true, Time::ZERO + INTERVAL / 2), "the list alone");
+        assert!(membership.poll_queue_check(true, Time::ZERO + INTERVAL));
     }
 
     // Promise: R-604
     #[test]
-    fn looks_are_forgotten_when_another_vm_fetches() {
+    fn queue_checks_are_forgotten_when_another_vm_leads() {
         let mut membership = with_queue();
         for _ in 1..DEAD_AFTER {
-            membership.on_probed(OTHER, true);
+            membership.on_queue_checked(OTHER, true);
         }
-        assert!(!membership.poll_probe(false, Time::ZERO));
-        membership.on_probed(OTHER, true);
+        assert!(!membership.poll_queue_check(false, Time::ZERO));
+        membership.on_queue_checked(OTHER, true);
         assert_eq!(membership.reconcile(&both()), None);
     }
 
     #[test]
-    fn one_who_leaves_takes_its_entry_along() {
+    fn entry_is_removed_when_its_vm_leaves() {
         let mut membership = with_queue();
         membership.leave();
         let members = membership.reconcile(&both()).unwrap();
@@ -242,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_looked_at_once_in_an_interval() {
+    fn list_is_read_once_in_an_interval() {
         let mut membership = Membership::new(ME);
         assert!(!membership.poll_refresh(Time::ZERO), "there is no queue to enter yet");
         membership.on_queue(QueueId(10));

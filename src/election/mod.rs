@@ -6,4 +6,3 @@
 pub mod lease;
 pub mod membership;
 pub mod observed_since;
-pub mod outgoing;

@@ -1,32 +1,32 @@
-//! For how long something in shared data has not changed.
+//! The time for which a value of shared data has not changed.
 
 use core::time::Duration;
 
 use crate::shared::key::Cas;
 use crate::util::time::Time;
 
-/// For how long, and how many looks, something in shared data has not changed.
+/// The time and the number of reads for which a value of shared data has not changed.
 ///
-/// A process that stood still finds that much time has passed for everyone in it; only looks tell
-/// that the others have run as well, and might have written.
+/// After a process stood still, much time has passed for all of its VMs. Only the number of reads
+/// shows that the other VMs have run as well and could have written.
 #[derive(Debug, Default)]
 pub struct ObservedSince {
     last: Option<(Option<Cas>, Time)>,
-    looks: u32,
+    reads: u32,
 }
 
 impl ObservedSince {
-    /// Takes a look: what stands there, if anything.
+    /// Takes a read: the version of the value, if there is one.
     pub fn on_look(&mut self, cas: Option<Cas>, now: Time) {
         match self.last {
-            Some((last, _)) if last == cas => self.looks = self.looks.saturating_add(1),
-            _ => (self.last, self.looks) = (Some((cas, now)), 0),
+            Some((last, _)) if last == cas => self.reads = self.reads.saturating_add(1),
+            _ => (self.last, self.reads) = (Some((cas, now)), 0),
         }
     }
 
-    /// Whether it has lasted for that time and so many looks.
-    pub fn has_lasted(&self, least: Duration, looks: u32, now: Time) -> bool {
-        self.looks >= looks && self.last.is_some_and(|(_, since)| now.since(since) >= least)
+    /// Returns true if the value has not changed for `least` and for that number of reads.
+    pub fn has_lasted(&self, least: Duration, reads: u32, now: Time) -> bool {
+        self.reads >= reads && self.last.is_some_and(|(_, since)| now.since(since) >= least)
     }
 }
 
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn it_takes_both_time_and_looks_and_a_change_ends_it() {
+    fn value_has_lasted_when_both_time_and_reads_suffice() {
         let lasted =
             |silence: &ObservedSince, now| silence.has_lasted(Duration::from_secs(5), 3, at(now));
         let mut silence = ObservedSince::default();

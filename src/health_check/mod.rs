@@ -1,4 +1,4 @@
-//! Finding out by requests whether something is healthy.
+//! Active health checks: requests that test whether a target works.
 
 pub mod checker;
 pub mod verdict;

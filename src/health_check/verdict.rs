@@ -1,42 +1,42 @@
-//! What an answer to a probe says.
+//! The verdict on the response to a probe.
 
 use core::fmt;
 
 use crate::config::HealthCheck;
 use crate::consul::excerpt::BodyExcerpt;
 
-/// What came back from a host for a probe; none: nothing whole did.
+/// The response to a probe.
 #[derive(Debug, Clone, Copy)]
 pub struct ProbeResponse<'a> {
     /// The HTTP status.
     pub status: u16,
-    /// Whether Envoy itself replied: nobody could be reached.
+    /// True if Envoy itself responded because the host could not be reached.
     pub from_envoy: bool,
     /// The body.
     pub body: &'a [u8],
 }
 
-/// What an answer says.
+/// The verdict on a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeVerdict {
-    /// All is well.
+    /// The target works.
     Good(ProbeReason),
-    /// It works, and warns.
+    /// The target works and warns.
     Warning(ProbeReason),
-    /// It does not work.
+    /// The target does not work.
     Bad(ProbeReason),
 }
 
-/// Why a verdict is what it is.
+/// The reason of a verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeReason {
-    /// The answer has this status, and that decides.
+    /// The status of the response decides.
     Status(u16),
-    /// The status is a good one, and the body is not.
+    /// The status is expected, and the body is not.
     Body,
-    /// Nobody could be reached, as Envoy's status and text say.
+    /// The host could not be reached, as Envoy's status and text say.
     Unreachable(u16, BodyExcerpt),
-    /// The answer broke off or took too long.
+    /// The response broke off or took too long.
     NoAnswer,
     /// Envoy has no such cluster.
     UnknownCluster,
@@ -45,9 +45,9 @@ pub enum ProbeReason {
 }
 
 impl ProbeVerdict {
-    /// Judges what came back.
-    pub fn of(check: &HealthCheck, answer: ProbeResponse<'_>) -> Self {
-        let ProbeResponse { status, from_envoy, body } = answer;
+    /// Judges a response.
+    pub fn of(check: &HealthCheck, response: ProbeResponse<'_>) -> Self {
+        let ProbeResponse { status, from_envoy, body } = response;
         if from_envoy {
             return Self::Bad(ProbeReason::Unreachable(status, BodyExcerpt::new(body)));
         }
@@ -67,7 +67,7 @@ impl ProbeVerdict {
         }
     }
 
-    /// Why.
+    /// Returns the reason.
     pub const fn reason(&self) -> &ProbeReason {
         match self {
             Self::Good(reason) | Self::Warning(reason) | Self::Bad(reason) => reason,
@@ -76,12 +76,11 @@ impl ProbeVerdict {
 }
 
 impl ProbeReason {
-    /// Whether it is this Envoy that did not send the probe: that says nothing of whoever was to
-    /// be asked.
+    /// Returns true if Envoy did not send the probe. The result then says nothing about the target.
     pub fn is_unsent(&self) -> bool {
         match self {
             Self::UnknownCluster | Self::NoCapacity => true,
-            // What Envoy says where the cluster's circuit breaker is open.
+            // Envoy's text if the circuit breaker of the cluster is open.
             Self::Unreachable(503, excerpt) => excerpt.as_str().contains("overflow"),
             Self::Unreachable(..) | Self::Status(_) | Self::Body | Self::NoAnswer => false,
         }
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn expected_statuses_are_good_with_the_expected_body_alone() {
+    fn expected_status_is_good_only_when_the_body_matches() {
         let body = br#"{"db": "ok"}"#;
         assert_eq!(verdict(200, body), ProbeVerdict::Good(ProbeReason::Status(200)));
         assert_eq!(verdict(255, body), ProbeVerdict::Good(ProbeReason::Status(255)));
@@ -132,12 +131,12 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_of_envoy_is_never_taken_for_the_services_own() {
+    fn verdict_is_unreachable_when_envoy_itself_responds() {
         let check = HealthCheck { expected_statuses: vec![503..=503], ..HealthCheck::default() };
-        let answer =
+        let response =
             ProbeResponse { status: 503, from_envoy: true, body: b"upstream connect error" };
         assert!(matches!(
-            ProbeVerdict::of(&check, answer),
+            ProbeVerdict::of(&check, response),
             ProbeVerdict::Bad(ProbeReason::Unreachable(503, _))
         ));
     }

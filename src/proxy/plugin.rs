@@ -108,7 +108,7 @@ impl Plugin {
     /// Handles the timer; `root` is the context that it belongs to.
     pub(super) fn on_tick(&mut self, root: u32, rank: Rank) {
         #[cfg(feature = "trap")]
-        crate::proxy::trap::on_tick(self.agent.is_fetcher());
+        crate::proxy::trap::on_tick(self.agent.is_leader());
         self.flush();
         let now = self.host.now();
         self.timer.on_tick(now);
@@ -152,13 +152,13 @@ impl Plugin {
                 let answer = answer.map(|answer| self.host.redact(answer));
                 let answer = answer.as_ref().map(CalloutResponse::response);
                 let answer = answer.ok_or(CallFailure::NoAnswer);
-                self.run(Event::Answered { call, answer });
+                self.run(Event::Answered { call, response: answer });
                 self.release(root);
             }
             Callout::Probe { id: probe, .. } => {
                 let answer =
                     answer.as_ref().map(CalloutResponse::examined).ok_or(ProbeReason::NoAnswer);
-                self.run(Event::Probed { probe, answer });
+                self.run(Event::Probed { probe, response: answer });
             }
         }
     }

@@ -1,31 +1,31 @@
-//! What a registration has been lacking for a while.
+//! The dependencies of a registration that have been down for a while.
 
 use core::time::Duration;
 
-use crate::registration::reconciler::STILL;
+use crate::registration::reconciler::STANDSTILL;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// Which services are down, of those without which a registration only warns.
+/// The services that are down among those without which a registration only warns.
 ///
-/// It warns of what lasts: by default nobody sends requests to an instance that warns, so a moment
-/// in which one service is down would be one for all that depend on it. And it does so at a moment of
-/// its own, or all proxies would write to Consul at once.
+/// By default a warning check removes the instance from traffic, so short outages are ignored:
+/// otherwise a short outage of one service would become an outage of all services that depend on
+/// it. The delay is random for each proxy, so that they do not all write to Consul at once.
 #[derive(Debug, Default)]
 pub struct DownDependencies {
     down: Vec<String>,
-    /// From when on it warns.
+    /// The time from which the registration warns.
     warns: Option<Time>,
-    /// When it last learned.
+    /// The time of the last update.
     seen: Time,
 }
 
 impl DownDependencies {
-    /// Learns which are down now; it warns of what lasts for about `hold`. While this VM stood still
-    /// nobody has looked, and nothing has lasted.
+    /// Takes the services that are down now. The registration warns of an outage that lasts for
+    /// about `hold`. Time in which this VM stood still does not count.
     pub fn on_down(&mut self, down: Vec<String>, hold: Duration, now: Time, rng: &mut Rng) {
         let seen = core::mem::replace(&mut self.seen, now);
-        if now.since(seen) >= STILL {
+        if now.since(seen) >= STANDSTILL {
             self.warns = self.warns.filter(|warns| *warns <= seen);
         }
         self.down = down;
@@ -36,7 +36,7 @@ impl DownDependencies {
         }
     }
 
-    /// Those that it warns of.
+    /// Returns the services to warn of.
     pub fn lasting(&self, now: Time) -> &[String] {
         match self.warns.is_some_and(|warns| now >= warns) {
             true => &self.down,
@@ -54,7 +54,7 @@ mod tests {
     const HOLD: Duration = Duration::from_secs(4);
 
     #[test]
-    fn what_is_down_for_a_moment_is_passed_over_and_what_lasts_is_not() {
+    fn outage_is_reported_only_when_it_lasts() {
         let at = |seconds| Time::from_start(Duration::from_secs(seconds));
         let mut rng = Rng::new(1);
         let mut lack = DownDependencies::default();
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_lasted_while_nobody_looked() {
+    fn outage_has_not_lasted_when_the_vm_stood_still() {
         let at = |seconds| Time::from_start(Duration::from_secs(seconds));
         let mut rng = Rng::new(1);
         let mut lack = DownDependencies::default();

@@ -1,4 +1,4 @@
-//! Whether this Envoy is about to stop.
+//! Detects that this Envoy drains.
 
 use crate::config::Probe;
 use crate::health_check::checker::{HealthChecker, HealthState, ProbeNumber};
@@ -7,74 +7,74 @@ use crate::registration::probe::{OutgoingProbe, ProbeResult, ProbeTarget};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// Asks whether this Envoy is about to stop: its administration interface says so by another
-/// status, once `/healthcheck/fail` was called or it drains. That nobody answers says nothing, nor
-/// does that it starts: it is not known before it has.
+/// Probes the administration interface of this Envoy, whose status tells that Envoy drains or that
+/// `/healthcheck/fail` was called. A missing response changes nothing, and neither does an Envoy
+/// that is starting.
 #[derive(Debug)]
 pub(super) struct Drain {
     probe: Probe,
-    prober: HealthChecker,
+    checker: HealthChecker,
     was_asked: bool,
 }
 
 impl Drain {
     pub(super) const fn new(probe: Probe, now: Time) -> Self {
-        Self { probe, prober: HealthChecker::new(HealthState::Unknown, now), was_asked: false }
+        Self { probe, checker: HealthChecker::new(HealthState::Unknown, now), was_asked: false }
     }
 
-    /// Gives its probes higher numbers than this one.
+    /// Sets the number of the last probe.
     pub(super) const fn with_first_id(&mut self, number: ProbeNumber) {
-        self.prober.with_first_id(number);
+        self.checker.with_first_id(number);
     }
 
-    /// The cluster that is asked.
+    /// Returns the cluster that is probed.
     pub(super) fn cluster(&self) -> &str {
         &self.probe.cluster
     }
 
-    /// Learns that this VM has stood still: it is asked anew.
+    /// Notes that this VM stood still, and probes again at once.
     pub(super) fn on_gap(&mut self, now: Time) {
         self.was_asked = false;
-        self.prober.begin_anew(self.prober.standing(), now);
+        self.checker.restart(self.checker.health(), now);
     }
 
-    /// Whether it is; none before it was asked once.
+    /// Returns true if Envoy drains. `None` before the first probe has ended.
     pub(super) fn is_draining(&self) -> Option<bool> {
-        let is_draining = self.prober.standing() == HealthState::Unhealthy;
+        let is_draining = self.checker.health() == HealthState::Unhealthy;
         (self.was_asked || is_draining).then_some(is_draining)
     }
 
     pub(super) fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<OutgoingProbe> {
-        // One that nobody heard of again says nothing, as one that nobody has answered.
-        if self.prober.is_asking() && now >= self.prober.due() {
+        // A lost probe says nothing, as an unanswered one.
+        if self.checker.is_waiting() && now >= self.checker.due() {
             self.was_asked = true;
-            self.prober.on_unsent(self.prober.last(), &self.probe.check, now, rng);
+            self.checker.on_unsent(self.checker.last(), &self.probe.check, now, rng);
         }
-        let number = self.prober.poll_probe(&self.probe.check, now, rng)?;
+        let number = self.checker.poll_probe(&self.probe.check, now, rng)?;
         Some(OutgoingProbe::new(ProbeTarget::Drain, number, &self.probe))
     }
 
     pub(super) fn on_probed(&mut self, probed: &ProbeResult<'_>, now: Time, rng: &mut Rng) {
-        if probed.answer.as_ref().is_ok_and(is_starting) {
-            // No Envoy that runs starts again: then it is one that is about to take its place.
-            return self.prober.on_unsent(probed.number, &self.probe.check, now, rng);
+        if probed.response.as_ref().is_ok_and(is_starting) {
+            // A running Envoy never starts again, so this is its successor.
+            return self.checker.on_unsent(probed.number, &self.probe.check, now, rng);
         }
         self.was_asked = true;
         let verdict = probed.verdict(&self.probe.check);
         match verdict.reason() {
             ProbeReason::Status(_) | ProbeReason::Body => {
-                self.prober.on_verdict(probed.number, verdict, &self.probe.check, now, rng);
+                self.checker.on_verdict(probed.number, verdict, &self.probe.check, now, rng);
             }
-            _ => self.prober.on_unsent(probed.number, &self.probe.check, now, rng),
+            _ => self.checker.on_unsent(probed.number, &self.probe.check, now, rng),
         }
     }
 }
 
-/// Whether it is Envoy's answer at
-/// [`/ready`](https://www.envoyproxy.io/docs/envoy/latest/operations/admin#get--ready) while it
+/// Returns true for Envoy's response at
+/// [`/ready`](https://www.envoyproxy.io/docs/envoy/latest/operations/admin#get--ready) while Envoy
 /// starts.
-fn is_starting(answer: &ProbeResponse<'_>) -> bool {
-    [&b"PRE_INITIALIZING"[..], b"INITIALIZING"].iter().any(|state| answer.body.starts_with(state))
+fn is_starting(response: &ProbeResponse<'_>) -> bool {
+    [&b"PRE_INITIALIZING"[..], b"INITIALIZING"].iter().any(|state| response.body.starts_with(state))
 }
 
 #[cfg(test)]
@@ -85,24 +85,24 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    /// What is known after these answers of `/ready`.
-    fn known(answers: &[(u16, &str)]) -> Option<bool> {
+    /// Returns the state after these responses of `/ready`.
+    fn known(responses: &[(u16, &str)]) -> Option<bool> {
         let mut rng = Rng::new(1);
         let check = HealthCheck { unhealthy_threshold: 1, ..HealthCheck::default() };
         let probe = Probe { cluster: "envoy_admin".to_owned(), check };
         let mut drain = Drain::new(probe, Time::ZERO);
-        for (seconds, (status, body)) in (0..).step_by(60).zip(answers) {
+        for (seconds, (status, body)) in (0..).step_by(60).zip(responses) {
             let now = Time::from_start(Duration::from_secs(seconds));
-            let OutgoingProbe { spot, number, .. } = drain.poll_probe(now, &mut rng).unwrap();
-            let answer =
+            let OutgoingProbe { target, number, .. } = drain.poll_probe(now, &mut rng).unwrap();
+            let response =
                 ProbeResponse { status: *status, from_envoy: false, body: body.as_bytes() };
-            drain.on_probed(&ProbeResult { spot, number, answer: Ok(answer) }, now, &mut rng);
+            drain.on_probed(&ProbeResult { target, number, response: Ok(response) }, now, &mut rng);
         }
         drain.is_draining()
     }
 
     #[test]
-    fn what_envoy_says_while_it_starts_is_no_word_on_whether_it_drains() {
+    fn drain_state_is_unknown_when_envoy_is_starting() {
         let (live, draining) = ((200, "LIVE\n"), (503, "DRAINING\n"));
         assert_eq!(known(&[(503, "PRE_INITIALIZING\n"), (503, "INITIALIZING\n")]), None);
         for starting in [(503, "PRE_INITIALIZING\n"), (503, "INITIALIZING\n")] {

@@ -1,11 +1,11 @@
-//! Keeping services registered with Consul: events in, errands out.
+//! Keeps services registered with Consul: events in, calls to the agent out.
 //!
-//! A [`Keeper`](reconciler::Reconciler) has one registration: it registers it, reads it back, reports on
-//! its checks, and mends what has changed. [`Removal`](removal::Removal) takes one away that is
-//! wanted no more. Neither sends anything, nor decides which VM it is that does.
+//! A [`Reconciler`](reconciler::Reconciler) registers one service, reads the registration back,
+//! reports on its checks, and mends what has changed. A [`Removal`](removal::Removal) deregisters a
+//! service that no configuration contains any more. Neither sends calls itself, and neither decides
+//! which VM is the leader.
 
 pub mod agent_call;
-mod call_slot;
 pub mod down_dependencies;
 mod drain;
 pub mod probe;

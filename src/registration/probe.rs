@@ -1,51 +1,51 @@
-//! A probe of a registration, on its way.
+//! The probes of a registration.
 
 use crate::config::{HealthCheck, Probe};
 use crate::health_check::checker::ProbeNumber;
 use crate::health_check::verdict::{ProbeReason, ProbeResponse, ProbeVerdict};
 
-/// What a probe of a registration is for.
+/// The target of a probe of a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ProbeTarget {
-    /// Whether Envoy drains.
+    /// The administration interface, which tells that Envoy drains.
     Drain,
     /// The check at that position.
     Check(usize),
 }
 
-/// A probe that is to be sent.
+/// A probe to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutgoingProbe {
-    /// What it is for.
-    pub spot: ProbeTarget,
-    /// Its number.
+    /// The target.
+    pub target: ProbeTarget,
+    /// The number of the probe.
     pub number: ProbeNumber,
-    /// What is asked.
+    /// The request of the probe.
     pub probe: Probe,
 }
 
 impl OutgoingProbe {
-    pub(super) fn new(spot: ProbeTarget, number: ProbeNumber, probe: &Probe) -> Self {
-        Self { spot, number, probe: probe.clone() }
+    pub(super) fn new(target: ProbeTarget, number: ProbeNumber, probe: &Probe) -> Self {
+        Self { target, number, probe: probe.clone() }
     }
 }
 
-/// What came back for a probe.
+/// The result of a probe.
 #[derive(Debug, Clone)]
 pub struct ProbeResult<'a> {
-    /// What it was for.
-    pub spot: ProbeTarget,
-    /// Its number.
+    /// The target.
+    pub target: ProbeTarget,
+    /// The number of the probe.
     pub number: ProbeNumber,
-    /// The answer, or why there is none.
-    pub answer: Result<ProbeResponse<'a>, ProbeReason>,
+    /// The response, or the reason why there is none.
+    pub response: Result<ProbeResponse<'a>, ProbeReason>,
 }
 
 impl ProbeResult<'_> {
-    /// What it says.
+    /// Returns the verdict on the result.
     pub(super) fn verdict(&self, check: &HealthCheck) -> ProbeVerdict {
-        match &self.answer {
-            Ok(answer) => ProbeVerdict::of(check, *answer),
+        match &self.response {
+            Ok(response) => ProbeVerdict::of(check, *response),
             Err(reason) => ProbeVerdict::Bad(reason.clone()),
         }
     }

@@ -1,4 +1,4 @@
-//! One registration, as the VM that keeps it sees it.
+//! Drives the agent to one registration.
 
 use core::time::Duration;
 
@@ -11,106 +11,106 @@ use crate::consul::registration::{
 use crate::consul::request::Request;
 use crate::consul::response::{CallFailure, Response};
 use crate::health_check::checker::ProbeNumber;
-use crate::registration::agent_call::AgentCall;
-use crate::registration::call_slot::CallSlot;
+use crate::registration::agent_call::{AgentCall, CallSlot};
 use crate::registration::drain::Drain;
 use crate::registration::registration_event::RegistrationEvent;
 use crate::registration::ttl_check::TtlCheck;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// How often the agent is asked what it has, while all is well.
+/// The interval between two reads of a registration that is in sync.
 const AUDIT: Duration = Duration::from_secs(60);
-/// The same for a registration without a check that this proxy reports on: no report tells that
-/// the agent has lost it.
+/// The interval for a registration without a check that this proxy reports on. No report tells
+/// that the agent has lost such a registration.
 const AUDIT_WITHOUT_REPORTS: Duration = Duration::from_secs(10);
-/// How long to wait after failures at most.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long to wait after refusals at most: only an operator can help.
-const LONG_PATIENCE: Duration = Duration::from_secs(240);
-/// In how many parts a TTL is cut for a report: it may take one, and be made up for within the others.
+/// The longest wait after failures.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+/// The longest wait after refusals, which only an operator can resolve.
+const MAX_REFUSAL_BACKOFF: Duration = Duration::from_secs(240);
+/// The number of parts of a TTL of which one report may take one. A lost report is repeated within
+/// the others.
 const PARTS: u32 = 4;
-/// How long to wait after what was registered in part was removed.
-const REST: Duration = Duration::from_secs(60);
-/// How long to wait before an agent of another datacenter is looked at again.
-const REST_ELSEWHERE: Duration = Duration::from_secs(600);
-/// So often in a row a registration is tried that is taken only in part.
+/// The wait after the rollback of a partial registration.
+const PAUSE: Duration = Duration::from_secs(60);
+/// The wait before an agent of another datacenter is read again.
+const PAUSE_ELSEWHERE: Duration = Duration::from_secs(600);
+/// The number of attempts in a row at a registration that the agent takes only in part.
 const ATTEMPTS: u32 = 3;
-/// So often what may be registered at several agents is deregistered: each is reached once, where they
-/// take turns, and where chance decides, most likely.
+/// The number of deregistrations if several agents may have the registration. Each agent is reached
+/// if they take turns, and most likely if they are chosen at random.
 const ROUNDS: u32 = 8;
-/// How long this VM may stand still before what is out is waited for anew.
-pub(super) const STILL: Duration = Duration::from_secs(2);
+/// The time for which this VM may stand still before calls that are out get more time.
+pub(super) const STANDSTILL: Duration = Duration::from_secs(2);
 
-/// One registration, as the VM that keeps it sees it.
+/// The registration of one service, as its leader sees it.
 ///
-/// It begins with a look at what the agent has, since another VM may have registered it: then its
-/// checks go on as they stand. What is registered is read back and compared, and so it is every
-/// minute.
+/// The reconciler first reads the registration, since another VM may have made it; then the checks
+/// keep their state. Each registration is read back and compared, and compared again every minute.
+/// Consul calls this anti-entropy.
 #[derive(Debug)]
 pub struct Reconciler {
     definition: Definition,
     checks: Vec<TtlCheck>,
     drain: Option<Drain>,
-    /// The services without which it only warns that have been down for a while.
-    lacks: Vec<String>,
+    /// The services to warn of, which have been down for a while.
+    down: Vec<String>,
     stage: Stage,
-    /// Whether the agent has it as configured, as far as is known.
-    stands: bool,
-    /// Whether another VM of this Envoy has kept exactly this until now.
+    /// True if the agent has the service as configured, as far as is known.
+    in_sync: bool,
+    /// True if another VM of this Envoy has kept exactly this registration until now.
     is_handed_over: bool,
-    /// Whether it is known how its checks stood before: until then nothing is probed, or one bad
-    /// answer would outdo what they had shown.
+    /// True once the state of the checks at the agent is known. No probe is sent before, so that
+    /// one bad response does not overrule the earlier state.
     has_looked: bool,
     last: AgentCallId,
-    /// The way of all calls but reports: an agent may be slow.
+    /// The slot of all calls but reports. An agent may be slow.
     calls: CallSlot,
-    /// The way of reports: they are due in time, whatever else is out.
+    /// The slot of reports, which are due in time whatever other call is out.
     reports: CallSlot,
-    /// When this VM was here last.
+    /// The time of the last event.
     seen: Time,
-    /// The agents that have answered, the last one last; none where nobody may know.
+    /// The agents that have responded, the latest last. Empty if their identity cannot be read.
     agents: Vec<AgentIdentity>,
-    /// Whether something may be registered that was not undone.
+    /// True if something may be registered that was not rolled back.
     may_be_there: bool,
     /// The clusters that Envoy does not have.
     missing: Vec<String>,
-    /// Whether it is to be registered whatever the agent has: what a definition says of its checks
-    /// cannot be read back, nor with which token it was registered.
-    is_unsure: bool,
-    /// Whether the agent has its checks, as far as is known: then they are reported on.
+    /// True if the service must be registered whatever the agent has. The settings of its checks
+    /// and its token cannot be read back.
+    must_register: bool,
+    /// True if the agent has the checks, as far as is known. Only then they are reported on.
     has_checks: bool,
-    /// Whether the agent has a check by which somebody has taken it out of service.
+    /// True if an operator has put the service into maintenance.
     is_in_maintenance: bool,
-    /// What was found otherwise at the last look.
+    /// The drift that the last read has found.
     difference: Option<Drift>,
-    /// So often in a row it was taken only in part.
+    /// The attempts in a row that the agent has taken only in part.
     attempts: u32,
-    /// So often in a row the agent did not know a check that it had.
+    /// The number of times in a row that the agent did not know a check which it had.
     unknown: u32,
-    /// The tags that others have given it, where they may.
+    /// The tags that others have set, if they may.
     tags: Option<Vec<String>>,
-    /// The error that was told of last.
+    /// The last error that was reported.
     failing: Option<RegistrationError>,
-    told: Option<CheckStatus>,
+    reported_health: Option<CheckStatus>,
 }
 
-/// What is to be done next, beside reports.
+/// The next action besides reports.
 #[derive(Debug)]
 enum Stage {
-    /// To look what the agent has.
+    /// Read the service.
     Looking { registered: bool },
-    /// To look which checks it has.
+    /// Read its checks.
     LookingAtChecks { registered: bool },
-    /// To ask twice which agent it is that answers: several may take turns.
+    /// Read the agent's identity twice, because several agents may take turns.
     Identifying { first: Option<AgentIdentity> },
-    /// To register it.
+    /// Register the service.
     Registering,
-    /// To remove what was taken only in part, or by one of several agents, so many times, and to rest
-    /// then.
-    Undoing { times: u32, rest: Duration },
-    /// Nothing before the next look.
-    Standing { until: Time },
+    /// Roll back a registration that was taken only in part, or by one of several agents:
+    /// deregister `times` times, then rest.
+    RollingBack { times: u32, pause: Duration },
+    /// In sync; nothing to do before the next read.
+    InSync { until: Time },
 }
 
 impl Reconciler {
@@ -123,24 +123,24 @@ impl Reconciler {
         let checks: Vec<TtlCheck> = checks.collect();
         // One report may be lost, and the next is in time.
         let ttl = definition.service().least_ttl().unwrap_or_default();
-        let reports = CallSlot::new((ttl / 6).min(PATIENCE), ttl / 3).bounded(ttl / PARTS);
+        let reports = CallSlot::new((ttl / 6).min(MAX_BACKOFF), ttl / 3).bounded(ttl / PARTS);
         Self {
             checks,
             drain,
             definition,
-            lacks: Vec::new(),
+            down: Vec::new(),
             stage: Stage::Looking { registered: false },
-            stands: false,
+            in_sync: false,
             is_handed_over: false,
             has_looked: false,
             last: AgentCallId(0),
-            calls: CallSlot::new(PATIENCE, LONG_PATIENCE),
+            calls: CallSlot::new(MAX_BACKOFF, MAX_REFUSAL_BACKOFF),
             reports,
             seen: now,
             agents: Vec::new(),
             may_be_there: false,
             missing: Vec::new(),
-            is_unsure: true,
+            must_register: true,
             has_checks: false,
             is_in_maintenance: false,
             difference: None,
@@ -148,12 +148,12 @@ impl Reconciler {
             unknown: 0,
             tags: None,
             failing: None,
-            told: None,
+            reported_health: None,
         }
     }
 
-    /// The same in a term of the lease, where another VM may have handed over exactly this. What was
-    /// sent in an earlier one has other numbers.
+    /// Begins a term of the lease, in which another VM may have handed over exactly this
+    /// registration. The numbers of calls differ from those of earlier terms.
     pub fn in_term(mut self, term: u64, is_handed_over: bool) -> Self {
         self.last = AgentCallId::first_in(term);
         let AgentCallId(number) = self.last;
@@ -161,42 +161,42 @@ impl Reconciler {
         if let Some(drain) = &mut self.drain {
             drain.with_first_id(ProbeNumber(number));
         }
-        (self.is_handed_over, self.is_unsure) = (is_handed_over, !is_handed_over);
+        (self.is_handed_over, self.must_register) = (is_handed_over, !is_handed_over);
         self.may_be_there = is_handed_over;
         self
     }
 
-    /// What is registered.
+    /// Returns the definition.
     pub const fn definition(&self) -> &Definition {
         &self.definition
     }
 
-    /// Whether the agent has it as configured, as far as is known.
+    /// Returns true if the agent has the service as configured, as far as is known.
     pub const fn is_in_sync(&self) -> bool {
-        self.stands
+        self.in_sync
     }
 
-    /// Whether this has been registered since this Envoy has started.
+    /// Returns true if this definition was registered since Envoy started.
     pub const fn is_registered_since_start(&self) -> bool {
-        !self.is_unsure
+        !self.must_register
     }
 
-    /// Whether the last call of this kind has failed: reports, or all others.
-    pub const fn is_failing_at(&self, errand: AgentCall) -> bool {
-        match errand {
+    /// Returns true if the last call in the slot of `call` has failed.
+    pub const fn is_failing_at(&self, call: AgentCall) -> bool {
+        match call {
             AgentCall::Report(_) => self.reports.is_failing(),
             _ => self.calls.is_failing(),
         }
     }
 
-    /// Learns which services it is to warn of.
-    pub fn on_dependencies_down(&mut self, lacks: &[String]) {
-        if self.lacks != lacks {
-            self.lacks = lacks.to_vec();
+    /// Sets the services to warn of.
+    pub fn on_dependencies_down(&mut self, down: &[String]) {
+        if self.down != down {
+            self.down = down.to_vec();
         }
     }
 
-    /// What the agent is to be asked now.
+    /// Returns the call that is due, if any.
     pub fn next_call(&self, now: Time) -> Option<AgentCall> {
         if self.has_checks
             && self.reports.is_free(now)
@@ -212,18 +212,18 @@ impl Reconciler {
             Stage::LookingAtChecks { .. } => Some(AgentCall::ReadChecks),
             Stage::Identifying { .. } => Some(AgentCall::Identify),
             Stage::Registering => Some(AgentCall::Register),
-            Stage::Undoing { .. } => Some(AgentCall::Deregister),
-            Stage::Standing { until } => (now >= until).then_some(AgentCall::Read),
+            Stage::RollingBack { .. } => Some(AgentCall::Deregister),
+            Stage::InSync { until } => (now >= until).then_some(AgentCall::Read),
         }
     }
 
-    /// Makes the call of an errand that it [wants](Self::next_call).
-    pub fn start(&mut self, errand: AgentCall, now: Time) -> (AgentCallId, Request) {
+    /// Starts a call that [is due](Self::next_call).
+    pub fn start(&mut self, call: AgentCall, now: Time) -> (AgentCallId, Request) {
         let id = &self.definition.id;
         let mut status = None;
-        let request = match errand {
+        let request = match call {
             AgentCall::Read => {
-                if let Stage::Standing { .. } = self.stage {
+                if let Stage::InSync { .. } = self.stage {
                     self.stage = Stage::Looking { registered: false };
                 }
                 id.read()
@@ -250,48 +250,50 @@ impl Reconciler {
         };
         self.last = AgentCallId(self.last.0.wrapping_add(1));
         let id = self.last;
-        (id, self.slot(errand).send(id, errand, status, request, now))
+        (id, self.slot(call).send(id, call, status, request, now))
     }
 
-    /// A call that nobody heard of again.
+    /// Returns a call that is out and counts as lost.
     pub fn poll_lost(&mut self, now: Time) -> Option<AgentCallId> {
-        self.be_here(now);
+        self.on_time(now);
         self.reports.poll_lost(now).or_else(|| self.calls.poll_lost(now))
     }
 
-    /// Takes the answer to a call: what it says of the way to the agent. None where nobody waits
-    /// for it.
+    /// Takes the response to a call. Returns the outcome as a statement about the agent; `None` if
+    /// the call is not out.
     pub fn on_response(
         &mut self,
         id: AgentCallId,
-        answer: Result<Response<'_>, CallFailure>,
+        response: Result<Response<'_>, CallFailure>,
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) -> Option<Result<(), ErrorKind>> {
         let call = self.reports.take(id).or_else(|| self.calls.take(id))?;
         let had_failed = self.calls.is_failing() || self.reports.is_failing();
-        let result = match call.errand {
-            AgentCall::Read => self.definition.read_found(answer).map(|found| {
-                self.on_found(found, now, rng, notices);
+        let result = match call.kind {
+            AgentCall::Read => self.definition.read_found(response).map(|found| {
+                self.on_found(found, now, rng, events);
             }),
-            AgentCall::ReadChecks => self.definition.read_found_checks(answer).map(|found| {
-                self.on_found_checks(&found, now, rng, notices);
+            AgentCall::ReadChecks => self.definition.read_found_checks(response).map(|found| {
+                self.on_found_checks(&found, now, rng, events);
             }),
-            AgentCall::Identify => self.definition.id.read_identity(answer).map(|found| {
-                self.on_identified(found, now, rng, notices);
+            AgentCall::Identify => self.definition.id.read_identity(response).map(|found| {
+                self.on_identified(found, now, rng, events);
             }),
-            AgentCall::Register => self.definition.read_registered(answer).map(|()| {
-                self.is_unsure = false;
+            AgentCall::Register => self.definition.read_registered(response).map(|()| {
+                self.must_register = false;
                 self.checks.iter_mut().for_each(TtlCheck::on_registered);
                 self.stage = Stage::Looking { registered: true };
             }),
-            AgentCall::Report(position) => self.definition.read_reported(answer).map(|reported| {
-                self.on_reported(position, call.status, reported, now, rng, notices);
-            }),
+            AgentCall::Report(position) => {
+                self.definition.read_reported(response).map(|reported| {
+                    self.on_reported(position, call.status, reported, now, rng, events);
+                })
+            }
             AgentCall::Deregister => {
                 let token_env = self.definition.token_env();
-                self.definition.id.read_deregistered(answer, token_env).map(|_| {
+                self.definition.id.read_deregistered(response, token_env).map(|_| {
                     self.on_deregistered(now, rng);
                 })
             }
@@ -299,15 +301,15 @@ impl Reconciler {
         let called = result.as_ref().copied().map_err(RegistrationError::kind);
         match result {
             Ok(()) => {
-                self.slot(call.errand).on_success(call, now);
-                // Whoever could not be reached may have lost what it had.
-                if had_failed && let Stage::Standing { until } = &mut self.stage {
+                self.slot(call.kind).on_success(call, now);
+                // An agent that could not be reached may have lost its state.
+                if had_failed && let Stage::InSync { until } = &mut self.stage {
                     *until = now;
                 }
             }
             Err(error) => {
-                self.slot(call.errand).on_failure(call, error.kind(), now, rng);
-                self.tell(error, notices);
+                self.slot(call.kind).on_failure(call, error.kind(), now, rng);
+                self.report_error(error, events);
             }
         }
         Some(called)
@@ -315,14 +317,15 @@ impl Reconciler {
 }
 
 impl Reconciler {
-    fn slot(&mut self, errand: AgentCall) -> &mut CallSlot {
-        match errand {
+    fn slot(&mut self, call: AgentCall) -> &mut CallSlot {
+        match call {
             AgentCall::Report(_) => &mut self.reports,
             _ => &mut self.calls,
         }
     }
 
-    /// The check that is to be reported on now: of several the one whose last report was sent first.
+    /// Returns the position of the check whose report is due. Of several the longest unreported
+    /// comes first.
     fn due_report(&self, now: Time) -> Option<usize> {
         let is_due = |check: &&TtlCheck| {
             self.state(check.position).is_some_and(|report| check.is_due(&report, now))
@@ -331,11 +334,11 @@ impl Reconciler {
         due.min_by_key(|check| check.sent).map(|check| check.position)
     }
 
-    /// How the check at a position stands, if it is one that is reported on, and is known.
+    /// Returns the report on the check at a position, if its state is known.
     fn state(&self, position: usize) -> Option<Report> {
         let check = self.checks.iter().find(|check| check.position == position)?;
         match self.drain.as_ref().map(Drain::is_draining) {
-            // Nothing is said before that is known, or cannot be.
+            // Envoy's state is not known yet.
             Some(None) => return None,
             Some(Some(true)) => {
                 let output = "Envoy drains".to_owned();
@@ -344,15 +347,15 @@ impl Reconciler {
             Some(Some(false)) | None => {}
         }
         let report = check.state()?;
-        if self.lacks.is_empty() || report.status != CheckStatus::Passing {
+        if self.down.is_empty() || report.status != CheckStatus::Passing {
             return Some(report);
         }
-        let output = format!("no healthy endpoint of {}", self.lacks.join(", "));
+        let output = format!("no healthy endpoint of {}", self.down.join(", "));
         Some(Report { status: CheckStatus::Warning, output })
     }
 }
 
-/// What is reported of a check of which nothing is known.
+/// Returns the report on a check of unknown state.
 fn unknown() -> Report {
     Report { status: CheckStatus::Critical, output: "not known yet".to_owned() }
 }

@@ -1,4 +1,4 @@
-//! What an operator may want to know of a registration.
+//! The events of a registration, for logs and metrics.
 
 use core::fmt;
 
@@ -7,53 +7,53 @@ use log::Level;
 use crate::consul::error::ErrorKind;
 use crate::consul::registration::{CheckStatus, Drift, RegistrationError, Report};
 
-/// Something about a registration that is counted, shown or logged. Those that are logged are
-/// transitions.
+/// An event of a registration that is counted, shown or logged. Logged events are transitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistrationEvent {
     /// This VM keeps the registration from now on. Logged.
     Keeping,
     /// Another VM keeps it. Logged.
     Left,
-    /// The configuration that has it is in use no longer. Shown and logged.
+    /// The configuration of this VM has been replaced, and the registration is released. Shown and
+    /// logged.
     GivenUp,
     /// Another configuration has taken the id. Logged.
     Superseded,
     /// A call has ended. Counted.
     Called(Result<(), ErrorKind>),
-    /// It is registered as configured. Shown and logged.
+    /// The service is registered as configured. Shown and logged.
     Standing,
-    /// The agent has it otherwise than it was registered, and it is registered anew. Logged.
+    /// The registration at the agent has changed, and the service is registered again. Logged.
     Drifted(Drift),
-    /// It is not registered, or nobody knows. Shown and logged.
+    /// The service is not registered, or its state is unknown. Shown and logged.
     Failing(RegistrationError),
-    /// A check is reported otherwise than before. Shown and logged.
+    /// The report on a check has changed. Shown and logged.
     Reported {
-        /// Its id.
+        /// The id of the check.
         check: String,
-        /// What is reported.
+        /// The report.
         report: Report,
     },
-    /// How the service stands by all that is reported of it: the worst of it. Shown.
+    /// The health of the service: the worst of its reports. Shown.
     Health(CheckStatus),
-    /// It is removed, because the configuration does not have it any more. Logged.
+    /// The service is deregistered because no configuration contains it. Logged.
     Removed,
-    /// The configuration does not have it any more, and it may still be registered. Logged.
+    /// No configuration contains the service, and it may still be registered. Logged.
     Remains(Remains),
-    /// A cluster that is probed does not exist. Logged.
+    /// A cluster to probe does not exist. Logged.
     NoCluster(String),
-    /// A cluster that did not exist does now. Logged.
+    /// A cluster that did not exist exists now. Logged.
     ClusterFound(String),
 }
 
-/// Why something that is wanted no more may still be registered.
+/// The reason why a service that no configuration contains may still be registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remains {
-    /// The cluster by which it was registered has gone.
+    /// Envoy does not have the cluster any more by which the service was registered.
     OutOfReach,
-    /// The agent behind that cluster may be the one that has what is wanted.
+    /// The agent behind that cluster may be the one that has the wanted registration.
     Unsure,
-    /// Several agents answer.
+    /// Several agents respond.
     Several,
 }
 
@@ -63,7 +63,7 @@ impl RegistrationEvent {
         if is_superseded { Self::Superseded } else { Self::Left }
     }
 
-    /// How loudly it is logged; none for what is only counted or shown.
+    /// Returns the log level, if the event is logged.
     pub const fn level(&self) -> Option<Level> {
         match self {
             Self::Called(_) | Self::Health(_) => None,

@@ -1,4 +1,4 @@
-//! Taking away a registration that no configuration has any more.
+//! Removes a registration that no configuration contains any more.
 
 use core::time::Duration;
 
@@ -7,31 +7,32 @@ use crate::consul::error::{ErrorKind, QueryError};
 use crate::consul::registration::{AgentIdentity, Id, RegistrationError};
 use crate::consul::request::Request;
 use crate::consul::response::{CallFailure, Refusal, Response};
-use crate::registration::agent_call::AgentCall;
-use crate::registration::call_slot::CallSlot;
+use crate::registration::agent_call::{AgentCall, CallSlot};
 use crate::registration::registration_event::{RegistrationEvent, Remains};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
-/// How long to wait after refusals at most.
-const LONGEST_REFUSAL: Duration = Duration::from_secs(240);
-/// So many looks in a row must find nothing: where several agents take turns, another one answers each.
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// The longest wait after refusals.
+const MAX_REFUSAL_BACKOFF: Duration = Duration::from_secs(240);
+/// The number of reads in a row that must find nothing. If several agents take turns, each read
+/// reaches another one.
 const LOOKS: u32 = 3;
-/// So often it is deregistered where several agents answer: each is reached once, where they take turns,
-/// and where chance decides, most likely.
+/// The number of deregistrations if several agents respond. Each agent is reached if they take
+/// turns, and most likely if they are chosen at random.
 const ROUNDS: u32 = 8;
 
-/// Removes what an agent has under an id, however often that fails.
+/// Deregisters an id from an agent, however often that fails.
 ///
-/// It goes by the cluster by which it was registered, and where Envoy does not have that any more, by
-/// that of the configuration: it may be the same agent, by another name.
+/// The calls go through the cluster by which the service was registered. If Envoy does not have
+/// that cluster any more, they go through the cluster of the configuration, which may lead to the
+/// same agent.
 #[derive(Debug)]
 pub struct Removal {
     id: Id,
     /// The cluster of the configuration.
     configured: String,
-    /// Whether the configuration registers the same id, by its own cluster.
+    /// True if the configuration registers the same id through its own cluster.
     is_wanted: bool,
     token_env: Option<String>,
     stage: Stage,
@@ -43,22 +44,22 @@ pub struct Removal {
 
 #[derive(Debug)]
 enum Stage {
-    /// To ask which agent it is behind the cluster by which it was registered: that of what the
-    /// configuration has registered under the same id keeps it.
-    AskingTheirs,
-    /// To ask which agent it is behind the cluster of the configuration.
-    AskingOurs { theirs: AgentIdentity },
-    /// To deregister it so many times.
+    /// Read the identity of the agent behind the cluster of the registration. An agent that also
+    /// has the wanted registration keeps it.
+    IdentifyingTheirs,
+    /// Read the identity of the agent behind the cluster of the configuration.
+    IdentifyingOurs { theirs: AgentIdentity },
+    /// Deregister `times` times.
     Deregistering { times: u32 },
-    /// To look so many times whether it is gone.
+    /// Read `times` times to see that the service is gone.
     Looking { times: u32 },
-    /// Nothing.
+    /// Nothing is left to do.
     Done,
 }
 
 impl Removal {
-    /// Starts with all still to be done. Where the configuration registers the same id, by another
-    /// cluster, it stays with an agent that has both.
+    /// Starts a removal. If the configuration registers the same id through another cluster, an
+    /// agent behind both clusters keeps the service.
     pub const fn new(
         id: Id,
         configured: String,
@@ -67,7 +68,7 @@ impl Removal {
         term: u64,
     ) -> Self {
         let stage = match is_wanted {
-            true => Stage::AskingTheirs,
+            true => Stage::IdentifyingTheirs,
             false => Stage::Deregistering { times: 1 },
         };
         Self {
@@ -76,117 +77,113 @@ impl Removal {
             is_wanted,
             token_env,
             stage,
-            slot: CallSlot::new(LONGEST_BACKOFF, LONGEST_REFUSAL),
+            slot: CallSlot::new(MAX_BACKOFF, MAX_REFUSAL_BACKOFF),
             last: AgentCallId::first_in(term),
             failing: None,
             is_several: false,
         }
     }
 
-    /// Whether nothing is left to be done.
+    /// Returns true if nothing is left to do.
     pub const fn is_done(&self) -> bool {
         matches!(self.stage, Stage::Done)
     }
 
-    /// Whether the last call has failed.
+    /// Returns true if the last call has failed.
     pub const fn is_failing(&self) -> bool {
         self.slot.is_failing()
     }
 
-    /// The cluster by which the agent is asked now.
+    /// Returns the cluster of the next call.
     pub fn cluster(&self) -> &str {
         match self.stage {
-            Stage::AskingOurs { .. } => &self.configured,
+            Stage::IdentifyingOurs { .. } => &self.configured,
             _ => &self.id.cluster,
         }
     }
 
-    /// What the agent is to be asked now.
+    /// Returns the call that is due, if any.
     pub fn next_call(&self, now: Time) -> Option<AgentCall> {
         if !self.slot.is_free(now) {
             return None;
         }
         match self.stage {
-            Stage::AskingTheirs | Stage::AskingOurs { .. } => Some(AgentCall::Identify),
+            Stage::IdentifyingTheirs | Stage::IdentifyingOurs { .. } => Some(AgentCall::Identify),
             Stage::Deregistering { .. } => Some(AgentCall::Deregister),
             Stage::Looking { .. } => Some(AgentCall::Read),
             Stage::Done => None,
         }
     }
 
-    /// Makes the call of an errand that it [wants](Self::next_call).
-    pub fn start(&mut self, errand: AgentCall, now: Time) -> (AgentCallId, Request) {
-        let request = match errand {
+    /// Starts a call that [is due](Self::next_call).
+    pub fn start(&mut self, call: AgentCall, now: Time) -> (AgentCallId, Request) {
+        let request = match call {
             AgentCall::Identify => self.id.identify(),
             AgentCall::Read => self.id.read(),
             _ => self.id.deregister(),
         };
         self.last = AgentCallId(self.last.0.wrapping_add(1));
-        (self.last, self.slot.send(self.last, errand, None, request, now))
+        (self.last, self.slot.send(self.last, call, None, request, now))
     }
 
-    /// A call that nobody heard of again.
+    /// Returns a call that is out and counts as lost.
     pub fn poll_lost(&self, now: Time) -> Option<AgentCallId> {
         self.slot.poll_lost(now)
     }
 
-    /// Takes the answer to a call; none where nobody waits for it.
+    /// Takes the response to a call; `None` if the call is not out.
     pub fn on_response(
         &mut self,
         id: AgentCallId,
-        answer: Result<Response<'_>, CallFailure>,
+        response: Result<Response<'_>, CallFailure>,
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) -> Option<Result<(), ErrorKind>> {
         let call = self.slot.take(id)?;
         let token_env = self.token_env.as_deref();
-        let result = match call.errand {
+        let result = match call.kind {
             AgentCall::Identify => {
                 let asked = Id { cluster: self.cluster().to_owned(), ..self.id.clone() };
-                asked.read_identity(answer).map(|found| self.on_identified(found, notices))
+                asked.read_identity(response).map(|found| self.on_identified(found, events))
             }
             AgentCall::Read => {
-                let found = self.id.read_found(answer, &self.id.id, token_env);
-                // Who may not look does not see it.
+                let found = self.id.read_found(response, &self.id.id, token_env);
+                // A token without the permission to read does not see the service.
                 let is_there = match found {
                     Err(RegistrationError::Denied { .. }) => Ok(false),
                     found => found.map(|found| found.is_some()),
                 };
-                is_there.map(|is_there| self.on_look(is_there, notices))
+                is_there.map(|is_there| self.on_look(is_there, events))
             }
-            _ => self.id.read_deregistered(answer, token_env).map(|_| self.on_deregistered()),
+            _ => self.id.read_deregistered(response, token_env).map(|_| self.on_deregistered()),
         };
         let called = result.as_ref().copied().map_err(RegistrationError::kind);
         match result {
             Ok(()) => self.slot.on_success(call, now),
             Err(error) if is_unknown_cluster(&error) && self.cluster() != self.configured => {
-                self.on_cluster_gone(notices);
+                self.on_cluster_gone(events);
             }
             Err(error) => {
                 self.slot.on_failure(call, error.kind(), now, rng);
                 if self.failing.replace(error.kind()) != Some(error.kind()) {
-                    notices.push(RegistrationEvent::Failing(error));
+                    events.push(RegistrationEvent::Failing(error));
                 }
             }
         }
         Some(called)
     }
 
-    fn on_identified(
-        &mut self,
-        found: Option<AgentIdentity>,
-        notices: &mut Vec<RegistrationEvent>,
-    ) {
+    fn on_identified(&mut self, found: Option<AgentIdentity>, events: &mut Vec<RegistrationEvent>) {
         let Some(found) = found else {
-            return self.end(Some(RegistrationEvent::Remains(Remains::Unsure)), notices);
+            return self.end(Some(RegistrationEvent::Remains(Remains::Unsure)), events);
         };
         match core::mem::replace(&mut self.stage, Stage::Done) {
-            Stage::AskingTheirs => self.stage = Stage::AskingOurs { theirs: found },
-            Stage::AskingOurs { theirs } if theirs != found => {
+            Stage::IdentifyingTheirs => self.stage = Stage::IdentifyingOurs { theirs: found },
+            Stage::IdentifyingOurs { theirs } if theirs != found => {
                 self.stage = Stage::Deregistering { times: 1 };
             }
-            // The agent has what is wanted, which has taken its place.
+            // The agent has the wanted registration, which has replaced this one.
             _ => {}
         }
     }
@@ -200,9 +197,9 @@ impl Removal {
         }
     }
 
-    /// It is there all the same, or is not. That an agent has deregistered it says nothing of others
-    /// that may be behind the same cluster.
-    fn on_look(&mut self, is_there: bool, notices: &mut Vec<RegistrationEvent>) {
+    /// Takes a read that follows a deregistration. A deregistration at one agent says nothing about
+    /// other agents behind the same cluster.
+    fn on_look(&mut self, is_there: bool, events: &mut Vec<RegistrationEvent>) {
         match (&mut self.stage, is_there) {
             (Stage::Looking { times: times @ 2.. }, false) => *times -= 1,
             (Stage::Looking { .. }, true) if !self.is_several => {
@@ -210,28 +207,28 @@ impl Removal {
                 self.stage = Stage::Deregistering { times: ROUNDS };
             }
             (Stage::Looking { .. }, _) => {
-                let notice = match self.is_several {
+                let event = match self.is_several {
                     true => RegistrationEvent::Remains(Remains::Several),
                     false => RegistrationEvent::Removed,
                 };
-                self.end(Some(notice), notices);
+                self.end(Some(event), events);
             }
             _ => {}
         }
     }
 
-    fn on_cluster_gone(&mut self, notices: &mut Vec<RegistrationEvent>) {
+    fn on_cluster_gone(&mut self, events: &mut Vec<RegistrationEvent>) {
         match self.stage {
             Stage::Deregistering { .. } if !self.is_wanted => {
                 self.id.cluster.clone_from(&self.configured);
             }
-            _ => self.end(Some(RegistrationEvent::Remains(Remains::OutOfReach)), notices),
+            _ => self.end(Some(RegistrationEvent::Remains(Remains::OutOfReach)), events),
         }
     }
 
-    fn end(&mut self, notice: Option<RegistrationEvent>, notices: &mut Vec<RegistrationEvent>) {
+    fn end(&mut self, event: Option<RegistrationEvent>, events: &mut Vec<RegistrationEvent>) {
         self.stage = Stage::Done;
-        notices.extend(notice);
+        events.extend(event);
     }
 }
 
@@ -248,11 +245,11 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    /// What agents answer to a removal, by cluster and errand, until it is done; gives what it asked and
-    /// what it told.
+    /// Runs a removal against these responses by cluster and call. Returns its calls and its
+    /// events.
     fn removed(
         is_wanted: bool,
-        mut answer: impl FnMut(&str, AgentCall) -> Result<(u16, String), Refusal>,
+        mut response: impl FnMut(&str, AgentCall) -> Result<(u16, String), Refusal>,
     ) -> (Vec<String>, Vec<String>) {
         let id = Id {
             cluster: "old".to_owned(),
@@ -261,15 +258,15 @@ mod tests {
             partition: None,
         };
         let mut removal = Removal::new(id, "new".to_owned(), is_wanted, None, 1);
-        let (mut asked, mut notices, mut rng) = (Vec::new(), Vec::new(), Rng::new(1));
+        let (mut asked, mut events, mut rng) = (Vec::new(), Vec::new(), Rng::new(1));
         for seconds in 0..100 {
             let now = Time::from_start(Duration::from_secs(seconds));
-            let Some(errand) = removal.next_call(now) else { break };
+            let Some(call) = removal.next_call(now) else { break };
             let cluster = removal.cluster().to_owned();
-            asked.push(format!("{cluster} {errand:?}"));
-            let (id, _) = removal.start(errand, now);
-            let answer = answer(&cluster, errand);
-            let answer = answer.as_ref().map(|(status, body)| Response {
+            asked.push(format!("{cluster} {call:?}"));
+            let (id, _) = removal.start(call, now);
+            let response = response(&cluster, call);
+            let response = response.as_ref().map(|(status, body)| Response {
                 status: *status,
                 from_envoy: false,
                 index: None,
@@ -278,18 +275,18 @@ mod tests {
                 age: None,
                 body: body.as_bytes(),
             });
-            let answer = answer.map_err(|refusal| CallFailure::Refused(*refusal));
-            assert!(removal.on_response(id, answer, now, &mut rng, &mut notices).is_some());
+            let response = response.map_err(|refusal| CallFailure::Refused(*refusal));
+            assert!(removal.on_response(id, response, now, &mut rng, &mut events).is_some());
         }
         assert!(removal.is_done(), "{asked:?}");
-        (asked, notices.iter().map(ToString::to_string).collect())
+        (asked, events.iter().map(ToString::to_string).collect())
     }
 
     const UNKNOWN: &str = "unknown service ID: edge-1";
 
-    /// An agent of that node, that does not have it.
-    fn without(node: &str, errand: AgentCall) -> (u16, String) {
-        match errand {
+    /// Responds as an agent of that node without the service.
+    fn without(node: &str, call: AgentCall) -> (u16, String) {
+        match call {
             AgentCall::Identify => {
                 (200, format!(r#"{{"Config":{{"NodeName":"{node}","Datacenter":"dc1"}}}}"#))
             }
@@ -300,68 +297,74 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_by_the_cluster_by_which_it_was_registered() {
-        let (asked, told) = removed(false, |_, errand| Ok(without("n", errand)));
+    fn removal_uses_the_cluster_of_the_registration() {
+        let (asked, reported_health) = removed(false, |_, call| Ok(without("n", call)));
         assert_eq!(asked, ["old Deregister", "old Read", "old Read", "old Read"]);
-        assert_eq!(told, ["deregistered: the configuration has it no more"]);
+        assert_eq!(reported_health, ["deregistered: the configuration has it no more"]);
     }
 
     // Promise: R-708
     #[test]
-    fn it_goes_by_the_configured_cluster_where_the_old_one_is_gone() {
-        let (asked, told) = removed(false, |cluster, errand| match cluster {
+    fn removal_uses_the_configured_cluster_when_the_old_is_gone() {
+        let (asked, reported_health) = removed(false, |cluster, call| match cluster {
             "old" => Err(Refusal::UnknownCluster),
-            _ => Ok(without("n", errand)),
+            _ => Ok(without("n", call)),
         });
         assert_eq!(asked, ["old Deregister", "new Deregister", "new Read", "new Read", "new Read"]);
-        assert_eq!(told, ["deregistered: the configuration has it no more"]);
+        assert_eq!(reported_health, ["deregistered: the configuration has it no more"]);
     }
 
     #[test]
-    fn what_is_wanted_stays_with_an_agent_that_has_both() {
-        let (asked, told) = removed(true, |_, errand| Ok(without("n", errand)));
-        assert_eq!((asked.len(), told), (2, vec![]), "{asked:?}");
-        let (asked, told) = removed(true, |cluster, errand| Ok(without(cluster, errand)));
+    fn wanted_registration_stays_when_one_agent_has_both() {
+        let (asked, reported_health) = removed(true, |_, call| Ok(without("n", call)));
+        assert_eq!((asked.len(), reported_health), (2, vec![]), "{asked:?}");
+        let (asked, reported_health) = removed(true, |cluster, call| Ok(without(cluster, call)));
         assert_eq!(asked[..3], ["old Identify", "new Identify", "old Deregister"]);
-        assert_eq!(told, ["deregistered: the configuration has it no more"]);
+        assert_eq!(reported_health, ["deregistered: the configuration has it no more"]);
         let denied = |_: &str, _| Ok((403, "Permission denied".to_owned()));
-        let (asked, told) = removed(true, denied);
+        let (asked, reported_health) = removed(true, denied);
         assert_eq!(asked, ["old Identify"]);
-        assert!(told[0].contains("may not know (agent:read)"), "{told:?}");
+        assert!(reported_health[0].contains("may not know (agent:read)"), "{reported_health:?}");
         for goes_at in [0, 2] {
             let mut calls = 0;
-            let (asked, told) = removed(true, |cluster, errand| {
+            let (asked, reported_health) = removed(true, |cluster, call| {
                 calls += 1;
                 match cluster {
                     "old" if calls > goes_at => Err(Refusal::UnknownCluster),
-                    _ => Ok(without(cluster, errand)),
+                    _ => Ok(without(cluster, call)),
                 }
             });
             assert!(!asked.iter().any(|it| it == "new Deregister"), "{asked:?}");
-            assert!(told[0].contains("has no longer the cluster"), "{told:?}");
+            assert!(
+                reported_health[0].contains("has no longer the cluster"),
+                "{reported_health:?}"
+            );
         }
     }
 
     #[test]
-    fn nothing_is_called_removed_that_another_agent_may_have() {
+    fn removal_is_not_reported_when_another_agent_may_have_it() {
         for agents in [2, 3] {
             let mut has = vec![false; agents];
             has[1] = true;
             let mut turn = 0;
-            let (asked, told) = removed(false, |_, errand| {
+            let (asked, reported_health) = removed(false, |_, call| {
                 let has = &mut has[turn % agents];
                 turn += 1;
-                Ok(match errand {
+                Ok(match call {
                     AgentCall::Read if *has => (200, "{}".to_owned()),
                     AgentCall::Deregister => {
                         *has = false;
                         (200, String::new())
                     }
-                    errand => without("n", errand),
+                    call => without("n", call),
                 })
             });
             assert!(!has.iter().any(|has| *has), "{asked:?}");
-            assert!(told.len() == 1 && told[0].contains("several agents answer"), "{told:?}");
+            assert!(
+                reported_health.len() == 1 && reported_health[0].contains("several agents answer"),
+                "{reported_health:?}"
+            );
         }
     }
 }

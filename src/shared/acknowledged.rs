@@ -1,36 +1,40 @@
-//! The services whose endpoints Envoy's own clusters have.
+//! The services whose endpoints Envoy has acknowledged in its own clusters.
 
 use crate::shared::bytes::{CodecError, Reader};
 use crate::shared::key::FORMAT;
 use crate::util::hash::xxh64;
 
-/// The services whose endpoints Envoy has acknowledged, and that it was not told to be gone since, by
-/// hashes. A hash that two services have lets requests of one go on too soon, to the policy of Envoy's
-/// cluster.
+/// The hashes of the services whose endpoints Envoy has acknowledged and that were not removed
+/// since.
+///
+/// If two services share a hash, requests of the second proceed before Envoy has its endpoints.
+/// Envoy's cluster then handles them by its own policy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Acknowledged(Vec<u64>);
 
 impl Acknowledged {
-    /// The most services. Those beyond are waited for until the time is up.
+    /// The maximum number of services. Requests for a service beyond it wait until their time is
+    /// up.
     pub const MAX: usize = 1 << 16;
 
-    /// Where those are in shared data that Envoy knows by the answers from an address.
+    /// Returns the key in shared data of the services that Envoy has acknowledged from the
+    /// responses of `address`.
     pub fn key(address: &str) -> String {
         format!("{FORMAT}/acknowledged/{address}")
     }
 
-    /// Where in shared data the cluster of a service is that Envoy has taken by the answers from an address,
-    /// where that cluster has settings of its own.
+    /// Returns the key in shared data of a service's cluster as Envoy has taken it from the
+    /// responses of `address`. Only a cluster with settings of its own is stored there.
     pub fn cluster_key(address: &str, service: &str) -> String {
         format!("{FORMAT}/cluster/{address}/{service}")
     }
 
-    /// The hash of a service.
+    /// Returns the hash of a service.
     pub fn hash(service: &str) -> u64 {
         xxh64(service.as_bytes(), 0)
     }
 
-    /// Adds a service; false where it is there already, or nothing more has room.
+    /// Adds a service. Returns false if the service is present already or the set is full.
     pub fn add(&mut self, hash: u64) -> bool {
         match self.0.binary_search(&hash) {
             Err(place) if self.0.len() < Self::MAX => {
@@ -41,35 +45,35 @@ impl Acknowledged {
         }
     }
 
-    /// Removes a service; false where it is not there.
+    /// Removes a service. Returns false if the service is absent.
     fn remove(&mut self, hash: u64) -> bool {
         let place = self.0.binary_search(&hash);
         place.is_ok_and(|place| self.0.remove(place) == hash)
     }
 
-    /// Removes the services that are not among these; false where there are none.
+    /// Removes the services that are not in `services`. Returns false if there are none to remove.
     fn retain(&mut self, services: &Self) -> bool {
         let before = self.0.len();
         self.0.retain(|hash| services.contains(*hash));
         self.0.len() < before
     }
 
-    /// Whether a service is there.
+    /// Returns true if a service is present.
     pub fn contains(&self, hash: u64) -> bool {
         self.0.binary_search(&hash).is_ok()
     }
 
-    /// Whether there is none.
+    /// Returns true if no service is present.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Writes them: 8 bytes for each.
+    /// Encodes the set in 8 bytes for each service.
     pub fn encode(&self) -> Vec<u8> {
         self.0.iter().flat_map(|hash| hash.to_le_bytes()).collect()
     }
 
-    /// Reads them; no bytes are none.
+    /// Decodes the set. No bytes are an empty set.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut all = Self::default();
         let Ok(mut reader) = Reader::new(bytes) else { return Ok(all) };
@@ -85,33 +89,35 @@ impl Acknowledged {
     }
 }
 
-/// What other VMs do not know yet: what Envoy has acknowledged, and what it was told to be gone.
+/// The changes that shared data does not contain yet: services that Envoy has acknowledged, and
+/// services that were removed.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// The services that have clusters, as Envoy was told last; none: nothing of that.
+    /// The services that have clusters, as Envoy was told last. `None` if Envoy was told nothing
+    /// since the last exchange.
     left: Option<Acknowledged>,
-    /// Those that have gone.
+    /// The services that were removed.
     gone: Acknowledged,
-    /// Those that were acknowledged since.
+    /// The services that were acknowledged since.
     added: Acknowledged,
 }
 
 impl Changes {
-    /// Envoy has acknowledged the endpoints of a service.
+    /// Notes that Envoy has acknowledged the endpoints of a service.
     pub fn on_acknowledged(&mut self, service: &str) {
         self.added.add(Acknowledged::hash(service));
     }
 
-    /// A service has gone.
+    /// Notes that a service was removed.
     pub fn on_gone(&mut self, service: &str) {
         let hash = Acknowledged::hash(service);
         self.added.remove(hash);
         self.gone.add(hash);
     }
 
-    /// Envoy is told that there are clusters of these services, and of no others.
+    /// Notes that Envoy was told of clusters for exactly these services.
     pub fn on_told<'a>(&mut self, services: impl Iterator<Item = &'a str>) {
-        // Added one by one, tens of thousands would take a second.
+        // Inserting tens of thousands of services one by one would take a second.
         let mut all: Vec<u64> = services.map(Acknowledged::hash).collect();
         all.sort_unstable();
         all.dedup();
@@ -121,12 +127,12 @@ impl Changes {
         self.left = Some(left);
     }
 
-    /// Whether there is nothing to tell.
+    /// Returns true if there is nothing to share.
     pub fn is_empty(&self) -> bool {
         self.left.is_none() && self.gone.is_empty() && self.added.is_empty()
     }
 
-    /// Changes what all know; false where that has it all.
+    /// Applies the changes to the shared set. Returns false if the set contained them already.
     pub fn apply(&self, all: &mut Acknowledged) -> bool {
         let is_less = self.left.as_ref().is_some_and(|left| all.retain(left));
         let gone = self.gone.0.iter();
@@ -141,8 +147,8 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    /// Changes what is acknowledged; tells whether that made a difference, and which services of three
-    /// are there then.
+    /// Applies the changes. Returns whether that made a difference, and the services of three that
+    /// are present afterwards.
     fn change(all: &mut Acknowledged, changes: &mut Changes) -> (bool, Vec<&'static str>) {
         let is_other = changes.apply(all);
         *changes = Changes::default();
@@ -158,7 +164,7 @@ mod tests {
         assert_eq!(change(&mut all, &mut changes), (true, vec!["api", "web"]));
         changes.on_told(["api", "db", "web"].into_iter());
         assert_eq!(change(&mut all, &mut changes), (false, vec!["api", "web"]));
-        // Acknowledged before it has gone, and after it has come back.
+        // Acknowledged before the service was removed, and after it came back.
         changes.on_acknowledged("db");
         changes.on_told(["api"].into_iter());
         assert_eq!(change(&mut all, &mut changes), (true, vec!["api"]));
@@ -176,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn another_address_has_services_of_its_own() {
+    fn keys_differ_when_the_addresses_differ() {
         assert_ne!(Acknowledged::key("/one"), Acknowledged::key("/other"));
     }
 }

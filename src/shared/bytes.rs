@@ -1,25 +1,25 @@
-//! Reading and writing the small binary forms of this floor: little endian, fixed width.
+//! Reads and writes the small binary forms of shared data: little endian, fixed width.
 
 use core::fmt;
 
-/// Why bytes from shared data could not be read.
+/// The reason why bytes from shared data could not be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CodecError {
-    /// Nothing is stored: shared data has no way to remove a key but to empty it.
+    /// Nothing is stored. Shared data can only empty a key, not remove it.
     Empty,
     /// The bytes end inside a field.
     Truncated {
-        /// Where the field begins.
+        /// The offset at which the field begins.
         at: usize,
     },
     /// Bytes are left over after the last field.
     Trailing {
-        /// How many.
+        /// The number of bytes.
         bytes: usize,
     },
     /// A field holds a value that no writer of this version writes.
     Invalid {
-        /// What the field is.
+        /// The name of the field.
         field: &'static str,
     },
 }
@@ -47,12 +47,12 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Starts at the first byte; no bytes at all are [`CodecError::Empty`].
+    /// Starts at the first byte. No bytes at all are [`CodecError::Empty`].
     pub(super) const fn new(bytes: &'a [u8]) -> Result<Self, CodecError> {
         if bytes.is_empty() { Err(CodecError::Empty) } else { Ok(Self { bytes, at: 0 }) }
     }
 
-    /// The next `N` bytes.
+    /// Reads the next `N` bytes.
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let field = rest.first_chunk::<N>().ok_or(CodecError::Truncated { at: self.at })?;
@@ -60,29 +60,29 @@ impl<'a> Reader<'a> {
         Ok(*field)
     }
 
-    /// The next byte.
+    /// Reads the next byte.
     pub(super) fn u8(&mut self) -> Result<u8, CodecError> {
         let [byte] = self.array()?;
         Ok(byte)
     }
 
-    /// The next two bytes.
+    /// Reads the next two bytes.
     pub(super) fn u16(&mut self) -> Result<u16, CodecError> {
         self.array().map(u16::from_le_bytes)
     }
 
-    /// The next four bytes.
+    /// Reads the next four bytes.
     pub(super) fn u32(&mut self) -> Result<u32, CodecError> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// The next eight bytes.
+    /// Reads the next eight bytes.
     pub(super) fn u64(&mut self) -> Result<u64, CodecError> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A number that is usually small, as [`push_number`] writes it; one in a longer form than it
-    /// needs is refused.
+    /// Reads a number that is usually small, as [`push_number`] writes it. A form that is longer
+    /// than necessary is refused.
     pub(super) fn number(&mut self) -> Result<u32, CodecError> {
         let (number, least) = match self.u8()? {
             SHORT => (u32::from(self.u16()?), u32::from(SHORT)),
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
         if number < least { Err(CodecError::Invalid { field: "number" }) } else { Ok(number) }
     }
 
-    /// The next byte as a flag.
+    /// Reads the next byte as a flag.
     pub(super) fn flag(&mut self, field: &'static str) -> Result<bool, CodecError> {
         match self.u8()? {
             0 => Ok(false),
@@ -101,14 +101,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A text after its length in four bytes, as [`push_text`] writes it; it stays where it
-    /// is, so a length that the bytes cannot hold allocates nothing.
+    /// Reads a text after its length in four bytes, as [`push_text`] writes it. The text is
+    /// borrowed, so a length beyond the bytes allocates nothing.
     pub(super) fn text(&mut self, field: &'static str) -> Result<&'a str, CodecError> {
         let length = self.u32()? as usize;
         self.text_of(length, field)
     }
 
-    /// A text of that many bytes.
+    /// Reads a text of `length` bytes.
     pub(super) fn text_of(
         &mut self,
         length: usize,
@@ -120,12 +120,12 @@ impl<'a> Reader<'a> {
         core::str::from_utf8(bytes).map_err(|_| CodecError::Invalid { field })
     }
 
-    /// How many bytes are left.
+    /// Returns the number of bytes that are left.
     pub(super) const fn left(&self) -> usize {
         self.bytes.len().saturating_sub(self.at)
     }
 
-    /// Makes sure that nothing is left.
+    /// Checks that no byte is left.
     pub(super) const fn finish(self) -> Result<(), CodecError> {
         match self.left() {
             0 => Ok(()),
@@ -134,11 +134,11 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// In place of a number: it follows in two bytes, or in four.
+/// Marks a number that follows in two bytes (`SHORT`) or in four (`LONG`).
 const SHORT: u8 = 254;
 const LONG: u8 = 255;
 
-/// Writes a number in one byte where it is below 254, in three below 65,536, else in five.
+/// Writes a number in one byte if it is below 254, in three below 65,536, else in five.
 pub(super) fn push_number(out: &mut Vec<u8>, number: u32) {
     match (u8::try_from(number), u16::try_from(number)) {
         (Ok(byte), _) if byte < SHORT => out.push(byte),
@@ -153,8 +153,8 @@ pub(super) fn push_number(out: &mut Vec<u8>, number: u32) {
     }
 }
 
-/// Writes a text that [`Reader::text`] reads. One of 4 GiB, which no VM of 32 bits can hold,
-/// would not read back.
+/// Writes a text that [`Reader::text`] reads. A text of 4 GiB would not read back, but no VM of 32
+/// bits can hold one.
 pub(super) fn push_text(out: &mut Vec<u8>, text: &str) {
     out.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
     out.extend(text.as_bytes());
@@ -167,7 +167,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn a_number_takes_as_few_bytes_as_it_needs() {
+    fn number_takes_as_few_bytes_as_possible() {
         for (number, length) in
             [(0, 1), (253, 1), (254, 3), (255, 3), (65_535, 3), (65_536, 5), (u32::MAX, 5)]
         {
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_in_a_longer_form_than_it_needs_is_refused() {
+    fn number_is_refused_when_a_shorter_form_exists() {
         let wrong = Err(CodecError::Invalid { field: "number" });
         for bytes in [&[254, 253, 0][..], &[255, 253, 0, 0, 0], &[255, 255, 255, 0, 0]] {
             assert_eq!(Reader::new(bytes).unwrap().number(), wrong, "{bytes:?}");

@@ -1,4 +1,4 @@
-//! Endpoints as bytes.
+//! The binary form of endpoints.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::num::NonZeroU16;
@@ -12,14 +12,14 @@ use crate::shared::string_table::{StringTableReader, StringTableWriter};
 const V4: u8 = 4;
 const V6: u8 = 6;
 const NAME: u8 = 1;
-/// Beside the family: details, a zone, a version follow.
+/// Flags beside the family: details, a zone or a version follow.
 const DETAILS: u8 = 0x20;
 const ZONE: u8 = 0x40;
 const VERSION: u8 = 0x80;
-/// The bytes of an entry of metadata at least: two labels.
+/// The minimum number of bytes of a metadata entry: two labels.
 const SMALLEST_ENTRY: usize = 2;
 
-/// Writes lists of endpoints. A text that has been written before is written as a number.
+/// Writes lists of endpoints. A repeated text is written as a number.
 #[derive(Debug, Default)]
 pub(super) struct EndpointWriter<'t> {
     zones: StringTableWriter<'t>,
@@ -30,7 +30,7 @@ pub(super) struct EndpointWriter<'t> {
 }
 
 impl<'t> EndpointWriter<'t> {
-    /// The bytes of an endpoint at least.
+    /// The minimum number of bytes of an endpoint.
     pub(super) const SMALLEST: usize = 9;
 
     /// Writes a list.
@@ -47,7 +47,8 @@ impl<'t> EndpointWriter<'t> {
         }
     }
 
-    /// Writes twice the number of entries, and one more where there is a host name; then these.
+    /// Writes twice the number of entries, plus one if there is a host name; then the host name and
+    /// the entries.
     fn push_details(&mut self, details: &'t Details, out: &mut Vec<u8>) {
         let Details { hostname, metadata } = details;
         let entries = u32::try_from(metadata.len()).unwrap_or(u32::MAX);
@@ -60,7 +61,8 @@ impl<'t> EndpointWriter<'t> {
     }
 }
 
-/// Reads lists of endpoints, each in order and no address twice. Those with the same text share it.
+/// Reads lists of endpoints, each in order and without an address twice. Endpoints with the same
+/// text share it.
 #[derive(Debug, Default)]
 pub(super) struct EndpointReader {
     zones: StringTableReader,
@@ -71,7 +73,7 @@ pub(super) struct EndpointReader {
 }
 
 impl EndpointReader {
-    /// Reads a list. One that says that it has more than the bytes can hold allocates nothing.
+    /// Reads a list. A count that the bytes cannot hold is refused before anything is allocated.
     pub(super) fn read(&mut self, reader: &mut Reader<'_>) -> Result<Vec<Endpoint>, CodecError> {
         let count = reader.u32()? as usize;
         if count > reader.left() / EndpointWriter::SMALLEST {

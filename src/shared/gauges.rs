@@ -1,30 +1,31 @@
-//! Whose values the gauges of a name show.
+//! The query that the gauges of a name show.
 
 use crate::model::service::QueryKey;
 use crate::shared::key::FORMAT;
 
-/// Whose values the gauges of a name show, as it stands in shared data.
+/// The owner of the gauges of a name, as stored in shared data.
 ///
-/// The gauges of a process are one for all of its configurations, and two of these may have one name
-/// for different queries. Then the gauges are those of the query that a VM began to fetch last, and
-/// of the other one once that is given up: so they never show a bit of each.
+/// The gauges of a process serve all of its configurations, and two configurations may use one name
+/// for different queries. The gauges then show the query whose leader was elected last, and after
+/// that query is released the other one. So they never mix values of both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shown {
-    /// Nobody's.
+    /// No query owns the gauges.
     Free,
-    /// Those of the query that asks.
+    /// The given query owns the gauges.
     Ours,
-    /// Those of another query.
+    /// Another query owns the gauges.
     Others,
 }
 
 impl Shown {
-    /// The key under which it stands in shared data, for the name with which the gauges begin.
+    /// Returns the key in shared data for gauges that begin with `name`.
     pub fn key(name: &str) -> String {
         format!("{FORMAT}/{}/gauges", QueryKey::of([name]))
     }
 
-    /// Reads what stands in shared data, for a query. What is no key is nobody's.
+    /// Decodes the owner that is stored in shared data, as seen by `query`. Bytes that are no query
+    /// key mean no owner.
     pub fn read(stored: &[u8], query: QueryKey) -> Self {
         match <[u8; 16]>::try_from(stored) {
             Ok(bytes) if u128::from_le_bytes(bytes) == query.0 => Self::Ours,
@@ -33,7 +34,7 @@ impl Shown {
         }
     }
 
-    /// What is written for a query.
+    /// Returns the bytes that make `query` the owner.
     pub const fn write(query: QueryKey) -> [u8; 16] {
         query.0.to_le_bytes()
     }
@@ -46,7 +47,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn gauges_are_those_of_the_query_that_is_written() {
+    fn gauges_belong_to_the_query_that_is_stored() {
         let (one, other) = (QueryKey(1), QueryKey(2));
         assert_eq!(Shown::read(&Shown::write(one), one), Shown::Ours);
         assert_eq!(Shown::read(&Shown::write(one), other), Shown::Others);

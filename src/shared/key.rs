@@ -3,22 +3,22 @@
 use core::fmt;
 
 use crate::model::service::QueryKey;
-use crate::shared::snapshot_record::SnapshotVersion;
+use crate::shared::snapshot_version::SnapshotVersion;
 
-/// The version of everything that this floor writes; part of every key.
+/// The version of every format in this folder. It is part of every key.
 pub(super) const FORMAT: &str = "consul_resolver.5";
 
-/// Which version of a value in shared data: Envoy's compare-and-set number.
+/// The version of a value in shared data: Envoy's compare-and-set number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Cas(pub u32);
 
-/// One VM's root context, by a random number that it draws when it starts.
+/// The root context of one VM, as a random number that the VM draws at its start.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VmId(pub u64);
 
 impl VmId {
-    /// The name of the queue by which this one is woken. It is never another's: a queue
-    /// wakes only the VM that registered last under its name.
+    /// Returns the name of the queue that wakes this VM. The name is unique: Envoy wakes only the
+    /// VM that registered last under a name.
     pub fn queue_name(self) -> String {
         format!("{FORMAT}/wake/{self}")
     }
@@ -36,35 +36,38 @@ impl fmt::Debug for VmId {
     }
 }
 
-/// A place in shared data.
+/// A key of shared data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SharedKey {
-    /// A service's [`Head`](crate::shared::source_record::SourceRecord): who fetches, what is published.
-    Head(QueryKey),
-    /// A service's [`Record`](crate::shared::snapshot_record::SnapshotRecord) of that version.
+    /// The [`SourceRecord`](crate::shared::source_record::SourceRecord) of a source: its leader and
+    /// its published version.
+    SourceRecord(QueryKey),
+    /// The [`SnapshotRecord`](crate::shared::snapshot_record::SnapshotRecord) of a source in that
+    /// version.
     ///
-    /// There are two places that take turns, so the record that the head points to stays whole
-    /// while the next one is written. There are no more of them, since what is once in shared data
-    /// stays for ever.
-    Record(QueryKey, SnapshotVersion),
+    /// Two slots alternate, so the published record stays intact while the next record is written.
+    /// There are only two slots because a key in shared data is never removed.
+    Snapshot(QueryKey, SnapshotVersion),
     /// The [`Members`](crate::shared::members::Members): the queues of all VMs.
     Members,
-    /// A registration's [`Charge`](crate::shared::registration_lease::RegistrationLease): who keeps it.
-    Charge(QueryKey),
-    /// The [`Book`](crate::shared::registration_index::RegistrationIndex): what this process has registered.
-    Book,
+    /// The [`RegistrationLease`](crate::shared::registration_lease::RegistrationLease) of a
+    /// registration: its leader.
+    RegistrationLease(QueryKey),
+    /// The [`RegistrationIndex`](crate::shared::registration_index::RegistrationIndex): all
+    /// registrations of this process.
+    RegistrationIndex,
 }
 
 impl fmt::Display for SharedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Head(query) => write!(f, "{FORMAT}/{query}/head"),
-            Self::Record(query, SnapshotVersion { generation, .. }) => {
+            Self::SourceRecord(query) => write!(f, "{FORMAT}/{query}/head"),
+            Self::Snapshot(query, SnapshotVersion { generation, .. }) => {
                 write!(f, "{FORMAT}/{query}/record/{}", generation & 1)
             }
             Self::Members => write!(f, "{FORMAT}/members"),
-            Self::Charge(registration) => write!(f, "{FORMAT}/{registration}/charge"),
-            Self::Book => write!(f, "{FORMAT}/book"),
+            Self::RegistrationLease(registration) => write!(f, "{FORMAT}/{registration}/charge"),
+            Self::RegistrationIndex => write!(f, "{FORMAT}/book"),
         }
     }
 }
@@ -77,9 +80,9 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn records_take_turns_in_two_places_whatever_their_terms() {
+    fn snapshots_alternate_between_two_slots_in_all_terms() {
         let key = |term, generation| {
-            SharedKey::Record(QueryKey(7), SnapshotVersion { term: Term(term), generation })
+            SharedKey::Snapshot(QueryKey(7), SnapshotVersion { term: Term(term), generation })
                 .to_string()
         };
         assert_eq!(key(1, 4), key(1, 6));

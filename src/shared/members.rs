@@ -1,51 +1,51 @@
-//! The queues of all VMs: whom a fetcher wakes.
+//! The queues of all VMs, by which the leader wakes them.
 
 use crate::shared::bytes::{CodecError, Reader};
 use crate::shared::key::VmId;
 
-/// A shared queue, by the token that Envoy gave it.
+/// A shared queue, as the token that Envoy gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueueId(pub u32);
 
 /// A VM that wants to be woken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Member {
-    /// Who it is.
+    /// The VM.
     pub vm: VmId,
-    /// Its own queue.
+    /// The queue of the VM.
     pub queue: QueueId,
-    /// When it was made; see [`Rank`](crate::shared::source_record::Rank).
+    /// The time at which the VM was made; see [`Rank`](crate::shared::source_record::Rank).
     pub born: u64,
 }
 
-/// Everyone who wants to be woken, no one twice.
+/// All VMs that want to be woken, each once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Members(Vec<Member>);
 
 impl Members {
-    /// Adds a member, if it is not one already.
+    /// Adds a member if it is not present yet.
     pub fn add(&mut self, member: Member) {
         if !self.contains(member.vm) {
             self.0.push(member);
         }
     }
 
-    /// Removes those members.
+    /// Removes the given members.
     pub fn remove(&mut self, gone: &[VmId]) {
         self.0.retain(|member| !gone.contains(&member.vm));
     }
 
-    /// Whether that VM is a member.
+    /// Returns true if the VM is a member.
     pub fn contains(&self, vm: VmId) -> bool {
         self.0.iter().any(|member| member.vm == vm)
     }
 
-    /// When the first of them was made.
-    pub fn first_born(&self) -> Option<u64> {
+    /// Returns the time at which the oldest member was made.
+    pub fn oldest_born(&self) -> Option<u64> {
         self.0.iter().map(|member| member.born).min()
     }
 
-    /// All members, in the order in which they came.
+    /// Returns all members in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = Member> + '_ {
         self.0.iter().copied()
     }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn members_read_back_as_written_and_nobody_stands_twice() {
+    fn members_decode_as_encoded_each_once() {
         let mut members = Members::default();
         assert_eq!(Members::decode(&members.encode()), Ok(members.clone()));
         for n in [1, 2, 1, 3] {
@@ -96,12 +96,12 @@ mod tests {
         }
         members.remove(&[member(2).vm]);
         assert_eq!(members.iter().collect::<Vec<_>>(), [member(1), member(3)]);
-        assert_eq!(members.first_born(), Some(1));
+        assert_eq!(members.oldest_born(), Some(1));
         assert_eq!(Members::decode(&members.encode()), Ok(members));
     }
 
     #[test]
-    fn a_list_that_is_cut_off_is_refused() {
+    fn list_is_refused_when_it_is_cut_off() {
         let mut members = Members::default();
         members.add(member(5));
         let bytes = members.encode();

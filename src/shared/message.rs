@@ -1,16 +1,17 @@
-//! What one VM tells another through its queue.
+//! The messages that VMs send each other through their queues.
 
 use crate::model::service::QueryKey;
 use crate::shared::bytes::{CodecError, Reader, push_text};
 
-/// A message; what it is about is said by the key of the query.
+/// A message about the source of a query key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
-    /// To everyone: a new snapshot is published.
+    /// Tells all VMs that a new snapshot is published.
     News(QueryKey),
-    /// To the fetcher: a request could not reach an endpoint, so Consul may know better by now.
+    /// Tells the leader that a request could not reach an endpoint, so Consul may know better by
+    /// now.
     Suspicion(QueryKey),
-    /// To the VM that was made first: a request wants what this query asks, by this host.
+    /// Tells the oldest VM that a request for this host needs the source.
     Wanted(QueryKey, Box<str>),
 }
 
@@ -19,7 +20,7 @@ const SUSPICION: u8 = 2;
 const WANTED: u8 = 3;
 
 impl Message {
-    /// Writes the message: 17 bytes, and those of the host.
+    /// Encodes the message in 17 bytes and those of the host.
     pub fn encode(&self) -> Vec<u8> {
         let (kind, QueryKey(key)) = match self {
             Self::News(key) => (NEWS, key),
@@ -35,7 +36,7 @@ impl Message {
         out
     }
 
-    /// Reads a message.
+    /// Decodes a message.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes)?;
         let kind = reader.u8()?;
@@ -58,7 +59,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn a_message_reads_back_as_written() {
+    fn message_decodes_as_encoded() {
         let wanted = Message::Wanted(QueryKey(1), "web.service.consul".into());
         for message in [Message::News(QueryKey(7)), Message::Suspicion(QueryKey(u128::MAX)), wanted]
         {
@@ -67,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_message_are_told_apart() {
+    fn bytes_are_refused_when_they_are_no_message() {
         let bytes = Message::News(QueryKey(7)).encode();
         assert_eq!(Message::decode(&[]), Err(CodecError::Empty));
         assert_eq!(Message::decode(&bytes[..16]), Err(CodecError::Truncated { at: 1 }));

@@ -1,8 +1,8 @@
-//! What crosses VMs: the keys of Envoy's shared data and the bytes under them.
+//! The data that VMs share: the keys of Envoy's shared data and the bytes under them.
 //!
-//! Another VM may run another version of this module, and its bytes are read like any
-//! other input: decoding arbitrary bytes gives an error, never a panic. The version of the
-//! format is part of every key, so two versions do not see each other at all.
+//! Another VM may run another version of this module, so its bytes are untrusted input: decoding
+//! arbitrary bytes returns an error and never panics. The version of the format is part of every
+//! key, so two versions never see each other's data.
 
 pub mod acknowledged;
 mod bytes;
@@ -14,6 +14,7 @@ pub mod message;
 pub mod registration_index;
 pub mod registration_lease;
 pub mod snapshot_record;
+mod snapshot_version;
 pub mod source_record;
 mod string_table;
 

@@ -1,15 +1,17 @@
-//! The book of registrations: what this process has registered.
+//! The index of registrations: everything that this process has registered.
 
 use crate::model::registration::Id;
 use crate::shared::bytes::{CodecError, Reader, push_text};
 
-/// What this process has registered, no id twice. An entry is made before anything is registered,
-/// and removed after it was deregistered: what no configuration has any more is found by it.
+/// The ids that this process has registered, each once.
+///
+/// An entry is added before the registration and removed after the deregistration. So the index
+/// finds registrations that no configuration contains any more.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RegistrationIndex(Vec<Id>);
 
 impl RegistrationIndex {
-    /// Makes an entry, unless there is one.
+    /// Adds an entry if it is not present yet.
     pub fn add(&mut self, id: Id) {
         if !self.contains(&id) {
             self.0.push(id);
@@ -21,17 +23,17 @@ impl RegistrationIndex {
         self.0.retain(|entry| entry != id);
     }
 
-    /// Whether there is an entry.
+    /// Returns true if there is an entry for `id`.
     pub fn contains(&self, id: &Id) -> bool {
         self.0.contains(id)
     }
 
-    /// All entries, in the order in which they were made.
+    /// Returns all entries in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = &Id> {
         self.0.iter()
     }
 
-    /// Writes the book.
+    /// Encodes the index.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![1];
         for Id { cluster, id, namespace, partition } in &self.0 {
@@ -45,13 +47,13 @@ impl RegistrationIndex {
         out
     }
 
-    /// Reads a book.
+    /// Decodes an index.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes)?;
         if reader.u8()? != 1 {
             return Err(CodecError::Invalid { field: "book.form" });
         }
-        let mut book = Self::default();
+        let mut index = Self::default();
         while reader.left() > 0 {
             let cluster = reader.text("book.cluster")?.to_owned();
             let id = reader.text("book.id")?.to_owned();
@@ -61,9 +63,9 @@ impl RegistrationIndex {
                 Ok(is_some.then(|| text.to_owned()))
             };
             let (namespace, partition) = (scope("book.namespace")?, scope("book.partition")?);
-            book.add(Id { cluster, id, namespace, partition });
+            index.add(Id { cluster, id, namespace, partition });
         }
-        Ok(book)
+        Ok(index)
     }
 }
 
@@ -79,23 +81,23 @@ mod tests {
     }
 
     #[test]
-    fn a_book_reads_back_as_written_with_each_entry_once() {
-        let mut book = RegistrationIndex::default();
-        assert_eq!(RegistrationIndex::decode(&book.encode()), Ok(book.clone()));
+    fn index_decodes_as_encoded_with_each_entry_once() {
+        let mut index = RegistrationIndex::default();
+        assert_eq!(RegistrationIndex::decode(&index.encode()), Ok(index.clone()));
         for entry in [id("a", None), id("b", Some("n")), id("a", None), id("a", Some("n"))] {
-            book.add(entry);
+            index.add(entry);
         }
-        assert_eq!(book.iter().count(), 3);
-        assert_eq!(RegistrationIndex::decode(&book.encode()), Ok(book.clone()));
-        book.remove(&id("a", None));
-        assert!(!book.contains(&id("a", None)) && book.contains(&id("a", Some("n"))));
+        assert_eq!(index.iter().count(), 3);
+        assert_eq!(RegistrationIndex::decode(&index.encode()), Ok(index.clone()));
+        index.remove(&id("a", None));
+        assert!(!index.contains(&id("a", None)) && index.contains(&id("a", Some("n"))));
     }
 
     #[test]
-    fn bytes_that_are_no_book_are_told_apart() {
-        let mut book = RegistrationIndex::default();
-        book.add(id("a", Some("n")));
-        let bytes = book.encode();
+    fn bytes_are_refused_when_they_are_no_index() {
+        let mut index = RegistrationIndex::default();
+        index.add(id("a", Some("n")));
+        let bytes = index.encode();
         assert_eq!(RegistrationIndex::decode(&[]), Err(CodecError::Empty));
         assert_eq!(
             RegistrationIndex::decode(&[2]),

@@ -1,32 +1,33 @@
-//! The charge of a registration: who keeps it.
+//! The lease of a registration: the VM that keeps it.
 
 use crate::model::service::QueryKey;
 use crate::shared::bytes::{CodecError, Reader};
 use crate::shared::key::VmId;
 use crate::shared::source_record::{Holder, Rank, Term};
 
-/// What all VMs read about a registration at every tick; small, and always rewritten whole.
+/// The record that all VMs read about a registration at every tick. It is small and always
+/// rewritten whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RegistrationLease {
-    /// Who keeps it.
-    pub tenure: Holder,
-    /// The digest of what is registered: another configuration may register something else under
-    /// the same id.
+    /// The VM that holds the lease.
+    pub holder: Holder,
+    /// The digest of the registered definition. Another configuration may register something else
+    /// under the same id.
     pub digest: QueryKey,
-    /// Whether it has been registered so since this Envoy has started: until then nobody knows with
-    /// which token the agent has it.
+    /// True if exactly this was registered since Envoy started. Until then it is unknown with which
+    /// token the agent has it.
     pub is_kept: bool,
 }
 
 impl RegistrationLease {
-    /// Whether its owner has left it.
+    /// Returns true if the holder has released the lease.
     pub fn is_left(&self) -> bool {
-        self.tenure.rank == Rank::LEAVING
+        self.holder.rank == Rank::RELEASED
     }
 
-    /// Writes it: 42 bytes.
+    /// Encodes the lease in 42 bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let Holder { owner, term, rank } = self.tenure;
+        let Holder { owner, term, rank } = self.holder;
         let mut out = Vec::with_capacity(42);
         out.extend(owner.0.to_le_bytes());
         out.extend(term.0.to_le_bytes());
@@ -37,7 +38,7 @@ impl RegistrationLease {
         out
     }
 
-    /// Reads one.
+    /// Decodes a lease.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes)?;
         let owner = VmId(reader.u64()?);
@@ -46,7 +47,7 @@ impl RegistrationLease {
         let digest = QueryKey(u128::from_le_bytes(reader.array()?));
         let is_kept = reader.flag("charge.kept")?;
         reader.finish()?;
-        Ok(Self { tenure: Holder { owner, term, rank }, digest, is_kept })
+        Ok(Self { holder: Holder { owner, term, rank }, digest, is_kept })
     }
 }
 
@@ -57,12 +58,12 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn a_charge_reads_back_as_written_and_nothing_else_does() {
-        let tenure =
+    fn lease_decodes_as_encoded_and_other_bytes_are_refused() {
+        let holder =
             Holder { owner: VmId(3), term: Term(9), rank: Rank { serving: true, born: 5 } };
-        let charge = RegistrationLease { tenure, digest: QueryKey(u128::MAX - 7), is_kept: true };
-        let bytes = charge.encode();
-        assert_eq!(RegistrationLease::decode(&bytes), Ok(charge));
+        let lease = RegistrationLease { holder, digest: QueryKey(u128::MAX - 7), is_kept: true };
+        let bytes = lease.encode();
+        assert_eq!(RegistrationLease::decode(&bytes), Ok(lease));
         assert_eq!(RegistrationLease::decode(&[]), Err(CodecError::Empty));
         assert_eq!(RegistrationLease::decode(&bytes[..30]), Err(CodecError::Truncated { at: 25 }));
         let longer = [bytes.as_slice(), &[0]].concat();

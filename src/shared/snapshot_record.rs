@@ -1,4 +1,4 @@
-//! A published snapshot as bytes.
+//! The binary form of a published snapshot.
 
 use std::rc::Rc;
 
@@ -6,54 +6,38 @@ use crate::model::service_names::ServiceNames;
 use crate::model::snapshot::Snapshot;
 use crate::shared::bytes::{CodecError, Reader, push_text};
 use crate::shared::endpoints::{EndpointReader, EndpointWriter};
-use crate::shared::source_record::Term;
+use crate::shared::snapshot_version::Term;
 
-/// Which snapshot of a service: later ones are greater.
-///
-/// The generation counts on over the terms, until what is published is taken away; the term tells
-/// whose record it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct SnapshotVersion {
-    /// The term of the fetcher that published it.
-    pub term: Term,
-    /// The number of the snapshot.
-    pub generation: u64,
-}
-
-impl SnapshotVersion {
-    /// One version for each of the two places in which records lie.
-    pub const fn places(self) -> [Self; 2] {
-        [self, Self { generation: self.generation.wrapping_add(1), ..self }]
-    }
-}
+pub use crate::shared::snapshot_version::SnapshotVersion;
 
 /// A snapshot with its version.
 ///
-/// An IPv4 endpoint takes 9 bytes and an IPv6 endpoint 21; one with a name takes 9 and the
-/// name. A zone, a version and each text of an endpoint's details take a byte as long as there are
-/// few of its kind, up to 5 where there are many, and 2 or more beside the text where it stands
-/// first. Endpoints, and the unhealthy ones behind them, are stored in their order, and a record
-/// that is out of order is refused: what is read is a snapshot already. A service of a catalog
-/// takes 4 bytes and its name. There is one form for every record, so what reads well is what was
-/// written.
+/// An IPv4 endpoint takes 9 bytes and an IPv6 endpoint 21; an endpoint with a name takes 9 and the
+/// name. A zone, a version and each text of an endpoint's details take one byte while there are few
+/// of its kind, and up to 5 if there are many. The first occurrence takes 2 or more bytes and the
+/// text. A service of a catalog takes 4 bytes and its name.
+///
+/// Healthy endpoints and then unhealthy endpoints are stored in order, and a record that is out of
+/// order is refused, so a decoded list needs no sorting. Every record has exactly one form: a
+/// record that decodes encodes to the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotRecord {
-    /// Which one it is.
+    /// The version of the snapshot.
     pub version: SnapshotVersion,
     /// The endpoints.
     pub snapshot: Rc<Snapshot>,
 }
 
-/// What follows the version: endpoints, with the unhealthy ones behind them or without, or
+/// The kind of data that follows the version: endpoints without or with unhealthy endpoints, or
 /// services.
 const ENDPOINTS: u8 = 0;
 const WITH_UNHEALTHY: u8 = 1;
 const SERVICES: u8 = 2;
-/// The bytes of a service at least: the length of its name.
+/// The minimum number of bytes of a service: the length of its name.
 const SMALLEST_NAME: usize = 4;
 
 impl SnapshotRecord {
-    /// Writes the record.
+    /// Encodes the record.
     pub fn encode(&self) -> Vec<u8> {
         let endpoints = self.snapshot.endpoints();
         let mut out = Vec::with_capacity(21 + endpoints.len() * EndpointWriter::SMALLEST);
@@ -74,7 +58,7 @@ impl SnapshotRecord {
         out
     }
 
-    /// Reads a record.
+    /// Decodes a record.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes)?;
         let version = SnapshotVersion { term: Term(reader.u64()?), generation: reader.u64()? };
@@ -165,7 +149,7 @@ mod tests {
         SnapshotRecord { snapshot: Rc::new(Snapshot::new(endpoints)), ..record() }
     }
 
-    /// The same, with two unhealthy ones behind, the details of which are those of the first.
+    /// The same record with two unhealthy endpoints that share the details of the first endpoint.
     fn detailed() -> SnapshotRecord {
         let mut endpoints = labelled().snapshot.endpoints().to_vec();
         let entry = |key: &str, value: &str| (Rc::from(key), Rc::from(value));
@@ -189,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn services_out_of_order_or_of_an_impossible_number_are_refused() {
+    fn services_are_refused_when_order_or_count_is_wrong() {
         let bytes = catalog().encode();
         let mut swapped = bytes.clone();
         let (first, second) = (bytes[25..32].to_vec(), bytes[32..39].to_vec());
@@ -204,14 +188,14 @@ mod tests {
     }
 
     #[test]
-    fn a_record_reads_back_as_written() {
+    fn record_decodes_as_encoded() {
         for record in [record(), labelled(), detailed(), catalog()] {
             assert_eq!(SnapshotRecord::decode(&record.encode()), Ok(record));
         }
     }
 
     #[test]
-    fn an_endpoint_takes_9_bytes_and_a_label_1_where_it_is_known() {
+    fn endpoint_takes_9_bytes_and_a_known_label_1() {
         let length = |record: SnapshotRecord| record.encode().len();
         let none = SnapshotRecord { snapshot: Rc::default(), ..record() };
         assert_eq!(length(record()) - length(none), 9 + 9 + 21);
@@ -224,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shorter_form_is_refused() {
+    fn record_is_refused_when_it_is_cut_off() {
         for record in [record(), labelled(), detailed(), catalog()] {
             let bytes = record.encode();
             for length in 0..bytes.len() {
@@ -237,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_that_the_bytes_cannot_hold_allocates_nothing() {
+    fn count_allocates_nothing_when_it_exceeds_the_bytes() {
         let mut bytes = record().encode();
         bytes[17..21].copy_from_slice(&u32::MAX.to_le_bytes());
         assert_eq!(
@@ -247,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unhealthy_endpoint_that_is_an_endpoint_is_refused() {
+    fn unhealthy_endpoint_is_refused_when_it_is_healthy_too() {
         let mut bytes = detailed().encode();
         let second = bytes.len() - 2 * (9 + 6);
         bytes[second + 4] = 1;
@@ -263,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn details_out_of_order_or_of_an_impossible_number_are_refused() {
+    fn details_are_refused_when_order_or_count_is_wrong() {
         let mut bytes = detailed().encode();
         let last = bytes.len() - 6;
         assert_eq!(bytes[last..], [5, 1, 1, 1, 2, 2]);
@@ -280,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_out_of_order_are_refused() {
+    fn endpoints_are_refused_when_out_of_order() {
         let mut bytes = record().encode();
         let (first, second) = (bytes[21..30].to_vec(), bytes[30..39].to_vec());
         bytes[21..30].copy_from_slice(&second);

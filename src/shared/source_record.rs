@@ -1,80 +1,72 @@
-//! The head of a service: who fetches it, and which record is published.
+//! The record of a source: its leader and the published version.
 
 use core::time::Duration;
 
 use crate::shared::bytes::{CodecError, Reader};
 use crate::shared::key::VmId;
-use crate::shared::snapshot_record::SnapshotVersion;
+use crate::shared::snapshot_version::SnapshotVersion;
 
-/// How often a service's lease has changed hands; each fetcher has a term of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Term(pub u64);
+pub use crate::shared::snapshot_version::Term;
 
-impl Term {
-    /// The term after this one.
-    pub const fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-}
-
-/// How suitable a VM is to fetch: the least is the most suitable.
+/// The suitability of a VM to lead. The lowest rank is the most suitable.
 ///
-/// The main thread's VM never serves requests and is the first to be made, so it is the
-/// least of all. `born` orders the VMs and does nothing else: were the clock that it comes
-/// from wrong, another VM would fetch just as well.
+/// The main thread's VM never serves requests and is the oldest, so it has the lowest rank. `born`
+/// only orders the VMs: with a wrong clock another VM would lead just as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Rank {
-    /// Whether the VM has ever served a request: long work there delays others.
+    /// True if the VM has ever served a request. Long work there delays requests.
     pub serving: bool,
-    /// When the VM was made, in nanoseconds of a clock that all VMs of the process share.
+    /// The time at which the VM was made, in nanoseconds of a clock that all VMs of the process
+    /// share.
     pub born: u64,
 }
 
 impl Rank {
-    /// The rank of one that fetches no longer: everyone else is more suitable.
-    pub const LEAVING: Self = Self { serving: true, born: u64::MAX };
+    /// The rank of a leader that has released its lease. Every other VM is more suitable.
+    pub const RELEASED: Self = Self { serving: true, born: u64::MAX };
 }
 
-/// Who has a lease.
+/// The holder of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Holder {
-    /// Its owner.
+    /// The VM that holds the lease.
     pub owner: VmId,
-    /// Since which change of hands.
+    /// The term of the lease.
     pub term: Term,
-    /// How suitable the owner is: it gives way to a VM that is more so.
+    /// The rank of the holder. The holder gives way to a more suitable VM.
     pub rank: Rank,
 }
 
-/// What all VMs read about a service at every tick; small, and always rewritten whole.
+/// The record that all VMs read about a source at every tick. It is small and always rewritten
+/// whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceRecord {
-    /// Who fetches.
+    /// The VM that leads.
     pub owner: VmId,
-    /// Since which change of hands.
+    /// The term of the leader.
     pub term: Term,
-    /// How suitable the owner is: it gives way to a VM that is more so.
+    /// The rank of the leader. The leader gives way to a more suitable VM.
     pub rank: Rank,
-    /// The record that is published, if there is one.
+    /// The version of the published snapshot, if there is one.
     pub published: Option<SnapshotVersion>,
-    /// How long before this head was written Consul last answered; [`SourceRecord::UNKNOWN_AGE`] where its
-    /// owner does not know.
+    /// The time between the last response of Consul and the write of this record.
+    /// [`SourceRecord::UNKNOWN_AGE`] if the leader does not know it.
     pub age: Duration,
-    /// How many instances Consul listed at that time, healthy or not: what a fetcher that takes
-    /// over judges its first answer by.
+    /// The number of instances that Consul listed then, healthy or not. A new leader compares its
+    /// first response with it.
     pub listed: u32,
 }
 
 impl SourceRecord {
-    /// The age of what was found, and may have been left there at any time.
+    /// The age of a snapshot that was found in shared data and may be of any age.
     pub const UNKNOWN_AGE: Duration = Duration::from_millis(u64::MAX);
 
-    /// Who fetches.
-    pub const fn tenure(&self) -> Holder {
+    /// Returns the holder of the lease.
+    pub const fn holder(&self) -> Holder {
         Holder { owner: self.owner, term: self.term, rank: self.rank }
     }
 
-    /// Writes the head: 54 bytes.
+    /// Encodes the record in 54 bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(54);
         let age = u64::try_from(self.age.as_millis()).unwrap_or(u64::MAX);
@@ -91,7 +83,7 @@ impl SourceRecord {
         out
     }
 
-    /// Reads a head.
+    /// Decodes a record.
     pub fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
         let mut reader = Reader::new(bytes)?;
         let owner = VmId(reader.u64()?);
@@ -114,7 +106,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn a_head_reads_back_as_written() {
+    fn source_record_decodes_as_encoded() {
         let mut head = SourceRecord {
             owner: VmId(3),
             term: Term(9),
@@ -129,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_head_are_told_apart() {
+    fn bytes_are_refused_when_they_are_no_source_record() {
         let bytes = SourceRecord {
             owner: VmId(1),
             term: Term(1),

@@ -1,4 +1,5 @@
-//! Texts that many endpoints have in common, such as zones: written once, then by number.
+//! Tables of texts that many endpoints share, such as zones. A text is written once and then by
+//! number.
 
 use std::rc::Rc;
 
@@ -6,12 +7,12 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::shared::bytes::{CodecError, Reader, push_number};
 
-/// Numbers the labels of one kind, in the order in which they come.
+/// Numbers the labels of one kind in the order of their first occurrence.
 #[derive(Debug, Default)]
 pub(super) struct StringTableWriter<'t>(HashMap<&'t str, u32>);
 
 impl<'t> StringTableWriter<'t> {
-    /// Writes a label: its number, or [`NEW`] and its text where it comes for the first time.
+    /// Writes the number of a label. A new label is written as [`NEW`] and its text.
     pub(super) fn push(&mut self, label: &'t str, out: &mut Vec<u8>) {
         if let Some(&number) = self.0.get(label) {
             return push_number(out, number);
@@ -24,7 +25,7 @@ impl<'t> StringTableWriter<'t> {
     }
 }
 
-/// In place of a label's number: it is new, and its text follows. Numbers begin at 1.
+/// Marks a new label, whose text follows. Numbers begin at 1.
 const NEW: u32 = 0;
 
 /// Reads labels of one kind. Endpoints with the same label share its text.
@@ -35,8 +36,8 @@ pub(super) struct StringTableReader {
 }
 
 impl StringTableReader {
-    /// Reads a label. A number that nothing has, and a text that has a number already, are
-    /// refused: no writer writes them.
+    /// Reads a label. An unknown number and a repeated text are refused, because no writer produces
+    /// them.
     pub(super) fn read(&mut self, reader: &mut Reader<'_>) -> Result<Rc<str>, CodecError> {
         let number = reader.number()? as usize;
         if let Some(last) = number.checked_sub(1) {
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_written_once_and_shared_by_those_who_read_it() {
+    fn label_is_written_once_and_shared_by_its_readers() {
         let bytes = written(&["a", "b", "a", "a"]);
         assert_eq!(bytes.len(), 2 * (1 + 1 + 1) + 2);
         let labels = read(&bytes, 4).unwrap();
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_nothing_and_repeated_texts_are_refused() {
+    fn label_is_refused_when_unknown_or_repeated() {
         let wrong = Err(CodecError::Invalid { field: "label.number" });
         assert_eq!(read(&[1], 1), wrong);
         let mut again = written(&["a", "b"]);
@@ -93,14 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_cut_off_is_refused_and_allocates_nothing() {
+    fn cut_off_text_is_refused_and_allocates_nothing() {
         let mut long = written(&["a"]);
         long[1] = 253;
         assert!(read(&long, 1).is_err());
     }
 
     #[test]
-    fn more_labels_than_two_bytes_can_number_are_read_as_written() {
+    fn labels_decode_when_two_bytes_cannot_number_them() {
         let labels: Vec<String> = (0..=65_536).chain([65_536, 0]).map(|n| n.to_string()).collect();
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
         let bytes = written(&labels);

@@ -143,7 +143,7 @@ impl Host for World {
 
     fn store(&mut self, key: &SharedKey, value: &[u8], _: Expect) -> bool {
         self.cas += 1;
-        if let (SharedKey::Head(_), Ok(head)) = (key, SourceRecord::decode(value)) {
+        if let (SharedKey::SourceRecord(_), Ok(head)) = (key, SourceRecord::decode(value)) {
             let before = self.data.get(key).and_then(|(old, _)| SourceRecord::decode(old).ok());
             self.claims += usize::from(before.is_none_or(|before| before.term < head.term));
         }
@@ -272,13 +272,13 @@ impl Bench {
                 age: None,
                 body: body.as_bytes(),
             };
-            self.handle(Event::Answered { call: call.id, answer: Ok(response) });
+            self.handle(Event::Answered { call: call.id, response: Ok(response) });
         }
     }
 
     /// The ports of the endpoints that are used.
     pub fn ports(&self) -> Vec<u16> {
-        let trackers = self.agent.trackers();
+        let trackers = self.agent.sources();
         let record = trackers.first().and_then(|tracker| tracker.installed());
         let endpoints = record.map(|record| record.snapshot.endpoints()).unwrap_or_default();
         endpoints.iter().map(|endpoint| endpoint.address.port()).collect()

@@ -427,7 +427,7 @@ impl Bench {
         {
             *idle_since = world.now;
         }
-        self.handle(Event::Answered { call: call.id, answer });
+        self.handle(Event::Answered { call: call.id, response: answer });
     }
 
     /// How many calls there were since then.
@@ -445,7 +445,7 @@ impl Bench {
     }
 
     pub fn resolved(&self) -> usize {
-        self.agent.trackers().iter().filter(|tracker| tracker.installed().is_some()).count()
+        self.agent.sources().iter().filter(|tracker| tracker.installed().is_some()).count()
     }
 
     /// The longest time without a call for a source.

@@ -72,7 +72,7 @@ impl Checks {
         assert_eq!(owner, head.owner, "term {:?} of {key} has two owners", head.term);
         let before = self.terms.insert(key, head.term);
         assert!(before <= Some(head.term), "{key} went back from {before:?} to {:?}", head.term);
-        let (Some(version), SharedKey::Head(query)) = (head.published, key) else { return };
+        let (Some(version), SharedKey::SourceRecord(query)) = (head.published, key) else { return };
         let last = self.published.insert(key, version);
         assert!(last <= Some(version), "{key} went back from {last:?} to {version:?}");
         if last != Some(version) {
@@ -82,10 +82,10 @@ impl Checks {
 
     /// A head or a record was written: the record that the head points to is there.
     pub fn on_record(query: QueryKey, shared: &Shared) {
-        let head = shared.load(&SharedKey::Head(query).to_string());
+        let head = shared.load(&SharedKey::SourceRecord(query).to_string());
         let head = head.and_then(|(bytes, _)| SourceRecord::decode(&bytes).ok());
         let Some(version) = head.and_then(|head| head.published) else { return };
-        let stored = shared.load(&SharedKey::Record(query, version).to_string());
+        let stored = shared.load(&SharedKey::Snapshot(query, version).to_string());
         let record = stored.map(|(bytes, _)| SnapshotRecord::decode(&bytes));
         let is_there = matches!(&record, Some(Ok(record)) if record.version == version);
         assert!(is_there, "{query} points to {version:?}, where there is {record:?}");
@@ -95,7 +95,7 @@ impl Checks {
     /// that version is installed, and is what Consul has answered, all of it and nothing else but
     /// what was there before.
     pub fn on_step(&mut self, context: &mut Context, query: QueryKey, consul: &Consul, now: u64) {
-        let trackers = context.agent.trackers();
+        let trackers = context.agent.sources();
         if let Some(tracker) = trackers.into_iter().find(|tracker| tracker.key() == query) {
             let Some(record) = tracker.installed() else { return };
             let source = source_of(tracker);
@@ -127,8 +127,8 @@ impl Checks {
 
     /// A context has done something about probes, or what it says of itself.
     pub fn on_probes(&mut self, context: &Context, effects: &Effects, clock: u64) {
-        for &ProbeId { registration, spot, number } in &effects.probes {
-            self.hearing.on_asked(context.id, (registration, spot), number, context.began);
+        for &ProbeId { registration, target, number } in &effects.probes {
+            self.hearing.on_asked(context.id, (registration, target), number, context.began);
         }
         if let Some((registration, request)) = &effects.errand {
             self.hearing.on_errand(context.id, *registration, request, clock);
@@ -137,8 +137,8 @@ impl Checks {
 
     /// A context hears what came back for a probe.
     pub fn on_probed(&mut self, context: ContextId, probe: ProbeId, echo: Echo, clock: u64) {
-        let ProbeId { registration, spot, number } = probe;
-        self.hearing.on_heard(context, (registration, spot), number, echo, clock);
+        let ProbeId { registration, target, number } = probe;
+        self.hearing.on_heard(context, (registration, target), number, echo, clock);
     }
 
     /// A request goes to an endpoint: one that the context has installed, and that Consul listed
@@ -148,7 +148,7 @@ impl Checks {
         if address.to_string() == FALLBACK {
             return;
         }
-        let listed = context.agent.trackers().into_iter().filter_map(TrackedSource::installed);
+        let listed = context.agent.sources().into_iter().filter_map(TrackedSource::installed);
         let is_listed = listed.flat_map(|record| record.snapshot.endpoints());
         let is_listed = is_listed.into_iter().any(|endpoint| endpoint.address == *address);
         assert!(is_listed, "{:?} sends a request to {address}, which it has not", context.id);

@@ -472,7 +472,7 @@ fn list(to: &Ask, entries: &str) -> Vec<u8> {
 const fn number(call: CallId) -> Option<SourceId> {
     match call {
         CallId::Query { source, .. } => Some(source),
-        CallId::Errand { .. } => None,
+        CallId::Agent { .. } => None,
     }
 }
 

@@ -17,7 +17,7 @@ impl World {
             return None;
         }
         self.contexts().filter(|(_, context)| !context.leaves).find_map(|(_, context)| {
-            let trackers = context.agent.trackers().into_iter();
+            let trackers = context.agent.sources().into_iter();
             let mut trackers = trackers.map(|tracker| (source_of(tracker), tracker));
             trackers.find_map(|(source, tracker)| {
                 let is_troubled = self.consul.troubles.contains_key(&source);

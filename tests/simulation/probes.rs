@@ -65,7 +65,7 @@ impl SimHost<'_> {
         if self.rng.below(100) < weather.vanished {
             return Ok(());
         }
-        let manner = match id.spot {
+        let manner = match id.target {
             ProbeTarget::Check(_) => {
                 Manner::Answers(if self.consul.registry.is_well { 200 } else { 503 })
             }

@@ -47,7 +47,7 @@ impl World {
                 .find(|source| context.tracker(*source).is_none());
             let missing =
                 missing.map(|source| format!("{:?} lacks {}", context.id, SOURCES[source]));
-            missing.or_else(|| context.agent.trackers().into_iter().find_map(unlike))
+            missing.or_else(|| context.agent.sources().into_iter().find_map(unlike))
         })
     }
 
@@ -60,7 +60,7 @@ impl World {
                 || self.contexts().filter(|(_, context)| context.tracker(source).is_some());
             let best = with_source().map(|(vm, _)| vm.rank()).min()?;
             let fetches =
-                |context: &Context| context.tracker(source).is_some_and(|t| t.is_fetcher());
+                |context: &Context| context.tracker(source).is_some_and(|t| t.is_leader());
             let fetchers: Vec<_> = with_source().filter(|(_, context)| fetches(context)).collect();
             match fetchers[..] {
                 [(vm, context)] if vm.rank() != best => {
@@ -80,7 +80,7 @@ impl World {
     /// source, as far as there are places, and the others are polled. Whether a service that was
     /// found has a place while it has no endpoints depends on who found it first.
     fn unwatched(&self, context: &Context) -> Option<String> {
-        let trackers = context.agent.trackers().into_iter().filter(|t| t.is_fetcher());
+        let trackers = context.agent.sources().into_iter().filter(|t| t.is_leader());
         let (mut watched, mut sure, mut unsure) = (0, 0, 0);
         let mut polled = None;
         for tracker in trackers {
@@ -122,7 +122,7 @@ impl World {
     pub fn lingering(&self) -> Option<String> {
         self.contexts().find_map(|(_, context)| {
             let wanted = self.wanted_by(context);
-            let followed = context.agent.trackers().into_iter().map(source_of);
+            let followed = context.agent.sources().into_iter().map(source_of);
             let beyond = followed.into_iter().find(|source| !wanted.contains(source));
             beyond.map(|source| format!("{:?} follows {}", context.id, SOURCES[source]))
         })
@@ -130,7 +130,7 @@ impl World {
 
     /// The sources that any context follows.
     pub fn followed(&self) -> BTreeSet<usize> {
-        let trackers = self.contexts().flat_map(|(_, context)| context.agent.trackers());
+        let trackers = self.contexts().flat_map(|(_, context)| context.agent.sources());
         trackers.map(source_of).collect()
     }
 
@@ -140,11 +140,11 @@ impl World {
         let (query, name) = (query_of(source), &SOURCES[source]);
         let head = self.head(source)?;
         let is_record = |version: &SnapshotVersion| {
-            let record = self.shared.load(&SharedKey::Record(query, *version).to_string());
+            let record = self.shared.load(&SharedKey::Snapshot(query, *version).to_string());
             record.is_some_and(|(bytes, _)| !bytes.is_empty())
         };
-        let record = SnapshotVersion::default().places().into_iter().find(is_record);
-        match (head.rank == Rank::LEAVING, head.published, record) {
+        let record = SnapshotVersion::default().slots().into_iter().find(is_record);
+        match (head.rank == Rank::RELEASED, head.published, record) {
             (true, None, None) => None,
             (_, published, record) => {
                 Some(format!("{name}: {:?}, {published:?}, {record:?}", head.rank))
@@ -154,7 +154,7 @@ impl World {
 
     /// The head of a source.
     pub fn head(&self, source: usize) -> Option<SourceRecord> {
-        let (head, _) = self.shared.load(&SharedKey::Head(query_of(source)).to_string())?;
+        let (head, _) = self.shared.load(&SharedKey::SourceRecord(query_of(source)).to_string())?;
         Some(SourceRecord::decode(&head).expect("a head that reads back"))
     }
 
@@ -188,7 +188,7 @@ impl World {
     /// Checks that no context has endpoints.
     pub fn check_nothing_is_installed(&self) {
         for (_, context) in self.contexts() {
-            let is_empty = context.agent.trackers().iter().all(|t| t.installed().is_none());
+            let is_empty = context.agent.sources().iter().all(|t| t.installed().is_none());
             assert!(is_empty, "{:?}", context.id);
         }
     }

@@ -192,7 +192,7 @@ impl Context {
 
     /// The tracker of a source, while it follows it.
     pub fn tracker(&self, source: usize) -> Option<&TrackedSource> {
-        self.agent.trackers().into_iter().find(|tracker| source_of(tracker) == source)
+        self.agent.sources().into_iter().find(|tracker| source_of(tracker) == source)
     }
 }
 
@@ -290,7 +290,7 @@ impl Host for SimHost<'_> {
 
     fn load(&mut self, key: &SharedKey) -> Option<(Vec<u8>, Cas)> {
         let value = self.shared.load(&key.to_string());
-        if let SharedKey::Record(query, _) = key {
+        if let SharedKey::Snapshot(query, _) = key {
             self.effects.installed = Some(*query);
         }
         value
@@ -299,7 +299,7 @@ impl Host for SimHost<'_> {
     fn store(&mut self, key: &SharedKey, value: &[u8], expect: Expect) -> bool {
         let name = key.to_string();
         let owner =
-            |(bytes, _): (Vec<u8>, Cas)| Some(RegistrationLease::decode(&bytes).ok()?.tenure.owner);
+            |(bytes, _): (Vec<u8>, Cas)| Some(RegistrationLease::decode(&bytes).ok()?.holder.owner);
         let old = self.shared.load(&name);
         let before = old.clone().and_then(owner);
         let written = self.shared.store(&name, value, expect);
@@ -307,21 +307,21 @@ impl Host for SimHost<'_> {
         self.trace.note(u64::from(written));
         match key {
             _ if !written => {}
-            SharedKey::Head(query) => {
+            SharedKey::SourceRecord(query) => {
                 self.effects.installed = Some(*query);
                 let head = SourceRecord::decode(value).expect("a head that reads back");
                 self.effects.heads.push((*key, head));
             }
-            SharedKey::Record(query, _) => self.effects.records.push(*query),
-            SharedKey::Charge(_) => {
+            SharedKey::Snapshot(query, _) => self.effects.records.push(*query),
+            SharedKey::RegistrationLease(_) => {
                 let charge = RegistrationLease::decode(value).expect("a charge that reads back");
-                self.effects.charged |= Some(charge.tenure.owner) != before;
+                self.effects.charged |= Some(charge.holder.owner) != before;
             }
             SharedKey::Members => {
                 let old = old.map(|(bytes, _)| bytes).unwrap_or_default();
                 self.effects.members = Some([old, value.to_vec()]);
             }
-            SharedKey::Book => {}
+            SharedKey::RegistrationIndex => {}
         }
         written
     }
@@ -340,7 +340,7 @@ impl Host for SimHost<'_> {
 
     fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure> {
         self.trace.note_text(&request.path);
-        if let CallId::Errand { registration, .. } = call {
+        if let CallId::Agent { registration, .. } = call {
             self.effects.errand = Some((registration, request.clone()));
             let outcome = self.consul.errand(self.id, call, request, self.at, self.rng)?;
             self.effects.outcomes.extend(outcome);

@@ -18,7 +18,7 @@ impl Bench {
         Self(Breaker::new(settings), Rng::new(5))
     }
 
-    /// Gives a call of the first caller an outcome.
+    /// Ends a call of the first caller.
     fn outcome(&mut self, outcome: CallOutcome, now: Time) -> BreakerState {
         self.outcome_of(0, outcome, now)
     }
@@ -28,7 +28,7 @@ impl Bench {
         self.0.position()
     }
 
-    /// Sends the probe and gives it an outcome.
+    /// Sends the probe and ends it.
     fn probe(&mut self, outcome: CallOutcome, now: Time) -> BreakerState {
         assert_eq!(self.0.admit(now), Admit::Probe);
         self.0.on_probe(now + Duration::from_secs(15), now);
@@ -54,7 +54,7 @@ const IN_A_ROW: config::BreakerConfig = config::BreakerConfig {
 };
 
 #[test]
-fn failures_in_a_row_open_it_and_a_success_between_starts_anew() {
+fn breaker_opens_when_failures_come_in_a_row() {
     let mut bench = Bench::new(IN_A_ROW);
     for _ in 0..4 {
         assert_eq!(bench.outcome(CallOutcome::Fails, at(0)), BreakerState::Closed);
@@ -67,7 +67,7 @@ fn failures_in_a_row_open_it_and_a_success_between_starts_anew() {
 }
 
 #[test]
-fn a_share_of_failures_opens_it_only_among_enough_calls_of_the_last_seconds() {
+fn breaker_opens_by_share_when_recent_calls_are_enough() {
     let mut bench = Bench::new(BY_SHARE);
     for _ in 0..18 {
         assert_eq!(bench.outcome(CallOutcome::Fails, at(0)), BreakerState::Closed);
@@ -89,7 +89,7 @@ fn a_share_of_failures_opens_it_only_among_enough_calls_of_the_last_seconds() {
 
 // Promise: R-402
 #[test]
-fn while_it_is_open_there_is_one_call_at_a_time_and_its_outcome_decides() {
+fn probe_decides_when_the_breaker_is_open() {
     let mut bench = Bench::new(config::BreakerConfig { consecutive_failures: 1, ..IN_A_ROW });
     assert_eq!(bench.0.admit(at(0)), Admit::Granted);
     bench.outcome(CallOutcome::Fails, at(0));
@@ -99,7 +99,7 @@ fn while_it_is_open_there_is_one_call_at_a_time_and_its_outcome_decides() {
 }
 
 #[test]
-fn an_answer_to_what_was_sent_before_it_opened_does_not_close_it() {
+fn breaker_stays_open_when_an_earlier_call_succeeds() {
     let mut bench = Bench::new(config::BreakerConfig { consecutive_failures: 1, ..IN_A_ROW });
     bench.outcome(CallOutcome::Fails, at(0));
     assert_eq!(bench.outcome(CallOutcome::Answers, at(1)), BreakerState::Open);
@@ -111,7 +111,7 @@ fn an_answer_to_what_was_sent_before_it_opened_does_not_close_it() {
 }
 
 #[test]
-fn a_probe_without_an_outcome_has_failed_in_the_end() {
+fn probe_has_failed_when_it_has_no_outcome_in_time() {
     let mut bench = Bench::new(config::BreakerConfig { consecutive_failures: 1, ..IN_A_ROW });
     bench.outcome(CallOutcome::Fails, at(0));
     bench.0.on_probe(at(20_000), at(1_000));
@@ -125,7 +125,7 @@ fn a_probe_without_an_outcome_has_failed_in_the_end() {
 
 // Promise: R-402
 #[test]
-fn it_stays_open_longer_each_time_with_full_jitter_and_at_most_as_long_as_is_set() {
+fn open_time_grows_with_full_jitter_up_to_the_maximum() {
     let (mut longest, mut shortest) = (Duration::ZERO, Duration::MAX);
     for seed in 0..200 {
         let mut bench = Bench::new(config::BreakerConfig { consecutive_failures: 1, ..IN_A_ROW });
@@ -145,7 +145,7 @@ fn it_stays_open_longer_each_time_with_full_jitter_and_at_most_as_long_as_is_set
 }
 
 #[test]
-fn a_caller_that_fails_alone_opens_nothing() {
+fn breaker_stays_closed_when_one_caller_fails_alone() {
     let mut bench = Bench::new(config::BreakerConfig { failure_percent: 50, ..IN_A_ROW });
     (0..11).for_each(|number| bench.0.add(caller(number)));
     for second in 0..3_600 {
@@ -158,7 +158,7 @@ fn a_caller_that_fails_alone_opens_nothing() {
 }
 
 #[test]
-fn failures_of_several_open_it_once_until_another_is_answered() {
+fn breaker_opens_once_when_several_callers_fail() {
     let mut bench = Bench::new(IN_A_ROW);
     (0..15).for_each(|number| bench.0.add(caller(number)));
     for number in 10..14 {
@@ -180,7 +180,7 @@ fn failures_of_several_open_it_once_until_another_is_answered() {
 }
 
 #[test]
-fn all_that_are_left_open_it_when_nobody_is_well() {
+fn breaker_opens_when_all_remaining_callers_fail() {
     let mut bench = Bench::new(IN_A_ROW);
     bench.outcome_of(1, CallOutcome::Fails, at(0));
     bench.outcome_of(0, CallOutcome::Answers, at(0));
@@ -196,7 +196,7 @@ fn all_that_are_left_open_it_when_nobody_is_well() {
 }
 
 #[test]
-fn an_overloaded_consul_opens_it_by_the_share() {
+fn breaker_opens_by_share_when_consul_is_overloaded() {
     let opens = |percent: u32| {
         let (mut bench, mut rng) = (Bench::new(BY_SHARE), Rng::new(7));
         (0..20_000).any(|call| {
@@ -210,7 +210,7 @@ fn an_overloaded_consul_opens_it_by_the_share() {
 }
 
 #[test]
-fn few_that_fail_now_and_then_are_no_share_of_many() {
+fn breaker_stays_closed_when_few_of_many_callers_fail() {
     let mut bench = Bench::new(BY_SHARE);
     (0..12).for_each(|number| bench.0.add(caller(number)));
     for call in 0..2_000 {
@@ -222,7 +222,7 @@ fn few_that_fail_now_and_then_are_no_share_of_many() {
 }
 
 #[test]
-fn an_answer_while_it_is_open_lets_the_probe_go_soon() {
+fn probe_goes_soon_when_a_response_comes_while_open() {
     let mut bench = Bench::new(config::BreakerConfig { consecutive_failures: 1, ..IN_A_ROW });
     bench.outcome(CallOutcome::Fails, at(0));
     (1..9).for_each(|minute| {
@@ -235,7 +235,7 @@ fn an_answer_while_it_is_open_lets_the_probe_go_soon() {
 }
 
 #[test]
-fn both_causes_can_be_turned_off() {
+fn breaker_stays_closed_when_both_causes_are_off() {
     let mut bench = Bench::new(config::BreakerConfig { consecutive_failures: 0, ..IN_A_ROW });
     for _ in 0..1_000 {
         assert_eq!(bench.outcome(CallOutcome::Fails, at(0)), BreakerState::Closed);
@@ -243,7 +243,7 @@ fn both_causes_can_be_turned_off() {
 }
 
 #[test]
-fn an_answer_of_any_kind_is_one_and_what_brings_none_is_a_failure() {
+fn outcome_is_a_failure_only_when_consul_does_not_respond() {
     let fails = [
         ErrorKind::Refused,
         ErrorKind::Unreachable,

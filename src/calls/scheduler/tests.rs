@@ -6,7 +6,8 @@ use crate::model::service::SourceId;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-/// Services, registrations, and names that clients have asked for, beside each other.
+/// The groups of callers beside each other: services, registrations, and names that clients have
+/// asked for.
 mod classes;
 
 /// The agent's own datacenter.
@@ -23,76 +24,87 @@ fn sources(n: u16) -> impl Iterator<Item = SourceId> {
     (0..n).map(SourceId::nth)
 }
 
-fn gate(max_watches: u32) -> CallScheduler {
+fn scheduler(max_watches: u32) -> CallScheduler {
     CallScheduler::new(&config::Consul { max_watches, ..config::Consul::new("consul") })
 }
 
-fn fail(gate: &mut CallScheduler, now: Time) {
+fn fail(scheduler: &mut CallScheduler, now: Time) {
     let call = CallId::Query { source: SourceId::nth(0), query: QueryId(1) };
     let failed = Err(ErrorKind::Unreachable);
-    gate.on_outcome(SourceId::nth(0), call, &OWN, failed, now, &mut Rng::new(1));
+    scheduler.on_outcome(SourceId::nth(0), call, &OWN, failed, now, &mut Rng::new(1));
 }
 
-/// Lets everyone have their turn who may.
-fn served(gate: &mut CallScheduler, want: CallKind, now: Time) -> Vec<SourceId> {
+/// Serves all callers that may go.
+fn served(scheduler: &mut CallScheduler, want: CallKind, now: Time) -> Vec<SourceId> {
     let mut served = Vec::new();
-    while let Some((caller, turn)) = gate.poll_ready(now) {
+    while let Some((caller, turn)) = scheduler.poll_ready(now) {
         let Caller::Source(source) = caller else { panic!("{caller:?}") };
-        assert!(gate.admit(source, &OWN, want, now).is_some(), "{source:?}");
-        gate.remove(source, turn);
+        assert!(scheduler.admit(source, &OWN, want, now).is_some(), "{source:?}");
+        scheduler.remove(source, turn);
         served.push(source);
     }
     served
 }
 
 #[test]
-fn a_hundred_reads_go_out_at_once_and_the_others_in_turn() {
-    let mut gate = gate(100);
-    let at_once = sources(1_000).filter(|s| gate.admit(*s, &OWN, READ, at(0)).is_some()).count();
+fn hundred_reads_go_out_at_once_and_others_in_turn() {
+    let mut scheduler = scheduler(100);
+    let at_once =
+        sources(1_000).filter(|s| scheduler.admit(*s, &OWN, READ, at(0)).is_some()).count();
     assert_eq!(at_once, 100);
-    assert_eq!(gate.admit(SourceId::nth(999), &OWN, READ, at(20)), None, "others were here before");
-    assert_eq!(served(&mut gate, READ, at(20)), [SourceId::nth(100)]);
-    gate.prioritize(SourceId::nth(700));
-    assert_eq!(served(&mut gate, READ, at(60)), [SourceId::nth(700), SourceId::nth(101)]);
-    let rest = (61..18_100).flat_map(|ms| served(&mut gate, READ, at(ms))).count();
+    assert_eq!(
+        scheduler.admit(SourceId::nth(999), &OWN, READ, at(20)),
+        None,
+        "others were here before"
+    );
+    assert_eq!(served(&mut scheduler, READ, at(20)), [SourceId::nth(100)]);
+    scheduler.prioritize(SourceId::nth(700));
+    assert_eq!(served(&mut scheduler, READ, at(60)), [SourceId::nth(700), SourceId::nth(101)]);
+    let rest = (61..18_100).flat_map(|ms| served(&mut scheduler, READ, at(ms))).count();
     assert_eq!(rest, 900 - 3);
 }
 
 #[test]
-fn so_many_sources_watch_and_a_place_that_is_free_is_taken() {
-    let mut gate = gate(2);
+fn watch_slot_is_taken_when_another_source_releases_it() {
+    let mut scheduler = scheduler(2);
     let [a, b, c] = [0, 1, 2].map(SourceId::nth);
     assert_eq!(
-        [a, b, c].map(|s| gate.admit(s, &OWN, CallKind::Watch, at(0)).is_some()),
+        [a, b, c].map(|s| scheduler.admit(s, &OWN, CallKind::Watch, at(0)).is_some()),
         [true, true, false]
     );
-    assert!(gate.has_slot(a) && !gate.has_slot(c), "a keeps its place between two queries");
-    gate.release_slot(a);
-    assert!(gate.has_slot(c));
-    assert_eq!(gate.admit(c, &OWN, CallKind::Watch, at(0)), Some(Permit::AsWanted));
-    assert!(!gate.has_slot(a));
-    assert_eq!(gate.watches(), 2);
+    assert!(
+        scheduler.has_slot(a) && !scheduler.has_slot(c),
+        "a keeps its place between two queries"
+    );
+    scheduler.release_slot(a);
+    assert!(scheduler.has_slot(c));
+    assert_eq!(scheduler.admit(c, &OWN, CallKind::Watch, at(0)), Some(Permit::AsWanted));
+    assert!(!scheduler.has_slot(a));
+    assert_eq!(scheduler.watches(), 2);
 }
 
 #[test]
-fn one_that_is_polled_leaves_its_place_to_another() {
-    let mut gate = gate(1);
+fn watch_slot_is_released_when_the_source_is_polled() {
+    let mut scheduler = scheduler(1);
     let [a, b] = [0, 1].map(SourceId::nth);
-    assert!(gate.admit(a, &OWN, CallKind::Watch, at(0)).is_some());
-    assert!(gate.admit(a, &OWN, READ, at(1)).is_some() && !gate.has_slot(b), "it watches on");
-    assert!(gate.admit(a, &OWN, POLL, at(2)).is_some());
-    assert_eq!(gate.admit(b, &OWN, CallKind::Watch, at(3)), Some(Permit::AsWanted));
+    assert!(scheduler.admit(a, &OWN, CallKind::Watch, at(0)).is_some());
+    assert!(
+        scheduler.admit(a, &OWN, READ, at(1)).is_some() && !scheduler.has_slot(b),
+        "it watches on"
+    );
+    assert!(scheduler.admit(a, &OWN, POLL, at(2)).is_some());
+    assert_eq!(scheduler.admit(b, &OWN, CallKind::Watch, at(3)), Some(Permit::AsWanted));
 }
 
 #[test]
-fn every_polled_source_has_its_turn_at_a_bounded_rate() {
-    let mut gate = gate(1);
+fn polled_sources_take_turns_at_a_bounded_rate() {
+    let mut scheduler = scheduler(1);
     let mut polled = std::collections::BTreeMap::new();
     for millisecond in (0..60_000).step_by(250) {
         let now = at(millisecond);
         let mut asks: Vec<_> =
-            sources(300).filter(|s| gate.admit(*s, &OWN, POLL, now).is_some()).collect();
-        asks.extend(served(&mut gate, POLL, now));
+            sources(300).filter(|s| scheduler.admit(*s, &OWN, POLL, now).is_some()).collect();
+        asks.extend(served(&mut scheduler, POLL, now));
         asks.iter().for_each(|source| *polled.entry(*source).or_insert(0) += 1);
     }
     let total: u32 = polled.values().sum();
@@ -105,156 +117,173 @@ fn every_polled_source_has_its_turn_at_a_bounded_rate() {
 }
 
 #[test]
-fn failures_get_what_the_budget_has_and_do_not_keep_others_waiting() {
-    let mut gate = gate(100);
-    let retries = sources(1_000).filter(|s| gate.admit(*s, &OWN, RETRY, at(0)).is_some()).count();
+fn retries_are_limited_and_do_not_delay_other_calls() {
+    let mut scheduler = scheduler(100);
+    let retries =
+        sources(1_000).filter(|s| scheduler.admit(*s, &OWN, RETRY, at(0)).is_some()).count();
     assert_eq!(retries, 100, "ten a second for ten seconds");
-    assert_eq!(served(&mut gate, RETRY, at(9_000)), []);
-    assert_eq!(gate.admit(SourceId::nth(2_000), &OWN, READ, at(9_000)), Some(Permit::AsWanted));
-    assert_eq!(served(&mut gate, RETRY, at(10_000)).len(), 100);
+    assert_eq!(served(&mut scheduler, RETRY, at(9_000)), []);
+    assert_eq!(
+        scheduler.admit(SourceId::nth(2_000), &OWN, READ, at(9_000)),
+        Some(Permit::AsWanted)
+    );
+    assert_eq!(served(&mut scheduler, RETRY, at(10_000)).len(), 100);
 }
 
 #[test]
-fn while_the_breaker_is_open_one_source_probes_and_the_others_wait() {
-    let (mut gate, mut rng) = (gate(100), Rng::new(1));
-    (0..5).for_each(|_| fail(&mut gate, at(0)));
-    assert_eq!(gate.position(), (BreakerState::Open, None));
+fn one_source_probes_when_the_breaker_is_open() {
+    let (mut scheduler, mut rng) = (scheduler(100), Rng::new(1));
+    (0..5).for_each(|_| fail(&mut scheduler, at(0)));
+    assert_eq!(scheduler.position(), (BreakerState::Open, None));
     let [a, b, c] = [0, 1, 2].map(SourceId::nth);
     let wants = [(a, READ), (b, CallKind::Watch), (c, RETRY)];
-    assert!(wants.iter().all(|(s, want)| gate.admit(*s, &OWN, *want, at(0)).is_none()));
-    assert_eq!(gate.poll_ready(at(0)), None);
+    assert!(wants.iter().all(|(s, want)| scheduler.admit(*s, &OWN, *want, at(0)).is_none()));
+    assert_eq!(scheduler.poll_ready(at(0)), None);
 
-    assert_eq!(gate.poll_ready(at(1_000)), Some((b.into(), Turn::Probe)), "who fails least probes");
-    assert_eq!(gate.admit(b, &OWN, CallKind::Watch, at(1_000)), Some(Permit::Probe));
+    assert_eq!(
+        scheduler.poll_ready(at(1_000)),
+        Some((b.into(), Turn::Probe)),
+        "who fails least probes"
+    );
+    assert_eq!(scheduler.admit(b, &OWN, CallKind::Watch, at(1_000)), Some(Permit::Probe));
     let probe = CallId::Query { source: b, query: QueryId(9) };
-    gate.on_probe(b, probe, &OWN, at(16_000), at(1_000));
-    assert_eq!(gate.poll_ready(at(1_000)), None, "one at a time");
-    gate.on_outcome(b, probe, &OWN, Ok(()), at(1_001), &mut rng);
-    assert_eq!(gate.position(), (BreakerState::Closed, None));
-    assert_eq!(gate.admit(a, &OWN, READ, at(1_001)), Some(Permit::AsWanted));
-    assert_eq!(gate.admit(b, &OWN, CallKind::Watch, at(1_001)), Some(Permit::AsWanted));
+    scheduler.on_probe(b, probe, &OWN, at(16_000), at(1_000));
+    assert_eq!(scheduler.poll_ready(at(1_000)), None, "one at a time");
+    scheduler.on_outcome(b, probe, &OWN, Ok(()), at(1_001), &mut rng);
+    assert_eq!(scheduler.position(), (BreakerState::Closed, None));
+    assert_eq!(scheduler.admit(a, &OWN, READ, at(1_001)), Some(Permit::AsWanted));
+    assert_eq!(scheduler.admit(b, &OWN, CallKind::Watch, at(1_001)), Some(Permit::AsWanted));
 }
 
 #[test]
-fn a_watch_probes_too_and_takes_no_place_by_it() {
-    let mut gate = gate(100);
-    (0..5).for_each(|_| fail(&mut gate, at(0)));
-    assert_eq!(gate.admit(SourceId::nth(0), &OWN, CallKind::Watch, at(1_000)), Some(Permit::Probe));
-    assert_eq!(gate.watches(), 0);
+fn blocking_query_takes_no_slot_when_it_goes_out_as_a_probe() {
+    let mut scheduler = scheduler(100);
+    (0..5).for_each(|_| fail(&mut scheduler, at(0)));
+    assert_eq!(
+        scheduler.admit(SourceId::nth(0), &OWN, CallKind::Watch, at(1_000)),
+        Some(Permit::Probe)
+    );
+    assert_eq!(scheduler.watches(), 0);
 }
 
 #[test]
-fn a_probe_whose_outcome_nobody_tells_does_not_close_the_gate_for_ever() {
-    let (mut gate, mut rng) = (gate(100), Rng::new(1));
-    (0..5).for_each(|_| fail(&mut gate, at(0)));
-    assert_eq!(gate.admit(SourceId::nth(0), &OWN, READ, at(1_000)), Some(Permit::Probe));
+fn next_probe_goes_out_when_the_last_has_no_outcome() {
+    let (mut scheduler, mut rng) = (scheduler(100), Rng::new(1));
+    (0..5).for_each(|_| fail(&mut scheduler, at(0)));
+    assert_eq!(scheduler.admit(SourceId::nth(0), &OWN, READ, at(1_000)), Some(Permit::Probe));
     let probe = CallId::Query { source: SourceId::nth(0), query: QueryId(9) };
-    gate.on_probe(SourceId::nth(0), probe, &OWN, at(16_000), at(1_000));
-    assert_eq!(gate.admit(SourceId::nth(1), &OWN, READ, at(15_999)), None);
-    gate.on_tick(at(16_000), &mut rng);
-    let turn = gate.poll_ready(at(60_000));
+    scheduler.on_probe(SourceId::nth(0), probe, &OWN, at(16_000), at(1_000));
+    assert_eq!(scheduler.admit(SourceId::nth(1), &OWN, READ, at(15_999)), None);
+    scheduler.on_tick(at(16_000), &mut rng);
+    let turn = scheduler.poll_ready(at(60_000));
     assert_eq!(turn, Some((SourceId::nth(1).into(), Turn::Probe)));
 }
 
 #[test]
-fn a_datacenter_that_fails_keeps_nobody_else_waiting() {
-    let mut gate = gate(100);
+fn other_datacenters_are_called_when_one_fails() {
+    let mut scheduler = scheduler(100);
     let far: Datacenter = Some("dc2".into());
     let call = CallId::Query { source: SourceId::nth(0), query: QueryId(1) };
     for _ in 0..5 {
         let failed = Err(ErrorKind::ServerError);
-        gate.on_outcome(SourceId::nth(0), call, &far, failed, at(0), &mut Rng::new(1));
+        scheduler.on_outcome(SourceId::nth(0), call, &far, failed, at(0), &mut Rng::new(1));
     }
-    assert_eq!(gate.position(), (BreakerState::Open, Some("dc2")));
+    assert_eq!(scheduler.position(), (BreakerState::Open, Some("dc2")));
     for source in sources(50) {
-        assert_eq!(gate.admit(source, &far, RETRY, at(0)), None);
-        assert_eq!(gate.admit(source, &far, READ, at(0)), None);
+        assert_eq!(scheduler.admit(source, &far, RETRY, at(0)), None);
+        assert_eq!(scheduler.admit(source, &far, READ, at(0)), None);
     }
     for source in sources(200).skip(100) {
-        assert_eq!(gate.admit(source, &OWN, READ, at(1)), Some(Permit::AsWanted), "{source:?}");
+        assert_eq!(
+            scheduler.admit(source, &OWN, READ, at(1)),
+            Some(Permit::AsWanted),
+            "{source:?}"
+        );
     }
     let mut rng = Rng::new(1);
-    gate.on_tick(at(1), &mut rng);
-    assert_eq!(gate.admit(SourceId::nth(0), &far, READ, at(30_000)), None, "others fail less");
-    assert_eq!(gate.admit(SourceId::nth(1), &far, READ, at(30_000)), Some(Permit::Probe));
+    scheduler.on_tick(at(1), &mut rng);
+    assert_eq!(scheduler.admit(SourceId::nth(0), &far, READ, at(30_000)), None, "others fail less");
+    assert_eq!(scheduler.admit(SourceId::nth(1), &far, READ, at(30_000)), Some(Permit::Probe));
 }
 
 #[test]
-fn what_nobody_asks_for_any_more_takes_no_room() {
-    let mut gate = gate(100);
+fn slot_is_free_when_its_source_is_forgotten() {
+    let mut scheduler = scheduler(100);
     for n in 0..100 {
         let call = CallId::Query { source: SourceId::nth(n), query: QueryId(1) };
         let datacenter: Datacenter = Some(format!("dc{n}").into());
-        gate.on_outcome(SourceId::nth(n), call, &datacenter, Ok(()), at(0), &mut Rng::new(1));
+        scheduler.on_outcome(SourceId::nth(n), call, &datacenter, Ok(()), at(0), &mut Rng::new(1));
     }
-    gate.on_tick(at(31_000), &mut Rng::new(1));
-    assert_eq!(gate.circuits.len(), 100, "who may ask again is remembered");
-    sources(100).for_each(|source| gate.forget(source, at(31_000)));
-    gate.on_tick(at(31_000), &mut Rng::new(1));
-    assert_eq!(gate.circuits.len(), 0);
+    scheduler.on_tick(at(31_000), &mut Rng::new(1));
+    assert_eq!(scheduler.circuits.len(), 100, "who may ask again is remembered");
+    sources(100).for_each(|source| scheduler.forget(source, at(31_000)));
+    scheduler.on_tick(at(31_000), &mut Rng::new(1));
+    assert_eq!(scheduler.circuits.len(), 0);
 }
 
 #[test]
-fn a_circuit_that_nobody_is_left_to_probe_is_forgotten_and_hides_no_other() {
-    let mut gate = gate(100);
+fn circuit_is_forgotten_when_it_has_no_callers() {
+    let mut scheduler = scheduler(100);
     let datacenter: Datacenter = Some("dc9".into());
     let one = SourceId::nth(1);
     for query in 1..=5 {
         let call = CallId::Query { source: one, query: QueryId(query) };
         let failed = Err(ErrorKind::ServerError);
-        gate.on_outcome(one, call, &datacenter, failed, at(0), &mut Rng::new(1));
+        scheduler.on_outcome(one, call, &datacenter, failed, at(0), &mut Rng::new(1));
     }
-    gate.on_tick(at(120_000), &mut Rng::new(1));
-    assert_eq!(gate.position(), (BreakerState::Open, Some("dc9")), "it may ask again");
-    gate.forget(one, at(120_000));
-    gate.on_tick(at(120_000), &mut Rng::new(1));
-    assert_eq!(gate.position(), (BreakerState::Closed, None));
+    scheduler.on_tick(at(120_000), &mut Rng::new(1));
+    assert_eq!(scheduler.position(), (BreakerState::Open, Some("dc9")), "it may ask again");
+    scheduler.forget(one, at(120_000));
+    scheduler.on_tick(at(120_000), &mut Rng::new(1));
+    assert_eq!(scheduler.position(), (BreakerState::Closed, None));
 }
 
 #[test]
-fn a_probe_whose_source_is_given_up_does_not_keep_the_others_waiting() {
-    let mut gate = gate(100);
+fn next_source_probes_when_the_prober_is_forgotten() {
+    let mut scheduler = scheduler(100);
     let (one, other) = (SourceId::nth(1), SourceId::nth(2));
     let call = |query| CallId::Query { source: one, query: QueryId(query) };
     let failed = Err(ErrorKind::Unreachable);
     for query in 1..=5 {
-        gate.on_outcome(one, call(query), &None, failed, at(0), &mut Rng::new(1));
+        scheduler.on_outcome(one, call(query), &None, failed, at(0), &mut Rng::new(1));
     }
-    assert_eq!(gate.admit(one, &None, RETRY, at(60_000)), Some(Permit::Probe));
-    gate.on_probe(one, call(6), &None, at(75_000), at(60_000));
-    assert_eq!(gate.admit(other, &None, RETRY, at(60_000)), None, "one probe at a time");
-    gate.forget(one, at(60_000));
-    assert_eq!(gate.admit(other, &None, RETRY, at(60_999)), None, "it is still out");
-    assert_eq!(gate.admit(other, &None, RETRY, at(61_000)), Some(Permit::Probe));
+    assert_eq!(scheduler.admit(one, &None, RETRY, at(60_000)), Some(Permit::Probe));
+    scheduler.on_probe(one, call(6), &None, at(75_000), at(60_000));
+    assert_eq!(scheduler.admit(other, &None, RETRY, at(60_000)), None, "one probe at a time");
+    scheduler.forget(one, at(60_000));
+    assert_eq!(scheduler.admit(other, &None, RETRY, at(60_999)), None, "it is still out");
+    assert_eq!(scheduler.admit(other, &None, RETRY, at(61_000)), Some(Permit::Probe));
 }
 
-/// Lets the probe of a source fail; it then wants to go once more.
-fn fail_as_probe(gate: &mut CallScheduler, source: SourceId, now: Time) {
+/// Lets the probe of a source fail. The source then waits again.
+fn fail_as_probe(scheduler: &mut CallScheduler, source: SourceId, now: Time) {
     let call = CallId::Query { source, query: QueryId(99) };
-    gate.on_probe(source, call, &OWN, now + Duration::from_secs(15), now);
+    scheduler.on_probe(source, call, &OWN, now + Duration::from_secs(15), now);
     let failed = Err(ErrorKind::Unreachable);
-    gate.on_outcome(source, call, &OWN, failed, now, &mut Rng::new(1));
-    assert_eq!(gate.admit(source, &OWN, RETRY, now), None);
+    scheduler.on_outcome(source, call, &OWN, failed, now, &mut Rng::new(1));
+    assert_eq!(scheduler.admit(source, &OWN, RETRY, now), None);
 }
 
 #[test]
-fn the_probe_goes_round_who_was_answered_before_first() {
-    let (mut gate, mut rng) = (gate(100), Rng::new(1));
+fn probe_goes_first_to_sources_that_had_a_response() {
+    let (mut scheduler, mut rng) = (scheduler(100), Rng::new(1));
     let [bad, good, new] = [0, 1, 2].map(SourceId::nth);
     let call = CallId::Query { source: good, query: QueryId(1) };
-    gate.on_outcome(good, call, &OWN, Ok(()), at(0), &mut rng);
+    scheduler.on_outcome(good, call, &OWN, Ok(()), at(0), &mut rng);
     for source in [bad, good, bad, good, bad, good] {
         let call = CallId::Query { source, query: QueryId(2) };
-        gate.on_outcome(source, call, &OWN, Err(ErrorKind::Timeout), at(0), &mut rng);
+        scheduler.on_outcome(source, call, &OWN, Err(ErrorKind::Timeout), at(0), &mut rng);
     }
-    assert_eq!(gate.position().0, BreakerState::Open);
-    assert!([bad, new, good].iter().all(|s| gate.admit(*s, &OWN, READ, at(0)).is_none()));
+    assert_eq!(scheduler.position().0, BreakerState::Open);
+    assert!([bad, new, good].iter().all(|s| scheduler.admit(*s, &OWN, READ, at(0)).is_none()));
     let mut probed = Vec::new();
     for minute in 1..=6 {
         let now = at(minute * 60_000);
-        let Some((Caller::Source(source), Turn::Probe)) = gate.poll_ready(now) else { panic!() };
-        assert_eq!(gate.admit(source, &OWN, RETRY, now), Some(Permit::Probe));
-        fail_as_probe(&mut gate, source, now);
+        let Some((Caller::Source(source), Turn::Probe)) = scheduler.poll_ready(now) else {
+            panic!()
+        };
+        assert_eq!(scheduler.admit(source, &OWN, RETRY, now), Some(Permit::Probe));
+        fail_as_probe(&mut scheduler, source, now);
         probed.push(source);
     }
     assert_eq!(probed, [good, new, bad, good, new, bad]);
@@ -262,46 +291,46 @@ fn the_probe_goes_round_who_was_answered_before_first() {
 
 #[test]
 fn breaker_closes_when_a_slow_probe_is_answered_after_another_went() {
-    let (mut gate, mut rng) = (gate(100), Rng::new(1));
-    (0..5).for_each(|_| fail(&mut gate, at(0)));
+    let (mut scheduler, mut rng) = (scheduler(100), Rng::new(1));
+    (0..5).for_each(|_| fail(&mut scheduler, at(0)));
     let probe = |source| CallId::Query { source, query: QueryId(9) };
     let [one, other, watcher] = [1, 2, 3].map(SourceId::nth);
-    assert_eq!(gate.admit(one, &OWN, READ, at(1_000)), Some(Permit::Probe));
-    gate.on_probe(one, probe(one), &OWN, at(16_000), at(1_000));
-    // What was sent before it opened lets another one go.
-    gate.on_outcome(watcher, probe(watcher), &OWN, Ok(()), at(3_000), &mut rng);
-    assert_eq!(gate.admit(other, &OWN, READ, at(3_000)), Some(Permit::Probe));
-    gate.on_probe(other, probe(other), &OWN, at(18_000), at(3_000));
-    gate.on_outcome(one, probe(one), &OWN, Ok(()), at(9_000), &mut rng);
-    assert_eq!(gate.position().0, BreakerState::Closed);
+    assert_eq!(scheduler.admit(one, &OWN, READ, at(1_000)), Some(Permit::Probe));
+    scheduler.on_probe(one, probe(one), &OWN, at(16_000), at(1_000));
+    // A response to a call from before the breaker opened lets another probe go.
+    scheduler.on_outcome(watcher, probe(watcher), &OWN, Ok(()), at(3_000), &mut rng);
+    assert_eq!(scheduler.admit(other, &OWN, READ, at(3_000)), Some(Permit::Probe));
+    scheduler.on_probe(other, probe(other), &OWN, at(18_000), at(3_000));
+    scheduler.on_outcome(one, probe(one), &OWN, Ok(()), at(9_000), &mut rng);
+    assert_eq!(scheduler.position().0, BreakerState::Closed);
 
-    // Nor is it for ever that it was sent as a probe.
+    // A source that was sent as a probe is not a probe for ever.
     let five = sources(15).skip(10);
     for source in five {
         let failed = Err(ErrorKind::Unreachable);
-        gate.on_outcome(source, probe(source), &OWN, failed, at(9_001), &mut rng);
+        scheduler.on_outcome(source, probe(source), &OWN, failed, at(9_001), &mut rng);
     }
-    assert_eq!(gate.position().0, BreakerState::Open);
-    gate.on_outcome(other, probe(other), &OWN, Ok(()), at(9_002), &mut rng);
-    assert_eq!(gate.position().0, BreakerState::Open);
+    assert_eq!(scheduler.position().0, BreakerState::Open);
+    scheduler.on_outcome(other, probe(other), &OWN, Ok(()), at(9_002), &mut rng);
+    assert_eq!(scheduler.position().0, BreakerState::Open);
 }
 
 #[test]
 fn probe_goes_round_when_another_went_before_its_outcome() {
-    let (mut gate, mut rng) = (gate(100), Rng::new(1));
-    (0..5).for_each(|_| fail(&mut gate, at(0)));
+    let (mut scheduler, mut rng) = (scheduler(100), Rng::new(1));
+    (0..5).for_each(|_| fail(&mut scheduler, at(0)));
     let call = |source| CallId::Query { source, query: QueryId(9) };
     let [bad, good, watcher] = [1, 2, 3].map(SourceId::nth);
-    gate.on_outcome(bad, call(bad), &OWN, Ok(()), at(500), &mut rng);
-    assert_eq!(gate.admit(bad, &OWN, READ, at(1_000)), Some(Permit::Probe));
-    gate.on_probe(bad, call(bad), &OWN, at(16_000), at(1_000));
-    gate.on_outcome(watcher, call(watcher), &OWN, Ok(()), at(3_000), &mut rng);
-    assert_eq!(gate.admit(watcher, &OWN, READ, at(3_000)), Some(Permit::Probe));
-    gate.on_probe(watcher, call(watcher), &OWN, at(18_000), at(3_000));
-    gate.on_outcome(bad, call(bad), &OWN, Err(ErrorKind::Timeout), at(11_000), &mut rng);
+    scheduler.on_outcome(bad, call(bad), &OWN, Ok(()), at(500), &mut rng);
+    assert_eq!(scheduler.admit(bad, &OWN, READ, at(1_000)), Some(Permit::Probe));
+    scheduler.on_probe(bad, call(bad), &OWN, at(16_000), at(1_000));
+    scheduler.on_outcome(watcher, call(watcher), &OWN, Ok(()), at(3_000), &mut rng);
+    assert_eq!(scheduler.admit(watcher, &OWN, READ, at(3_000)), Some(Permit::Probe));
+    scheduler.on_probe(watcher, call(watcher), &OWN, at(18_000), at(3_000));
+    scheduler.on_outcome(bad, call(bad), &OWN, Err(ErrorKind::Timeout), at(11_000), &mut rng);
     let failed = Err(ErrorKind::Timeout);
-    gate.on_outcome(watcher, call(watcher), &OWN, failed, at(11_000), &mut rng);
-    assert_eq!(gate.admit(bad, &OWN, RETRY, at(11_000)), None);
-    assert_eq!(gate.admit(good, &OWN, READ, at(11_000)), None);
-    assert_eq!(gate.poll_ready(at(90_000)), Some((good.into(), Turn::Probe)));
+    scheduler.on_outcome(watcher, call(watcher), &OWN, failed, at(11_000), &mut rng);
+    assert_eq!(scheduler.admit(bad, &OWN, RETRY, at(11_000)), None);
+    assert_eq!(scheduler.admit(good, &OWN, READ, at(11_000)), None);
+    assert_eq!(scheduler.poll_ready(at(90_000)), Some((good.into(), Turn::Probe)));
 }

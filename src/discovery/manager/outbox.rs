@@ -1,4 +1,4 @@
-//! What the VMs tell each other, and who they are.
+//! The messages between VMs and the list of members.
 
 use super::Manager;
 use crate::discovery::event::{Command, Expect};
@@ -9,7 +9,7 @@ use crate::shared::message::Message;
 use crate::util::time::Time;
 
 impl Manager {
-    /// What cannot be read is not for this VM, as what is about a query that it does not have.
+    /// Ignores unreadable messages and messages about unknown queries.
     pub(super) fn on_woken(&mut self, message: &[u8], now: Time) {
         match Message::decode(message) {
             Ok(Message::News(query)) => {
@@ -25,36 +25,36 @@ impl Manager {
         }
     }
 
-    pub(super) fn look_at_members(&mut self, now: Time) {
+    pub(super) fn load_members(&mut self, now: Time) {
         if self.membership.poll_refresh(now) {
             self.out.push_back(Command::Load(SharedKey::Members));
         }
     }
 
     pub(super) fn on_members(&mut self, value: Option<(&[u8], Cas)>, now: Time) {
-        // A list that cannot be read is a list without us.
+        // An unreadable list is a list without this VM.
         let members = value.and_then(|(bytes, _)| Members::decode(bytes).ok()).unwrap_or_default();
         self.membership.on_members(&members);
-        let post = core::mem::take(&mut self.post);
-        if post.is_empty() {
-            self.review_members(&members, value.map(|(_, cas)| cas), now);
+        let outbox = core::mem::take(&mut self.outbox);
+        if outbox.is_empty() {
+            self.reconcile_members(&members, value.map(|(_, cas)| cas), now);
         }
         for member in self.membership.peers(&members) {
-            let letters = post.iter().filter(|letter| letter.is_for(member, &members));
-            self.out.extend(letters.map(|letter| Command::Wake {
+            let messages = outbox.iter().filter(|message| message.is_for(member, &members));
+            self.out.extend(messages.map(|message| Command::Wake {
                 queue: member.queue,
-                message: letter.message.encode(),
+                message: message.message.encode(),
             }));
         }
     }
 
-    fn review_members(&mut self, members: &Members, cas: Option<Cas>, now: Time) {
+    fn reconcile_members(&mut self, members: &Members, cas: Option<Cas>, now: Time) {
         if let Some(better) = self.membership.reconcile(members) {
             let expect = cas.map_or(Expect::Absent, Expect::Unchanged);
             let value = better.encode();
             self.out.push_back(Command::Store { key: SharedKey::Members, value, expect });
         }
-        if self.membership.poll_probe(self.is_fetcher(), now) {
+        if self.membership.poll_queue_check(self.is_leader(), now) {
             self.out.extend(self.membership.peers(members).map(Command::CheckQueue));
         }
     }

@@ -64,25 +64,25 @@ fn fetch(agent: &mut Manager, key: QueryKey) {
 
 /// Lets the agent win the lease and publish what Consul answers; what it asks then.
 fn publish_nothing(agent: &mut Manager, key: QueryKey) -> Vec<CallId> {
-    let won = || Event::Stored { key: SharedKey::Head(key), written: true };
+    let won = || Event::Stored { key: SharedKey::SourceRecord(key), written: true };
     after(agent, Event::Tick(RANK), 0);
-    after(agent, Event::Loaded { key: SharedKey::Head(key), value: None }, 0);
+    after(agent, Event::Loaded { key: SharedKey::SourceRecord(key), value: None }, 0);
     let asked = calls(&after(agent, won(), 0));
-    let looks = after(agent, Event::Answered { call: asked[0], answer: Ok(NOTHING) }, 1);
+    let looks = after(agent, Event::Answered { call: asked[0], response: Ok(NOTHING) }, 1);
     let place = looked_at(&looks).unwrap();
     after(agent, Event::Loaded { key: place, value: None }, 1);
     let head = head(agent.id(), RANK);
-    let stores = after(agent, loaded(SharedKey::Head(key), &head), 1);
+    let stores = after(agent, loaded(SharedKey::SourceRecord(key), &head), 1);
     assert_eq!(stored(&stores), Some((place, Expect::Absent)));
     after(agent, Event::Stored { key: place, written: true }, 1);
-    after(agent, loaded(SharedKey::Head(key), &head), 1);
+    after(agent, loaded(SharedKey::SourceRecord(key), &head), 1);
     calls(&after(agent, won(), 1))
 }
 
 /// The record's place that is looked at.
 fn looked_at(commands: &[Command]) -> Option<SharedKey> {
     commands.iter().find_map(|command| match command {
-        Command::Load(key @ SharedKey::Record(..)) => Some(*key),
+        Command::Load(key @ SharedKey::Snapshot(..)) => Some(*key),
         _ => None,
     })
 }
@@ -90,7 +90,7 @@ fn looked_at(commands: &[Command]) -> Option<SharedKey> {
 /// Where a record is stored, and on what condition.
 fn stored(commands: &[Command]) -> Option<(SharedKey, Expect)> {
     commands.iter().find_map(|command| match command {
-        Command::Store { key: key @ SharedKey::Record(..), expect, .. } => Some((*key, *expect)),
+        Command::Store { key: key @ SharedKey::Snapshot(..), expect, .. } => Some((*key, *expect)),
         _ => None,
     })
 }
@@ -104,7 +104,7 @@ fn a_follower_tells_the_fetcher_alone_and_asks_nothing_itself() {
         after(&mut agent, Event::EndpointUnreachable(SOURCE), 0).is_empty(),
         "no fetcher is known"
     );
-    after(&mut agent, loaded(SharedKey::Head(key), &head), 0);
+    after(&mut agent, loaded(SharedKey::SourceRecord(key), &head), 0);
 
     let wanted = after(&mut agent, Event::EndpointUnreachable(SOURCE), 0);
     assert!(matches!(wanted[..], [Command::Load(SharedKey::Members)]), "{wanted:?}");
@@ -132,11 +132,11 @@ fn a_fetcher_asks_for_itself_at_its_tick_and_for_others_at_once() {
     );
     after(&mut agent, Event::Tick(RANK), 2);
     let head = head(agent.id(), RANK);
-    after(&mut agent, loaded(SharedKey::Head(key), &head), 2);
-    let renewed = Event::Stored { key: SharedKey::Head(key), written: true };
+    after(&mut agent, loaded(SharedKey::SourceRecord(key), &head), 2);
+    let renewed = Event::Stored { key: SharedKey::SourceRecord(key), written: true };
     let extra = calls(&after(&mut agent, renewed, 2));
     assert_eq!(extra.len(), 1);
-    let failed = Event::Answered { call: extra[0], answer: Err(CallFailure::NoAnswer) };
+    let failed = Event::Answered { call: extra[0], response: Err(CallFailure::NoAnswer) };
     after(&mut agent, failed, 2);
 
     (3..8).for_each(|second| drop(after(&mut agent, Event::Tick(RANK), second)));
@@ -174,8 +174,11 @@ fn the_first_born_asks_at_once_for_what_is_found_and_the_others_only_look() {
         members.add(Member { born: others_born, ..OWNER });
         after(&mut agent, loaded(SharedKey::Members, &members.encode()), 0);
         let (_, commands) = added(&mut agent, "api", 1);
-        assert!(matches!(commands[..], [Command::Load(SharedKey::Head(its))] if its == key));
-        let claims = after(&mut agent, Event::Loaded { key: SharedKey::Head(key), value: None }, 1);
+        assert!(
+            matches!(commands[..], [Command::Load(SharedKey::SourceRecord(its))] if its == key)
+        );
+        let claims =
+            after(&mut agent, Event::Loaded { key: SharedKey::SourceRecord(key), value: None }, 1);
         assert_eq!(!claims.is_empty(), asks, "{claims:?}");
     }
 }
@@ -192,7 +195,7 @@ fn a_query_that_two_use_is_followed_once_and_until_the_second_has_gone() {
     };
     assert_eq!((*source, *age), (SOURCE, Duration::from_secs(1)));
     assert!(removed(&mut agent, SOURCE, 3).is_empty());
-    assert_eq!(agent.trackers().len(), 1);
+    assert_eq!(agent.sources().len(), 1);
 }
 
 #[test]
@@ -202,17 +205,17 @@ fn one_who_parts_with_a_source_gives_its_lease_away_and_frees_its_records() {
     agent.remove(SOURCE, false, Time::from_start(Duration::from_secs(2)));
     let now = Time::from_start(Duration::from_secs(2));
     let version = SnapshotVersion { term: Term(1), generation: 4 };
-    let mut places = Vec::new();
+    let mut slots = Vec::new();
     for (value, cas) in [(&b"a record"[..], 8), (&[], 9)] {
-        let Some(Command::Load(place @ SharedKey::Record(..))) = agent.poll_command() else {
+        let Some(Command::Load(place @ SharedKey::Snapshot(..))) = agent.poll_command() else {
             panic!()
         };
         agent.handle_event(Event::Loaded { key: place, value: Some((value, Cas(cas))) }, now);
-        places.push(place.to_string());
+        slots.push(place.to_string());
     }
-    assert_eq!(places, version.places().map(|version| SharedKey::Record(key, version).to_string()));
+    assert_eq!(slots, version.slots().map(|version| SharedKey::Snapshot(key, version).to_string()));
     let loads = agent.poll_command();
-    assert!(matches!(loads, Some(Command::Load(SharedKey::Head(_)))), "{loads:?}");
+    assert!(matches!(loads, Some(Command::Load(SharedKey::SourceRecord(_)))), "{loads:?}");
     let ours = SourceRecord {
         owner: agent.id(),
         term: Term(1),
@@ -222,26 +225,26 @@ fn one_who_parts_with_a_source_gives_its_lease_away_and_frees_its_records() {
         listed: 0,
     };
     let value = Some((&ours.encode()[..], Cas(3)));
-    agent.handle_event(Event::Loaded { key: SharedKey::Head(key), value }, now);
+    agent.handle_event(Event::Loaded { key: SharedKey::SourceRecord(key), value }, now);
     let Some(Command::Store { value, expect, .. }) = agent.poll_command() else { panic!() };
     let age = Duration::from_secs(1);
-    let left = SourceRecord { rank: Rank::LEAVING, published: None, age, ..ours };
+    let left = SourceRecord { rank: Rank::RELEASED, published: None, age, ..ours };
     assert_eq!((SourceRecord::decode(&value), expect), (Ok(left), Expect::Unchanged(Cas(3))));
-    agent.handle_event(Event::Stored { key: SharedKey::Head(key), written: true }, now);
+    agent.handle_event(Event::Stored { key: SharedKey::SourceRecord(key), written: true }, now);
     let rest: Vec<_> = core::iter::from_fn(|| agent.poll_command()).collect();
     let stores = rest.iter().filter(|command| matches!(command, Command::Store { .. }));
     let [Command::Store { key: emptied, value, expect }] = stores.collect::<Vec<_>>()[..] else {
         panic!("{rest:?}");
     };
-    assert_eq!((emptied.to_string(), &value[..]), (places[0].clone(), &[][..]), "the other is");
+    assert_eq!((emptied.to_string(), &value[..]), (slots[0].clone(), &[][..]), "the other is");
     assert_eq!(*expect, Expect::Unchanged(Cas(8)), "a successor may have been there");
-    assert!(agent.trackers().is_empty());
+    assert!(agent.sources().is_empty());
 
     // An answer that is late finds nobody, not even the one that has the place now.
     let (source, _) = added(&mut agent, "api", 3);
     assert_ne!(source, SOURCE);
     let call = CallId::Query { source: SOURCE, query: QueryId(2) };
-    let late = Event::Answered { call, answer: Err(CallFailure::NoAnswer) };
+    let late = Event::Answered { call, response: Err(CallFailure::NoAnswer) };
     assert!(after(&mut agent, late, 3).is_empty());
 }
 
@@ -250,14 +253,17 @@ fn what_its_last_fetcher_took_away_is_published_again_though_nothing_has_changed
     let (mut agent, key) = agent();
     fetch(&mut agent, key);
     // Another VM has taken the lease, and left.
-    let left = head(OWNER.vm, Rank::LEAVING);
+    let left = head(OWNER.vm, Rank::RELEASED);
     after(&mut agent, Event::Tick(RANK), 2);
-    after(&mut agent, loaded(SharedKey::Head(key), &left), 2);
+    after(&mut agent, loaded(SharedKey::SourceRecord(key), &left), 2);
     after(&mut agent, Event::Tick(RANK), 3);
-    after(&mut agent, loaded(SharedKey::Head(key), &left), 3);
-    let asked =
-        calls(&after(&mut agent, Event::Stored { key: SharedKey::Head(key), written: true }, 3));
-    let commands = after(&mut agent, Event::Answered { call: asked[0], answer: Ok(NOTHING) }, 3);
+    after(&mut agent, loaded(SharedKey::SourceRecord(key), &left), 3);
+    let asked = calls(&after(
+        &mut agent,
+        Event::Stored { key: SharedKey::SourceRecord(key), written: true },
+        3,
+    ));
+    let commands = after(&mut agent, Event::Answered { call: asked[0], response: Ok(NOTHING) }, 3);
     assert!(looked_at(&commands).is_some(), "{commands:?}");
 }
 
@@ -266,9 +272,9 @@ fn a_follower_tells_the_fetcher_that_a_request_waits_where_nothing_is_published(
     let (mut agent, key) = agent();
     let head = head(OWNER.vm, Rank { serving: false, born: 1 });
     after(&mut agent, Event::Tick(RANK), 0);
-    after(&mut agent, loaded(SharedKey::Head(key), &head), 0);
+    after(&mut agent, loaded(SharedKey::SourceRecord(key), &head), 0);
     let wanted = after(&mut agent, Event::NeedSnapshot(SOURCE), 0);
-    let is_head = |command: &Command| matches!(command, Command::Load(SharedKey::Head(_)));
+    let is_head = |command: &Command| matches!(command, Command::Load(SharedKey::SourceRecord(_)));
     let is_members = |command: &Command| matches!(command, Command::Load(SharedKey::Members));
     assert!(wanted.iter().any(is_head) && wanted.iter().any(is_members), "{wanted:?}");
     let again = after(&mut agent, Event::NeedSnapshot(SOURCE), 0);
@@ -289,11 +295,11 @@ fn a_name_that_a_client_has_made_up_takes_no_place_among_the_watches() {
     for second in 2..12 {
         after(&mut agent, Event::Tick(RANK), second);
         let head = head(agent.id(), RANK);
-        after(&mut agent, loaded(SharedKey::Head(key), &head), second);
-        let renewed = Event::Stored { key: SharedKey::Head(key), written: true };
+        after(&mut agent, loaded(SharedKey::SourceRecord(key), &head), second);
+        let renewed = Event::Stored { key: SharedKey::SourceRecord(key), written: true };
         for call in calls(&after(&mut agent, renewed, second)) {
             polls += 1;
-            after(&mut agent, Event::Answered { call, answer: Ok(NOTHING) }, second);
+            after(&mut agent, Event::Answered { call, response: Ok(NOTHING) }, second);
         }
     }
     assert!((1..=3).contains(&polls), "it is polled, slowly: {polls} times in 10 s");
@@ -322,13 +328,13 @@ fn a_made_up_query_is_empty_when_consul_does_not_know_it() {
         let subject = SourceSpec { on_trial, ..subject };
         let mut agent = Manager::new(vec![subject], &config.consul, Rng::new(1));
         after(&mut agent, Event::Tick(RANK), 0);
-        after(&mut agent, Event::Loaded { key: SharedKey::Head(key), value: None }, 0);
-        let won = Event::Stored { key: SharedKey::Head(key), written: true };
+        after(&mut agent, Event::Loaded { key: SharedKey::SourceRecord(key), value: None }, 0);
+        let won = Event::Stored { key: SharedKey::SourceRecord(key), written: true };
         let asked = calls(&after(&mut agent, won, 0));
-        let answer = Event::Answered { call: asked[0], answer: Ok(unknown) };
+        let answer = Event::Answered { call: asked[0], response: Ok(unknown) };
         let commands = after(&mut agent, answer, 1);
         let is_failing = |command: &Command| {
-            matches!(command, Command::Notice { notice: SourceEvent::Failing(_), .. })
+            matches!(command, Command::Notice { event: SourceEvent::Failing(_), .. })
         };
         assert_eq!(looked_at(&commands).is_some(), on_trial, "it is published: {commands:?}");
         assert_eq!(commands.iter().any(is_failing), !on_trial, "{commands:?}");
@@ -351,7 +357,7 @@ fn services_that_ask_the_same_share_a_source() {
     let keys: Vec<_> = all.iter().map(|(_, _, subject)| subject.query.key()).collect();
     let subjects = all.into_iter().map(|(.., subject)| subject).collect();
     let mut agent = Manager::new(subjects, &config.consul, Rng::new(1));
-    let of_trackers: Vec<_> = agent.trackers().into_iter().map(TrackedSource::key).collect();
+    let of_trackers: Vec<_> = agent.sources().into_iter().map(TrackedSource::key).collect();
     assert_eq!(of_trackers, [keys[0], keys[2]]);
     // A service that is found and asks the same goes, and the source stays.
     let source = agent.add(SourceSpec::new(&config, config.sources().next().unwrap()), Time::ZERO);

@@ -1,12 +1,12 @@
-//! The query beside the one that blocks, and what becomes of its answer.
+//! The extra query beside the blocking one, and its response.
 
-use super::ask::QueryInFlight;
 use super::{State, Watch};
 use crate::calls::wait_queue::CallClass;
 use crate::consul::error::QueryError;
 use crate::consul::index::ConsulIndex;
 use crate::consul::response::QueryResponse;
 use crate::discovery::doubt::listed;
+use crate::discovery::outgoing_query::QueryInFlight;
 use crate::discovery::response_outcome::ResponseOutcome;
 use crate::discovery::shrink_guard::{Baseline, GuardDecision};
 use crate::model::snapshot::Snapshot;
@@ -14,44 +14,43 @@ use crate::util::rng::Rng;
 use crate::util::time::Time;
 
 impl Watch {
-    /// Wants an extra query beside the one that blocks, or the next poll early. Where the next
-    /// answer is as good, it changes nothing: that was asked for by now, or is asked for as soon
-    /// as Consul's errors allow.
+    /// Requests an extra query beside the blocking one, or an early poll. Does nothing if the next
+    /// response is as good: a plain query is out, or due as soon as the backoff permits.
     pub fn on_suspicion(&mut self, now: Time) {
         let is_quiet = match self.state {
-            State::Asking(QueryInFlight { blocks, .. }) => blocks,
+            State::InFlight(QueryInFlight { blocks, .. }) => blocks,
             State::Idle { .. } => self.index.is_some(),
             State::Stopped | State::Applying { .. } => false,
         };
         if is_quiet {
-            self.reread.want(now);
+            self.early_refresh.want(now);
         }
     }
 
-    /// In which lane the extra query goes, if one is wanted.
+    /// Returns the class of the extra query, if one is due.
     pub(super) fn wants_extra(&self, blocks: bool, now: Time) -> Option<CallClass> {
         if self.guard.wants_instances() {
             return Some(CallClass::Read);
         }
-        let suspected = || self.reread.is_due(now).then_some(CallClass::Read);
+        let suspected = || self.early_refresh.is_due(now).then_some(CallClass::Read);
         self.guard.wants(now).or_else(suspected).filter(|_| blocks)
     }
 
-    /// Takes the answer to an extra query. The index moves on before the answer is applied: should
-    /// that fail, another VM has the lease, and this watch stops.
+    /// Takes the response to an extra query. The index advances before the response is applied. If
+    /// that fails, another VM has the lease, and this watch stops.
     pub(super) fn on_extra(
         &mut self,
-        asking: QueryInFlight,
-        answer: Result<QueryResponse, QueryError>,
+        in_flight: QueryInFlight,
+        response: Result<QueryResponse, QueryError>,
         current: Option<&Snapshot>,
         now: Time,
         rng: &mut Rng,
     ) -> ResponseOutcome {
-        self.learn_patience(&asking, &answer, now);
-        let answer = match answer {
-            Ok(answer) => answer,
+        self.timeout.on_ended(in_flight.blocks, &response, now.since(in_flight.asked));
+        let response = match response {
+            Ok(response) => response,
             Err(error) => {
-                match asking.ask.instances {
+                match in_flight.ask.instances {
                     true => self.guard.on_no_instances(),
                     false => self.guard.on_failure(now, rng),
                 }
@@ -59,43 +58,45 @@ impl Watch {
             }
         };
         let known = Baseline { listed: self.listed, current };
-        // What is being published now is not known yet.
+        // The snapshot that is being published is not the current one yet.
         if matches!(self.state, State::Stopped | State::Applying { .. }) {
             return ResponseOutcome::Older;
         }
-        if asking.ask.instances {
-            let judgement = self.guard.on_instances(answer, known);
+        if in_flight.ask.instances {
+            let judgement = self.guard.on_instances(response, known);
             return judgement
                 .map_or(ResponseOutcome::Older, |it| self.take_up_extra(it, None, current));
         }
-        let (index, floor) = (answer.index, self.floor());
-        if self.is_holding() && asking.consistently().is_some() {
+        let (index, floor) = (response.index, self.floor());
+        if self.is_holding() && in_flight.consistently().is_some() {
             if floor.is_some_and(|floor| index < floor) {
-                // Once more; and whatever index it has then, unless it was only overtaken.
-                if asking.floor.is_some_and(|known| index < known) {
+                // Read once more. The index of that response is accepted, unless this one was only
+                // overtaken.
+                if in_flight.floor.is_some_and(|known| index < known) {
                     self.forget_floor();
                 }
                 self.guard.on_failure(now, rng);
                 return ResponseOutcome::Older;
             }
-            let judgement = self.guard.judge(answer, asking.consistently(), known, now, rng);
+            let judgement = self.guard.judge(response, in_flight.consistently(), known, now, rng);
             return self.take_up_extra(judgement, Some(index), current);
         }
-        // Where there is none, a plain query is out or due, and that one is believed.
+        // Without a floor, a plain query is out or due, and its response is believed.
         let Some(floor) = floor.filter(|floor| index >= *floor) else {
             return ResponseOutcome::Older;
         };
-        if answer.is_too_old || self.is_holding() || self.guard.doubt(&answer, known).is_some() {
+        if response.is_too_old || self.is_holding() || self.guard.doubt(&response, known).is_some()
+        {
             return ResponseOutcome::Older;
         }
-        // At one index there is one state, but for what a lie has hidden.
+        // One index means one state, apart from what a wrong response has hidden.
         if index == floor {
             return ResponseOutcome::Unchanged;
         }
-        self.take_up_extra(GuardDecision::Used(Box::new(answer)), Some(index), current)
+        self.take_up_extra(GuardDecision::Used(Box::new(response)), Some(index), current)
     }
 
-    /// Uses what is to be used of an extra answer, and of what was held back.
+    /// Uses an extra response, and the response that was held back.
     fn take_up_extra(
         &mut self,
         judgement: GuardDecision,
@@ -104,15 +105,15 @@ impl Watch {
     ) -> ResponseOutcome {
         match (&mut self.state, index) {
             (_, None) => {}
-            (State::Asking(QueryInFlight { floor, .. }), Some(_)) if floor.is_some() => {
+            (State::InFlight(QueryInFlight { floor, .. }), Some(_)) if floor.is_some() => {
                 *floor = index
             }
             _ => self.index = index,
         }
         match judgement {
-            GuardDecision::Used(answer) => {
-                self.listed = listed(&answer.decoded);
-                let snapshot = answer.decoded.snapshot;
+            GuardDecision::Used(response) => {
+                self.listed = listed(&response.decoded);
+                let snapshot = response.decoded.snapshot;
                 match current == Some(&snapshot) {
                     true => ResponseOutcome::Unchanged,
                     false => ResponseOutcome::Changed(snapshot),
@@ -122,20 +123,20 @@ impl Watch {
         }
     }
 
-    /// The index that an answer may not be older than: that of the query which blocks, or of the last
-    /// answer.
+    /// Returns the lowest valid index of a response: the one of the blocking query, or of the last
+    /// response.
     fn floor(&self) -> Option<ConsulIndex> {
         match self.state {
-            State::Asking(QueryInFlight { blocks: true, floor, .. }) => floor,
+            State::InFlight(QueryInFlight { blocks: true, floor, .. }) => floor,
             State::Idle { .. } => self.index,
-            State::Stopped | State::Asking(_) | State::Applying { .. } => None,
+            State::Stopped | State::InFlight(_) | State::Applying { .. } => None,
         }
     }
 
     fn forget_floor(&mut self) {
         self.index = None;
-        if let State::Asking(asking) = &mut self.state {
-            asking.floor = None;
+        if let State::InFlight(in_flight) = &mut self.state {
+            in_flight.floor = None;
         }
     }
 }

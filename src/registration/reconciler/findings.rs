@@ -1,9 +1,9 @@
-//! What follows from what the agent says.
+//! The reactions of the reconciler to the responses of the agent.
 
 use core::time::Duration;
 
 use super::{
-    ATTEMPTS, AUDIT, AUDIT_WITHOUT_REPORTS, REST, REST_ELSEWHERE, ROUNDS, Reconciler, Stage,
+    ATTEMPTS, AUDIT, AUDIT_WITHOUT_REPORTS, PAUSE, PAUSE_ELSEWHERE, ROUNDS, Reconciler, Stage,
 };
 use crate::consul::registration::{
     ActualCheck, ActualService, AgentIdentity, CheckStatus, Drift, RegistrationError, Report,
@@ -14,38 +14,38 @@ use crate::registration::ttl_check::TtlCheck;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// So many agents are remembered that have answered.
+/// The number of agents that are remembered.
 const KNOWN: usize = 8;
-/// How long to wait where the agent knows a check now and then not again.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The wait if the agent knows a check only intermittently.
+const RETRY: Duration = Duration::from_secs(1);
 
 impl Reconciler {
-    /// The agent has this under the id. Its checks are looked at in any case: how they stand is to be
-    /// known before it is registered anew, and who has added one.
+    /// Takes the service that the agent has under the id. Its checks are read in any case, since
+    /// their state must be known before the next registration.
     pub(super) fn on_found(
         &mut self,
         found: Option<ActualService>,
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) {
         let Stage::Looking { registered } = self.stage else { return };
         let Some(found) = found else {
             self.has_checks = false;
-            return self.on_difference(Drift::Absent, registered, notices);
+            return self.on_difference(Drift::Absent, registered, events);
         };
         if self.definition.is_elsewhere(&found) {
             let found = found.datacenter.unwrap_or_default();
             let error = RegistrationError::Elsewhere { found };
             return match registered {
-                true => self.undo(error, 1, REST_ELSEWHERE, notices),
-                false => self.wait(error, REST_ELSEWHERE, now, rng, notices),
+                true => self.roll_back(error, 1, PAUSE_ELSEWHERE, events),
+                false => self.wait(error, PAUSE_ELSEWHERE, now, rng, events),
             };
         }
         self.difference = self.definition.difference(&found);
-        // Tags that others have given it are kept; not those that it had by another definition.
+        // Tags that others have set are kept, but not those of another definition.
         let keeps_tags = self.definition.has_tag_override()
-            && !self.is_unsure
+            && !self.must_register
             && !matches!(self.difference, Some(Drift::Name(_)));
         self.tags = keeps_tags.then_some(found.tags);
         self.stage = Stage::LookingAtChecks { registered };
@@ -56,7 +56,7 @@ impl Reconciler {
         found: &[ActualCheck],
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) {
         let Stage::LookingAtChecks { registered } = self.stage else { return };
         let missing = self.definition.missing_check(found);
@@ -71,20 +71,20 @@ impl Reconciler {
         }
         self.has_checks = missing.is_none();
         if let Some(difference) = self.difference.take().or(missing) {
-            return self.on_difference(difference, registered, notices);
+            return self.on_difference(difference, registered, events);
         }
-        if self.is_unsure {
+        if self.must_register {
             self.stage = Stage::Identifying { first: None };
             return;
         }
         let audit = if self.checks.is_empty() { AUDIT_WITHOUT_REPORTS } else { AUDIT };
-        self.stage = Stage::Standing { until: now + rng.about(audit) };
+        self.stage = Stage::InSync { until: now + rng.about(audit) };
         self.attempts = 0;
-        let is_news = !self.stands || self.failing.is_some();
-        self.stands = true;
+        let is_news = !self.in_sync || self.failing.is_some();
+        self.in_sync = true;
         self.failing = None;
         if is_news {
-            notices.push(RegistrationEvent::Standing);
+            events.push(RegistrationEvent::Standing);
         }
     }
 
@@ -95,23 +95,23 @@ impl Reconciler {
         reported: Reported,
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) {
         let id = self.definition.checks().get(position).cloned().unwrap_or_default();
         if reported == Reported::Unknown {
-            // Else that is known already.
+            // Otherwise this is known already.
             if !core::mem::take(&mut self.has_checks) {
                 return;
             }
             self.unknown = self.unknown.saturating_add(1);
             if self.unknown > ATTEMPTS {
                 let error = RegistrationError::InPart(Drift::Check(id.clone()));
-                self.rest(now + rng.about(REST));
-                self.tell(error, notices);
+                self.pause(now + rng.about(PAUSE));
+                self.report_error(error, events);
             } else if self.unknown > 1 {
-                self.rest(now + rng.about(PAUSE));
+                self.pause(now + rng.about(RETRY));
             }
-            return self.on_difference(Drift::Check(id), false, notices);
+            return self.on_difference(Drift::Check(id), false, events);
         }
         self.unknown = 0;
         let report = self.state(position).filter(|report| Some(report.status) == status);
@@ -119,51 +119,51 @@ impl Reconciler {
         let (Some(check), Some(status)) = (check, status) else { return };
         if check.on_reported(status, now, rng) {
             let output = report.map(|report| report.output).unwrap_or_default();
-            notices
+            events
                 .push(RegistrationEvent::Reported { check: id, report: Report { status, output } });
         }
         let health = self.checks.iter().filter_map(TtlCheck::reported).min();
-        if health != self.told {
-            self.told = health;
-            notices.extend(health.map(RegistrationEvent::Health));
+        if health != self.reported_health {
+            self.reported_health = health;
+            events.extend(health.map(RegistrationEvent::Health));
         }
     }
 
-    /// The agent has it otherwise: after it was registered just now, or as it was found.
+    /// Takes a drift that was read back after a registration (`registered`) or at a later read.
     fn on_difference(
         &mut self,
         difference: Drift,
         registered: bool,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) {
-        if core::mem::take(&mut self.stands) {
-            notices.push(RegistrationEvent::Drifted(difference.clone()));
+        if core::mem::take(&mut self.in_sync) {
+            events.push(RegistrationEvent::Drifted(difference.clone()));
         }
         self.stage = Stage::Identifying { first: None };
         self.has_looked = true;
         self.attempts = if registered { self.attempts.saturating_add(1) } else { 0 };
-        // What one agent has taken another one does not have.
+        // One agent has taken the registration, and another has responded.
         let is_several = difference == Drift::Absent && registered && self.agents.is_empty();
-        let (error, times, rest) = if is_several {
+        let (error, times, pause) = if is_several {
             let cluster = self.definition.id.cluster.clone();
             let error = RegistrationError::SeveralAgents { cluster, found: None };
-            self.tell(error.clone(), notices);
-            (error, ROUNDS, REST_ELSEWHERE)
+            self.report_error(error.clone(), events);
+            (error, ROUNDS, PAUSE_ELSEWHERE)
         } else {
-            (RegistrationError::InPart(difference), 1, REST)
+            (RegistrationError::InPart(difference), 1, PAUSE)
         };
         if self.attempts >= ATTEMPTS {
-            self.undo(error, times, rest, notices);
+            self.roll_back(error, times, pause, events);
         }
     }
 
-    /// This agent answers; none: nobody may know which it is.
+    /// Takes the identity of the agent; `None` if it may not be read.
     pub(super) fn on_identified(
         &mut self,
         found: Option<AgentIdentity>,
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) {
         let Stage::Identifying { first } = &mut self.stage else { return };
         let Some(found) = found else {
@@ -173,18 +173,18 @@ impl Reconciler {
         let wanted = self.definition.service().datacenter.as_deref();
         if wanted.is_some_and(|wanted| !wanted.eq_ignore_ascii_case(&found.datacenter)) {
             let error = RegistrationError::Elsewhere { found: found.datacenter };
-            return self.wait(error, REST_ELSEWHERE, now, rng, notices);
+            return self.wait(error, PAUSE_ELSEWHERE, now, rng, events);
         }
         let Some(first) = first.take() else {
             self.stage = Stage::Identifying { first: Some(found) };
             return;
         };
-        // One that was replaced never comes back.
+        // An agent that was replaced never comes back.
         let (last, earlier) = self.agents.split_last().unzip();
         let returns = last != Some(&found) && earlier.unwrap_or_default().contains(&found);
         let other = if first == found { last.filter(|_| returns).cloned() } else { Some(first) };
         if let Some(other) = other {
-            // It may be the only one from now on.
+            // This agent may be the only one from now on.
             if let Some(known) = self.agents.iter().position(|agent| *agent == found) {
                 let known = self.agents.remove(known);
                 self.agents.push(known);
@@ -193,8 +193,8 @@ impl Reconciler {
             let found = Some(Box::new([other, found]));
             let error = RegistrationError::SeveralAgents { cluster, found };
             return match self.may_be_there {
-                true => self.undo(error, ROUNDS, REST, notices),
-                false => self.wait(error, REST, now, rng, notices),
+                true => self.roll_back(error, ROUNDS, PAUSE, events),
+                false => self.wait(error, PAUSE, now, rng, events),
             };
         }
         if last != Some(&found) {
@@ -204,56 +204,60 @@ impl Reconciler {
         self.stage = Stage::Registering;
     }
 
-    /// What was registered is deregistered, once more.
+    /// Counts one more deregistration of the rollback.
     pub(super) fn on_deregistered(&mut self, now: Time, rng: &mut Rng) {
-        let Stage::Undoing { times, rest } = &mut self.stage else { return };
+        let Stage::RollingBack { times, pause } = &mut self.stage else { return };
         *times = times.saturating_sub(1);
         if *times == 0 {
-            self.calls.not_before(now + rng.about(*rest));
+            self.calls.not_before(now + rng.about(*pause));
             self.stage = Stage::Looking { registered: false };
             (self.attempts, self.may_be_there) = (0, false);
         }
     }
 
-    /// Removes what may be registered, as often as that, and rests.
-    fn undo(
+    /// Rolls back: deregisters `times` times, then rests.
+    fn roll_back(
         &mut self,
         error: RegistrationError,
         times: u32,
-        rest: Duration,
-        notices: &mut Vec<RegistrationEvent>,
+        pause: Duration,
+        events: &mut Vec<RegistrationEvent>,
     ) {
-        (self.stands, self.has_checks) = (false, false);
-        self.stage = Stage::Undoing { times, rest };
-        self.tell(error, notices);
+        (self.in_sync, self.has_checks) = (false, false);
+        self.stage = Stage::RollingBack { times, pause };
+        self.report_error(error, events);
     }
 
     /// Leaves the agent alone for a while.
     fn wait(
         &mut self,
         error: RegistrationError,
-        rest: Duration,
+        pause: Duration,
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) {
-        (self.stage, self.stands) = (Stage::Looking { registered: false }, false);
-        self.calls.not_before(now + rng.about(rest));
-        self.tell(error, notices);
+        (self.stage, self.in_sync) = (Stage::Looking { registered: false }, false);
+        self.calls.not_before(now + rng.about(pause));
+        self.report_error(error, events);
     }
 
-    fn rest(&mut self, until: Time) {
+    fn pause(&mut self, until: Time) {
         self.calls.not_before(until);
         self.reports.not_before(until);
     }
 
-    pub(super) fn tell(&mut self, error: RegistrationError, notices: &mut Vec<RegistrationEvent>) {
+    pub(super) fn report_error(
+        &mut self,
+        error: RegistrationError,
+        events: &mut Vec<RegistrationEvent>,
+    ) {
         let is_same = self.failing.as_ref().is_some_and(|last| {
             core::mem::discriminant(last) == core::mem::discriminant(&error)
                 && last.kind() == error.kind()
         });
         if !is_same {
-            notices.push(RegistrationEvent::Failing(error.clone()));
+            events.push(RegistrationEvent::Failing(error.clone()));
             self.failing = Some(error);
         }
     }

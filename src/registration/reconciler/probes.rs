@@ -1,6 +1,6 @@
-//! What follows from probes, and from time that has passed.
+//! The probes of the reconciler, and gaps in its time.
 
-use super::{Reconciler, STILL};
+use super::{Reconciler, STANDSTILL};
 use crate::health_check::verdict::ProbeReason;
 use crate::registration::drain::Drain;
 use crate::registration::probe::{OutgoingProbe, ProbeResult, ProbeTarget};
@@ -10,9 +10,9 @@ use crate::util::rng::Rng;
 use crate::util::time::Time;
 
 impl Reconciler {
-    /// A probe that is to be sent now.
+    /// Returns a probe that must be sent now.
     pub fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<OutgoingProbe> {
-        self.be_here(now);
+        self.on_time(now);
         if let Some(drain) = &mut self.drain
             && let Some(probing) = drain.poll_probe(now, rng)
         {
@@ -20,24 +20,24 @@ impl Reconciler {
         }
         let checks = self.checks.iter_mut().filter(|_| self.has_looked);
         checks.into_iter().find_map(|check| {
-            let spot = ProbeTarget::Check(check.position);
+            let target = ProbeTarget::Check(check.position);
             check
                 .poll_probe(now, rng)
-                .map(|(number, probe)| OutgoingProbe::new(spot, number, probe))
+                .map(|(number, probe)| OutgoingProbe::new(target, number, probe))
         })
     }
 
-    /// Takes what came back for a probe.
+    /// Takes the result of a probe.
     pub fn on_probed(
         &mut self,
         probed: &ProbeResult<'_>,
         now: Time,
         rng: &mut Rng,
-        notices: &mut Vec<RegistrationEvent>,
+        events: &mut Vec<RegistrationEvent>,
     ) {
-        self.be_here(now);
-        self.look_for_cluster(probed, notices);
-        match probed.spot {
+        self.on_time(now);
+        self.report_missing_cluster(probed, events);
+        match probed.target {
             ProbeTarget::Drain => {
                 if let Some(drain) = &mut self.drain {
                     drain.on_probed(probed, now, rng);
@@ -52,16 +52,16 @@ impl Reconciler {
         }
     }
 
-    /// Notes that this VM goes on. Where it has stood still, what is known is as old as that; and what
-    /// is out may have been answered, and not been read.
-    pub(super) fn be_here(&mut self, now: Time) {
+    /// Notes the time of an event. After a standstill the known states are as old as the gap, and
+    /// responses to calls that are out may not have been read yet.
+    pub(super) fn on_time(&mut self, now: Time) {
         let gap = now.since(core::mem::replace(&mut self.seen, now));
-        if gap < STILL {
+        if gap < STANDSTILL {
             return;
         }
         self.calls.extend(gap);
         self.reports.extend(gap);
-        // What another VM has handed over is as old.
+        // The state that another VM has handed over is as old.
         self.is_handed_over = false;
         self.checks.iter_mut().for_each(|check| check.on_gap(gap, now));
         if let Some(drain) = &mut self.drain {
@@ -69,10 +69,14 @@ impl Reconciler {
         }
     }
 
-    /// Tells of a cluster that Envoy does not have, once, and when it is there.
-    fn look_for_cluster(&mut self, probed: &ProbeResult<'_>, notices: &mut Vec<RegistrationEvent>) {
+    /// Reports once that Envoy does not have a cluster, and once that it has the cluster again.
+    fn report_missing_cluster(
+        &mut self,
+        probed: &ProbeResult<'_>,
+        events: &mut Vec<RegistrationEvent>,
+    ) {
         let checks = self.checks.iter();
-        let cluster = match probed.spot {
+        let cluster = match probed.target {
             ProbeTarget::Drain => self.drain.as_ref().map(Drain::cluster),
             ProbeTarget::Check(position) => {
                 checks.filter(|check| check.position == position).find_map(TtlCheck::cluster)
@@ -80,14 +84,14 @@ impl Reconciler {
         };
         let Some(cluster) = cluster else { return };
         let known = self.missing.iter().position(|missing| missing == cluster);
-        match (known, &probed.answer) {
+        match (known, &probed.response) {
             (None, Err(ProbeReason::UnknownCluster)) => {
-                notices.push(RegistrationEvent::NoCluster(cluster.to_owned()));
+                events.push(RegistrationEvent::NoCluster(cluster.to_owned()));
                 self.missing.push(cluster.to_owned());
             }
             (Some(_), Err(ProbeReason::UnknownCluster)) | (None, _) => {}
             (Some(known), _) => {
-                notices.push(RegistrationEvent::ClusterFound(self.missing.swap_remove(known)))
+                events.push(RegistrationEvent::ClusterFound(self.missing.swap_remove(known)))
             }
         }
     }

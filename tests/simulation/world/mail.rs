@@ -60,12 +60,14 @@ impl World {
                         body: &reply.body,
                     }),
                 };
-                context.agent.handle_event(Event::Answered { call: reply.call, answer }, now);
+                context
+                    .agent
+                    .handle_event(Event::Answered { call: reply.call, response: answer }, now);
             }
             Mail::Probed(probe, echo) => {
                 self.checks.on_probed(id, probe, echo, clock);
                 let answer = Ok(echo.answer());
-                context.agent.handle_event(Event::Probed { probe, answer }, now);
+                context.agent.handle_event(Event::Probed { probe, response: answer }, now);
             }
             Mail::Request(service) => {
                 vm.serving = true;

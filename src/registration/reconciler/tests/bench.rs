@@ -188,14 +188,14 @@ impl Bench {
         while self.now < end {
             let now = self.now();
             while let Some(probing) = self.keeper.poll_probe(now, &mut self.rng) {
-                if self.is_admin_silent && probing.spot == ProbeTarget::Drain {
+                if self.is_admin_silent && probing.target == ProbeTarget::Drain {
                     continue;
                 }
-                let status = match probing.spot {
+                let status = match probing.target {
                     ProbeTarget::Drain => self.ready,
                     ProbeTarget::Check(_) => self.health,
                 };
-                let unsent = match probing.spot {
+                let unsent = match probing.target {
                     ProbeTarget::Drain => &self.unsent_drain,
                     ProbeTarget::Check(_) => &self.unsent,
                 };
@@ -203,7 +203,11 @@ impl Bench {
                     Some(reason) => Err(reason.clone()),
                     None => Ok(ProbeResponse { status, from_envoy: false, body: b"" }),
                 };
-                let probed = ProbeResult { spot: probing.spot, number: probing.number, answer };
+                let probed = ProbeResult {
+                    target: probing.target,
+                    number: probing.number,
+                    response: answer,
+                };
                 self.keeper.on_probed(&probed, now, &mut self.rng, &mut self.notices);
             }
             self.deliver(now);

@@ -212,11 +212,11 @@ fn what_was_asked_before_a_stop_says_nothing_after_it() {
         bench.now += Duration::from_millis(250);
         early = bench.keeper.poll_probe(Time::from_start(bench.now), &mut bench.rng);
     }
-    let OutgoingProbe { spot, number, .. } = early.unwrap();
+    let OutgoingProbe { target, number, .. } = early.unwrap();
     bench.now += Duration::from_secs(20);
     let answer = ProbeResponse { status: 200, from_envoy: false, body: b"" };
     let (now, probed) =
-        (Time::from_start(bench.now), ProbeResult { spot, number, answer: Ok(answer) });
+        (Time::from_start(bench.now), ProbeResult { target, number, response: Ok(answer) });
     bench.keeper.on_probed(&probed, now, &mut bench.rng, &mut bench.notices);
     assert!(!matches!(bench.keeper.next_call(now), Some(AgentCall::Report(_))), "nobody knows yet");
     // Nor has a call failed that may have been answered meanwhile.
