@@ -1,8 +1,6 @@
 //! A VM that fetches a second time tells again what it had told the first time: the metrics
 //! began anew with it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
-
 use std::collections::VecDeque;
 use std::time::Duration;
 

@@ -1,8 +1,6 @@
 //! A query that does not block, beside the one that does: when it is sent, and when its answer
 //! counts.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
