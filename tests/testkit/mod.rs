@@ -4,8 +4,10 @@
 //! host     what a VM can do: shared data, calls, and what it tells
 //! vm       discovery and routing on that host; time in steps
 //! reply    responses of Consul
+//! script   one service whose requests a test answers one by one
 //! ```
 
 pub mod host;
 pub mod reply;
+pub mod script;
 pub mod vm;
