@@ -24,6 +24,9 @@ mod envoy;
 mod meter;
 mod plot;
 mod scenario;
+#[allow(dead_code, reason = "a fleet steps its own time")]
+#[path = "../../tests/testkit/mod.rs"]
+mod testkit;
 mod world;
 
 use std::error::Error;

@@ -1,7 +1,5 @@
 //! What vanishes from Consul's answers without a word: when it is believed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
-
 use std::net::SocketAddr;
 use std::time::Duration;
 

@@ -1,25 +1,12 @@
 //! How much one proxy asks of Consul, whatever happens: many services, one VM, time in steps.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may panic"
-)]
-
 use consul_resolver::calls::breaker::BreakerState;
 use consul_resolver::config::Consul;
 use consul_resolver::discovery::event::Event;
 use consul_resolver::model::service::SourceId;
 use proptest::prelude::*;
 
-use crate::bench::{Bench, Mood};
-
-#[path = "calls/bench.rs"]
-mod bench;
-#[path = "calls/isolation.rs"]
-mod isolation;
+use super::moods::{Bench, Mood};
 
 /// What a gate lets through in a minute at the most, of calls that do not block: the bursts and
 /// rates of its lanes, and as many calls after failures as the budget has, whose share of the good
@@ -41,7 +28,7 @@ fn a_thousand_services_start_with_a_hundred_reads_and_the_others_follow_in_turn(
     assert_eq!(bench.asked_since(0).len(), 100);
     bench.run(19_800, Mood::Well);
     assert_eq!(bench.resolved(), 1_000);
-    assert_eq!(bench.world.most_blocking, 100);
+    assert_eq!(bench.world().most_blocking, 100);
 }
 
 #[test]
@@ -50,7 +37,7 @@ fn one_that_a_request_waits_for_is_read_before_the_others() {
     bench.run(1_000, Mood::Well);
     let last = SourceId::nth(999);
     assert!(!bench.asked_since(0).contains_key(&last));
-    bench.handle(Event::NeedSnapshot(last));
+    bench.vm.handle(Event::NeedSnapshot(last));
     bench.run(251, Mood::Well);
     assert!(bench.asked_since(0).contains_key(&last));
 }
@@ -60,9 +47,9 @@ fn one_that_a_request_waits_for_is_read_before_the_others() {
 fn beyond_the_watches_every_service_is_polled_in_turn_at_a_bounded_rate() {
     let mut bench = Bench::new(300, Consul { max_watches: 50, ..Consul::new("consul") }, 1);
     bench.run(60_000, Mood::Well);
-    let since = bench.world.now;
+    let since = bench.now();
     bench.run(60_000, Mood::Well);
-    assert_eq!(bench.world.most_blocking, 50);
+    assert_eq!(bench.world().most_blocking, 50);
     let asked = bench.asked_since(since);
     assert_eq!(asked.len(), 300);
     // 250 services at 20 a second: each once in 12.5 s.
@@ -76,7 +63,7 @@ fn beyond_the_watches_every_service_is_polled_in_turn_at_a_bounded_rate() {
 fn a_few_that_are_polled_are_so_every_five_seconds() {
     let mut bench = Bench::new(12, Consul { max_watches: 2, ..Consul::new("consul") }, 1);
     bench.run(10_000, Mood::Well);
-    let since = bench.world.now;
+    let since = bench.now();
     bench.run(60_000, Mood::Well);
     let asked = bench.asked_since(since);
     let polled = asked.values().filter(|times| (9..=13).contains(*times)).count();
@@ -88,9 +75,9 @@ fn an_owner_of_many_leases_looks_at_each_head_once_a_second() {
     for (services, looks) in [(64, 40), (1_000, 10)] {
         let mut bench = Bench::new(services, Consul::new("consul"), 1);
         bench.run(60_000, Mood::Well);
-        let before = bench.world.loads;
+        let before = bench.vm.host.loads;
         bench.run(10_000, Mood::Well);
-        let loads = bench.world.loads - before;
+        let loads = bench.vm.host.loads - before;
         let expected = usize::from(services) * looks;
         // The list of members is loaded besides.
         assert!((expected..expected + 100).contains(&loads), "{services}: {loads} loads in 10 s");
@@ -103,15 +90,15 @@ fn an_outage_of_a_thousand_services_is_answered_by_single_probes() {
     for mood in [Mood::Failing, Mood::Refused] {
         let mut bench = Bench::new(1_000, Consul::new("consul"), 1);
         bench.run(60_000, Mood::Well);
-        let since = bench.world.now;
+        let since = bench.now();
         bench.run(300_000, mood);
-        assert_eq!(bench.world.position, Some(BreakerState::Open));
+        assert_eq!(bench.vm.host.breaker, Some(BreakerState::Open));
         let calls = bench.calls_since(since);
         assert!((10..200).contains(&calls), "{mood:?}: {calls} calls in five minutes");
 
-        let since = bench.world.now;
+        let since = bench.now();
         bench.run(180_000, Mood::Well);
-        assert_eq!(bench.world.position, Some(BreakerState::Closed));
+        assert_eq!(bench.vm.host.breaker, Some(BreakerState::Closed));
         assert_eq!(bench.asked_since(since).len(), 1_000, "all are read again");
         assert_eq!(bench.resolved(), 1_000, "and none has lost its endpoints");
     }
@@ -122,9 +109,9 @@ fn an_outage_of_a_thousand_services_is_answered_by_single_probes() {
 fn a_token_that_is_refused_leaves_the_breaker_closed_and_is_tried_within_the_budget() {
     let mut bench = Bench::new(300, Consul::new("consul"), 1);
     bench.run(20_000, Mood::Denying);
-    let since = bench.world.now;
+    let since = bench.now();
     bench.run(120_000, Mood::Denying);
-    assert_eq!(bench.world.position, Some(BreakerState::Closed));
+    assert_eq!(bench.vm.host.breaker, Some(BreakerState::Closed));
     let asked = bench.asked_since(since);
     assert_eq!(asked.len(), 300, "everyone has a turn");
     let calls = bench.calls_since(since);
@@ -163,16 +150,16 @@ proptest! {
         for (mood, milliseconds) in &moods {
             bench.run(*milliseconds, *mood);
         }
-        prop_assert!(bench.world.most_blocking <= usize::from(watches));
+        prop_assert!(bench.world().most_blocking <= usize::from(watches));
         let most = bench.most_in_a_minute();
         prop_assert!(most <= bound(watches.into()), "{} calls in a minute", most);
 
         // The longest that a call may be out, the longest backoff, and all in turn.
         bench.run(180_000, Mood::Well);
-        let since = bench.world.now;
+        let since = bench.now();
         bench.run(60_000, Mood::Well);
         prop_assert_eq!(bench.resolved(), 60);
         prop_assert_eq!(bench.asked_since(since).len(), 60);
-        prop_assert_eq!(bench.world.position, Some(BreakerState::Closed));
+        prop_assert_eq!(bench.vm.host.breaker, Some(BreakerState::Closed));
     }
 }

@@ -1,0 +1,147 @@
+//! What a VM can do, in memory.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use consul_resolver::calls::breaker::BreakerState;
+use consul_resolver::consul::query::Request;
+use consul_resolver::consul::response::CallFailure;
+use consul_resolver::discovery::event::{CallId, Expect};
+use consul_resolver::discovery::source_event::SourceEvent;
+use consul_resolver::driver;
+use consul_resolver::model::service::SourceId;
+use consul_resolver::shared::key::{Cas, SharedKey};
+use consul_resolver::shared::members::QueueId;
+use consul_resolver::shared::source_record::SourceRecord;
+use consul_resolver::util::time::Time;
+
+use super::reply::Reply;
+
+/// The registry that a VM asks. By default nothing comes back.
+pub trait Registry {
+    /// Takes a request.
+    fn on_request(
+        &mut self,
+        call: CallId,
+        request: &Request,
+        now: Duration,
+    ) -> Result<(), CallFailure>;
+
+    /// Gives a response that is due.
+    fn poll_response(&mut self, _now: Duration) -> Option<(CallId, Result<Reply, CallFailure>)> {
+        None
+    }
+
+    /// Tells when the next response is due.
+    fn next_response(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Hears what an operator would.
+    fn on_event(&mut self, _source: SourceId, _event: &SourceEvent) {}
+}
+
+/// The host of one VM, which has its process for itself.
+#[derive(Debug)]
+pub struct Host<R> {
+    /// The time since the start.
+    pub now: Duration,
+    /// The registry behind it.
+    pub registry: R,
+    /// Shared data; an emptied value has no bytes.
+    pub data: HashMap<SharedKey, (Vec<u8>, Cas)>,
+    last_cas: u32,
+    /// The timer's period.
+    pub period: Duration,
+    /// Loads from shared data.
+    pub loads: usize,
+    /// Leases that were claimed.
+    pub claims: usize,
+    /// Warnings to the operator.
+    pub warnings: usize,
+    /// The state of the breaker, as it was told last.
+    pub breaker: Option<BreakerState>,
+    /// How often the breaker has opened.
+    pub opens: usize,
+}
+
+impl<R> Host<R> {
+    /// A host whose shared data is empty.
+    pub fn new(registry: R, period: Duration) -> Self {
+        Self {
+            now: Duration::ZERO,
+            registry,
+            data: HashMap::new(),
+            last_cas: 0,
+            period,
+            loads: 0,
+            claims: 0,
+            warnings: 0,
+            breaker: None,
+            opens: 0,
+        }
+    }
+
+    /// Writes to shared data as another VM does.
+    pub fn write(&mut self, key: SharedKey, value: Vec<u8>) {
+        self.last_cas += 1;
+        self.data.insert(key, (value, Cas(self.last_cas)));
+    }
+}
+
+impl<R: Registry> driver::Host for Host<R> {
+    fn now(&mut self) -> Time {
+        Time::from_start(self.now)
+    }
+
+    fn register_queue(&mut self, _: &str) -> QueueId {
+        QueueId(1)
+    }
+
+    fn load(&mut self, key: &SharedKey) -> Option<(Vec<u8>, Cas)> {
+        self.loads += 1;
+        self.data.get(key).cloned()
+    }
+
+    fn store(&mut self, key: &SharedKey, value: &[u8], expect: Expect) -> bool {
+        let old = self.data.get(key);
+        let is_expected = match (expect, old) {
+            (Expect::Absent, old) => old.is_none(),
+            (Expect::Unchanged(expected), old) => old.is_none_or(|(_, cas)| *cas == expected),
+        };
+        if !is_expected {
+            return false;
+        }
+        if let (SharedKey::SourceRecord(_), Ok(head)) = (key, SourceRecord::decode(value)) {
+            let before = old.and_then(|(old, _)| SourceRecord::decode(old).ok());
+            self.claims += usize::from(before.is_none_or(|before| before.term < head.term));
+        }
+        self.write(*key, value.to_vec());
+        true
+    }
+
+    fn wake(&mut self, _: QueueId, _: &[u8]) {}
+
+    fn probe(&mut self, _: QueueId) -> bool {
+        false
+    }
+
+    fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure> {
+        self.registry.on_request(call, request, self.now)
+    }
+
+    fn notice(&mut self, source: SourceId, event: &SourceEvent) {
+        self.warnings += usize::from(event.level() == Some(log::Level::Warn));
+        self.registry.on_event(source, event);
+    }
+
+    fn breaker(&mut self, state: BreakerState, before: Option<BreakerState>, _: Option<&str>) {
+        let was_closed = before.is_none_or(|before| before == BreakerState::Closed);
+        self.opens += usize::from(was_closed && state == BreakerState::Open);
+        self.breaker = Some(state);
+    }
+
+    fn set_tick_period(&mut self, period: Duration) {
+        self.period = period;
+    }
+}
