@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_where_no_clusters_are_wanted() {
+    fn nothing_is_written_when_no_clusters_are_wanted() {
         let xds = json!({ "cluster": "xds", "address": "@xds" });
         let services = json!([{ "name": "web" }]);
         let config = json!({ "consul": { "cluster": "c" }, "services": services, "xds": xds });
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_subsets_where_envoy_picks_alone() {
+    fn versions_are_subsets_when_envoy_picks_alone() {
         for (fallback, expected) in [("any", "ANY_ENDPOINT"), ("none", "NO_FALLBACK")] {
             let versions = json!({ "versions": { "header": "x-version", "fallback": fallback } });
             let found = of_service(versions.clone());

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_or_null_is_empty() {
+    fn field_is_empty_when_it_is_absent_or_null() {
         let empty = DiscoveryRequest { version: None, names: Vec::new(), node: String::new() };
         let nulls = r#"{"version_info":null,"resource_names":null,"node":null}"#;
         for body in ["{}", nulls, r#"{"version_info":"","node":{"id":null}}"#] {

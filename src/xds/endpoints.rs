@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_has_all_that_envoy_is_to_know_of_it() {
+    fn endpoint_carries_weight_health_zone_and_metadata() {
         let details = Details {
             hostname: Some("node \"1\"".into()),
             metadata: [("team", "a\\b"), ("version", "x")]
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_stand_by_zone_and_those_of_none_first() {
+    fn endpoints_are_grouped_by_zone_and_those_without_come_first() {
         let in_zone = |address, zone: Option<&str>| Endpoint {
             zone: zone.map(Into::into),
             ..endpoint(address)
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn critical_endpoints_are_sent_only_beside_other_datacenters() {
+    fn critical_endpoints_are_sent_only_when_datacenters_differ() {
         let ill = || Snapshot::new(vec![]).with_unhealthy(vec![endpoint("10.1.0.1:80")]);
         assert_eq!(render(&levels([ill()]))["endpoints"], json!([]));
         let both = levels([ill(), Snapshot::new(vec![endpoint("10.2.0.1:80")])]);

@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn zones_are_taken_into_account_in_the_later_way() {
+    fn zone_setting_of_the_template_replaces_the_other_kind() {
         let [zones, weights] = ["zone_aware_lb_config", "locality_weighted_lb_config"];
         for (there, over) in [(zones, weights), (weights, zones)] {
             let [there, over] = [there, over].map(|way| json!({ "common_lb_config": { way: {} } }));

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_one_changes_at_once_and_is_rendered_once() {
+    fn small_resource_changes_at_once_and_is_rendered_once() {
         let mut resource = Resource::default();
         for content in ["a", "b", "c"] {
             resource.on_change();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_large_one_changes_when_envoy_has_time_for_it() {
+    fn large_resource_changes_when_envoy_has_time_for_it() {
         let mut resource = Resource::default();
         assert_eq!(resource.refresh(at(0), || of(10_000, "a")), None);
         resource.on_answer(at(1_000));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_asks_without_end_does_not_keep_news_back() {
+    fn news_is_rendered_when_requests_never_end() {
         let mut resource = Resource::default();
         resource.refresh(at(0), || of(10_000, "a"));
         resource.on_answer(at(0));

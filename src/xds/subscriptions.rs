@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_of_names_that_nobody_asks_for() {
+    fn subscription_is_forgotten_when_nobody_asks_any_more() {
         let mut subscriptions = Subscriptions::default();
         for n in 0..3 * Subscriptions::MAX_HELD {
             let (stream, key) = (StreamId(n as u32), key(&n.to_string()));

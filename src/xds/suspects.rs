@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn all_are_to_blame_where_all_settings_were_taken() {
+    fn all_are_to_blame_when_all_settings_were_taken() {
         let mut envoy = Envoy::new(&[]);
         assert_eq!(envoy.turn(), None);
         envoy.rejects = &[0];

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn clusters_that_begin_one_after_another_reject_nothing() {
+    fn no_rejection_is_found_when_clusters_begin_in_turn() {
         let mut trials = Trials::default();
         let findings = [0, 12, 25, 37, 39].map(|t| ask(&mut trials, None, t));
         assert_eq!(findings, [Finding::None; 5]);
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rejected_one_is_repeated_less_and_less_often() {
+    fn rejected_response_is_repeated_less_and_less_often() {
         let mut trials = Trials::default();
         let mut now = 0;
         [0, 20].into_iter().for_each(|t| assert_eq!(ask(&mut trials, OLD, t), Finding::None));
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn several_clusters_that_subscribe_to_the_same_are_told_apart() {
+    fn clusters_are_told_apart_when_they_subscribe_to_the_same() {
         let mut trials = Trials::default();
         // Ten ask as they are made, and the connection of all responses breaks.
         (0..10).for_each(|n| assert_eq!(ask(&mut trials, None, n), Finding::None));
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stands_still_bounds_the_responses() {
+    fn responses_are_bounded_when_the_clock_stands_still() {
         let mut trials = Trials::default();
         let rejected = |trials: &mut Trials| ask(trials, OLD, 0) != Finding::None;
         assert_eq!((0..1_000).position(|_| rejected(&mut trials)), Some(200));

@@ -13,7 +13,7 @@ const READS: &str = r#"service_prefix "" { policy = "read" } node_prefix "" { po
 
 // Promise: R-705
 #[test]
-fn a_token_registers_what_it_may_and_another_one_takes_its_place() {
+fn token_registers_only_what_its_acl_allows() {
     let consul = Consul::builder().acls().start_or_skip("registration with ACLs");
     let Some(consul) = consul else { return };
     let other = r#"service "other" { policy = "write" }"#;

@@ -74,7 +74,7 @@ fn none_is_ever_used(consul: &dyn Registry, addresses: &[&str]) {
 }
 
 #[test]
-fn a_request_never_goes_to_a_link_local_an_unspecified_or_a_multicast_address() {
+fn link_local_unspecified_and_multicast_addresses_get_nothing() {
     let Some(consul) = Consul::start_or_skip("addresses that are never used") else {
         return;
     };
@@ -82,7 +82,7 @@ fn a_request_never_goes_to_a_link_local_an_unspecified_or_a_multicast_address() 
 }
 
 #[test]
-fn nor_to_those_that_another_consul_might_take() {
+fn unusable_addresses_get_nothing_when_an_agent_lists_them() {
     let agent = Agent::start().expect("an agent");
     none_is_ever_used(&agent, &[&NEVER_USED[..], &["0.0.0.0", "::"]].concat());
 }
@@ -121,7 +121,7 @@ fn a_request_never_goes_to_a_denied_address_and_it_is_told_once() {
 
 // Promise: R-909
 #[test]
-fn only_allowed_addresses_are_used_where_some_are_named() {
+fn only_allowed_addresses_are_used_when_some_are_named() {
     let Some(consul) = Consul::start_or_skip("allowed addresses") else {
         return;
     };

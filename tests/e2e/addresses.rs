@@ -6,7 +6,7 @@ use stack::{Backend, Consul, Registry, Service, Status};
 use crate::testbed::Setup;
 
 #[test]
-fn an_instance_is_reached_by_its_nodes_address_by_ipv6_and_by_a_tagged_address() {
+fn instance_is_reached_by_node_ipv6_and_tagged_addresses() {
     let Some(consul) = Consul::start_or_skip("addresses") else {
         return;
     };

@@ -74,7 +74,7 @@ fn by_lines(bed: &Testbed, lines: &str) -> String {
 }
 
 #[test]
-fn all_values_of_a_header_are_hashed() {
+fn header_is_hashed_whole_when_it_has_several_values() {
     let Some(consul) = Consul::start_or_skip("headers of several values") else {
         return;
     };

@@ -74,7 +74,7 @@ fn asked_in_vain(bed: &Testbed, backends: &[Backend]) -> Vec<u64> {
 
 // Promise: R-806
 #[test]
-fn no_request_fails_where_attempts_are_one_more_than_the_dead() {
+fn no_request_fails_when_attempts_outnumber_dead_instances() {
     let Some(consul) = Consul::start_or_skip("attempts beside the dead") else {
         return;
     };

@@ -117,7 +117,7 @@ fn assert_watched(bed: &Testbed, consul: &dyn Registry) {
 
 // Promise: R-101
 #[test]
-fn no_failure_removes_an_endpoint_and_each_is_told_once_and_ends_by_itself() {
+fn endpoints_stay_and_one_line_is_logged_when_consul_fails() {
     let agent = Agent::start().expect("an agent");
     let _backends = instances(&agent, "web", &["web-1", "web-2"]);
     let bed = start(&agent);
@@ -171,7 +171,7 @@ fn no_response_that_breaks_off_removes_an_endpoint() {
 }
 
 #[test]
-fn a_failure_that_becomes_another_is_told_again_and_calls_become_rare() {
+fn failure_is_logged_again_and_calls_back_off_when_it_changes() {
     let agent = Agent::start().expect("an agent");
     let _backends = instances(&agent, "web", &["web-1", "web-2"]);
     let bed = start(&agent);
@@ -197,7 +197,7 @@ fn a_failure_that_becomes_another_is_told_again_and_calls_become_rare() {
 
 // Promise: R-206
 #[test]
-fn an_index_that_goes_back_or_is_zero_is_no_failure_and_makes_no_hot_loop() {
+fn consul_is_not_flooded_when_its_index_goes_back_or_is_zero() {
     let agent = Agent::start().expect("an agent");
     let _backends = instances(&agent, "web", &["web-1", "web-2"]);
     agent.renumber(5_000);

@@ -68,7 +68,7 @@ fn answer(agent: &Agent, entries: &[Value]) {
 
 // Promise: R-106
 #[test]
-fn an_entry_that_makes_no_sense_costs_that_entry_only() {
+fn other_entries_are_used_when_one_is_malformed() {
     let agent = Agent::start().expect("an agent");
     let backends = instances(&agent, "web", &["web-1", "web-2"]);
     let bed = Setup::headers(agent.address()).start();
@@ -107,7 +107,7 @@ fn an_entry_that_makes_no_sense_costs_that_entry_only() {
 
 // Promise: R-106
 #[test]
-fn an_answer_of_nothing_but_nonsense_keeps_the_endpoints_for_a_while() {
+fn endpoints_stay_for_a_while_when_all_entries_are_malformed() {
     let agent = Agent::start().expect("an agent");
     let _backends = instances(&agent, "web", &["web-1", "web-2"]);
     let service = json!([{ "name": "web", "shrink_guard": { "hold": "7s" } }]);

@@ -56,7 +56,7 @@ fn images_are_official_and_pinned() {
 }
 
 #[test]
-fn what_is_mounted_is_there_and_stands_where_the_configuration_looks() {
+fn mounted_files_stand_where_the_configuration_looks() {
     let compose = compose();
     let envoy = &compose["services"]["envoy"];
     let mounts = envoy["volumes"].as_sequence().expect("mounts");

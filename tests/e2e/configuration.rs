@@ -29,7 +29,7 @@ fn as_text(text: &str) -> Setup {
 }
 
 #[test]
-fn a_configuration_that_is_wrong_is_refused_and_its_place_is_told() {
+fn update_is_refused_with_its_place_when_it_is_wrong() {
     let refused = [
         (
             with("services", json!([{"name": "web"}, {"name": "api", "hosts": ["api.test"]}])),
@@ -63,7 +63,7 @@ fn a_configuration_that_is_wrong_is_refused_and_its_place_is_told() {
 }
 
 #[test]
-fn envoy_does_not_start_with_a_configuration_that_is_wrong() {
+fn envoy_does_not_start_when_the_configuration_is_wrong() {
     for setup in [
         with("handoff", json!({"via": "telepathy"})),
         as_text(r#"{"consul": {"cluster": "consul"}, "services": []}"#),

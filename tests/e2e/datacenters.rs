@@ -21,7 +21,7 @@ fn await_stat(bed: &Testbed, name: &str, value: u64) {
 }
 
 #[test]
-fn the_next_datacenter_takes_what_the_first_one_cannot() {
+fn next_datacenter_takes_the_rest_when_the_first_is_degraded() {
     let Some([near, far]) = Consul::federation_or_skip("datacenters", ["dc1", "dc2"]) else {
         return;
     };
@@ -56,7 +56,7 @@ fn the_next_datacenter_takes_what_the_first_one_cannot() {
 }
 
 #[test]
-fn a_datacenter_that_cannot_be_reached_changes_nothing_for_the_others() {
+fn other_datacenters_are_used_when_one_is_unreachable() {
     let Some([near, far]) = Consul::federation_or_skip("a datacenter is lost", ["dc1", "dc2"])
     else {
         return;

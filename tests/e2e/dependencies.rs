@@ -112,7 +112,7 @@ fn the_upstream_is_told_what_is_down_and_by_nobody_else() {
 
 // Promise: R-807
 #[test]
-fn a_service_that_is_to_fail_does_with_all_that_depend_on_it_until_the_other_one_is_back() {
+fn dependents_fail_and_recover_when_their_dependency_does() {
     let Some(consul) = Consul::start_or_skip("dependencies that fail") else {
         return;
     };
@@ -152,7 +152,7 @@ fn a_service_that_is_to_fail_does_with_all_that_depend_on_it_until_the_other_one
 
 // Promise: R-807
 #[test]
-fn what_consul_was_never_heard_of_is_not_down() {
+fn dependency_is_not_down_when_a_datacenter_never_answers() {
     let Some(consul) = Consul::start_or_skip("a dependency that nobody knows") else {
         return;
     };

@@ -55,7 +55,7 @@ fn a_change_whose_answer_hangs_is_learned_by_asking_again() {
 
 // Promise: R-209
 #[test]
-fn however_many_requests_fail_consul_is_asked_again_at_its_pace() {
+fn consul_is_asked_at_its_pace_when_many_requests_fail() {
     let agent = Agent::start().expect("an agent");
     let backends = instances(&agent, "web", &["web-1", "web-2", "web-3"]);
     let bed = start(&agent);

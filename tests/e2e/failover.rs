@@ -41,7 +41,7 @@ fn no_request_fails_when_an_instance_is_killed_under_load() {
 }
 
 #[test]
-fn no_request_fails_because_of_an_instance_whose_port_refuses() {
+fn no_request_fails_when_an_instance_refuses_connections() {
     let Some(consul) = Consul::start_or_skip("a port that refuses") else {
         return;
     };
@@ -88,7 +88,7 @@ fn kill_while_asked(
 
 // Promise: R-806
 #[test]
-fn of_the_requests_at_an_instance_that_dies_only_the_safe_ones_are_repeated() {
+fn only_safe_requests_are_retried_when_an_instance_dies() {
     let Some(consul) = Consul::start_or_skip("requests at an instance that dies") else {
         return;
     };

@@ -16,7 +16,7 @@ const TWO_LEASES: Duration = Duration::from_secs(7);
 
 // Promise: R-103
 #[test]
-fn a_way_to_consul_that_is_cut_silent_or_slow_costs_no_request_and_is_used_again() {
+fn no_request_fails_when_the_way_to_consul_is_cut_or_slow() {
     let Some(consul) = Consul::start_or_skip("a bad way to consul") else {
         return;
     };
@@ -74,7 +74,7 @@ fn a_consul_that_is_restarted_with_its_data_costs_no_request() {
 
 // Promise: R-210
 #[test]
-fn a_thousand_instances_that_come_and_go_for_a_minute_cost_no_request() {
+fn no_request_fails_when_a_thousand_instances_come_and_go() {
     let Some(consul) = Consul::start_or_skip("instances that come and go") else {
         return;
     };
@@ -124,7 +124,7 @@ fn trap(bed: &Testbed, whose: &str) -> String {
 
 // Promise: R-601
 #[test]
-fn a_fetcher_that_traps_is_followed_by_a_worker_and_costs_no_request() {
+fn worker_leads_and_no_request_fails_when_the_leader_traps() {
     let Some(consul) = Consul::start_or_skip("a fetcher that traps") else {
         return;
     };

@@ -62,7 +62,7 @@ fn named(agent: &Agent, workers: u32) -> Testbed {
 
 // Promise: R-211
 #[test]
-fn a_name_is_resolved_at_its_first_use_by_one_query_for_all_workers() {
+fn name_is_resolved_by_one_query_when_it_is_first_used() {
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1", "web-2"]);
     let bed = named(&agent, 4);
@@ -86,7 +86,7 @@ fn a_name_is_resolved_at_its_first_use_by_one_query_for_all_workers() {
 
 // Promise: R-408
 #[test]
-fn names_that_consul_does_not_know_are_answered_and_cannot_flood_it() {
+fn consul_is_not_flooded_when_clients_make_up_names() {
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1"]);
     let bed = named(&agent, 2);
@@ -136,7 +136,7 @@ fn queries_that_consul_does_not_know_keep_no_name_out() {
 }
 
 #[test]
-fn what_clients_make_up_says_nothing_of_consul() {
+fn failed_calls_count_apart_when_clients_make_names_up() {
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1"]);
     // Whether such calls count for the breaker is not looked at here.
@@ -203,7 +203,7 @@ fn a_name_that_nobody_asks_for_is_forgotten_and_found_again() {
 
 // Promise: R-408
 #[test]
-fn as_many_requests_wait_for_names_as_may_and_the_others_are_answered_at_once() {
+fn request_is_refused_at_once_when_too_many_wait_for_names() {
     const MAY_WAIT: usize = 2;
     let Some(consul) = Consul::start_or_skip("requests that wait for names") else { return };
     let _web = instances(&consul, "web", &["web-1"]);

@@ -164,19 +164,19 @@ fn filter_alone(consul: SocketAddr) -> Setup {
 
 // Promise: R-901
 #[test]
-fn no_client_chooses_its_endpoint_where_the_pick_goes_in_headers() {
+fn no_client_chooses_its_endpoint_when_headers_carry_it() {
     assert_safe(Setup::headers, true, "hostile clients, headers");
 }
 
 // Promise: R-901
 #[test]
-fn no_client_chooses_its_endpoint_where_the_filter_alone_minds() {
+fn no_client_chooses_its_endpoint_when_only_the_filter_guards() {
     assert_safe(filter_alone, true, "hostile clients, the filter alone");
 }
 
 // Promise: R-901
 #[test]
-fn no_client_chooses_its_endpoint_where_the_filter_is_away() {
+fn no_client_chooses_its_endpoint_when_the_filter_is_away() {
     let Some(consul) = Consul::start_or_skip("hostile clients, no filter") else {
         return;
     };
@@ -196,12 +196,12 @@ fn no_client_chooses_its_endpoint_where_the_filter_is_away() {
 
 // Promise: R-901
 #[test]
-fn no_client_chooses_its_endpoint_where_the_pick_goes_in_filter_state() {
+fn no_client_chooses_its_endpoint_when_filter_state_has_it() {
     assert_safe(Setup::minimal, false, "hostile clients, filter state");
 }
 
 #[test]
-fn what_envoy_itself_refuses_does_not_reach_the_filter() {
+fn filter_sees_nothing_when_envoy_refuses_the_request() {
     let Some(consul) = Consul::start_or_skip("hostile clients, Envoy's own limits") else {
         return;
     };

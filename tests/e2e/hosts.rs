@@ -71,7 +71,7 @@ fn assert_reply(answer: &Answer, status: u16, body: &str) {
 }
 
 #[test]
-fn a_request_goes_to_the_service_of_its_host_and_else_passes_to_the_routes_cluster() {
+fn request_passes_to_its_route_when_no_service_has_its_host() {
     let Some(consul) = Consul::start_or_skip("hosts, unmatched: pass") else {
         return;
     };
@@ -100,7 +100,7 @@ fn a_request_goes_to_the_service_of_its_host_and_else_passes_to_the_routes_clust
 }
 
 #[test]
-fn unmatched_requests_are_rejected_and_route_metadata_name_the_service() {
+fn unmatched_are_rejected_when_route_metadata_names_none() {
     let Some(consul) = Consul::start_or_skip("hosts, unmatched: reject") else {
         return;
     };

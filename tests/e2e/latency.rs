@@ -114,7 +114,7 @@ fn an_instance_that_refuses_at_once_draws_no_traffic() {
 }
 
 #[test]
-fn under_hedging_whoever_answers_has_not_failed() {
+fn endpoint_has_not_failed_when_it_answers_a_hedged_request() {
     let Some(consul) = Consul::start_or_skip("peak_ewma and hedging") else {
         return;
     };

@@ -62,7 +62,7 @@ fn a_lie_costs_no_endpoint_and_is_refuted_by_a_fresh_read() {
 
 // Promise: R-107
 #[test]
-fn nothing_is_believed_when_it_has_been_said_for_as_long_as_it_is_held_back() {
+fn empty_response_is_accepted_when_its_hold_is_over() {
     let agent = Agent::start().expect("an agent");
     let _backends = instances(&agent, "web", &NAMES);
     let bed = start(&agent, "7s");
@@ -89,7 +89,7 @@ fn nothing_is_believed_when_it_has_been_said_for_as_long_as_it_is_held_back() {
 
 // Promise: R-107
 #[test]
-fn what_has_really_gone_is_confirmed_within_moments_and_what_is_critical_is_not_doubted() {
+fn instances_leave_within_moments_when_critical_or_gone() {
     let agent = Agent::start().expect("an agent");
     let _backends = instances(&agent, "web", &NAMES);
     let bed = start(&agent, "30s");
@@ -109,7 +109,7 @@ fn what_has_really_gone_is_confirmed_within_moments_and_what_is_critical_is_not_
 
 // Promise: R-108
 #[test]
-fn next_instance_is_used_within_a_second_when_the_only_one_has_gone() {
+fn next_instance_is_used_in_a_second_when_the_only_one_went() {
     let Some(consul) = Consul::start_or_skip("an instance that replaces the only one") else {
         return;
     };

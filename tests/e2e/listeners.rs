@@ -39,7 +39,7 @@ fn await_drained(bed: &Testbed) {
 
 // Promise: R-605
 #[test]
-fn an_update_fails_no_request_keeps_what_it_does_not_change_and_drops_what_it_removes() {
+fn no_request_fails_when_services_change_by_an_update() {
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1", "web-2"]);
     let _api = instances(&agent, "api", &["api-1"]);
@@ -105,7 +105,7 @@ fn an_update_fails_no_request_keeps_what_it_does_not_change_and_drops_what_it_re
 
 // Promise: R-605
 #[test]
-fn what_an_update_does_not_change_is_routed_even_while_consul_is_away() {
+fn unchanged_services_route_when_an_update_comes_in_an_outage() {
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1", "web-2"]);
     let bed = LISTENERS.start(|| setup(&agent, &json!([service("web", "least_request")])));
@@ -163,7 +163,7 @@ fn a_bad_update_is_refused_and_the_old_configuration_serves_on() {
 
 // Promise: R-605
 #[test]
-fn the_last_listener_goes_and_comes_back_and_is_told_of_changes_again() {
+fn changes_arrive_when_the_last_listener_comes_back() {
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1", "web-2"]);
     let one = json!([service("web", "least_request")]);

@@ -68,7 +68,7 @@ fn the_zone_of_an_instance_is_in_the_metadata_of_its_node() {
 }
 
 #[test]
-fn the_zone_of_an_instance_is_what_a_newer_consul_knows() {
+fn zone_is_the_locality_that_a_newer_consul_knows() {
     let agent = Agent::start().expect("an agent");
     let known = |web: Service, zone: &str| web.locality("eu", zone).meta("zone", "elsewhere");
     let _backends = zoned(&agent, &EQUAL, known);
@@ -93,7 +93,7 @@ fn the_zone_of_the_proxy_is_that_of_envoys_node() {
 }
 
 #[test]
-fn without_a_zone_of_the_proxy_and_with_few_instances_zones_make_no_difference() {
+fn zones_are_ignored_when_the_proxys_is_unknown() {
     let Some(consul) = Consul::start_or_skip("zones that make no difference") else {
         return;
     };
@@ -113,7 +113,7 @@ fn without_a_zone_of_the_proxy_and_with_few_instances_zones_make_no_difference()
 }
 
 #[test]
-fn what_the_own_zone_cannot_take_goes_to_the_others_by_what_is_healthy() {
+fn other_zones_take_the_rest_by_health_when_the_own_is_full() {
     let Some(consul) = Consul::start_or_skip("spilling over") else {
         return;
     };

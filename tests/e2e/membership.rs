@@ -43,7 +43,7 @@ fn instances_come_and_go_and_no_request_to_the_others_fails() {
 }
 
 #[test]
-fn an_instance_in_warning_is_served_only_where_the_service_says_so() {
+fn warning_instance_is_used_only_when_the_service_allows_it() {
     let Some(consul) = Consul::start_or_skip("an instance in warning") else {
         return;
     };

@@ -123,7 +123,7 @@ fn learning(consul: &Consul, service: Value) -> Testbed {
 }
 
 #[test]
-fn failures_are_counted_where_answers_are_read() {
+fn failures_are_counted_when_responses_are_read() {
     let Some(consul) = Consul::start_or_skip("metrics of answers") else {
         return;
     };

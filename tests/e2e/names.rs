@@ -19,7 +19,7 @@ fn register(consul: &Consul) -> [Backend; 2] {
 }
 
 #[test]
-fn a_name_is_resolved_by_the_dynamic_forward_proxy_beside_ip_addresses() {
+fn host_name_is_resolved_when_it_stands_beside_ip_addresses() {
     let Some(consul) = Consul::start_or_skip("names") else {
         return;
     };
@@ -79,7 +79,7 @@ fn an_instance_whose_name_nobody_knows_is_avoided() {
 }
 
 #[test]
-fn without_resolve_names_a_name_is_left_out_and_counted() {
+fn host_name_is_left_out_when_resolve_names_is_off() {
     let Some(consul) = Consul::start_or_skip("names that are not resolved") else {
         return;
     };

@@ -63,7 +63,7 @@ fn two_workers_and_two_listeners_of_one_configuration_ask_once() {
 
 // Promise: R-401
 #[test]
-fn two_listeners_of_different_configurations_share_the_query_of_a_common_service() {
+fn query_is_shared_when_two_configurations_have_one_service() {
     let agent = Agent::start().expect("an agent");
     let _backends = instances(&agent, "web", &["web-1", "web-2"]);
     let _other = instances(&agent, "api", &["api-1"]);
@@ -123,7 +123,7 @@ fn workers_that_serve_traffic_do_not_fetch() {
 
 // Promise: R-406
 #[test]
-fn a_service_that_nobody_has_registered_is_asked_for_once_and_without_hurry() {
+fn service_is_asked_for_rarely_when_it_is_not_registered() {
     let agent = Agent::start().expect("an agent");
     let bed = Setup::headers(agent.address())
         .set("services", json!([{"name": "ghost"}]))

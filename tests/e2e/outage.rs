@@ -25,7 +25,7 @@ fn await_calls(bed: &Testbed, kind: &str, more_than: u64) {
 
 // Promise: R-102
 #[test]
-fn a_frozen_consul_costs_no_request_and_is_listened_to_when_it_goes_on() {
+fn no_request_fails_when_consul_freezes_and_goes_on() {
     let Some(consul) = Consul::start_or_skip("a frozen consul") else {
         return;
     };
@@ -52,7 +52,7 @@ fn a_frozen_consul_costs_no_request_and_is_listened_to_when_it_goes_on() {
 
 // Promise: R-102
 #[test]
-fn a_killed_consul_costs_no_request_and_its_successor_is_believed_with_its_lower_index() {
+fn lower_index_is_accepted_when_a_new_consul_takes_over() {
     let Some(consul) = Consul::start_or_skip("a killed consul") else {
         return;
     };
@@ -97,7 +97,7 @@ fn a_killed_consul_costs_no_request_and_its_successor_is_believed_with_its_lower
 
 // Promise: R-102
 #[test]
-fn a_consul_that_comes_back_while_it_is_asked_keeps_its_index_and_costs_no_request() {
+fn no_request_fails_when_consul_comes_back_under_a_query() {
     let Some(consul) = Consul::start_or_skip("a paused consul") else {
         return;
     };

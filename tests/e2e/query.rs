@@ -94,7 +94,7 @@ fn endpoints_are_read_from_the_cache_of_the_agent() {
 }
 
 #[test]
-fn a_server_that_lags_too_far_behind_is_not_believed_and_the_leader_is_asked() {
+fn leader_is_asked_when_a_server_lags_too_far_behind() {
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1", "web-2"]);
     let consul = json!({"cluster": "consul", "consistency": "stale", "max_stale": "1s"});

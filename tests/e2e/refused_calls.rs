@@ -53,7 +53,7 @@ fn go_through(bed: &Testbed, agent: &Agent, says: &str, break_it: impl FnOnce(&m
 }
 
 #[test]
-fn a_call_that_envoy_refuses_costs_no_request_and_the_next_one_finds_its_way() {
+fn next_call_succeeds_when_envoy_has_refused_one() {
     let agent = Agent::start().expect("an agent");
     let _backends = instances(&agent, "web", &["web-1", "web-2"]);
     let bed = CLUSTERS.start(|| setup(&agent));

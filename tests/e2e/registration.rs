@@ -69,7 +69,7 @@ fn client(consul: SocketAddr) -> Testbed {
 
 // Promise: R-701
 #[test]
-fn what_is_registered_is_found_while_it_is_healthy_and_no_longer() {
+fn registration_is_found_only_while_it_is_healthy() {
     let Some(consul) = Consul::start_or_skip("registration") else { return };
     let backend = Backend::start("app").expect("a backend");
     let (setup, id) = setup(consul.address(), &backend, "proxy-1");
@@ -111,7 +111,7 @@ const HEARTBEAT: Duration = Duration::from_millis(15_000 / 3 * 11 / 10);
 
 // Promise: R-702
 #[test]
-fn a_consul_that_has_lost_everything_has_it_again_within_a_heartbeat() {
+fn all_is_registered_again_when_consul_has_lost_everything() {
     let Some(consul) = Consul::start_or_skip("a consul that loses registrations") else { return };
     let backend = Backend::start("app").expect("a backend");
     let (setup, id) = setup(consul.address(), &backend, "proxy-1");
@@ -191,7 +191,7 @@ fn a_proxy_that_drains_loses_its_traffic_before_it_stops() {
 
 // Promise: R-706
 #[test]
-fn what_an_update_takes_out_of_the_configuration_is_deregistered() {
+fn registration_is_removed_when_an_update_takes_it_out() {
     let agent = fake_consul::Agent::start().expect("an agent");
     let backend = Backend::start("app").expect("a backend");
     let port = stack::port::free();
@@ -248,7 +248,7 @@ fn a_check_warns_while_a_dependency_has_no_endpoint() {
 
 // Promise: R-709
 #[test]
-fn the_vm_that_keeps_a_registration_may_die() {
+fn registration_stays_when_its_leader_traps() {
     let agent = fake_consul::Agent::start().expect("an agent");
     let backend = Backend::start("app").expect("a backend");
     let (setup, id) = setup(agent.address(), &backend, "proxy-1");
@@ -401,7 +401,7 @@ fn nothing_passes_after_a_stop_before_it_is_probed() {
 
 // Promise: R-708
 #[test]
-fn what_leaves_after_a_rename_of_the_cluster_is_removed() {
+fn registration_is_removed_when_it_leaves_after_a_rename() {
     let agent = Agent::start().expect("an agent");
     let backend = Backend::start("app").expect("a backend");
     let port = stack::port::free();

@@ -17,7 +17,7 @@ fn service(name: &str, window: Duration) -> Value {
 }
 
 #[test]
-fn a_new_instance_gets_less_at_first_and_its_share_after_the_window() {
+fn new_instance_gets_its_share_when_its_slow_start_is_over() {
     let Some(consul) = Consul::start_or_skip("slow start") else {
         return;
     };

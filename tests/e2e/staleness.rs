@@ -10,7 +10,7 @@ use crate::testbed::{SOON, Setup, instances, who};
 
 // Promise: R-113
 #[test]
-fn endpoints_that_consul_confirms_no_more_fail_after_their_age_and_serve_again_with_it() {
+fn stale_endpoints_fail_until_consul_confirms_them_again() {
     let Some(consul) = Consul::start_or_skip("endpoints that become stale") else {
         return;
     };
@@ -43,7 +43,7 @@ fn endpoints_that_consul_confirms_no_more_fail_after_their_age_and_serve_again_w
 
 // Promise: R-114
 #[test]
-fn a_start_without_consul_goes_to_the_fallback_until_consul_answers() {
+fn fallback_serves_when_consul_is_away_at_the_start() {
     let Some(consul) = Consul::start_or_skip("a fallback") else {
         return;
     };

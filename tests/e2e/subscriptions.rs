@@ -200,7 +200,7 @@ fn hosts_follow_and_it_is_told_when_envoy_waits_a_second() {
 
 // Promise: R-904
 #[test]
-fn a_question_of_another_node_is_answered_404() {
+fn discovery_request_is_answered_404_when_nodes_differ() {
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1"]);
     let bed = fed(agent.address()).start();
@@ -213,7 +213,7 @@ fn a_question_of_another_node_is_answered_404() {
 
 // Promise: R-904
 #[test]
-fn what_is_no_question_is_refused_and_harms_nothing() {
+fn malformed_discovery_request_is_refused_and_harms_nothing() {
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1"]);
     let bed = fed(agent.address()).start();
@@ -229,7 +229,7 @@ fn what_is_no_question_is_refused_and_harms_nothing() {
 
 // Promise: R-904
 #[test]
-fn over_another_listener_a_question_is_a_request_as_any() {
+fn discovery_request_is_any_request_on_another_listener() {
     let agent = Agent::start().expect("an agent");
     let web = instances(&agent, "web", &["web-1"]);
     let bed = fed(agent.address()).start();
@@ -346,7 +346,7 @@ fn first_request_is_answered_when_a_found_service_comes_back() {
 
 // Promise: R-301
 #[test]
-fn many_that_are_held_are_answered_at_one_time() {
+fn many_held_subscriptions_are_answered_at_one_time() {
     const MANY: usize = 900;
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1"]);

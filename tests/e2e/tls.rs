@@ -37,7 +37,7 @@ fn assert_never_resolved(bed: &Testbed) {
 
 // Promise: R-911
 #[test]
-fn of_two_addresses_the_one_that_answers_is_asked_over_mutual_tls() {
+fn answering_address_is_used_when_consul_has_two_over_tls() {
     let pki = Pki::for_datacenter("dc1").expect("certificates");
     let Some((consul, addresses)) = consul("mutual TLS", &pki) else { return };
     let _web = instances(&consul, "web", &["web-1", "web-2"]);
@@ -66,7 +66,7 @@ fn a_client_that_consul_does_not_trust_gets_nothing() {
 
 // Promise: R-911
 #[test]
-fn a_consul_that_is_not_who_it_should_be_is_not_asked() {
+fn consul_is_not_asked_when_its_certificate_is_anothers() {
     // The same authority, and the certificate of another datacenter's server.
     let pki = Pki::for_datacenter("dc2").expect("certificates");
     let Some((consul, addresses)) = consul("another server", &pki) else { return };

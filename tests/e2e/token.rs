@@ -43,7 +43,7 @@ fn assert_hidden(bed: &Testbed) {
 
 // Promise: R-910
 #[test]
-fn the_token_arrives_at_consul_and_shows_nowhere_at_any_log_level() {
+fn token_reaches_consul_and_no_log_line_at_any_level() {
     let agent = Agent::start().expect("an agent");
     let _backends = instances(&agent, "web", &["web-1", "web-2"]);
     agent.forget_requests();

@@ -53,7 +53,7 @@ const LENGTH: usize = 200_000;
 static REST: [u8; LENGTH / 2] = [b'2'; LENGTH / 2];
 
 #[test]
-fn a_request_waits_for_the_first_answer_and_is_refused_when_none_comes() {
+fn request_is_refused_when_the_first_response_stays_away() {
     let gate = Gate::closed();
     let timeout = Duration::from_secs(1);
     for setup in [Setup::headers, Setup::minimal] {
@@ -95,7 +95,7 @@ fn a_request_waits_for_the_first_answer_and_is_refused_when_none_comes() {
 
 // Promise: R-114
 #[test]
-fn requests_that_wait_go_on_with_their_bodies_once_consul_can_be_reached() {
+fn waiting_requests_keep_their_bodies_when_consul_comes_back() {
     let Some(consul) = Consul::start_or_skip("warm-up, an unreachable Consul") else {
         return;
     };
@@ -218,7 +218,7 @@ fn consul_address(consul: &Consul) -> SocketAddr {
 }
 
 #[test]
-fn thousands_that_wait_are_answered_at_one_time() {
+fn thousands_of_waiting_requests_are_answered_at_one_time() {
     const MANY: usize = 4_000;
     let agent = Agent::start().expect("an agent");
     let gate = Gate::closed();

@@ -76,11 +76,11 @@ fn assert_weights(setup: fn(std::net::SocketAddr) -> Setup, test: &str) {
 }
 
 #[test]
-fn weights_are_honoured_by_every_policy_where_the_pick_goes_in_headers() {
+fn weights_hold_for_every_policy_when_headers_carry_the_pick() {
     assert_weights(Setup::headers, "weights, in headers");
 }
 
 #[test]
-fn weights_are_honoured_by_every_policy_where_the_pick_goes_in_filter_state() {
+fn weights_hold_for_every_policy_when_filter_state_has_the_pick() {
     assert_weights(Setup::minimal, "weights, in filter state");
 }

@@ -34,7 +34,7 @@ fn not_passing(world: &World) -> Option<String> {
 }
 
 #[test]
-fn whatever_went_wrong_the_agent_knows_whether_envoy_drains() {
+fn agent_knows_whether_envoy_drains_whatever_went_wrong() {
     for_seeds(500, |seed| {
         let mut world = chaos_by(Plan::draw_draining, seed);
         world.heal();
@@ -67,7 +67,7 @@ fn equal_seeds_are_equal_worlds_where_envoy_drains_too() {
 
 // Promise: R-704
 #[test]
-fn while_envoy_drains_all_checks_are_critical_and_then_they_pass_again() {
+fn checks_are_critical_while_envoy_drains_and_pass_after() {
     for_seeds(50, |seed| {
         let mut world = draining(seed);
         await_none(&mut world, 12_000, World::unregistered);
@@ -84,8 +84,7 @@ fn while_envoy_drains_all_checks_are_critical_and_then_they_pass_again() {
 
 // Promise: R-704
 #[test]
-fn that_nobody_says_whether_envoy_drains_neither_keeps_checks_from_passing_nor_makes_them_critical()
-{
+fn checks_stay_as_they_are_when_the_admin_is_unreachable() {
     for_seeds(100, |seed| {
         let mut world = draining(seed);
         let silence = SILENCES[seed as usize / 2 % SILENCES.len()];
@@ -117,7 +116,7 @@ fn that_nobody_says_whether_envoy_drains_neither_keeps_checks_from_passing_nor_m
 
 // Promise: R-704
 #[test]
-fn who_takes_over_while_envoy_drains_never_says_that_it_passes() {
+fn new_leader_never_reports_passing_when_envoy_drains() {
     for_seeds(50, |seed| {
         let mut world = draining(seed);
         await_none(&mut world, 12_000, World::unregistered);

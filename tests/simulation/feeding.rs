@@ -166,7 +166,7 @@ fn a_rejected_service_delays_no_other_one() {
 
 // Promise: R-311
 #[test]
-fn what_the_answering_vm_took_with_it_is_told_again_soon() {
+fn held_subscription_is_answered_soon_when_its_vm_has_trapped() {
     for_seeds(100, |seed| {
         let mut world = fed(seed, either(seed));
         for port in 20..30 {

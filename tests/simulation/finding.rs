@@ -119,7 +119,7 @@ fn a_name_that_consul_does_not_know_is_polled_for_a_while() {
 }
 
 #[test]
-fn what_one_vm_forgets_another_one_goes_on_with() {
+fn service_stays_when_a_name_expires_and_it_is_configured() {
     for_seeds(50, |seed| {
         let mut world = calm(seed, NAMES);
         world.toggle(DB, 7);
@@ -137,7 +137,7 @@ fn what_one_vm_forgets_another_one_goes_on_with() {
 
 // Promise: R-603
 #[test]
-fn what_a_successor_has_published_is_not_emptied() {
+fn record_stays_when_a_successor_has_published_it() {
     for_seeds(50, |seed| {
         let mut world = calm(seed, SHORT_NAMES);
         // The main thread's VM forgets sooner than the one that hears the requests.
@@ -171,7 +171,7 @@ fn what_a_successor_has_published_is_not_emptied() {
 
 // Promise: R-211
 #[test]
-fn a_service_of_the_catalog_comes_at_once_and_goes_after_a_while() {
+fn catalog_service_stays_for_its_grace_when_it_is_delisted() {
     for_seeds(50, |seed| {
         let mut world = calm(seed, DISCOVERS);
         world.toggle(CACHE, 7);
@@ -196,7 +196,7 @@ fn a_service_of_the_catalog_comes_at_once_and_goes_after_a_while() {
 }
 
 #[test]
-fn a_service_that_is_listed_and_named_is_followed_until_both_are_over() {
+fn service_is_followed_until_neither_listed_nor_named() {
     for_seeds(50, |seed| {
         let mut world = calm(seed, BOTH);
         world.toggle(CACHE, 7);
@@ -218,7 +218,7 @@ fn a_service_that_is_listed_and_named_is_followed_until_both_are_over() {
 
 // Promise: R-405
 #[test]
-fn beyond_the_watches_sources_are_polled() {
+fn source_is_polled_when_no_watch_slot_is_free() {
     for_seeds(50, |seed| {
         let mut world = calm(seed, TWO_WATCHES);
         settle(&mut world);
@@ -248,7 +248,7 @@ fn ask_for_cache(world: &mut World, seconds: usize) {
 }
 
 #[test]
-fn a_name_that_has_no_endpoints_any_more_leaves_its_place_to_a_service_that_has() {
+fn name_gives_up_its_watch_slot_when_its_endpoints_are_gone() {
     for_seeds(20, |seed| {
         let mut world = calm(seed, ONE_FOR_THE_FOUND);
         ask_for_cache(&mut world, 1);

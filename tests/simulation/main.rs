@@ -135,7 +135,7 @@ fn await_none(world: &mut World, most: u64, of: impl Fn(&World) -> Option<String
 
 // Promise
 #[test]
-fn whatever_went_wrong_every_vm_ends_with_consuls_state_and_one_query_blocks_for_each_service() {
+fn every_vm_ends_with_consuls_state_whatever_went_wrong() {
     for_seeds(2_000, |seed| {
         let mut world = chaos(seed);
         world.heal();
@@ -172,7 +172,7 @@ fn equal_seeds_are_equal_worlds() {
 }
 
 #[test]
-fn without_faults_every_vm_ends_with_consuls_state_and_one_query_blocks_for_each_service() {
+fn every_vm_ends_with_consuls_state_when_nothing_is_wrong() {
     for_seeds(100, |seed| {
         let mut world = calm(seed);
         world.changes = true;
@@ -188,7 +188,7 @@ fn without_faults_every_vm_ends_with_consuls_state_and_one_query_blocks_for_each
 
 // Promise: R-204
 #[test]
-fn a_change_reaches_every_vm_within_a_second_when_nothing_is_wrong() {
+fn change_reaches_every_vm_in_a_second_when_nothing_is_wrong() {
     for_seeds(100, |seed| {
         let mut world = calm(seed);
         world.run(5_000);
@@ -201,7 +201,7 @@ fn a_change_reaches_every_vm_within_a_second_when_nothing_is_wrong() {
 }
 
 #[test]
-fn what_could_not_be_read_is_read_again_soon() {
+fn unreadable_record_is_read_again_soon() {
     for_seeds(50, |seed| {
         let mut world = calm(seed);
         world.toggle(0, 7);
@@ -219,7 +219,7 @@ fn what_could_not_be_read_is_read_again_soon() {
 }
 
 #[test]
-fn what_nobody_has_watched_for_a_while_is_read_anew_before_it_is_used() {
+fn stale_record_is_read_anew_when_nobody_has_watched_it() {
     for_seeds(100, |seed| {
         let mut world = calm(seed);
         world.toggle(0, 7);
@@ -296,7 +296,7 @@ fn suspect(world: &mut World, thread: usize, source: u16) {
 }
 
 #[test]
-fn a_followers_suspicion_leads_to_one_extra_query_of_the_fetcher() {
+fn leader_queries_once_more_when_a_follower_asks_for_it() {
     for_seeds(100, |seed| {
         let mut world = calm(seed);
         world.run(5_000);
@@ -313,7 +313,7 @@ fn a_followers_suspicion_leads_to_one_extra_query_of_the_fetcher() {
 }
 
 #[test]
-fn a_storm_of_suspicions_leads_to_few_queries_and_few_messages() {
+fn queries_and_messages_stay_few_when_many_requests_fail() {
     for_seeds(100, |seed| {
         let mut world = calm(seed);
         world.run(5_000);
@@ -333,7 +333,7 @@ fn a_storm_of_suspicions_leads_to_few_queries_and_few_messages() {
 }
 
 #[test]
-fn a_suspicion_finds_what_the_query_that_blocks_was_not_told() {
+fn early_refresh_finds_a_change_when_the_query_was_not_told() {
     for_seeds(100, |seed| {
         let mut world = calm(seed);
         world.toggle(0, 7);

@@ -65,7 +65,7 @@ impl World {
 
 // Promise: R-604
 #[test]
-fn a_living_vm_stays_a_member_when_many_services_change_at_once() {
+fn vm_stays_a_member_when_many_services_change_at_once() {
     for_seeds(20, |seed| {
         let plan = Plan::crowded(2 + (seed % 4) as usize, BESIDE);
         let mut world = World::new(plan, Rng::new(seed));

@@ -148,7 +148,7 @@ fn a_change_is_seen_in_time_while_another_datacenter_fails() {
 
 // Promise: R-502
 #[test]
-fn whatever_fails_for_good_the_others_are_fresh_all_the_while() {
+fn other_services_stay_fresh_whatever_fails_for_good() {
     for_seeds(150, |seed| {
         let mut rng = Rng::new(seed);
         let plan = Plan::draw_troubled(&mut rng);

@@ -42,7 +42,7 @@ impl World {
 
 // Promise: R-505
 #[test]
-fn what_comes_right_after_the_last_one_went_is_used_at_once() {
+fn instance_is_used_at_once_when_the_last_one_has_gone() {
     for_seeds(30, |seed| {
         let mut world = settled(seed, BESIDE);
         world.empty(API);
@@ -55,7 +55,7 @@ fn what_comes_right_after_the_last_one_went_is_used_at_once() {
 
 // Promise: R-505
 #[test]
-fn what_comes_after_an_unusable_instance_is_used_at_once() {
+fn instance_is_used_at_once_when_the_last_was_unusable() {
     for_seeds(30, |seed| {
         let mut world = settled(seed, BESIDE);
         world.replace(API, &[[11, 12][seed as usize % 2]]);

@@ -13,7 +13,7 @@ const ACCEPTED: u64 = 360_000;
 
 // Promise: R-707
 #[test]
-fn what_the_agent_refuses_is_tried_every_few_minutes() {
+fn registration_is_retried_in_minutes_when_it_is_refused() {
     for_seeds(20, |seed| {
         let mut world = calm(seed);
         world.consul.registry.refuses = Some([403, 400][seed as usize % 2]);
@@ -31,7 +31,7 @@ fn what_the_agent_refuses_is_tried_every_few_minutes() {
 
 // Promise: R-707
 #[test]
-fn what_stands_is_reported_on_while_a_change_of_it_is_refused() {
+fn checks_are_reported_when_a_change_is_refused() {
     for_seeds(20, |seed| {
         let mut world = calm(seed);
         world.change_to(1);

@@ -106,7 +106,7 @@ fn all_is_registered_within_a_second_by_one_vm_and_stays_so() {
 
 // Promise: R-702
 #[test]
-fn what_the_agent_has_lost_is_there_again_within_a_heartbeat() {
+fn registration_is_back_in_a_heartbeat_when_the_agent_lost_it() {
     for_seeds(50, |seed| {
         let mut world = registering(seed);
         await_none(&mut world, 12_000, World::unregistered);
@@ -116,7 +116,7 @@ fn what_the_agent_has_lost_is_there_again_within_a_heartbeat() {
 }
 
 #[test]
-fn an_envoy_that_starts_registers_all_anew_whatever_the_agent_has() {
+fn all_is_registered_anew_when_envoy_starts() {
     for_seeds(50, |seed| {
         let mut world = registering(seed);
         await_none(&mut world, 12_000, World::unregistered);
@@ -154,7 +154,7 @@ fn a_service_that_fails_is_critical_in_time_and_passes_again() {
 
 // Promise: R-706
 #[test]
-fn what_no_configuration_has_any_more_is_removed_and_what_is_changed_is_so_at_once() {
+fn registrations_follow_at_once_when_the_configuration_changes() {
     for_seeds(50, |seed| {
         let mut world = registering(seed);
         await_none(&mut world, 12_000, World::unregistered);
@@ -169,7 +169,7 @@ fn what_no_configuration_has_any_more_is_removed_and_what_is_changed_is_so_at_on
 
 // Promise: R-709
 #[test]
-fn the_vm_that_keeps_a_registration_may_die_before_its_ttl_is_over() {
+fn registration_stays_passing_when_its_leader_dies() {
     for_seeds(50, |seed| {
         let mut world = registering(seed);
         await_none(&mut world, 12_000, World::unregistered);

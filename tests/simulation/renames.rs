@@ -24,7 +24,7 @@ fn named(seed: u64) -> World {
 
 // Promise: R-708
 #[test]
-fn what_leaves_with_a_rename_of_the_cluster_is_removed() {
+fn registration_is_removed_when_it_leaves_with_a_rename() {
     for_seeds(20, |seed| {
         let mut world = named(seed);
         world.change_to(SECOND_NAME_LESS);
@@ -36,7 +36,7 @@ fn what_leaves_with_a_rename_of_the_cluster_is_removed() {
 
 // Promise: R-708
 #[test]
-fn what_leaves_after_a_rename_of_the_cluster_is_removed() {
+fn registration_is_removed_when_it_leaves_after_a_rename() {
     for_seeds(20, |seed| {
         let mut world = named(seed);
         world.change_to(SECOND_NAME);

@@ -21,7 +21,7 @@ fn stop(world: &mut World) {
 
 // Promise: R-506
 #[test]
-fn nothing_is_said_to_pass_after_a_stop_before_it_has_answered() {
+fn check_passes_after_a_stop_only_when_its_probe_has() {
     for_seeds(50, |seed| {
         let mut world = calm(seed);
         world.change_to(1);
@@ -67,7 +67,7 @@ fn endpoints_are_as_old_after_a_stop_as_they_are() {
 
 // Promise: R-506
 #[test]
-fn what_was_held_is_refuted_after_a_stop_before_it_is_used() {
+fn held_response_is_not_used_after_a_stop_unless_confirmed() {
     for_seeds(50, |seed| {
         let mut world = calm(seed);
         (1..=8).for_each(|port| world.toggle(0, port));

@@ -80,7 +80,7 @@ fn routes_have_the_documented_defaults() {
 }
 
 #[test]
-fn a_retry_goes_to_the_next_datacenter_where_there_is_one() {
+fn retry_goes_to_the_next_datacenter_when_there_is_one() {
     for (datacenters, expected) in [(json!(["dc1"]), None), (json!(["dc1", "dc2"]), Some(1))] {
         let mut services = web();
         services[0]["datacenters"] = datacenters;
@@ -93,7 +93,7 @@ fn a_retry_goes_to_the_next_datacenter_where_there_is_one() {
 }
 
 #[test]
-fn a_host_is_the_first_services_that_has_it() {
+fn host_belongs_to_the_first_service_when_two_have_it() {
     let mut first = Service::new("first");
     first.hosts = vec!["a.test".parse().unwrap()];
     let mut second = Service::new("second");
@@ -110,7 +110,7 @@ fn a_host_is_the_first_services_that_has_it() {
 }
 
 #[test]
-fn nothing_is_written_where_no_routes_are_wanted() {
+fn nothing_is_written_when_no_routes_are_wanted() {
     let config = config(&web(), &json!({ "clusters": {} }), &json!({}));
     assert_eq!(route_configuration(&config, config.services.iter()), "");
 }
@@ -177,7 +177,7 @@ fn a_request_bound_to_a_version_is_strict_and_not_retried() {
 }
 
 #[test]
-fn what_is_hashed_is_hashed_by_envoy_too() {
+fn hash_policy_follows_hash_on() {
     for (on, expected) in [
         (json!({ "header": "X-User" }), json!({ "header": { "header_name": "x-user" } })),
         (json!({ "cookie": "Id" }), json!({ "cookie": { "name": "Id" } })),
@@ -203,7 +203,7 @@ fn what_is_hashed_is_hashed_by_envoy_too() {
 }
 
 #[test]
-fn a_route_names_its_service_when_routes_may() {
+fn route_names_its_service_when_route_metadata_is_on() {
     let found = written(&web(), &json!({}), &json!({ "route_metadata": true }));
     for route in found["virtual_hosts"][0]["routes"].as_array().unwrap() {
         let service = &route["metadata"]["filter_metadata"]["consul"]["service"];

@@ -200,7 +200,7 @@ fn a_held_request_is_answered_304_when_its_time_is_over() {
 }
 
 #[test]
-fn all_who_ask_for_the_same_are_told_the_same() {
+fn subscribers_of_one_service_get_the_same_response() {
     let mut script = Script::new("");
     script.assign("web", of([1]));
     let streams = [0; 3].map(|_| script.eds("web", ""));
@@ -237,7 +237,7 @@ fn equal_content_has_an_equal_version_in_every_vm() {
 }
 
 #[test]
-fn several_services_of_one_request_are_told_as_they_are_known() {
+fn services_are_told_as_they_resolve_when_asked_for_together() {
     let mut script = Script::new("");
     let first = script.ask(ResourceKind::Endpoints, &["web", "api"], "");
     assert!(script.is_quiet());
@@ -253,7 +253,7 @@ fn several_services_of_one_request_are_told_as_they_are_known() {
 }
 
 #[test]
-fn a_name_of_no_service_has_no_endpoints_until_it_is_one() {
+fn name_gets_an_empty_assignment_when_no_service_has_it() {
     let mut script = Script::new("");
     let first = script.eds("wep", "");
     let told = script.told().remove(0);
@@ -297,7 +297,7 @@ fn clusters_come_and_go_with_their_services() {
 }
 
 #[test]
-fn routes_are_told_by_their_name_alone() {
+fn routes_are_sent_only_when_asked_for_by_their_name() {
     let mut script = Script::new("");
     let streams = [
         script.ask(ResourceKind::Routes, &["all"], ""),
@@ -312,7 +312,7 @@ fn routes_are_told_by_their_name_alone() {
 
 // Promise: R-310
 #[test]
-fn what_may_still_be_found_is_not_taken_away() {
+fn resources_stay_when_the_catalog_was_not_read_yet() {
     let mut script = Script::new(r#", "discover": {"host": "{service}.x"}"#);
     let fresh = script.ask(ResourceKind::Clusters, &[], "");
     let version = script.version(fresh);

@@ -105,7 +105,7 @@ fn a_rejected_cluster_comes_as_soon_as_envoy_takes_it() {
 
 // Promise: R-306
 #[test]
-fn an_earlier_cluster_stays_where_the_new_one_is_rejected() {
+fn earlier_cluster_stays_when_the_new_one_is_rejected() {
     let mut envoy = Envoy::new("3s");
     envoy.script.server.on_earlier("bad", r#"{"name":"bad","connect_timeout":"1s"}"#);
     envoy.version = "00000000000000aa".to_owned();
@@ -119,7 +119,7 @@ fn an_earlier_cluster_stays_where_the_new_one_is_rejected() {
 }
 
 #[test]
-fn what_all_clusters_have_is_told_as_rejected_without_a_name() {
+fn rejection_has_no_name_when_all_clusters_are_to_blame() {
     let mut envoy = Envoy::new("1s");
     envoy.ask(40);
     assert!(envoy.clusters.is_empty());

@@ -117,7 +117,7 @@ fn requests_that_are_no_subscriptions_cost_nothing() {
 }
 
 #[test]
-fn what_is_not_configured_is_not_offered_and_told_once() {
+fn resource_is_refused_and_logged_once_when_not_configured() {
     let mut script = Script::new("");
     (script.server.routes, script.server.has_clusters) = (None, false);
     for _ in 0..3 {
@@ -190,7 +190,7 @@ fn unknown_names_are_told_up_to_a_bound() {
 }
 
 #[test]
-fn a_stream_that_has_gone_is_not_answered() {
+fn stream_is_not_answered_when_it_has_gone() {
     let mut script = Script::new("");
     script.assign("web", of([1]));
     let [gone, kept] = [script.eds("api", ""), script.eds("api", "")];
@@ -266,7 +266,7 @@ fn workers_in_turn_repeat_a_rejected_response_seldom() {
 }
 
 #[test]
-fn a_clock_that_is_set_back_holds_nothing_up() {
+fn responses_go_on_when_the_clock_is_set_back() {
     let mut script = Script::new("");
     script.after(1_000_000).assign("web", many(10_000));
     let stream = script.eds("web", "");
