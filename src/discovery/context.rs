@@ -13,7 +13,7 @@ use crate::util::time::Time;
 pub struct Context<'a> {
     /// The moment.
     pub now: Time,
-    /// The moment by a [clock](crate::util::awake::AwakeClock) that stands still while this VM does.
+    /// The moment by a [clock](crate::util::time::AwakeClock) that stands still while this VM does.
     pub awake: Time,
     /// The way of all calls to Consul.
     pub gate: &'a mut CallScheduler,

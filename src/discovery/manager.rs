@@ -26,9 +26,8 @@ use crate::registration::probe::ProbeResult;
 use crate::shared::key::{SharedKey, VmId};
 use crate::shared::members::QueueId;
 use crate::shared::source_record::Rank;
-use crate::util::awake::AwakeClock;
 use crate::util::rng::Rng;
-use crate::util::time::Time;
+use crate::util::time::{AwakeClock, Time};
 
 /// How often the timer runs.
 pub const TICK: Duration = Duration::from_millis(250);

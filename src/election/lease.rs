@@ -3,7 +3,7 @@
 //! The lease is part of the service's [`SourceRecord`](crate::shared::source_record::SourceRecord), which changes only by compare-and-set. Its
 //! owner rewrites the head once in a while; a follower that has not seen it change for a
 //! lease period *on its own clock* takes it over, with the next term. No timestamp of one
-//! VM is ever compared with another's. The clock is one that [stands still](crate::util::awake) while
+//! VM is ever compared with another's. The clock is one that [stands still](crate::util::time::AwakeClock) while
 //! its VM does: where all have stood still, nobody could give a sign of life.
 //!
 //! The main thread's VM never serves requests, so parsing a large answer there delays
