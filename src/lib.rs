@@ -9,7 +9,7 @@
 //!
 //! | floor | modules | what they are |
 //! |---|---|---|
-//! | F0 | [`util`], [`version`] | small parts: time and randomness are arguments |
+//! | F0 | [`util`] | small parts: time and randomness are arguments |
 //! | F1 | [`model`] | service, endpoint, snapshot: nouns, no behaviour |
 //! | F2 | [`config`], [`consul`], [`shared`] | what comes from outside, parsed once |
 //! | F3 | [`calls`], [`election`], [`balancer`], [`health_check`] | state machines of one thing: events in, what is wanted out |
@@ -35,5 +35,4 @@ pub mod request;
 pub mod router;
 pub mod shared;
 pub mod util;
-pub mod version;
 pub mod xds;

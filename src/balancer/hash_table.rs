@@ -12,7 +12,7 @@ use crate::util::hash;
 
 /// The most entries of the table of a version, of which there may be many: as many as Maglev has by
 /// default. The table of all endpoints has as many as are configured. So the sum of a pool's entries
-/// is bounded: in each datacenter that number, and this one for each version, range and share.
+/// is bounded: in each datacenter that number, and this one for each version, prefix and share.
 ///
 /// The bound does not depend on what else is there: the owner of a key would then change with that,
 /// and differ from proxy to proxy.

@@ -13,7 +13,7 @@ pub struct PickContext {
     pub has_body: bool,
     /// The hash that a hash policy goes by.
     pub hash: Option<u64>,
-    /// The version, or the range of versions, that the request names.
+    /// The version, or the beginning of one, that the request names.
     pub version: Option<Vec<u8>>,
     /// The hash that holds a client to its share of a split.
     pub split: Option<u64>,

@@ -9,8 +9,8 @@ use hashbrown::HashMap;
 use crate::balancer::pick_context::PickContext;
 use crate::balancer::pool_settings::PoolSettings;
 use crate::config::{Share, VersionFallback, Versions};
+use crate::model::version_pattern::VersionPattern;
 use crate::util::rng::Rng;
-use crate::version::VersionRange;
 
 /// The position of a slice in every level of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl SubsetId {
 pub(super) struct SubsetSelectors {
     versions: Option<Versions>,
     /// Beside [`SubsetId::ALL`]; first those of the split.
-    ranges: Vec<VersionRange>,
+    patterns: Vec<VersionPattern>,
     /// What a header may name.
     names: HashMap<Box<[u8]>, SubsetId>,
     /// The shares of the split: up to which draw each has the requests.
@@ -61,8 +61,8 @@ impl SubsetSelectors {
     pub(super) fn new(versions: Option<&Versions>, settings: &PoolSettings) -> Self {
         let most_named =
             if settings.hashes() { Self::MOST_NAMED_IN_TABLES } else { Self::MOST_NAMED };
-        let (ranges, names, split) = (Vec::new(), HashMap::new(), Vec::new());
-        let mut slices = Self { versions: versions.cloned(), ranges, names, split, most_named };
+        let (patterns, names, split) = (Vec::new(), HashMap::new(), Vec::new());
+        let mut slices = Self { versions: versions.cloned(), patterns, names, split, most_named };
         slices.on_versions(&BTreeMap::new());
         slices
     }
@@ -70,7 +70,7 @@ impl SubsetSelectors {
     /// Makes the slices for endpoints of these versions, each with the number of its endpoints.
     /// Tells how many of the versions a header cannot name, because there are too many.
     pub(super) fn on_versions(&mut self, found: &BTreeMap<Rc<str>, usize>) -> usize {
-        self.ranges.clear();
+        self.patterns.clear();
         self.names.clear();
         self.split.clear();
         let Some(versions) = self.versions.take() else {
@@ -78,8 +78,8 @@ impl SubsetSelectors {
         };
         let mut unnamed = 0;
         let mut upto = 0_u32;
-        for Share { name, range, weight } in &versions.split {
-            let id = self.add(name, || range.clone());
+        for Share { name, pattern, weight } in &versions.split {
+            let id = self.add(name, || pattern.clone());
             upto = upto.saturating_add(*weight);
             self.split.push((upto, id));
         }
@@ -89,10 +89,11 @@ impl SubsetSelectors {
             common.sort_unstable();
             unnamed = common.len().saturating_sub(self.most_named);
             for (_, version) in common.into_iter().take(self.most_named) {
-                self.add(version, || VersionRange::exact(version));
-                for (prefix, range) in wider(version) {
-                    let id = self.add(&range, || {
-                        VersionRange::parse(&range).unwrap_or_else(|_| VersionRange::exact(&range))
+                self.add(version, || VersionPattern::exact(version));
+                for (prefix, pattern) in wider(version) {
+                    let id = self.add(&pattern, || {
+                        VersionPattern::parse(&pattern)
+                            .unwrap_or_else(|_| VersionPattern::exact(&pattern))
                     });
                     self.names.insert(prefix.into_bytes().into(), id);
                 }
@@ -104,14 +105,14 @@ impl SubsetSelectors {
 
     /// How many there are.
     pub(super) const fn len(&self) -> usize {
-        self.ranges.len() + 1
+        self.patterns.len() + 1
     }
 
     /// The slices that endpoints of this version are in.
     pub(super) fn holding(&self, version: Option<&str>) -> Vec<SubsetId> {
-        let contains = |range: &VersionRange| version.is_some_and(|v| range.contains(v));
-        let ranges = self.ranges.iter().zip((1..).map(SubsetId));
-        let holding = ranges.filter(|(range, _)| contains(range)).map(|(_, id)| id);
+        let contains = |pattern: &VersionPattern| version.is_some_and(|v| pattern.contains(v));
+        let patterns = self.patterns.iter().zip((1..).map(SubsetId));
+        let holding = patterns.filter(|(pattern, _)| contains(pattern)).map(|(_, id)| id);
         [SubsetId::ALL].into_iter().chain(holding).collect()
     }
 
@@ -139,17 +140,17 @@ impl SubsetSelectors {
     }
 
     /// The slice of a name; adds it where the name is new.
-    fn add(&mut self, name: &str, range: impl FnOnce() -> VersionRange) -> SubsetId {
-        let after = SubsetId(self.ranges.len() + 1);
+    fn add(&mut self, name: &str, pattern: impl FnOnce() -> VersionPattern) -> SubsetId {
+        let after = SubsetId(self.patterns.len() + 1);
         let id = *self.names.entry_ref(name.as_bytes()).or_insert(after);
         if id == after {
-            self.ranges.push(range());
+            self.patterns.push(pattern());
         }
         id
     }
 }
 
-/// The ranges that a version is named by: of `1.4.2` they are `1.x` and `1.4.x`, each with its
+/// The prefixes that a version is named by: of `1.4.2` they are `1.x` and `1.4.x`, each with its
 /// short form, `1` and `1.4`.
 fn wider(version: &str) -> impl Iterator<Item = (String, String)> {
     let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -158,7 +159,7 @@ fn wider(version: &str) -> impl Iterator<Item = (String, String)> {
     let minor = parts.next().filter(is_number);
     let minor = major.zip(minor).map(|(major, minor)| format!("{major}.{minor}"));
     major.map(str::to_owned).into_iter().chain(minor).map(|prefix| {
-        let range = format!("{prefix}.x");
-        (prefix, range)
+        let pattern = format!("{prefix}.x");
+        (prefix, pattern)
     })
 }

@@ -10,7 +10,7 @@ use super::excerpt::Excerpt;
 use super::field_path::FieldPath;
 use super::host_pattern::HostPatternError;
 use super::xds::XdsError;
-use crate::version::VersionRangeError;
+use crate::model::version_pattern::VersionPatternError;
 
 /// Says what is wrong at one place of the configuration, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,12 +119,12 @@ pub enum FieldError {
         /// Why it is none.
         cause: CidrError,
     },
-    /// A text that is no version and no range of them.
+    /// A text that is no version and no prefix of one.
     Version {
         /// What stands there.
         text: Excerpt,
         /// Why it is none.
-        cause: VersionRangeError,
+        cause: VersionPatternError,
     },
     /// A number, or a sum of numbers, that must be above 0.
     Zero {
@@ -282,7 +282,7 @@ impl fmt::Display for FieldError {
             Self::DomainExpected => f.write_str("expected a domain, such as \"consul\""),
             Self::Range { text, cause } => write!(f, "{text} is no range of addresses: {cause}"),
             Self::Version { text, cause } => {
-                write!(f, "{text} is neither a version nor a range of them: {cause}")
+                write!(f, "{text} is neither a version nor the beginning of one: {cause}")
             }
             Self::Zero { noun } => write!(f, "{noun} is 0; expected more"),
             Self::NotPrime { found, next } => {

@@ -9,7 +9,6 @@
 //! the constants of each type say. Of a field that one JSON object has twice the last
 //! counts, as everywhere in `serde_json`; a `Struct` cannot have one twice.
 
-mod breaker;
 mod check;
 mod consistency;
 mod consul;
@@ -37,10 +36,8 @@ mod probe;
 mod protobuf;
 mod registration;
 mod removed;
-mod retry_budget;
 mod service;
 mod shrink_guard;
-mod slow_start;
 mod source;
 mod staleness;
 mod suggestion;
@@ -55,10 +52,9 @@ use core::time::Duration;
 use hashbrown::HashMap;
 use log::LevelFilter;
 
-pub use self::breaker::BreakerConfig;
 pub use self::check::{Check, CheckKind, CheckTarget, RunByConsul};
 pub use self::consistency::{CacheAges, Consistency};
-pub use self::consul::Consul;
+pub use self::consul::{BreakerConfig, Consul, RetryBudgetConfig};
 pub use self::dependencies::{Cycle, Dependencies, DependencyError, OnDependencyDown};
 pub use self::discover::Discover;
 pub use self::dns_names::DnsNames;
@@ -73,7 +69,7 @@ pub use self::hash_on::HashOn;
 pub use self::health_check::HealthCheck;
 pub use self::host_pattern::{HostPattern, HostPatternError};
 pub use self::host_template::HostTemplate;
-pub use self::load_balancing::LoadBalancing;
+pub use self::load_balancing::{LoadBalancing, SlowStart};
 pub use self::locality::Locality;
 pub use self::node_info::NodeInfo;
 pub use self::policy::{Hashing, Policy, PolicyKind};
@@ -81,10 +77,8 @@ pub use self::prepared_query::PreparedQuery;
 pub use self::probe::Probe;
 pub use self::protobuf::StructError;
 pub use self::registration::{Registration, TaggedAddress, Weights};
-pub use self::retry_budget::RetryBudgetConfig;
 pub use self::service::{AddressChoice, HealthThreshold, Protocol, Service};
 pub use self::shrink_guard::ShrinkGuardConfig;
-pub use self::slow_start::SlowStart;
 pub use self::source::Source;
 pub use self::staleness::{OnStale, Staleness};
 pub use self::suggestion::suggestion;

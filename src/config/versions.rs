@@ -5,14 +5,14 @@ use super::error::ConfigError;
 use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::hash_on::{HashOn, header};
-use crate::version::VersionRange;
+use crate::model::version_pattern::VersionPattern;
 
 /// The versions of a service's instances, and which of them a request goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Versions {
     /// Where an instance says its version.
     pub key: VersionKey,
-    /// The request header that names a version or a range, in lower case; none: no header does.
+    /// The request header that names a version, in lower case; none: no header does.
     pub header: Option<String>,
     /// Shares of the requests that name none, sorted by name, with some weight above 0; empty:
     /// they go to all versions.
@@ -70,7 +70,7 @@ fn split(node: &Cursor<'_>) -> Result<Vec<Share>, ConfigError> {
         let refused = |cause| node.error(FieldError::Version { text: Excerpt::of(name), cause });
         Ok(Share {
             name: name.to_owned(),
-            range: VersionRange::parse(name).map_err(refused)?,
+            pattern: VersionPattern::parse(name).map_err(refused)?,
             weight: node.integer(0..=Versions::MAX_WEIGHT)?,
         })
     })?;
@@ -98,10 +98,10 @@ impl Default for VersionKey {
 /// A share of the requests for some versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Share {
-    /// The range as it is written, which a header may name too.
+    /// The pattern as it is written, which a header may name too.
     pub name: String,
     /// The versions.
-    pub range: VersionRange,
+    pub pattern: VersionPattern,
     /// Its weight relative to the other shares; may be 0.
     pub weight: u32,
 }

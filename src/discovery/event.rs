@@ -224,7 +224,7 @@ pub enum Command {
 pub struct Context<'a> {
     /// The time.
     pub now: Time,
-    /// The time by a [clock](crate::util::awake::AwakeClock) that stands still while this VM does.
+    /// The time by a [clock](crate::util::time::AwakeClock) that stands still while this VM does.
     pub awake: Time,
     /// The scheduler of calls to Consul.
     pub calls: &'a mut CallScheduler,

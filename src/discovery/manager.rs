@@ -22,9 +22,8 @@ use crate::shared::key::{SharedKey, VmId};
 use crate::shared::members::QueueId;
 use crate::shared::message::Message;
 use crate::shared::source_record::Rank;
-use crate::util::awake::AwakeClock;
 use crate::util::rng::Rng;
-use crate::util::time::Time;
+use crate::util::time::{AwakeClock, Time};
 
 /// The period of ticks.
 pub const TICK: Duration = Duration::from_millis(250);

@@ -8,3 +8,4 @@ pub mod service;
 pub mod service_names;
 pub mod slot_map;
 pub mod snapshot;
+pub mod version_pattern;

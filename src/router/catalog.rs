@@ -6,8 +6,7 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 
 use crate::model::service::{ServiceId, SourceId};
-use crate::util::awake::AwakeClock;
-use crate::util::time::Time;
+use crate::util::time::{AwakeClock, Time};
 
 /// How long a service is kept that the catalog does not list any more.
 ///

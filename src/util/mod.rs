@@ -1,6 +1,5 @@
 //! Small parts that know nothing of Envoy or Consul: time and randomness are arguments.
 
-pub mod awake;
 pub mod backoff;
 pub mod ewma;
 pub mod hash;

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use consul_resolver::config::*;
 use consul_resolver::model::service::ServiceId;
-use consul_resolver::version::VersionRange;
+use consul_resolver::model::version_pattern::VersionPattern;
 use log::LevelFilter;
 use serde_json::{Value, json};
 
@@ -236,5 +236,5 @@ fn fields(value: Value) -> serde_json::Map<String, Value> {
 }
 
 fn share(name: &str, weight: u32) -> Share {
-    Share { name: name.into(), range: VersionRange::parse(name).unwrap(), weight }
+    Share { name: name.into(), pattern: VersionPattern::parse(name).unwrap(), weight }
 }

@@ -10,7 +10,7 @@ use consul_resolver::config::{
     ShrinkGuardConfig, SlowStart, TaggedAddress, Unmatched, VersionFallback, Versions, Weights,
     Xds,
 };
-use consul_resolver::version::VersionRange;
+use consul_resolver::model::version_pattern::VersionPattern;
 use serde_json::{Value, json};
 
 use crate::{parse, with, xds};
@@ -142,7 +142,7 @@ fn the_schema_has_the_limits_that_are_read() {
         ("/$defs/name/maxLength", Versions::MAX_KEY_BYTES),
         ("/$defs/name/maxLength", Locality::MAX_NAME_BYTES),
         ("/$defs/versions/properties/split/maxProperties", Versions::MAX_SHARES),
-        ("/$defs/versions/properties/split/propertyNames/maxLength", VersionRange::MAX_BYTES),
+        ("/$defs/versions/properties/split/propertyNames/maxLength", VersionPattern::MAX_BYTES),
         ("/$defs/ranges/maxItems", AddressPolicy::MAX_RANGES),
         ("/$defs/service/properties/endpoint_metadata/maxItems", Xds::MAX_METADATA_KEYS),
         (
