@@ -34,19 +34,24 @@ pub enum OnDependencyDown {
     /// They go on as always: the service may know how to do without.
     #[default]
     Serve,
-    /// They go to datacenters in which the other one has endpoints, as far as these can take them.
-    PreferOtherDatacenter,
     /// They are answered 503.
     Fail,
 }
 
 impl OnDependencyDown {
     /// The reactions, as the configuration calls them.
-    pub const CHOICES: &[(&str, Self)] = &[
-        ("serve", Self::Serve),
-        ("prefer_other_datacenter", Self::PreferOtherDatacenter),
-        ("fail", Self::Fail),
-    ];
+    pub const CHOICES: &[(&str, Self)] = &[("serve", Self::Serve), ("fail", Self::Fail)];
+
+    /// A reaction of earlier versions, which is refused.
+    const REMOVED: &str = "prefer_other_datacenter";
+
+    fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
+        if node.value().as_str() == Some(Self::REMOVED) {
+            let instead = "serve (the default) or fail";
+            return Err(node.error(FieldError::RemovedChoice { found: Self::REMOVED, instead }));
+        }
+        node.one_of("reaction", Self::CHOICES)
+    }
 }
 
 /// What is wrong with a dependency.
@@ -118,9 +123,7 @@ impl<'a> Named<'a> {
             let expected = "a service, or no depends_on field at all";
             return Err(service.error_at("depends_on", FieldError::Empty { expected }));
         }
-        let on_down = service.optional("on_dependency_down", |node| {
-            node.one_of("reaction", OnDependencyDown::CHOICES)
-        })?;
+        let on_down = service.optional("on_dependency_down", OnDependencyDown::read)?;
         let header = service.optional("dependency_header", Cursor::boolean)?;
         Ok(Some(Self {
             services,
@@ -358,37 +361,6 @@ impl Config {
                     }
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// The datacenters that two services name, by their positions; that of the agent has no name.
-    pub fn common_datacenters(&self, one: &Service, other: &Service) -> Vec<(usize, usize)> {
-        let theirs = || self.datacenters(other).flatten().enumerate();
-        let place_of = |name: &str| theirs().find(|(_, its)| its.eq_ignore_ascii_case(name));
-        let ours = self.datacenters(one).flatten().enumerate();
-        ours.filter_map(|(place, name)| Some((place, place_of(name)?.0))).collect()
-    }
-
-    /// Refuses another datacenter as a way out where no dependency has endpoints in one.
-    pub(super) fn check_datacenters_preferred(&self) -> Result<(), ConfigError> {
-        let all: SecondaryMap<ServiceId, &Service> = ids().zip(&self.services).collect();
-        for (index, service) in self.services.iter().enumerate() {
-            let reaction = OnDependencyDown::PreferOtherDatacenter;
-            let dependencies = service.dependencies.as_ref();
-            let Some(dependencies) = dependencies.filter(|it| it.on_down == reaction) else {
-                continue;
-            };
-            let mut services = dependencies.services.iter().filter_map(|id| all.get(*id));
-            let other = match service.datacenters.len() {
-                0 | 1 => "at least 2 datacenters",
-                _ if services.all(|other| self.common_datacenters(service, other).is_empty()) => {
-                    "a dependency in one of the service's datacenters"
-                }
-                _ => continue,
-            };
-            let place = service_place(index).field("on_dependency_down");
-            return Err(ConfigError::refused(place, FieldError::Needs { other }));
         }
         Ok(())
     }

@@ -164,7 +164,7 @@ impl Router {
                 if let Some(supply) = &mut self.supply {
                     supply.on_changed(user.service, route);
                 }
-                self.dependencies.on_changed(user.service, &mut self.routes, now);
+                self.dependencies.on_changed(user.service, &mut self.routes);
                 let demand = self.found.as_mut().and_then(|found| found.demand.as_mut());
                 if let Some(demand) = demand {
                     demand.on_resolved(user.service, !snapshot.is_empty(), now);
@@ -203,7 +203,7 @@ impl Router {
                 on_event(id, event);
             }
         }
-        let degraded = self.dependencies.on_tick(&mut self.routes, now);
+        let degraded = self.dependencies.on_tick(&mut self.routes);
         degraded.into_iter().for_each(|(id, event)| on_event(id, event));
     }
 

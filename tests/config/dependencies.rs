@@ -44,7 +44,6 @@ fn dependencies_are_found_by_their_names_in_any_case_and_order() {
 fn each_reaction_is_read() {
     for (name, expected) in OnDependencyDown::CHOICES {
         let mut fields = json!({ "depends_on": ["db"], "on_dependency_down": name });
-        fields["datacenters"] = json!(["dc2", "DC3"]);
         fields["dependency_header"] = json!(true);
         let services = services(web(fields));
         let found = services[0].dependencies.as_ref().unwrap();
@@ -137,15 +136,7 @@ fn a_cycle_is_named_from_its_beginning_to_its_end() {
 }
 
 #[test]
-fn what_does_nothing_without_dependencies_or_datacenters_is_refused() {
-    let preferring = |datacenters: &[&str]| {
-        let mut fields =
-            json!({ "depends_on": ["db"], "on_dependency_down": "prefer_other_datacenter" });
-        if !datacenters.is_empty() {
-            fields["datacenters"] = json!(datacenters);
-        }
-        web(fields)
-    };
+fn reaction_is_refused_when_unknown_or_without_dependencies() {
     assert_refused([
         (
             "services",
@@ -163,45 +154,15 @@ fn what_does_nothing_without_dependencies_or_datacenters_is_refused() {
             "services",
             web(json!({ "depends_on": ["db"], "on_dependency_down": "wait" })),
             "services[0].on_dependency_down: unknown reaction \"wait\"; expected one of serve, \
-             prefer_other_datacenter, fail",
+             fail",
         ),
         (
             "services",
-            preferring(&[]),
-            "services[0].on_dependency_down: it does nothing without at least 2 datacenters; give \
-             that too, or leave it out",
-        ),
-        (
-            "services",
-            preferring(&["dc3"]),
-            "services[0].on_dependency_down: it does nothing without at least 2 datacenters; give \
-             that too, or leave it out",
-        ),
-        (
-            "services",
-            preferring(&["dc1", "dc2"]),
-            "services[0].on_dependency_down: it does nothing without a dependency in one of the \
-             service's datacenters; give that too, or leave it out",
+            web(json!({ "depends_on": ["db"], "on_dependency_down": "prefer_other_datacenter" })),
+            "services[0].on_dependency_down: \"prefer_other_datacenter\" was removed; write serve \
+             (the default) or fail",
         ),
     ]);
-}
-
-#[test]
-fn a_service_without_datacenters_is_in_that_of_consul() {
-    let services = json!([
-        {
-            "name": "web", "hosts": ["web.test"], "datacenters": ["dc1", "dc2"],
-            "depends_on": ["db"], "on_dependency_down": "prefer_other_datacenter",
-        },
-        { "name": "db", "hosts": ["db.test"] },
-    ]);
-    let mut config = json!({ "consul": { "cluster": "consul" }, "services": services });
-    assert!(parse(&config).is_err(), "which one that is nobody knows");
-    config["consul"]["datacenter"] = json!("DC2");
-    let config = parse(&config).unwrap();
-    let [web, db] = &config.services[..] else { panic!("{config:?}") };
-    assert_eq!(config.common_datacenters(web, db), [(1, 0)]);
-    assert_eq!(config.common_datacenters(db, web), [(0, 1)]);
 }
 
 #[test]

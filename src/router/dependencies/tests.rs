@@ -8,6 +8,7 @@ use crate::model::service::SourceId;
 use crate::model::snapshot::Snapshot;
 use crate::router::decision::Decision;
 use crate::util::rng::Rng;
+use crate::util::time::Time;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -82,11 +83,6 @@ impl Bench {
 fn down(name: &str, others: &[&str]) -> (String, RouteEvent) {
     let others = others.iter().map(|other| Rc::from(*other)).collect();
     (name.to_owned(), RouteEvent::DependenciesDown(others))
-}
-
-fn avoided(name: &str, datacenters: &[&str]) -> (String, RouteEvent) {
-    let datacenters = datacenters.iter().map(|name| (*name).to_owned()).collect();
-    (name.to_owned(), RouteEvent::DatacentersAvoided(datacenters))
 }
 
 #[test]
@@ -177,50 +173,6 @@ fn a_fallback_that_is_in_use_counts() {
     assert_eq!((bench.sent("db").as_str(), bench.down("web")), ("9", None));
     bench.install("db", 0, &[]);
     assert_eq!(bench.down("web"), Some("db"), "now Consul has answered");
-}
-
-fn preferring(db: &str) -> Bench {
-    let web = r#""depends_on": ["db"], "on_dependency_down": "prefer_other_datacenter",
-                 "datacenters": ["dc1", "dc2"]"#;
-    let mut bench = Bench::new(&[("web", web), ("db", db)]);
-    bench.install("web", 0, &[1]);
-    bench.install("web", 1, &[2]);
-    bench
-}
-
-#[test]
-fn a_datacenter_without_the_other_service_is_passed_over_while_another_one_has_endpoints() {
-    let mut bench = preferring(r#""datacenters": ["DC2", "Dc1"]"#);
-    bench.install("db", 0, &[7]);
-    bench.install("db", 1, &[8]);
-    assert_eq!(bench.sent("web"), "1");
-    bench.install("db", 1, &[]);
-    assert_eq!((bench.sent("web").as_str(), bench.down("web")), ("2", None));
-    assert_eq!(bench.tick(250), [avoided("web", &["dc1"])]);
-    // It is better than nothing.
-    bench.install("web", 1, &[]);
-    assert_eq!(bench.sent("web"), "1");
-    bench.install("web", 1, &[2]);
-    assert_eq!(bench.sent("web"), "2");
-
-    // Now neither is better.
-    bench.install("db", 0, &[]);
-    assert_eq!((bench.sent("web").as_str(), bench.down("web")), ("1", Some("db")));
-    assert_eq!(bench.tick(500), [down("web", &["db"]), avoided("web", &[])]);
-    bench.install("db", 1, &[8]);
-    bench.install("db", 0, &[7]);
-    assert_eq!(bench.sent("web"), "1");
-    assert_eq!(bench.tick(750), [down("web", &[])]);
-}
-
-#[test]
-fn a_datacenter_that_only_one_of_both_has_says_nothing() {
-    let mut bench = preferring(r#""datacenters": ["dc1"]"#);
-    bench.install("db", 0, &[]);
-    assert_eq!((bench.sent("web").as_str(), bench.down("web")), ("2", Some("db")));
-    let mut bench = preferring(r#""datacenters": ["dc3", "dc1"]"#);
-    bench.install("db", 0, &[]);
-    assert_eq!(bench.sent("web"), "1", "dc1 is not known to have none");
 }
 
 #[test]
