@@ -24,8 +24,6 @@ pub struct Dependencies {
     pub services: Vec<ServiceId>,
     /// What happens to requests while one of them has no endpoint.
     pub on_down: OnDependencyDown,
-    /// Whether the upstream is told which those are.
-    pub header: bool,
 }
 
 /// What happens to requests for a service while one that it depends on is down.
@@ -102,42 +100,36 @@ impl fmt::Display for DependencyError {
 struct Named<'a> {
     services: Vec<&'a str>,
     on_down: OnDependencyDown,
-    header: bool,
 }
 
 impl<'a> Named<'a> {
+    const ON_DOWN: &'static str = "on_dependency_down";
+
     fn read(service: &Object<'a>) -> Result<Option<Self>, ConfigError> {
         let name = |node: &Cursor<'a>| node.single_line(Service::MAX_NAME_BYTES);
         let services =
             service.optional("depends_on", |node| node.array(Dependencies::MOST, name))?;
         let Some(services) = services else {
-            let given = Dependencies::DETAILS.iter().find(|field| service.has(field));
-            return match given {
-                Some(field) => {
-                    Err(service.error_at(field, FieldError::Needs { other: "depends_on" }))
+            return match service.has(Self::ON_DOWN) {
+                true => {
+                    let problem = FieldError::Needs { other: "depends_on" };
+                    Err(service.error_at(Self::ON_DOWN, problem))
                 }
-                None => Ok(None),
+                false => Ok(None),
             };
         };
         if services.is_empty() {
             let expected = "a service, or no depends_on field at all";
             return Err(service.error_at("depends_on", FieldError::Empty { expected }));
         }
-        let on_down = service.optional("on_dependency_down", OnDependencyDown::read)?;
-        let header = service.optional("dependency_header", Cursor::boolean)?;
-        Ok(Some(Self {
-            services,
-            on_down: on_down.unwrap_or_default(),
-            header: header.unwrap_or(false),
-        }))
+        let on_down = service.optional(Self::ON_DOWN, OnDependencyDown::read)?;
+        Ok(Some(Self { services, on_down: on_down.unwrap_or_default() }))
     }
 }
 
 impl Dependencies {
     /// The most services that one may depend on.
     pub const MOST: usize = IndexSet::MOST;
-    /// The fields of a service that say more about its dependencies, and need some.
-    pub const DETAILS: [&str; 2] = ["on_dependency_down", "dependency_header"];
 
     /// Reads what the services of a list depend on: others of that list.
     pub(super) fn read(list: &Cursor<'_>, services: &mut [Service]) -> Result<(), ConfigError> {
@@ -291,8 +283,7 @@ impl<'a> Names<'a> {
             }
             found.push(id);
         }
-        let Named { on_down, header, .. } = *named;
-        Ok(Dependencies { services: found, on_down, header })
+        Ok(Dependencies { services: found, on_down: named.on_down })
     }
 
     /// Finds a service.

@@ -50,15 +50,6 @@ struct Dependency {
     name: Rc<str>,
 }
 
-/// What the requests of a service need while others that it depends on are down.
-#[derive(Debug, Clone)]
-pub(super) struct Degradation {
-    /// Their names, with commas between them.
-    names: Rc<str>,
-    /// What requests are answered; none where they go on.
-    pub(super) reply: Option<Rc<Reply>>,
-}
-
 impl Dependencies {
     /// Those of a configuration. Nothing is known to be down yet.
     pub(super) fn new(config: &Config) -> Self {
@@ -115,7 +106,7 @@ impl Dependencies {
             if dependent.review(is_down)
                 && let Some(route) = routes.get_mut(dependent.service)
             {
-                route.degradation = dependent.degradation();
+                route.refusal = dependent.refusal();
             }
         }
     }
@@ -153,12 +144,10 @@ impl Dependent {
         down.map(|(_, dependency)| Rc::clone(&dependency.name)).collect()
     }
 
-    fn degradation(&self) -> Option<Degradation> {
-        let names = self.names();
-        let reply = || Rc::new(Reply::dependency_down(&self.name, &names));
-        let fails = self.on_down == OnDependencyDown::Fail;
-        (!names.is_empty())
-            .then(|| Degradation { names: names.join(",").into(), reply: fails.then(reply) })
+    /// Returns the response to all requests while a dependency is down and requests are to fail.
+    fn refusal(&self) -> Option<Rc<Reply>> {
+        let fails = self.on_down == OnDependencyDown::Fail && !self.down.is_empty();
+        fails.then(|| Rc::new(Reply::dependency_down(&self.name, &self.names())))
     }
 
     /// Returns the event of a change since the last call.
@@ -180,12 +169,6 @@ impl Router {
         let service = |name: &str| self.service_by_name(name.as_bytes());
         let is_down = |name: &&str| service(name).is_some_and(|service| self.is_down(service));
         names.into_iter().filter(is_down).collect()
-    }
-
-    /// The names of those that a service depends on and that are down, with commas between them;
-    /// none where all are well.
-    pub fn dependencies_down(&self, service: ServiceId) -> Option<&str> {
-        Some(&self.routes.get(service)?.degradation.as_ref()?.names)
     }
 }
 

@@ -37,17 +37,16 @@ fn dependencies_are_found_by_their_names_in_any_case_and_order() {
     let expected = [Some(vec![db, cache]), Some(vec![db]), None];
     assert_eq!(services.iter().map(on).collect::<Vec<_>>(), expected);
     let web = services[0].dependencies.as_ref().unwrap();
-    assert_eq!((web.on_down, web.header), (OnDependencyDown::Serve, false));
+    assert_eq!(web.on_down, OnDependencyDown::Serve);
 }
 
 #[test]
 fn each_reaction_is_read() {
     for (name, expected) in OnDependencyDown::CHOICES {
-        let mut fields = json!({ "depends_on": ["db"], "on_dependency_down": name });
-        fields["dependency_header"] = json!(true);
+        let fields = json!({ "depends_on": ["db"], "on_dependency_down": name });
         let services = services(web(fields));
         let found = services[0].dependencies.as_ref().unwrap();
-        assert_eq!((found.on_down, found.header), (*expected, true), "{name}");
+        assert_eq!(found.on_down, *expected, "{name}");
     }
 }
 
@@ -146,12 +145,6 @@ fn reaction_is_refused_when_unknown_or_without_dependencies() {
         ),
         (
             "services",
-            web(json!({ "dependency_header": true })),
-            "services[0].dependency_header: it does nothing without depends_on; give that too, or \
-             leave it out",
-        ),
-        (
-            "services",
             web(json!({ "depends_on": ["db"], "on_dependency_down": "wait" })),
             "services[0].on_dependency_down: unknown reaction \"wait\"; expected one of serve, \
              fail",
@@ -168,7 +161,7 @@ fn reaction_is_refused_when_unknown_or_without_dependencies() {
 #[test]
 fn services_that_are_found_depend_on_none_of_these() {
     for (field, host) in [("discover", Some("{service}.a")), ("dns_names", None)] {
-        for unknown in ["depends_on", "on_dependency_down", "dependency_header"] {
+        for unknown in ["depends_on", "on_dependency_down"] {
             let mut found = json!({ "service": { unknown: ["web"] } });
             if let Some(host) = host {
                 found["host"] = json!(host);
@@ -184,7 +177,7 @@ fn services_that_are_found_depend_on_none_of_these() {
 #[test]
 fn the_order_puts_each_service_behind_all_that_it_depends_on_however_long_the_chain() {
     const COUNT: u16 = 20_000;
-    let on = |services| Dependencies { services, on_down: OnDependencyDown::Fail, header: false };
+    let on = |services| Dependencies { services, on_down: OnDependencyDown::Fail };
     let mut services: Vec<Service> = (0..COUNT).map(|n| Service::new(n.to_string())).collect();
     for (service, next) in services.iter_mut().zip(1..COUNT) {
         service.dependencies = Some(on(vec![ServiceId::nth(COUNT - 1), ServiceId::nth(next)]));

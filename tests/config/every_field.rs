@@ -87,7 +87,6 @@ fn a_configuration_that_sets_every_field_is_read() {
                 dependencies: Some(Dependencies {
                     services: vec![ServiceId::nth(1)],
                     on_down: OnDependencyDown::Fail,
-                    header: true,
                 }),
                 endpoint_metadata: vec!["az".into(), "team".into()],
                 cluster: fields(json!({ "connect_timeout": "2s" })),
@@ -195,7 +194,6 @@ fn full() -> Value {
                 "fallback": ["10.0.0.7:8080"],
                 "depends_on": ["Api"],
                 "on_dependency_down": "fail",
-                "dependency_header": true,
                 "endpoint_metadata": ["team", "az"],
                 "cluster": { "connect_timeout": "2s" }
             },
