@@ -22,7 +22,7 @@ use crate::router::route::Route;
 /// Nothing of this is looked at for a request. Installs and ticks lead here, and if they make a
 /// difference what requests need is put into the routes of those that depend.
 #[derive(Debug, Default)]
-pub(super) struct Dependencies {
+pub(super) struct DependencyHealth {
     /// Services that others depend on. The value is true if Consul lists no endpoint of the service,
     /// as of the last check.
     watched: HashMap<ServiceId, bool>,
@@ -50,7 +50,7 @@ struct Dependency {
     name: Rc<str>,
 }
 
-impl Dependencies {
+impl DependencyHealth {
     /// Those of a configuration. Nothing is known to be down yet.
     pub(super) fn new(config: &Config) -> Self {
         if config.services.iter().all(|service| service.dependencies.is_none()) {

@@ -182,6 +182,6 @@ fn a_fallback_that_is_in_use_counts() {
 #[test]
 fn services_that_depend_on_nothing_are_never_looked_at() {
     let bench = Bench::new(&[("web", ""), ("db", "")]);
-    let Dependencies { watched, dependents } = &bench.router.dependencies;
+    let DependencyHealth { watched, dependents } = &bench.router.dependencies;
     assert!(watched.is_empty() && dependents.is_empty());
 }
