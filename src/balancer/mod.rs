@@ -24,7 +24,6 @@ pub mod pick_context;
 pub mod pool;
 mod pool_settings;
 pub mod priority;
-mod priority_order;
 pub mod request_outcome;
 pub mod ring_hash;
 mod round_robin;

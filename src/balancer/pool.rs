@@ -9,15 +9,13 @@ use crate::balancer::host_set::HostSet;
 use crate::balancer::peak_ewma::MeanLatency;
 use crate::balancer::pick_context::PickContext;
 use crate::balancer::pool_settings::PoolSettings;
-use crate::balancer::priority::Loads;
-use crate::balancer::priority_order::PriorityOrder;
+use crate::balancer::priority::{Loads, in_order};
 use crate::balancer::request_outcome::RequestOutcome;
 use crate::balancer::subset_selectors::{SubsetId, SubsetSelectors, WantedVersion};
 use crate::balancer::ticket::Ticket;
 use crate::balancer::upstream_host::{EncodedHandoff, UpstreamHost};
 use crate::config::{Locality, Policy, Service};
 use crate::model::endpoint::{Address, Endpoint};
-use crate::model::index_set::IndexSet;
 use crate::model::snapshot::Snapshot;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
@@ -33,8 +31,7 @@ pub struct Pool {
     settings: PoolSettings,
     /// One for each datacenter, in order of preference.
     levels: Vec<HostSet>,
-    ranking: PriorityOrder,
-    /// How requests are spread over the levels in the order of their ranks, by [`SubsetId`].
+    /// How requests are spread over the levels, by [`SubsetId`].
     loads: Vec<Loads>,
     subsets: SubsetSelectors,
     /// How many versions a header cannot name, because there are too many.
@@ -59,7 +56,6 @@ impl Pool {
         Self {
             settings,
             levels: (0..levels).map(|_| HostSet::default()).collect(),
-            ranking: PriorityOrder::new(levels),
             loads: Vec::new(),
             subsets,
             unnamed_versions: 0,
@@ -144,13 +140,6 @@ impl Pool {
         }
     }
 
-    /// Prefers all other datacenters to these, by their places in the order of preference.
-    pub fn avoid(&mut self, datacenters: IndexSet, now: Time) {
-        if self.ranking.avoid(datacenters) {
-            self.rebuild(now);
-        }
-    }
-
     /// Lets time pass: endpoints become warmer, and the usual latency is measured anew.
     pub fn on_tick(&mut self, now: Time) {
         if let Policy::PeakEwma { decay, .. } = self.settings.policy {
@@ -174,13 +163,7 @@ impl Pool {
         self.levels.iter().all(HostSet::is_resolved) || !self.is_empty()
     }
 
-    /// The datacenters that are known to have no endpoint.
-    pub fn down(&self) -> IndexSet {
-        let levels = self.levels.iter().enumerate();
-        levels.filter(|(_, level)| level.is_down()).map(|(place, _)| place).collect()
-    }
-
-    /// Whether that is so of all.
+    /// Returns true if every datacenter is known to have no endpoint.
     pub fn is_down(&self) -> bool {
         self.levels.iter().all(HostSet::is_down)
     }
@@ -223,8 +206,7 @@ impl Pool {
         }
     }
 
-    /// Picks from the datacenter of this rank, or from the next one that has an endpoint
-    /// to pick.
+    /// Picks from the datacenter `first`, or from the next one that has an endpoint to pick.
     fn pick_from(
         &mut self,
         hints: &PickContext,
@@ -234,7 +216,7 @@ impl Pool {
         let occasion =
             PickArgs::new(&self.settings.policy, hints.now, self.usual_latency.seconds());
         let (levels, rng) = (&mut self.levels, self.by_hash.as_mut().unwrap_or(&mut self.rng));
-        self.ranking.from(first).find_map(|index| {
+        in_order(first, levels.len()).find_map(|index| {
             levels.get_mut(index)?.get_mut(slice)?.pick(occasion, hints.hash, rng)
         })
     }
@@ -251,7 +233,7 @@ impl Pool {
         let occasion =
             PickArgs::new(&self.settings.policy, hints.now, self.usual_latency.seconds());
         let (levels, rng) = (&self.levels, self.by_hash.as_mut().unwrap_or(&mut self.rng));
-        let slices = self.ranking.from(first);
+        let slices = in_order(first, levels.len());
         let mut slices = slices.filter_map(|index| levels.get(index)?.get(slice)).peekable();
         let mut place = 0;
         while let (Some(slice), true) = (slices.peek(), place < others.len()) {
@@ -280,8 +262,7 @@ impl Pool {
         }
         self.loads.clear();
         for id in (0..self.subsets.len()).map(SubsetId) {
-            let levels = self.ranking.levels().filter_map(|index| self.levels.get(index));
-            let healths: Vec<_> = levels.map(|level| level.health(id)).collect();
+            let healths: Vec<_> = self.levels.iter().map(|level| level.health(id)).collect();
             self.loads.push(Loads::new(&healths));
             for slice in self.levels.iter_mut().filter_map(|level| level.get_mut(id)) {
                 slice.rebuild(&self.settings, &mut self.rng);

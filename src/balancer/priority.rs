@@ -57,6 +57,17 @@ impl Loads {
     }
 }
 
+/// Returns the priorities below `count` in the order in which a request tries them: the chosen one,
+/// then the rest by preference. Without a choice the order is that of preference.
+pub(super) fn in_order(chosen: Option<usize>, count: usize) -> impl Iterator<Item = usize> {
+    let chosen = chosen.filter(|&chosen| chosen < count).unwrap_or(0);
+    (0..count).map(move |turn| match turn {
+        0 => chosen,
+        _ if turn <= chosen => turn - 1,
+        _ => turn,
+    })
+}
+
 /// Gives each its part of the whole in percent, as long as there is something left of 100; what
 /// rounding leaves over goes to the first that has a part (`distributeLoad`).
 fn shares(parts: &[u64], whole: u64) -> Vec<u32> {
@@ -145,6 +156,20 @@ mod tests {
             assert_eq!(Loads::new(&[empty, empty]).percents(), [100, 0]);
         }
         assert_eq!(Loads::new(&[]).choose(&mut Rng::new(1)), None);
+    }
+
+    #[test]
+    fn chosen_priority_comes_first_and_the_rest_by_preference() {
+        for (chosen, expected) in [
+            (None, [0, 1, 2, 3]),
+            (Some(0), [0, 1, 2, 3]),
+            (Some(2), [2, 0, 1, 3]),
+            (Some(3), [3, 0, 1, 2]),
+            (Some(4), [0, 1, 2, 3]),
+        ] {
+            assert_eq!(in_order(chosen, 4).collect::<Vec<_>>(), expected, "{chosen:?}");
+        }
+        assert_eq!(in_order(None, 0).count(), 0);
     }
 
     #[test]

@@ -24,8 +24,6 @@ pub struct Dependencies {
     pub services: Vec<ServiceId>,
     /// What happens to requests while one of them has no endpoint.
     pub on_down: OnDependencyDown,
-    /// Whether the upstream is told which those are.
-    pub header: bool,
 }
 
 /// What happens to requests for a service while one that it depends on is down.
@@ -34,19 +32,24 @@ pub enum OnDependencyDown {
     /// They go on as always: the service may know how to do without.
     #[default]
     Serve,
-    /// They go to datacenters in which the other one has endpoints, as far as these can take them.
-    PreferOtherDatacenter,
     /// They are answered 503.
     Fail,
 }
 
 impl OnDependencyDown {
     /// The reactions, as the configuration calls them.
-    pub const CHOICES: &[(&str, Self)] = &[
-        ("serve", Self::Serve),
-        ("prefer_other_datacenter", Self::PreferOtherDatacenter),
-        ("fail", Self::Fail),
-    ];
+    pub const CHOICES: &[(&str, Self)] = &[("serve", Self::Serve), ("fail", Self::Fail)];
+
+    /// A reaction of earlier versions, which is refused.
+    const REMOVED: &str = "prefer_other_datacenter";
+
+    fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
+        if node.value().as_str() == Some(Self::REMOVED) {
+            let instead = "serve (the default) or fail";
+            return Err(node.error(FieldError::RemovedChoice { found: Self::REMOVED, instead }));
+        }
+        node.one_of("reaction", Self::CHOICES)
+    }
 }
 
 /// What is wrong with a dependency.
@@ -97,44 +100,36 @@ impl fmt::Display for DependencyError {
 struct Named<'a> {
     services: Vec<&'a str>,
     on_down: OnDependencyDown,
-    header: bool,
 }
 
 impl<'a> Named<'a> {
+    const ON_DOWN: &'static str = "on_dependency_down";
+
     fn read(service: &Object<'a>) -> Result<Option<Self>, ConfigError> {
         let name = |node: &Cursor<'a>| node.single_line(Service::MAX_NAME_BYTES);
         let services =
             service.optional("depends_on", |node| node.array(Dependencies::MOST, name))?;
         let Some(services) = services else {
-            let given = Dependencies::DETAILS.iter().find(|field| service.has(field));
-            return match given {
-                Some(field) => {
-                    Err(service.error_at(field, FieldError::Needs { other: "depends_on" }))
+            return match service.has(Self::ON_DOWN) {
+                true => {
+                    let problem = FieldError::Needs { other: "depends_on" };
+                    Err(service.error_at(Self::ON_DOWN, problem))
                 }
-                None => Ok(None),
+                false => Ok(None),
             };
         };
         if services.is_empty() {
             let expected = "a service, or no depends_on field at all";
             return Err(service.error_at("depends_on", FieldError::Empty { expected }));
         }
-        let on_down = service.optional("on_dependency_down", |node| {
-            node.one_of("reaction", OnDependencyDown::CHOICES)
-        })?;
-        let header = service.optional("dependency_header", Cursor::boolean)?;
-        Ok(Some(Self {
-            services,
-            on_down: on_down.unwrap_or_default(),
-            header: header.unwrap_or(false),
-        }))
+        let on_down = service.optional(Self::ON_DOWN, OnDependencyDown::read)?;
+        Ok(Some(Self { services, on_down: on_down.unwrap_or_default() }))
     }
 }
 
 impl Dependencies {
     /// The most services that one may depend on.
     pub const MOST: usize = IndexSet::MOST;
-    /// The fields of a service that say more about its dependencies, and need some.
-    pub const DETAILS: [&str; 2] = ["on_dependency_down", "dependency_header"];
 
     /// Reads what the services of a list depend on: others of that list.
     pub(super) fn read(list: &Cursor<'_>, services: &mut [Service]) -> Result<(), ConfigError> {
@@ -288,8 +283,7 @@ impl<'a> Names<'a> {
             }
             found.push(id);
         }
-        let Named { on_down, header, .. } = *named;
-        Ok(Dependencies { services: found, on_down, header })
+        Ok(Dependencies { services: found, on_down: named.on_down })
     }
 
     /// Finds a service.
@@ -358,37 +352,6 @@ impl Config {
                     }
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// The datacenters that two services name, by their positions; that of the agent has no name.
-    pub fn common_datacenters(&self, one: &Service, other: &Service) -> Vec<(usize, usize)> {
-        let theirs = || self.datacenters(other).flatten().enumerate();
-        let place_of = |name: &str| theirs().find(|(_, its)| its.eq_ignore_ascii_case(name));
-        let ours = self.datacenters(one).flatten().enumerate();
-        ours.filter_map(|(place, name)| Some((place, place_of(name)?.0))).collect()
-    }
-
-    /// Refuses another datacenter as a way out where no dependency has endpoints in one.
-    pub(super) fn check_datacenters_preferred(&self) -> Result<(), ConfigError> {
-        let all: SecondaryMap<ServiceId, &Service> = ids().zip(&self.services).collect();
-        for (index, service) in self.services.iter().enumerate() {
-            let reaction = OnDependencyDown::PreferOtherDatacenter;
-            let dependencies = service.dependencies.as_ref();
-            let Some(dependencies) = dependencies.filter(|it| it.on_down == reaction) else {
-                continue;
-            };
-            let mut services = dependencies.services.iter().filter_map(|id| all.get(*id));
-            let other = match service.datacenters.len() {
-                0 | 1 => "at least 2 datacenters",
-                _ if services.all(|other| self.common_datacenters(service, other).is_empty()) => {
-                    "a dependency in one of the service's datacenters"
-                }
-                _ => continue,
-            };
-            let place = service_place(index).field("on_dependency_down");
-            return Err(ConfigError::refused(place, FieldError::Needs { other }));
         }
         Ok(())
     }

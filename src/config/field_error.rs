@@ -32,6 +32,13 @@ pub enum FieldError {
         /// What takes its place.
         instead: &'static str,
     },
+    /// A choice of earlier versions.
+    RemovedChoice {
+        /// The choice.
+        found: &'static str,
+        /// The choices that take its place.
+        instead: &'static str,
+    },
     /// A value of another type.
     WrongType {
         /// The type, or a form of it.
@@ -249,6 +256,9 @@ impl fmt::Display for FieldError {
                 write!(f, "known here: {}", known.join(", "))
             }
             Self::RemovedField { instead } => write!(f, "removed; {instead} takes its place"),
+            Self::RemovedChoice { found, instead } => {
+                write!(f, "\"{found}\" was removed; write {instead}")
+            }
             Self::WrongType { expected, found } => write!(f, "expected {expected}, found {found}"),
             Self::UnknownChoice { noun, found, known } => {
                 write!(f, "unknown {noun} {found}; expected one of {}", known.join(", "))

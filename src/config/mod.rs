@@ -229,7 +229,6 @@ impl Config {
         config.check_hosts_given()?;
         config.check_cache_ages()?;
         config.check_fallbacks_admitted()?;
-        config.check_datacenters_preferred()?;
         config.check_registrations_depend()?;
         config.check_clusters_suffice()?;
         config.keep_clusters_apart();

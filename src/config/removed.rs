@@ -6,6 +6,7 @@ pub(super) const REMOVED: &[(&str, &str)] = &[
         "active_health_check",
         "health_checks of Envoy's cluster (xds.clusters.template, or services[].cluster)",
     ),
+    ("dependency_header", "the gauge service.<name>.dependencies_down"),
     (
         "outlier_detection",
         "outlier_detection of Envoy's cluster (xds.clusters.template, or services[].cluster)",

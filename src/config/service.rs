@@ -124,7 +124,6 @@ impl Service {
         "fallback",
         "depends_on",
         "on_dependency_down",
-        "dependency_header",
         "endpoint_metadata",
         "cluster",
     ];

@@ -121,14 +121,6 @@ impl EnvoyHost {
                 "service {name}: degraded, since of those that it depends on these are down: {}",
                 names.join(", ")
             ),
-            RouteEvent::DatacentersAvoided(names) if names.is_empty() => {
-                log::info!("service {name}: its datacenters are preferred in their order again");
-            }
-            RouteEvent::DatacentersAvoided(names) => log::warn!(
-                "service {name}: one that it depends on has no endpoint in {}; this worker prefers \
-                 other datacenters",
-                names.join(", ")
-            ),
         }
     }
 

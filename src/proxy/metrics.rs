@@ -143,9 +143,7 @@ impl Metrics {
                 RouteEvent::DependenciesDown(names) => {
                     return self.dependencies.on_down(service, names.len());
                 }
-                RouteEvent::TooManyVersions { .. }
-                | RouteEvent::Stale(false)
-                | RouteEvent::DatacentersAvoided(_) => return,
+                RouteEvent::TooManyVersions { .. } | RouteEvent::Stale(false) => return,
             };
             host::add(metric, 1);
         }

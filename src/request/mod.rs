@@ -16,7 +16,6 @@ use crate::router::lookup::Lookup;
 use crate::router::reply::Reply;
 use crate::util::time::Time;
 
-mod dependencies;
 mod hints;
 pub mod response;
 mod values;
@@ -109,15 +108,9 @@ impl RequestHandler {
         stream: &mut impl Stream,
     ) -> Disposition {
         let wants = service.and_then(|id| router.required_inputs(id));
-        let tells = wants.is_some_and(|wants| wants.dependency_header);
         let hints = wants.map(|wants| hints::read(wants, stream));
         match (router.decide(service, &hints.unwrap_or_default()), service) {
-            (Decision::Forward(forward), _) => {
-                if tells {
-                    dependencies::tell(router.dependencies_down(forward.service()), stream);
-                }
-                self.hand_over(forward, stream)
-            }
+            (Decision::Forward(forward), _) => self.hand_over(forward, stream),
             // It is answered here, or will be handled again: no header of it goes anywhere.
             (Decision::Reply(reply), _) => Disposition::Reply(reply),
             (Decision::Wait(reply), Some(service)) => Disposition::Wait(service, reply),

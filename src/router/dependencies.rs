@@ -12,7 +12,6 @@ use crate::router::Router;
 use crate::router::event::RouteEvent;
 use crate::router::reply::Reply;
 use crate::router::route::Route;
-use crate::util::time::Time;
 
 /// What the configured services depend on, and which of it is down.
 ///
@@ -23,9 +22,10 @@ use crate::util::time::Time;
 /// Nothing of this is looked at for a request. Installs and ticks lead here, and if they make a
 /// difference what requests need is put into the routes of those that depend.
 #[derive(Debug, Default)]
-pub(super) struct Dependencies {
-    /// Those that others depend on, with the datacenters in which they were down at the last look.
-    watched: HashMap<ServiceId, IndexSet>,
+pub(super) struct DependencyHealth {
+    /// Services that others depend on. The value is true if Consul lists no endpoint of the service,
+    /// as of the last check.
+    watched: HashMap<ServiceId, bool>,
     /// Those that depend on others, each behind all that it depends on.
     dependents: Vec<Dependent>,
 }
@@ -35,16 +35,12 @@ pub(super) struct Dependencies {
 struct Dependent {
     service: ServiceId,
     name: String,
-    /// In order of preference.
-    datacenters: Vec<String>,
     on: Vec<Dependency>,
     on_down: OnDependencyDown,
     /// Those that are down, by their places in `on`.
     down: IndexSet,
-    /// The datacenters that come last, since one that it depends on is down there.
-    avoided: IndexSet,
-    /// What was told of both last.
-    told: (IndexSet, IndexSet),
+    /// The value of `down` at the last event.
+    reported: IndexSet,
 }
 
 /// One of the services that a service depends on.
@@ -52,21 +48,9 @@ struct Dependent {
 struct Dependency {
     service: ServiceId,
     name: Rc<str>,
-    /// The datacenters that both have, by their places in the order of preference of the one that
-    /// depends, and in its own. Only where they make a difference.
-    common: Vec<(usize, usize)>,
 }
 
-/// What the requests of a service need while others that it depends on are down.
-#[derive(Debug, Clone)]
-pub(super) struct Degradation {
-    /// Their names, with commas between them.
-    names: Rc<str>,
-    /// What requests are answered; none where they go on.
-    pub(super) reply: Option<Rc<Reply>>,
-}
-
-impl Dependencies {
+impl DependencyHealth {
     /// Those of a configuration. Nothing is known to be down yet.
     pub(super) fn new(config: &Config) -> Self {
         if config.services.iter().all(|service| service.dependencies.is_none()) {
@@ -76,11 +60,11 @@ impl Dependencies {
         let services: SecondaryMap<ServiceId, &Service> = ids.zip(&config.services).collect();
         // In a configuration that was parsed there is no cycle.
         let order = crate::config::Dependencies::order(&config.services).unwrap_or_default();
-        let dependent = |id: &ServiceId| Dependent::new(*id, config, &services);
+        let dependent = |id: &ServiceId| Dependent::new(*id, &services);
         let dependents: Vec<_> = order.iter().filter_map(dependent).collect();
         let watched = dependents.iter().flat_map(|dependent| &dependent.on);
         Self {
-            watched: watched.map(|dependency| (dependency.service, IndexSet::default())).collect(),
+            watched: watched.map(|dependency| (dependency.service, false)).collect(),
             dependents,
         }
     }
@@ -90,13 +74,12 @@ impl Dependencies {
         &mut self,
         service: ServiceId,
         routes: &mut SlotMap<ServiceId, Route>,
-        now: Time,
     ) {
         if let Some(seen) = self.watched.get_mut(&service)
             && let Some(route) = routes.get(service)
-            && core::mem::replace(seen, route.pool.down()) != *seen
+            && core::mem::replace(seen, route.pool.is_down()) != *seen
         {
-            self.review(routes, now);
+            self.review(routes);
         }
     }
 
@@ -104,30 +87,26 @@ impl Dependencies {
     pub(super) fn on_tick(
         &mut self,
         routes: &mut SlotMap<ServiceId, Route>,
-        now: Time,
     ) -> Vec<(ServiceId, RouteEvent)> {
         let mut is_other = false;
         for (service, seen) in &mut self.watched {
-            let down = routes.get(*service).map(|route| route.pool.down()).unwrap_or_default();
+            let down = routes.get(*service).is_some_and(|route| route.pool.is_down());
             is_other |= core::mem::replace(seen, down) != down;
         }
         if is_other {
-            self.review(routes, now);
+            self.review(routes);
         }
-        self.dependents.iter_mut().flat_map(Dependent::take_events).collect()
+        self.dependents.iter_mut().filter_map(Dependent::poll_event).collect()
     }
 
     /// Finds out anew for each service what it means to it that others are down.
-    fn review(&mut self, routes: &mut SlotMap<ServiceId, Route>, now: Time) {
-        let Self { watched, dependents } = self;
-        for dependent in dependents {
+    fn review(&mut self, routes: &mut SlotMap<ServiceId, Route>) {
+        for dependent in &mut self.dependents {
             let is_down = |service| routes.get(service).is_some_and(Route::is_down);
-            let is_other = dependent.review(is_down, watched);
-            if let Some(route) = routes.get_mut(dependent.service) {
-                route.pool.avoid(dependent.avoided, now);
-                if is_other {
-                    route.degradation = dependent.degradation();
-                }
+            if dependent.review(is_down)
+                && let Some(route) = routes.get_mut(dependent.service)
+            {
+                route.refusal = dependent.refusal();
             }
         }
     }
@@ -135,51 +114,27 @@ impl Dependencies {
 
 impl Dependent {
     /// One of the configuration; none where it depends on nothing.
-    fn new(
-        id: ServiceId,
-        config: &Config,
-        services: &SecondaryMap<ServiceId, &Service>,
-    ) -> Option<Self> {
+    fn new(id: ServiceId, services: &SecondaryMap<ServiceId, &Service>) -> Option<Self> {
         let service = *services.get(id)?;
         let dependencies = service.dependencies.as_ref()?;
         let on = |id: &ServiceId| {
-            let other = *services.get(*id)?;
-            let common = match dependencies.on_down {
-                OnDependencyDown::PreferOtherDatacenter => {
-                    config.common_datacenters(service, other)
-                }
-                OnDependencyDown::Serve | OnDependencyDown::Fail => Vec::new(),
-            };
-            Some(Dependency { service: *id, name: other.name.as_str().into(), common })
+            let name = services.get(*id)?.name.as_str().into();
+            Some(Dependency { service: *id, name })
         };
         Some(Self {
             service: id,
             name: service.name.clone(),
-            datacenters: service.datacenters.clone(),
             on: dependencies.services.iter().filter_map(on).collect(),
             on_down: dependencies.on_down,
             down: IndexSet::default(),
-            avoided: IndexSet::default(),
-            told: Default::default(),
+            reported: IndexSet::default(),
         })
     }
 
-    /// Finds out anew which others are down, and where; tells whether other ones are.
-    fn review(
-        &mut self,
-        is_down: impl Fn(ServiceId) -> bool,
-        places: &HashMap<ServiceId, IndexSet>,
-    ) -> bool {
+    /// Updates which dependencies are down. Returns true if that has changed.
+    fn review(&mut self, is_down: impl Fn(ServiceId) -> bool) -> bool {
         let on = self.on.iter().enumerate();
         let down = on.filter(|(_, it)| is_down(it.service)).map(|(place, _)| place).collect();
-        let common = self.on.iter().flat_map(|it| {
-            let down = places.get(&it.service).copied().unwrap_or_default();
-            it.common.iter().filter(move |(_, its)| down.contains(*its)).map(|(own, _)| *own)
-        });
-        let avoided: IndexSet = common.collect();
-        // Where all are alike there is none to prefer.
-        let is_all = avoided.len() >= self.datacenters.len();
-        self.avoided = if is_all { IndexSet::default() } else { avoided };
         core::mem::replace(&mut self.down, down) != down
     }
 
@@ -189,25 +144,16 @@ impl Dependent {
         down.map(|(_, dependency)| Rc::clone(&dependency.name)).collect()
     }
 
-    fn degradation(&self) -> Option<Degradation> {
-        let names = self.names();
-        let reply = || Rc::new(Reply::dependency_down(&self.name, &names));
-        let fails = self.on_down == OnDependencyDown::Fail;
-        (!names.is_empty())
-            .then(|| Degradation { names: names.join(",").into(), reply: fails.then(reply) })
+    /// Returns the response to all requests while a dependency is down and requests are to fail.
+    fn refusal(&self) -> Option<Rc<Reply>> {
+        let fails = self.on_down == OnDependencyDown::Fail && !self.down.is_empty();
+        fails.then(|| Rc::new(Reply::dependency_down(&self.name, &self.names())))
     }
 
-    /// What has become of it since the last call.
-    fn take_events(&mut self) -> impl Iterator<Item = (ServiceId, RouteEvent)> + use<> {
-        let (down, avoided) = core::mem::replace(&mut self.told, (self.down, self.avoided));
-        let degraded = (down != self.down).then(|| RouteEvent::DependenciesDown(self.names()));
-        let diverted = (avoided != self.avoided).then(|| {
-            let names = self.datacenters.iter().enumerate();
-            let names = names.filter(|(place, _)| self.avoided.contains(*place));
-            RouteEvent::DatacentersAvoided(names.map(|(_, name)| name.clone()).collect())
-        });
-        let service = self.service;
-        degraded.into_iter().chain(diverted).map(move |event| (service, event))
+    /// Returns the event of a change since the last call.
+    fn poll_event(&mut self) -> Option<(ServiceId, RouteEvent)> {
+        let reported = core::mem::replace(&mut self.reported, self.down);
+        (reported != self.down).then(|| (self.service, RouteEvent::DependenciesDown(self.names())))
     }
 }
 
@@ -223,12 +169,6 @@ impl Router {
         let service = |name: &str| self.service_by_name(name.as_bytes());
         let is_down = |name: &&str| service(name).is_some_and(|service| self.is_down(service));
         names.into_iter().filter(is_down).collect()
-    }
-
-    /// The names of those that a service depends on and that are down, with commas between them;
-    /// none where all are well.
-    pub fn dependencies_down(&self, service: ServiceId) -> Option<&str> {
-        Some(&self.routes.get(service)?.degradation.as_ref()?.names)
     }
 }
 

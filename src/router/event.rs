@@ -17,7 +17,4 @@ pub enum RouteEvent {
     FellBack,
     /// Other ones of those that it depends on are down: these. None where all are well again.
     DependenciesDown(Vec<Rc<str>>),
-    /// Other datacenters come last, since one that it depends on has no endpoint there: these.
-    /// None where the order is that of the configuration again.
-    DatacentersAvoided(Vec<String>),
 }

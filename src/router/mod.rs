@@ -13,7 +13,7 @@ use crate::model::service::{ServiceId, SourceId};
 use crate::model::slot_map::{SecondaryMap, SlotMap};
 use crate::model::snapshot::Snapshot;
 use crate::router::decision::Decision;
-use crate::router::dependencies::Dependencies;
+use crate::router::dependencies::DependencyHealth;
 use crate::router::dynamic_services::DynamicServices;
 use crate::router::event::RouteEvent;
 use crate::router::host_name::HostName;
@@ -64,7 +64,7 @@ pub struct Router {
     /// Whom a source has endpoints for.
     users: SecondaryMap<SourceId, Vec<Subscriber>>,
     workshop: RouteFactory,
-    dependencies: Dependencies,
+    dependencies: DependencyHealth,
     /// Services that are found while it is at work; none where all are configured.
     found: Option<Box<DynamicServices>>,
     /// What Envoy's own clusters are to be told; none where they are not fed.
@@ -93,7 +93,7 @@ impl Router {
             routes: SlotMap::new(),
             users: SecondaryMap::new(),
             workshop: RouteFactory::new(config, rng.split()),
-            dependencies: Dependencies::new(config),
+            dependencies: DependencyHealth::new(config),
             found: DynamicServices::new(config),
             supply: config.xds.as_ref().map(|_| Box::default()),
             unknown_service: match config.unmatched {
@@ -164,7 +164,7 @@ impl Router {
                 if let Some(supply) = &mut self.supply {
                     supply.on_changed(user.service, route);
                 }
-                self.dependencies.on_changed(user.service, &mut self.routes, now);
+                self.dependencies.on_changed(user.service, &mut self.routes);
                 let demand = self.found.as_mut().and_then(|found| found.demand.as_mut());
                 if let Some(demand) = demand {
                     demand.on_resolved(user.service, !snapshot.is_empty(), now);
@@ -203,7 +203,7 @@ impl Router {
                 on_event(id, event);
             }
         }
-        let degraded = self.dependencies.on_tick(&mut self.routes, now);
+        let degraded = self.dependencies.on_tick(&mut self.routes);
         degraded.into_iter().for_each(|(id, event)| on_event(id, event));
     }
 

@@ -15,8 +15,6 @@ pub struct RequiredInputs {
     /// What answers are judged by, where they are wanted at all, and the exact time with them: for
     /// `peak_ewma`.
     pub answers: Option<Protocol>,
-    /// Whether the upstream is told which of its dependencies are down.
-    pub dependency_header: bool,
 }
 
 impl RequiredInputs {
@@ -30,7 +28,6 @@ impl RequiredInputs {
             version_header: versions.and_then(|versions| versions.header.clone()),
             split_on: versions.and_then(|versions| versions.hash_on.clone()),
             answers: learns.then_some(service.protocol),
-            dependency_header: service.dependencies.as_ref().is_some_and(|it| it.header),
         }
     }
 }

@@ -12,7 +12,6 @@ use crate::model::assignment::Assignment;
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::router::decision::{Decision, Forward, Others};
-use crate::router::dependencies::Degradation;
 use crate::router::event::RouteEvent;
 use crate::router::fallback::Fallback;
 use crate::router::freshness::Freshness;
@@ -33,8 +32,8 @@ pub(super) struct Route {
     preparation: HandoffEncoding,
     confirmation: Freshness,
     fallback: Fallback,
-    /// None while all that it depends on is well.
-    pub(super) degradation: Option<Degradation>,
+    /// The response to all requests while a dependency is down, if they are to fail.
+    pub(super) refusal: Option<Rc<Reply>>,
     /// The datacenters that Consul has answered for, by their place in the order of preference.
     answered: HashSet<usize>,
     /// How many there are.
@@ -68,7 +67,7 @@ impl Route {
             },
             confirmation: Freshness::new(service.staleness),
             fallback: Fallback::new(&service.fallback, warmup_timeout),
-            degradation: None,
+            refusal: None,
             answered: HashSet::new(),
             datacenters: service.datacenters.len().max(1),
             assignment: None,
@@ -140,24 +139,19 @@ impl Route {
         fell_back.into_iter().chain(stale).chain(too_many)
     }
 
-    /// What all requests are answered because of what the service depends on, if they are.
-    fn refusal(&self) -> Option<&Rc<Reply>> {
-        self.degradation.as_ref()?.reply.as_ref()
-    }
-
     /// Whether it has no endpoint, or answers all requests because of what it depends on. One that is not resolved yet is not known to be down.
     pub(super) fn is_down(&self) -> bool {
-        self.pool.is_down() || self.refusal().is_some()
+        self.pool.is_down() || self.refusal.is_some()
     }
 
     /// Whether requests can be decided.
     pub(super) fn is_ready(&self) -> bool {
-        self.is_resolved() || self.refusal().is_some()
+        self.is_resolved() || self.refusal.is_some()
     }
 
     /// Whether requests go to its endpoints, if it has any.
     pub(super) fn is_forwarding(&self) -> bool {
-        self.is_resolved() && self.refusal().is_none() && !self.confirmation.fails()
+        self.is_resolved() && self.refusal.is_none() && !self.confirmation.fails()
     }
 
     /// Whether its endpoints are known, and how old they are where that must be known.
@@ -177,7 +171,7 @@ impl Route {
 
     /// Decides what becomes of a request.
     pub(super) fn decide(&mut self, hints: &PickContext) -> Decision {
-        if let Some(reply) = self.refusal() {
+        if let Some(reply) = &self.refusal {
             return Decision::Reply(Rc::clone(reply));
         }
         if !self.is_resolved() {

@@ -1,7 +1,6 @@
 //! Several datacenters.
 
 use consul_resolver::balancer::pick_context::PickContext;
-use consul_resolver::model::index_set::IndexSet;
 use consul_resolver::model::snapshot::Snapshot;
 
 use crate::fleet::{Fleet, any, at, ill, policy};
@@ -99,67 +98,16 @@ fn a_key_that_fails_over_has_an_owner_there_too() {
     }
 }
 
-/// Lets the fleet prefer all datacenters to these.
-fn avoid(fleet: &mut Fleet, datacenters: &[usize]) {
-    fleet.pool.avoid(datacenters.iter().copied().collect(), fleet.now);
-}
-
 #[test]
-fn an_avoided_datacenter_has_what_the_others_cannot_take_and_all_when_they_have_nothing() {
-    let mut fleet = fleet("");
-    avoid(&mut fleet, &[0]);
-    assert_eq!(fleet.count(1_000, 8)[..4], [0, 0, 0, 0]);
-    fleet.install_in(1, Snapshot::new(vec![at(7), at(8)]).with_unhealthy(ill(2)));
-    // Two of four can take 70 %.
-    let seen = fleet.count(10_000, 8);
-    let avoided: u32 = seen[..4].iter().sum();
-    assert!((2_700..3_300).contains(&avoided), "{seen:?}");
-    fleet.install_in(1, empty());
-    assert_eq!(fleet.count(1_000, 8)[4..], [0, 0, 0, 0]);
-    fleet.install_in(1, Snapshot::new(vec![at(8)]));
-    assert_eq!(fleet.count(1_000, 8)[..7], [0; 7]);
-    avoid(&mut fleet, &[]);
-    assert_eq!(fleet.count(1_000, 8)[4..], [0, 0, 0, 0]);
-}
-
-#[test]
-fn datacenters_that_are_avoided_together_keep_their_order() {
-    let mut fleet = Fleet::new(r#""datacenters": ["dc1", "dc2", "dc3"]"#);
-    for (preference, port) in (0..).zip(1..=3) {
-        fleet.install_in(preference, Snapshot::new(vec![at(port)]));
-    }
-    let seen = |fleet: &mut Fleet| fleet.count(300, 3);
-    avoid(&mut fleet, &[0, 1]);
-    assert_eq!(seen(&mut fleet), [0, 0, 300]);
-    fleet.install_in(2, empty());
-    assert_eq!(seen(&mut fleet), [300, 0, 0]);
-    avoid(&mut fleet, &[0, 1, 2]);
-    assert_eq!(seen(&mut fleet), [300, 0, 0]);
-}
-
-#[test]
-fn retries_and_what_nobody_else_takes_reach_an_avoided_datacenter_last() {
-    let mut fleet = Fleet::new(r#""datacenters": ["dc1", "dc2", "dc3"]"#);
-    for (preference, port) in (0..).zip(1..=3) {
-        fleet.install_in(preference, Snapshot::new(vec![at(port)]));
-    }
-    avoid(&mut fleet, &[0]);
-    assert_eq!(fleet.attempts_for(&PickContext::default(), 2), [2, 3, 1]);
-    fleet.install_in(1, empty());
-    assert_eq!(fleet.count(100, 3), [0, 0, 100]);
-}
-
-#[test]
-fn a_datacenter_is_down_when_it_is_known_to_have_no_endpoint() {
+fn service_is_down_when_no_datacenter_has_an_endpoint() {
     let mut fleet = Fleet::new(r#""datacenters": ["dc1", "dc2"]"#);
-    let down = |fleet: &Fleet| [0, 1].map(|place| fleet.pool.down().contains(place));
-    assert_eq!((down(&fleet), fleet.pool.is_down()), ([false, false], false), "unknown");
+    assert!(!fleet.pool.is_down(), "both are unknown");
     fleet.install_in(1, empty());
-    assert_eq!((down(&fleet), fleet.pool.is_down()), ([false, true], false));
+    assert!(!fleet.pool.is_down(), "the first is unknown");
     fleet.install(vec![at(1)]);
-    assert_eq!(down(&fleet), [false, true]);
+    assert!(!fleet.pool.is_down(), "the first has an endpoint");
     fleet.install(Vec::new());
-    assert_eq!((down(&fleet), fleet.pool.is_down()), ([true, true], true));
+    assert!(fleet.pool.is_down());
     fleet.pool.forget(0);
-    assert_eq!(fleet.pool.down(), IndexSet::from_iter([1]));
+    assert!(!fleet.pool.is_down(), "the first is unknown again");
 }

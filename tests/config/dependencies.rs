@@ -37,18 +37,16 @@ fn dependencies_are_found_by_their_names_in_any_case_and_order() {
     let expected = [Some(vec![db, cache]), Some(vec![db]), None];
     assert_eq!(services.iter().map(on).collect::<Vec<_>>(), expected);
     let web = services[0].dependencies.as_ref().unwrap();
-    assert_eq!((web.on_down, web.header), (OnDependencyDown::Serve, false));
+    assert_eq!(web.on_down, OnDependencyDown::Serve);
 }
 
 #[test]
 fn each_reaction_is_read() {
     for (name, expected) in OnDependencyDown::CHOICES {
-        let mut fields = json!({ "depends_on": ["db"], "on_dependency_down": name });
-        fields["datacenters"] = json!(["dc2", "DC3"]);
-        fields["dependency_header"] = json!(true);
+        let fields = json!({ "depends_on": ["db"], "on_dependency_down": name });
         let services = services(web(fields));
         let found = services[0].dependencies.as_ref().unwrap();
-        assert_eq!((found.on_down, found.header), (*expected, true), "{name}");
+        assert_eq!(found.on_down, *expected, "{name}");
     }
 }
 
@@ -137,15 +135,7 @@ fn a_cycle_is_named_from_its_beginning_to_its_end() {
 }
 
 #[test]
-fn what_does_nothing_without_dependencies_or_datacenters_is_refused() {
-    let preferring = |datacenters: &[&str]| {
-        let mut fields =
-            json!({ "depends_on": ["db"], "on_dependency_down": "prefer_other_datacenter" });
-        if !datacenters.is_empty() {
-            fields["datacenters"] = json!(datacenters);
-        }
-        web(fields)
-    };
+fn reaction_is_refused_when_unknown_or_without_dependencies() {
     assert_refused([
         (
             "services",
@@ -155,59 +145,23 @@ fn what_does_nothing_without_dependencies_or_datacenters_is_refused() {
         ),
         (
             "services",
-            web(json!({ "dependency_header": true })),
-            "services[0].dependency_header: it does nothing without depends_on; give that too, or \
-             leave it out",
-        ),
-        (
-            "services",
             web(json!({ "depends_on": ["db"], "on_dependency_down": "wait" })),
             "services[0].on_dependency_down: unknown reaction \"wait\"; expected one of serve, \
-             prefer_other_datacenter, fail",
+             fail",
         ),
         (
             "services",
-            preferring(&[]),
-            "services[0].on_dependency_down: it does nothing without at least 2 datacenters; give \
-             that too, or leave it out",
-        ),
-        (
-            "services",
-            preferring(&["dc3"]),
-            "services[0].on_dependency_down: it does nothing without at least 2 datacenters; give \
-             that too, or leave it out",
-        ),
-        (
-            "services",
-            preferring(&["dc1", "dc2"]),
-            "services[0].on_dependency_down: it does nothing without a dependency in one of the \
-             service's datacenters; give that too, or leave it out",
+            web(json!({ "depends_on": ["db"], "on_dependency_down": "prefer_other_datacenter" })),
+            "services[0].on_dependency_down: \"prefer_other_datacenter\" was removed; write serve \
+             (the default) or fail",
         ),
     ]);
-}
-
-#[test]
-fn a_service_without_datacenters_is_in_that_of_consul() {
-    let services = json!([
-        {
-            "name": "web", "hosts": ["web.test"], "datacenters": ["dc1", "dc2"],
-            "depends_on": ["db"], "on_dependency_down": "prefer_other_datacenter",
-        },
-        { "name": "db", "hosts": ["db.test"] },
-    ]);
-    let mut config = json!({ "consul": { "cluster": "consul" }, "services": services });
-    assert!(parse(&config).is_err(), "which one that is nobody knows");
-    config["consul"]["datacenter"] = json!("DC2");
-    let config = parse(&config).unwrap();
-    let [web, db] = &config.services[..] else { panic!("{config:?}") };
-    assert_eq!(config.common_datacenters(web, db), [(1, 0)]);
-    assert_eq!(config.common_datacenters(db, web), [(0, 1)]);
 }
 
 #[test]
 fn services_that_are_found_depend_on_none_of_these() {
     for (field, host) in [("discover", Some("{service}.a")), ("dns_names", None)] {
-        for unknown in ["depends_on", "on_dependency_down", "dependency_header"] {
+        for unknown in ["depends_on", "on_dependency_down"] {
             let mut found = json!({ "service": { unknown: ["web"] } });
             if let Some(host) = host {
                 found["host"] = json!(host);
@@ -223,7 +177,7 @@ fn services_that_are_found_depend_on_none_of_these() {
 #[test]
 fn the_order_puts_each_service_behind_all_that_it_depends_on_however_long_the_chain() {
     const COUNT: u16 = 20_000;
-    let on = |services| Dependencies { services, on_down: OnDependencyDown::Fail, header: false };
+    let on = |services| Dependencies { services, on_down: OnDependencyDown::Fail };
     let mut services: Vec<Service> = (0..COUNT).map(|n| Service::new(n.to_string())).collect();
     for (service, next) in services.iter_mut().zip(1..COUNT) {
         service.dependencies = Some(on(vec![ServiceId::nth(COUNT - 1), ServiceId::nth(next)]));

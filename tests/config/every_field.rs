@@ -86,8 +86,7 @@ fn a_configuration_that_sets_every_field_is_read() {
                 fallback: vec!["10.0.0.7:8080".parse().unwrap()],
                 dependencies: Some(Dependencies {
                     services: vec![ServiceId::nth(1)],
-                    on_down: OnDependencyDown::PreferOtherDatacenter,
-                    header: true,
+                    on_down: OnDependencyDown::Fail,
                 }),
                 endpoint_metadata: vec!["az".into(), "team".into()],
                 cluster: fields(json!({ "connect_timeout": "2s" })),
@@ -194,8 +193,7 @@ fn full() -> Value {
                 "on_stale": "fail",
                 "fallback": ["10.0.0.7:8080"],
                 "depends_on": ["Api"],
-                "on_dependency_down": "prefer_other_datacenter",
-                "dependency_header": true,
+                "on_dependency_down": "fail",
                 "endpoint_metadata": ["team", "az"],
                 "cluster": { "connect_timeout": "2s" }
             },

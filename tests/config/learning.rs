@@ -19,6 +19,7 @@ fn removed_field_names_what_takes_its_place() {
             "services[0].retry_budget",
             format!("circuit_breakers.thresholds[].retry_budget {of_cluster}"),
         ),
+        ("services[0].dependency_header", "the gauge service.<name>.dependencies_down".to_owned()),
         ("services[0].sticky", "Envoy's stateful_session filter with a cookie".to_owned()),
         ("discover.service.active_health_check", format!("health_checks {of_cluster}")),
         ("discover.service.sticky", "Envoy's stateful_session filter with a cookie".to_owned()),

@@ -8,6 +8,7 @@ use crate::model::service::SourceId;
 use crate::model::snapshot::Snapshot;
 use crate::router::decision::Decision;
 use crate::util::rng::Rng;
+use crate::util::time::Time;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -74,19 +75,18 @@ impl Bench {
         }
     }
 
-    fn down(&self, name: &str) -> Option<&str> {
-        self.router.dependencies_down(self.id(name))
+    /// The dependencies of a service that are down, with commas between their names.
+    fn down(&self, name: &str) -> String {
+        let id = self.id(name);
+        let mut all = self.router.dependencies.dependents.iter();
+        all.find(|dependent| dependent.service == id)
+            .map_or_else(String::new, |it| it.names().join(","))
     }
 }
 
 fn down(name: &str, others: &[&str]) -> (String, RouteEvent) {
     let others = others.iter().map(|other| Rc::from(*other)).collect();
     (name.to_owned(), RouteEvent::DependenciesDown(others))
-}
-
-fn avoided(name: &str, datacenters: &[&str]) -> (String, RouteEvent) {
-    let datacenters = datacenters.iter().map(|name| (*name).to_owned()).collect();
-    (name.to_owned(), RouteEvent::DatacentersAvoided(datacenters))
 }
 
 #[test]
@@ -98,22 +98,22 @@ fn a_service_is_degraded_once_consul_has_no_endpoint_of_another_in_any_datacente
     ]);
     bench.install("web", 0, &[1]);
     assert_eq!(bench.tick(0), []);
-    assert_eq!(bench.down("web"), None, "nothing is known of any");
+    assert_eq!(bench.down("web"), "", "nothing is known of any");
     bench.install("db", 0, &[]);
-    assert_eq!(bench.down("web"), None, "the other datacenter may have one");
+    assert_eq!(bench.down("web"), "", "the other datacenter may have one");
     bench.install("db", 1, &[]);
-    assert_eq!((bench.sent("web").as_str(), bench.down("web")), ("1", Some("db")));
+    assert_eq!((bench.sent("web"), bench.down("web")), ("1".into(), "db".into()));
     bench.install("cache", 0, &[]);
-    assert_eq!(bench.down("web"), Some("db,cache"));
+    assert_eq!(bench.down("web"), "db,cache");
     assert_eq!(bench.tick(250), [down("web", &["db", "cache"])]);
     assert_eq!(bench.tick(500), [], "it is told once");
 
     bench.install("db", 1, &[7]);
-    assert_eq!(bench.down("web"), Some("cache"));
+    assert_eq!(bench.down("web"), "cache");
     assert_eq!(bench.tick(750), [down("web", &["cache"])]);
     bench.install("cache", 0, &[8]);
     assert_eq!(bench.tick(1_000), [down("web", &[])]);
-    assert_eq!((bench.down("web"), bench.down("db")), (None, None));
+    assert_eq!((bench.down("web"), bench.down("db")), (String::new(), String::new()));
 }
 
 #[test]
@@ -143,12 +143,12 @@ fn a_service_that_is_to_fail_is_down_itself_to_those_that_depend_on_it() {
     };
     assert_eq!(bench.sent("web"), body("web", "db"));
     assert_eq!(bench.sent("front"), body("front", "web"));
-    assert_eq!((bench.sent("cache").as_str(), bench.down("cache")), ("1", Some("front")));
+    assert_eq!((bench.sent("cache"), bench.down("cache")), ("1".into(), "front".into()));
     let names = ["front", "WEB", "db", "cache", "nobody"];
     assert_eq!(bench.router.down(names), ["front", "WEB", "db"]);
     bench.install("db", 0, &[1]);
     for name in ["front", "web", "cache"] {
-        assert_eq!((bench.sent(name).as_str(), bench.down(name)), ("1", None));
+        assert_eq!((bench.sent(name), bench.down(name)), ("1".into(), String::new()));
     }
     assert!(bench.router.down(names).is_empty());
 }
@@ -174,58 +174,14 @@ fn a_fallback_that_is_in_use_counts() {
     bench.tick(0);
     bench.install("db", 1, &[]);
     bench.tick(2_000);
-    assert_eq!((bench.sent("db").as_str(), bench.down("web")), ("9", None));
+    assert_eq!((bench.sent("db"), bench.down("web")), ("9".into(), String::new()));
     bench.install("db", 0, &[]);
-    assert_eq!(bench.down("web"), Some("db"), "now Consul has answered");
-}
-
-fn preferring(db: &str) -> Bench {
-    let web = r#""depends_on": ["db"], "on_dependency_down": "prefer_other_datacenter",
-                 "datacenters": ["dc1", "dc2"]"#;
-    let mut bench = Bench::new(&[("web", web), ("db", db)]);
-    bench.install("web", 0, &[1]);
-    bench.install("web", 1, &[2]);
-    bench
-}
-
-#[test]
-fn a_datacenter_without_the_other_service_is_passed_over_while_another_one_has_endpoints() {
-    let mut bench = preferring(r#""datacenters": ["DC2", "Dc1"]"#);
-    bench.install("db", 0, &[7]);
-    bench.install("db", 1, &[8]);
-    assert_eq!(bench.sent("web"), "1");
-    bench.install("db", 1, &[]);
-    assert_eq!((bench.sent("web").as_str(), bench.down("web")), ("2", None));
-    assert_eq!(bench.tick(250), [avoided("web", &["dc1"])]);
-    // It is better than nothing.
-    bench.install("web", 1, &[]);
-    assert_eq!(bench.sent("web"), "1");
-    bench.install("web", 1, &[2]);
-    assert_eq!(bench.sent("web"), "2");
-
-    // Now neither is better.
-    bench.install("db", 0, &[]);
-    assert_eq!((bench.sent("web").as_str(), bench.down("web")), ("1", Some("db")));
-    assert_eq!(bench.tick(500), [down("web", &["db"]), avoided("web", &[])]);
-    bench.install("db", 1, &[8]);
-    bench.install("db", 0, &[7]);
-    assert_eq!(bench.sent("web"), "1");
-    assert_eq!(bench.tick(750), [down("web", &[])]);
-}
-
-#[test]
-fn a_datacenter_that_only_one_of_both_has_says_nothing() {
-    let mut bench = preferring(r#""datacenters": ["dc1"]"#);
-    bench.install("db", 0, &[]);
-    assert_eq!((bench.sent("web").as_str(), bench.down("web")), ("2", Some("db")));
-    let mut bench = preferring(r#""datacenters": ["dc3", "dc1"]"#);
-    bench.install("db", 0, &[]);
-    assert_eq!(bench.sent("web"), "1", "dc1 is not known to have none");
+    assert_eq!(bench.down("web"), "db", "now Consul has answered");
 }
 
 #[test]
 fn services_that_depend_on_nothing_are_never_looked_at() {
     let bench = Bench::new(&[("web", ""), ("db", "")]);
-    let Dependencies { watched, dependents } = &bench.router.dependencies;
+    let DependencyHealth { watched, dependents } = &bench.router.dependencies;
     assert!(watched.is_empty() && dependents.is_empty());
 }
