@@ -18,4 +18,5 @@ mod early_refresh;
 mod isolation;
 mod listing;
 mod moods;
+mod orphans;
 mod reelection;

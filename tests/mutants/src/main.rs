@@ -17,8 +17,17 @@ use bug::Bug;
 use sources::Sources;
 
 /// What a build needs of the tree.
-const PARTS: [&str; 8] =
-    ["Cargo.toml", "Cargo.lock", "clippy.toml", "src", "tests", "benches", "fuzz", "README.md"];
+const PARTS: [&str; 9] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "clippy.toml",
+    "src",
+    "tests",
+    "benches",
+    "fuzz",
+    "tools",
+    "README.md",
+];
 
 fn main() -> ExitCode {
     match run() {
@@ -201,6 +210,18 @@ mod tests {
             }
         }
         tests
+    }
+
+    #[test]
+    fn copy_has_all_members_of_the_workspace() {
+        let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+        let manifest: toml::Table = manifest.parse().expect("TOML");
+        let members = manifest["workspace"]["members"].as_array().expect("members");
+        assert!(members.len() > 3, "{members:?}");
+        for member in members.iter().filter_map(|member| member.as_str()).filter(|it| *it != ".") {
+            let part = member.split('/').next().unwrap_or_default();
+            assert!(PARTS.contains(&part), "{member} is not copied: add {part:?} to PARTS");
+        }
     }
 
     #[test]
