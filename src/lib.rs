@@ -1,22 +1,22 @@
 //! `consul-resolver`: an Envoy filter that discovers services in Consul by itself.
 //!
-//! One VM of the process, the *fetcher*, asks Consul which instances of a service are
-//! healthy and puts a *snapshot* of them into Envoy's shared data; every worker's VM
-//! installs it into its *pools* and picks an *endpoint* for each request.
+//! One VM of the process, the *leader*, asks Consul for the healthy instances of a service. It
+//! puts a *snapshot* of them into Envoy's shared data. Every worker's VM installs the snapshot
+//! into its *pools* and picks a *host* for each request.
 //!
 //! The floors, lowest first. Imports go down, or sideways within a folder; a test
 //! (`tests/floors.rs`) enforces it.
 //!
-//! | floor | modules | what they are |
+//! | floor | modules | |
 //! |---|---|---|
 //! | F0 | [`util`] | small parts: time and randomness are arguments |
 //! | F1 | [`model`] | service, endpoint, snapshot: nouns, no behaviour |
-//! | F2 | [`config`], [`consul`], [`shared`] | what comes from outside, parsed once |
-//! | F3 | [`calls`], [`election`], [`balancer`], [`health_check`] | state machines of one thing: events in, what is wanted out |
-//! | F4 | [`registration`] | what keeps one registration as it should be |
-//! | F5 | [`discovery`], [`xds`] | all that is asked of Consul in one VM, and all that Envoy asks of it: events in, commands out |
+//! | F2 | [`config`], [`consul`], [`shared`] | input from outside, parsed once |
+//! | F3 | [`calls`], [`election`], [`balancer`], [`health_check`] | state machines of one thing: events in, commands out |
+//! | F4 | [`registration`] | keeps one registration in sync |
+//! | F5 | [`discovery`], [`xds`] | all calls of one VM to Consul, and all subscriptions of Envoy: events in, commands out |
 //! | F6 | [`router`] | request → service → pick → ticket |
-//! | F7 | [`request`], [`driver`] | the traits of a host, and what is done by way of them |
+//! | F7 | [`request`], [`driver`] | the traits of a host, and the code that uses them |
 //! | F8 | `proxy` | Envoy: the only floor that exists in the module alone |
 
 pub mod balancer;

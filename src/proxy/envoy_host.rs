@@ -367,8 +367,8 @@ impl Host for EnvoyHost {
         self.metrics.on_catalog(source);
     }
 
-    /// Only notes it: [`Core`](crate::proxy::plugin::Core) sets the timer, which waiting
-    /// requests want faster.
+    /// Only notes the period: [`Plugin`](crate::proxy::plugin::Plugin) sets the timer, which must be
+    /// faster while requests wait.
     fn set_tick_period(&mut self, period: Duration) {
         self.period = period;
     }

@@ -63,7 +63,7 @@ extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
         let new = Rc::new(Root::new(context));
         CONTEXTS.with(|contexts| contexts.roots.borrow_mut().insert(context, new));
     } else {
-        let new = Rc::new(Filter::new(context, root(parent).and_then(|root| root.core())));
+        let new = Rc::new(Filter::new(context, root(parent).and_then(|root| root.plugin())));
         CONTEXTS.with(|contexts| contexts.requests.borrow_mut().insert(context, new));
     }
 }

@@ -16,7 +16,7 @@ use crate::router::feedback::Attempt;
 pub(super) struct Filter {
     id: u32,
     /// None: its root context has no configuration.
-    core: Option<SharedPlugin>,
+    plugin: Option<SharedPlugin>,
     state: Cell<State>,
     /// Whether it is a subscription of Envoy's.
     subscribes: Cell<bool>,
@@ -61,20 +61,20 @@ enum State {
 
 impl Filter {
     /// A request whose headers have not come yet.
-    pub(super) const fn new(id: u32, core: Option<SharedPlugin>) -> Self {
-        Self { id, core, state: Cell::new(State::Idle), subscribes: Cell::new(false) }
+    pub(super) const fn new(id: u32, plugin: Option<SharedPlugin>) -> Self {
+        Self { id, plugin, state: Cell::new(State::Idle), subscribes: Cell::new(false) }
     }
 
     /// Handles the request's headers; `ended` says that nothing follows.
     pub(super) fn on_headers(&self, ended: bool) -> HeadersStatus {
         note_serving();
-        let Some(mut core) = self.core() else {
+        let Some(mut plugin) = self.plugin() else {
             // It is refused, since nothing would remove what a client has put into the handoff's
             // headers. Envoy does not route through a configuration that was refused.
             host::reply(503, "consul_resolver.unconfigured", &[], b"");
             return HeadersStatus::StopAllIterationAndWatermark;
         };
-        let (state, status) = match core.on_request(self.id, ended) {
+        let (state, status) = match plugin.on_request(self.id, ended) {
             Step::Continue(None) => (State::Idle, HeadersStatus::Continue),
             Step::Continue(Some(forward)) => (State::InFlight(forward), HeadersStatus::Continue),
             Step::Subscription => {
@@ -95,8 +95,8 @@ impl Filter {
         if !self.subscribes.get() {
             return BodyStatus::Continue;
         }
-        if let Some(mut core) = self.core() {
-            core.on_subscription_body(self.id, size, ended);
+        if let Some(mut plugin) = self.plugin() {
+            plugin.on_subscription_body(self.id, size, ended);
         }
         BodyStatus::StopIterationNoBuffer
     }
@@ -106,15 +106,15 @@ impl Filter {
         if self.subscribes.get() {
             return;
         }
-        let Some(mut core) = self.core() else { return };
-        core.on_answer_shown();
+        let Some(mut plugin) = self.plugin() else { return };
+        plugin.on_answer_shown();
         let forward = match self.state.take() {
             State::InFlight(forward) => Some(forward),
             State::Waiting(slot) => {
                 let forward = slot.take();
                 if forward.is_none() {
                     // Envoy has answered while it waited.
-                    core.on_waiter_gone(self.id);
+                    plugin.on_waiter_gone(self.id);
                 }
                 forward
             }
@@ -122,7 +122,7 @@ impl Filter {
             State::Idle | State::Answering { .. } | State::Answered(_) => None,
         };
         if let Some(forward) = forward {
-            let next = core.on_response(&forward, ended);
+            let next = plugin.on_response(&forward, ended);
             self.state.set(match next {
                 Remaining::Nothing => State::Answered(forward),
                 Remaining::Trailers { attempt, latency } => {
@@ -135,10 +135,10 @@ impl Filter {
     /// Handles the trailers of the answer.
     pub(super) fn on_answer_trailers(&self) {
         let state = self.state.take();
-        if let (State::Answering { forward, attempt, latency }, Some(mut core)) =
-            (&state, self.core())
+        if let (State::Answering { forward, attempt, latency }, Some(mut plugin)) =
+            (&state, self.plugin())
         {
-            core.on_trailers(forward, *attempt, *latency);
+            plugin.on_trailers(forward, *attempt, *latency);
         }
         self.state.set(state);
     }
@@ -146,24 +146,24 @@ impl Filter {
     /// Handles the end of the request, however it came.
     pub(super) fn on_delete(&self) {
         let state = self.state.take();
-        let Some(mut core) = self.core() else { return };
+        let Some(mut plugin) = self.plugin() else { return };
         if self.subscribes.get() {
-            core.on_subscription_gone(self.id);
+            plugin.on_subscription_gone(self.id);
         }
         match state {
             State::Waiting(slot) => {
                 if slot.take().is_none() {
-                    core.on_waiter_gone(self.id);
+                    plugin.on_waiter_gone(self.id);
                 }
             }
-            State::InFlight(forward) => core.on_unanswered(&forward),
+            State::InFlight(forward) => plugin.on_unanswered(&forward),
             State::Idle | State::Answering { .. } | State::Answered(_) => {}
         }
     }
 
     /// What requests share. Envoy calls nothing while it is being called, but keeps that until its
     /// call is over; were that not so, the inner call would be passed over.
-    fn core(&self) -> Option<RefMut<'_, Plugin>> {
-        self.core.as_ref()?.try_borrow_mut().ok()
+    fn plugin(&self) -> Option<RefMut<'_, Plugin>> {
+        self.plugin.as_ref()?.try_borrow_mut().ok()
     }
 }

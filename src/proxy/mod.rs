@@ -17,6 +17,7 @@ mod gauges;
 mod host;
 mod log_lines;
 mod metrics;
+mod missing_responses;
 mod plugin;
 mod registration_metrics;
 mod root;
@@ -27,5 +28,4 @@ mod subscriptions;
 mod timer;
 #[cfg(feature = "trap")]
 mod trap;
-mod unseen_responses;
 mod waiting;

@@ -17,11 +17,11 @@ use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::callout::{Callout, CalloutResponse};
 use crate::proxy::envoy_host::EnvoyHost;
 use crate::proxy::host::{self, CalloutId};
+use crate::proxy::missing_responses::MissingResponses;
 use crate::proxy::plugin::waiting_room::is_ahead;
 use crate::proxy::stream::{self, EnvoyStream};
 use crate::proxy::subscriptions::SubscriptionListener;
 use crate::proxy::timer::Timer;
-use crate::proxy::unseen_responses::UnseenResponses;
 use crate::proxy::waiting::{ForwardSlot, Waiting};
 use crate::request::response::{self, Remaining};
 use crate::request::warmup::Warmup;
@@ -44,13 +44,13 @@ pub(super) type SharedPlugin = Rc<RefCell<Plugin>>;
 
 /// One configuration at work in one VM.
 pub(super) struct Plugin {
-    agent: Manager,
+    manager: Manager,
     router: Router,
     host: EnvoyHost,
-    manner: RequestHandler,
+    handler: RequestHandler,
     warmup_timeout: Duration,
     waiting: Waiting,
-    unseen: UnseenResponses,
+    missing: MissingResponses,
     timer: Timer,
     /// Only where Envoy's own clusters are fed.
     subscriptions: Option<Box<SubscriptionListener>>,
@@ -72,28 +72,28 @@ impl Plugin {
     /// Starts with nothing resolved. Touches nothing that VMs share: the canary does this too.
     pub(super) fn new(config: &Config) -> Self {
         let mut rng = Rng::new(host::random());
-        let subjects = config.sources().map(|source| SourceSpec::new(config, source)).collect();
-        let agent = Manager::new(subjects, &config.consul, rng.split()).with_registrations(config);
-        let host = EnvoyHost::new(config, agent.tick_period());
-        let patience = config.warmup_timeout;
-        let warmup = |xds: &Xds| Warmup::new(&xds.address, patience);
+        let sources = config.sources().map(|source| SourceSpec::new(config, source)).collect();
+        let manager = Manager::new(sources, &config.consul, rng.split()).with_registrations(config);
+        let host = EnvoyHost::new(config, manager.tick_period());
+        let timeout = config.warmup_timeout;
+        let warmup = |xds: &Xds| Warmup::new(&xds.address, timeout);
         let is_by_session = config.handoff == Handoff::StatefulSession;
         Self {
             router: Router::new(config, &mut rng),
-            manner: RequestHandler {
+            handler: RequestHandler {
                 route_metadata: config.route_metadata,
                 handoff: config.handoff,
             },
             warmup_timeout: config.warmup_timeout,
             waiting: Waiting::new(config.dns_names.as_ref().map_or(0, |names| names.max_waiting)),
-            unseen: UnseenResponses::default(),
-            timer: Timer::start(agent.tick_period(), host.start.time()),
+            missing: MissingResponses::default(),
+            timer: Timer::start(manager.tick_period(), host.start.time()),
             subscriptions: config
                 .xds
                 .as_ref()
                 .map(|xds| Box::new(SubscriptionListener::new(config, xds))),
             warmup: config.xds.as_ref().filter(|_| is_by_session).map(warmup),
-            agent,
+            manager,
             host,
         }
     }
@@ -108,7 +108,7 @@ impl Plugin {
     /// Handles the timer; `root` is the context that it belongs to.
     pub(super) fn on_tick(&mut self, root: u32, rank: Rank) {
         #[cfg(feature = "trap")]
-        crate::proxy::trap::on_tick(self.agent.is_leader());
+        crate::proxy::trap::on_tick(self.manager.is_leader());
         self.flush();
         let now = self.host.now();
         self.timer.on_tick(now);
@@ -128,7 +128,7 @@ impl Plugin {
     /// with the same ids: those messages stay where they are, or nobody would ever see that
     /// their reader is dead.
     pub(super) fn on_queue(&mut self, root: u32, queue: QueueId) {
-        if self.agent.queue() != Some(queue) {
+        if self.manager.queue() != Some(queue) {
             return;
         }
         while let Some(message) = host::dequeue(queue) {
@@ -175,12 +175,12 @@ impl Plugin {
             return Step::Subscription;
         }
         let mut stream = EnvoyStream { has_body, ..self.stream() };
-        let mut service = self.manner.find(&self.router, &mut stream);
+        let mut service = self.handler.find(&self.router, &mut stream);
         if service.is_none() {
-            match self.manner.resolve_on_demand(&mut self.router, &mut stream) {
+            match self.handler.resolve_on_demand(&mut self.router, &mut stream) {
                 Lookup::New(found) => {
                     // Others are to hear of it at once, and one of them may know it.
-                    driver::settle(&mut self.agent, &mut self.router, &mut self.host);
+                    driver::settle(&mut self.manager, &mut self.router, &mut self.host);
                     service = Some(found);
                 }
                 Lookup::Refused(reply) => {
@@ -201,7 +201,7 @@ impl Plugin {
                 return self.wait(context, service, has_body, Rc::new(Reply::not_resolved_yet("")));
             }
         }
-        let verdict = self.manner.handle(&mut self.router, service, &mut stream);
+        let verdict = self.handler.handle(&mut self.router, service, &mut stream);
         match verdict {
             Disposition::Pass => Step::Continue(None),
             Disposition::Forward(forward) => {
@@ -219,14 +219,14 @@ impl Plugin {
     /// Notes that Envoy shows an answer, of whatever request. Those that it keeps to itself, to
     /// follow a redirect, have another one behind them.
     pub(super) fn on_answer_shown(&mut self) {
-        self.unseen.on_response();
+        self.missing.on_response();
     }
 
     /// Handles the headers of an answer; `ended` says that nothing follows.
     pub(super) fn on_response(&mut self, forward: &Forward, ended: bool) -> Remaining {
         let mut stream = self.stream();
-        let (lesson, next) = response::on_headers(&mut self.router, forward, ended, &mut stream);
-        self.apply_feedback(forward.service(), lesson);
+        let (feedback, next) = response::on_headers(&mut self.router, forward, ended, &mut stream);
+        self.apply_feedback(forward.service(), feedback);
         next
     }
 
@@ -238,17 +238,17 @@ impl Plugin {
         latency: Option<Duration>,
     ) {
         let mut stream = self.stream();
-        let lesson =
+        let feedback =
             response::on_trailers(&mut self.router, forward, attempt, latency, &mut stream);
-        self.apply_feedback(forward.service(), lesson);
+        self.apply_feedback(forward.service(), feedback);
     }
 
     /// Handles the end of a request that was never answered, as far as this filter was shown.
     pub(super) fn on_unanswered(&mut self, forward: &Forward) {
         let mut stream = self.stream();
         response::on_unanswered(&mut self.router, forward, &mut stream);
-        let wants = self.router.required_inputs(forward.service());
-        if wants.is_some_and(|wants| wants.answers.is_some()) && self.unseen.on_unanswered() {
+        let inputs = self.router.required_inputs(forward.service());
+        if inputs.is_some_and(|inputs| inputs.answers.is_some()) && self.missing.on_unanswered() {
             log::warn!(
                 "peak_ewma learns nothing: Envoy shows no answers; add proxy_on_response_headers \
                  and proxy_on_response_trailers to the plugin's allowed_capabilities"
@@ -287,14 +287,14 @@ impl Plugin {
     }
 
     fn run(&mut self, event: Event<'_>) {
-        driver::run(&mut self.agent, &mut self.router, &mut self.host, event);
+        driver::run(&mut self.manager, &mut self.router, &mut self.host, event);
     }
 
     /// Counts what an answer has taught, and lets Consul be asked about what could not be
     /// reached.
-    fn apply_feedback(&mut self, service: ServiceId, lesson: Feedback) {
-        self.host.metrics.on_failures(service, lesson.failures);
-        if lesson.suspects {
+    fn apply_feedback(&mut self, service: ServiceId, feedback: Feedback) {
+        self.host.metrics.on_failures(service, feedback.failures);
+        if feedback.suspects {
             self.notify_sources(service, Event::EndpointUnreachable);
         }
     }

@@ -70,18 +70,18 @@ pub(super) fn note_serving() {
 pub(super) struct Root {
     id: u32,
     /// What its configuration has made; none where that was refused.
-    core: OnceCell<SharedPlugin>,
+    plugin: OnceCell<SharedPlugin>,
 }
 
 impl Root {
     /// Starts without a configuration.
     pub(super) const fn new(id: u32) -> Self {
-        Self { id, core: OnceCell::new() }
+        Self { id, plugin: OnceCell::new() }
     }
 
     /// What its requests share with it.
-    pub(super) fn core(&self) -> Option<SharedPlugin> {
-        self.core.get().map(Rc::clone)
+    pub(super) fn plugin(&self) -> Option<SharedPlugin> {
+        self.plugin.get().map(Rc::clone)
     }
 
     /// Handles the configuration, once; false refuses it.
@@ -95,11 +95,11 @@ impl Root {
             Ok(config) => {
                 log::set_max_level(config.log_level);
                 warn_of_unknown_zone(config.locality.as_ref());
-                let mut core = Plugin::new(&config);
-                core.start();
+                let mut plugin = Plugin::new(&config);
+                plugin.start();
                 // From now on it is known when this VM was made.
                 rank();
-                self.core.set(Rc::new(RefCell::new(core))).is_ok()
+                self.plugin.set(Rc::new(RefCell::new(plugin))).is_ok()
             }
             Err(error) => {
                 log::error!("the configuration is refused: {error}");
@@ -110,22 +110,22 @@ impl Root {
 
     /// Handles the timer.
     pub(super) fn on_tick(&self) {
-        if let Some(mut core) = self.borrowed() {
-            core.on_tick(self.id, rank());
+        if let Some(mut plugin) = self.borrowed() {
+            plugin.on_tick(self.id, rank());
         }
     }
 
     /// Handles a queue that has messages.
     pub(super) fn on_queue_ready(&self, queue: u32) {
-        if let Some(mut core) = self.borrowed() {
-            core.on_queue(self.id, QueueId(queue));
+        if let Some(mut plugin) = self.borrowed() {
+            plugin.on_queue(self.id, QueueId(queue));
         }
     }
 
     /// Handles the end of a callout.
     pub(super) fn on_callout(&self, callout: u32, headers: usize, body_size: usize) {
-        if let Some(mut core) = self.borrowed() {
-            core.on_callout(self.id, CalloutId(callout), headers, body_size);
+        if let Some(mut plugin) = self.borrowed() {
+            plugin.on_callout(self.id, CalloutId(callout), headers, body_size);
         }
     }
 
@@ -133,12 +133,12 @@ impl Root {
     /// Metrics, shared data and the timer may be touched; a callout or a message to a queue could
     /// not be sent any more.
     pub(super) fn on_delete(&self) {
-        if let Some(mut core) = self.borrowed() {
-            core.on_end();
+        if let Some(mut plugin) = self.borrowed() {
+            plugin.on_end();
         }
     }
 
     fn borrowed(&self) -> Option<RefMut<'_, Plugin>> {
-        self.core.get()?.try_borrow_mut().ok()
+        self.plugin.get()?.try_borrow_mut().ok()
     }
 }

@@ -87,7 +87,7 @@ impl Plugin {
         }
         let service = Some(waiter.service);
         let mut stream = EnvoyStream { has_body: waiter.has_body, ..self.stream() };
-        match self.manner.handle(&mut self.router, service, &mut stream) {
+        match self.handler.handle(&mut self.router, service, &mut stream) {
             Disposition::Forward(forward) => {
                 self.host.metrics.on_forward(&forward);
                 waiter.slot.set(Some(forward));
