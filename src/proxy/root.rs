@@ -27,7 +27,7 @@ fn rank() -> Rank {
 }
 
 /// Reads what Envoy says of itself.
-fn surroundings() -> NodeInfo {
+fn node_info() -> NodeInfo {
     let text = |bytes: Option<Vec<u8>>| bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
     NodeInfo {
@@ -90,7 +90,7 @@ impl Root {
             return true;
         }
         let config = Config::parse(&host::configuration(size))
-            .and_then(|config| config.with_node_defaults(&surroundings()));
+            .and_then(|config| config.with_node_defaults(&node_info()));
         match config {
             Ok(config) => {
                 log::set_max_level(config.log_level);

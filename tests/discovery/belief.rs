@@ -24,7 +24,7 @@ fn next_instance_is_used_at_once_when_the_only_one_has_gone() {
 }
 
 #[test]
-fn next_instance_is_used_at_once_when_the_last_one_went_long_ago() {
+fn next_instance_is_used_at_once_when_the_last_went_long_ago() {
     let mut bench = Bench::listing("", "", &[passing(1)]);
     bench.list(&[]);
     for _ in 0..50 {

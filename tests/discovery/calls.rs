@@ -22,7 +22,7 @@ fn bound(watches: usize) -> usize {
 
 // Promise: R-405
 #[test]
-fn a_thousand_services_start_with_a_hundred_reads_and_the_others_follow_in_turn() {
+fn a_hundred_services_are_read_first_when_a_thousand_start() {
     let mut bench = Bench::new(1_000, Consul::new("consul"), 1);
     bench.run(200, Mood::Well);
     assert_eq!(bench.asked_since(0).len(), 100);
@@ -44,7 +44,7 @@ fn one_that_a_request_waits_for_is_read_before_the_others() {
 
 // Promise: R-405
 #[test]
-fn beyond_the_watches_every_service_is_polled_in_turn_at_a_bounded_rate() {
+fn services_are_polled_in_turn_when_the_watches_are_taken() {
     let mut bench = Bench::new(300, Consul { max_watches: 50, ..Consul::new("consul") }, 1);
     bench.run(60_000, Mood::Well);
     let since = bench.now();
@@ -86,7 +86,7 @@ fn an_owner_of_many_leases_looks_at_each_head_once_a_second() {
 
 // Promise: R-402
 #[test]
-fn an_outage_of_a_thousand_services_is_answered_by_single_probes() {
+fn single_probes_are_sent_when_a_thousand_services_fail() {
     for mood in [Mood::Failing, Mood::Refused] {
         let mut bench = Bench::new(1_000, Consul::new("consul"), 1);
         bench.run(60_000, Mood::Well);
@@ -106,7 +106,7 @@ fn an_outage_of_a_thousand_services_is_answered_by_single_probes() {
 
 // Promise: R-404
 #[test]
-fn a_token_that_is_refused_leaves_the_breaker_closed_and_is_tried_within_the_budget() {
+fn breaker_stays_closed_when_the_token_is_refused() {
     let mut bench = Bench::new(300, Consul::new("consul"), 1);
     bench.run(20_000, Mood::Denying);
     let since = bench.now();
@@ -131,7 +131,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn calls_stay_under_their_bound_whatever_happens_and_everyone_recovers(
+    fn calls_stay_under_their_bound_whatever_happens(
         seed in any::<u64>(),
         watches in 1..20_u16,
         moods in prop::collection::vec(

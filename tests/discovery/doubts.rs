@@ -122,7 +122,7 @@ fn nothing_is_asked_for_again_at_once_and_consistently() {
 }
 
 #[test]
-fn a_source_without_a_watch_is_read_again_at_once_and_consistently() {
+fn source_is_read_consistently_when_it_has_no_watch() {
     let mut bench = Bench { may_watch: false, ..Bench::with_ten(ShrinkGuardConfig::default()) };
     bench.round(6_000, reply(8, 1..1));
     let (ask, outcome) = bench.round(6_000, reply(8, 1..1));
@@ -257,7 +257,7 @@ fn what_was_asked_before_the_time_was_over_does_not_end_it() {
 
 // Promise: R-107
 #[test]
-fn nothing_that_was_said_once_is_not_believed_while_consul_cannot_be_asked_again() {
+fn empty_response_is_not_believed_when_consul_is_silent() {
     let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
     bench.round(1_000, reply(8, 1..1));
     let mut asked = 0;

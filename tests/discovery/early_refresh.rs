@@ -52,7 +52,7 @@ fn no_extra_query_is_sent_when_no_query_blocks() {
 }
 
 #[test]
-fn refresh_that_waits_is_settled_when_the_blocking_query_returns() {
+fn waiting_refresh_is_settled_when_the_blocking_query_returns() {
     let (mut script, blocking) = blocking();
     let extra = refresh(&mut script, 2_000);
     script.respond(&extra, 10, &[1]);
@@ -81,7 +81,7 @@ fn newer_state_is_used_when_the_blocking_query_stays_out() {
 }
 
 #[test]
-fn newer_state_stays_when_the_blocking_query_returns_an_older_one() {
+fn newer_state_stays_when_the_blocking_query_is_older() {
     let (mut script, blocking) = blocking();
     let extra = refresh(&mut script, 2_000);
     script.respond(&extra, 12, &[2]);

@@ -290,7 +290,7 @@ fn probe_goes_first_to_sources_that_had_a_response() {
 }
 
 #[test]
-fn breaker_closes_when_a_slow_probe_is_answered_after_another_went() {
+fn breaker_closes_when_a_slow_probe_is_answered_late() {
     let (mut scheduler, mut rng) = (scheduler(100), Rng::new(1));
     (0..5).for_each(|_| fail(&mut scheduler, at(0)));
     let probe = |source| CallId::Query { source, query: QueryId(9) };

@@ -34,7 +34,7 @@ fn agent() -> (Manager, QueryKey) {
     (Manager::new(vec![subject], &config.consul, Rng::new(1)), key)
 }
 
-/// What follows from an event.
+/// Returns the commands that follow from an event.
 fn after(agent: &mut Manager, event: Event<'_>, seconds: u64) -> Vec<Command> {
     agent.handle_event(event, Time::from_start(Duration::from_secs(seconds)));
     core::iter::from_fn(|| agent.poll_command()).collect()
@@ -87,7 +87,7 @@ fn looked_at(commands: &[Command]) -> Option<SharedKey> {
     })
 }
 
-/// Where a record is stored, and on what condition.
+/// Returns the key of a stored record and the condition of the store.
 fn stored(commands: &[Command]) -> Option<(SharedKey, Expect)> {
     commands.iter().find_map(|command| match command {
         Command::Store { key: key @ SharedKey::Snapshot(..), expect, .. } => Some((*key, *expect)),
@@ -306,7 +306,7 @@ fn a_name_that_a_client_has_made_up_takes_no_place_among_the_watches() {
 }
 
 #[test]
-fn queues_are_looked_into_once_when_many_letters_go_out() {
+fn queues_are_checked_once_when_many_messages_go_out() {
     let (mut agent, key) = agent();
     fetch(&mut agent, key);
     let mut members = Members::default();
