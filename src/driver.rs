@@ -7,8 +7,6 @@ use core::time::Duration;
 
 use crate::calls::breaker::BreakerState;
 use crate::config::Probe;
-use crate::consul::query::Request;
-use crate::consul::response::CallFailure;
 use crate::discovery::event::{CallId, Command, Event, Expect, ProbeId};
 use crate::discovery::manager::Manager;
 use crate::discovery::source_event::SourceEvent;
@@ -16,6 +14,8 @@ use crate::health_check::verdict::ProbeReason;
 use crate::model::registration::RegistrationId;
 use crate::model::service::{ServiceId, SourceId};
 use crate::registration::registration_event as registration;
+use crate::registry::consul::query::Request;
+use crate::registry::consul::response::CallFailure;
 use crate::router::Router;
 use crate::router::service_change::{Addition, Origin, ServiceChange};
 use crate::shared::key::{Cas, SharedKey};

@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | F0 | [`util`] | small parts: time and randomness are arguments |
 //! | F1 | [`model`] | service, endpoint, snapshot: nouns, no behaviour |
-//! | F2 | [`config`], [`consul`], [`shared`] | input from outside, parsed once |
+//! | F2 | [`config`], [`registry`], [`shared`] | input from outside, parsed once |
 //! | F3 | [`calls`], [`election`], [`balancer`], [`health_check`] | state machines of one thing: events in, commands out |
 //! | F4 | [`registration`] | keeps one registration in sync |
 //! | F5 | [`discovery`], [`xds`] | all calls of one VM to Consul, and all subscriptions of Envoy: events in, commands out |
@@ -22,7 +22,6 @@
 pub mod balancer;
 pub mod calls;
 pub mod config;
-pub mod consul;
 pub mod discovery;
 pub mod driver;
 pub mod election;
@@ -31,6 +30,7 @@ pub mod model;
 #[cfg(all(target_os = "wasi", feature = "filter"))]
 mod proxy;
 pub mod registration;
+pub mod registry;
 pub mod request;
 pub mod router;
 pub mod shared;

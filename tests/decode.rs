@@ -14,11 +14,11 @@ use std::net::IpAddr;
 use consul_resolver::config::{
     AddressChoice, AddressPolicy, Cidr, Config, HealthThreshold as Threshold, VersionKey,
 };
-use consul_resolver::consul::decode::{DecodeError, Decoded, decode, decode_executed};
-use consul_resolver::consul::excerpt::BodyExcerpt;
-use consul_resolver::consul::instance_filter::InstanceFilter;
-use consul_resolver::consul::query::{Query, QueryOrigin};
-use consul_resolver::consul::response::Response;
+use consul_resolver::registry::consul::decode::{DecodeError, Decoded, decode, decode_executed};
+use consul_resolver::registry::consul::excerpt::BodyExcerpt;
+use consul_resolver::registry::consul::instance_filter::InstanceFilter;
+use consul_resolver::registry::consul::query::{Query, QueryOrigin};
+use consul_resolver::registry::consul::response::Response;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 9] = [
     &["util"],
     &["model"],
-    &["config", "consul", "shared"],
+    &["config", "registry", "shared"],
     &["calls", "election", "balancer", "health_check"],
     &["registration"],
     &["discovery", "xds"],
@@ -28,7 +28,7 @@ const FLOORS: [&[&str]; 9] = [
 /// Imports between different modules of one floor that are meant, by importer and imported.
 const NEIGHBOURS: [(&str, &str); 1] = [
     // A query is built from the configuration.
-    ("consul", "config"),
+    ("registry", "config"),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -10,9 +10,9 @@
 )]
 
 use consul_resolver::config::{Config, Service};
-use consul_resolver::consul::dns_name::DnsName;
-use consul_resolver::consul::query::Query;
-use consul_resolver::consul::response::Response;
+use consul_resolver::registry::consul::dns_name::DnsName;
+use consul_resolver::registry::consul::query::Query;
+use consul_resolver::registry::consul::response::Response;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

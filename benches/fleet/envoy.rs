@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use consul_resolver::config::Config;
-use consul_resolver::consul::query::Request;
-use consul_resolver::consul::response::CallFailure;
 use consul_resolver::discovery::event::{CallId, Event};
 use consul_resolver::model::service::SourceId;
+use consul_resolver::registry::consul::query::Request;
+use consul_resolver::registry::consul::response::CallFailure;
 use consul_resolver::util::rng::Rng;
 
 use crate::scenario::{Client, Scenario};

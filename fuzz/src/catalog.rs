@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use consul_resolver::config::Config;
-use consul_resolver::consul::query::Query;
-use consul_resolver::consul::response::Response;
+use consul_resolver::registry::consul::query::Query;
+use consul_resolver::registry::consul::response::Response;
 use serde_json::Value;
 
 const CONFIG: &[u8] = br#"{

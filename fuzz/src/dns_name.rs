@@ -1,8 +1,8 @@
 //! A name of Consul's DNS, which a client sends as its host, and what is asked of Consul for it.
 
 use consul_resolver::config::{Config, Service};
-use consul_resolver::consul::dns_name::DnsName;
-use consul_resolver::consul::query::{Query, ReadMode};
+use consul_resolver::registry::consul::dns_name::DnsName;
+use consul_resolver::registry::consul::query::{Query, ReadMode};
 
 const DOMAIN: &str = "consul";
 

@@ -6,10 +6,10 @@ mod model;
 use consul_resolver::config::{
     AddressChoice, AddressPolicy, Cidr, Config, HealthThreshold, VersionKey,
 };
-use consul_resolver::consul::decode::{Decoded, decode};
-use consul_resolver::consul::instance_filter::InstanceFilter;
-use consul_resolver::consul::query::Query;
-use consul_resolver::consul::response::Response;
+use consul_resolver::registry::consul::decode::{Decoded, decode};
+use consul_resolver::registry::consul::instance_filter::InstanceFilter;
+use consul_resolver::registry::consul::query::Query;
+use consul_resolver::registry::consul::response::Response;
 use consul_resolver::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use consul_resolver::shared::source_record::Term;
 use serde_json::Value;

@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use crate::consul::error::{ErrorKind, QueryError};
-use crate::consul::rejected_instances::RejectedInstances;
 use crate::discovery::source_event::SourceEvent;
+use crate::registry::consul::error::{ErrorKind, QueryError};
+use crate::registry::consul::rejected_instances::RejectedInstances;
 use crate::util::time::Time;
 
 /// Turns responses into events for operators: transitions, not every response.

@@ -3,11 +3,11 @@
 use core::fmt;
 
 use crate::config::ShrinkGuardConfig;
-use crate::consul::decode::Decoded;
-use crate::consul::rejected_instances::RejectedInstances;
-use crate::consul::response::QueryResponse;
 use crate::model::endpoint::Endpoint;
 use crate::model::snapshot::Snapshot;
+use crate::registry::consul::decode::Decoded;
+use crate::registry::consul::rejected_instances::RejectedInstances;
+use crate::registry::consul::response::QueryResponse;
 
 /// The reason to doubt a response.
 ///
@@ -131,8 +131,8 @@ impl fmt::Display for Doubt {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consul::index::ConsulIndex;
-    use crate::consul::rejected_instances::{Denied, Unhealthy};
+    use crate::registry::consul::index::ConsulIndex;
+    use crate::registry::consul::rejected_instances::{Denied, Unhealthy};
     use core::net::SocketAddr;
     use core::time::Duration;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]

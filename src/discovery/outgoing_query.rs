@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use crate::calls::caller::QueryId;
-use crate::consul::index::ConsulIndex;
-use crate::consul::query::ReadMode;
+use crate::registry::consul::index::ConsulIndex;
+use crate::registry::consul::query::ReadMode;
 use crate::util::time::Time;
 
 /// A query to send.

@@ -6,8 +6,6 @@ use hashbrown::HashMap;
 
 use crate::calls::caller::AgentCallId;
 use crate::config;
-use crate::consul::registration::Id;
-use crate::consul::response::{CallFailure, Response};
 use crate::discovery::event::{Command, Context, Expect};
 use crate::discovery::registration_controller::Controller;
 use crate::discovery::registration_controller::orphan_relation::OrphanRelation;
@@ -15,6 +13,8 @@ use crate::model::registration::RegistrationId;
 use crate::model::service::QueryKey;
 use crate::model::slot_map::SlotMap;
 use crate::registration::probe::ProbeResult;
+use crate::registry::consul::registration::Id;
+use crate::registry::consul::response::{CallFailure, Response};
 use crate::shared::key::{Cas, SharedKey, VmId};
 use crate::shared::registration_index::RegistrationIndex;
 use crate::shared::source_record::Rank;

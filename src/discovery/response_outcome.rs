@@ -1,8 +1,8 @@
 //! The outcome of a response of Consul.
 
-use crate::consul::error::{ErrorKind, QueryError};
 use crate::discovery::doubt::Doubt;
 use crate::model::snapshot::Snapshot;
+use crate::registry::consul::error::{ErrorKind, QueryError};
 
 /// The outcome of a response.
 #[derive(Debug)]

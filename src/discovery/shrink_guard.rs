@@ -4,11 +4,11 @@ use core::time::Duration;
 
 use crate::calls::wait_queue::CallClass;
 use crate::config::ShrinkGuardConfig;
-use crate::consul::decode::{Decoded, MAX_ENDPOINTS};
-use crate::consul::query::QueryOrigin;
-use crate::consul::response::QueryResponse;
 use crate::discovery::doubt::{self, Doubt, listed};
 use crate::model::snapshot::Snapshot;
+use crate::registry::consul::decode::{Decoded, MAX_ENDPOINTS};
+use crate::registry::consul::query::QueryOrigin;
+use crate::registry::consul::response::QueryResponse;
 use crate::util::backoff::{Backoff, Jitter};
 use crate::util::rng::Rng;
 use crate::util::time::Time;

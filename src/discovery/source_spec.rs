@@ -4,8 +4,8 @@ use hashbrown::HashMap;
 
 use crate::calls::circuit::Datacenter;
 use crate::config::{Config, Discover, Service, ShrinkGuardConfig, Source};
-use crate::consul::query::Query;
 use crate::model::service::SourceId;
+use crate::registry::consul::query::Query;
 
 /// The query of a source, and the trust in its responses.
 #[derive(Debug, Clone)]

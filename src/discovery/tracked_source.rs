@@ -15,7 +15,6 @@ use std::rc::Rc;
 
 use crate::calls::circuit::Datacenter;
 use crate::config::Consul;
-use crate::consul::query::Query;
 use crate::discovery::contact::Contact;
 use crate::discovery::event::{Command, Context, Expect};
 use crate::discovery::publication::{Publication, PublicationStep};
@@ -28,6 +27,7 @@ use crate::election::lease::{ClaimReason, Lease, LeaseAction};
 use crate::election::membership::{Outgoing, Recipient};
 use crate::model::service::{QueryKey, SourceId};
 use crate::model::snapshot::Snapshot;
+use crate::registry::consul::query::Query;
 use crate::shared::key::{Cas, SharedKey, VmId};
 use crate::shared::message::Message;
 use crate::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};

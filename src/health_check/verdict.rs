@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::config::HealthCheck;
-use crate::consul::excerpt::BodyExcerpt;
+use crate::registry::consul::excerpt::BodyExcerpt;
 
 /// The response to a probe.
 #[derive(Debug, Clone, Copy)]

@@ -1,13 +1,13 @@
 //! What a root context asks of other clusters, and what comes back.
 
 use crate::config::HealthCheck;
-use crate::consul::response::{
-    AGE_HEADER, FILTERED_HEADER, INDEX_HEADER, LAST_CONTACT_HEADER, Response, UPSTREAM_HEADER,
-};
-use crate::consul::token::Token;
 use crate::discovery::event::{CallId, ProbeId};
 use crate::health_check::verdict::ProbeResponse;
 use crate::proxy::host::{self, Headers};
+use crate::registry::consul::response::{
+    AGE_HEADER, FILTERED_HEADER, INDEX_HEADER, LAST_CONTACT_HEADER, Response, UPSTREAM_HEADER,
+};
+use crate::registry::consul::token::Token;
 
 /// How much of an error's body is looked at: more than is ever quoted.
 const QUOTED: usize = 4_096;

@@ -11,7 +11,6 @@ use hashbrown::HashMap;
 
 use crate::calls::breaker::BreakerState;
 use crate::config::{Config, Source};
-use crate::consul::error::ErrorKind;
 use crate::discovery::source_event::SourceEvent;
 use crate::discovery::source_spec::SourceSpec;
 use crate::model::service::{QueryKey, ServiceId, SourceId};
@@ -21,6 +20,7 @@ use crate::proxy::found_metrics::FoundMetrics;
 use crate::proxy::host::{self, MetricId};
 use crate::proxy::registration_metrics::RegistrationMetrics;
 use crate::proxy::source_metrics::SourceMetrics;
+use crate::registry::consul::error::ErrorKind;
 use crate::router::decision::Forward;
 use crate::router::event::RouteEvent;
 use crate::router::reply::ReplyReason;

@@ -7,7 +7,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::config::{Config, Handoff, Xds};
-use crate::consul::response::CallFailure;
 use crate::discovery::event::Event;
 use crate::discovery::manager::Manager;
 use crate::discovery::source_spec::SourceSpec;
@@ -23,6 +22,7 @@ use crate::proxy::stream::{self, EnvoyStream};
 use crate::proxy::subscriptions::SubscriptionListener;
 use crate::proxy::timer::Timer;
 use crate::proxy::waiting::{ForwardSlot, Waiting};
+use crate::registry::consul::response::CallFailure;
 use crate::request::response::{self, Remaining};
 use crate::request::warmup::Warmup;
 use crate::request::{Disposition, RequestHandler};

@@ -1,11 +1,11 @@
 //! The metrics of registrations.
 
 use crate::config::Config;
-use crate::consul::registration::CheckStatus;
 use crate::model::registration::RegistrationId;
 use crate::model::slot_map::SecondaryMap;
 use crate::proxy::host::{self, MetricId};
 use crate::registration::registration_event::RegistrationEvent;
+use crate::registry::consul::registration::CheckStatus;
 
 /// The metrics of all registrations of the configuration.
 #[derive(Debug)]

@@ -3,9 +3,9 @@
 use core::time::Duration;
 
 use crate::calls::caller::AgentCallId;
-use crate::consul::error::ErrorKind;
-use crate::consul::registration::CheckStatus;
-use crate::consul::request::Request;
+use crate::registry::consul::error::ErrorKind;
+use crate::registry::consul::registration::CheckStatus;
+use crate::registry::consul::request::Request;
 use crate::util::backoff::{Backoff, Jitter};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
@@ -153,7 +153,7 @@ impl CallSlot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consul::request::Method;
+    use crate::registry::consul::request::Method;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

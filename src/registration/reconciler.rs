@@ -4,17 +4,17 @@ use core::time::Duration;
 
 use crate::calls::caller::AgentCallId;
 use crate::config;
-use crate::consul::error::ErrorKind;
-use crate::consul::registration::{
-    AgentIdentity, CheckStatus, Definition, Drift, RegistrationError, Report,
-};
-use crate::consul::request::Request;
-use crate::consul::response::{CallFailure, Response};
 use crate::health_check::checker::ProbeNumber;
 use crate::registration::agent_call::{AgentCall, CallSlot};
 use crate::registration::drain::Drain;
 use crate::registration::registration_event::RegistrationEvent;
 use crate::registration::ttl_check::TtlCheck;
+use crate::registry::consul::error::ErrorKind;
+use crate::registry::consul::registration::{
+    AgentIdentity, CheckStatus, Definition, Drift, RegistrationError, Report,
+};
+use crate::registry::consul::request::Request;
+use crate::registry::consul::response::{CallFailure, Response};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

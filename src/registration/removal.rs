@@ -3,12 +3,12 @@
 use core::time::Duration;
 
 use crate::calls::caller::AgentCallId;
-use crate::consul::error::{ErrorKind, QueryError};
-use crate::consul::registration::{AgentIdentity, Id, RegistrationError};
-use crate::consul::request::Request;
-use crate::consul::response::{CallFailure, Refusal, Response};
 use crate::registration::agent_call::{AgentCall, CallSlot};
 use crate::registration::registration_event::{RegistrationEvent, Remains};
+use crate::registry::consul::error::{ErrorKind, QueryError};
+use crate::registry::consul::registration::{AgentIdentity, Id, RegistrationError};
+use crate::registry::consul::request::Request;
+use crate::registry::consul::response::{CallFailure, Refusal, Response};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

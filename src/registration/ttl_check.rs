@@ -3,9 +3,9 @@
 use core::time::Duration;
 
 use crate::config::{Check, CheckKind, Probe};
-use crate::consul::registration::{CheckStatus, Report};
 use crate::health_check::checker::{HealthChecker, HealthState, ProbeNumber};
 use crate::health_check::verdict::{ProbeReason, ProbeVerdict};
+use crate::registry::consul::registration::{CheckStatus, Report};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

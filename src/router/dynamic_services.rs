@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::config::{Config, Discover, Service};
-use crate::consul::dns_name::DnsName;
-use crate::consul::query::Query;
 use crate::discovery::source_spec::SourceSpec;
 use crate::model::service::{QueryKey, ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
+use crate::registry::consul::dns_name::DnsName;
+use crate::registry::consul::query::Query;
 use crate::router::Router;
 use crate::router::catalog::Catalog;
 use crate::router::on_demand_names::OnDemandNames;

@@ -8,11 +8,11 @@ use std::num::NonZeroU16;
 use consul_resolver::config::{
     AddressChoice, AddressPolicy, Cidr, HealthThreshold as Threshold, VersionKey,
 };
-use consul_resolver::consul::decode::Decoded;
-use consul_resolver::consul::instance_filter::InstanceFilter;
-use consul_resolver::consul::rejected_instances::RejectedInstances;
 use consul_resolver::model::endpoint::{Address, Details, Endpoint};
 use consul_resolver::model::snapshot::Snapshot;
+use consul_resolver::registry::consul::decode::Decoded;
+use consul_resolver::registry::consul::instance_filter::InstanceFilter;
+use consul_resolver::registry::consul::rejected_instances::RejectedInstances;
 use serde_json::Value;
 
 pub fn decode(body: &Value, selection: &InstanceFilter) -> Decoded {

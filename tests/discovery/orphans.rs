@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use consul_resolver::config::Config;
-use consul_resolver::consul::query::Request;
-use consul_resolver::consul::response::CallFailure;
 use consul_resolver::discovery::event::CallId;
 use consul_resolver::model::registration::Id;
 use consul_resolver::model::service::QueryKey;
+use consul_resolver::registry::consul::query::Request;
+use consul_resolver::registry::consul::response::CallFailure;
 use consul_resolver::shared::key::{SharedKey, VmId};
 use consul_resolver::shared::registration_index::RegistrationIndex;
 use consul_resolver::shared::registration_lease::RegistrationLease;

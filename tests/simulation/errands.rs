@@ -1,8 +1,8 @@
 //! Calls for registrations on their way.
 
 use consul_resolver::calls::caller::CallId;
-use consul_resolver::consul::query::Request;
-use consul_resolver::consul::response::{CallFailure, Refusal};
+use consul_resolver::registry::consul::query::Request;
+use consul_resolver::registry::consul::response::{CallFailure, Refusal};
 use consul_resolver::util::rng::Rng;
 
 use crate::consul::{Consul, Outcome};

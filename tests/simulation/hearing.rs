@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use consul_resolver::consul::query::Request;
 use consul_resolver::health_check::checker::ProbeNumber;
 use consul_resolver::model::registration::RegistrationId;
 use consul_resolver::registration::probe::ProbeTarget;
+use consul_resolver::registry::consul::query::Request;
 use serde_json::Value;
 
 use crate::probes::{Echo, GIVEN_UP};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use consul_resolver::consul::query::{Method, Request};
+use consul_resolver::registry::consul::query::{Method, Request};
 use serde_json::{Value, json};
 
 const SECOND: u64 = 1_000_000;

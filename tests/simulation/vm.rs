@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use consul_resolver::calls::breaker::BreakerState;
 use consul_resolver::config::{Config, Probe};
-use consul_resolver::consul::query::Request;
-use consul_resolver::consul::response::CallFailure;
 use consul_resolver::discovery::event::{CallId, Expect, ProbeId};
 use consul_resolver::discovery::manager::Manager;
 use consul_resolver::discovery::source_event::SourceEvent;
@@ -17,6 +15,8 @@ use consul_resolver::health_check::verdict::ProbeReason;
 use consul_resolver::model::registration::RegistrationId;
 use consul_resolver::model::service::{QueryKey, ServiceId, SourceId};
 use consul_resolver::registration::registration_event as registration;
+use consul_resolver::registry::consul::query::Request;
+use consul_resolver::registry::consul::response::CallFailure;
 use consul_resolver::router::Router;
 use consul_resolver::router::decision::Forward;
 use consul_resolver::router::service_change::Addition;
@@ -30,9 +30,9 @@ use consul_resolver::util::time::Time;
 
 use crate::admin::Admin;
 use crate::clock::Clock;
-use crate::consul::{Consul, Outcome};
 use crate::feed::Feed;
 use crate::probes::Echo;
+use crate::consul::{Consul, Outcome};
 use crate::replies::Reply;
 use crate::shared::Shared;
 use crate::sources::{configured, source_of};

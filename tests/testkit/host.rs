@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use consul_resolver::calls::breaker::BreakerState;
-use consul_resolver::consul::query::Request;
-use consul_resolver::consul::response::CallFailure;
 use consul_resolver::discovery::event::{CallId, Expect};
 use consul_resolver::discovery::source_event::SourceEvent;
 use consul_resolver::driver;
 use consul_resolver::model::service::SourceId;
+use consul_resolver::registry::consul::query::Request;
+use consul_resolver::registry::consul::response::CallFailure;
 use consul_resolver::shared::key::{Cas, SharedKey};
 use consul_resolver::shared::members::QueueId;
 use consul_resolver::shared::source_record::SourceRecord;

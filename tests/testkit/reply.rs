@@ -1,6 +1,6 @@
 //! Responses of Consul.
 
-use consul_resolver::consul::response::Response;
+use consul_resolver::registry::consul::response::Response;
 
 /// A response that owns what it says.
 #[derive(Debug, Clone, Default)]

@@ -1,9 +1,9 @@
 use super::*;
 use crate::calls::caller::QueryId;
 use crate::config::{Config, Service};
-use crate::consul::response::{CallFailure, Response};
 use crate::discovery::event::Expect;
 use crate::discovery::source_event::SourceEvent;
+use crate::registry::consul::response::{CallFailure, Response};
 use crate::shared::key::Cas;
 use crate::shared::members::{Member, Members};
 use crate::shared::message::Message;

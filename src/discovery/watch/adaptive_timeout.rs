@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use crate::consul::error::QueryError;
-use crate::consul::query::PLAIN_TIMEOUT;
-use crate::consul::response::QueryResponse;
+use crate::registry::consul::error::QueryError;
+use crate::registry::consul::query::PLAIN_TIMEOUT;
+use crate::registry::consul::response::QueryResponse;
 
 /// The longest timeout of a read.
 const LONGEST: Duration = Duration::from_secs(60);

@@ -2,14 +2,14 @@
 
 use super::{State, Watch};
 use crate::calls::wait_queue::CallClass;
-use crate::consul::error::QueryError;
-use crate::consul::index::ConsulIndex;
-use crate::consul::response::QueryResponse;
 use crate::discovery::doubt::listed;
 use crate::discovery::outgoing_query::QueryInFlight;
 use crate::discovery::response_outcome::ResponseOutcome;
 use crate::discovery::shrink_guard::{Baseline, GuardDecision};
 use crate::model::snapshot::Snapshot;
+use crate::registry::consul::error::QueryError;
+use crate::registry::consul::index::ConsulIndex;
+use crate::registry::consul::response::QueryResponse;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

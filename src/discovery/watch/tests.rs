@@ -1,6 +1,6 @@
 use super::*;
-use crate::consul::decode::Decoded;
 use crate::model::endpoint::Endpoint;
+use crate::registry::consul::decode::Decoded;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 

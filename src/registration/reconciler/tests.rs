@@ -1,6 +1,6 @@
 use super::*;
-use crate::consul::registration::Drift;
 use crate::health_check::verdict::ProbeReason;
+use crate::registry::consul::registration::Drift;
 use serde_json::json;
 use std::collections::BTreeMap;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]

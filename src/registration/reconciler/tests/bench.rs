@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use crate::calls::caller::AgentCallId;
 use crate::config::{Config, NodeInfo};
-use crate::consul::registration::Definition;
-use crate::consul::request::{Method, Request};
-use crate::consul::response::{CallFailure, Response};
 use crate::health_check::verdict::{ProbeReason, ProbeResponse};
 use crate::registration::agent_call::AgentCall;
 use crate::registration::probe::{ProbeResult, ProbeTarget};
 use crate::registration::reconciler::Reconciler;
 use crate::registration::registration_event::RegistrationEvent;
+use crate::registry::consul::registration::Definition;
+use crate::registry::consul::request::{Method, Request};
+use crate::registry::consul::response::{CallFailure, Response};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

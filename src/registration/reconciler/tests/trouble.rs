@@ -8,10 +8,10 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::REGISTER;
 use super::bench::{Bench, FakeAgent};
-use crate::consul::response::Response;
 use crate::health_check::verdict::{ProbeReason, ProbeResponse};
 use crate::registration::agent_call::AgentCall;
 use crate::registration::probe::{OutgoingProbe, ProbeResult};
+use crate::registry::consul::response::Response;
 use crate::util::time::Time;
 
 #[test]

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use crate::consul::registration::actual::{ActualCheck, ActualService};
-use crate::consul::registration::definition::Definition;
+use crate::registry::consul::registration::actual::{ActualCheck, ActualService};
+use crate::registry::consul::registration::definition::Definition;
 
 /// The first thing that an agent has otherwise than it was registered.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,10 +6,10 @@ use core::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::config::{self, CheckKind, CheckTarget, RunByConsul};
-use crate::consul::path::{push_encoded, push_value};
-use crate::consul::request::{Method, Request};
 pub use crate::model::registration::Id;
 use crate::model::service::QueryKey;
+use crate::registry::consul::path::{push_encoded, push_value};
+use crate::registry::consul::request::{Method, Request};
 
 /// How long the agent may take: it answers from its own memory, but for the time that its servers
 /// need to hear of a registration.

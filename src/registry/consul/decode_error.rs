@@ -8,7 +8,7 @@ use serde_json::error::Category;
 /// it, since instances may carry secrets in their metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DecodeError {
-    /// The body is longer than [`MAX_BODY`](crate::consul::decode::MAX_BODY).
+    /// The body is longer than [`MAX_BODY`](crate::registry::consul::decode::MAX_BODY).
     TooLarge {
         /// The most bytes that are read.
         limit: usize,
@@ -40,14 +40,14 @@ pub enum DecodeError {
     NotAnArray,
     /// The body is JSON, but not the object that a prepared query is answered with.
     NotExecuted,
-    /// More endpoints than [`MAX_ENDPOINTS`](crate::consul::decode::MAX_ENDPOINTS).
+    /// More endpoints than [`MAX_ENDPOINTS`](crate::registry::consul::decode::MAX_ENDPOINTS).
     TooManyEndpoints {
         /// The most endpoints of a service.
         limit: usize,
     },
     /// The body is JSON, but not the object that a catalog of services is.
     NotACatalog,
-    /// More services than [`MAX_LISTED`](crate::consul::catalog::MAX_LISTED).
+    /// More services than [`MAX_LISTED`](crate::registry::consul::catalog::MAX_LISTED).
     TooManyServices {
         /// The most services of a catalog.
         limit: usize,

@@ -8,9 +8,9 @@ use std::borrow::Cow;
 
 use serde::de::{MapAccess, SeqAccess};
 
-use crate::consul::health::Health;
-use crate::consul::lenient::{LenientSeed, LenientVisitor, next_name, skip};
-use crate::consul::metadata::{MetadataFields, MetadataTags};
+use crate::registry::consul::health::Health;
+use crate::registry::consul::lenient::{LenientSeed, LenientVisitor, next_name, skip};
+use crate::registry::consul::metadata::{MetadataFields, MetadataTags};
 
 /// One instance of a service: what is known of it, not yet what to make of it.
 #[derive(Debug, Default)]

@@ -1,9 +1,9 @@
 //! What identifies a query.
 
 use crate::config::{Cidr, Consistency, Consul, Discover, HealthThreshold, VersionKey};
-use crate::consul::instance_filter::InstanceFilter;
-use crate::consul::path::push_mode;
 use crate::model::service::QueryKey;
+use crate::registry::consul::instance_filter::InstanceFilter;
+use crate::registry::consul::path::push_mode;
 
 /// Hashes all that decides Consul's answer or its reading. Each optional part says whether it is there,
 /// so that no two selections run into each other.
@@ -89,8 +89,8 @@ mod tests {
         self, AddressChoice, AddressPolicy, CacheAges, HostPattern, LoadBalancing, Locality,
         Policy, PreparedQuery, Versions,
     };
-    use crate::consul::fixtures::{config, consul, service};
-    use crate::consul::query::Query;
+    use crate::registry::consul::fixtures::{config, consul, service};
+    use crate::registry::consul::query::Query;
     use core::time::Duration;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;

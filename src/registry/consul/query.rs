@@ -3,14 +3,16 @@
 use core::time::Duration;
 
 use crate::config::{self, Consistency, Discover};
-use crate::consul::index::ConsulIndex;
-use crate::consul::instance_filter::InstanceFilter;
-use crate::consul::key::{catalog_key, key};
-use crate::consul::path::{catalog_path, path, push_encoded, push_mode, push_name, push_value};
-pub use crate::consul::prepared_query::QueryOrigin;
-use crate::consul::request::Wait;
-pub use crate::consul::request::{Method, ReadMode, Request};
 use crate::model::service::QueryKey;
+use crate::registry::consul::index::ConsulIndex;
+use crate::registry::consul::instance_filter::InstanceFilter;
+use crate::registry::consul::key::{catalog_key, key};
+use crate::registry::consul::path::{
+    catalog_path, path, push_encoded, push_mode, push_name, push_value,
+};
+pub use crate::registry::consul::prepared_query::QueryOrigin;
+use crate::registry::consul::request::Wait;
+pub use crate::registry::consul::request::{Method, ReadMode, Request};
 
 /// The header with the ages of an answer that is accepted from a cache.
 const CACHE_CONTROL: &str = "cache-control";
@@ -212,7 +214,7 @@ impl Query {
 mod tests {
     use super::*;
     use crate::config::{CacheAges, PreparedQuery};
-    use crate::consul::fixtures::{self, config, consul, service};
+    use crate::registry::consul::fixtures::{self, config, consul, service};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

@@ -3,11 +3,11 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::consul::decode::{DecodeError, MAX_BODY};
-use crate::consul::excerpt::BodyExcerpt;
-use crate::consul::index::IndexError;
-use crate::consul::mistake::Mistake;
-use crate::consul::response::{CallFailure, Refusal};
+use crate::registry::consul::decode::{DecodeError, MAX_BODY};
+use crate::registry::consul::excerpt::BodyExcerpt;
+use crate::registry::consul::index::IndexError;
+use crate::registry::consul::mistake::Mistake;
+use crate::registry::consul::response::{CallFailure, Refusal};
 
 /// Why a read of Consul brought no answer. None of it removes an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]

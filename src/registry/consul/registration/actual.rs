@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::consul::registration::definition::CheckStatus;
+use crate::registry::consul::registration::definition::CheckStatus;
 
 /// A service as its agent has it. What is absent, null or of another kind is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

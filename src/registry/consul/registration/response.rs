@@ -1,12 +1,12 @@
 //! What an agent's answers mean.
 
-use crate::consul::error::QueryError;
-use crate::consul::excerpt::BodyExcerpt;
-use crate::consul::registration::actual::{ActualCheck, ActualService};
-use crate::consul::registration::definition::{Definition, Id};
-use crate::consul::registration::error::RegistrationError;
-use crate::consul::registration::identity::AgentIdentity;
-use crate::consul::response::{CallFailure, Response};
+use crate::registry::consul::error::QueryError;
+use crate::registry::consul::excerpt::BodyExcerpt;
+use crate::registry::consul::registration::actual::{ActualCheck, ActualService};
+use crate::registry::consul::registration::definition::{Definition, Id};
+use crate::registry::consul::registration::error::RegistrationError;
+use crate::registry::consul::registration::identity::AgentIdentity;
+use crate::registry::consul::response::{CallFailure, Response};
 
 /// What came of a call.
 type Result<T> = core::result::Result<T, RegistrationError>;

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::net::IpAddr;
 
-use crate::consul::health::Health;
+use crate::registry::consul::health::Health;
 
 /// How many entries of an answer became no endpoint, by the reason.
 ///

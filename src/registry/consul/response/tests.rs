@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::{self, CacheAges, PreparedQuery};
-use crate::consul::error::ErrorKind;
-use crate::consul::fixtures;
+use crate::registry::consul::error::ErrorKind;
+use crate::registry::consul::fixtures;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 

@@ -2,10 +2,10 @@
 
 use core::fmt;
 
-use crate::consul::error::{ErrorKind, QueryError};
-use crate::consul::excerpt::BodyExcerpt;
-use crate::consul::registration::drift::Drift;
-use crate::consul::registration::identity::AgentIdentity;
+use crate::registry::consul::error::{ErrorKind, QueryError};
+use crate::registry::consul::excerpt::BodyExcerpt;
+use crate::registry::consul::registration::drift::Drift;
+use crate::registry::consul::registration::identity::AgentIdentity;
 
 /// Why a registration is not as it should be, or nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq)]

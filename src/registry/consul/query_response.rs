@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
-use crate::consul::decode::Decoded;
-use crate::consul::index::ConsulIndex;
+use crate::registry::consul::decode::Decoded;
+use crate::registry::consul::index::ConsulIndex;
 
-/// Consul's answer to a [`Query`](crate::consul::query::Query).
+/// Consul's answer to a [`Query`](crate::registry::consul::query::Query).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueryResponse {
     /// The version of the state; may be lower than the one asked for.

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use serde::de::{MapAccess, SeqAccess};
 
-use crate::consul::lenient::{LenientSeed, LenientVisitor, next_name, skip};
+use crate::registry::consul::lenient::{LenientSeed, LenientVisitor, next_name, skip};
 
 /// Of an object the texts under the wanted keys: `Meta`, whose keys count in their exact case
 /// as in Consul's own filters, and `Locality`, which is read in the same way. Both keys may be
@@ -123,7 +123,7 @@ impl<'de> LenientVisitor<'de> for MetadataTags<'de, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consul::wire::{WantedFields, WireEntry};
+    use crate::registry::consul::wire::{WantedFields, WireEntry};
     use serde::de::DeserializeSeed;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;

@@ -2,15 +2,15 @@
 
 use serde::de::{DeserializeSeed, Error as _, SeqAccess};
 
-pub use crate::consul::decode_error::DecodeError;
-use crate::consul::instance_filter::InstanceFilter;
-use crate::consul::lenient::{LenientSeed, LenientVisitor};
-use crate::consul::prepared_query::{PreparedQueryResponse, QueryOrigin};
-use crate::consul::rejected_instances::{RejectReason, RejectedInstances};
-use crate::consul::string_table::StringTable;
-use crate::consul::wire::WireEntry;
 use crate::model::endpoint::Endpoint;
 use crate::model::snapshot::Snapshot;
+pub use crate::registry::consul::decode_error::DecodeError;
+use crate::registry::consul::instance_filter::InstanceFilter;
+use crate::registry::consul::lenient::{LenientSeed, LenientVisitor};
+use crate::registry::consul::prepared_query::{PreparedQueryResponse, QueryOrigin};
+use crate::registry::consul::rejected_instances::{RejectReason, RejectedInstances};
+use crate::registry::consul::string_table::StringTable;
+use crate::registry::consul::wire::WireEntry;
 
 /// The longest body that is read, in bytes: what Envoy lets through to a filter
 /// (`http.async_response_buffer_limit`), some 25,000 instances of the usual 1.3 KB.
@@ -167,8 +167,8 @@ impl<'de> LenientVisitor<'de> for EntryCollector<'_> {
 mod tests {
     use super::*;
     use crate::config::{AddressChoice, AddressPolicy, HealthThreshold};
-    use crate::consul::rejected_instances::Unhealthy;
     use crate::model::endpoint::Details;
+    use crate::registry::consul::rejected_instances::Unhealthy;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

@@ -3,16 +3,16 @@
 use core::time::Duration;
 
 use crate::config::Consistency;
-use crate::consul::catalog;
-use crate::consul::decode::{DecodeError, Decoded, decode, decode_executed};
-use crate::consul::error::QueryError;
-use crate::consul::excerpt::BodyExcerpt;
-use crate::consul::index::ConsulIndex;
-use crate::consul::mistake::Mistake;
-use crate::consul::query::{Query, QueryTarget};
-pub use crate::consul::query_response::QueryResponse;
 use crate::model::service_names::ServiceNames;
 use crate::model::snapshot::Snapshot;
+use crate::registry::consul::catalog;
+use crate::registry::consul::decode::{DecodeError, Decoded, decode, decode_executed};
+use crate::registry::consul::error::QueryError;
+use crate::registry::consul::excerpt::BodyExcerpt;
+use crate::registry::consul::index::ConsulIndex;
+use crate::registry::consul::mistake::Mistake;
+use crate::registry::consul::query::{Query, QueryTarget};
+pub use crate::registry::consul::query_response::QueryResponse;
 
 /// The header with the answer's [`ConsulIndex`].
 pub const INDEX_HEADER: &str = "x-consul-index";

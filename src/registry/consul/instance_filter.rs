@@ -5,12 +5,12 @@ use core::num::NonZeroU16;
 use std::rc::Rc;
 
 use crate::config::{AddressChoice, AddressPolicy, HealthThreshold, VersionKey};
-use crate::consul::health::Health;
-use crate::consul::host::InstanceHost;
-use crate::consul::rejected_instances::RejectReason;
-use crate::consul::string_table::StringTable;
-use crate::consul::wire::{WantedFields, WireEntry, WireService};
 use crate::model::endpoint::{Address, Details, Endpoint};
+use crate::registry::consul::health::Health;
+use crate::registry::consul::host::InstanceHost;
+use crate::registry::consul::rejected_instances::RejectReason;
+use crate::registry::consul::string_table::StringTable;
+use crate::registry::consul::wire::{WantedFields, WireEntry, WireService};
 
 /// How the entries of an answer are judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,7 +177,7 @@ fn place<'e>(entry: &'e WireEntry<'_, '_>) -> Option<(&'e str, Option<i64>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consul::lenient::LenientSeed;
+    use crate::registry::consul::lenient::LenientSeed;
     use serde::de::DeserializeSeed;
     use serde_json::{Value, json};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]

@@ -9,9 +9,9 @@ use std::rc::Rc;
 use serde::de::{Error as _, MapAccess, SeqAccess};
 
 use crate::config::{Discover, Service};
-use crate::consul::decode::{DecodeError, read};
-use crate::consul::lenient::{LenientSeed, LenientVisitor, next_name};
 use crate::model::service_names::ServiceNames;
+use crate::registry::consul::decode::{DecodeError, read};
+use crate::registry::consul::lenient::{LenientSeed, LenientVisitor, next_name};
 
 /// The most services of a catalog that are kept in mind, however few of them are served.
 pub const MAX_LISTED: usize = 65_536;
@@ -108,9 +108,9 @@ impl<'de> LenientVisitor<'de> for Tags<'_> {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::consul::decode::MAX_BODY;
-    use crate::consul::index::ConsulIndex;
-    use crate::consul::query::{Query, ReadMode};
+    use crate::registry::consul::decode::MAX_BODY;
+    use crate::registry::consul::index::ConsulIndex;
+    use crate::registry::consul::query::{Query, ReadMode};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use serde::de::{MapAccess, SeqAccess};
 
-use crate::consul::decode::EntryCollector;
-use crate::consul::decode_error::DecodeError;
-use crate::consul::lenient::{LenientSeed, LenientVisitor, next_name, skip};
+use crate::registry::consul::decode::EntryCollector;
+use crate::registry::consul::decode_error::DecodeError;
+use crate::registry::consul::lenient::{LenientSeed, LenientVisitor, next_name, skip};
 
 /// The longest name of a service, and of a datacenter, that is read, in bytes.
 const MAX_NAME: usize = 255;
@@ -84,9 +84,9 @@ impl<'de> LenientVisitor<'de> for Nodes<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consul::decode::{Decoded, MAX_ENDPOINTS, decode_executed};
-    use crate::consul::fixtures;
-    use crate::consul::query::{Query, QueryTarget};
+    use crate::registry::consul::decode::{Decoded, MAX_ENDPOINTS, decode_executed};
+    use crate::registry::consul::fixtures;
+    use crate::registry::consul::query::{Query, QueryTarget};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

@@ -1,0 +1,3 @@
+//! The registries that services are read from.
+
+pub mod consul;
