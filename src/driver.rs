@@ -14,8 +14,8 @@ use crate::health_check::verdict::ProbeReason;
 use crate::model::registration::RegistrationId;
 use crate::model::service::{ServiceId, SourceId};
 use crate::registration::registration_event as registration;
-use crate::registry::consul::query::Request;
-use crate::registry::consul::response::CallFailure;
+use crate::registry::request::HttpRequest;
+use crate::registry::response::CallFailure;
 use crate::router::Router;
 use crate::router::service_change::{Addition, Origin, ServiceChange};
 use crate::shared::key::{Cas, SharedKey};
@@ -36,17 +36,8 @@ pub trait Host {
     fn wake(&mut self, queue: QueueId, message: &[u8]);
     /// Whether messages wait in a queue; they stay there.
     fn probe(&mut self, queue: QueueId) -> bool;
-    /// Sends a query to Consul; its answer comes later as [`Event::Answered`].
-    fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure>;
-    /// The same by way of another cluster. A host that registers nothing knows one Consul.
-    fn call_by(
-        &mut self,
-        _cluster: &str,
-        call: CallId,
-        request: &Request,
-    ) -> Result<(), CallFailure> {
-        self.call(call, request)
-    }
+    /// Sends a request to a registry; the response comes later as [`Event::Answered`].
+    fn call(&mut self, call: CallId, request: &HttpRequest) -> Result<(), CallFailure>;
     /// Asks one of this proxy's own clusters something; its answer comes later as
     /// [`Event::Probed`]. A host that has nothing registered knows no cluster.
     fn examine(&mut self, _id: ProbeId, _probe: &Probe) -> Result<(), ProbeReason> {
@@ -130,11 +121,6 @@ pub fn step(agent: &mut Manager, router: &mut Router, host: &mut impl Host) -> b
         }
         Command::Call { call, request } => {
             if let Err(failure) = host.call(call, &request) {
-                answer(agent, host, Event::Answered { call, response: Err(failure) });
-            }
-        }
-        Command::CallBy { cluster, call, request } => {
-            if let Err(failure) = host.call_by(&cluster, call, &request) {
                 answer(agent, host, Event::Answered { call, response: Err(failure) });
             }
         }

@@ -5,9 +5,9 @@ use core::fmt;
 use crate::config::ShrinkGuardConfig;
 use crate::model::endpoint::Endpoint;
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::decode::Decoded;
-use crate::registry::consul::rejected_instances::RejectedInstances;
-use crate::registry::consul::response::QueryResponse;
+use crate::registry::decoded::Decoded;
+use crate::registry::query_response::QueryResponse;
+use crate::registry::rejected_instances::RejectedInstances;
 
 /// The reason to doubt a response.
 ///
@@ -57,7 +57,7 @@ impl Doubt {
         let left = listed(&response.decoded);
         let lost = before.saturating_sub(left).saturating_sub(missing(response, current, excused));
         let removed = removed(response, current);
-        if response.filtered_by_acls && removed > 0 && lost > 0 {
+        if response.is_partial && removed > 0 && lost > 0 {
             return Some(Self::Filtered { removed });
         }
         let Decoded { snapshot, dropped, .. } = &response.decoded;
@@ -88,8 +88,7 @@ pub fn adds_nothing(
     guard: ShrinkGuardConfig,
 ) -> bool {
     let adds_nothing = listed(&response.decoded) == 0 && current.is_none_or(Snapshot::is_empty);
-    response.filtered_by_acls
-        && (adds_nothing || (guard.is_off() && removed(response, current) > 0))
+    response.is_partial && (adds_nothing || (guard.is_off() && removed(response, current) > 0))
 }
 
 /// Returns the number of published endpoints that are missing from a response.
@@ -132,7 +131,8 @@ impl fmt::Display for Doubt {
 mod tests {
     use super::*;
     use crate::registry::consul::index::ConsulIndex;
-    use crate::registry::consul::rejected_instances::{Denied, Unhealthy};
+    use crate::registry::rejected_instances::{Denied, Unhealthy};
+    use crate::registry::resume::Resume;
     use core::net::SocketAddr;
     use core::time::Duration;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
@@ -153,7 +153,7 @@ mod tests {
         let registered = u32::try_from(snapshot.len()).unwrap() + critical;
         let dropped = RejectedInstances { unhealthy, ..RejectedInstances::default() };
         let decoded = Decoded { snapshot, dropped, registered, ..Decoded::default() };
-        QueryResponse::new(ConsulIndex::ONE, decoded)
+        QueryResponse::new(Resume::Consul(ConsulIndex::ONE), decoded)
     }
 
     fn doubt(response: &QueryResponse, before: u32, current: &Snapshot) -> Option<Doubt> {
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn filtered_response_is_doubted_when_endpoints_are_missing() {
-        let filtered = |ports| QueryResponse { filtered_by_acls: true, ..response(ports, 0) };
+        let filtered = |ports| QueryResponse { is_partial: true, ..response(ports, 0) };
         let ten = snapshot(1..11);
         assert_eq!(doubt(&filtered(1..10), 10, &ten), Some(Doubt::Filtered { removed: 1 }));
         assert_eq!(doubt(&filtered(1..12), 10, &ten), None);

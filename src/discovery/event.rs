@@ -17,8 +17,8 @@ use crate::model::service::{QueryKey, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::registration::probe::ProbeTarget;
 use crate::registration::registration_event::RegistrationEvent;
-use crate::registry::consul::query::Request;
-use crate::registry::consul::response::{CallFailure, Response};
+use crate::registry::request::HttpRequest;
+use crate::registry::response::{CallFailure, HttpResponse};
 use crate::shared::key::{Cas, SharedKey, VmId};
 use crate::shared::members::{Member, QueueId};
 use crate::shared::source_record::Rank;
@@ -101,7 +101,7 @@ pub enum Event<'a> {
         /// The call.
         call: CallId,
         /// The response, or the failure.
-        response: Result<Response<'a>, CallFailure>,
+        response: Result<HttpResponse<'a>, CallFailure>,
     },
 }
 
@@ -146,16 +146,7 @@ pub enum Command {
         /// The call.
         call: CallId,
         /// The request.
-        request: Request,
-    },
-    /// Sends a call through another cluster than the configuration's; [`Event::Answered`] likewise.
-    CallBy {
-        /// The cluster.
-        cluster: Box<str>,
-        /// The call.
-        call: CallId,
-        /// The request.
-        request: Request,
+        request: HttpRequest,
     },
     /// Sends a health probe to a target of this proxy; [`Event::Probed`].
     Probe {

@@ -2,7 +2,7 @@
 
 use crate::discovery::doubt::Doubt;
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::error::{ErrorKind, QueryError};
+use crate::registry::error::{ErrorKind, RegistryError};
 
 /// The outcome of a response.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub enum ResponseOutcome {
     /// [`Watch::on_applied`](super::watch::Watch::on_applied).
     Changed(Snapshot),
     /// The query has failed, and the endpoints stay as they are.
-    Failed(QueryError),
+    Failed(RegistryError),
 }
 
 impl ResponseOutcome {

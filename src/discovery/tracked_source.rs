@@ -27,7 +27,7 @@ use crate::election::lease::{ClaimReason, Lease, LeaseAction};
 use crate::election::membership::{Outgoing, Recipient};
 use crate::model::service::{QueryKey, SourceId};
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::query::Query;
+use crate::registry::query::Query;
 use crate::shared::key::{Cas, SharedKey, VmId};
 use crate::shared::message::Message;
 use crate::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};

@@ -7,7 +7,7 @@ use crate::discovery::source_event::SourceEvent;
 use crate::model::service::QueryKey;
 use crate::proxy::gauges::{Claim, Gauge, Right};
 use crate::proxy::host::{self, MetricId};
-use crate::registry::consul::rejected_instances::RejectedInstances;
+use crate::registry::rejected_instances::RejectedInstances;
 
 /// What discovery tells of one source.
 #[derive(Debug)]

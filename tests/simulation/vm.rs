@@ -15,8 +15,8 @@ use consul_resolver::health_check::verdict::ProbeReason;
 use consul_resolver::model::registration::RegistrationId;
 use consul_resolver::model::service::{QueryKey, ServiceId, SourceId};
 use consul_resolver::registration::registration_event as registration;
-use consul_resolver::registry::consul::query::Request;
-use consul_resolver::registry::consul::response::CallFailure;
+use consul_resolver::registry::request::HttpRequest;
+use consul_resolver::registry::response::CallFailure;
 use consul_resolver::router::Router;
 use consul_resolver::router::decision::Forward;
 use consul_resolver::router::service_change::Addition;
@@ -30,9 +30,9 @@ use consul_resolver::util::time::Time;
 
 use crate::admin::Admin;
 use crate::clock::Clock;
+use crate::consul::{Consul, Outcome};
 use crate::feed::Feed;
 use crate::probes::Echo;
-use crate::consul::{Consul, Outcome};
 use crate::replies::Reply;
 use crate::shared::Shared;
 use crate::sources::{configured, source_of};
@@ -262,7 +262,7 @@ pub struct Effects {
     /// The probes that were made.
     pub probes: Vec<ProbeId>,
     /// What the agent was called for.
-    pub errand: Option<(RegistrationId, Request)>,
+    pub errand: Option<(RegistrationId, HttpRequest)>,
     /// The sources whose records were written to, or emptied.
     pub records: Vec<QueryKey>,
     /// The queues that were looked into, and whether messages waited there.
@@ -338,7 +338,7 @@ impl Host for SimHost<'_> {
         pending
     }
 
-    fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure> {
+    fn call(&mut self, call: CallId, request: &HttpRequest) -> Result<(), CallFailure> {
         self.trace.note_text(&request.path);
         if let CallId::Agent { registration, .. } = call {
             self.effects.errand = Some((registration, request.clone()));

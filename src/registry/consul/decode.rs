@@ -7,37 +7,15 @@ use crate::model::snapshot::Snapshot;
 pub use crate::registry::consul::decode_error::DecodeError;
 use crate::registry::consul::instance_filter::InstanceFilter;
 use crate::registry::consul::lenient::{LenientSeed, LenientVisitor};
-use crate::registry::consul::prepared_query::{PreparedQueryResponse, QueryOrigin};
-use crate::registry::consul::rejected_instances::{RejectReason, RejectedInstances};
+use crate::registry::consul::prepared_query::PreparedQueryResponse;
 use crate::registry::consul::string_table::StringTable;
 use crate::registry::consul::wire::WireEntry;
+use crate::registry::decoded::{Decoded, MAX_ENDPOINTS};
+use crate::registry::rejected_instances::{RejectReason, RejectedInstances};
 
 /// The longest body that is read, in bytes: what Envoy lets through to a filter
 /// (`http.async_response_buffer_limit`), some 25,000 instances of the usual 1.3 KB.
 pub const MAX_BODY: usize = 32 << 20;
-
-/// The most endpoints that one service may have, those with the same address counted each,
-/// and with them the unhealthy ones.
-/// A service beyond it is more likely a mistake than a service, and a snapshot of it would
-/// be copied to every VM.
-pub const MAX_ENDPOINTS: usize = 65_536;
-
-/// What a body says.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Decoded {
-    /// The instances that take traffic.
-    pub snapshot: Snapshot,
-    /// The others, by reason.
-    pub dropped: RejectedInstances,
-    /// How many addresses would take traffic if all of their instances were healthy; what is
-    /// left of them is the snapshot.
-    pub registered: u32,
-    /// What the unhealthy ones would be if they were healthy: they are listed, and have not
-    /// vanished.
-    pub unhealthy: Snapshot,
-    /// Where a prepared query has found them; none: none was asked.
-    pub origin: Option<QueryOrigin>,
-}
 
 /// Decodes a body of `/v1/health/service/<name>`, or of `/v1/health/connect/<name>`, into
 /// endpoints.
@@ -168,7 +146,7 @@ mod tests {
     use super::*;
     use crate::config::{AddressChoice, AddressPolicy, HealthThreshold};
     use crate::model::endpoint::Details;
-    use crate::registry::consul::rejected_instances::Unhealthy;
+    use crate::registry::rejected_instances::Unhealthy;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

@@ -40,7 +40,7 @@ pub enum DecodeError {
     NotAnArray,
     /// The body is JSON, but not the object that a prepared query is answered with.
     NotExecuted,
-    /// More endpoints than [`MAX_ENDPOINTS`](crate::registry::consul::decode::MAX_ENDPOINTS).
+    /// More endpoints than [`MAX_ENDPOINTS`](crate::registry::decoded::MAX_ENDPOINTS).
     TooManyEndpoints {
         /// The most endpoints of a service.
         limit: usize,

@@ -2,10 +2,12 @@
 
 use core::fmt;
 
-use crate::registry::consul::error::{ErrorKind, QueryError};
-use crate::registry::consul::excerpt::BodyExcerpt;
+use crate::registry::consul::error::QueryError;
 use crate::registry::consul::registration::drift::Drift;
 use crate::registry::consul::registration::identity::AgentIdentity;
+use crate::registry::error::ErrorKind;
+use crate::registry::response::Refusal;
+use crate::util::excerpt::BodyExcerpt;
 
 /// Why a registration is not as it should be, or nobody knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +54,11 @@ pub enum RegistrationError {
 }
 
 impl RegistrationError {
+    /// Returns true if Envoy has no cluster of that name.
+    pub const fn is_unknown_cluster(&self) -> bool {
+        matches!(self, Self::Call(QueryError::Refused { refusal: Refusal::UnknownCluster, .. }))
+    }
+
     /// The kind, to count it by.
     pub const fn kind(&self) -> ErrorKind {
         match self {
