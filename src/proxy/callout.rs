@@ -4,7 +4,7 @@ use crate::config::HealthCheck;
 use crate::discovery::event::{CallId, ProbeId};
 use crate::health_check::verdict::ProbeResponse;
 use crate::proxy::host::{self, Headers};
-use crate::registry::response::{HttpResponse, UPSTREAM_HEADER};
+use crate::registry::response::{Header, HttpResponse, UPSTREAM_HEADER};
 use crate::registry::token::Token;
 
 /// How much of an error's body is looked at: more than is ever quoted.
