@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use consul_resolver::config::{Config, OnStale};
-use consul_resolver::discovery::event::ProbeId;
 use consul_resolver::discovery::tracked_source::TrackedSource;
+use consul_resolver::host::ProbeId;
 use consul_resolver::model::endpoint::Address;
 use consul_resolver::model::service::QueryKey;
 use consul_resolver::model::snapshot::Snapshot;
@@ -13,10 +13,10 @@ use consul_resolver::shared::key::{SharedKey, VmId};
 use consul_resolver::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use consul_resolver::shared::source_record::{SourceRecord, Term};
 
+use crate::consul::Consul;
 use crate::hearing::Hearing;
 use crate::members::Looks;
 use crate::probes::Echo;
-use crate::consul::Consul;
 use crate::shared::Shared;
 use crate::sources::{self, CATALOG, SOURCES, place_at, position, source_of};
 use crate::told::FALLBACK;

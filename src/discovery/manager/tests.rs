@@ -1,14 +1,14 @@
 use super::*;
 use crate::calls::caller::QueryId;
 use crate::config::{Config, Service};
-use crate::discovery::event::Expect;
-use crate::discovery::source_event::SourceEvent;
+use crate::host::Expect;
 use crate::registry::consul::response::{CallFailure, Response};
 use crate::shared::key::Cas;
 use crate::shared::members::{Member, Members};
 use crate::shared::message::Message;
 use crate::shared::snapshot_record::SnapshotVersion;
 use crate::shared::source_record::{SourceRecord, Term};
+use crate::telemetry::SourceEvent;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 

@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use crate::discovery::event::{Command, Context, Expect};
-use crate::discovery::source_event::SourceEvent;
 use crate::discovery::tracked_source::TrackedSource;
 use crate::discovery::tracked_source::purpose::{SourceRecordLoad, SourceRecordStore};
+use crate::host::{Command, Context, Expect};
 use crate::shared::key::SharedKey;
 use crate::shared::snapshot_record::SnapshotVersion;
 use crate::shared::source_record::{Rank, SourceRecord, Term};
+use crate::telemetry::SourceEvent;
 
 impl TrackedSource {
     /// Releases the lease, if this VM leads, because its configuration is being replaced.
