@@ -8,11 +8,12 @@ use crate::calls::caller::CallId;
 use crate::calls::circuit::Datacenter;
 use crate::config::Probe;
 use crate::host::event::ProbeId;
+use crate::host::purpose::{Load, Store};
 use crate::model::registration::RegistrationId;
 use crate::model::service::{QueryKey, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::registry::consul::query::Request;
-use crate::shared::key::{Cas, SharedKey};
+use crate::shared::key::Cas;
 use crate::shared::members::{Member, QueueId};
 use crate::telemetry::{RegistrationEvent, SourceEvent};
 
@@ -23,11 +24,11 @@ pub enum Command {
     /// Registers the queue of that name; [`Event::QueueRegistered`](crate::host::Event::QueueRegistered).
     RegisterQueue(String),
     /// Reads from shared data; [`Event::Loaded`](crate::host::Event::Loaded).
-    Load(SharedKey),
+    Load(Load),
     /// Writes to shared data; [`Event::Stored`](crate::host::Event::Stored).
     Store {
-        /// The key.
-        key: SharedKey,
+        /// The key, and the purpose.
+        store: Store,
         /// The value. Empty bytes stand for a removed key.
         value: Vec<u8>,
         /// The condition.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::calls::scheduler::CallScheduler;
 use crate::election::membership::Outgoing;
 use crate::host::command::{Command, Expect};
-use crate::shared::key::SharedKey;
+use crate::host::purpose::{Load, Store};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
@@ -27,18 +27,18 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// Loads a value of shared data.
-    pub fn load(&mut self, key: SharedKey) {
-        self.out.push_back(Command::Load(key));
+    pub fn load(&mut self, load: Load) {
+        self.out.push_back(Command::Load(load));
     }
 
     /// Sends a message, once the list of members is loaded.
     pub fn send(&mut self, message: Outgoing) {
         self.outbox.push(message);
-        self.load(SharedKey::Members);
+        self.load(Load::Members);
     }
 
     /// Stores a value in shared data.
-    pub fn store(&mut self, key: SharedKey, value: Vec<u8>, expect: Expect) {
-        self.out.push_back(Command::Store { key, value, expect });
+    pub fn store(&mut self, store: Store, value: Vec<u8>, expect: Expect) {
+        self.out.push_back(Command::Store { store, value, expect });
     }
 }

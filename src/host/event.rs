@@ -3,10 +3,11 @@
 use crate::calls::caller::CallId;
 use crate::health_check::checker::ProbeNumber;
 use crate::health_check::verdict::{ProbeReason, ProbeResponse};
+use crate::host::purpose::{Load, Store};
 use crate::model::registration::RegistrationId;
 use crate::model::service::SourceId;
 use crate::registry::consul::response::{CallFailure, Response};
-use crate::shared::key::{Cas, SharedKey, VmId};
+use crate::shared::key::{Cas, VmId};
 use crate::shared::members::QueueId;
 use crate::shared::source_record::Rank;
 
@@ -42,15 +43,15 @@ pub enum Event<'a> {
     QueueRegistered(QueueId),
     /// The result of [`Command::Load`](crate::host::Command::Load). The value is `None` if the key is absent.
     Loaded {
-        /// The key that was loaded.
-        key: SharedKey,
+        /// The load.
+        load: Load,
         /// The value.
         value: Option<(&'a [u8], Cas)>,
     },
     /// The result of [`Command::Store`](crate::host::Command::Store).
     Stored {
-        /// The key that was stored to.
-        key: SharedKey,
+        /// The store.
+        store: Store,
         /// False if another VM has written first.
         written: bool,
     },

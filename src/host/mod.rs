@@ -7,7 +7,11 @@
 mod command;
 mod context;
 mod event;
+mod purpose;
 
 pub use command::{Command, Expect};
 pub use context::Context;
 pub use event::{Event, ProbeId, ProbeTarget};
+pub use purpose::{
+    LeaseLoad, LeaseStore, Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store,
+};
