@@ -13,7 +13,8 @@ use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::service::SourceId;
 use consul_resolver::model::snapshot::Snapshot;
 use consul_resolver::router::Router;
-use consul_resolver::router::decision::{Decision, Forward};
+use consul_resolver::router::disposition::Disposition;
+use consul_resolver::router::forward::Forward;
 use consul_resolver::router::handoff::HandoffEncoding;
 use consul_resolver::util::rng::Rng;
 use consul_resolver::util::time::Time;
@@ -203,7 +204,7 @@ fn decide(config: &Config, size: u32) -> f64 {
 
 fn forward(router: &mut Router) -> Option<Forward> {
     let service = router.service_by_host(black_box(Some(b"Web.test:10000")));
-    let Decision::Forward(forward) = router.decide(service, &PickContext::default()) else {
+    let Disposition::Forward(forward) = router.decide(service, &PickContext::default()) else {
         return None;
     };
     for handoff in forward.handoffs() {

@@ -6,8 +6,9 @@ use consul_resolver::config::{Config, Handoff};
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::service::{ServiceId, SourceId};
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::request::{Disposition, RequestHandler, Stream};
+use consul_resolver::request::{RequestHandler, Stream};
 use consul_resolver::router::Router;
+use consul_resolver::router::disposition::Disposition;
 use consul_resolver::router::handoff::HANDOFF_HEADERS;
 use consul_resolver::util::rng::Rng;
 use consul_resolver::util::time::Time;
@@ -81,7 +82,7 @@ fn decide<'i>(router: &mut Router, input: &'i [u8]) -> (Client<'i>, &'static str
         }
         Disposition::Reply(_) => "reply",
         Disposition::Pass => panic!("it has a service"),
-        Disposition::Wait(..) => panic!("the service is resolved"),
+        Disposition::Wait { .. } => panic!("the service is resolved"),
     };
     (client, kind)
 }

@@ -7,7 +7,7 @@ use crate::proxy::clock::Start;
 use crate::proxy::host::{self, Headers};
 use crate::request::Stream;
 use crate::request::response::{ResponseFlags, ResponsePart, ResponseStream};
-use crate::router::feedback::Attempt;
+use crate::router::forward::Attempt;
 use crate::router::reply::Reply;
 use crate::util::time::Time;
 

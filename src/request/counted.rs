@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::request::Stream;
 use crate::request::response::{ResponseFlags, ResponsePart, ResponseStream};
-use crate::router::feedback::Attempt;
+use crate::router::forward::Attempt;
 use crate::util::time::Time;
 
 /// A request that counts the calls to the host.

@@ -10,7 +10,8 @@ use crate::balancer::upstream_host::EncodedHandoff;
 use crate::config::Handoff;
 use crate::model::service::ServiceId;
 use crate::router::Router;
-use crate::router::decision::{Decision, Forward};
+use crate::router::disposition::Disposition;
+use crate::router::forward::Forward;
 use crate::router::handoff::{HANDOFF_HEADERS, HandoffEncoding};
 use crate::router::lookup::Lookup;
 use crate::router::reply::Reply;
@@ -57,20 +58,6 @@ pub struct RequestHandler {
     pub handoff: Handoff,
 }
 
-/// What becomes of a request.
-#[derive(Debug)]
-pub enum Disposition {
-    /// It goes on as it is: it belongs to no service.
-    Pass,
-    /// It goes on to an endpoint, and counts there until it is dropped.
-    Forward(Forward),
-    /// It is answered here.
-    Reply(Rc<Reply>),
-    /// It waits until the service is resolved, and is answered like this if that takes too
-    /// long.
-    Wait(ServiceId, Rc<Reply>),
-}
-
 impl RequestHandler {
     /// Finds the service of a request: the one that its route's metadata names, where those
     /// are read and name one, else the one that serves its host.
@@ -109,17 +96,13 @@ impl RequestHandler {
     ) -> Disposition {
         let wants = service.and_then(|id| router.required_inputs(id));
         let hints = wants.map(|wants| hints::read(wants, stream));
-        match (router.decide(service, &hints.unwrap_or_default()), service) {
-            (Decision::Forward(forward), _) => self.hand_over(forward, stream),
-            // It is answered here, or will be handled again: no header of it goes anywhere.
-            (Decision::Reply(reply), _) => Disposition::Reply(reply),
-            (Decision::Wait(reply), Some(service)) => Disposition::Wait(service, reply),
-            (Decision::Wait(_), None) | (Decision::Pass, _) => {
-                match self.strip_client_headers(stream) {
-                    true => Disposition::Pass,
-                    false => Disposition::Reply(Rc::new(Reply::handoff_refused())),
-                }
+        match router.decide(service, &hints.unwrap_or_default()) {
+            Disposition::Forward(forward) => self.hand_over(forward, stream),
+            Disposition::Pass if !self.strip_client_headers(stream) => {
+                Disposition::Reply(Rc::new(Reply::handoff_refused()))
             }
+            // No header goes anywhere: the filter replies, or handles the request again.
+            other => other,
         }
     }
 
@@ -128,7 +111,7 @@ impl RequestHandler {
             forward.set_unbound();
         }
         let mut handoffs = forward.handoffs();
-        let is_taken = match forward.preparation() {
+        let is_taken = match forward.handoff() {
             HandoffEncoding::Headers { .. } => {
                 HANDOFF_HEADERS.iter().all(|name| match handoffs.next() {
                     Some(address) => stream.set_header(name, &address.first),
@@ -281,7 +264,7 @@ mod tests {
         let mut stream = Counted::to("web.test");
         let verdict = Bench::filter_state().handle(&mut stream);
         assert!(
-            matches!(verdict, Disposition::Wait(its, _) if its == ServiceId::nth(0)),
+            matches!(verdict, Disposition::Wait { service, .. } if service == ServiceId::nth(0)),
             "{verdict:?}"
         );
         let verdict = Bench::filter_state().with_endpoints(&[]).handle(&mut stream);

@@ -12,8 +12,8 @@ use crate::discovery::source_spec::SourceSpec;
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::slot_map::{SecondaryMap, SlotMap};
 use crate::model::snapshot::Snapshot;
-use crate::router::decision::Decision;
 use crate::router::dependencies::DependencyHealth;
+use crate::router::disposition::Disposition;
 use crate::router::dynamic_services::DynamicServices;
 use crate::router::event::RouteEvent;
 use crate::router::host_name::HostName;
@@ -28,12 +28,13 @@ use crate::util::rng::Rng;
 use crate::util::time::Time;
 
 mod catalog;
-pub mod decision;
 mod dependencies;
+pub mod disposition;
 mod dynamic_services;
 pub mod event;
 mod fallback;
 pub mod feedback;
+pub mod forward;
 mod freshness;
 pub mod handoff;
 mod host_name;
@@ -286,12 +287,12 @@ impl Router {
 
     /// Decides what becomes of a request for `service`; none where it is of no service. `hints`
     /// are what the service [wants](Router::required_inputs) to know of it.
-    pub fn decide(&mut self, service: Option<ServiceId>, hints: &PickContext) -> Decision {
+    pub fn decide(&mut self, service: Option<ServiceId>, hints: &PickContext) -> Disposition {
         match service.and_then(|id| self.route_mut(id)) {
             Some(route) => route.decide(hints),
             None => {
                 let reply = self.unknown_service.as_ref();
-                reply.map_or(Decision::Pass, |r| Decision::Reply(Rc::clone(r)))
+                reply.map_or(Disposition::Pass, |r| Disposition::Reply(Rc::clone(r)))
             }
         }
     }

@@ -11,9 +11,10 @@ use crate::config::{Locality, Service};
 use crate::model::assignment::Assignment;
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
-use crate::router::decision::{Decision, Forward, Others};
+use crate::router::disposition::Disposition;
 use crate::router::event::RouteEvent;
 use crate::router::fallback::Fallback;
+use crate::router::forward::{Forward, RetryHosts};
 use crate::router::freshness::Freshness;
 use crate::router::handoff::HandoffEncoding;
 use crate::router::reply::Reply;
@@ -170,27 +171,30 @@ impl Route {
     }
 
     /// Decides what becomes of a request.
-    pub(super) fn decide(&mut self, hints: &PickContext) -> Decision {
+    pub(super) fn decide(&mut self, hints: &PickContext) -> Disposition {
         if let Some(reply) = &self.refusal {
-            return Decision::Reply(Rc::clone(reply));
+            return Disposition::Reply(Rc::clone(reply));
         }
         if !self.is_resolved() {
-            return Decision::Wait(Rc::clone(&self.not_resolved_yet));
+            return Disposition::Wait {
+                service: self.service,
+                reply: Rc::clone(&self.not_resolved_yet),
+            };
         }
         if self.confirmation.fails() {
-            return Decision::Reply(Rc::clone(&self.stale_endpoints));
+            return Disposition::Reply(Rc::clone(&self.stale_endpoints));
         }
-        let mut others: Others = [const { None }; _];
+        let mut retry_hosts: RetryHosts = [const { None }; _];
         let retries = usize::from(self.preparation.attempts()) - 1;
-        let places = others.get_mut(..retries).unwrap_or_default();
+        let places = retry_hosts.get_mut(..retries).unwrap_or_default();
         let Some(ticket) = self.pool.pick(hints, places) else {
-            return Decision::Reply(Rc::clone(&self.no_healthy_endpoints));
+            return Disposition::Reply(Rc::clone(&self.no_healthy_endpoints));
         };
-        Decision::Forward(Forward {
+        Disposition::Forward(Forward {
             service: self.service,
             ticket,
-            others,
-            preparation: self.preparation,
+            retry_hosts,
+            handoff: self.preparation,
             sent: hints.now,
             has_body: hints.has_body,
             is_unbound: false,
@@ -244,9 +248,13 @@ mod tests {
 
     fn picked(route: &mut Route) -> String {
         match route.decide(&PickContext::default()) {
-            Decision::Forward(forward) => forward.endpoints().next().unwrap().address().to_string(),
-            Decision::Reply(reply) | Decision::Wait(reply) => reply.reason.label().to_owned(),
-            Decision::Pass => "pass".to_owned(),
+            Disposition::Forward(forward) => {
+                forward.endpoints().next().unwrap().address().to_string()
+            }
+            Disposition::Reply(reply) | Disposition::Wait { reply, .. } => {
+                reply.reason.label().to_owned()
+            }
+            Disposition::Pass => "pass".to_owned(),
         }
     }
 

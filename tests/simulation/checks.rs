@@ -8,15 +8,15 @@ use consul_resolver::discovery::tracked_source::TrackedSource;
 use consul_resolver::model::endpoint::Address;
 use consul_resolver::model::service::QueryKey;
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::router::decision::Forward;
+use consul_resolver::router::forward::Forward;
 use consul_resolver::shared::key::{SharedKey, VmId};
 use consul_resolver::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use consul_resolver::shared::source_record::{SourceRecord, Term};
 
+use crate::consul::Consul;
 use crate::hearing::Hearing;
 use crate::members::Looks;
 use crate::probes::Echo;
-use crate::consul::Consul;
 use crate::shared::Shared;
 use crate::sources::{self, CATALOG, SOURCES, place_at, position, source_of};
 use crate::told::FALLBACK;
