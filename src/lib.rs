@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | F0 | [`util`] | small parts: time and randomness are arguments |
 //! | F1 | [`model`] | service, endpoint, snapshot: nouns, no behaviour |
-//! | F2 | [`config`], [`registry`], [`shared`] | input from outside, parsed once |
+//! | F2 | [`config`], [`registry`], [`shared`], [`handoff`] | input from outside, parsed once; the ways to Envoy's router |
 //! | F3 | [`calls`], [`election`], [`balancer`], [`health_check`] | state machines of one thing: events in, commands out |
 //! | F4 | [`registration`] | keeps one registration in sync |
 //! | F5 | [`discovery`], [`xds`] | all calls of one VM to Consul, and all subscriptions of Envoy: events in, commands out |
@@ -25,6 +25,7 @@ pub mod config;
 pub mod discovery;
 pub mod driver;
 pub mod election;
+pub mod handoff;
 pub mod health_check;
 pub mod model;
 #[cfg(all(target_os = "wasi", feature = "filter"))]

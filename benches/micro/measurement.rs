@@ -9,13 +9,13 @@ use consul_resolver::balancer::pick_context::PickContext;
 use consul_resolver::balancer::pool::Pool;
 use consul_resolver::balancer::request_outcome::RequestOutcome;
 use consul_resolver::config::{Config, ConfigError, Handoff, Service};
+use consul_resolver::handoff::HandoffMethod;
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::service::SourceId;
 use consul_resolver::model::snapshot::Snapshot;
 use consul_resolver::router::Router;
 use consul_resolver::router::disposition::Disposition;
 use consul_resolver::router::forward::Forward;
-use consul_resolver::router::handoff::HandoffEncoding;
 use consul_resolver::util::rng::Rng;
 use consul_resolver::util::time::Time;
 
@@ -216,8 +216,8 @@ fn forward(router: &mut Router) -> Option<Forward> {
 /// Installs as the filter does that ships, with headers; and lets the first request come, which
 /// builds the table of a policy that hashes.
 fn put(pool: &mut Pool, snapshot: &Snapshot) {
-    let preparation = HandoffEncoding::new(&Handoff::Headers { attempts: 2 });
-    let mut prepare = |endpoint: &Endpoint| preparation.of(&endpoint.address);
+    let handoff = HandoffMethod::new(&Handoff::Headers { attempts: 2 });
+    let mut prepare = |endpoint: &Endpoint| handoff.encode(&endpoint.address);
     pool.install(0, snapshot, Time::ZERO, &mut prepare);
     black_box(pool.pick(&PickContext { hash: Some(7), ..PickContext::default() }, &mut []));
 }

@@ -23,7 +23,7 @@ use crate::proxy::subscriptions::SubscriptionListener;
 use crate::proxy::timer::Timer;
 use crate::proxy::waiting::Waiting;
 use crate::registry::consul::response::CallFailure;
-use crate::request::RequestHandler;
+use crate::request::handler::RequestHandler;
 use crate::request::response::{self, Remaining};
 use crate::request::warmup::Warmup;
 use crate::router::Router;
@@ -71,10 +71,7 @@ impl Plugin {
         let is_by_session = config.handoff == Handoff::StatefulSession;
         Self {
             router: Router::new(config, &mut rng),
-            handler: RequestHandler {
-                route_metadata: config.route_metadata,
-                handoff: config.handoff,
-            },
+            handler: RequestHandler { route_metadata: config.route_metadata },
             warmup_timeout: config.warmup_timeout,
             waiting: Waiting::new(config.dns_names.as_ref().map_or(0, |names| names.max_waiting)),
             missing: MissingResponses::default(),

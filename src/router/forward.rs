@@ -8,11 +8,12 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use crate::balancer::ticket::Ticket;
-use crate::balancer::upstream_host::{EncodedHandoff, UpstreamHost};
+use crate::balancer::upstream_host::UpstreamHost;
 use crate::config::Handoff;
+use crate::handoff::HandoffMethod;
+use crate::handoff::encoded_handoff::EncodedHandoff;
 use crate::model::endpoint::Address;
 use crate::model::service::ServiceId;
-use crate::router::handoff::HandoffEncoding;
 use crate::util::time::Time;
 
 /// A request on its way: the endpoints of its attempts, and what its response is measured by.
@@ -23,7 +24,7 @@ pub struct Forward {
     pub(super) ticket: Ticket,
     /// The endpoints of the retries; none from the place on at which the endpoints ran out.
     pub(super) retry_hosts: RetryHosts,
-    pub(super) handoff: HandoffEncoding,
+    pub(super) handoff: HandoffMethod,
     /// The time of the pick; the start of time if the service does not need it.
     pub(super) sent: Time,
     /// True if the body was still to come at the time of the pick.
@@ -53,14 +54,14 @@ impl Forward {
     }
 
     /// Returns the handoff of the picks.
-    pub const fn handoff(&self) -> HandoffEncoding {
+    pub const fn handoff(&self) -> HandoffMethod {
         self.handoff
     }
 
     /// Returns true if the handler must find out whether a cookie binds the client to an instance: Envoy
     /// has lately sent another request with the same pick to another host.
     pub fn is_doubted(&self) -> bool {
-        self.handoff == HandoffEncoding::Session && self.ticket.target().is_doubted(self.sent)
+        self.handoff == HandoffMethod::StatefulSession && self.ticket.target().is_doubted(self.sent)
     }
 
     /// Notes that the request has no cookie.

@@ -9,6 +9,7 @@ use crate::balancer::pick_context::PickContext;
 use crate::balancer::pool::Pool;
 use crate::config::{Config, Service, Unmatched};
 use crate::discovery::source_spec::SourceSpec;
+use crate::handoff::HandoffMethod;
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::slot_map::{SecondaryMap, SlotMap};
 use crate::model::snapshot::Snapshot;
@@ -36,7 +37,6 @@ mod fallback;
 pub mod feedback;
 pub mod forward;
 mod freshness;
-pub mod handoff;
 mod host_name;
 mod hosts;
 pub mod lookup;
@@ -245,6 +245,11 @@ impl Router {
     /// Whether the service is still here.
     pub fn has(&self, service: ServiceId) -> bool {
         self.routes.get(service).is_some()
+    }
+
+    /// Returns the way in which picks reach Envoy's router, but for a service whose names Envoy resolves.
+    pub const fn handoff(&self) -> HandoffMethod {
+        self.workshop.handoff
     }
 
     /// The moment of the latest tick or install.

@@ -8,6 +8,7 @@ use hashbrown::HashSet;
 use crate::balancer::pick_context::PickContext;
 use crate::balancer::pool::Pool;
 use crate::config::{Locality, Service};
+use crate::handoff::HandoffMethod;
 use crate::model::assignment::Assignment;
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
@@ -16,7 +17,6 @@ use crate::router::event::RouteEvent;
 use crate::router::fallback::Fallback;
 use crate::router::forward::{Forward, RetryHosts};
 use crate::router::freshness::Freshness;
-use crate::router::handoff::HandoffEncoding;
 use crate::router::reply::Reply;
 use crate::router::required_inputs::RequiredInputs;
 use crate::util::rng::Rng;
@@ -30,7 +30,7 @@ pub(super) struct Route {
     pub(super) sources: Vec<SourceId>,
     pub(super) pool: Pool,
     pub(super) wants: RequiredInputs,
-    preparation: HandoffEncoding,
+    handoff: HandoffMethod,
     confirmation: Freshness,
     fallback: Fallback,
     /// The response to all requests while a dependency is down, if they are to fail.
@@ -52,7 +52,7 @@ impl Route {
         id: ServiceId,
         service: &Service,
         locality: Option<&Locality>,
-        preparation: HandoffEncoding,
+        handoff: HandoffMethod,
         warmup_timeout: Duration,
         rng: Rng,
     ) -> Self {
@@ -61,11 +61,7 @@ impl Route {
             sources: Vec::new(),
             pool: Pool::new(service, locality, rng),
             wants: RequiredInputs::of(service),
-            preparation: if service.resolve_names {
-                HandoffEncoding::DynamicHost
-            } else {
-                preparation
-            },
+            handoff: if service.resolve_names { HandoffMethod::DynamicHost } else { handoff },
             confirmation: Freshness::new(service.staleness),
             fallback: Fallback::new(&service.fallback, warmup_timeout),
             refusal: None,
@@ -167,7 +163,7 @@ impl Route {
 
     /// Whether picks are handed over to a cluster that has the endpoints as its own hosts.
     pub(super) fn is_by_session(&self) -> bool {
-        self.preparation == HandoffEncoding::Session
+        self.handoff == HandoffMethod::StatefulSession
     }
 
     /// Decides what becomes of a request.
@@ -185,7 +181,7 @@ impl Route {
             return Disposition::Reply(Rc::clone(&self.stale_endpoints));
         }
         let mut retry_hosts: RetryHosts = [const { None }; _];
-        let retries = usize::from(self.preparation.attempts()) - 1;
+        let retries = usize::from(self.handoff.attempts()) - 1;
         let places = retry_hosts.get_mut(..retries).unwrap_or_default();
         let Some(ticket) = self.pool.pick(hints, places) else {
             return Disposition::Reply(Rc::clone(&self.no_healthy_endpoints));
@@ -194,7 +190,7 @@ impl Route {
             service: self.service,
             ticket,
             retry_hosts,
-            handoff: self.preparation,
+            handoff: self.handoff,
             sent: hints.now,
             has_body: hints.has_body,
             is_unbound: false,
@@ -210,9 +206,9 @@ impl Route {
 
     fn put(&mut self, preference: usize, snapshot: &Rc<Snapshot>, now: Time) {
         self.keep(preference, snapshot);
-        let preparation = self.preparation;
+        let handoff = self.handoff;
         self.pool
-            .install(preference, snapshot, now, &mut |endpoint| preparation.of(&endpoint.address));
+            .install(preference, snapshot, now, &mut |endpoint| handoff.encode(&endpoint.address));
     }
 }
 
@@ -236,9 +232,9 @@ mod tests {
             r#"{{"consul": {{"cluster": "c", "wait": "1s"}}, "services": [{{"name": "web"{fields}}}]}}"#
         );
         let config = Config::parse(json.as_bytes()).unwrap();
-        let preparation = HandoffEncoding::new(&Handoff::FilterState);
+        let handoff = HandoffMethod::new(&Handoff::FilterState);
         let timeout = Duration::from_secs(2);
-        Route::new(ServiceId::nth(0), &config.services[0], None, preparation, timeout, Rng::new(1))
+        Route::new(ServiceId::nth(0), &config.services[0], None, handoff, timeout, Rng::new(1))
     }
 
     fn snapshot(addresses: &[&str]) -> Rc<Snapshot> {

@@ -119,9 +119,12 @@ fn every_attempt_has_a_header_and_another_endpoint_while_there_is_one() {
         let forward = forward(router.decide(Some(WEB), &PickContext::default()));
         let values: Vec<_> = forward.handoffs().collect();
         assert_eq!(values.len(), 3);
-        assert_eq!(values[0].first, forward.ticket().target().handoff().first);
-        assert_eq!(values.iter().map(|value| &value.first).collect::<HashSet<_>>().len(), distinct);
-        assert!((0..3).all(|n| values[n].first == values[n % distinct].first));
+        assert_eq!(values[0].first(), forward.ticket().target().handoff().first());
+        assert_eq!(
+            values.iter().map(|value| value.first()).collect::<HashSet<_>>().len(),
+            distinct
+        );
+        assert!((0..3).all(|n| values[n].first() == values[n % distinct].first()));
         assert_eq!(router.in_flight(WEB), 1);
     }
 }

@@ -4,10 +4,10 @@ use core::time::Duration;
 
 use crate::balancer::request_outcome::RequestOutcome;
 use crate::config::Protocol;
+use crate::handoff::HandoffMethod;
 use crate::router::Router;
 use crate::router::feedback::Feedback;
 use crate::router::forward::{Attempt, Forward};
-use crate::router::handoff::HandoffEncoding;
 use crate::util::time::Time;
 
 /// An answer in its header or trailer phase.
@@ -216,7 +216,7 @@ fn moved(
     now: Time,
     stream: &mut impl ResponseStream,
 ) -> Feedback {
-    if forward.handoff() != HandoffEncoding::Session {
+    if forward.handoff() != HandoffMethod::StatefulSession {
         return Feedback::default();
     }
     let Some(made) = stream.attempt().filter(|made| made.retries() > 0) else {
