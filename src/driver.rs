@@ -6,20 +6,21 @@
 use core::time::Duration;
 
 use crate::calls::breaker::BreakerState;
+use crate::calls::caller::CallId;
 use crate::config::Probe;
-use crate::discovery::event::{CallId, Command, Event, Expect, ProbeId};
 use crate::discovery::manager::Manager;
-use crate::discovery::source_event::SourceEvent;
 use crate::health_check::verdict::ProbeReason;
+use crate::host::{Command, Event, Expect, ProbeId};
 use crate::model::registration::RegistrationId;
 use crate::model::service::{ServiceId, SourceId};
-use crate::registration::registration_event as registration;
 use crate::registry::request::HttpRequest;
 use crate::registry::response::CallFailure;
 use crate::router::Router;
 use crate::router::service_change::{Addition, Origin, ServiceChange};
 use crate::shared::key::{Cas, SharedKey};
 use crate::shared::members::QueueId;
+use crate::telemetry::RegistrationEvent;
+use crate::telemetry::SourceEvent;
 use crate::util::time::Time;
 
 /// What a VM can do: Envoy, or a simulated one.
@@ -44,12 +45,7 @@ pub trait Host {
         Err(ProbeReason::UnknownCluster)
     }
     /// Tells the operator something about a registration.
-    fn registration(
-        &mut self,
-        _registration: RegistrationId,
-        _notice: &registration::RegistrationEvent,
-    ) {
-    }
+    fn registration(&mut self, _registration: RegistrationId, _notice: &RegistrationEvent) {}
     /// Hears of a registration that the configuration does not have: it is to be removed.
     fn on_orphan(&mut self, _registration: RegistrationId, _id: &str) {}
     /// Tells the operator.
@@ -105,14 +101,14 @@ pub fn step(agent: &mut Manager, router: &mut Router, host: &mut impl Host) -> b
             let queue = host.register_queue(&name);
             answer(agent, host, Event::QueueRegistered(queue));
         }
-        Command::Load(key) => {
-            let value = host.load(&key);
+        Command::Load(load) => {
+            let value = host.load(&load.key());
             let value = value.as_ref().map(|(bytes, cas)| (bytes.as_slice(), *cas));
-            answer(agent, host, Event::Loaded { key, value });
+            answer(agent, host, Event::Loaded { load, value });
         }
-        Command::Store { key, value, expect } => {
-            let written = host.store(&key, &value, expect);
-            answer(agent, host, Event::Stored { key, written });
+        Command::Store { store, value, expect } => {
+            let written = host.store(&store.key(), &value, expect);
+            answer(agent, host, Event::Stored { store, written });
         }
         Command::Wake { queue, message } => host.wake(queue, &message),
         Command::CheckQueue(member) => {

@@ -9,7 +9,7 @@ use consul_resolver::registry::consul::index::ConsulIndex;
 use consul_resolver::registry::consul::query::ConsulQuery;
 use consul_resolver::registry::request::ReadMode;
 use consul_resolver::router::Router;
-use consul_resolver::router::decision::Decision;
+use consul_resolver::router::disposition::Disposition;
 use consul_resolver::util::rng::Rng;
 use consul_resolver::xds::clusters::cluster;
 use consul_resolver::xds::routes::route_configuration;
@@ -78,7 +78,7 @@ fn run(config: &Config) {
     }
     let mut router = Router::new(config, &mut Rng::new(1));
     let decision = router.decide(Some(ServiceId::nth(0)), &PickContext::default());
-    assert!(matches!(decision, Decision::Wait(_)), "{decision:?}");
+    assert!(matches!(decision, Disposition::Wait { .. }), "{decision:?}");
     let subjects = sources.iter().map(|source| SourceSpec::new(config, *source)).collect();
     let agent = Manager::new(subjects, &config.consul, Rng::new(2));
     assert_eq!(agent.sources().len(), sources.len());

@@ -3,25 +3,28 @@
 use crate::model::snapshot::Snapshot;
 use crate::registry::rejected_instances::RejectedInstances;
 
-/// The most endpoints that one service may have, those with the same address counted each,
-/// and with them the unhealthy ones.
-/// A service beyond it is more likely a mistake than a service, and a snapshot of it would
-/// be copied to every VM.
+/// The maximum number of endpoints of one service. Endpoints with the same address count each, and
+/// unhealthy ones count, too.
+///
+/// A larger service is more likely a mistake than a service, and its snapshot would be copied to
+/// every VM.
 pub const MAX_ENDPOINTS: usize = 65_536;
 
-/// The contents of a response's body.
+/// The decoded body of a response.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Decoded {
     /// The instances that take traffic.
     pub snapshot: Snapshot,
-    /// The other instances, counted by reason.
+    /// The instances that take no traffic, by reason.
     pub dropped: RejectedInstances,
-    /// The number of addresses that would take traffic if all of their instances were healthy.
+    /// The number of addresses that would take traffic if all their instances were healthy. The
+    /// snapshot holds those that do.
     pub registered: u32,
-    /// The unhealthy instances as they would be if they were healthy. They are listed, and have
-    /// not vanished.
+    /// The unhealthy instances, as if they were healthy. They are listed, so they have not
+    /// vanished.
     pub unhealthy: Snapshot,
-    /// The service in which a prepared query has found the instances. `None` for every other query.
+    /// The place where a prepared query has found the instances. `None` if no prepared query was
+    /// sent.
     pub origin: Option<QueryOrigin>,
 }
 

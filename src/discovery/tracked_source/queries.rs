@@ -5,11 +5,10 @@ use core::time::Duration;
 use super::TrackedSource;
 use crate::calls::caller::{CallId, Caller, QueryId};
 use crate::calls::scheduler::{CallKind, Permit};
-use crate::discovery::event::{Command, Context};
 use crate::discovery::publication::Publication;
 use crate::discovery::response_outcome::ResponseOutcome;
-use crate::discovery::source_event::SourceEvent;
 use crate::discovery::watch::{GRACE, OutgoingQuery};
+use crate::host::{Command, Context};
 use crate::model::snapshot::Snapshot;
 use crate::registry::error::RegistryError;
 use crate::registry::query::{Query, Style};
@@ -17,6 +16,7 @@ use crate::registry::rejected_instances::RejectedInstances;
 use crate::registry::request::HttpRequest;
 use crate::registry::response::{CallFailure, HttpResponse};
 use crate::shared::source_record::Term;
+use crate::telemetry::SourceEvent;
 
 impl TrackedSource {
     /// Sets whether only clients have named the source. A waiting call is queued again.

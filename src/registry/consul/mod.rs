@@ -1,4 +1,4 @@
-//! What is asked of Consul and what its answers mean; no I/O.
+//! Consul: its queries, responses and agent API; no I/O.
 //!
 //! ```text
 //! config::{Config, Service} ─► ConsulQuery ─► HttpRequest ─► (the host sends it)
@@ -7,8 +7,8 @@
 //!                                  └─► decode, prepared_query ─► wire ─► lenient
 //! ```
 //!
-//! A body is read in one pass, entry by entry, into endpoints: what an entry says is
-//! judged as soon as its end is reached, and nothing else of it is kept.
+//! A body is read in one pass, entry by entry, into endpoints. Each entry is judged at its end, and
+//! only its endpoint is kept.
 
 mod decode_error;
 #[cfg(test)]
