@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use crate::envoy::Event;
 use crate::consul::HeldId;
+use crate::envoy::Event;
 use crate::replies::Reply;
 use crate::vm::{ContextId, Mail};
 

@@ -13,10 +13,10 @@ use consul_resolver::shared::key::{SharedKey, VmId};
 use consul_resolver::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use consul_resolver::shared::source_record::{SourceRecord, Term};
 
+use crate::consul::Consul;
 use crate::hearing::Hearing;
 use crate::members::Looks;
 use crate::probes::Echo;
-use crate::consul::Consul;
 use crate::shared::Shared;
 use crate::sources::{self, CATALOG, SOURCES, place_at, position, source_of};
 use crate::told::FALLBACK;

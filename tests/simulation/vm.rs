@@ -30,9 +30,9 @@ use consul_resolver::util::time::Time;
 
 use crate::admin::Admin;
 use crate::clock::Clock;
+use crate::consul::{Consul, Outcome};
 use crate::feed::Feed;
 use crate::probes::Echo;
-use crate::consul::{Consul, Outcome};
 use crate::replies::Reply;
 use crate::shared::Shared;
 use crate::sources::{configured, source_of};
