@@ -114,14 +114,14 @@ pub fn step(agent: &mut Manager, router: &mut Router, host: &mut impl Host) -> b
             let queue = host.register_queue(&name);
             answer(agent, host, Event::QueueRegistered(queue));
         }
-        Command::Load(key) => {
-            let value = host.load(&key);
+        Command::Load(load) => {
+            let value = host.load(&load.key());
             let value = value.as_ref().map(|(bytes, cas)| (bytes.as_slice(), *cas));
-            answer(agent, host, Event::Loaded { key, value });
+            answer(agent, host, Event::Loaded { load, value });
         }
-        Command::Store { key, value, expect } => {
-            let written = host.store(&key, &value, expect);
-            answer(agent, host, Event::Stored { key, written });
+        Command::Store { store, value, expect } => {
+            let written = host.store(&store.key(), &value, expect);
+            answer(agent, host, Event::Stored { store, written });
         }
         Command::Wake { queue, message } => host.wake(queue, &message),
         Command::CheckQueue(member) => {

@@ -8,6 +8,7 @@ use crate::calls::breaker::BreakerState;
 use crate::calls::circuit::Datacenter;
 use crate::calls::scheduler::CallScheduler;
 use crate::config::Probe;
+use crate::discovery::purpose::{Load, Store};
 use crate::discovery::source_event::SourceEvent;
 use crate::election::membership::Outgoing;
 use crate::health_check::checker::ProbeNumber;
@@ -19,7 +20,7 @@ use crate::registration::probe::ProbeTarget;
 use crate::registration::registration_event::RegistrationEvent;
 use crate::registry::consul::query::Request;
 use crate::registry::consul::response::{CallFailure, Response};
-use crate::shared::key::{Cas, SharedKey, VmId};
+use crate::shared::key::{Cas, VmId};
 use crate::shared::members::{Member, QueueId};
 use crate::shared::source_record::Rank;
 use crate::util::rng::Rng;
@@ -70,15 +71,15 @@ pub enum Event<'a> {
     QueueRegistered(QueueId),
     /// The result of [`Command::Load`]. The value is `None` if the key is absent.
     Loaded {
-        /// The key that was loaded.
-        key: SharedKey,
+        /// The load.
+        load: Load,
         /// The value.
         value: Option<(&'a [u8], Cas)>,
     },
     /// The result of [`Command::Store`].
     Stored {
-        /// The key that was stored to.
-        key: SharedKey,
+        /// The store.
+        store: Store,
         /// False if another VM has written first.
         written: bool,
     },
@@ -121,11 +122,11 @@ pub enum Command {
     /// Registers the queue of that name; [`Event::QueueRegistered`].
     RegisterQueue(String),
     /// Reads from shared data; [`Event::Loaded`].
-    Load(SharedKey),
+    Load(Load),
     /// Writes to shared data; [`Event::Stored`].
     Store {
-        /// The key.
-        key: SharedKey,
+        /// The key, and the purpose.
+        store: Store,
         /// The value. Empty bytes stand for a removed key.
         value: Vec<u8>,
         /// The condition.
@@ -238,18 +239,18 @@ pub struct Context<'a> {
 
 impl Context<'_> {
     /// Loads a value of shared data.
-    pub(super) fn load(&mut self, key: SharedKey) {
-        self.out.push_back(Command::Load(key));
+    pub(super) fn load(&mut self, load: Load) {
+        self.out.push_back(Command::Load(load));
     }
 
     /// Sends a message, once the list of members is loaded.
     pub(super) fn send(&mut self, message: Outgoing) {
         self.outbox.push(message);
-        self.load(SharedKey::Members);
+        self.load(Load::Members);
     }
 
     /// Stores a value in shared data.
-    pub(super) fn store(&mut self, key: SharedKey, value: Vec<u8>, expect: Expect) {
-        self.out.push_back(Command::Store { key, value, expect });
+    pub(super) fn store(&mut self, store: Store, value: Vec<u8>, expect: Expect) {
+        self.out.push_back(Command::Store { store, value, expect });
     }
 }

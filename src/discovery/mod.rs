@@ -15,6 +15,7 @@ pub mod event;
 pub mod manager;
 mod outgoing_query;
 mod publication;
+pub mod purpose;
 mod query_backoff;
 mod refresh_request;
 mod registration_controller;
