@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use crate::discovery::source_event::SourceEvent;
 use crate::registry::consul::error::{ErrorKind, QueryError};
 use crate::registry::consul::rejected_instances::RejectedInstances;
+use crate::telemetry::SourceEvent;
 use crate::util::time::Time;
 
 /// Turns responses into events for operators: transitions, not every response.

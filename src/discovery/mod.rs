@@ -11,18 +11,15 @@
 
 mod contact;
 pub mod doubt;
-pub mod event;
 pub mod manager;
 mod outgoing_query;
 mod publication;
-pub mod purpose;
 mod query_backoff;
 mod refresh_request;
 mod registration_controller;
 mod registration_manager;
 pub mod response_outcome;
 pub mod shrink_guard;
-pub mod source_event;
 pub mod source_spec;
 pub mod tracked_source;
 pub mod watch;

@@ -3,11 +3,11 @@
 use crate::registration::agent_call::{AgentCall, ROUNDS};
 use crate::registration::desired_state::Orphan;
 use crate::registration::effects::Effects;
-use crate::registration::registration_event::{RegistrationEvent, Remains};
 use crate::registry::consul::error::QueryError;
 use crate::registry::consul::registration::{AgentIdentity, Id, RegistrationError};
 use crate::registry::consul::request::Request;
 use crate::registry::consul::response::{CallFailure, Refusal, Response};
+use crate::telemetry::{RegistrationEvent, Remains};
 
 /// The number of reads in a row that must find nothing. If several agents take turns, each read
 /// reaches another one.

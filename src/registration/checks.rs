@@ -5,15 +5,16 @@ use core::time::Duration;
 use crate::config;
 use crate::health_check::checker::ProbeNumber;
 use crate::health_check::verdict::ProbeReason;
+use crate::host::ProbeTarget;
 use crate::registration::agent_call::{AgentCall, CallSlot};
 use crate::registration::drain::Drain;
 use crate::registration::effects::Effects;
-use crate::registration::probe::{OutgoingProbe, ProbeResult, ProbeTarget};
-use crate::registration::registration_event::RegistrationEvent;
+use crate::registration::probe::{OutgoingProbe, ProbeResult};
 use crate::registration::ttl_check::TtlCheck;
 use crate::registry::consul::registration::{
     ActualCheck, CheckStatus, Definition, Drift, RegistrationError, Report,
 };
+use crate::telemetry::RegistrationEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

@@ -4,8 +4,8 @@ use core::mem::discriminant;
 use core::time::Duration;
 
 use crate::registration::agent_call::CallSlot;
-use crate::registration::registration_event::RegistrationEvent;
 use crate::registry::consul::registration::RegistrationError;
+use crate::telemetry::RegistrationEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

@@ -16,5 +16,4 @@ mod effects;
 mod present;
 pub mod probe;
 pub mod reconciler;
-pub mod registration_event;
 mod ttl_check;

@@ -8,13 +8,13 @@ use crate::health_check::checker::ProbeNumber;
 use crate::registration::agent_call::{AgentCall, ROUNDS};
 use crate::registration::checks::{ATTEMPTS, PAUSE, TtlChecks};
 use crate::registration::effects::Effects;
-use crate::registration::registration_event::RegistrationEvent;
 use crate::registry::consul::registration::{
     ActualCheck, ActualService, AgentIdentity, CheckStatus, Definition, Drift, RegistrationError,
     Reported,
 };
 use crate::registry::consul::request::Request;
 use crate::registry::consul::response::{CallFailure, Response};
+use crate::telemetry::RegistrationEvent;
 use crate::util::time::Time;
 
 /// The interval between two reads of a registration that is in sync.

@@ -10,12 +10,12 @@ use crate::registration::desired_state::DesiredState;
 use crate::registration::effects::Effects;
 use crate::registration::present::Present;
 use crate::registration::probe::{OutgoingProbe, ProbeResult};
-use crate::registration::registration_event::RegistrationEvent;
 use crate::registry::consul::error::ErrorKind;
 use crate::registry::consul::registration::RegistrationError;
 use crate::registry::consul::request::Request;
 use crate::registry::consul::response::{CallFailure, Response};
 use crate::shared::source_record::Term;
+use crate::telemetry::RegistrationEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

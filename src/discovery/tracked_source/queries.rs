@@ -5,17 +5,17 @@ use core::time::Duration;
 use super::TrackedSource;
 use crate::calls::caller::{CallId, Caller, QueryId};
 use crate::calls::scheduler::{CallKind, Permit};
-use crate::discovery::event::{Command, Context};
 use crate::discovery::publication::Publication;
 use crate::discovery::response_outcome::ResponseOutcome;
-use crate::discovery::source_event::SourceEvent;
 use crate::discovery::watch::{GRACE, OutgoingQuery};
+use crate::host::{Command, Context};
 use crate::model::snapshot::Snapshot;
 use crate::registry::consul::error::QueryError;
 use crate::registry::consul::query::{Query, Request};
 use crate::registry::consul::rejected_instances::RejectedInstances;
 use crate::registry::consul::response::{CallFailure, Response};
 use crate::shared::source_record::Term;
+use crate::telemetry::SourceEvent;
 
 impl TrackedSource {
     /// Sets whether only clients have named the source. A waiting call is queued again.

@@ -2,12 +2,13 @@
 
 use std::rc::Rc;
 
-use crate::discovery::event::{Command, Context, Expect};
-use crate::discovery::purpose::{Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store};
-use crate::discovery::source_event::SourceEvent;
 use crate::discovery::tracked_source::TrackedSource;
+use crate::host::{
+    Command, Context, Expect, Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store,
+};
 use crate::shared::snapshot_record::SnapshotVersion;
 use crate::shared::source_record::{Rank, SourceRecord, Term};
+use crate::telemetry::SourceEvent;
 
 impl TrackedSource {
     /// Releases the lease, if this VM leads, because its configuration is being replaced.
