@@ -1,6 +1,8 @@
-//! Keeps services registered with Consul: events in, calls to the agent out.
+//! Keeps services registered with Consul: state machines, events in and commands out.
 //!
-//! A [`Reconciler`](reconciler::Reconciler) drives an agent to a
+//! A [`manager::RegistrationManager`] holds one `Controller` for each registration, which combines
+//! a [`lease`](crate::election::lease) (the election of a leader) with a reconciler. A
+//! [`Reconciler`](reconciler::Reconciler) drives an agent to a
 //! [desired state](desired_state::DesiredState). A service that must be present is registered, read
 //! back, reported on, and mended when it has changed. A service that must be absent is deregistered,
 //! because no configuration contains it any more. The reconciler neither sends calls itself nor
@@ -9,10 +11,13 @@
 mod absent;
 pub mod agent_call;
 mod checks;
+mod controller;
 pub mod desired_state;
 pub mod down_dependencies;
 mod drain;
 mod effects;
+pub mod manager;
+mod orphan_relation;
 mod present;
 pub mod probe;
 pub mod reconciler;

@@ -6,7 +6,6 @@
 use core::time::Duration;
 use std::rc::Rc;
 
-use self::orphan_relation::{ABANDONED, OrphanRelation};
 use crate::calls::caller::{AgentCallId, CallId};
 use crate::calls::circuit::{Datacenter, OF_THE_AGENT};
 use crate::calls::scheduler::{CallKind, Permit};
@@ -18,6 +17,7 @@ use crate::host::{Command, Context, Expect, LeaseLoad, LeaseStore, Load, ProbeId
 use crate::model::registration::RegistrationId;
 use crate::model::service::QueryKey;
 use crate::registration::desired_state::DesiredState;
+use crate::registration::orphan_relation::{ABANDONED, OrphanRelation};
 use crate::registration::probe::ProbeResult;
 use crate::registration::reconciler::Reconciler;
 use crate::registry::consul::registration::{Definition, Id};
@@ -28,8 +28,6 @@ use crate::shared::source_record::{Holder, Rank, Term};
 use crate::telemetry::RegistrationEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
-
-pub(super) mod orphan_relation;
 
 /// The minimum number of reads without a change before a lease counts as abandoned.
 const LOOKS: u32 = 20;
