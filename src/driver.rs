@@ -8,7 +8,6 @@ use core::time::Duration;
 use crate::calls::breaker::BreakerState;
 use crate::calls::caller::CallId;
 use crate::config::Probe;
-use crate::discovery::manager::Manager;
 use crate::health_check::verdict::ProbeReason;
 use crate::host::{Command, Event, Expect, ProbeId};
 use crate::model::registration::RegistrationId;
@@ -22,6 +21,7 @@ use crate::shared::members::QueueId;
 use crate::telemetry::RegistrationEvent;
 use crate::telemetry::SourceEvent;
 use crate::util::time::Time;
+use crate::vm::Vm;
 
 /// What a VM can do: Envoy, or a simulated one.
 pub trait Host {
@@ -68,7 +68,7 @@ pub trait Host {
 }
 
 /// Takes an event and carries out all that follows from it.
-pub fn run(agent: &mut Manager, router: &mut Router, host: &mut impl Host, event: Event<'_>) {
+pub fn run(agent: &mut Vm, router: &mut Router, host: &mut impl Host, event: Event<'_>) {
     let now = host.now();
     if let Event::Tick(_) = event {
         let down = |names: &[String]| {
@@ -82,14 +82,14 @@ pub fn run(agent: &mut Manager, router: &mut Router, host: &mut impl Host, event
 }
 
 /// Carries out all that is to be done.
-pub fn settle(agent: &mut Manager, router: &mut Router, host: &mut impl Host) {
+pub fn settle(agent: &mut Vm, router: &mut Router, host: &mut impl Host) {
     while step(agent, router, host) {}
 }
 
 /// Carries out one command, or else one change of the services; false when there is none.
 ///
 /// Between two steps another VM may do whatever it likes.
-pub fn step(agent: &mut Manager, router: &mut Router, host: &mut impl Host) -> bool {
+pub fn step(agent: &mut Vm, router: &mut Router, host: &mut impl Host) -> bool {
     let Some(command) = agent.poll_command() else {
         let change = router.poll_change();
         let is_change = change.is_some();
@@ -149,7 +149,7 @@ pub fn step(agent: &mut Manager, router: &mut Router, host: &mut impl Host) -> b
 }
 
 /// Lets discovery follow the services that the router has found, and no others.
-fn apply(change: ServiceChange, agent: &mut Manager, router: &mut Router, host: &mut impl Host) {
+fn apply(change: ServiceChange, agent: &mut Vm, router: &mut Router, host: &mut impl Host) {
     let now = host.now();
     match change {
         ServiceChange::Catalog(subject) => {
@@ -191,7 +191,7 @@ fn apply(change: ServiceChange, agent: &mut Manager, router: &mut Router, host: 
     }
 }
 
-fn answer(agent: &mut Manager, host: &mut impl Host, event: Event<'_>) {
+fn answer(agent: &mut Vm, host: &mut impl Host, event: Event<'_>) {
     let now = host.now();
     agent.handle_event(event, now);
 }

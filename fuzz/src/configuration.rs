@@ -2,7 +2,6 @@
 
 use consul_resolver::balancer::pick_context::PickContext;
 use consul_resolver::config::{Config, ConfigError};
-use consul_resolver::discovery::manager::Manager;
 use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::model::service::ServiceId;
 use consul_resolver::registry::consul::index::ConsulIndex;
@@ -11,6 +10,7 @@ use consul_resolver::registry::request::ReadMode;
 use consul_resolver::router::Router;
 use consul_resolver::router::disposition::Disposition;
 use consul_resolver::util::rng::Rng;
+use consul_resolver::vm::Vm;
 use consul_resolver::xds::clusters::cluster;
 use consul_resolver::xds::routes::route_configuration;
 use serde_json::{Map, Number, Value};
@@ -80,7 +80,7 @@ fn run(config: &Config) {
     let decision = router.decide(Some(ServiceId::nth(0)), &PickContext::default());
     assert!(matches!(decision, Disposition::Wait { .. }), "{decision:?}");
     let subjects = sources.iter().map(|source| SourceSpec::new(config, *source)).collect();
-    let agent = Manager::new(subjects, &config.consul, Rng::new(2));
+    let agent = Vm::new(subjects, &config.consul, Rng::new(2));
     assert_eq!(agent.sources().len(), sources.len());
     let clusters = config.services.iter().map(|service| cluster(config, service));
     for text in clusters.chain([route_configuration(config, config.services.iter())]) {

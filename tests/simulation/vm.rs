@@ -6,7 +6,6 @@ use std::time::Duration;
 use consul_resolver::calls::breaker::BreakerState;
 use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::{Config, Probe};
-use consul_resolver::discovery::manager::Manager;
 use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::discovery::tracked_source::TrackedSource;
 use consul_resolver::driver::Host;
@@ -28,6 +27,7 @@ use consul_resolver::telemetry::RegistrationEvent;
 use consul_resolver::telemetry::SourceEvent;
 use consul_resolver::util::rng::Rng;
 use consul_resolver::util::time::Time;
+use consul_resolver::vm;
 
 use crate::admin::Admin;
 use crate::clock::Clock;
@@ -99,7 +99,7 @@ pub struct Context {
     /// The services that it has found and not forgotten.
     pub found: Vec<ServiceId>,
     /// Discovery.
-    pub agent: Manager,
+    pub agent: vm::Vm,
     /// Routing.
     pub router: Router,
     /// What answers Envoy's subscriptions, if anything does.
@@ -169,7 +169,7 @@ impl Context {
     pub fn new(id: ContextId, config: usize, of: &Config, made: u64, rng: &mut Rng) -> Self {
         let mut own = rng.split();
         let subjects = of.sources().map(|source| SourceSpec::new(of, source)).collect();
-        let agent = Manager::new(subjects, &of.consul, own.split()).with_registrations(of);
+        let agent = vm::Vm::new(subjects, &of.consul, own.split()).with_registrations(of);
         Self {
             id,
             config,
