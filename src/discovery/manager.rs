@@ -22,6 +22,7 @@ use crate::shared::key::VmId;
 use crate::shared::members::QueueId;
 use crate::shared::message::Message;
 use crate::shared::source_record::Rank;
+use crate::telemetry::{BreakerEvent, TelemetryEvent};
 use crate::util::rng::Rng;
 use crate::util::time::{AwakeClock, Time};
 
@@ -339,7 +340,8 @@ impl Manager {
         } else if self.reported != Some(position) {
             let before = self.reported.replace(position);
             let datacenter = datacenter.map(Into::into);
-            self.out.push_back(Command::Breaker { position, before, datacenter });
+            let event = BreakerEvent { state: position, before, datacenter };
+            self.out.push_back(Command::Emit(TelemetryEvent::Breaker(event)));
         }
     }
 
