@@ -59,12 +59,7 @@ pub fn step(agent: &mut Manager, router: &mut Router, host: &mut impl Host) -> b
             answer(agent, host, Event::QueueChecked { member: member.vm, pending });
         }
         Command::Call { call, request } => {
-            if let Err(failure) = host.call(None, call, &request) {
-                answer(agent, host, Event::Answered { call, response: Err(failure) });
-            }
-        }
-        Command::CallBy { cluster, call, request } => {
-            if let Err(failure) = host.call(Some(&cluster), call, &request) {
+            if let Err(failure) = host.call(call, &request) {
                 answer(agent, host, Event::Answered { call, response: Err(failure) });
             }
         }

@@ -19,7 +19,7 @@ use crate::model::registration::RegistrationId;
 use crate::model::service::QueryKey;
 use crate::registration::probe::ProbeResult;
 use crate::registry::consul::registration::{Definition, Id};
-use crate::registry::consul::response::{CallFailure, Response};
+use crate::registry::response::{CallFailure, HttpResponse};
 use crate::shared::key::{Cas, VmId};
 use crate::shared::registration_lease::RegistrationLease;
 use crate::shared::source_record::{Holder, Rank, Term};
@@ -234,7 +234,7 @@ impl Controller {
     pub(super) fn on_response(
         &mut self,
         call: AgentCallId,
-        response: Result<Response<'_>, CallFailure>,
+        response: Result<HttpResponse<'_>, CallFailure>,
         context: &mut Context<'_>,
     ) {
         self.on_call_ended(call, response, context);
@@ -271,21 +271,17 @@ impl Controller {
         let Some(permit) = permit else { return };
         let Some((call, request)) = self.desired.start(call, context.now) else { return };
         let call = CallId::Agent { registration: self.registration, call };
-        let cluster = self.desired.cluster().map(Box::from);
         if permit == Permit::Probe {
             let lost = self.desired.lost_at(context.now + request.timeout);
             context.calls.on_probe(caller, call, &self.datacenter, lost, context.now);
         }
-        context.out.push_back(match cluster {
-            Some(cluster) => Command::CallBy { cluster, call, request },
-            None => Command::Call { call, request },
-        });
+        context.out.push_back(Command::Call { call, request });
     }
 
     fn on_call_ended(
         &mut self,
         call: AgentCallId,
-        response: Result<Response<'_>, CallFailure>,
+        response: Result<HttpResponse<'_>, CallFailure>,
         context: &mut Context<'_>,
     ) {
         let mut events = Vec::new();

@@ -14,7 +14,7 @@ use crate::model::service::QueryKey;
 use crate::model::slot_map::SlotMap;
 use crate::registration::probe::ProbeResult;
 use crate::registry::consul::registration::Id;
-use crate::registry::consul::response::{CallFailure, Response};
+use crate::registry::response::{CallFailure, HttpResponse};
 use crate::shared::key::{Cas, VmId};
 use crate::shared::registration_index::RegistrationIndex;
 use crate::shared::source_record::Rank;
@@ -149,7 +149,7 @@ impl RegistrationManager {
         &mut self,
         registration: RegistrationId,
         call: AgentCallId,
-        response: Result<Response<'_>, CallFailure>,
+        response: Result<HttpResponse<'_>, CallFailure>,
         context: &mut Context<'_>,
     ) {
         if let Some(controller) = self.controllers.get_mut(registration) {

@@ -26,7 +26,7 @@ use crate::host::{Command, Context, Expect};
 use crate::host::{Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store};
 use crate::model::service::{QueryKey, SourceId};
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::query::Query;
+use crate::registry::query::Query;
 use crate::shared::key::{Cas, VmId};
 use crate::shared::message::Message;
 use crate::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};

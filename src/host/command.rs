@@ -9,7 +9,7 @@ use crate::host::event::ProbeId;
 use crate::host::purpose::{Load, Store};
 use crate::model::service::{QueryKey, SourceId};
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::query::Request;
+use crate::registry::request::HttpRequest;
 use crate::shared::key::Cas;
 use crate::shared::members::{Member, QueueId};
 use crate::telemetry::TelemetryEvent;
@@ -46,16 +46,7 @@ pub enum Command {
         /// The call.
         call: CallId,
         /// The request.
-        request: Request,
-    },
-    /// Sends a call through another cluster than the configuration's; [`Event::Answered`](crate::host::Event::Answered) likewise.
-    CallBy {
-        /// The cluster.
-        cluster: Box<str>,
-        /// The call.
-        call: CallId,
-        /// The request.
-        request: Request,
+        request: HttpRequest,
     },
     /// Sends a health probe to a target of this proxy; [`Event::Probed`](crate::host::Event::Probed).
     Probe {

@@ -21,8 +21,8 @@ use core::time::Duration;
 use crate::calls::caller::CallId;
 use crate::config::Probe;
 use crate::health_check::verdict::ProbeReason;
-use crate::registry::consul::query::Request;
-use crate::registry::consul::response::CallFailure;
+use crate::registry::request::HttpRequest;
+use crate::registry::response::CallFailure;
 use crate::shared::key::{Cas, SharedKey};
 use crate::shared::members::QueueId;
 use crate::telemetry::TelemetryEvent;
@@ -42,14 +42,8 @@ pub trait Host {
     fn wake(&mut self, queue: QueueId, message: &[u8]);
     /// Returns true if messages wait in a queue. They stay there.
     fn has_messages(&mut self, queue: QueueId) -> bool;
-    /// Sends a call through a cluster, or through the configuration's if there is none. The
-    /// response comes later as [`Event::Answered`].
-    fn call(
-        &mut self,
-        cluster: Option<&str>,
-        call: CallId,
-        request: &Request,
-    ) -> Result<(), CallFailure>;
+    /// Sends a request to a registry. The response comes later as [`Event::Answered`].
+    fn call(&mut self, call: CallId, request: &HttpRequest) -> Result<(), CallFailure>;
     /// Sends a health probe to a cluster. The response comes later as [`Event::Probed`].
     fn probe(&mut self, id: ProbeId, probe: &Probe) -> Result<(), ProbeReason>;
     /// Tells operators of an event.

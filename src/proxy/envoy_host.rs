@@ -14,9 +14,9 @@ use crate::proxy::clock::Start;
 use crate::proxy::event_log::EventLog;
 use crate::proxy::host::{self, CalloutId, CalloutRefused};
 use crate::proxy::metrics::Metrics;
-use crate::registry::consul::query::Request;
-use crate::registry::consul::response::{CallFailure, Refusal};
-use crate::registry::consul::token::Token;
+use crate::registry::request::HttpRequest;
+use crate::registry::response::{CallFailure, Refusal};
+use crate::registry::token::Token;
 use crate::shared::key::{Cas, SharedKey};
 use crate::shared::members::QueueId;
 use crate::telemetry::{RegistrationEvent, SourceEvent, TelemetryEvent};
@@ -29,7 +29,6 @@ const MAX_LOOKED_AT: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct EnvoyHost {
     pub(super) start: Start,
-    cluster: String,
     authority: String,
     token: Option<Token>,
     /// The environment variable that should contain the token and does not.
@@ -54,7 +53,6 @@ impl EnvoyHost {
         let missing_token = token_env.filter(|_| token.is_none()).map(str::to_owned);
         Self {
             start: Start::now(),
-            cluster: config.consul.cluster.clone(),
             authority: config.consul.authority.clone(),
             token,
             missing_token,
@@ -136,12 +134,7 @@ impl Host for EnvoyHost {
         !messages.is_empty()
     }
 
-    fn call(
-        &mut self,
-        cluster: Option<&str>,
-        call: CallId,
-        request: &Request,
-    ) -> Result<(), CallFailure> {
+    fn call(&mut self, call: CallId, request: &HttpRequest) -> Result<(), CallFailure> {
         let mut headers = vec![
             (":method", request.method.word()),
             (":path", request.path.as_str()),
@@ -151,15 +144,15 @@ impl Host for EnvoyHost {
         ];
         headers.extend(request.headers.iter().map(|(name, value)| (*name, value.as_str())));
         if let Some(token) = &self.token {
-            headers.push(("x-consul-token", token.header_value()));
+            headers.push(token.header());
         }
-        let cluster = cluster.unwrap_or(&self.cluster);
-        let sent = host::request(cluster, &headers, &request.body, request.timeout);
+        let sent = host::request(&request.cluster, &headers, &request.body, request.timeout);
         let callout = sent.map_err(|refused| match refused {
             CalloutRefused::NoCluster => CallFailure::Refused(Refusal::UnknownCluster),
             CalloutRefused::NoCapacity => CallFailure::Refused(Refusal::NoCapacity),
         })?;
-        self.callouts.insert(callout, Callout::Call(call));
+        self.callouts
+            .insert(callout, Callout::Call { id: call, headers: request.response_headers });
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use crate::proxy::host::{self, MetricId};
 use crate::proxy::metrics::{ServiceMetrics, service_prefix};
 use crate::proxy::source_metrics::SourceMetrics;
-use crate::registry::consul::error::ErrorKind;
+use crate::registry::error::ErrorKind;
 use crate::telemetry::{FoundService, FoundSource};
 
 /// How many services that were found have metrics of their own, in the life of this VM.

@@ -19,7 +19,7 @@ use crate::proxy::found_metrics::FoundMetrics;
 use crate::proxy::host::{self, MetricId};
 use crate::proxy::registration_metrics::RegistrationMetrics;
 use crate::proxy::source_metrics::SourceMetrics;
-use crate::registry::consul::error::ErrorKind;
+use crate::registry::error::ErrorKind;
 use crate::router::forward::Forward;
 use crate::router::reply::ReplyReason;
 use crate::telemetry::{

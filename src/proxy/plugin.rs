@@ -22,7 +22,7 @@ use crate::proxy::stream::{self, EnvoyStream};
 use crate::proxy::subscriptions::SubscriptionListener;
 use crate::proxy::timer::Timer;
 use crate::proxy::waiting::Waiting;
-use crate::registry::consul::response::CallFailure;
+use crate::registry::response::CallFailure;
 use crate::request::handler::RequestHandler;
 use crate::request::response::{self, Remaining};
 use crate::request::warmup::Warmup;
@@ -137,7 +137,7 @@ impl Plugin {
         let Some(callout) = self.host.take_callout(callout) else { return };
         let answer = CalloutResponse::read(callout, headers, body_size);
         match callout {
-            Callout::Call(call) => {
+            Callout::Call { id: call, .. } => {
                 let answer = answer.map(|answer| self.host.redact(answer));
                 let answer = answer.as_ref().map(CalloutResponse::response);
                 let answer = answer.ok_or(CallFailure::NoAnswer);

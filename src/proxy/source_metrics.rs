@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::model::service::QueryKey;
 use crate::proxy::gauges::{Claim, Gauge, Right};
 use crate::proxy::host::{self, MetricId};
-use crate::registry::consul::rejected_instances::RejectedInstances;
+use crate::registry::rejected_instances::RejectedInstances;
 use crate::telemetry::Resolution;
 use crate::telemetry::SourceEvent;
 

@@ -7,8 +7,7 @@ use crate::config::{Config, Discover, Service};
 use crate::discovery::source_spec::SourceSpec;
 use crate::model::service::{QueryKey, ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::dns_name::DnsName;
-use crate::registry::consul::query::Query;
+use crate::registry::query::{Query, service_of_host};
 use crate::router::Router;
 use crate::router::catalog::Catalog;
 use crate::router::on_demand_names::OnDemandNames;
@@ -69,8 +68,7 @@ impl DynamicServices {
     /// The service that a host names in Consul's DNS, and what identifies its query.
     pub(super) fn named(&self, host: &[u8]) -> Option<(Service, QueryKey)> {
         let settings = &self.demand.as_ref()?.settings;
-        let name = DnsName::parse(host, &settings.domain)?;
-        let (mut service, datacenter) = name.service(&settings.service)?;
+        let (mut service, datacenter) = service_of_host(host, settings)?;
         service.datacenters.extend(datacenter);
         let datacenter = self.config.datacenters(&service).next().flatten();
         let query = Query::new(&self.config, &service, datacenter).key();
@@ -170,6 +168,7 @@ mod tests {
     use crate::balancer::pick_context::PickContext;
     use crate::model::endpoint::Endpoint;
     use crate::model::service_names::ServiceNames;
+    use crate::registry::request::ReadMode;
     use crate::router::disposition::Disposition;
     use crate::util::rng::Rng;
     use core::net::SocketAddr;
@@ -212,7 +211,9 @@ mod tests {
             match change {
                 ServiceChange::Added(Addition { service, name, subjects, .. }) => {
                     assert_eq!(subjects.len(), 1);
-                    assert!(router.has(service) && subjects[0].query.service() == name);
+                    let request = subjects[0].query.request(None, ReadMode::AsConfigured);
+                    assert!(router.has(service));
+                    assert_eq!(request.path, format!("/v1/health/service/{name}"));
                     added.push(name);
                 }
                 ServiceChange::Removed { service, .. } => {

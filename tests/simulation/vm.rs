@@ -14,8 +14,8 @@ use consul_resolver::host::Host;
 use consul_resolver::host::{Expect, ProbeId};
 use consul_resolver::model::registration::RegistrationId;
 use consul_resolver::model::service::{QueryKey, ServiceId, SourceId};
-use consul_resolver::registry::consul::query::Request;
-use consul_resolver::registry::consul::response::CallFailure;
+use consul_resolver::registry::request::HttpRequest;
+use consul_resolver::registry::response::CallFailure;
 use consul_resolver::router::Router;
 use consul_resolver::router::forward::Forward;
 use consul_resolver::shared::key::{Cas, SharedKey};
@@ -261,7 +261,7 @@ pub struct Effects {
     /// The probes that were made.
     pub probes: Vec<ProbeId>,
     /// What the agent was called for.
-    pub errand: Option<(RegistrationId, Request)>,
+    pub errand: Option<(RegistrationId, HttpRequest)>,
     /// The sources whose records were written to, or emptied.
     pub records: Vec<QueryKey>,
     /// The queues that were looked into, and whether messages waited there.
@@ -337,12 +337,7 @@ impl Host for SimHost<'_> {
         pending
     }
 
-    fn call(
-        &mut self,
-        _: Option<&str>,
-        call: CallId,
-        request: &Request,
-    ) -> Result<(), CallFailure> {
+    fn call(&mut self, call: CallId, request: &HttpRequest) -> Result<(), CallFailure> {
         self.trace.note_text(&request.path);
         if let CallId::Agent { registration, .. } = call {
             self.effects.errand = Some((registration, request.clone()));

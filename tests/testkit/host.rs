@@ -9,8 +9,8 @@ use consul_resolver::config::Probe;
 use consul_resolver::health_check::verdict::ProbeReason;
 use consul_resolver::host::{self, Expect, ProbeId};
 use consul_resolver::model::service::SourceId;
-use consul_resolver::registry::consul::query::Request;
-use consul_resolver::registry::consul::response::CallFailure;
+use consul_resolver::registry::request::HttpRequest;
+use consul_resolver::registry::response::CallFailure;
 use consul_resolver::shared::key::{Cas, SharedKey};
 use consul_resolver::shared::members::QueueId;
 use consul_resolver::shared::source_record::SourceRecord;
@@ -25,7 +25,7 @@ pub trait Registry {
     fn on_request(
         &mut self,
         call: CallId,
-        request: &Request,
+        request: &HttpRequest,
         now: Duration,
     ) -> Result<(), CallFailure>;
 
@@ -128,12 +128,7 @@ impl<R: Registry> host::Host for Host<R> {
         false
     }
 
-    fn call(
-        &mut self,
-        _: Option<&str>,
-        call: CallId,
-        request: &Request,
-    ) -> Result<(), CallFailure> {
+    fn call(&mut self, call: CallId, request: &HttpRequest) -> Result<(), CallFailure> {
         self.registry.on_request(call, request, self.now)
     }
 

@@ -8,7 +8,7 @@ use consul_resolver::discovery::manager::Manager;
 use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::driver;
 use consul_resolver::host::Event;
-use consul_resolver::registry::consul::response::CallFailure;
+use consul_resolver::registry::response::CallFailure;
 use consul_resolver::router::Router;
 use consul_resolver::shared::source_record::Rank;
 use consul_resolver::util::rng::Rng;

@@ -1,9 +1,11 @@
+use std::borrow::Cow;
+
 use super::*;
 use crate::calls::caller::QueryId;
 use crate::config::{Config, Service};
 use crate::election::lease::ClaimReason;
 use crate::host::{Expect, SourceRecordLoad, SourceRecordStore};
-use crate::registry::consul::response::{CallFailure, Response};
+use crate::registry::response::{CallFailure, HttpResponse};
 use crate::shared::key::{Cas, SharedKey};
 use crate::shared::members::{Member, Members};
 use crate::shared::message::Message;
@@ -16,13 +18,10 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 const SOURCE: SourceId = SourceId::nth(0);
 const RANK: Rank = Rank { serving: true, born: 5 };
 /// Consul knows no instance.
-const NOTHING: Response<'static> = Response {
+const NOTHING: HttpResponse<'static> = HttpResponse {
     status: 200,
     from_envoy: false,
-    index: Some(b"7"),
-    filtered_by_acls: false,
-    last_contact: None,
-    age: None,
+    headers: &[("x-consul-index", Cow::Borrowed(b"7"))],
     body: b"[]",
 };
 const OWNER: Member = Member { vm: VmId(7), queue: QueueId(70), born: 1 };
@@ -334,7 +333,7 @@ fn queues_are_checked_once_when_many_messages_go_out() {
 
 #[test]
 fn a_made_up_query_is_empty_when_consul_does_not_know_it() {
-    let unknown = Response { status: 404, body: b"Query not found", ..NOTHING };
+    let unknown = HttpResponse { status: 404, body: b"Query not found", ..NOTHING };
     for on_trial in [true, false] {
         let json = br#"{"consul": {"cluster": "c"}, "services": [{"name": "q", "query": "q"}]}"#;
         let config = Config::parse(json).unwrap();
