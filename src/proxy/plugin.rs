@@ -8,9 +8,9 @@ use std::rc::Rc;
 
 use crate::config::{Config, Handoff, Xds};
 use crate::discovery::source_spec::SourceSpec;
-use crate::driver::{self, Host};
+use crate::driver;
 use crate::health_check::verdict::ProbeReason;
-use crate::host::Event;
+use crate::host::{Event, Host};
 use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::callout::{Callout, CalloutResponse};
 use crate::proxy::envoy_host::EnvoyHost;
@@ -33,6 +33,7 @@ use crate::router::lookup::Lookup;
 use crate::router::reply::Reply;
 use crate::shared::members::QueueId;
 use crate::shared::source_record::Rank;
+use crate::telemetry::TelemetryEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 use crate::vm::Vm;
@@ -299,8 +300,10 @@ impl Plugin {
 
     /// Lets time pass for what requests go by.
     fn advance_time(&mut self, now: Time) {
-        let host = &self.host;
-        self.router.on_tick(now, |service, event| host.on_route_event(service, &event));
+        let Self { router, host, .. } = self;
+        router.on_tick(now, |service, event| {
+            host.emit(&TelemetryEvent::Service { service, event });
+        });
     }
 
     /// Sets the timer to what is wanted next.
