@@ -132,6 +132,23 @@ fn host_calls_are_imported_and_named_in_one_file_each() {
 }
 
 #[test]
+fn no_registry_is_named_outside_its_room() {
+    // Registrations are Consul's by nature, and reach its agent by this path alone.
+    const ALLOWED: &str = "registry::consul::registration";
+    let is_test = |path: &PathBuf| path.iter().any(|part| part == "tests" || part == "tests.rs");
+    let outside = |path: &PathBuf| module(path) != "registry" && !is_test(path);
+    let mut strays = Vec::new();
+    for path in sources(&root()).into_iter().filter(outside) {
+        for (number, line) in code(&path) {
+            if line.replace(ALLOWED, "").contains("registry::consul") {
+                strays.push(format!("{}:{number}: {line}", path.display()));
+            }
+        }
+    }
+    assert!(strays.is_empty(), "a registry behind its seam is named:\n{}", strays.join("\n"));
+}
+
+#[test]
 fn no_file_is_longer_than_four_hundred_lines() {
     for path in sources(&root()) {
         let lines = fs::read_to_string(&path).expect("a source file").lines().count();
