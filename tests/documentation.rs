@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use consul_resolver::config::Config;
+use consul_resolver::config::{Config, Handoff};
 use consul_resolver::registry::consul::error::ErrorKind;
 use consul_resolver::router::handoff::HANDOFF_HEADERS;
 use consul_resolver::router::reply::ReplyReason;
