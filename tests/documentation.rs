@@ -13,11 +13,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use consul_resolver::config::{
-    AddressPolicy, BreakerConfig, CacheAges, Check, ClustersConfig, Config, Consul, Discover,
-    DnsNames, Handoff, HashOn, LoadBalancing, Locality, Probe, Registration, RetryBudgetConfig,
-    RoutesConfig, Service, ShrinkGuardConfig, SlowStart, Versions, Weights, Xds,
-};
+use consul_resolver::config::{Config, Handoff};
 use consul_resolver::handoff::headers::HANDOFF_HEADERS;
 use consul_resolver::registry::error::ErrorKind;
 use consul_resolver::router::reply::ReplyReason;
@@ -85,53 +81,6 @@ fn every_piece_of_envoys_configuration_is_an_object() {
     for piece in of_readme.into_iter().chain(of_page) {
         let value: serde_yaml_ng::Value = serde_yaml_ng::from_str(&piece).expect("YAML");
         assert!(value.is_mapping(), "{piece}");
-    }
-}
-
-#[test]
-fn the_configuration_reference_names_every_field() {
-    let readme = read("README.md");
-    let reference = &blocks(&readme, "yaml")[0];
-    let fields = [
-        Config::FIELDS,
-        Consul::FIELDS,
-        CacheAges::FIELDS,
-        Service::FIELDS,
-        Discover::FIELDS,
-        DnsNames::FIELDS,
-        LoadBalancing::FIELDS,
-        SlowStart::FIELDS,
-        Versions::FIELDS,
-        RetryBudgetConfig::FIELDS,
-        BreakerConfig::FIELDS,
-        HashOn::FIELDS,
-        ShrinkGuardConfig::FIELDS,
-        Locality::FIELDS,
-        AddressPolicy::FIELDS,
-        Handoff::FIELDS,
-        Xds::FIELDS,
-        ClustersConfig::FIELDS,
-        RoutesConfig::FIELDS,
-    ];
-    for field in fields.into_iter().flatten() {
-        assert!(reference.contains(&format!("{field}:")), "{field} is not in the reference");
-    }
-    // Fields that others have, too, are looked for where they belong.
-    let reference: serde_yaml_ng::Value = serde_yaml_ng::from_str(reference).expect("YAML");
-    let register = &reference["register"][0];
-    let fields = |of: &serde_yaml_ng::Value| -> BTreeSet<String> {
-        let fields = of.as_mapping().expect("fields").keys();
-        fields.map(|field| field.as_str().expect("a name").to_owned()).collect()
-    };
-    let checks = register["checks"].as_sequence().expect("checks").iter();
-    for (place, found, known) in [
-        ("register", fields(register), Registration::FIELDS),
-        ("weights", fields(&register["weights"]), Weights::FIELDS),
-        ("checks", checks.flat_map(&fields).collect(), Check::FIELDS),
-        ("probe", fields(&register["checks"][0]["probe"]), Probe::FIELDS),
-    ] {
-        let known: BTreeSet<String> = known.iter().map(|&field| field.to_owned()).collect();
-        assert_eq!(found, known, "{place}");
     }
 }
 
