@@ -1,7 +1,7 @@
 //! What is done with one request: its service is found, an endpoint is picked, and the pick
 //! handed to Envoy's router.
 //!
-//! The host calls that this takes are a budget. The tests below count them, and the README
+//! The host calls that this takes are a budget. The tests below count them, and docs/limits.md
 //! names them: adding one changes all three.
 
 use std::rc::Rc;
