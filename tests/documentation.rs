@@ -14,8 +14,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use consul_resolver::config::{Config, Handoff};
-use consul_resolver::registry::consul::error::ErrorKind;
-use consul_resolver::router::handoff::HANDOFF_HEADERS;
+use consul_resolver::handoff::headers::HANDOFF_HEADERS;
+use consul_resolver::registry::error::ErrorKind;
 use consul_resolver::router::reply::ReplyReason;
 
 fn root() -> &'static Path {

@@ -16,19 +16,24 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 9] = [
     &["util"],
     &["model"],
-    &["config", "registry", "shared"],
+    &["config", "handoff", "registry", "shared"],
     &["calls", "election", "balancer", "health_check"],
-    &["registration"],
-    &["discovery", "xds"],
-    &["router"],
+    &["telemetry", "host"],
+    // Discovery and registration know nothing of each other.
+    &["discovery", "registration", "xds"],
+    &["router", "vm"],
     &["request", "driver"],
     &["proxy"],
 ];
 
 /// Imports between different modules of one floor that are meant, by importer and imported.
-const NEIGHBOURS: [(&str, &str); 1] = [
+const NEIGHBOURS: [(&str, &str); 3] = [
+    // The configuration chooses the handoff.
+    ("handoff", "config"),
     // A query is built from the configuration.
     ("registry", "config"),
+    // A command reports an event to operators.
+    ("host", "telemetry"),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

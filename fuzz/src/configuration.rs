@@ -2,14 +2,15 @@
 
 use consul_resolver::balancer::pick_context::PickContext;
 use consul_resolver::config::{Config, ConfigError};
-use consul_resolver::discovery::manager::Manager;
 use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::model::service::ServiceId;
 use consul_resolver::registry::consul::index::ConsulIndex;
-use consul_resolver::registry::consul::query::{Query, ReadMode};
+use consul_resolver::registry::consul::query::ConsulQuery;
+use consul_resolver::registry::request::ReadMode;
 use consul_resolver::router::Router;
-use consul_resolver::router::decision::Decision;
+use consul_resolver::router::disposition::Disposition;
 use consul_resolver::util::rng::Rng;
+use consul_resolver::vm::Vm;
 use consul_resolver::xds::clusters::cluster;
 use consul_resolver::xds::routes::route_configuration;
 use serde_json::{Map, Number, Value};
@@ -20,10 +21,10 @@ const DEPTH: usize = 24;
 /// What a query may be asked with.
 const WAYS: [(Option<ConsulIndex>, ReadMode); 5] = [
     (None, ReadMode::AsConfigured),
-    (None, ReadMode::Leader),
-    (None, ReadMode::Consistent),
+    (None, ReadMode::Fresher),
+    (None, ReadMode::Authoritative),
     (Some(ConsulIndex::ONE), ReadMode::AsConfigured),
-    (Some(ConsulIndex::ONE), ReadMode::Leader),
+    (Some(ConsulIndex::ONE), ReadMode::Fresher),
 ];
 
 /// Reads the input as Envoy would hand it over. What is refused is told in one line; what is
@@ -62,8 +63,8 @@ fn check_error(error: &ConfigError) {
 fn run(config: &Config) {
     let sources: Vec<_> = config.sources().collect();
     assert!((1..=Config::MAX_SOURCES).contains(&sources.len()));
-    let queries: Vec<Query> =
-        sources.iter().map(|s| Query::new(config, s.service, s.datacenter)).collect();
+    let queries: Vec<ConsulQuery> =
+        sources.iter().map(|s| ConsulQuery::new(config, s.service, s.datacenter)).collect();
     for query in &queries {
         for (index, freshness) in WAYS {
             let path = query.request(index, freshness).path;
@@ -77,9 +78,9 @@ fn run(config: &Config) {
     }
     let mut router = Router::new(config, &mut Rng::new(1));
     let decision = router.decide(Some(ServiceId::nth(0)), &PickContext::default());
-    assert!(matches!(decision, Decision::Wait(_)), "{decision:?}");
+    assert!(matches!(decision, Disposition::Wait { .. }), "{decision:?}");
     let subjects = sources.iter().map(|source| SourceSpec::new(config, *source)).collect();
-    let agent = Manager::new(subjects, &config.consul, Rng::new(2));
+    let agent = Vm::new(subjects, &config.consul, Rng::new(2));
     assert_eq!(agent.sources().len(), sources.len());
     let clusters = config.services.iter().map(|service| cluster(config, service));
     for text in clusters.chain([route_configuration(config, config.services.iter())]) {

@@ -10,7 +10,8 @@ use crate::balancer::priority::PriorityHealth;
 use crate::balancer::slow_start;
 use crate::balancer::subset::Subset;
 use crate::balancer::subset_selectors::{SubsetId, SubsetSelectors};
-use crate::balancer::upstream_host::{EncodedHandoff, UpstreamHost};
+use crate::balancer::upstream_host::UpstreamHost;
+use crate::handoff::encoded_handoff::EncodedHandoff;
 use crate::model::endpoint::{Address, Endpoint};
 use crate::model::snapshot::Snapshot;
 use crate::util::time::Time;
@@ -206,7 +207,7 @@ mod tests {
     use super::*;
     use crate::balancer::priority::Loads;
     use crate::config::LoadBalancing;
-    use crate::registry::consul::decode::MAX_ENDPOINTS;
+    use crate::registry::decoded::MAX_ENDPOINTS;
     use core::net::SocketAddr;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;

@@ -7,11 +7,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::config::{Config, Handoff, Xds};
-use crate::discovery::event::Event;
-use crate::discovery::manager::Manager;
 use crate::discovery::source_spec::SourceSpec;
 use crate::driver::{self, Host};
 use crate::health_check::verdict::ProbeReason;
+use crate::host::Event;
 use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::callout::{Callout, CalloutResponse};
 use crate::proxy::envoy_host::EnvoyHost;
@@ -21,20 +20,22 @@ use crate::proxy::plugin::waiting_room::is_ahead;
 use crate::proxy::stream::{self, EnvoyStream};
 use crate::proxy::subscriptions::SubscriptionListener;
 use crate::proxy::timer::Timer;
-use crate::proxy::waiting::{ForwardSlot, Waiting};
-use crate::registry::consul::response::CallFailure;
+use crate::proxy::waiting::Waiting;
+use crate::registry::response::CallFailure;
+use crate::request::handler::RequestHandler;
 use crate::request::response::{self, Remaining};
 use crate::request::warmup::Warmup;
-use crate::request::{Disposition, RequestHandler};
 use crate::router::Router;
-use crate::router::decision::Forward;
-use crate::router::feedback::{Attempt, Feedback};
+use crate::router::disposition::Disposition;
+use crate::router::feedback::Feedback;
+use crate::router::forward::{Attempt, Forward};
 use crate::router::lookup::Lookup;
 use crate::router::reply::Reply;
 use crate::shared::members::QueueId;
 use crate::shared::source_record::Rank;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
+use crate::vm::Vm;
 
 /// How often deadlines are looked at while requests wait.
 const WAITING_TICK: Duration = Duration::from_millis(20);
@@ -44,7 +45,7 @@ pub(super) type SharedPlugin = Rc<RefCell<Plugin>>;
 
 /// One configuration at work in one VM.
 pub(super) struct Plugin {
-    manager: Manager,
+    vm: Vm,
     router: Router,
     host: EnvoyHost,
     handler: RequestHandler,
@@ -58,42 +59,29 @@ pub(super) struct Plugin {
     warmup: Option<Warmup>,
 }
 
-/// What a request's own context has to do.
-pub(super) enum Step {
-    /// Let it go on; it counts at its endpoint, if it goes to one.
-    Continue(Option<Forward>),
-    /// Show its body: it is a subscription of Envoy's.
-    Subscription,
-    /// Leave it paused: it is answered, or waits for its way to come by the slot.
-    Stop(Option<ForwardSlot>),
-}
-
 impl Plugin {
     /// Starts with nothing resolved. Touches nothing that VMs share: the canary does this too.
     pub(super) fn new(config: &Config) -> Self {
         let mut rng = Rng::new(host::random());
         let sources = config.sources().map(|source| SourceSpec::new(config, source)).collect();
-        let manager = Manager::new(sources, &config.consul, rng.split()).with_registrations(config);
-        let host = EnvoyHost::new(config, manager.tick_period());
+        let vm = Vm::new(sources, &config.consul, rng.split()).with_registrations(config);
+        let host = EnvoyHost::new(config, vm.tick_period());
         let timeout = config.warmup_timeout;
         let warmup = |xds: &Xds| Warmup::new(&xds.address, timeout);
         let is_by_session = config.handoff == Handoff::StatefulSession;
         Self {
             router: Router::new(config, &mut rng),
-            handler: RequestHandler {
-                route_metadata: config.route_metadata,
-                handoff: config.handoff,
-            },
+            handler: RequestHandler { route_metadata: config.route_metadata },
             warmup_timeout: config.warmup_timeout,
             waiting: Waiting::new(config.dns_names.as_ref().map_or(0, |names| names.max_waiting)),
             missing: MissingResponses::default(),
-            timer: Timer::start(manager.tick_period(), host.start.time()),
+            timer: Timer::start(vm.tick_period(), host.start.time()),
             subscriptions: config
                 .xds
                 .as_ref()
                 .map(|xds| Box::new(SubscriptionListener::new(config, xds))),
             warmup: config.xds.as_ref().filter(|_| is_by_session).map(warmup),
-            manager,
+            vm,
             host,
         }
     }
@@ -108,7 +96,7 @@ impl Plugin {
     /// Handles the timer; `root` is the context that it belongs to.
     pub(super) fn on_tick(&mut self, root: u32, rank: Rank) {
         #[cfg(feature = "trap")]
-        crate::proxy::trap::on_tick(self.manager.is_leader());
+        crate::proxy::trap::on_tick(self.vm.is_leader());
         self.flush();
         let now = self.host.now();
         self.timer.on_tick(now);
@@ -128,7 +116,7 @@ impl Plugin {
     /// with the same ids: those messages stay where they are, or nobody would ever see that
     /// their reader is dead.
     pub(super) fn on_queue(&mut self, root: u32, queue: QueueId) {
-        if self.manager.queue() != Some(queue) {
+        if self.vm.queue() != Some(queue) {
             return;
         }
         while let Some(message) = host::dequeue(queue) {
@@ -148,7 +136,7 @@ impl Plugin {
         let Some(callout) = self.host.take_callout(callout) else { return };
         let answer = CalloutResponse::read(callout, headers, body_size);
         match callout {
-            Callout::Call(call) => {
+            Callout::Call { id: call, .. } => {
                 let answer = answer.map(|answer| self.host.redact(answer));
                 let answer = answer.as_ref().map(CalloutResponse::response);
                 let answer = answer.ok_or(CallFailure::NoAnswer);
@@ -163,30 +151,25 @@ impl Plugin {
         }
     }
 
-    /// Handles the headers of a request; `ended` says that nothing follows.
-    pub(super) fn on_request(&mut self, context: u32, ended: bool) -> Step {
-        #[cfg(feature = "trap")]
-        crate::proxy::trap::on_request();
-        let has_body = !ended;
-        if has_body
-            && let Some(subscriptions) = &mut self.subscriptions
-            && subscriptions.on_headers(context, self.host.start)
-        {
-            return Step::Subscription;
-        }
+    /// Takes the headers of a request with a body that may be a subscription of Envoy's. Returns true if
+    /// so: Envoy is to show its body.
+    pub(super) fn on_subscription_headers(&mut self, context: u32) -> bool {
+        let start = self.host.start;
+        self.subscriptions.as_mut().is_some_and(|it| it.on_headers(context, start))
+    }
+
+    /// Decides a request by its headers.
+    pub(super) fn on_request(&mut self, has_body: bool) -> Disposition {
         let mut stream = EnvoyStream { has_body, ..self.stream() };
         let mut service = self.handler.find(&self.router, &mut stream);
         if service.is_none() {
             match self.handler.resolve_on_demand(&mut self.router, &mut stream) {
                 Lookup::New(found) => {
                     // Others are to hear of it at once, and one of them may know it.
-                    driver::settle(&mut self.manager, &mut self.router, &mut self.host);
+                    driver::settle(&mut self.vm, &mut self.router, &mut self.host);
                     service = Some(found);
                 }
-                Lookup::Refused(reply) => {
-                    self.reply(&reply);
-                    return Step::Stop(None);
-                }
+                Lookup::Refused(reply) => return Disposition::Reply(reply),
                 Lookup::Nothing => {}
             }
         }
@@ -198,22 +181,20 @@ impl Plugin {
             }
             let Self { warmup, router, host, .. } = self;
             if self.waiting.has_room(false) && is_ahead(warmup, router, host, service) {
-                return self.wait(context, service, has_body, Rc::new(Reply::not_resolved_yet("")));
+                let reply = Rc::new(Reply::not_resolved_yet(""));
+                return Disposition::Wait { service, reply };
             }
         }
-        let verdict = self.handler.handle(&mut self.router, service, &mut stream);
-        match verdict {
-            Disposition::Pass => Step::Continue(None),
-            Disposition::Forward(forward) => {
-                self.host.metrics.on_forward(&forward);
-                Step::Continue(Some(forward))
-            }
-            Disposition::Reply(reply) => {
-                self.reply(&reply);
-                Step::Stop(None)
-            }
-            Disposition::Wait(service, reply) => self.wait(context, service, has_body, reply),
+        self.handle(service, &mut stream)
+    }
+
+    /// Decides a request for a service, and counts a request that goes to an endpoint.
+    fn handle(&mut self, service: Option<ServiceId>, stream: &mut EnvoyStream) -> Disposition {
+        let disposition = self.handler.handle(&mut self.router, service, stream);
+        if let Disposition::Forward(forward) = &disposition {
+            self.host.metrics.on_forward(forward);
         }
+        disposition
     }
 
     /// Notes that Envoy shows an answer, of whatever request. Those that it keeps to itself, to
@@ -287,7 +268,7 @@ impl Plugin {
     }
 
     fn run(&mut self, event: Event<'_>) {
-        driver::run(&mut self.manager, &mut self.router, &mut self.host, event);
+        driver::run(&mut self.vm, &mut self.router, &mut self.host, event);
     }
 
     /// Counts what an answer has taught, and lets Consul be asked about what could not be
@@ -335,7 +316,8 @@ impl Plugin {
         self.timer.set(period, due.into_iter().chain(rest).min(), now);
     }
 
-    fn reply(&self, reply: &Reply) {
+    /// Replies to the request of the effective context.
+    pub(super) fn reply(&self, reply: &Reply) {
         self.host.metrics.on_reply(reply.reason);
         stream::send(reply);
     }

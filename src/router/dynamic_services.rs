@@ -7,8 +7,7 @@ use crate::config::{Config, Discover, Service};
 use crate::discovery::source_spec::SourceSpec;
 use crate::model::service::{QueryKey, ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::dns_name::DnsName;
-use crate::registry::consul::query::Query;
+use crate::registry::query::{Query, service_of_host};
 use crate::router::Router;
 use crate::router::catalog::Catalog;
 use crate::router::on_demand_names::OnDemandNames;
@@ -75,8 +74,7 @@ impl DynamicServices {
     /// The service that a host names in Consul's DNS, and what identifies its query.
     pub(super) fn named(&self, host: &[u8]) -> Option<(Service, QueryKey)> {
         let settings = &self.demand.as_ref()?.settings;
-        let name = DnsName::parse(host, &settings.domain)?;
-        let (mut service, datacenter) = name.service(&settings.service)?;
+        let (mut service, datacenter) = service_of_host(host, settings)?;
         service.datacenters.extend(datacenter);
         let datacenter = self.config.datacenters(&service).next().flatten();
         let query = Query::new(&self.config, &service, datacenter).key();
@@ -176,7 +174,8 @@ mod tests {
     use crate::balancer::pick_context::PickContext;
     use crate::model::endpoint::Endpoint;
     use crate::model::service_names::ServiceNames;
-    use crate::router::decision::Decision;
+    use crate::registry::request::ReadMode;
+    use crate::router::disposition::Disposition;
     use crate::util::rng::Rng;
     use core::net::SocketAddr;
     use core::time::Duration;
@@ -218,7 +217,9 @@ mod tests {
             match change {
                 ServiceChange::Added(Addition { service, name, subjects, .. }) => {
                     assert_eq!(subjects.len(), 1);
-                    assert!(router.has(service) && subjects[0].query.service() == name);
+                    let request = subjects[0].query.request(None, ReadMode::AsConfigured);
+                    assert!(router.has(service));
+                    assert_eq!(request.path, format!("/v1/health/service/{name}"));
                     added.push(name);
                 }
                 ServiceChange::Removed { service, .. } => {
@@ -238,7 +239,10 @@ mod tests {
         list(&mut router, &["web"], at(0));
         let service = router.service_by_host(Some(b"Web.Internal:80")).unwrap();
         assert_eq!(router.service_by_name(b"WEB"), Some(service));
-        assert!(matches!(router.decide(Some(service), &PickContext::default()), Decision::Wait(_)));
+        assert!(matches!(
+            router.decide(Some(service), &PickContext::default()),
+            Disposition::Wait { .. }
+        ));
         assert_eq!(changes(&mut router), (vec!["web".to_owned()], 0));
 
         router.attach(service, 0, WEB);
@@ -247,7 +251,7 @@ mod tests {
         router.install(WEB, &endpoints.into(), at(1));
         assert!(matches!(
             router.decide(Some(service), &PickContext::default()),
-            Decision::Forward(_)
+            Disposition::Forward(_)
         ));
 
         list(&mut router, &[], at(10));

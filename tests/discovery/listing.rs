@@ -7,9 +7,9 @@ use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::Config;
 use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::model::service::{QueryKey, ServiceId};
-use consul_resolver::registry::consul::query::Request;
-use consul_resolver::registry::consul::response::CallFailure;
-use consul_resolver::router::decision::Decision;
+use consul_resolver::registry::request::HttpRequest;
+use consul_resolver::registry::response::CallFailure;
+use consul_resolver::router::disposition::Disposition;
 use consul_resolver::util::rng::Rng;
 
 use crate::testkit::host::Registry;
@@ -113,7 +113,7 @@ impl Registry for World {
     fn on_request(
         &mut self,
         id: CallId,
-        request: &Request,
+        request: &HttpRequest,
         now: Duration,
     ) -> Result<(), CallFailure> {
         let now = millis(now);
@@ -206,7 +206,7 @@ impl Bench {
         self.vm.now() - begin
     }
 
-    pub fn decide(&mut self) -> Decision {
+    pub fn decide(&mut self) -> Disposition {
         self.vm.router.decide(Some(ServiceId::nth(0)), &PickContext::default())
     }
 }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use consul_resolver::config::{Config, OnStale};
-use consul_resolver::discovery::event::ProbeId;
 use consul_resolver::discovery::tracked_source::TrackedSource;
+use consul_resolver::host::ProbeId;
 use consul_resolver::model::endpoint::Address;
 use consul_resolver::model::service::QueryKey;
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::router::decision::Forward;
+use consul_resolver::router::forward::Forward;
 use consul_resolver::shared::key::{SharedKey, VmId};
 use consul_resolver::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use consul_resolver::shared::source_record::{SourceRecord, Term};

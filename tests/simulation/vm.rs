@@ -4,29 +4,30 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use consul_resolver::calls::breaker::BreakerState;
+use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::{Config, Probe};
-use consul_resolver::discovery::event::{CallId, Expect, ProbeId};
-use consul_resolver::discovery::manager::Manager;
-use consul_resolver::discovery::source_event::SourceEvent;
 use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::discovery::tracked_source::TrackedSource;
 use consul_resolver::driver::Host;
 use consul_resolver::health_check::verdict::ProbeReason;
+use consul_resolver::host::{Expect, ProbeId};
 use consul_resolver::model::registration::RegistrationId;
 use consul_resolver::model::service::{QueryKey, ServiceId, SourceId};
-use consul_resolver::registration::registration_event as registration;
-use consul_resolver::registry::consul::query::Request;
-use consul_resolver::registry::consul::response::CallFailure;
+use consul_resolver::registry::request::HttpRequest;
+use consul_resolver::registry::response::CallFailure;
 use consul_resolver::router::Router;
-use consul_resolver::router::decision::Forward;
+use consul_resolver::router::forward::Forward;
 use consul_resolver::router::service_change::Addition;
 use consul_resolver::shared::key::{Cas, SharedKey};
 use consul_resolver::shared::members::QueueId;
 use consul_resolver::shared::registration_lease::RegistrationLease;
 use consul_resolver::shared::snapshot_record::SnapshotVersion;
 use consul_resolver::shared::source_record::{Rank, SourceRecord};
+use consul_resolver::telemetry::RegistrationEvent;
+use consul_resolver::telemetry::SourceEvent;
 use consul_resolver::util::rng::Rng;
 use consul_resolver::util::time::Time;
+use consul_resolver::vm;
 
 use crate::admin::Admin;
 use crate::clock::Clock;
@@ -98,7 +99,7 @@ pub struct Context {
     /// The services that it has found and not forgotten.
     pub found: Vec<ServiceId>,
     /// Discovery.
-    pub agent: Manager,
+    pub agent: vm::Vm,
     /// Routing.
     pub router: Router,
     /// What answers Envoy's subscriptions, if anything does.
@@ -168,7 +169,7 @@ impl Context {
     pub fn new(id: ContextId, config: usize, of: &Config, made: u64, rng: &mut Rng) -> Self {
         let mut own = rng.split();
         let subjects = of.sources().map(|source| SourceSpec::new(of, source)).collect();
-        let agent = Manager::new(subjects, &of.consul, own.split()).with_registrations(of);
+        let agent = vm::Vm::new(subjects, &of.consul, own.split()).with_registrations(of);
         Self {
             id,
             config,
@@ -262,7 +263,7 @@ pub struct Effects {
     /// The probes that were made.
     pub probes: Vec<ProbeId>,
     /// What the agent was called for.
-    pub errand: Option<(RegistrationId, Request)>,
+    pub errand: Option<(RegistrationId, HttpRequest)>,
     /// The sources whose records were written to, or emptied.
     pub records: Vec<QueryKey>,
     /// The queues that were looked into, and whether messages waited there.
@@ -338,7 +339,7 @@ impl Host for SimHost<'_> {
         pending
     }
 
-    fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure> {
+    fn call(&mut self, call: CallId, request: &HttpRequest) -> Result<(), CallFailure> {
         self.trace.note_text(&request.path);
         if let CallId::Agent { registration, .. } = call {
             self.effects.errand = Some((registration, request.clone()));
@@ -356,7 +357,7 @@ impl Host for SimHost<'_> {
         self.send_probe(id, probe)
     }
 
-    fn registration(&mut self, _: RegistrationId, notice: &registration::RegistrationEvent) {
+    fn registration(&mut self, _: RegistrationId, notice: &RegistrationEvent) {
         self.trace.note_text(&notice.to_string());
     }
 

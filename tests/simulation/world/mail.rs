@@ -1,10 +1,11 @@
 //! What a VM of the world is told, and what it does then.
 
 use consul_resolver::balancer::pick_context::PickContext;
-use consul_resolver::discovery::event::{CallId, Event};
+use consul_resolver::calls::caller::CallId;
+use consul_resolver::host::Event;
 use consul_resolver::model::service::ServiceId;
-use consul_resolver::registry::consul::response::{CallFailure, Response};
-use consul_resolver::router::decision::Decision;
+use consul_resolver::registry::response::{CallFailure, HttpResponse};
+use consul_resolver::router::disposition::Disposition;
 use consul_resolver::router::lookup::Lookup;
 
 use super::World;
@@ -47,16 +48,13 @@ impl World {
                 if matches!(reply.call, CallId::Query { .. }) && reply.is_good() {
                     self.consul.confirm(reply.source, self.now);
                 }
-                let index = reply.index.map(|index| index.to_string());
+                let headers = reply.headers();
                 let answer = match reply.status {
                     None => Err(CallFailure::NoAnswer),
-                    Some(status) => Ok(Response {
+                    Some(status) => Ok(HttpResponse {
                         status,
                         from_envoy: reply.from_envoy,
-                        index: index.as_deref().map(str::as_bytes),
-                        filtered_by_acls: reply.filtered,
-                        last_contact: None,
-                        age: None,
+                        headers: &headers,
                         body: &reply.body,
                     }),
                 };
@@ -162,7 +160,7 @@ impl World {
             drop(context.flying.swap_remove(ends as usize % 4));
         }
         match context.router.decide(Some(service), &PickContext::default()) {
-            Decision::Forward(forward) => {
+            Disposition::Forward(forward) => {
                 self.checks.on_pick(context, &forward);
                 let config = &self.configs[context.config];
                 // Whoever stood still finds out how old all is at the first tick. Where anybody may
@@ -172,14 +170,14 @@ impl World {
                 }
                 context.flying.push(forward);
             }
-            Decision::Wait(_) => {
+            Disposition::Wait { .. } => {
                 for source in context.router.sources(service) {
                     context.agent.handle_event(Event::NeedSnapshot(source), time(clock));
                 }
             }
-            Decision::Reply(_) => {}
+            Disposition::Reply(_) => {}
             // What follows from another one may have let the catalog drop it.
-            Decision::Pass => assert!(!context.router.has(service), "one for a service"),
+            Disposition::Pass => assert!(!context.router.has(service), "one for a service"),
         }
     }
 }
