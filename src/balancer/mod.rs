@@ -11,22 +11,15 @@
 //! `locality`), and of the group an endpoint by the policy. What answers teach `peak_ewma` is kept
 //! with the endpoint.
 
-mod alias;
 mod cumulative;
-mod hash_table;
-mod host_group;
 mod host_set;
-mod least_request;
 pub mod locality;
-pub mod maglev;
-mod peak_ewma;
 pub mod pick_context;
+pub mod policy;
 pub mod pool;
 mod pool_settings;
 pub mod priority;
 pub mod request_outcome;
-pub mod ring_hash;
-mod round_robin;
 pub mod slow_start;
 mod subset;
 mod subset_selectors;

@@ -4,10 +4,10 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::balancer::host_group::PickArgs;
 use crate::balancer::host_set::HostSet;
-use crate::balancer::peak_ewma::MeanLatency;
 use crate::balancer::pick_context::PickContext;
+use crate::balancer::policy::host_group::PickArgs;
+use crate::balancer::policy::peak_ewma::MeanLatency;
 use crate::balancer::pool_settings::PoolSettings;
 use crate::balancer::priority::{Loads, in_order};
 use crate::balancer::request_outcome::RequestOutcome;

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::balancer::hash_table::{HashTable, Table};
-use crate::balancer::host_group::{HostGroup, PickArgs};
 use crate::balancer::locality::ZonePlan;
+use crate::balancer::policy::hash_table::{HashTable, Table};
+use crate::balancer::policy::host_group::{HostGroup, PickArgs};
 use crate::balancer::pool_settings::PoolSettings;
 use crate::balancer::ticket::Ticket;
 use crate::balancer::upstream_host::UpstreamHost;

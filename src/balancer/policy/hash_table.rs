@@ -4,8 +4,8 @@ use core::cell::OnceCell;
 use core::num::NonZeroU16;
 use std::rc::Rc;
 
-use crate::balancer::maglev::Maglev;
-use crate::balancer::ring_hash::Ring;
+use crate::balancer::policy::maglev::Maglev;
+use crate::balancer::policy::ring_hash::Ring;
 use crate::balancer::upstream_host::{InFlight, UpstreamHost};
 use crate::config::{Hashing, Policy};
 use crate::util::hash;
@@ -27,7 +27,7 @@ const PROBES: u64 = 32;
 
 /// The table of a hash policy, over all endpoints of a slice.
 #[derive(Debug)]
-pub(super) struct HashTable {
+pub(in crate::balancer) struct HashTable {
     table: Rc<Table>,
     /// None: an endpoint may have any number of requests.
     bound: Option<Bound>,
@@ -38,7 +38,7 @@ pub(super) struct HashTable {
 /// It does not change, so all slices with the same endpoints share it, and it stays as long as one
 /// of them has these: a new snapshot costs the tables of the endpoints that it changes.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(in crate::balancer) struct Table {
     size: Size,
     members: Vec<(Rc<UpstreamHost>, NonZeroU16)>,
     /// Built by the first request that looks into it, unless that would take it too long.
@@ -72,7 +72,7 @@ impl HashTable {
     /// The table that the policy wants over these targets, which are those of a version or not;
     /// none where it wants none. It is one of the `known` tables where one is over the same, and
     /// else becomes one.
-    pub(super) fn new(
+    pub(in crate::balancer) fn new(
         policy: &Policy,
         targets: &[Rc<UpstreamHost>],
         is_of_version: bool,
@@ -98,7 +98,7 @@ impl HashTable {
     }
 
     /// The table itself, for a slice that comes to have the same endpoints.
-    pub(super) const fn table(&self) -> &Rc<Table> {
+    pub(in crate::balancer) const fn table(&self) -> &Rc<Table> {
         &self.table
     }
 
@@ -108,7 +108,7 @@ impl HashTable {
     /// What is passed over is spread over all others by hashing again, as Envoy does it (and
     /// Chen, Coleman and Shrivastava, *Revisiting Consistent Hashing with Bounded Loads*, 2021):
     /// going on to the neighbour would hand one endpoint's whole load to another.
-    pub(super) fn sequence<'a>(
+    pub(in crate::balancer) fn sequence<'a>(
         &'a self,
         hash: u64,
         targets: &'a [Rc<UpstreamHost>],
@@ -123,7 +123,7 @@ impl HashTable {
     /// Whether a target may have another request: at most its share by weight of all that are
     /// in flight, times the balance factor, rounded up (Mirrokni, Thorup and Zadimoghaddam,
     /// *Consistent Hashing with Bounded Loads*, 2018; Envoy's `hash_balance_factor`).
-    pub(super) fn has_room(&self, target: &UpstreamHost) -> bool {
+    pub(in crate::balancer) fn has_room(&self, target: &UpstreamHost) -> bool {
         let Some(Bound { factor, weight, in_flight }) = &self.bound else {
             return true;
         };

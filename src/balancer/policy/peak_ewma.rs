@@ -25,7 +25,12 @@ const TOLERATED: f64 = 1.0 / 8.0;
 /// Failures are not taken for latencies themselves: the usual latency is made of latencies, and
 /// with penalties in it each would raise the next one. An endpoint that fails as often as the
 /// others do is no worse than they are.
-pub(super) fn expected(target: &UpstreamHost, usual: f64, now: Time, decay: Duration) -> f64 {
+pub(in crate::balancer) fn expected(
+    target: &UpstreamHost,
+    usual: f64,
+    now: Time,
+    decay: Duration,
+) -> f64 {
     let failures = target.failures().value(now, decay);
     let latency = match target.latency() {
         Some(latency) => latency.value(now, decay).max(usual * failures),
@@ -40,7 +45,7 @@ pub(super) fn expected(target: &UpstreamHost, usual: f64, now: Time, decay: Dura
 /// Tells whether an endpoint with this expected latency will do. Where it is more than twice the usual
 /// one, others are looked at: of five endpoints, one slow and one that fails, one draw of two in
 /// ten has no other.
-pub(super) fn is_good(expected: f64, usual: f64) -> bool {
+pub(in crate::balancer) fn is_good(expected: f64, usual: f64) -> bool {
     expected <= 2.0 * usual
 }
 
@@ -51,7 +56,7 @@ pub(super) fn is_good(expected: f64, usual: f64) -> bool {
 /// Those know no weights. Here the requests in flight count for a target's share relative to the
 /// mean, and the draw is by weight: an idle pool of equally fast endpoints sends exactly by
 /// weight, and a busy one loads them by it.
-pub(super) fn cost(latency: f64, target: &UpstreamHost, mean_share: f64) -> f64 {
+pub(in crate::balancer) fn cost(latency: f64, target: &UpstreamHost, mean_share: f64) -> f64 {
     let in_flight = f64::from(target.active()) * mean_share / f64::from(target.share().get());
     latency * (in_flight + 1.0)
 }
@@ -59,16 +64,16 @@ pub(super) fn cost(latency: f64, target: &UpstreamHost, mean_share: f64) -> f64 
 /// The mean latency of the endpoints that have answered, at which those start that have not: at none
 /// they would be flooded, and at a great one never tried.
 #[derive(Debug, Default)]
-pub(super) struct MeanLatency(Option<Duration>);
+pub(in crate::balancer) struct MeanLatency(Option<Duration>);
 
 impl MeanLatency {
     /// The latency in seconds; none while nobody has answered.
-    pub(super) fn seconds(&self) -> Option<f64> {
+    pub(in crate::balancer) fn seconds(&self) -> Option<f64> {
         self.0.as_ref().map(Duration::as_secs_f64)
     }
 
     /// Learns how a target has answered.
-    pub(super) fn on_response(
+    pub(in crate::balancer) fn on_response(
         &mut self,
         target: &UpstreamHost,
         outcome: RequestOutcome,
@@ -87,7 +92,7 @@ impl MeanLatency {
 
     /// Learns that a target has not answered for so long, when the client left. While nobody has
     /// answered, that is no more than is usual.
-    pub(super) fn on_silence(
+    pub(in crate::balancer) fn on_silence(
         &self,
         target: &UpstreamHost,
         time: Duration,
@@ -100,7 +105,7 @@ impl MeanLatency {
     }
 
     /// Takes the mean of the latencies.
-    pub(super) fn measure<'a>(
+    pub(in crate::balancer) fn measure<'a>(
         &mut self,
         targets: impl Iterator<Item = &'a UpstreamHost>,
         now: Time,

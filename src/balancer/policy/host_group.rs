@@ -2,17 +2,17 @@
 
 use std::rc::Rc;
 
-use crate::balancer::alias::AliasTable;
-use crate::balancer::round_robin::RoundRobin;
+use crate::balancer::policy::alias::AliasTable;
+use crate::balancer::policy::round_robin::RoundRobin;
+use crate::balancer::policy::{least_request, peak_ewma};
 use crate::balancer::upstream_host::UpstreamHost;
-use crate::balancer::{least_request, peak_ewma};
 use crate::config::Policy;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
 /// Endpoints of one zone, or of all, with what their policy remembers from pick to pick.
 #[derive(Debug)]
-pub(super) struct HostGroup {
+pub(in crate::balancer) struct HostGroup {
     zone: Option<Rc<str>>,
     /// Sorted by address.
     members: Vec<Rc<UpstreamHost>>,
@@ -25,7 +25,7 @@ pub(super) struct HostGroup {
 
 /// What a pick goes by beside the group itself.
 #[derive(Clone, Copy)]
-pub(super) struct PickArgs<'a> {
+pub(in crate::balancer) struct PickArgs<'a> {
     policy: &'a Policy,
     now: Time,
     /// The latency of an endpoint that has not answered yet, in seconds.
@@ -34,7 +34,11 @@ pub(super) struct PickArgs<'a> {
 
 impl<'a> PickArgs<'a> {
     /// One at this moment.
-    pub(super) fn new(policy: &'a Policy, now: Time, usual_latency: Option<f64>) -> Self {
+    pub(in crate::balancer) fn new(
+        policy: &'a Policy,
+        now: Time,
+        usual_latency: Option<f64>,
+    ) -> Self {
         // While no endpoint has answered any will do: it is the same for all.
         let usual_latency = usual_latency.unwrap_or(1.0);
         Self { policy, now, usual_latency }
@@ -44,7 +48,7 @@ impl<'a> PickArgs<'a> {
 impl HostGroup {
     /// A group of these members, sorted by address. Where it takes turns, it ends the round first
     /// that it was in `before`: those who had their turn wait, however often the group changes.
-    pub(super) fn new(
+    pub(in crate::balancer) fn new(
         zone: Option<Rc<str>>,
         members: Vec<Rc<UpstreamHost>>,
         policy: &Policy,
@@ -68,17 +72,17 @@ impl HostGroup {
     }
 
     /// The zone that its members have in common, if that is what makes it a group.
-    pub(super) const fn zone(&self) -> Option<&Rc<str>> {
+    pub(in crate::balancer) const fn zone(&self) -> Option<&Rc<str>> {
         self.zone.as_ref()
     }
 
     /// The sum of its members' weights.
-    pub(super) fn capacity(&self) -> u64 {
+    pub(in crate::balancer) fn capacity(&self) -> u64 {
         self.members.iter().map(|target| u64::from(target.weight().get())).sum()
     }
 
     /// Picks by the policy; none where there is no member.
-    pub(super) fn pick(
+    pub(in crate::balancer) fn pick(
         &mut self,
         occasion: PickArgs<'_>,
         rng: &mut Rng,
@@ -90,7 +94,7 @@ impl HostGroup {
     }
 
     /// Chooses a member that `allows` it by the policy, but takes no turn; none where none does.
-    pub(super) fn choose(
+    pub(in crate::balancer) fn choose(
         &self,
         occasion: PickArgs<'_>,
         rng: &mut Rng,
@@ -122,7 +126,7 @@ impl HostGroup {
     }
 
     /// Draws a member by its share; none where none is allowed.
-    pub(super) fn draw(
+    pub(in crate::balancer) fn draw(
         &self,
         rng: &mut Rng,
         allows: impl Fn(&Rc<UpstreamHost>) -> bool,
