@@ -326,7 +326,7 @@ mod tests {
                 panic!("not forwarded")
             };
             if doubted {
-                forward.ticket().target().doubt(Time::ZERO);
+                forward.ticket().host().doubt(Time::ZERO);
             }
             stream.calls
         };

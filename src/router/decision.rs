@@ -71,7 +71,7 @@ impl Forward {
     /// Whether it has to be known if a cookie binds its client to an instance: Envoy has sent a request
     /// that the same endpoint was picked for to another host lately.
     pub fn is_doubted(&self) -> bool {
-        self.preparation == HandoffEncoding::Session && self.ticket.target().is_doubted(self.sent)
+        self.preparation == HandoffEncoding::Session && self.ticket.host().is_doubted(self.sent)
     }
 
     /// Takes in that it has no cookie.
@@ -89,7 +89,7 @@ impl Forward {
 
     /// The endpoint of each attempt, in their order.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Rc<UpstreamHost>> {
-        iter::once(self.ticket.target())
+        iter::once(self.ticket.host())
             .chain(self.others.iter().flatten())
             .cycle()
             .take(usize::from(self.preparation.attempts()))

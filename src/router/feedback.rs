@@ -6,7 +6,7 @@ use core::str;
 use core::time::Duration;
 use std::rc::Rc;
 
-use crate::balancer::request_outcome::RequestOutcome;
+use crate::balancer::ticket::RequestOutcome;
 use crate::balancer::upstream_host::UpstreamHost;
 use crate::model::endpoint::Address;
 use crate::model::service::ServiceId;
@@ -70,7 +70,7 @@ impl Router {
     /// failure of the pick. At the first one it is not known whether there is a cookie.
     pub fn on_passed_over(&mut self, forward: &Forward, upstream: &[u8], now: Time) {
         if self.has_endpoint(forward.service, upstream) {
-            forward.ticket.target().doubt(now);
+            forward.ticket.host().doubt(now);
             if forward.is_unbound {
                 self.on_outcome(forward, Attempt::FIRST, RequestOutcome::Failure, now);
             }
@@ -81,7 +81,7 @@ impl Router {
     pub fn on_silence(&mut self, forward: &Forward, now: Time) {
         if let Some(route) = self.route_mut(forward.service) {
             let time = now.since(forward.sent);
-            route.pool.on_silence(forward.ticket.target(), time, now);
+            route.pool.on_silence(forward.ticket.host(), time, now);
         }
     }
 }
@@ -113,7 +113,7 @@ impl Forward {
 
     /// Whether its endpoint has a name, which Envoy's dynamic forward proxy resolves.
     pub fn goes_by_name(&self) -> bool {
-        matches!(self.ticket.target().address(), Address::Name(..))
+        matches!(self.ticket.host().address(), Address::Name(..))
     }
 
     fn endpoint(&self, attempt: Attempt) -> Option<&Rc<UpstreamHost>> {

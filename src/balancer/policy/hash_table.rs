@@ -1,65 +1,57 @@
-//! From the hash of a request to an endpoint.
+//! A host by the hash of a request.
 
 use core::cell::OnceCell;
 use core::num::NonZeroU16;
 use std::rc::Rc;
 
+use crate::balancer::policy::bounded_load::BoundedLoad;
 use crate::balancer::policy::maglev::Maglev;
 use crate::balancer::policy::ring_hash::Ring;
-use crate::balancer::upstream_host::{InFlight, UpstreamHost};
-use crate::config::{Hashing, Policy};
+use crate::balancer::upstream_host::UpstreamHost;
+use crate::config::Policy;
 use crate::util::hash;
 
-/// The most entries of the table of a version, of which there may be many: as many as Maglev has by
-/// default. The table of all endpoints has as many as are configured. So the sum of a pool's entries
-/// is bounded: in each datacenter that number, and this one for each version, prefix and share.
+/// The most entries of the table of a version: the default of Maglev. A pool may have many versions,
+/// and the table of all hosts has as many entries as are configured. So the entries of a pool are
+/// bounded: in each datacenter the configured number, and this number for each version, prefix and
+/// share.
 ///
-/// The bound does not depend on what else is there: the owner of a key would then change with that,
-/// and differ from proxy to proxy.
+/// The bound does not depend on the number of versions: the owner of a key would change with that
+/// number, and differ from proxy to proxy.
 const MOST_OF_A_VERSION: u32 = Policy::DEFAULT_TABLE_SIZE;
 
-/// The most entries of a table that a request builds, which takes it milliseconds. A table of a
-/// larger size than by default is built when the endpoints are installed.
+/// The most entries of a table that a request builds, which takes milliseconds. A larger table is built
+/// when the hosts are installed.
 const MOST_FOR_A_REQUEST: u32 = Policy::DEFAULT_TABLE_SIZE;
 
-/// How many places a hash is looked for at before it is given up.
-const PROBES: u64 = 32;
+/// The number of hashes that are tried before a lookup gives up.
+const MOST_LOOKUPS: u64 = 32;
 
-/// The table of a hash policy, over all endpoints of a slice.
+/// The table of a hash policy over the hosts of a subset, with the bound on their load.
 #[derive(Debug)]
 pub(in crate::balancer) struct HashTable {
     table: Rc<Table>,
-    /// None: an endpoint may have any number of requests.
-    bound: Option<Bound>,
+    /// None: a host may have any number of requests.
+    bound: Option<BoundedLoad>,
 }
 
-/// A table over some endpoints by their addresses and weights, in their order.
+/// A table over some hosts by their addresses and weights, in their order.
 ///
-/// It does not change, so all slices with the same endpoints share it, and it stays as long as one
-/// of them has these: a new snapshot costs the tables of the endpoints that it changes.
+/// A table does not change, so all subsets with the same hosts share it. A new snapshot builds only the
+/// tables whose hosts it changes.
 #[derive(Debug)]
 pub(in crate::balancer) struct Table {
-    size: Size,
-    members: Vec<(Rc<UpstreamHost>, NonZeroU16)>,
-    /// Built by the first request that looks into it, unless that would take it too long.
+    size: TableSize,
+    hosts: Vec<(Rc<UpstreamHost>, NonZeroU16)>,
+    /// Built by the first request that needs them, unless that would take too long.
     entries: OnceCell<Entries>,
 }
 
-/// How large a table is.
+/// The kind and the size of a table.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Size {
+pub(in crate::balancer) enum TableSize {
     Ring { minimum: u32, maximum: u32 },
     Maglev { places: u32 },
-}
-
-/// How many requests an endpoint may have beside the others.
-#[derive(Debug)]
-struct Bound {
-    /// In percent of the mean load.
-    factor: u32,
-    /// Of all endpoints.
-    weight: u64,
-    in_flight: InFlight,
 }
 
 #[derive(Debug)]
@@ -69,98 +61,82 @@ enum Entries {
 }
 
 impl HashTable {
-    /// The table that the policy wants over these targets, which are those of a version or not;
-    /// none where it wants none. It is one of the `known` tables where one is over the same, and
-    /// else becomes one.
-    pub(in crate::balancer) fn new(
-        policy: &Policy,
-        targets: &[Rc<UpstreamHost>],
+    /// Creates the table of this size over `hosts`, in which a host may have `balance_factor` percent
+    /// of the mean load. `is_of_version`: the hosts are those of a version. A table of `known` over the
+    /// same hosts is shared; a new table is added there.
+    pub(super) fn new(
+        size: TableSize,
+        balance_factor: Option<u32>,
+        hosts: &[Rc<UpstreamHost>],
         is_of_version: bool,
         known: &mut Vec<Rc<Table>>,
-    ) -> Option<Self> {
-        let (size, Hashing { balance_factor, .. }) = Size::of(policy)?;
+    ) -> Self {
         let size = if is_of_version { size.at_most(MOST_OF_A_VERSION) } else { size };
-        let same = known.iter().find(|table| table.size == size && table.is_over(targets));
+        let same = known.iter().find(|table| table.size == size && table.is_over(hosts));
         let table = same.map(Rc::clone).unwrap_or_else(|| {
-            let table = Rc::new(Table::new(size, targets));
+            let table = Rc::new(Table::new(size, hosts));
             known.push(Rc::clone(&table));
             table
         });
-        let bound = balance_factor.map(|factor| {
-            let in_flight = InFlight::default();
-            for target in targets {
-                target.add_to_total(&in_flight);
-            }
-            let weight = targets.iter().map(|target| u64::from(target.weight().get())).sum();
-            Bound { factor, weight, in_flight }
-        });
-        Some(Self { table, bound })
+        Self { table, bound: balance_factor.map(|factor| BoundedLoad::new(factor, hosts)) }
     }
 
-    /// The table itself, for a slice that comes to have the same endpoints.
+    /// The table itself, for a subset that comes to have the same hosts.
     pub(in crate::balancer) const fn table(&self) -> &Rc<Table> {
         &self.table
     }
 
-    /// The targets for a hash, the one that it belongs to first, then those that it goes to
-    /// where the earlier ones take nothing; the same one may come again.
+    /// Returns the hosts for a hash: its owner first, then the hosts to go to if earlier ones take
+    /// nothing. A host may come again.
     ///
-    /// What is passed over is spread over all others by hashing again, as Envoy does it (and
-    /// Chen, Coleman and Shrivastava, *Revisiting Consistent Hashing with Bounded Loads*, 2021):
-    /// going on to the neighbour would hand one endpoint's whole load to another.
+    /// The requests that a host does not take are spread over all hosts by further hashes, as Envoy
+    /// does it (and Chen, Coleman and Shrivastava, *Revisiting Consistent Hashing with Bounded Loads*,
+    /// 2021): the neighbour on a ring would get the whole load of the host.
     pub(in crate::balancer) fn sequence<'a>(
         &'a self,
         hash: u64,
-        targets: &'a [Rc<UpstreamHost>],
+        hosts: &'a [Rc<UpstreamHost>],
     ) -> impl Iterator<Item = &'a Rc<UpstreamHost>> {
         let entries = self.table.entries();
-        (0..PROBES).filter_map(move |n| {
+        (0..MOST_LOOKUPS).filter_map(move |n| {
             let hash = if n == 0 { hash } else { hash::mix(hash, n) };
-            targets.get(entries.lookup(hash)?)
+            hosts.get(entries.lookup(hash)?)
         })
     }
 
-    /// Whether a target may have another request: at most its share by weight of all that are
-    /// in flight, times the balance factor, rounded up (Mirrokni, Thorup and Zadimoghaddam,
-    /// *Consistent Hashing with Bounded Loads*, 2018; Envoy's `hash_balance_factor`).
-    pub(in crate::balancer) fn has_room(&self, target: &UpstreamHost) -> bool {
-        let Some(Bound { factor, weight, in_flight }) = &self.bound else {
-            return true;
-        };
-        let share = u128::from(target.weight().get()) * (u128::from(in_flight.count()) + 1);
-        let most = (share * u128::from(*factor)).div_ceil(100 * u128::from((*weight).max(1)));
-        u128::from(target.active()) < most
+    /// Returns true if a host may have another request.
+    pub(in crate::balancer) fn has_room(&self, host: &UpstreamHost) -> bool {
+        self.bound.as_ref().is_none_or(|bound| bound.has_room(host))
     }
 }
 
 impl Table {
-    fn new(size: Size, targets: &[Rc<UpstreamHost>]) -> Self {
-        let members = targets.iter().map(|target| (Rc::clone(target), target.weight())).collect();
-        let table = Self { size, members, entries: OnceCell::new() };
+    fn new(size: TableSize, hosts: &[Rc<UpstreamHost>]) -> Self {
+        let hosts = hosts.iter().map(|host| (Rc::clone(host), host.weight())).collect();
+        let table = Self { size, hosts, entries: OnceCell::new() };
         if size.most() > MOST_FOR_A_REQUEST {
             table.entries();
         }
         table
     }
 
-    /// Whether it is over targets of the same addresses and weights.
-    fn is_over(&self, targets: &[Rc<UpstreamHost>]) -> bool {
-        let is_it =
-            |((member, weight), target): (&(Rc<UpstreamHost>, NonZeroU16), &Rc<UpstreamHost>)| {
-                *weight == target.weight() && member.address() == target.address()
-            };
-        self.members.len() == targets.len() && self.members.iter().zip(targets).all(is_it)
+    /// Returns true if the table is over hosts of the same addresses and weights.
+    fn is_over(&self, hosts: &[Rc<UpstreamHost>]) -> bool {
+        let is_same = |((known, weight), host): (&(Rc<UpstreamHost>, _), &Rc<UpstreamHost>)| {
+            *weight == host.weight() && known.address() == host.address()
+        };
+        self.hosts.len() == hosts.len() && self.hosts.iter().zip(hosts).all(is_same)
     }
 
     fn entries(&self) -> &Entries {
         self.entries.get_or_init(|| {
-            let keys = self.members.iter().map(|(member, weight)| (member.address(), *weight));
+            let keys = self.hosts.iter().map(|(host, weight)| (host.address(), *weight));
             let keys: Vec<_> = keys.map(|(address, w)| (address.to_string(), w)).collect();
             match self.size {
-                Size::Ring { minimum, maximum } => {
+                TableSize::Ring { minimum, maximum } => {
                     Entries::Ring(Ring::new(&keys, minimum, maximum))
                 }
-                Size::Maglev { places } => Entries::Maglev(Maglev::new(&keys, places)),
+                TableSize::Maglev { places } => Entries::Maglev(Maglev::new(&keys, places)),
             }
         })
     }
@@ -175,25 +151,8 @@ impl Entries {
     }
 }
 
-impl Size {
-    /// The size that a policy wants, with what it hashes; none where it wants no table.
-    const fn of(policy: &Policy) -> Option<(Self, &Hashing)> {
-        match policy {
-            Policy::RingHash { hash, minimum_ring_size, maximum_ring_size } => {
-                let (minimum, maximum) = (*minimum_ring_size, *maximum_ring_size);
-                Some((Self::Ring { minimum, maximum }, hash))
-            }
-            Policy::Maglev { hash, table_size } => {
-                Some((Self::Maglev { places: *table_size }, hash))
-            }
-            Policy::RoundRobin
-            | Policy::Random
-            | Policy::LeastRequest { .. }
-            | Policy::PeakEwma { .. } => None,
-        }
-    }
-
-    /// The same, but of at most so many entries.
+impl TableSize {
+    /// Returns the same size with at most `most` entries.
     fn at_most(self, most: u32) -> Self {
         match self {
             Self::Ring { minimum, maximum } => Self::Ring { minimum, maximum: maximum.min(most) },
@@ -201,7 +160,7 @@ impl Size {
         }
     }
 
-    /// The most entries that a table of the size has, unless it has more endpoints.
+    /// The most entries of such a table, unless there are more hosts.
     fn most(self) -> u32 {
         match self {
             Self::Ring { minimum, maximum } => minimum.saturating_mul(Ring::ROOM).min(maximum),
@@ -214,33 +173,29 @@ impl Size {
 mod tests {
     use super::*;
     use crate::balancer::upstream_host::EncodedHandoff;
-    use crate::config::HashOn;
     use crate::model::endpoint::Endpoint;
     use core::net::SocketAddr;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn targets(weights: &[u16]) -> Vec<Rc<UpstreamHost>> {
-        let target = |(&weight, port)| {
+    fn hosts(weights: &[u16]) -> Vec<Rc<UpstreamHost>> {
+        let host = |(&weight, port)| {
             let endpoint = Endpoint::new(SocketAddr::from(([10, 0, 0, 1], port)));
             let endpoint = endpoint.weighing(NonZeroU16::new(weight).unwrap());
             Rc::new(UpstreamHost::new(&endpoint, EncodedHandoff::default()))
         };
-        weights.iter().zip(1..).map(target).collect()
+        weights.iter().zip(1..).map(host).collect()
     }
 
-    fn maglev(table_size: u32) -> Policy {
-        let hash = Hashing { on: HashOn::Path, balance_factor: None };
-        Policy::Maglev { hash, table_size }
+    const fn maglev(places: u32) -> TableSize {
+        TableSize::Maglev { places }
     }
 
-    fn ring(minimum_ring_size: u32) -> Policy {
-        let hash = Hashing { on: HashOn::Path, balance_factor: None };
-        let maximum_ring_size = Policy::DEFAULT_MAXIMUM_RING_SIZE;
-        Policy::RingHash { hash, minimum_ring_size, maximum_ring_size }
+    const fn ring(minimum: u32) -> TableSize {
+        TableSize::Ring { minimum, maximum: Policy::DEFAULT_MAXIMUM_RING_SIZE }
     }
 
-    /// The entries that a table has now.
+    /// Counts the entries that a table has now.
     fn built(table: &HashTable) -> usize {
         match table.table.entries.get() {
             Some(Entries::Ring(ring)) => ring.len(),
@@ -249,30 +204,30 @@ mod tests {
         }
     }
 
-    fn look(table: &HashTable, targets: &[Rc<UpstreamHost>]) {
-        assert!(table.sequence(7, targets).next().is_some());
+    fn look_up(table: &HashTable, hosts: &[Rc<UpstreamHost>]) {
+        assert!(table.sequence(7, hosts).next().is_some());
     }
 
     #[test]
-    fn a_table_is_built_at_its_first_use() {
-        for policy in [maglev(65_537), ring(1_024)] {
-            let targets = targets(&[1; 100]);
-            let table = HashTable::new(&policy, &targets, false, &mut Vec::new()).unwrap();
+    fn table_is_built_at_its_first_use() {
+        for size in [maglev(65_537), ring(1_024)] {
+            let hosts = hosts(&[1; 100]);
+            let table = HashTable::new(size, None, &hosts, false, &mut Vec::new());
             assert_eq!(built(&table), 0);
-            look(&table, &targets);
+            look_up(&table, &hosts);
             assert!((65_000..=66_000).contains(&built(&table)), "{}", built(&table));
         }
     }
 
     #[test]
-    fn a_table_stays_while_addresses_and_weights_do() {
-        let (mut known, policy) = (Vec::new(), maglev(101));
+    fn table_is_shared_while_addresses_and_weights_stay() {
+        let (mut known, size) = (Vec::new(), maglev(101));
         let mut table = |weights: &[u16]| {
-            // Other targets of the same addresses, as after a change and back.
-            let targets = targets(weights);
-            let table = HashTable::new(&policy, &targets, true, &mut known).unwrap();
+            // Other hosts of the same addresses, as after a change and back.
+            let hosts = hosts(weights);
+            let table = HashTable::new(size, None, &hosts, true, &mut known);
             let before = built(&table);
-            look(&table, &targets);
+            look_up(&table, &hosts);
             (before, table.table)
         };
         let (before, first) = table(&[1, 2, 3]);
@@ -285,15 +240,15 @@ mod tests {
     }
 
     #[test]
-    fn a_request_never_builds_a_table_above_the_default_size() {
-        let targets = targets(&[1; 4]);
-        for policy in [maglev(Policy::MAX_TABLE_SIZE), ring(1 << 17)] {
+    fn table_is_built_at_install_when_above_the_default_size() {
+        let hosts = hosts(&[1; 4]);
+        for size in [maglev(Policy::MAX_TABLE_SIZE), ring(1 << 17)] {
             let mut known = Vec::new();
-            let all = HashTable::new(&policy, &targets, false, &mut known).unwrap();
+            let all = HashTable::new(size, None, &hosts, false, &mut known);
             assert!(built(&all) > 500_000, "{}", built(&all));
-            let of_version = HashTable::new(&policy, &targets, true, &mut known).unwrap();
+            let of_version = HashTable::new(size, None, &hosts, true, &mut known);
             assert_eq!(built(&of_version), 0, "it has a size of its own");
-            look(&of_version, &targets);
+            look_up(&of_version, &hosts);
             let entries = built(&of_version);
             assert!((60_000..=66_000).contains(&entries), "{entries}");
         }

@@ -1,40 +1,104 @@
-//! The one that would answer sooner.
+//! The host that would respond soonest.
 
 use core::time::Duration;
+use std::rc::Rc;
 
-use crate::balancer::request_outcome::RequestOutcome;
+use crate::balancer::policy::host_group::HostGroup;
+use crate::balancer::ticket::RequestOutcome;
 use crate::balancer::upstream_host::UpstreamHost;
+use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// The natural logarithm of how many times its latency an endpoint is taken to need that answers
-/// nothing but failures: of 1000.
+/// The natural logarithm of the factor by which the expected latency of a host grows if all of its
+/// responses are failures: of 1000.
 const FAILURE_PENALTY: f64 = 6.9;
-/// The share of failures that is no reason to avoid an endpoint: any client may ask for what is not
-/// there, and where nothing else differs the least penalty would decide every pick.
+/// The share of failures that is no reason to avoid a host. Any client may ask for a missing page, and
+/// among otherwise equal hosts the least penalty would decide every pick.
 const TOLERATED: f64 = 1.0 / 8.0;
 
-/// The latency that is to be expected of a target, in seconds; of one that has not answered yet
-/// it is the `usual` one.
-///
-/// Failures make it longer, by their share of the latest answers. How soon they came counts for
-/// nothing: an endpoint that refuses at once would look like the fastest of all, and draw the
-/// traffic of the others to where it fails. It also has nothing in flight for long, so the penalty
-/// is greater than the number of requests that wait elsewhere. And while it gives no latency, its
-/// average falls towards 0: as far as it fails it is taken for no faster than is usual.
-///
-/// Failures are not taken for latencies themselves: the usual latency is made of latencies, and
-/// with penalties in it each would raise the next one. An endpoint that fails as often as the
-/// others do is no worse than they are.
-pub(in crate::balancer) fn expected(
-    target: &UpstreamHost,
-    usual: f64,
-    now: Time,
+/// The policy `peak_ewma`: draws hosts at random by weight, and takes the cheapest by latency and
+/// requests in flight.
+#[derive(Debug)]
+pub(in crate::balancer) struct LatencyPolicy {
+    /// The number of hosts that are drawn.
+    choice_count: u8,
+    /// The time in which the weight of a latency falls to 1/e.
     decay: Duration,
-) -> f64 {
-    let failures = target.failures().value(now, decay);
-    let latency = match target.latency() {
-        Some(latency) => latency.value(now, decay).max(usual * failures),
-        None => usual,
+    /// The mean latency of the hosts that have responded; none before the first response. New hosts
+    /// start with the mean: with no latency they would be flooded, and with a long one never tried.
+    mean_latency: Option<Duration>,
+}
+
+impl LatencyPolicy {
+    /// Creates a policy that has not seen a response.
+    pub(super) const fn new(choice_count: u8, decay: Duration) -> Self {
+        Self { choice_count, decay, mean_latency: None }
+    }
+
+    /// Chooses a host of `group`, among those that `is_allowed` accepts.
+    pub(super) fn choose<'a>(
+        &self,
+        group: &'a HostGroup,
+        now: Time,
+        rng: &mut Rng,
+        is_allowed: impl Fn(&Rc<UpstreamHost>) -> bool,
+    ) -> Option<&'a Rc<UpstreamHost>> {
+        // Before the first response any value will do: it is the same for all hosts.
+        let mean = self.mean_latency.as_ref().map_or(1.0, Duration::as_secs_f64);
+        let expected = |host: &UpstreamHost| expected(host, mean, now, self.decay);
+        let cost = |host: &UpstreamHost| cost(expected(host), host, group.mean_share());
+        let is_better = |this: &UpstreamHost, that: &UpstreamHost| cost(this) < cost(that);
+        let is_good = |host: &UpstreamHost| is_good(expected(host), mean);
+        group.best_of(self.choice_count, rng, is_allowed, is_better, is_good)
+    }
+
+    /// Takes the outcome of a request at `host` into account.
+    pub(super) fn on_outcome(&mut self, host: &UpstreamHost, outcome: RequestOutcome, now: Time) {
+        match outcome {
+            RequestOutcome::Success(latency) => {
+                host.observe(latency, now, self.decay);
+                // The first latency becomes the mean at once, so that hosts without a response look
+                // neither slower nor faster for it.
+                self.mean_latency = self.mean_latency.or(latency);
+            }
+            RequestOutcome::Failure => host.observe_failure(self.mean_latency, now, self.decay),
+        }
+    }
+
+    /// Takes into account that `host` had not responded after `time`, when the client left. Before the
+    /// first response of any host, `time` says nothing.
+    pub(super) fn on_silence(&self, host: &UpstreamHost, time: Duration, now: Time) {
+        if let Some(mean) = self.mean_latency {
+            host.observe_silence(time, mean, now, self.decay);
+        }
+    }
+
+    /// Takes the mean of the hosts' latencies.
+    pub(super) fn measure<'a>(&mut self, hosts: impl Iterator<Item = &'a UpstreamHost>, now: Time) {
+        let (sum, count) = hosts
+            .filter_map(UpstreamHost::latency)
+            .fold((0.0, 0_u32), |(sum, count), it| (sum + it.value(now, self.decay), count + 1));
+        // Without a latency the quotient is not a number, and the mean stays.
+        let mean = Duration::try_from_secs_f64(sum / f64::from(count));
+        self.mean_latency = mean.ok().or(self.mean_latency);
+    }
+}
+
+/// Returns the expected latency of a host, in seconds. A host without a response has the `mean`.
+///
+/// Failures raise the latency, by their share of the latest responses. The time of a failure does not
+/// count: a host that refuses at once would look like the fastest of all, and draw the traffic of
+/// healthy hosts. Such a host also has few requests in flight, so the penalty is greater than the
+/// number of requests that wait elsewhere. And its average falls towards 0 while it gives no latency,
+/// so the share of its failures is charged with the mean.
+///
+/// Failures do not count as latencies themselves: the mean is made of latencies, and penalties in it
+/// would raise each other. A host that fails as often as all hosts do is no worse than they are.
+fn expected(host: &UpstreamHost, mean: f64, now: Time, decay: Duration) -> f64 {
+    let failures = host.failures().value(now, decay);
+    let latency = match host.latency() {
+        Some(latency) => latency.value(now, decay).max(mean * failures),
+        None => mean,
     };
     match failures - TOLERATED {
         excess if excess > 0.0 => latency * (FAILURE_PENALTY * excess).exp(),
@@ -42,82 +106,21 @@ pub(in crate::balancer) fn expected(
     }
 }
 
-/// Tells whether an endpoint with this expected latency will do. Where it is more than twice the usual
-/// one, others are looked at: of five endpoints, one slow and one that fails, one draw of two in
-/// ten has no other.
-pub(in crate::balancer) fn is_good(expected: f64, usual: f64) -> bool {
-    expected <= 2.0 * usual
+/// Returns true if a host with this expected latency will do. Above twice the mean more hosts are
+/// drawn: of five hosts, one slow and one failing, a draw of two hits only those in one of ten cases.
+fn is_good(expected: f64, mean: f64) -> bool {
+    expected <= 2.0 * mean
 }
 
-/// The cost of another request to a target: its latency × (requests in flight + 1), as in
-/// Finagle's `Balancers.p2cPeakEwma` and linkerd2-proxy's `PeakEwma`, of which the cheaper of
-/// two drawn at random is taken.
+/// Returns the cost of another request to a host: its latency × (requests in flight + 1), as in
+/// Finagle's `Balancers.p2cPeakEwma` and linkerd2-proxy's `PeakEwma`.
 ///
-/// Those know no weights. Here the requests in flight count for a target's share relative to the
-/// mean, and the draw is by weight: an idle pool of equally fast endpoints sends exactly by
-/// weight, and a busy one loads them by it.
-pub(in crate::balancer) fn cost(latency: f64, target: &UpstreamHost, mean_share: f64) -> f64 {
-    let in_flight = f64::from(target.active()) * mean_share / f64::from(target.share().get());
+/// Those know no weights. Here the requests in flight count relative to the host's share of the mean,
+/// and the draw is by weight: an idle pool of equally fast hosts sends exactly by weight, and a busy
+/// pool is loaded by it.
+fn cost(latency: f64, host: &UpstreamHost, mean_share: f64) -> f64 {
+    let in_flight = f64::from(host.active()) * mean_share / f64::from(host.share().get());
     latency * (in_flight + 1.0)
-}
-
-/// The mean latency of the endpoints that have answered, at which those start that have not: at none
-/// they would be flooded, and at a great one never tried.
-#[derive(Debug, Default)]
-pub(in crate::balancer) struct MeanLatency(Option<Duration>);
-
-impl MeanLatency {
-    /// The latency in seconds; none while nobody has answered.
-    pub(in crate::balancer) fn seconds(&self) -> Option<f64> {
-        self.0.as_ref().map(Duration::as_secs_f64)
-    }
-
-    /// Learns how a target has answered.
-    pub(in crate::balancer) fn on_response(
-        &mut self,
-        target: &UpstreamHost,
-        outcome: RequestOutcome,
-        now: Time,
-        decay: Duration,
-    ) {
-        match outcome {
-            RequestOutcome::Success(latency) => {
-                target.observe(latency, now, decay);
-                // The others have not answered yet, and are not to look slower or faster for it.
-                self.0 = self.0.or(latency);
-            }
-            RequestOutcome::Failure => target.observe_failure(self.0, now, decay),
-        }
-    }
-
-    /// Learns that a target has not answered for so long, when the client left. While nobody has
-    /// answered, that is no more than is usual.
-    pub(in crate::balancer) fn on_silence(
-        &self,
-        target: &UpstreamHost,
-        time: Duration,
-        now: Time,
-        decay: Duration,
-    ) {
-        if let Some(usual) = self.0 {
-            target.observe_silence(time, usual, now, decay);
-        }
-    }
-
-    /// Takes the mean of the latencies.
-    pub(in crate::balancer) fn measure<'a>(
-        &mut self,
-        targets: impl Iterator<Item = &'a UpstreamHost>,
-        now: Time,
-        decay: Duration,
-    ) {
-        let (sum, count) = targets
-            .filter_map(UpstreamHost::latency)
-            .fold((0.0, 0_u32), |(sum, count), one| (sum + one.value(now, decay), count + 1));
-        // A mean of durations is one; of none there is none.
-        let mean = Duration::try_from_secs_f64(sum / f64::from(count));
-        self.0 = mean.ok().or(self.0);
-    }
 }
 
 #[cfg(test)]
@@ -128,17 +131,16 @@ mod tests {
     use crate::model::endpoint::Endpoint;
     use core::net::SocketAddr;
     use core::num::NonZeroU16;
-    use std::rc::Rc;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn the_cost_is_latency_times_requests_in_flight_for_the_weight() {
+    fn cost_is_latency_times_requests_relative_to_the_weight() {
         let endpoint = Endpoint::new("10.0.0.1:80".parse::<SocketAddr>().unwrap());
         let heavy = endpoint.weighing(NonZeroU16::new(4).unwrap());
-        let target = Rc::new(UpstreamHost::new(&heavy, EncodedHandoff::default()));
-        assert_eq!(cost(0.5, &target, 2.0), 0.5);
-        let _busy = [0; 4].map(|_| Ticket::new(&target));
-        assert_eq!(cost(0.5, &target, 2.0), 1.5, "4 requests at twice the mean weight are 2");
+        let host = Rc::new(UpstreamHost::new(&heavy, EncodedHandoff::default()));
+        assert_eq!(cost(0.5, &host, 2.0), 0.5);
+        let _busy = [0; 4].map(|_| Ticket::new(&host));
+        assert_eq!(cost(0.5, &host, 2.0), 1.5, "4 requests at twice the mean weight are 2");
     }
 }
