@@ -11,8 +11,8 @@
 
 use std::num::NonZeroU16;
 
-use consul_resolver::balancer::maglev::Maglev;
-use consul_resolver::balancer::ring_hash::Ring;
+use consul_resolver::balancer::policy::maglev::Maglev;
+use consul_resolver::balancer::policy::ring_hash::Ring;
 use consul_resolver::config::Policy;
 use consul_resolver::util::hash::xxh64;
 use proptest::collection::vec;

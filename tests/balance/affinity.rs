@@ -75,7 +75,7 @@ proptest! {
         for n in 0..300_u64 {
             let ticket = fleet.pick_for(&hashed(n % hot)).unwrap();
             tickets.push(ticket);
-            let target = tickets.last().unwrap().target();
+            let target = tickets.last().unwrap().host();
             let share = u64::from(target.weight().get()) * tickets.len() as u64;
             let most = (share * u64::from(factor)).div_ceil(100 * total);
             prop_assert!(u64::from(target.active()) <= most, "{} above {}", target.active(), most);

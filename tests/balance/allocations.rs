@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use consul_resolver::balancer::pick_context::PickContext;
-use consul_resolver::balancer::request_outcome::RequestOutcome;
+use consul_resolver::balancer::ticket::RequestOutcome;
 use consul_resolver::config::Config;
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::service::SourceId;

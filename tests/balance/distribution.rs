@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use consul_resolver::balancer::pick_context::PickContext;
-use consul_resolver::balancer::request_outcome::RequestOutcome;
+use consul_resolver::balancer::ticket::RequestOutcome;
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::snapshot::Snapshot;
 use consul_resolver::util::rng::Rng;

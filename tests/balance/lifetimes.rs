@@ -43,7 +43,7 @@ fn tickets_of_a_removed_endpoint_return_to_zero() {
     fleet.install(weighing(&[1]));
     assert_eq!(removed.active(), 2);
     assert_eq!(fleet.pool.in_flight(), 0, "it came back as another");
-    assert!(!Rc::ptr_eq(tickets[0].target(), &fleet.target(1)));
+    assert!(!Rc::ptr_eq(tickets[0].host(), &fleet.target(1)));
     drop(tickets);
     assert_eq!(removed.active(), 0);
 }

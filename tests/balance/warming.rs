@@ -11,7 +11,7 @@ fn factors(fleet: &Fleet) -> Vec<f64> {
     let factor = |target: &std::rc::Rc<consul_resolver::balancer::upstream_host::UpstreamHost>| {
         f64::from(target.share().get()) / f64::from(target.weight().get()) / 1_000.0
     };
-    fleet.pool.targets().map(factor).collect()
+    fleet.pool.hosts().map(factor).collect()
 }
 
 #[test]
