@@ -2,70 +2,70 @@
 //!
 //! The same loop drives a VM in Envoy and in the simulation.
 
-use crate::discovery::manager::Manager;
 use crate::host::{Command, Event, Host};
 use crate::model::service::SourceId;
 use crate::router::Router;
 use crate::router::service_change::{Addition, Origin, ServiceChange};
 use crate::telemetry::{FoundService, FoundSource, ServiceEvent, SourceEvent, TelemetryEvent};
+use crate::vm::Vm;
 
 /// Handles an event, and executes all commands that follow from it.
-pub fn run(agent: &mut Manager, router: &mut Router, host: &mut impl Host, event: Event<'_>) {
+pub fn run(vm: &mut Vm, router: &mut Router, host: &mut impl Host, event: Event<'_>) {
     let now = host.now();
     if let Event::Tick(_) = event {
         let down = |names: &[String]| {
             let down = router.down(names.iter().map(String::as_str));
             down.into_iter().map(str::to_owned).collect()
         };
-        agent.review_dependencies(down, now);
+        vm.review_dependencies(down, now);
     }
-    agent.handle_event(event, now);
-    settle(agent, router, host);
+    vm.handle_event(event, now);
+    settle(vm, router, host);
 }
 
 /// Executes all commands that wait.
-pub fn settle(agent: &mut Manager, router: &mut Router, host: &mut impl Host) {
-    while step(agent, router, host) {}
+pub fn settle(vm: &mut Vm, router: &mut Router, host: &mut impl Host) {
+    while step(vm, router, host) {}
 }
 
 /// Executes one command, or else applies one change of the services. Returns false if there is
 /// neither.
 ///
 /// Between two steps another VM may do anything.
-pub fn step(agent: &mut Manager, router: &mut Router, host: &mut impl Host) -> bool {
-    let Some(command) = agent.poll_command() else {
+pub fn step(vm: &mut Vm, router: &mut Router, host: &mut impl Host) -> bool {
+    let Some(command) = vm.poll_command() else {
         let change = router.poll_change();
         let is_change = change.is_some();
-        change.into_iter().for_each(|change| apply(change, agent, router, host));
+        change.into_iter().for_each(|change| apply(change, vm, router, host));
         return is_change;
     };
     match command {
         Command::RegisterQueue(name) => {
             let queue = host.register_queue(&name);
-            answer(agent, host, Event::QueueRegistered(queue));
+            answer(vm, host, Event::QueueRegistered(queue));
         }
         Command::Load(load) => {
             let value = host.load(&load.key());
             let value = value.as_ref().map(|(bytes, cas)| (bytes.as_slice(), *cas));
-            answer(agent, host, Event::Loaded { load, value });
+            answer(vm, host, Event::Loaded { load, value });
         }
         Command::Store { store, value, expect } => {
             let written = host.store(&store.key(), &value, expect);
-            answer(agent, host, Event::Stored { store, written });
+            answer(vm, host, Event::Stored { store, written });
         }
         Command::Wake { queue, message } => host.wake(queue, &message),
         Command::CheckQueue(member) => {
             let pending = host.has_messages(member.queue);
-            answer(agent, host, Event::QueueChecked { member: member.vm, pending });
+            answer(vm, host, Event::QueueChecked { member: member.vm, pending });
         }
         Command::Call { call, request } => {
             if let Err(failure) = host.call(call, &request) {
-                answer(agent, host, Event::Answered { call, response: Err(failure) });
+                answer(vm, host, Event::Answered { call, response: Err(failure) });
             }
         }
         Command::Probe { id, probe } => {
             if let Err(reason) = host.probe(id, &probe) {
-                answer(agent, host, Event::Probed { probe: id, response: Err(reason) });
+                answer(vm, host, Event::Probed { probe: id, response: Err(reason) });
             }
         }
         Command::Install { source, snapshot } => {
@@ -88,14 +88,14 @@ pub fn step(agent: &mut Manager, router: &mut Router, host: &mut impl Host) -> b
 
 /// Applies a change of the services: discovery follows the services that the router has found, and
 /// no others.
-fn apply(change: ServiceChange, agent: &mut Manager, router: &mut Router, host: &mut impl Host) {
+fn apply(change: ServiceChange, vm: &mut Vm, router: &mut Router, host: &mut impl Host) {
     let now = host.now();
     match change {
         ServiceChange::Catalog(subject) => {
-            if let Some(source) = agent.add(*subject, now) {
+            if let Some(source) = vm.add(*subject, now) {
                 router.follow_catalog(source);
                 host.emit(&TelemetryEvent::Source { source, event: SourceEvent::ListsCatalog });
-                agent.handle_event(Event::Added(source), now);
+                vm.handle_event(Event::Added(source), now);
             }
         }
         // The service may have gone again before its addition was applied.
@@ -106,7 +106,7 @@ fn apply(change: ServiceChange, agent: &mut Manager, router: &mut Router, host: 
             for (subject, preference) in subjects.into_iter().zip(0..) {
                 let query = subject.query.key();
                 let datacenter = subject.datacenter.clone().filter(|_| has_several);
-                if let Some(source) = agent.add(subject, now) {
+                if let Some(source) = vm.add(subject, now) {
                     router.attach(service, preference, source);
                     sources.push(FoundSource { source, query, datacenter });
                 }
@@ -120,23 +120,23 @@ fn apply(change: ServiceChange, agent: &mut Manager, router: &mut Router, host: 
                     Origin::Request(host) => Event::Requested { source, host },
                     Origin::Catalog | Origin::OtherVm => Event::Added(source),
                 };
-                agent.handle_event(event, now);
+                vm.handle_event(event, now);
             }
         }
         ServiceChange::Wanted { sources, host } => {
             for source in sources {
-                agent.handle_event(Event::Requested { source, host: &host }, now);
+                vm.handle_event(Event::Requested { source, host: &host }, now);
             }
         }
         ServiceChange::Removed { service, sources, is_named } => {
-            let is_gone = |source: &SourceId| agent.remove(*source, is_named, now);
+            let is_gone = |source: &SourceId| vm.remove(*source, is_named, now);
             let gone: Vec<_> = sources.into_iter().filter(is_gone).collect();
             host.emit(&TelemetryEvent::Service { service, event: ServiceEvent::Gone(gone) });
         }
     }
 }
 
-fn answer(agent: &mut Manager, host: &mut impl Host, event: Event<'_>) {
+fn answer(vm: &mut Vm, host: &mut impl Host, event: Event<'_>) {
     let now = host.now();
-    agent.handle_event(event, now);
+    vm.handle_event(event, now);
 }

@@ -1,7 +1,7 @@
 //! The counters and gauges, all named `consul_resolver.…`.
 //!
 //! Defined once for each VM, since Envoy keeps every definition. Their names come from the
-//! configuration, never from a client. README.md has a table of them, which a test holds
+//! configuration, never from a client. docs/metrics.md has a table of them, which a test holds
 //! against what Envoy shows.
 
 use core::cell::Cell;

@@ -6,7 +6,6 @@ use std::time::Duration;
 use consul_resolver::calls::breaker::BreakerState;
 use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::{Config, Probe};
-use consul_resolver::discovery::manager::Manager;
 use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::discovery::tracked_source::TrackedSource;
 use consul_resolver::health_check::verdict::ProbeReason;
@@ -26,6 +25,7 @@ use consul_resolver::shared::source_record::{Rank, SourceRecord};
 use consul_resolver::telemetry::{BreakerEvent, ServiceEvent, TelemetryEvent};
 use consul_resolver::util::rng::Rng;
 use consul_resolver::util::time::Time;
+use consul_resolver::vm;
 
 use crate::admin::Admin;
 use crate::clock::Clock;
@@ -97,7 +97,7 @@ pub struct Context {
     /// The services that it has found and not forgotten.
     pub found: Vec<ServiceId>,
     /// Discovery.
-    pub agent: Manager,
+    pub agent: vm::Vm,
     /// Routing.
     pub router: Router,
     /// What answers Envoy's subscriptions, if anything does.
@@ -167,7 +167,7 @@ impl Context {
     pub fn new(id: ContextId, config: usize, of: &Config, made: u64, rng: &mut Rng) -> Self {
         let mut own = rng.split();
         let subjects = of.sources().map(|source| SourceSpec::new(of, source)).collect();
-        let agent = Manager::new(subjects, &of.consul, own.split()).with_registrations(of);
+        let agent = vm::Vm::new(subjects, &of.consul, own.split()).with_registrations(of);
         Self {
             id,
             config,
