@@ -15,7 +15,6 @@ use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::callout::{Callout, CalloutResponse};
 use crate::proxy::envoy_host::EnvoyHost;
 use crate::proxy::host::{self, CalloutId};
-use crate::proxy::missing_responses::MissingResponses;
 use crate::proxy::plugin::waiting_room::is_ahead;
 use crate::proxy::stream::{self, EnvoyStream};
 use crate::proxy::subscriptions::SubscriptionListener;
@@ -40,6 +39,10 @@ use crate::vm::Vm;
 
 /// How often deadlines are looked at while requests wait.
 const WAITING_TICK: Duration = Duration::from_millis(20);
+
+/// The number of requests in a row that must end without a response before a warning is logged. A
+/// client may leave before its response comes, but not so many in a row.
+const MANY: u32 = 100;
 
 /// One configuration at work in one VM, as the root context and its requests have it.
 pub(super) type SharedPlugin = Rc<RefCell<Plugin>>;
@@ -323,5 +326,40 @@ impl Plugin {
     pub(super) fn reply(&self, reply: &Reply) {
         self.host.metrics.on_reply(reply.reason);
         stream::send(reply);
+    }
+}
+
+/// Detects that responses are never shown, though a policy needs them. Envoy does not call the
+/// filter for them if the plugin's `capability_restriction_config` leaves those callbacks out.
+#[derive(Debug)]
+enum MissingResponses {
+    /// So many requests have ended, and no response was seen.
+    Since(u32),
+    /// A response was seen, or the warning was logged.
+    Settled,
+}
+
+impl Default for MissingResponses {
+    fn default() -> Self {
+        Self::Since(0)
+    }
+}
+
+impl MissingResponses {
+    /// Notes a response.
+    const fn on_response(&mut self) {
+        *self = Self::Settled;
+    }
+
+    /// Notes a request that has ended without a response. Returns true once, when a warning is due.
+    const fn on_unanswered(&mut self) -> bool {
+        if let Self::Since(count) = self {
+            *count += 1;
+            if *count >= MANY {
+                *self = Self::Settled;
+                return true;
+            }
+        }
+        false
     }
 }
