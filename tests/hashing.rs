@@ -102,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn a_table_of_a_hundred_times_its_endpoints_moves_less_than_two_in_a_hundred_other_keys(
+    fn table_moves_few_other_keys_when_it_is_a_hundred_times_larger(
         weights in vec(weight(20), 2..650),
     ) {
         let keys = keys(&weights);

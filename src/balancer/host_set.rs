@@ -219,7 +219,7 @@ mod tests {
 
     /// Fails if two numbers of hosts are multiplied in 32 bits.
     #[test]
-    fn first_datacenter_keeps_all_requests_when_it_has_the_most_hosts() {
+    fn first_datacenter_keeps_all_requests_when_hosts_are_many() {
         let address = |n: usize| SocketAddr::from(([10, 0, (n >> 8) as u8, n as u8], 80));
         let endpoints: Vec<_> = (0..MAX_ENDPOINTS).map(|n| Endpoint::new(address(n))).collect();
         let registered = endpoints.len() as u32;

@@ -170,7 +170,7 @@ fn a_key_stays_in_its_datacenter_when_more_keys_fail_over() {
 }
 
 #[test]
-fn keys_of_each_version_fail_over_alike_when_one_hash_decides_both() {
+fn keys_of_versions_fail_over_alike_when_one_hash_decides_both() {
     for name in HASHING {
         let versions =
             r#""versions": { "split": { "1.x": 50, "2.x": 50 }, "hash_on": { "path": true } }"#;

@@ -86,7 +86,7 @@ fn hints(n: u64, now: Time) -> PickContext {
 }
 
 #[test]
-fn a_request_and_its_answer_allocate_nothing_with_all_features_at_once() {
+fn request_and_response_allocate_nothing_with_all_features() {
     for name in POLICIES {
         let policy = policy(name);
         let policy = policy.strip_suffix('}').unwrap();

@@ -59,7 +59,7 @@ fn an_endpoint_that_fails_at_once_does_not_look_fast() {
 }
 
 #[test]
-fn an_endpoint_that_never_answered_but_with_failures_is_avoided_too() {
+fn host_is_avoided_when_all_its_responses_are_failures() {
     let mut fleet = fleet(2);
     let refused = |port| match port {
         1 => RequestOutcome::Failure,

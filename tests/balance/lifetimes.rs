@@ -7,7 +7,7 @@ use consul_resolver::balancer::pick_context::PickContext;
 use crate::fleet::{Fleet, POLICIES, of_version, policy, port, weighing};
 
 #[test]
-fn an_endpoint_that_stays_keeps_its_statistics_and_takes_its_new_weight() {
+fn host_keeps_its_statistics_when_its_weight_changes() {
     for name in POLICIES {
         let mut fleet = Fleet::new(&policy(name)).of(weighing(&[1, 1, 1]));
         let tickets: Vec<_> = (0..6).map(|_| fleet.pick().unwrap()).collect();

@@ -129,7 +129,7 @@ proptest! {
 }
 
 #[test]
-fn an_empty_pool_picks_nothing_and_a_single_endpoint_is_always_picked() {
+fn empty_pool_picks_nothing_and_a_single_host_is_always_picked() {
     for name in POLICIES {
         let mut fleet = Fleet::new(&policy(name));
         assert!(fleet.pool.is_empty() && !fleet.pool.is_resolved());
