@@ -121,7 +121,7 @@ fn openings(folder: &str) -> Vec<(PathBuf, usize, String)> {
 
 #[test]
 fn docs_begin_with_a_verb_or_the_name_of_the_thing() {
-    let all: Vec<_> = ROOMS.into_iter().flat_map(openings).collect();
+    let all: Vec<_> = ROOMS.iter().copied().flat_map(openings).collect();
     assert!(all.len() > 500, "{} docs are found", all.len());
     let is_clause = |doc: &str| {
         let word = doc.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
@@ -147,7 +147,7 @@ fn tests(text: &str) -> impl Iterator<Item = &str> {
 fn test_names_are_short() {
     let mut places = Vec::new();
     let mut count = 0;
-    for (path, text) in TESTS.into_iter().flat_map(sources) {
+    for (path, text) in TESTS.iter().copied().flat_map(sources) {
         for name in tests(&text) {
             count += 1;
             let length = name.chars().count();
