@@ -10,8 +10,11 @@
 //! registration with its [`Reconciler`](crate::registration::reconciler::Reconciler).
 
 mod contact;
+mod data_age;
 pub mod doubt;
 pub mod event;
+mod leader;
+mod lease_claim;
 pub mod manager;
 mod outgoing_query;
 mod publication;
@@ -24,5 +27,6 @@ pub mod response_outcome;
 pub mod shrink_guard;
 pub mod source_event;
 pub mod source_spec;
+mod source_view;
 pub mod tracked_source;
 pub mod watch;

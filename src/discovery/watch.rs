@@ -85,8 +85,6 @@ pub struct Watch {
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// Another VM leads.
-    Stopped,
     /// The next query is due at `due`.
     Idle { due: Time },
     /// A query is out.
@@ -96,11 +94,11 @@ enum State {
 }
 
 impl Watch {
-    /// Starts stopped. `wait` is the longest time for which Consul holds a query, and `resync` the
-    /// interval between full reads.
-    pub fn new(wait: Duration, resync: Duration, guard: ShrinkGuardConfig) -> Self {
+    /// Begins with a read at once. `wait` is the longest time for which Consul holds a query, and
+    /// `resync` the interval between full reads.
+    pub fn new(wait: Duration, resync: Duration, guard: ShrinkGuardConfig, now: Time) -> Self {
         Self {
-            state: State::Stopped,
+            state: State::Idle { due: now },
             last: QueryId::default(),
             index: None,
             listed: 0,
@@ -112,31 +110,24 @@ impl Watch {
             timeout: AdaptiveTimeout::new(),
             asks_leader: false,
             held: wait / 2,
-            settled: Time::ZERO,
+            settled: now + SETTLING,
             next_poll: Time::ZERO,
         }
+    }
+
+    /// Continues after a query of an earlier term, whose response will be late.
+    pub fn after(self, last: QueryId) -> Self {
+        Self { last, ..self }
+    }
+
+    /// Returns the last query that was sent.
+    pub const fn last(&self) -> QueryId {
+        self.last
     }
 
     /// Restores the number of instances of the published snapshot, which another VM may have read.
     pub const fn restore_listed(&mut self, listed: u32) {
         self.listed = listed;
-    }
-
-    /// Begins to query, with a read at once.
-    pub fn start(&mut self, now: Time) {
-        self.index = None;
-        self.asks_leader = false;
-        self.retry.on_success();
-        self.backoff.forget_resets();
-        self.settled = now + SETTLING;
-        self.state = State::Idle { due: now };
-    }
-
-    /// Stops. A query that is out cannot be called back; its response will be late.
-    pub fn stop(&mut self) {
-        self.state = State::Stopped;
-        self.early_refresh.stop();
-        self.guard.clear();
     }
 
     /// Returns the errors in a row.

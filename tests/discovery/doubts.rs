@@ -54,8 +54,7 @@ struct Bench {
 
 impl Bench {
     fn with_ten(guard: ShrinkGuardConfig) -> Self {
-        let mut watch = Watch::new(WAIT, RESYNC, guard);
-        watch.start(at(0));
+        let watch = Watch::new(WAIT, RESYNC, guard, at(0));
         let mut bench = Self { watch, rng: Rng::new(1), current: None, may_watch: true };
         let (_, outcome) = bench.round(0, reply(7, 1..11));
         assert!(matches!(outcome, ResponseOutcome::Changed(_)));
@@ -307,9 +306,8 @@ fn a_partial_answer_is_held_back_until_a_whole_one_comes() {
 
 #[test]
 fn one_who_has_taken_over_doubts_by_what_was_listed_before() {
-    let mut watch = Watch::new(WAIT, RESYNC, ShrinkGuardConfig::default());
+    let mut watch = Watch::new(WAIT, RESYNC, ShrinkGuardConfig::default(), at(0));
     watch.restore_listed(4);
-    watch.start(at(0));
     let current = Some(Snapshot::default());
     let mut bench = Bench { watch, rng: Rng::new(1), current, may_watch: true };
     let (_, outcome) = bench.round(0, reply(8, 1..1));
@@ -344,14 +342,6 @@ fn without_a_hold_consul_is_believed_at_once() {
     assert_eq!(bench.endpoints(), 0);
 }
 
-#[test]
-fn one_who_stops_fetching_forgets_what_it_held_back() {
-    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
-    bench.round(1_000, reply(8, 1..1));
-    bench.watch.stop();
-    assert!(!bench.watch.is_holding());
-}
-
 /// A service of ten instances that a prepared query finds, of which these are left.
 fn found(ports: std::ops::Range<u16>, service: &str) -> Reply {
     let origin = QueryOrigin { service: service.to_owned(), datacenter: String::new() };
@@ -374,8 +364,7 @@ fn doubted_query(
     left: std::ops::Range<u16>,
     service: &str,
 ) -> (Bench, OutgoingQuery, Option<OutgoingQuery>) {
-    let mut watch = Watch::new(WAIT, RESYNC, ShrinkGuardConfig::default());
-    watch.start(at(0));
+    let watch = Watch::new(WAIT, RESYNC, ShrinkGuardConfig::default(), at(0));
     let mut bench = Bench { watch, rng: Rng::new(1), current: None, may_watch: false };
     bench.round(0, found(1..11, service));
     let (_, outcome) = bench.round(6_000, found(left, service));

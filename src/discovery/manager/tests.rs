@@ -4,7 +4,6 @@ use crate::config::{Config, Service};
 use crate::discovery::event::Expect;
 use crate::discovery::purpose::{SourceRecordLoad, SourceRecordStore};
 use crate::discovery::source_event::SourceEvent;
-use crate::election::lease::ClaimReason;
 use crate::registry::consul::response::{CallFailure, Response};
 use crate::shared::key::{Cas, SharedKey};
 use crate::shared::members::{Member, Members};
@@ -56,7 +55,7 @@ fn source_record_stored(key: QueryKey, purpose: SourceRecordStore) -> Event<'sta
     Event::Stored { store: Store::SourceRecord(key, purpose), written: true }
 }
 
-const CLAIM: SourceRecordStore = SourceRecordStore::Claim { reason: ClaimReason::Absent };
+const CLAIM: SourceRecordStore = SourceRecordStore::Claim;
 
 fn loaded(load: Load, bytes: &[u8]) -> Event<'_> {
     Event::Loaded { load, value: Some((bytes, Cas(1))) }
@@ -241,13 +240,14 @@ fn one_who_parts_with_a_source_gives_its_lease_away_and_frees_its_records() {
         listed: 0,
     };
     let value = Some((&ours.encode()[..], Cas(3)));
-    let load = Load::SourceRecord(key, SourceRecordLoad::Retire);
+    let load = Load::SourceRecord(key, SourceRecordLoad::Release { is_last: true });
     agent.handle_event(Event::Loaded { load, value }, now);
     let Some(Command::Store { value, expect, .. }) = agent.poll_command() else { panic!() };
     let age = Duration::from_secs(1);
     let left = SourceRecord { rank: Rank::RELEASED, published: None, age, ..ours };
     assert_eq!((SourceRecord::decode(&value), expect), (Ok(left), Expect::Unchanged(Cas(3))));
-    agent.handle_event(source_record_stored(key, SourceRecordStore::Retire), now);
+    agent
+        .handle_event(source_record_stored(key, SourceRecordStore::Release { is_last: true }), now);
     let rest: Vec<_> = core::iter::from_fn(|| agent.poll_command()).collect();
     let stores = rest.iter().filter(|command| matches!(command, Command::Store { .. }));
     let [Command::Store { store: emptied, value, expect }] = stores.collect::<Vec<_>>()[..] else {

@@ -31,8 +31,7 @@ struct Bench {
 
 impl Bench {
     fn started() -> Self {
-        let mut watch = Watch::new(WAIT, RESYNC, ShrinkGuardConfig::default());
-        watch.start(at(0));
+        let watch = Watch::new(WAIT, RESYNC, ShrinkGuardConfig::default(), at(0));
         Self { watch, rng: Rng::new(1), current: None }
     }
 
@@ -164,16 +163,6 @@ fn a_query_that_stays_away_is_lost_and_its_answer_is_late() {
     let taken =
         bench.watch.on_response(next.id, answer(8, &[2]), None, at(100_002), &mut bench.rng);
     assert!(matches!(taken, ResponseOutcome::Changed(_)));
-}
-
-#[test]
-fn a_stopped_watch_asks_nothing_and_takes_nothing() {
-    let mut bench = Bench::started();
-    let ask = bench.ask(at(0)).unwrap();
-    bench.watch.stop();
-    let late = bench.watch.on_response(ask.id, answer(7, &[1]), None, at(1), &mut bench.rng);
-    assert!(matches!(late, ResponseOutcome::Late));
-    assert_eq!(bench.ask(at(1_000_000)), None);
 }
 
 #[test]
