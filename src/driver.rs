@@ -6,20 +6,21 @@
 use core::time::Duration;
 
 use crate::calls::breaker::BreakerState;
+use crate::calls::caller::CallId;
 use crate::config::Probe;
-use crate::discovery::event::{CallId, Command, Event, Expect, ProbeId};
 use crate::discovery::manager::Manager;
-use crate::discovery::source_event::SourceEvent;
 use crate::health_check::verdict::ProbeReason;
+use crate::host::{Command, Event, Expect, ProbeId};
 use crate::model::registration::RegistrationId;
 use crate::model::service::{ServiceId, SourceId};
-use crate::registration::registration_event as registration;
 use crate::registry::consul::query::Request;
 use crate::registry::consul::response::CallFailure;
 use crate::router::Router;
 use crate::router::service_change::{Addition, Origin, ServiceChange};
 use crate::shared::key::{Cas, SharedKey};
 use crate::shared::members::QueueId;
+use crate::telemetry::RegistrationEvent;
+use crate::telemetry::SourceEvent;
 use crate::util::time::Time;
 
 /// What a VM can do: Envoy, or a simulated one.
@@ -53,12 +54,7 @@ pub trait Host {
         Err(ProbeReason::UnknownCluster)
     }
     /// Tells the operator something about a registration.
-    fn registration(
-        &mut self,
-        _registration: RegistrationId,
-        _notice: &registration::RegistrationEvent,
-    ) {
-    }
+    fn registration(&mut self, _registration: RegistrationId, _notice: &RegistrationEvent) {}
     /// Hears of a registration that the configuration does not have: it is to be removed.
     fn on_orphan(&mut self, _registration: RegistrationId, _id: &str) {}
     /// Tells the operator.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::Config;
-use consul_resolver::discovery::event::{CallId, Event};
+use consul_resolver::host::Event;
 use consul_resolver::model::service::SourceId;
 use consul_resolver::registry::consul::query::Request;
 use consul_resolver::registry::consul::response::CallFailure;

@@ -1,8 +1,8 @@
 //! The state of a leader's calls to Consul, as reported to operators.
 
-use crate::discovery::source_event::SourceEvent;
 use crate::registry::consul::error::{ErrorKind, QueryError};
 use crate::registry::consul::rejected_instances::RejectedInstances;
+use crate::telemetry::SourceEvent;
 
 /// Turns responses into events for operators: transitions, not every response.
 ///

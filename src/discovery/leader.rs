@@ -14,15 +14,14 @@ use std::rc::Rc;
 use crate::calls::caller::{CallId, QueryId};
 use crate::calls::scheduler::{CallKind, Permit};
 use crate::discovery::contact::Contact;
-use crate::discovery::event::{Command, Context, Expect};
 use crate::discovery::lease_claim::LeaseClaim;
 use crate::discovery::publication::{Publication, PublicationStep};
-use crate::discovery::purpose::{Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store};
 use crate::discovery::response_outcome::ResponseOutcome;
-use crate::discovery::source_event::SourceEvent;
 use crate::discovery::source_view::SourceView;
 use crate::discovery::watch::{GRACE, OutgoingQuery, Watch};
 use crate::election::membership::{Outgoing, Recipient};
+use crate::host::{Command, Context, Expect};
+use crate::host::{Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store};
 use crate::model::snapshot::Snapshot;
 use crate::registry::consul::error::QueryError;
 use crate::registry::consul::query::{Query, Request};
@@ -32,6 +31,7 @@ use crate::shared::key::Cas;
 use crate::shared::message::Message;
 use crate::shared::snapshot_record::SnapshotVersion;
 use crate::shared::source_record::{Rank, SourceRecord, Term};
+use crate::telemetry::SourceEvent;
 use crate::util::time::Time;
 
 /// The leader of a source, in one term.

@@ -1,9 +1,9 @@
 //! A claim of the lease of a source, until it is written.
 
-use crate::discovery::event::{Context, Expect};
-use crate::discovery::purpose::SourceRecordStore;
 use crate::discovery::source_view::SourceView;
 use crate::election::lease::ClaimReason;
+use crate::host::SourceRecordStore;
+use crate::host::{Context, Expect};
 use crate::shared::snapshot_record::SnapshotVersion;
 use crate::shared::source_record::{Rank, SourceRecord, Term};
 

@@ -6,10 +6,9 @@ use hashbrown::HashMap;
 
 use crate::calls::caller::AgentCallId;
 use crate::config;
-use crate::discovery::event::{Command, Context, Expect};
-use crate::discovery::purpose::{LeaseLoad, LeaseStore, Load, Store};
 use crate::discovery::registration_controller::Controller;
 use crate::discovery::registration_controller::orphan_relation::OrphanRelation;
+use crate::host::{Command, Context, Expect, LeaseLoad, LeaseStore, Load, Store};
 use crate::model::registration::RegistrationId;
 use crate::model::service::QueryKey;
 use crate::model::slot_map::SlotMap;

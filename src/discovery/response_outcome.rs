@@ -1,8 +1,8 @@
 //! The outcome of a response of Consul.
 
-use crate::discovery::doubt::Doubt;
 use crate::model::snapshot::Snapshot;
 use crate::registry::consul::error::{ErrorKind, QueryError};
+use crate::telemetry::Doubt;
 
 /// The outcome of a response.
 #[derive(Debug)]

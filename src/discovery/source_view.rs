@@ -6,15 +6,15 @@ use std::rc::Rc;
 use crate::calls::caller::Caller;
 use crate::config::Consul;
 use crate::discovery::data_age::DataAge;
-use crate::discovery::event::{Command, Context, Expect};
-use crate::discovery::purpose::{SourceRecordStore, Store};
-use crate::discovery::source_event::SourceEvent;
 use crate::discovery::source_spec::SourceSpec;
+use crate::host::{Command, Context, Expect};
+use crate::host::{SourceRecordStore, Store};
 use crate::model::service::{QueryKey, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::shared::key::VmId;
 use crate::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use crate::shared::source_record::{Rank, SourceRecord, Term};
+use crate::telemetry::SourceEvent;
 use crate::util::time::Time;
 
 /// The specification of a source, and the snapshot that this VM has installed.

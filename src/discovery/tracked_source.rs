@@ -6,20 +6,20 @@
 
 use crate::calls::caller::QueryId;
 use crate::config::Consul;
-use crate::discovery::event::{Context, Expect};
 use crate::discovery::leader::Leader;
 use crate::discovery::lease_claim::LeaseClaim;
-use crate::discovery::purpose::{Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store};
 use crate::discovery::refresh_request::RefreshRequest;
-use crate::discovery::source_event::SourceEvent;
 use crate::discovery::source_spec::SourceSpec;
 use crate::discovery::source_view::SourceView;
 use crate::election::lease::{ClaimReason, Lease, LeaseAction};
+use crate::host::{Context, Expect};
+use crate::host::{Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store};
 use crate::model::service::{QueryKey, SourceId};
 use crate::registry::consul::response::{CallFailure, Response};
 use crate::shared::key::{Cas, VmId};
 use crate::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use crate::shared::source_record::{Rank, SourceRecord};
+use crate::telemetry::SourceEvent;
 use crate::util::time::Time;
 
 /// A source, as one VM sees it.

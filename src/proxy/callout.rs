@@ -1,8 +1,9 @@
 //! What a root context asks of other clusters, and what comes back.
 
+use crate::calls::caller::CallId;
 use crate::config::HealthCheck;
-use crate::discovery::event::{CallId, ProbeId};
 use crate::health_check::verdict::ProbeResponse;
+use crate::host::ProbeId;
 use crate::proxy::host::{self, Headers};
 use crate::registry::consul::response::{
     AGE_HEADER, FILTERED_HEADER, INDEX_HEADER, LAST_CONTACT_HEADER, Response, UPSTREAM_HEADER,

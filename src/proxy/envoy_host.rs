@@ -6,12 +6,12 @@ use hashbrown::{HashMap, HashSet};
 use log::Level;
 
 use crate::calls::breaker::BreakerState;
+use crate::calls::caller::CallId;
 use crate::config::{Config, Probe, Source};
-use crate::discovery::event::{CallId, Expect, ProbeId};
-use crate::discovery::source_event::SourceEvent;
 use crate::discovery::source_spec::SourceSpec;
 use crate::driver::Host;
 use crate::health_check::verdict::ProbeReason;
+use crate::host::{Expect, ProbeId};
 use crate::model::registration::RegistrationId;
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::slot_map::SecondaryMap;
@@ -19,14 +19,15 @@ use crate::proxy::callout::{Callout, CalloutResponse, USER_AGENT};
 use crate::proxy::clock::Start;
 use crate::proxy::host::{self, CalloutId, CalloutRefused};
 use crate::proxy::metrics::Metrics;
-use crate::registration::registration_event as registration;
 use crate::registry::consul::query::Request;
 use crate::registry::consul::response::{CallFailure, Refusal};
 use crate::registry::consul::token::Token;
-use crate::router::event::RouteEvent;
 use crate::router::service_change::{Addition, Origin};
 use crate::shared::key::{Cas, SharedKey};
 use crate::shared::members::QueueId;
+use crate::telemetry::RegistrationEvent;
+use crate::telemetry::RouteEvent;
+use crate::telemetry::SourceEvent;
 use crate::util::time::Time;
 
 /// How many messages of one queue are looked at when it is probed.
@@ -273,16 +274,12 @@ impl Host for EnvoyHost {
         Ok(())
     }
 
-    fn registration(
-        &mut self,
-        registration: RegistrationId,
-        notice: &registration::RegistrationEvent,
-    ) {
-        if let registration::RegistrationEvent::Called(called) = notice {
+    fn registration(&mut self, registration: RegistrationId, notice: &RegistrationEvent) {
+        if let RegistrationEvent::Called(called) = notice {
             self.metrics.on_called(*called);
         }
         self.metrics.registrations.on_notice(registration, notice);
-        if matches!(notice, registration::RegistrationEvent::Keeping) {
+        if matches!(notice, RegistrationEvent::Keeping) {
             self.warn_of_missing_token();
         }
         if let (Some(level), Some(name)) = (notice.level(), self.registrations.get(registration)) {

@@ -7,7 +7,7 @@ use core::time::Duration;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
-use crate::discovery::event::Expect;
+use crate::host::Expect;
 use crate::proxy::abi::{self, Buffer, Map, Metric, Status};
 use crate::router::handoff::FILTER_STATE_FUNCTION;
 use crate::shared::key::Cas;

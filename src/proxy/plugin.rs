@@ -7,11 +7,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::config::{Config, Handoff, Xds};
-use crate::discovery::event::Event;
 use crate::discovery::manager::Manager;
 use crate::discovery::source_spec::SourceSpec;
 use crate::driver::{self, Host};
 use crate::health_check::verdict::ProbeReason;
+use crate::host::Event;
 use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::callout::{Callout, CalloutResponse};
 use crate::proxy::envoy_host::EnvoyHost;

@@ -7,7 +7,6 @@ use crate::config;
 use crate::health_check::checker::ProbeNumber;
 use crate::registration::agent_call::{AgentCall, CallSlot};
 use crate::registration::drain::Drain;
-use crate::registration::registration_event::RegistrationEvent;
 use crate::registration::ttl_check::TtlCheck;
 use crate::registry::consul::error::ErrorKind;
 use crate::registry::consul::registration::{
@@ -15,6 +14,7 @@ use crate::registry::consul::registration::{
 };
 use crate::registry::consul::request::Request;
 use crate::registry::consul::response::{CallFailure, Response};
+use crate::telemetry::RegistrationEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

@@ -4,11 +4,11 @@ use core::time::Duration;
 
 use crate::calls::caller::AgentCallId;
 use crate::registration::agent_call::{AgentCall, CallSlot};
-use crate::registration::registration_event::{RegistrationEvent, Remains};
 use crate::registry::consul::error::{ErrorKind, QueryError};
 use crate::registry::consul::registration::{AgentIdentity, Id, RegistrationError};
 use crate::registry::consul::request::Request;
 use crate::registry::consul::response::{CallFailure, Refusal, Response};
+use crate::telemetry::{RegistrationEvent, Remains};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

@@ -9,9 +9,9 @@ use crate::model::index_set::IndexSet;
 use crate::model::service::ServiceId;
 use crate::model::slot_map::{SecondaryMap, SlotMap};
 use crate::router::Router;
-use crate::router::event::RouteEvent;
 use crate::router::reply::Reply;
 use crate::router::route::Route;
+use crate::telemetry::RouteEvent;
 
 /// What the configured services depend on, and which of it is down.
 ///

@@ -12,12 +12,12 @@ use crate::model::assignment::Assignment;
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::router::decision::{Decision, Forward, Others};
-use crate::router::event::RouteEvent;
 use crate::router::fallback::Fallback;
 use crate::router::freshness::Freshness;
 use crate::router::handoff::HandoffEncoding;
 use crate::router::reply::Reply;
 use crate::router::required_inputs::RequiredInputs;
+use crate::telemetry::RouteEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

@@ -6,9 +6,7 @@ use std::time::Duration;
 use consul_resolver::calls::scheduler::{CallKind, Permit};
 use consul_resolver::calls::wait_queue::CallClass;
 use consul_resolver::config::ShrinkGuardConfig;
-use consul_resolver::discovery::doubt::Doubt;
 use consul_resolver::discovery::response_outcome::ResponseOutcome;
-use consul_resolver::discovery::shrink_guard::Resolution;
 use consul_resolver::discovery::watch::{OutgoingQuery, Watch};
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::snapshot::Snapshot;
@@ -17,6 +15,8 @@ use consul_resolver::registry::consul::error::QueryError;
 use consul_resolver::registry::consul::index::ConsulIndex;
 use consul_resolver::registry::consul::query::{QueryOrigin, ReadMode};
 use consul_resolver::registry::consul::response::QueryResponse;
+use consul_resolver::telemetry::Doubt;
+use consul_resolver::telemetry::Resolution;
 use consul_resolver::util::rng::Rng;
 use consul_resolver::util::time::Time;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::Config;
-use consul_resolver::discovery::event::CallId;
 use consul_resolver::model::registration::Id;
 use consul_resolver::model::service::QueryKey;
 use consul_resolver::registry::consul::query::Request;

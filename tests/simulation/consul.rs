@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use consul_resolver::calls::caller::CallId;
-use consul_resolver::discovery::event::ProbeId;
+use consul_resolver::host::ProbeId;
 use consul_resolver::model::service::SourceId;
 use consul_resolver::registry::consul::query::Request;
 use consul_resolver::registry::consul::response::{CallFailure, Refusal};

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use consul_resolver::health_check::checker::ProbeNumber;
+use consul_resolver::host::ProbeTarget;
 use consul_resolver::model::registration::RegistrationId;
-use consul_resolver::registration::probe::ProbeTarget;
 use consul_resolver::registry::consul::query::Request;
 use serde_json::Value;
 

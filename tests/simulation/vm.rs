@@ -4,17 +4,16 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use consul_resolver::calls::breaker::BreakerState;
+use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::{Config, Probe};
-use consul_resolver::discovery::event::{CallId, Expect, ProbeId};
 use consul_resolver::discovery::manager::Manager;
-use consul_resolver::discovery::source_event::SourceEvent;
 use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::discovery::tracked_source::TrackedSource;
 use consul_resolver::driver::Host;
 use consul_resolver::health_check::verdict::ProbeReason;
+use consul_resolver::host::{Expect, ProbeId};
 use consul_resolver::model::registration::RegistrationId;
 use consul_resolver::model::service::{QueryKey, ServiceId, SourceId};
-use consul_resolver::registration::registration_event as registration;
 use consul_resolver::registry::consul::query::Request;
 use consul_resolver::registry::consul::response::CallFailure;
 use consul_resolver::router::Router;
@@ -25,6 +24,8 @@ use consul_resolver::shared::members::QueueId;
 use consul_resolver::shared::registration_lease::RegistrationLease;
 use consul_resolver::shared::snapshot_record::SnapshotVersion;
 use consul_resolver::shared::source_record::{Rank, SourceRecord};
+use consul_resolver::telemetry::RegistrationEvent;
+use consul_resolver::telemetry::SourceEvent;
 use consul_resolver::util::rng::Rng;
 use consul_resolver::util::time::Time;
 
@@ -356,7 +357,7 @@ impl Host for SimHost<'_> {
         self.send_probe(id, probe)
     }
 
-    fn registration(&mut self, _: RegistrationId, notice: &registration::RegistrationEvent) {
+    fn registration(&mut self, _: RegistrationId, notice: &RegistrationEvent) {
         self.trace.note_text(&notice.to_string());
     }
 

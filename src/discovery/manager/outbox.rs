@@ -1,9 +1,8 @@
 //! The messages between VMs and the list of members.
 
 use super::Manager;
-use crate::discovery::event::{Command, Expect};
-use crate::discovery::purpose::{Load, Store};
 use crate::discovery::tracked_source::TrackedSource;
+use crate::host::{Command, Expect, Load, Store};
 use crate::shared::key::Cas;
 use crate::shared::members::Members;
 use crate::shared::message::Message;

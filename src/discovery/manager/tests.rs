@@ -1,15 +1,15 @@
 use super::*;
 use crate::calls::caller::QueryId;
 use crate::config::{Config, Service};
-use crate::discovery::event::Expect;
-use crate::discovery::purpose::{SourceRecordLoad, SourceRecordStore};
-use crate::discovery::source_event::SourceEvent;
+use crate::host::Expect;
+use crate::host::{SourceRecordLoad, SourceRecordStore};
 use crate::registry::consul::response::{CallFailure, Response};
 use crate::shared::key::{Cas, SharedKey};
 use crate::shared::members::{Member, Members};
 use crate::shared::message::Message;
 use crate::shared::snapshot_record::SnapshotVersion;
 use crate::shared::source_record::{SourceRecord, Term};
+use crate::telemetry::SourceEvent;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 

@@ -8,13 +8,13 @@ use crate::registration::agent_call::AgentCall;
 use crate::registration::down_dependencies::DownDependencies;
 use crate::registration::probe::{OutgoingProbe, ProbeResult};
 use crate::registration::reconciler::Reconciler;
-use crate::registration::registration_event::RegistrationEvent;
 use crate::registration::removal::Removal;
 use crate::registry::consul::error::ErrorKind;
 use crate::registry::consul::registration::{Definition, Id};
 use crate::registry::consul::request::Request;
 use crate::registry::consul::response::{CallFailure, Response};
 use crate::shared::source_record::Term;
+use crate::telemetry::RegistrationEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

@@ -1,14 +1,14 @@
-//! What is asked of Consul and what its answers mean; no I/O.
+//! Consul: its queries, responses and agent API; no I/O.
 //!
 //! ```text
 //! config::{Config, Service} ─► Query ─► Request ─► (the host sends it)
 //!                                │
-//!      Answer or QueryError ◄─ read ◄─ Response or CallFailure
-//!                                └─► decode, executed ─► wire ─► lenient
+//! QueryResponse or QueryError ◄─ read ◄─ Response or CallFailure
+//!                                └─► decode ─► wire ─► lenient
 //! ```
 //!
-//! A body is read in one pass, entry by entry, into endpoints: what an entry says is
-//! judged as soon as its end is reached, and nothing else of it is kept.
+//! A body is read in one pass, entry by entry, into endpoints. Each entry is judged at its end, and
+//! only its endpoint is kept.
 
 mod decode_error;
 #[cfg(test)]

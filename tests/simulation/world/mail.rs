@@ -1,7 +1,8 @@
 //! What a VM of the world is told, and what it does then.
 
 use consul_resolver::balancer::pick_context::PickContext;
-use consul_resolver::discovery::event::{CallId, Event};
+use consul_resolver::calls::caller::CallId;
+use consul_resolver::host::Event;
 use consul_resolver::model::service::ServiceId;
 use consul_resolver::registry::consul::response::{CallFailure, Response};
 use consul_resolver::router::decision::Decision;

@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 use crate::calls::caller::AgentCallId;
 use crate::config::{Config, NodeInfo};
 use crate::health_check::verdict::{ProbeReason, ProbeResponse};
+use crate::host::ProbeTarget;
 use crate::registration::agent_call::AgentCall;
-use crate::registration::probe::{ProbeResult, ProbeTarget};
+use crate::registration::probe::ProbeResult;
 use crate::registration::reconciler::Reconciler;
-use crate::registration::registration_event::RegistrationEvent;
 use crate::registry::consul::registration::Definition;
 use crate::registry::consul::request::{Method, Request};
 use crate::registry::consul::response::{CallFailure, Response};
+use crate::telemetry::RegistrationEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

@@ -5,13 +5,12 @@ use core::time::Duration;
 
 use log::Level;
 
-use crate::discovery::doubt::Doubt;
-use crate::discovery::shrink_guard::Resolution;
 use crate::model::snapshot::{Snapshot, SnapshotChange};
 use crate::registry::consul::error::{ErrorKind, QueryError};
 use crate::registry::consul::rejected_instances::RejectedInstances;
 use crate::shared::CodecError;
 use crate::shared::source_record::Term;
+use crate::telemetry::doubt::{Doubt, Resolution};
 
 /// An event of a source that is counted, shown or logged.
 ///
