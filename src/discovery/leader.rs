@@ -20,8 +20,9 @@ use crate::discovery::response_outcome::ResponseOutcome;
 use crate::discovery::source_view::SourceView;
 use crate::discovery::watch::{GRACE, OutgoingQuery, Watch};
 use crate::election::membership::{Outgoing, Recipient};
-use crate::host::{Command, Context, Expect};
-use crate::host::{Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store};
+use crate::host::{
+    Command, Context, Expect, Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store,
+};
 use crate::model::snapshot::Snapshot;
 use crate::registry::consul::error::QueryError;
 use crate::registry::consul::query::{Query, Request};

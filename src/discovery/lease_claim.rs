@@ -2,8 +2,7 @@
 
 use crate::discovery::source_view::SourceView;
 use crate::election::lease::ClaimReason;
-use crate::host::SourceRecordStore;
-use crate::host::{Context, Expect};
+use crate::host::{Context, Expect, SourceRecordStore};
 use crate::shared::snapshot_record::SnapshotVersion;
 use crate::shared::source_record::{Rank, SourceRecord, Term};
 

@@ -1,8 +1,7 @@
 //! A source: its lease, the role of this VM, and its published snapshot.
 //!
 //! Each action follows from the source record, which every VM loads at its ticks. A follower loads
-//! the snapshot that the record points to. The [leader](crate::discovery::leader) queries Consul
-//! and publishes.
+//! the snapshot that the record points to. The [leader](Leader) queries Consul and publishes.
 
 use crate::calls::caller::QueryId;
 use crate::config::Consul;
@@ -12,8 +11,9 @@ use crate::discovery::refresh_request::RefreshRequest;
 use crate::discovery::source_spec::SourceSpec;
 use crate::discovery::source_view::SourceView;
 use crate::election::lease::{ClaimReason, Lease, LeaseAction};
-use crate::host::{Context, Expect};
-use crate::host::{Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store};
+use crate::host::{
+    Context, Expect, Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store,
+};
 use crate::model::service::{QueryKey, SourceId};
 use crate::registry::consul::response::{CallFailure, Response};
 use crate::shared::key::{Cas, VmId};
@@ -369,9 +369,9 @@ impl TrackedSource {
     /// Empties the snapshot slots, unless a successor has written there.
     fn empty_slots(&self, context: &mut Context<'_>) {
         if let Role::Retired(slots) = &self.role {
-            for (version, cas) in slots {
-                let store = Store::Snapshot(self.key(), *version);
-                context.store(store, Vec::new(), Expect::Unchanged(*cas));
+            for &(version, cas) in slots {
+                let store = Store::Snapshot(self.key(), version);
+                context.store(store, Vec::new(), Expect::Unchanged(cas));
             }
         }
     }
