@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | F0 | [`util`] | small parts: time and randomness are arguments |
 //! | F1 | [`model`] | service, endpoint, snapshot: nouns, no behaviour |
-//! | F2 | [`config`], [`registry`], [`shared`] | input from outside, parsed once |
+//! | F2 | [`config`], [`registry`], [`shared`], [`handoff`] | input from outside, parsed once; the ways to Envoy's router |
 //! | F3 | [`calls`], [`election`], [`balancer`], [`health_check`] | state machines of one thing: events in, commands out |
 //! | F4 | [`telemetry`], [`host`] | events for operators; the events and commands between a VM and its host |
 //! | F5 | [`registration`] | keeps one registration in sync |
@@ -26,6 +26,7 @@ pub mod config;
 pub mod discovery;
 pub mod driver;
 pub mod election;
+pub mod handoff;
 pub mod health_check;
 pub mod host;
 pub mod model;

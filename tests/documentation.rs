@@ -18,8 +18,8 @@ use consul_resolver::config::{
     DnsNames, Handoff, HashOn, LoadBalancing, Locality, Probe, Registration, RetryBudgetConfig,
     RoutesConfig, Service, ShrinkGuardConfig, SlowStart, Versions, Weights, Xds,
 };
+use consul_resolver::handoff::headers::HANDOFF_HEADERS;
 use consul_resolver::registry::consul::error::ErrorKind;
-use consul_resolver::router::handoff::HANDOFF_HEADERS;
 use consul_resolver::router::reply::ReplyReason;
 
 fn root() -> &'static Path {

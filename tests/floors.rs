@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: [&[&str]; 10] = [
     &["util"],
     &["model"],
-    &["config", "registry", "shared"],
+    &["config", "handoff", "registry", "shared"],
     &["calls", "election", "balancer", "health_check"],
     &["telemetry", "host"],
     &["registration"],
@@ -27,7 +27,9 @@ const FLOORS: [&[&str]; 10] = [
 ];
 
 /// Imports between different modules of one floor that are meant, by importer and imported.
-const NEIGHBOURS: [(&str, &str); 2] = [
+const NEIGHBOURS: [(&str, &str); 3] = [
+    // The configuration chooses the handoff.
+    ("handoff", "config"),
     // A query is built from the configuration.
     ("registry", "config"),
     // A command reports an event to operators.

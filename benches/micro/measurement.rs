@@ -9,12 +9,13 @@ use consul_resolver::balancer::pick_context::PickContext;
 use consul_resolver::balancer::pool::Pool;
 use consul_resolver::balancer::request_outcome::RequestOutcome;
 use consul_resolver::config::{Config, ConfigError, Handoff, Service};
+use consul_resolver::handoff::HandoffMethod;
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::service::SourceId;
 use consul_resolver::model::snapshot::Snapshot;
 use consul_resolver::router::Router;
-use consul_resolver::router::decision::{Decision, Forward};
-use consul_resolver::router::handoff::HandoffEncoding;
+use consul_resolver::router::disposition::Disposition;
+use consul_resolver::router::forward::Forward;
 use consul_resolver::util::rng::Rng;
 use consul_resolver::util::time::Time;
 
@@ -203,7 +204,7 @@ fn decide(config: &Config, size: u32) -> f64 {
 
 fn forward(router: &mut Router) -> Option<Forward> {
     let service = router.service_by_host(black_box(Some(b"Web.test:10000")));
-    let Decision::Forward(forward) = router.decide(service, &PickContext::default()) else {
+    let Disposition::Forward(forward) = router.decide(service, &PickContext::default()) else {
         return None;
     };
     for handoff in forward.handoffs() {
@@ -215,8 +216,8 @@ fn forward(router: &mut Router) -> Option<Forward> {
 /// Installs as the filter does that ships, with headers; and lets the first request come, which
 /// builds the table of a policy that hashes.
 fn put(pool: &mut Pool, snapshot: &Snapshot) {
-    let preparation = HandoffEncoding::new(&Handoff::Headers { attempts: 2 });
-    let mut prepare = |endpoint: &Endpoint| preparation.of(&endpoint.address);
+    let handoff = HandoffMethod::new(&Handoff::Headers { attempts: 2 });
+    let mut prepare = |endpoint: &Endpoint| handoff.encode(&endpoint.address);
     pool.install(0, snapshot, Time::ZERO, &mut prepare);
     black_box(pool.pick(&PickContext { hash: Some(7), ..PickContext::default() }, &mut []));
 }

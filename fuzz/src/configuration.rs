@@ -8,7 +8,7 @@ use consul_resolver::model::service::ServiceId;
 use consul_resolver::registry::consul::index::ConsulIndex;
 use consul_resolver::registry::consul::query::{Query, ReadMode};
 use consul_resolver::router::Router;
-use consul_resolver::router::decision::Decision;
+use consul_resolver::router::disposition::Disposition;
 use consul_resolver::util::rng::Rng;
 use consul_resolver::xds::clusters::cluster;
 use consul_resolver::xds::routes::route_configuration;
@@ -77,7 +77,7 @@ fn run(config: &Config) {
     }
     let mut router = Router::new(config, &mut Rng::new(1));
     let decision = router.decide(Some(ServiceId::nth(0)), &PickContext::default());
-    assert!(matches!(decision, Decision::Wait(_)), "{decision:?}");
+    assert!(matches!(decision, Disposition::Wait { .. }), "{decision:?}");
     let subjects = sources.iter().map(|source| SourceSpec::new(config, *source)).collect();
     let agent = Manager::new(subjects, &config.consul, Rng::new(2));
     assert_eq!(agent.sources().len(), sources.len());

@@ -2,13 +2,16 @@
 
 use std::net::SocketAddr;
 
-use consul_resolver::config::{Config, Handoff};
+use consul_resolver::config::Config;
+use consul_resolver::handoff::headers::HANDOFF_HEADERS;
+use consul_resolver::handoff::stream::HandoffStream;
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::service::{ServiceId, SourceId};
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::request::{Disposition, RequestHandler, Stream};
+use consul_resolver::request::handler::RequestHandler;
+use consul_resolver::request::stream::Stream;
 use consul_resolver::router::Router;
-use consul_resolver::router::handoff::HANDOFF_HEADERS;
+use consul_resolver::router::disposition::Disposition;
 use consul_resolver::util::rng::Rng;
 use consul_resolver::util::time::Time;
 
@@ -64,11 +67,10 @@ fn router(service: &str) -> Router {
 /// What becomes of the request, with its headers as they are afterwards.
 fn decide<'i>(router: &mut Router, input: &'i [u8]) -> (Client<'i>, &'static str) {
     let mut client = Client::new(input);
-    let manner =
-        RequestHandler { route_metadata: false, handoff: Handoff::Headers { attempts: 2 } };
-    let verdict = manner.handle(router, Some(ServiceId::nth(0)), &mut client);
+    let handler = RequestHandler { route_metadata: false };
+    let disposition = handler.handle(router, Some(ServiceId::nth(0)), &mut client);
     assert!(client.calls <= MOST_CALLS, "{} calls", client.calls);
-    let kind = match verdict {
+    let kind = match disposition {
         Disposition::Forward(_) => {
             assert_eq!(client.set.len(), 2, "two attempts");
             for name in HANDOFF_HEADERS {
@@ -81,7 +83,7 @@ fn decide<'i>(router: &mut Router, input: &'i [u8]) -> (Client<'i>, &'static str
         }
         Disposition::Reply(_) => "reply",
         Disposition::Pass => panic!("it has a service"),
-        Disposition::Wait(..) => panic!("the service is resolved"),
+        Disposition::Wait { .. } => panic!("the service is resolved"),
     };
     (client, kind)
 }
@@ -136,7 +138,9 @@ impl Stream for Client<'_> {
         self.calls += 1;
         Time::ZERO
     }
+}
 
+impl HandoffStream for Client<'_> {
     fn has_header(&mut self, _: &str) -> bool {
         self.calls += 1;
         true

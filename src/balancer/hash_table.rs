@@ -213,8 +213,8 @@ impl Size {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balancer::upstream_host::EncodedHandoff;
     use crate::config::HashOn;
+    use crate::handoff::encoded_handoff::EncodedHandoff;
     use crate::model::endpoint::Endpoint;
     use core::net::SocketAddr;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]

@@ -33,7 +33,7 @@ fn load(active: u32, bias: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::balancer::ticket::Ticket;
-    use crate::balancer::upstream_host::EncodedHandoff;
+    use crate::handoff::encoded_handoff::EncodedHandoff;
     use crate::model::endpoint::Endpoint;
     use core::net::SocketAddr;
     use core::num::NonZeroU16;

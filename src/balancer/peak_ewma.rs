@@ -119,7 +119,7 @@ impl MeanLatency {
 mod tests {
     use super::*;
     use crate::balancer::ticket::Ticket;
-    use crate::balancer::upstream_host::EncodedHandoff;
+    use crate::handoff::encoded_handoff::EncodedHandoff;
     use crate::model::endpoint::Endpoint;
     use core::net::SocketAddr;
     use core::num::NonZeroU16;

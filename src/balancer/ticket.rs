@@ -36,7 +36,7 @@ impl Drop for Ticket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balancer::upstream_host::EncodedHandoff;
+    use crate::handoff::encoded_handoff::EncodedHandoff;
     use crate::model::endpoint::Endpoint;
     use core::net::SocketAddr;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]

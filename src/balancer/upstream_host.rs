@@ -1,11 +1,11 @@
 //! What a pool keeps for each endpoint.
 
 use core::cell::{Cell, RefCell};
-use core::iter;
 use core::num::{NonZeroU16, NonZeroU32};
 use core::time::Duration;
 use std::rc::Rc;
 
+use crate::handoff::encoded_handoff::EncodedHandoff;
 use crate::model::endpoint::{Address, Endpoint};
 use crate::util::ewma::{FailureShare, PeakEwma};
 use crate::util::time::Time;
@@ -72,22 +72,6 @@ impl CountedIn {
             Self::One(total) => core::slice::from_ref(total),
             Self::Several(totals) => totals,
         }
-    }
-}
-
-/// What tells Envoy's router to go to an endpoint, prepared when it was installed.
-#[derive(Debug, Default)]
-pub struct EncodedHandoff {
-    /// The address as a header has it, or the first argument of a call to Envoy.
-    pub first: Box<[u8]>,
-    /// The arguments of further calls; none where one is enough.
-    pub rest: Box<[Box<[u8]>]>,
-}
-
-impl EncodedHandoff {
-    /// The arguments of all calls, in their order.
-    pub fn arguments(&self) -> impl Iterator<Item = &[u8]> {
-        iter::once(&self.first).chain(&self.rest).map(AsRef::as_ref)
     }
 }
 

@@ -4,12 +4,12 @@ use core::cell::{Cell, RefMut};
 use core::time::Duration;
 
 use crate::proxy::host;
-use crate::proxy::plugin::{Plugin, SharedPlugin, Step};
+use crate::proxy::plugin::{Plugin, SharedPlugin};
 use crate::proxy::root::note_serving;
 use crate::proxy::waiting::ForwardSlot;
 use crate::request::response::Remaining;
-use crate::router::decision::Forward;
-use crate::router::feedback::Attempt;
+use crate::router::disposition::Disposition;
+use crate::router::forward::{Attempt, Forward};
 
 /// One request. It is counted at its endpoint until Envoy deletes this context, however the
 /// request ends: there is no other callback to miss.
@@ -74,20 +74,29 @@ impl Filter {
             host::reply(503, "consul_resolver.unconfigured", &[], b"");
             return HeadersStatus::StopAllIterationAndWatermark;
         };
-        let (state, status) = match plugin.on_request(self.id, ended) {
-            Step::Continue(None) => (State::Idle, HeadersStatus::Continue),
-            Step::Continue(Some(forward)) => (State::InFlight(forward), HeadersStatus::Continue),
-            Step::Subscription => {
-                self.subscribes.set(true);
-                return HeadersStatus::StopIteration;
+        #[cfg(feature = "trap")]
+        crate::proxy::trap::on_request();
+        let has_body = !ended;
+        if has_body && plugin.on_subscription_headers(self.id) {
+            self.subscribes.set(true);
+            return HeadersStatus::StopIteration;
+        }
+        let state = match plugin.on_request(has_body) {
+            Disposition::Pass => return HeadersStatus::Continue,
+            Disposition::Forward(forward) => {
+                self.state.set(State::InFlight(forward));
+                return HeadersStatus::Continue;
             }
-            Step::Stop(None) => (State::Idle, HeadersStatus::StopAllIterationAndWatermark),
-            Step::Stop(Some(slot)) => {
-                (State::Waiting(slot), HeadersStatus::StopAllIterationAndWatermark)
+            Disposition::Reply(reply) => {
+                plugin.reply(&reply);
+                State::Idle
+            }
+            Disposition::Wait { service, reply } => {
+                plugin.wait(self.id, service, has_body, reply).map_or(State::Idle, State::Waiting)
             }
         };
         self.state.set(state);
-        status
+        HeadersStatus::StopAllIterationAndWatermark
     }
 
     /// Handles a part of the request's body; `ended` says that it was the last.

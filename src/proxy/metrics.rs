@@ -20,7 +20,7 @@ use crate::proxy::host::{self, MetricId};
 use crate::proxy::registration_metrics::RegistrationMetrics;
 use crate::proxy::source_metrics::SourceMetrics;
 use crate::registry::consul::error::ErrorKind;
-use crate::router::decision::Forward;
+use crate::router::forward::Forward;
 use crate::router::reply::ReplyReason;
 use crate::router::service_change::Addition;
 use crate::telemetry::RouteEvent;

@@ -21,14 +21,15 @@ use crate::proxy::plugin::waiting_room::is_ahead;
 use crate::proxy::stream::{self, EnvoyStream};
 use crate::proxy::subscriptions::SubscriptionListener;
 use crate::proxy::timer::Timer;
-use crate::proxy::waiting::{ForwardSlot, Waiting};
+use crate::proxy::waiting::Waiting;
 use crate::registry::consul::response::CallFailure;
+use crate::request::handler::RequestHandler;
 use crate::request::response::{self, Remaining};
 use crate::request::warmup::Warmup;
-use crate::request::{Disposition, RequestHandler};
 use crate::router::Router;
-use crate::router::decision::Forward;
-use crate::router::feedback::{Attempt, Feedback};
+use crate::router::disposition::Disposition;
+use crate::router::feedback::Feedback;
+use crate::router::forward::{Attempt, Forward};
 use crate::router::lookup::Lookup;
 use crate::router::reply::Reply;
 use crate::shared::members::QueueId;
@@ -58,16 +59,6 @@ pub(super) struct Plugin {
     warmup: Option<Warmup>,
 }
 
-/// What a request's own context has to do.
-pub(super) enum Step {
-    /// Let it go on; it counts at its endpoint, if it goes to one.
-    Continue(Option<Forward>),
-    /// Show its body: it is a subscription of Envoy's.
-    Subscription,
-    /// Leave it paused: it is answered, or waits for its way to come by the slot.
-    Stop(Option<ForwardSlot>),
-}
-
 impl Plugin {
     /// Starts with nothing resolved. Touches nothing that VMs share: the canary does this too.
     pub(super) fn new(config: &Config) -> Self {
@@ -80,10 +71,7 @@ impl Plugin {
         let is_by_session = config.handoff == Handoff::StatefulSession;
         Self {
             router: Router::new(config, &mut rng),
-            handler: RequestHandler {
-                route_metadata: config.route_metadata,
-                handoff: config.handoff,
-            },
+            handler: RequestHandler { route_metadata: config.route_metadata },
             warmup_timeout: config.warmup_timeout,
             waiting: Waiting::new(config.dns_names.as_ref().map_or(0, |names| names.max_waiting)),
             missing: MissingResponses::default(),
@@ -163,17 +151,15 @@ impl Plugin {
         }
     }
 
-    /// Handles the headers of a request; `ended` says that nothing follows.
-    pub(super) fn on_request(&mut self, context: u32, ended: bool) -> Step {
-        #[cfg(feature = "trap")]
-        crate::proxy::trap::on_request();
-        let has_body = !ended;
-        if has_body
-            && let Some(subscriptions) = &mut self.subscriptions
-            && subscriptions.on_headers(context, self.host.start)
-        {
-            return Step::Subscription;
-        }
+    /// Takes the headers of a request with a body that may be a subscription of Envoy's. Returns true if
+    /// so: Envoy is to show its body.
+    pub(super) fn on_subscription_headers(&mut self, context: u32) -> bool {
+        let start = self.host.start;
+        self.subscriptions.as_mut().is_some_and(|it| it.on_headers(context, start))
+    }
+
+    /// Decides a request by its headers.
+    pub(super) fn on_request(&mut self, has_body: bool) -> Disposition {
         let mut stream = EnvoyStream { has_body, ..self.stream() };
         let mut service = self.handler.find(&self.router, &mut stream);
         if service.is_none() {
@@ -183,10 +169,7 @@ impl Plugin {
                     driver::settle(&mut self.manager, &mut self.router, &mut self.host);
                     service = Some(found);
                 }
-                Lookup::Refused(reply) => {
-                    self.reply(&reply);
-                    return Step::Stop(None);
-                }
+                Lookup::Refused(reply) => return Disposition::Reply(reply),
                 Lookup::Nothing => {}
             }
         }
@@ -198,22 +181,20 @@ impl Plugin {
             }
             let Self { warmup, router, host, .. } = self;
             if self.waiting.has_room(false) && is_ahead(warmup, router, host, service) {
-                return self.wait(context, service, has_body, Rc::new(Reply::not_resolved_yet("")));
+                let reply = Rc::new(Reply::not_resolved_yet(""));
+                return Disposition::Wait { service, reply };
             }
         }
-        let verdict = self.handler.handle(&mut self.router, service, &mut stream);
-        match verdict {
-            Disposition::Pass => Step::Continue(None),
-            Disposition::Forward(forward) => {
-                self.host.metrics.on_forward(&forward);
-                Step::Continue(Some(forward))
-            }
-            Disposition::Reply(reply) => {
-                self.reply(&reply);
-                Step::Stop(None)
-            }
-            Disposition::Wait(service, reply) => self.wait(context, service, has_body, reply),
+        self.handle(service, &mut stream)
+    }
+
+    /// Decides a request for a service, and counts a request that goes to an endpoint.
+    fn handle(&mut self, service: Option<ServiceId>, stream: &mut EnvoyStream) -> Disposition {
+        let disposition = self.handler.handle(&mut self.router, service, stream);
+        if let Disposition::Forward(forward) = &disposition {
+            self.host.metrics.on_forward(forward);
         }
+        disposition
     }
 
     /// Notes that Envoy shows an answer, of whatever request. Those that it keeps to itself, to
@@ -335,7 +316,8 @@ impl Plugin {
         self.timer.set(period, due.into_iter().chain(rest).min(), now);
     }
 
-    fn reply(&self, reply: &Reply) {
+    /// Replies to the request of the effective context.
+    pub(super) fn reply(&self, reply: &Reply) {
         self.host.metrics.on_reply(reply.reason);
         stream::send(reply);
     }

@@ -3,11 +3,12 @@
 use core::str::{self, FromStr};
 use core::time::Duration;
 
+use crate::handoff::stream::HandoffStream;
 use crate::proxy::clock::Start;
 use crate::proxy::host::{self, Headers};
-use crate::request::Stream;
 use crate::request::response::{ResponseFlags, ResponsePart, ResponseStream};
-use crate::router::feedback::Attempt;
+use crate::request::stream::Stream;
+use crate::router::forward::Attempt;
 use crate::router::reply::Reply;
 use crate::util::time::Time;
 
@@ -47,7 +48,9 @@ impl Stream for EnvoyStream {
     fn now(&mut self) -> Time {
         self.start.time()
     }
+}
 
+impl HandoffStream for EnvoyStream {
     fn has_header(&mut self, name: &str) -> bool {
         host::has_request_header(name)
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 
 use crate::model::service::ServiceId;
-use crate::router::decision::Forward;
+use crate::router::forward::Forward;
 use crate::router::reply::Reply;
 use crate::util::time::Time;
 

@@ -2,9 +2,10 @@
 
 use core::time::Duration;
 
-use crate::request::Stream;
+use crate::handoff::stream::HandoffStream;
 use crate::request::response::{ResponseFlags, ResponsePart, ResponseStream};
-use crate::router::feedback::Attempt;
+use crate::request::stream::Stream;
+use crate::router::forward::Attempt;
 use crate::util::time::Time;
 
 /// A request that counts the calls to the host.
@@ -76,7 +77,9 @@ impl Stream for Counted {
         self.calls += 1;
         Time::ZERO
     }
+}
 
+impl HandoffStream for Counted {
     fn has_header(&mut self, name: &str) -> bool {
         self.calls += 1;
         self.value(name).is_some()

@@ -1,13 +1,14 @@
-//! Tests of what Envoy is handed of a pick.
+//! Tests of the handoff of a pick to Envoy.
 
 use crate::config::{Config, Handoff};
+use crate::handoff::headers::HANDOFF_HEADERS;
 use crate::model::endpoint::{Address, Endpoint};
 use crate::model::service::SourceId;
 use crate::model::snapshot::Snapshot;
 use crate::request::counted::Counted;
-use crate::request::{Disposition, RequestHandler};
+use crate::request::handler::RequestHandler;
 use crate::router::Router;
-use crate::router::handoff::HANDOFF_HEADERS;
+use crate::router::disposition::Disposition;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
@@ -24,9 +25,9 @@ fn handle(endpoint: Address, resolve_names: bool, stream: &mut Counted) -> Dispo
     let mut router = Router::new(&config, &mut Rng::new(1));
     let snapshot = Snapshot::new(vec![Endpoint::new(endpoint)]);
     router.install(SourceId::nth(0), &snapshot.into(), Time::ZERO);
-    let manner = RequestHandler { route_metadata: false, handoff: config.handoff };
-    let service = manner.find(&router, stream);
-    manner.handle(&mut router, service, stream)
+    let handler = RequestHandler { route_metadata: false };
+    let service = handler.find(&router, stream);
+    handler.handle(&mut router, service, stream)
 }
 
 fn ip() -> Address {
@@ -53,8 +54,8 @@ fn address_is_host_and_port_to_the_dynamic_forward_proxy() {
     // What a client has put into the headers of the others' handoff is removed here too.
     let with = |stream: Counted, name: &&str| stream.with(name, "trap");
     let mut stream = HANDOFF_HEADERS.iter().fold(Counted::default(), with);
-    let verdict = handle(ip(), true, &mut stream);
-    assert!(matches!(verdict, Disposition::Forward(_)), "{verdict:?}");
+    let disposition = handle(ip(), true, &mut stream);
+    assert!(matches!(disposition, Disposition::Forward(_)), "{disposition:?}");
     assert!(stream.headers.is_empty());
     let want = [("envoy.upstream.dynamic_host", "10.0.0.1"), ("envoy.upstream.dynamic_port", "80")];
     assert_eq!(states(&stream), want);
@@ -63,8 +64,8 @@ fn address_is_host_and_port_to_the_dynamic_forward_proxy() {
 #[test]
 fn name_is_also_what_its_certificate_must_be_of() {
     let mut stream = Counted::default();
-    let verdict = handle(name(), true, &mut stream);
-    assert!(matches!(verdict, Disposition::Forward(_)), "{verdict:?}");
+    let disposition = handle(name(), true, &mut stream);
+    assert!(matches!(disposition, Disposition::Forward(_)), "{disposition:?}");
     let want = [
         ("envoy.upstream.dynamic_host", "one.test"),
         ("envoy.upstream.dynamic_port", "443"),
@@ -78,8 +79,8 @@ fn name_is_also_what_its_certificate_must_be_of() {
 fn name_costs_three_host_calls_more_than_an_address() {
     let calls = |endpoint, resolve_names| {
         let mut stream = Counted::default();
-        let verdict = handle(endpoint, resolve_names, &mut stream);
-        assert!(matches!(verdict, Disposition::Forward(_)), "{verdict:?}");
+        let disposition = handle(endpoint, resolve_names, &mut stream);
+        assert!(matches!(disposition, Disposition::Forward(_)), "{disposition:?}");
         // But for a look at each header of the other handoff, which the configuration has here.
         stream.calls - if resolve_names { HANDOFF_HEADERS.len() } else { 0 }
     };
@@ -92,9 +93,9 @@ fn request_is_answered_500_when_a_filter_state_is_refused() {
     for (endpoint, resolve_names, states) in handoffs {
         for takes in 0..states {
             let mut stream = Counted { takes: Some(takes), ..Counted::default() };
-            let verdict = handle(endpoint.clone(), resolve_names, &mut stream);
-            let is_reply = matches!(&verdict, Disposition::Reply(reply) if reply.status == 500);
-            assert!(is_reply, "{endpoint} after {takes}: {verdict:?}");
+            let disposition = handle(endpoint.clone(), resolve_names, &mut stream);
+            let is_reply = matches!(&disposition, Disposition::Reply(reply) if reply.status == 500);
+            assert!(is_reply, "{endpoint} after {takes}: {disposition:?}");
         }
     }
 }
@@ -105,9 +106,9 @@ fn request_is_answered_500_when_a_header_is_refused() {
     for handoff in [Handoff::Headers { attempts: 2 }, Handoff::StatefulSession] {
         for mut stream in [Counted::to("web.test"), hostile("other.test")] {
             stream.refuses_headers = true;
-            let verdict = handle_by(handoff, &mut stream);
-            let is_reply = matches!(&verdict, Disposition::Reply(reply) if reply.status == 500);
-            assert!(is_reply, "{handoff:?}: {verdict:?}");
+            let disposition = handle_by(handoff, &mut stream);
+            let is_reply = matches!(&disposition, Disposition::Reply(reply) if reply.status == 500);
+            assert!(is_reply, "{handoff:?}: {disposition:?}");
         }
     }
 }
@@ -124,9 +125,9 @@ fn handle_with(json: &[u8], handoff: Handoff, stream: &mut Counted) -> Dispositi
     let mut router = Router::new(&config, &mut Rng::new(1));
     let snapshot = Snapshot::new(vec![Endpoint::new(ip())]);
     router.install(SourceId::nth(0), &snapshot.into(), Time::ZERO);
-    let manner = RequestHandler { route_metadata: false, handoff };
-    let service = manner.find(&router, stream);
-    manner.handle(&mut router, service, stream)
+    let handler = RequestHandler { route_metadata: false };
+    let service = handler.find(&router, stream);
+    handler.handle(&mut router, service, stream)
 }
 
 /// A request that says itself where it is to go.
@@ -138,8 +139,8 @@ fn hostile(host: &str) -> Counted {
 #[test]
 fn a_pick_for_a_session_costs_two_host_calls() {
     let mut stream = Counted::to("web.test");
-    let verdict = handle_by(Handoff::StatefulSession, &mut stream);
-    assert!(matches!(verdict, Disposition::Forward(_)), "{verdict:?}");
+    let disposition = handle_by(Handoff::StatefulSession, &mut stream);
+    assert!(matches!(disposition, Disposition::Forward(_)), "{disposition:?}");
     // The authority, and the header. In it is `10.0.0.1:80`.
     assert_eq!(stream.calls, 2);
     assert_eq!(stream.value(Handoff::SESSION_HEADER), Some("MTAuMC4wLjE6ODA="));
@@ -149,8 +150,8 @@ fn a_pick_for_a_session_costs_two_host_calls() {
 fn pick_for_a_session_costs_one_host_call_when_no_host_is_read() {
     let json = br#"{"consul":{"cluster":"c"},"services":[{"name":"web"}]}"#;
     let mut stream = hostile("any.test");
-    let verdict = handle_with(json, Handoff::StatefulSession, &mut stream);
-    assert!(matches!(verdict, Disposition::Forward(_)), "{verdict:?}");
+    let disposition = handle_with(json, Handoff::StatefulSession, &mut stream);
+    assert!(matches!(disposition, Disposition::Forward(_)), "{disposition:?}");
     assert_eq!(stream.calls, 1);
     assert_eq!(stream.value(Handoff::SESSION_HEADER), Some("MTAuMC4wLjE6ODA="));
 }

@@ -176,7 +176,7 @@ mod tests {
     use crate::balancer::pick_context::PickContext;
     use crate::model::endpoint::Endpoint;
     use crate::model::service_names::ServiceNames;
-    use crate::router::decision::Decision;
+    use crate::router::disposition::Disposition;
     use crate::util::rng::Rng;
     use core::net::SocketAddr;
     use core::time::Duration;
@@ -238,7 +238,10 @@ mod tests {
         list(&mut router, &["web"], at(0));
         let service = router.service_by_host(Some(b"Web.Internal:80")).unwrap();
         assert_eq!(router.service_by_name(b"WEB"), Some(service));
-        assert!(matches!(router.decide(Some(service), &PickContext::default()), Decision::Wait(_)));
+        assert!(matches!(
+            router.decide(Some(service), &PickContext::default()),
+            Disposition::Wait { .. }
+        ));
         assert_eq!(changes(&mut router), (vec!["web".to_owned()], 0));
 
         router.attach(service, 0, WEB);
@@ -247,7 +250,7 @@ mod tests {
         router.install(WEB, &endpoints.into(), at(1));
         assert!(matches!(
             router.decide(Some(service), &PickContext::default()),
-            Decision::Forward(_)
+            Disposition::Forward(_)
         ));
 
         list(&mut router, &[], at(10));

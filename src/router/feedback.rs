@@ -1,17 +1,10 @@
 //! What an answer teaches.
 
-use core::net::SocketAddr;
-use core::num::NonZeroU32;
-use core::str;
-use core::time::Duration;
-use std::rc::Rc;
-
 use crate::balancer::request_outcome::RequestOutcome;
-use crate::balancer::upstream_host::UpstreamHost;
 use crate::model::endpoint::Address;
 use crate::model::service::ServiceId;
 use crate::router::Router;
-use crate::router::decision::Forward;
+use crate::router::forward::{Attempt, Forward, parse_upstream};
 use crate::util::time::Time;
 
 /// What is to be told about an answer.
@@ -42,7 +35,7 @@ impl Router {
 
     /// Whether a service has an endpoint at the address that Envoy's router names.
     pub fn has_endpoint(&self, service: ServiceId, upstream: &[u8]) -> bool {
-        let Some(upstream) = parse(upstream).map(Address::Ip) else { return false };
+        let Some(upstream) = parse_upstream(upstream).map(Address::Ip) else { return false };
         let route = self.routes.get(service);
         route.is_some_and(|it| it.pool.has(&upstream))
     }
@@ -83,64 +76,5 @@ impl Router {
             let time = now.since(forward.sent);
             route.pool.on_silence(forward.ticket.target(), time, now);
         }
-    }
-}
-
-impl Forward {
-    /// How long it has been under way, where the first attempt was answered: how the time is
-    /// shared between several is not known.
-    pub fn latency(&self, attempt: Attempt, now: Time) -> Option<Duration> {
-        (attempt.retries() == 0).then(|| now.since(self.sent))
-    }
-
-    /// Which of the attempts that were `made` is that to the address which Envoy's router names; of
-    /// several the last one. None where it is none of them: a route may lead to another cluster.
-    /// Where a name leads is not known here: to any address.
-    ///
-    /// It is not always the last attempt: with hedging an earlier one may be answered first. Of more
-    /// attempts than there are endpoints for, the last one is of none.
-    pub fn attempt_to(&self, upstream: &[u8], made: Attempt) -> Option<Attempt> {
-        let upstream = parse(upstream)?;
-        let is_it = |target: &Rc<UpstreamHost>| match target.address() {
-            Address::Ip(address) => *address == upstream,
-            Address::Name(..) => true,
-        };
-        let attempts = self.endpoints().zip(1..).take(made.0.get() as usize);
-        let last = attempts.filter(|(target, _)| is_it(target)).last();
-        let is_beyond = made.retries() >= u32::from(self.preparation.attempts());
-        last.map(|(_, number)| if is_beyond { made } else { Attempt::new(number) })
-    }
-
-    /// Whether its endpoint has a name, which Envoy's dynamic forward proxy resolves.
-    pub fn goes_by_name(&self) -> bool {
-        matches!(self.ticket.target().address(), Address::Name(..))
-    }
-
-    fn endpoint(&self, attempt: Attempt) -> Option<&Rc<UpstreamHost>> {
-        self.endpoints().nth(attempt.retries() as usize)
-    }
-}
-
-fn parse(address: &[u8]) -> Option<SocketAddr> {
-    str::from_utf8(address).ok()?.parse().ok()
-}
-
-/// Which attempt of a request was answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attempt(NonZeroU32);
-
-impl Attempt {
-    /// The first one, which is no retry.
-    pub const FIRST: Self = Self(NonZeroU32::MIN);
-
-    /// The attempt of this number, as Envoy counts: the first is 1.
-    pub fn new(number: u64) -> Self {
-        let number = u32::try_from(number).unwrap_or(u32::MAX);
-        Self(NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN))
-    }
-
-    /// How many were made before it.
-    pub const fn retries(self) -> u32 {
-        self.0.get() - 1
     }
 }

@@ -23,7 +23,7 @@ pub enum Lookup {
 
 impl Router {
     /// Whether [`Router::resolve_on_demand`] can find anything.
-    pub fn takes_names(&self) -> bool {
+    pub fn resolves_names(&self) -> bool {
         self.found.as_ref().is_some_and(|found| found.demand.is_some())
     }
 
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn a_name_is_taken_in_at_its_first_use_and_dropped_when_nobody_asks() {
         let mut router = router("{}");
-        assert!(router.takes_names() && router.needs_authority());
+        assert!(router.resolves_names() && router.needs_authority());
         assert_eq!(router.service_by_host(Some(b"web.service.consul")), None);
         let web = new(router.resolve_on_demand(Some(b"Web.Service.Consul.:80")));
         let Some(ServiceChange::Added(added)) = router.poll_change() else { panic!() };

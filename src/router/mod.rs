@@ -9,11 +9,12 @@ use crate::balancer::pick_context::PickContext;
 use crate::balancer::pool::Pool;
 use crate::config::{Config, Service, Unmatched};
 use crate::discovery::source_spec::SourceSpec;
+use crate::handoff::HandoffMethod;
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::slot_map::{SecondaryMap, SlotMap};
 use crate::model::snapshot::Snapshot;
-use crate::router::decision::Decision;
 use crate::router::dependencies::DependencyHealth;
+use crate::router::disposition::Disposition;
 use crate::router::dynamic_services::DynamicServices;
 use crate::router::host_name::HostName;
 use crate::router::hosts::Hosts;
@@ -28,13 +29,13 @@ use crate::util::rng::Rng;
 use crate::util::time::Time;
 
 mod catalog;
-pub mod decision;
 mod dependencies;
+pub mod disposition;
 mod dynamic_services;
 mod fallback;
 pub mod feedback;
+pub mod forward;
 mod freshness;
-pub mod handoff;
 mod host_name;
 mod hosts;
 pub mod lookup;
@@ -245,6 +246,11 @@ impl Router {
         self.routes.get(service).is_some()
     }
 
+    /// Returns the way in which picks reach Envoy's router, but for a service whose names Envoy resolves.
+    pub const fn handoff(&self) -> HandoffMethod {
+        self.workshop.handoff
+    }
+
     /// The moment of the latest tick or install.
     pub const fn now(&self) -> Time {
         self.now
@@ -285,12 +291,12 @@ impl Router {
 
     /// Decides what becomes of a request for `service`; none where it is of no service. `hints`
     /// are what the service [wants](Router::required_inputs) to know of it.
-    pub fn decide(&mut self, service: Option<ServiceId>, hints: &PickContext) -> Decision {
+    pub fn decide(&mut self, service: Option<ServiceId>, hints: &PickContext) -> Disposition {
         match service.and_then(|id| self.route_mut(id)) {
             Some(route) => route.decide(hints),
             None => {
                 let reply = self.unknown_service.as_ref();
-                reply.map_or(Decision::Pass, |r| Decision::Reply(Rc::clone(r)))
+                reply.map_or(Disposition::Pass, |r| Disposition::Reply(Rc::clone(r)))
             }
         }
     }

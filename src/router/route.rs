@@ -8,13 +8,14 @@ use hashbrown::HashSet;
 use crate::balancer::pick_context::PickContext;
 use crate::balancer::pool::Pool;
 use crate::config::{Locality, Service};
+use crate::handoff::HandoffMethod;
 use crate::model::assignment::Assignment;
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
-use crate::router::decision::{Decision, Forward, Others};
+use crate::router::disposition::Disposition;
 use crate::router::fallback::Fallback;
+use crate::router::forward::{Forward, RetryHosts};
 use crate::router::freshness::Freshness;
-use crate::router::handoff::HandoffEncoding;
 use crate::router::reply::Reply;
 use crate::router::required_inputs::RequiredInputs;
 use crate::telemetry::RouteEvent;
@@ -29,7 +30,7 @@ pub(super) struct Route {
     pub(super) sources: Vec<SourceId>,
     pub(super) pool: Pool,
     pub(super) wants: RequiredInputs,
-    preparation: HandoffEncoding,
+    handoff: HandoffMethod,
     confirmation: Freshness,
     fallback: Fallback,
     /// The response to all requests while a dependency is down, if they are to fail.
@@ -51,7 +52,7 @@ impl Route {
         id: ServiceId,
         service: &Service,
         locality: Option<&Locality>,
-        preparation: HandoffEncoding,
+        handoff: HandoffMethod,
         warmup_timeout: Duration,
         rng: Rng,
     ) -> Self {
@@ -60,11 +61,7 @@ impl Route {
             sources: Vec::new(),
             pool: Pool::new(service, locality, rng),
             wants: RequiredInputs::of(service),
-            preparation: if service.resolve_names {
-                HandoffEncoding::DynamicHost
-            } else {
-                preparation
-            },
+            handoff: if service.resolve_names { HandoffMethod::DynamicHost } else { handoff },
             confirmation: Freshness::new(service.staleness),
             fallback: Fallback::new(&service.fallback, warmup_timeout),
             refusal: None,
@@ -166,31 +163,34 @@ impl Route {
 
     /// Whether picks are handed over to a cluster that has the endpoints as its own hosts.
     pub(super) fn is_by_session(&self) -> bool {
-        self.preparation == HandoffEncoding::Session
+        self.handoff == HandoffMethod::StatefulSession
     }
 
     /// Decides what becomes of a request.
-    pub(super) fn decide(&mut self, hints: &PickContext) -> Decision {
+    pub(super) fn decide(&mut self, hints: &PickContext) -> Disposition {
         if let Some(reply) = &self.refusal {
-            return Decision::Reply(Rc::clone(reply));
+            return Disposition::Reply(Rc::clone(reply));
         }
         if !self.is_resolved() {
-            return Decision::Wait(Rc::clone(&self.not_resolved_yet));
+            return Disposition::Wait {
+                service: self.service,
+                reply: Rc::clone(&self.not_resolved_yet),
+            };
         }
         if self.confirmation.fails() {
-            return Decision::Reply(Rc::clone(&self.stale_endpoints));
+            return Disposition::Reply(Rc::clone(&self.stale_endpoints));
         }
-        let mut others: Others = [const { None }; _];
-        let retries = usize::from(self.preparation.attempts()) - 1;
-        let places = others.get_mut(..retries).unwrap_or_default();
+        let mut retry_hosts: RetryHosts = [const { None }; _];
+        let retries = usize::from(self.handoff.attempts()) - 1;
+        let places = retry_hosts.get_mut(..retries).unwrap_or_default();
         let Some(ticket) = self.pool.pick(hints, places) else {
-            return Decision::Reply(Rc::clone(&self.no_healthy_endpoints));
+            return Disposition::Reply(Rc::clone(&self.no_healthy_endpoints));
         };
-        Decision::Forward(Forward {
+        Disposition::Forward(Forward {
             service: self.service,
             ticket,
-            others,
-            preparation: self.preparation,
+            retry_hosts,
+            handoff: self.handoff,
             sent: hints.now,
             has_body: hints.has_body,
             is_unbound: false,
@@ -206,9 +206,9 @@ impl Route {
 
     fn put(&mut self, preference: usize, snapshot: &Rc<Snapshot>, now: Time) {
         self.keep(preference, snapshot);
-        let preparation = self.preparation;
+        let handoff = self.handoff;
         self.pool
-            .install(preference, snapshot, now, &mut |endpoint| preparation.of(&endpoint.address));
+            .install(preference, snapshot, now, &mut |endpoint| handoff.encode(&endpoint.address));
     }
 }
 
@@ -232,9 +232,9 @@ mod tests {
             r#"{{"consul": {{"cluster": "c", "wait": "1s"}}, "services": [{{"name": "web"{fields}}}]}}"#
         );
         let config = Config::parse(json.as_bytes()).unwrap();
-        let preparation = HandoffEncoding::new(&Handoff::FilterState);
+        let handoff = HandoffMethod::new(&Handoff::FilterState);
         let timeout = Duration::from_secs(2);
-        Route::new(ServiceId::nth(0), &config.services[0], None, preparation, timeout, Rng::new(1))
+        Route::new(ServiceId::nth(0), &config.services[0], None, handoff, timeout, Rng::new(1))
     }
 
     fn snapshot(addresses: &[&str]) -> Rc<Snapshot> {
@@ -244,9 +244,13 @@ mod tests {
 
     fn picked(route: &mut Route) -> String {
         match route.decide(&PickContext::default()) {
-            Decision::Forward(forward) => forward.endpoints().next().unwrap().address().to_string(),
-            Decision::Reply(reply) | Decision::Wait(reply) => reply.reason.label().to_owned(),
-            Decision::Pass => "pass".to_owned(),
+            Disposition::Forward(forward) => {
+                forward.endpoints().next().unwrap().address().to_string()
+            }
+            Disposition::Reply(reply) | Disposition::Wait { reply, .. } => {
+                reply.reason.label().to_owned()
+            }
+            Disposition::Pass => "pass".to_owned(),
         }
     }
 

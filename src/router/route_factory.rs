@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use crate::config::{Config, Locality, Service};
+use crate::handoff::HandoffMethod;
 use crate::model::service::ServiceId;
-use crate::router::handoff::HandoffEncoding;
 use crate::router::route::Route;
 use crate::util::rng::Rng;
 
@@ -12,7 +12,7 @@ use crate::util::rng::Rng;
 #[derive(Debug)]
 pub(super) struct RouteFactory {
     locality: Option<Locality>,
-    preparation: HandoffEncoding,
+    pub(super) handoff: HandoffMethod,
     warmup_timeout: Duration,
     rng: Rng,
 }
@@ -22,7 +22,7 @@ impl RouteFactory {
     pub(super) fn new(config: &Config, rng: Rng) -> Self {
         Self {
             locality: config.locality.clone(),
-            preparation: HandoffEncoding::new(&config.handoff),
+            handoff: HandoffMethod::new(&config.handoff),
             warmup_timeout: config.warmup_timeout,
             rng,
         }
@@ -30,7 +30,7 @@ impl RouteFactory {
 
     /// Makes the route of a service that was never resolved.
     pub(super) fn route(&mut self, id: ServiceId, service: &Service) -> Route {
-        let Self { locality, preparation, warmup_timeout, rng } = self;
-        Route::new(id, service, locality.as_ref(), *preparation, *warmup_timeout, rng.split())
+        let Self { locality, handoff, warmup_timeout, rng } = self;
+        Route::new(id, service, locality.as_ref(), *handoff, *warmup_timeout, rng.split())
     }
 }

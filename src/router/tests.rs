@@ -1,7 +1,7 @@
 use super::*;
 use crate::model::endpoint::Endpoint;
-use crate::router::decision::Forward;
-use crate::router::feedback::Attempt;
+use crate::router::forward::Attempt;
+use crate::router::forward::Forward;
 use crate::router::reply::ReplyReason;
 use core::net::SocketAddr;
 use hashbrown::HashSet;
@@ -30,16 +30,16 @@ fn snapshot(ports: &[u16]) -> Rc<Snapshot> {
     Snapshot::new(ports.iter().map(address).map(Endpoint::new).collect()).into()
 }
 
-fn forward(decision: Decision) -> Forward {
+fn forward(decision: Disposition) -> Forward {
     match decision {
-        Decision::Forward(forward) => forward,
+        Disposition::Forward(forward) => forward,
         other => panic!("not forwarded: {other:?}"),
     }
 }
 
-fn reply(decision: Decision) -> ReplyReason {
+fn reply(decision: Disposition) -> ReplyReason {
     match decision {
-        Decision::Reply(reply) => reply.reason,
+        Disposition::Reply(reply) => reply.reason,
         other => panic!("not answered: {other:?}"),
     }
 }
@@ -47,7 +47,9 @@ fn reply(decision: Decision) -> ReplyReason {
 #[test]
 fn a_request_waits_until_the_first_snapshot_even_if_that_is_empty() {
     let mut router = router("");
-    let Decision::Wait(reply_after) = router.decide(Some(WEB), &PickContext::default()) else {
+    let Disposition::Wait { reply: reply_after, .. } =
+        router.decide(Some(WEB), &PickContext::default())
+    else {
         panic!("did not wait");
     };
     assert_eq!(reply_after.reason, ReplyReason::NotResolvedYet);
@@ -90,7 +92,7 @@ fn a_request_of_no_service_passes_or_is_rejected() {
     let mut passing = router("");
     let mut rejecting = router(r#", "unmatched": "reject""#);
     for service in [None, Some(ServiceId::nth(2))] {
-        assert!(matches!(passing.decide(service, &PickContext::default()), Decision::Pass));
+        assert!(matches!(passing.decide(service, &PickContext::default()), Disposition::Pass));
         let reason = reply(rejecting.decide(service, &PickContext::default()));
         assert_eq!(reason, ReplyReason::UnknownService);
     }
@@ -117,9 +119,12 @@ fn every_attempt_has_a_header_and_another_endpoint_while_there_is_one() {
         let forward = forward(router.decide(Some(WEB), &PickContext::default()));
         let values: Vec<_> = forward.handoffs().collect();
         assert_eq!(values.len(), 3);
-        assert_eq!(values[0].first, forward.ticket().target().handoff().first);
-        assert_eq!(values.iter().map(|value| &value.first).collect::<HashSet<_>>().len(), distinct);
-        assert!((0..3).all(|n| values[n].first == values[n % distinct].first));
+        assert_eq!(values[0].first(), forward.ticket().target().handoff().first());
+        assert_eq!(
+            values.iter().map(|value| value.first()).collect::<HashSet<_>>().len(),
+            distinct
+        );
+        assert!((0..3).all(|n| values[n].first() == values[n % distinct].first()));
         assert_eq!(router.in_flight(WEB), 1);
     }
 }
@@ -141,7 +146,7 @@ fn a_service_that_has_gone_neither_counts_nor_teaches_for_its_successor() {
     assert_ne!(new, old);
     assert_eq!((router.in_flight(new), router.endpoints(new)), (0, 1));
     assert_eq!(router.on_response(&late, Attempt::new(2), Time::ZERO), 0);
-    assert!(matches!(router.decide(Some(old), &PickContext::default()), Decision::Pass));
+    assert!(matches!(router.decide(Some(old), &PickContext::default()), Disposition::Pass));
 }
 
 #[test]
@@ -181,7 +186,7 @@ fn services_that_ask_the_same_have_the_same_endpoints() {
     assert_eq!(router.service_by_name(b"Web"), Some(ServiceId::nth(1)), "by the name here");
     let reason = Reply::no_healthy_endpoints("two").body;
     router.install(SourceId::nth(0), &Rc::default(), Time::ZERO);
-    let Decision::Reply(reply) = router.decide(Some(ServiceId::nth(2)), &PickContext::default())
+    let Disposition::Reply(reply) = router.decide(Some(ServiceId::nth(2)), &PickContext::default())
     else {
         panic!("not answered");
     };

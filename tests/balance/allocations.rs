@@ -9,8 +9,8 @@ use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::service::SourceId;
 use consul_resolver::model::snapshot::Snapshot;
 use consul_resolver::router::Router;
-use consul_resolver::router::decision::Decision;
-use consul_resolver::router::feedback::Attempt;
+use consul_resolver::router::disposition::Disposition;
+use consul_resolver::router::forward::Attempt;
 use consul_resolver::util::rng::Rng;
 use consul_resolver::util::time::Time;
 
@@ -55,7 +55,8 @@ fn a_request_allocates_nothing() {
             for n in 0..1_000 {
                 let hosts = ["A.web.test:80", "[0::1]:80", "unresolved.test.", "?"];
                 let service = router.service_by_host(Some(hosts[n % 4].as_bytes()));
-                if let Decision::Forward(forward) = router.decide(service, &PickContext::default())
+                if let Disposition::Forward(forward) =
+                    router.decide(service, &PickContext::default())
                 {
                     handoffs += forward.handoffs().count();
                 }
@@ -108,7 +109,7 @@ fn a_request_and_its_answer_allocate_nothing_with_all_features_at_once() {
             let all: Vec<_> = (0..20).map(|n| hints(round * 20 + n, now)).collect();
             let cost = allocation_counter::measure(|| {
                 for (n, hints) in all.iter().enumerate() {
-                    let Decision::Forward(forward) = router.decide(web, hints) else {
+                    let Disposition::Forward(forward) = router.decide(web, hints) else {
                         continue;
                     };
                     total += forward.handoffs().count();
@@ -217,9 +218,9 @@ fn a_request_for_a_degraded_service_allocates_nothing() {
         let cost = allocation_counter::measure(|| {
             for _ in 0..1_000 {
                 match router.decide(Some(web), &PickContext::default()) {
-                    Decision::Forward(forward) => handoffs += forward.handoffs().count(),
-                    Decision::Reply(_) => replies += 1,
-                    Decision::Wait(_) | Decision::Pass => {}
+                    Disposition::Forward(forward) => handoffs += forward.handoffs().count(),
+                    Disposition::Reply(_) => replies += 1,
+                    Disposition::Wait { .. } | Disposition::Pass => {}
                 }
             }
         });

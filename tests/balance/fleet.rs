@@ -9,8 +9,9 @@ use consul_resolver::balancer::pick_context::PickContext;
 use consul_resolver::balancer::pool::Pool;
 use consul_resolver::balancer::request_outcome::RequestOutcome;
 use consul_resolver::balancer::ticket::Ticket;
-use consul_resolver::balancer::upstream_host::{EncodedHandoff, UpstreamHost};
+use consul_resolver::balancer::upstream_host::UpstreamHost;
 use consul_resolver::config::Config;
+use consul_resolver::handoff::encoded_handoff::EncodedHandoff;
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::snapshot::Snapshot;
 use consul_resolver::util::rng::Rng;
@@ -68,9 +69,8 @@ impl Fleet {
 
     /// Replaces those of any.
     pub(crate) fn install_in(&mut self, preference: usize, snapshot: Snapshot) {
-        self.pool.install(preference, &snapshot, self.now, &mut |endpoint| EncodedHandoff {
-            first: endpoint.address.to_string().into_bytes().into(),
-            rest: Box::default(),
+        self.pool.install(preference, &snapshot, self.now, &mut |endpoint| {
+            EncodedHandoff::of_one(endpoint.address.to_string().into_bytes())
         });
     }
 

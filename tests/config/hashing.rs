@@ -1,6 +1,6 @@
 //! What a policy may hash. How it is read, and the exact text of each refusal.
 
-use consul_resolver::router::handoff::HANDOFF_HEADERS;
+use consul_resolver::handoff::headers::HANDOFF_HEADERS;
 use serde_json::json;
 
 use crate::{assert_refused, parse, with};

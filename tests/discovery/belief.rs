@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use consul_resolver::calls::breaker::BreakerState;
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::router::decision::Decision;
+use consul_resolver::router::disposition::Disposition;
 use consul_resolver::shared::key::{SharedKey, VmId};
 use consul_resolver::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use consul_resolver::shared::source_record::{Rank, SourceRecord, Term};
@@ -195,13 +195,13 @@ fn endpoints_are_not_used_when_their_owner_died_long_ago() {
         let mut bench = left(&fields, World { fails: true, ..World::new() });
         for _ in 0..1_000 {
             bench.vm.run(100);
-            let is_forwarded = matches!(bench.decide(), Decision::Forward(_));
+            let is_forwarded = matches!(bench.decide(), Disposition::Forward(_));
             assert_eq!(is_forwarded, is_used, "{on_stale} at {}", bench.vm.now());
         }
         bench.world().fails = false;
         bench.world().instances = vec![passing(2)];
         bench.await_ports(&[2], 60_000);
-        assert!(matches!(bench.decide(), Decision::Forward(_)));
+        assert!(matches!(bench.decide(), Disposition::Forward(_)));
     }
 }
 
@@ -210,12 +210,12 @@ fn endpoints_are_used_when_their_owner_gives_a_sign_of_life() {
     let fields = r#", "max_age": "90s", "on_stale": "fail""#;
     let mut bench = left(fields, World::new());
     bench.vm.run(500);
-    assert!(matches!(bench.decide(), Decision::Wait(_)));
+    assert!(matches!(bench.decide(), Disposition::Wait { .. }));
     let head = SharedKey::SourceRecord(bench.key);
     let (same, _) = bench.vm.host.data[&head].clone();
     bench.vm.host.write(head, same);
     bench.vm.run(300);
-    assert!(matches!(bench.decide(), Decision::Forward(_)));
+    assert!(matches!(bench.decide(), Disposition::Forward(_)));
     assert_eq!(bench.vm.host.claims, 0);
 }
 

@@ -9,7 +9,7 @@ use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::model::service::{QueryKey, ServiceId};
 use consul_resolver::registry::consul::query::Request;
 use consul_resolver::registry::consul::response::CallFailure;
-use consul_resolver::router::decision::Decision;
+use consul_resolver::router::disposition::Disposition;
 use consul_resolver::util::rng::Rng;
 
 use crate::testkit::host::Registry;
@@ -206,7 +206,7 @@ impl Bench {
         self.vm.now() - begin
     }
 
-    pub fn decide(&mut self) -> Decision {
+    pub fn decide(&mut self) -> Disposition {
         self.vm.router.decide(Some(ServiceId::nth(0)), &PickContext::default())
     }
 }

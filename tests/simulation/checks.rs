@@ -8,7 +8,7 @@ use consul_resolver::host::ProbeId;
 use consul_resolver::model::endpoint::Address;
 use consul_resolver::model::service::QueryKey;
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::router::decision::Forward;
+use consul_resolver::router::forward::Forward;
 use consul_resolver::shared::key::{SharedKey, VmId};
 use consul_resolver::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use consul_resolver::shared::source_record::{SourceRecord, Term};

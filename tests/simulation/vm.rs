@@ -17,7 +17,7 @@ use consul_resolver::model::service::{QueryKey, ServiceId, SourceId};
 use consul_resolver::registry::consul::query::Request;
 use consul_resolver::registry::consul::response::CallFailure;
 use consul_resolver::router::Router;
-use consul_resolver::router::decision::Forward;
+use consul_resolver::router::forward::Forward;
 use consul_resolver::router::service_change::Addition;
 use consul_resolver::shared::key::{Cas, SharedKey};
 use consul_resolver::shared::members::QueueId;

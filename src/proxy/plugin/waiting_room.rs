@@ -6,28 +6,29 @@ use std::rc::Rc;
 use crate::driver::Host;
 use crate::model::service::ServiceId;
 use crate::proxy::envoy_host::EnvoyHost;
-use crate::proxy::plugin::{Plugin, Step};
+use crate::proxy::plugin::Plugin;
 use crate::proxy::stream::EnvoyStream;
 use crate::proxy::waiting::{ForwardSlot, Waiter};
 use crate::proxy::{acknowledged, host};
-use crate::request::Disposition;
 use crate::request::warmup::Warmup;
 use crate::router::Router;
+use crate::router::disposition::Disposition;
 use crate::router::reply::Reply;
 
 impl Plugin {
-    /// Lets a request wait, or answers it where it may not.
-    pub(super) fn wait(
+    /// Lets a request wait, and returns the slot for its forward. Replies and returns `None` if the request
+    /// may not wait.
+    pub(in crate::proxy) fn wait(
         &mut self,
         context: u32,
         service: ServiceId,
         has_body: bool,
         reply: Rc<Reply>,
-    ) -> Step {
+    ) -> Option<ForwardSlot> {
         let is_named = self.router.is_on_demand(service);
         if self.warmup_timeout.is_zero() || !self.waiting.has_room(is_named) {
             self.reply(&reply);
-            return Step::Stop(None);
+            return None;
         }
         let slot = ForwardSlot::default();
         let deadline = self.host.now() + self.warmup_timeout;
@@ -35,7 +36,7 @@ impl Plugin {
             Waiter { service, is_named, deadline, has_body, reply, slot: Rc::clone(&slot) };
         self.waiting.add(context, waiter);
         self.set_timer();
-        Step::Stop(Some(slot))
+        Some(slot)
     }
 
     /// Lets the requests go on that have waited for what is there now, answers those that
@@ -87,15 +88,14 @@ impl Plugin {
         }
         let service = Some(waiter.service);
         let mut stream = EnvoyStream { has_body: waiter.has_body, ..self.stream() };
-        match self.handler.handle(&mut self.router, service, &mut stream) {
+        match self.handle(service, &mut stream) {
             Disposition::Forward(forward) => {
-                self.host.metrics.on_forward(&forward);
                 waiter.slot.set(Some(forward));
                 host::resume();
             }
             Disposition::Pass => host::resume(),
             Disposition::Reply(reply) => self.reply(&reply),
-            Disposition::Wait(..) => self.reply(&waiter.reply),
+            Disposition::Wait { .. } => self.reply(&waiter.reply),
         }
     }
 }

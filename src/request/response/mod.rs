@@ -4,10 +4,10 @@ use core::time::Duration;
 
 use crate::balancer::request_outcome::RequestOutcome;
 use crate::config::Protocol;
+use crate::handoff::HandoffMethod;
 use crate::router::Router;
-use crate::router::decision::Forward;
-use crate::router::feedback::{Attempt, Feedback};
-use crate::router::handoff::HandoffEncoding;
+use crate::router::feedback::Feedback;
+use crate::router::forward::{Attempt, Forward};
 use crate::util::time::Time;
 
 /// An answer in its header or trailer phase.
@@ -160,7 +160,7 @@ pub fn on_unanswered(router: &mut Router, forward: &Forward, stream: &mut impl R
     if !learns || forward.has_body() {
         return;
     }
-    let may_retry = forward.preparation().attempts() > 1;
+    let may_retry = forward.handoff().attempts() > 1;
     let made = if may_retry { stream.attempt() } else { None };
     // With a second attempt under way the first one has failed, or is one of two that are.
     if made.is_some_and(|made| made.retries() > 0) {
@@ -180,7 +180,7 @@ pub fn on_unanswered(router: &mut Router, forward: &Forward, stream: &mut impl R
 
 /// How many attempts Envoy has made, where there may be several.
 fn made(forward: &Forward, stream: &mut impl ResponseStream) -> Attempt {
-    match forward.preparation().attempts() {
+    match forward.handoff().attempts() {
         1 => Attempt::FIRST,
         _ => stream.attempt().unwrap_or(Attempt::FIRST),
     }
@@ -216,7 +216,7 @@ fn moved(
     now: Time,
     stream: &mut impl ResponseStream,
 ) -> Feedback {
-    if forward.preparation() != HandoffEncoding::Session {
+    if forward.handoff() != HandoffMethod::StatefulSession {
         return Feedback::default();
     }
     let Some(made) = stream.attempt().filter(|made| made.retries() > 0) else {

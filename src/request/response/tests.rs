@@ -9,7 +9,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::request::counted::CountedResponse;
-use crate::router::decision::Decision;
+use crate::router::disposition::Disposition;
 use crate::util::rng::Rng;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
@@ -46,7 +46,7 @@ impl Bench {
 
     fn forward(&mut self) -> Forward {
         match self.0.decide(Some(ServiceId::nth(0)), &PickContext::default()) {
-            Decision::Forward(forward) => forward,
+            Disposition::Forward(forward) => forward,
             other => panic!("not forwarded: {other:?}"),
         }
     }
@@ -215,7 +215,7 @@ fn latency_is_from_the_pick_to_the_headers_of_the_first_attempt() {
     for (attempt, expected) in [(1, Some(0.007)), (2, None)] {
         let mut bench = Bench::new(LATENCY, BY_HEADERS, &[ONE, TWO]);
         let hints = PickContext { now: at(100), ..PickContext::default() };
-        let Decision::Forward(forward) = bench.0.decide(Some(ServiceId::nth(0)), &hints) else {
+        let Disposition::Forward(forward) = bench.0.decide(Some(ServiceId::nth(0)), &hints) else {
             panic!("not forwarded");
         };
         let upstream = in_order(&forward)[attempt as usize - 1];

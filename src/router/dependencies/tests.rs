@@ -6,7 +6,7 @@ use crate::balancer::pick_context::PickContext;
 use crate::model::endpoint::Endpoint;
 use crate::model::service::SourceId;
 use crate::model::snapshot::Snapshot;
-use crate::router::decision::Decision;
+use crate::router::disposition::Disposition;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
@@ -65,13 +65,13 @@ impl Bench {
     /// The last byte of the endpoint of a request; or what it is answered.
     fn sent(&mut self, name: &str) -> String {
         match self.router.decide(Some(self.id(name)), &PickContext::default()) {
-            Decision::Forward(forward) => {
+            Disposition::Forward(forward) => {
                 let address = forward.ticket().target().address().to_string();
                 address.trim_start_matches("10.0.0.").trim_end_matches(":80").to_owned()
             }
-            Decision::Reply(reply) => reply.body.clone(),
-            Decision::Wait(reply) => reply.reason.label().to_owned(),
-            Decision::Pass => "pass".to_owned(),
+            Disposition::Reply(reply) => reply.body.clone(),
+            Disposition::Wait { reply, .. } => reply.reason.label().to_owned(),
+            Disposition::Pass => "pass".to_owned(),
         }
     }
 

@@ -5,7 +5,7 @@ use consul_resolver::calls::caller::CallId;
 use consul_resolver::host::Event;
 use consul_resolver::model::service::ServiceId;
 use consul_resolver::registry::consul::response::{CallFailure, Response};
-use consul_resolver::router::decision::Decision;
+use consul_resolver::router::disposition::Disposition;
 use consul_resolver::router::lookup::Lookup;
 
 use super::World;
@@ -163,7 +163,7 @@ impl World {
             drop(context.flying.swap_remove(ends as usize % 4));
         }
         match context.router.decide(Some(service), &PickContext::default()) {
-            Decision::Forward(forward) => {
+            Disposition::Forward(forward) => {
                 self.checks.on_pick(context, &forward);
                 let config = &self.configs[context.config];
                 // Whoever stood still finds out how old all is at the first tick. Where anybody may
@@ -173,14 +173,14 @@ impl World {
                 }
                 context.flying.push(forward);
             }
-            Decision::Wait(_) => {
+            Disposition::Wait { .. } => {
                 for source in context.router.sources(service) {
                     context.agent.handle_event(Event::NeedSnapshot(source), time(clock));
                 }
             }
-            Decision::Reply(_) => {}
+            Disposition::Reply(_) => {}
             // What follows from another one may have let the catalog drop it.
-            Decision::Pass => assert!(!context.router.has(service), "one for a service"),
+            Disposition::Pass => assert!(!context.router.has(service), "one for a service"),
         }
     }
 }

@@ -12,7 +12,7 @@ fn at(milliseconds: u64) -> Time {
 fn sent(bench: &mut Bench, has_body: bool) -> Forward {
     let hints = PickContext { now: at(100), has_body, ..PickContext::default() };
     match bench.0.decide(Some(ServiceId::nth(0)), &hints) {
-        Decision::Forward(forward) => forward,
+        Disposition::Forward(forward) => forward,
         other => panic!("not forwarded: {other:?}"),
     }
 }
