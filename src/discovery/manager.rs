@@ -389,5 +389,3 @@ impl Manager {
 
 mod outbox;
 mod source_table;
-#[cfg(test)]
-mod tests;

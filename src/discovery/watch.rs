@@ -35,7 +35,6 @@ use crate::registry::consul::index::ConsulIndex;
 use crate::registry::consul::query::{QueryOrigin, ReadMode};
 use crate::registry::consul::response::QueryResponse;
 use crate::telemetry::Resolution;
-use crate::util::backoff::{Backoff, Jitter};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
@@ -50,8 +49,6 @@ mod refresh;
 #[cfg(test)]
 mod tests;
 
-const FIRST_RETRY: Duration = Duration::from_millis(200);
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// The time after its timeout at which a callout or an unpublished response is given up.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// The shortest time between two polls of a source, give or take a tenth.
@@ -69,7 +66,6 @@ pub struct Watch {
     index: Option<ConsulIndex>,
     /// The number of instances in the last response that was applied.
     listed: u32,
-    retry: Backoff,
     backoff: QueryBackoff,
     early_refresh: EarlyRefresh,
     resync: Resync,
@@ -103,7 +99,6 @@ impl Watch {
             last: QueryId::default(),
             index: None,
             listed: 0,
-            retry: Backoff::new(FIRST_RETRY, LONGEST_RETRY, Jitter::Full),
             backoff: QueryBackoff::new(),
             early_refresh: EarlyRefresh::new(),
             resync: Resync::new(resync),
@@ -133,7 +128,7 @@ impl Watch {
 
     /// Returns the errors in a row.
     pub const fn failures(&self) -> u32 {
-        self.retry.failures()
+        self.backoff.failures()
     }
 
     /// Returns the number of instances in the last response that was applied.
@@ -288,25 +283,20 @@ impl Watch {
             Ok(response) => response,
             Err(error) => {
                 self.index = None;
-                let mut wait = self.retry.on_failure(rng);
-                if in_flight.blocks {
-                    wait = wait.max(self.backoff.on_reset(now.since(in_flight.asked), rng));
-                }
+                let blocked = in_flight.blocks.then(|| now.since(in_flight.asked));
+                let wait = self.backoff.on_failure(blocked, rng);
                 self.state = State::Idle { due: now + wait };
                 return ResponseOutcome::Failed(error);
             }
         };
-        self.retry.on_success();
         self.next_poll = now + rng.about(POLL);
-        match in_flight.blocks {
-            true => self.backoff.forget_resets(),
-            false => {
-                // Without a watch slot each poll may be answered by a server that stands still.
-                // Responses of a prepared query have no order that would show their age.
-                let has_no_order = response.decoded.origin.is_some();
-                let is_fresh = in_flight.ask.freshness != ReadMode::AsConfigured || has_no_order;
-                self.resync.on_read(is_fresh, now, rng);
-            }
+        self.backoff.on_success(in_flight.blocks);
+        if !in_flight.blocks {
+            // Without a watch slot each poll may be answered by a server that stands still.
+            // Responses of a prepared query have no order that would show their age.
+            let has_no_order = response.decoded.origin.is_some();
+            let is_fresh = in_flight.ask.freshness != ReadMode::AsConfigured || has_no_order;
+            self.resync.on_read(is_fresh, now, rng);
         }
         let went_back = in_flight.floor.is_some_and(|floor| response.index < floor);
         let is_too_old = response.is_too_old && in_flight.ask.freshness == ReadMode::AsConfigured;
