@@ -3,8 +3,8 @@
 use crate::config::ShrinkGuardConfig;
 use crate::model::endpoint::Endpoint;
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::decode::Decoded;
-use crate::registry::consul::response::QueryResponse;
+use crate::registry::decoded::Decoded;
+use crate::registry::query_response::QueryResponse;
 use crate::telemetry::Doubt;
 
 /// Returns the reason to doubt a response, by the number of instances listed before and by the
@@ -24,7 +24,7 @@ pub fn doubt_of(
     let left = listed(&response.decoded);
     let lost = before.saturating_sub(left).saturating_sub(missing(response, current, excused));
     let removed = removed(response, current);
-    if response.filtered_by_acls && removed > 0 && lost > 0 {
+    if response.is_partial && removed > 0 && lost > 0 {
         return Some(Doubt::Filtered { removed });
     }
     let Decoded { snapshot, dropped, .. } = &response.decoded;
@@ -54,8 +54,7 @@ pub fn adds_nothing(
     guard: ShrinkGuardConfig,
 ) -> bool {
     let adds_nothing = listed(&response.decoded) == 0 && current.is_none_or(Snapshot::is_empty);
-    response.filtered_by_acls
-        && (adds_nothing || (guard.is_off() && removed(response, current) > 0))
+    response.is_partial && (adds_nothing || (guard.is_off() && removed(response, current) > 0))
 }
 
 /// Returns the number of published endpoints that are missing from a response.
@@ -75,7 +74,8 @@ fn missing(response: &QueryResponse, current: Option<&Snapshot>, excused: &Snaps
 mod tests {
     use super::*;
     use crate::registry::consul::index::ConsulIndex;
-    use crate::registry::consul::rejected_instances::{Denied, RejectedInstances, Unhealthy};
+    use crate::registry::rejected_instances::{Denied, RejectedInstances, Unhealthy};
+    use crate::registry::resume::Resume;
     use core::net::SocketAddr;
     use core::time::Duration;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
@@ -96,7 +96,7 @@ mod tests {
         let registered = u32::try_from(snapshot.len()).unwrap() + critical;
         let dropped = RejectedInstances { unhealthy, ..RejectedInstances::default() };
         let decoded = Decoded { snapshot, dropped, registered, ..Decoded::default() };
-        QueryResponse::new(ConsulIndex::ONE, decoded)
+        QueryResponse::new(Resume::Consul(ConsulIndex::ONE), decoded)
     }
 
     fn doubt(response: &QueryResponse, before: u32, current: &Snapshot) -> Option<Doubt> {
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn filtered_response_is_doubted_when_endpoints_are_missing() {
-        let filtered = |ports| QueryResponse { filtered_by_acls: true, ..response(ports, 0) };
+        let filtered = |ports| QueryResponse { is_partial: true, ..response(ports, 0) };
         let ten = snapshot(1..11);
         assert_eq!(doubt(&filtered(1..10), 10, &ten), Some(Doubt::Filtered { removed: 1 }));
         assert_eq!(doubt(&filtered(1..12), 10, &ten), None);

@@ -24,10 +24,11 @@ use crate::host::{
     Command, Context, Expect, Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store,
 };
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::error::QueryError;
-use crate::registry::consul::query::{Query, Request};
-use crate::registry::consul::rejected_instances::RejectedInstances;
-use crate::registry::consul::response::{CallFailure, Response};
+use crate::registry::error::RegistryError;
+use crate::registry::query::{Query, Style};
+use crate::registry::rejected_instances::RejectedInstances;
+use crate::registry::request::HttpRequest;
+use crate::registry::response::{CallFailure, HttpResponse};
 use crate::shared::key::Cas;
 use crate::shared::message::Message;
 use crate::shared::snapshot_record::SnapshotVersion;
@@ -135,7 +136,7 @@ impl Leader {
     pub(super) fn on_response(
         &mut self,
         id: QueryId,
-        response: Result<Response<'_>, CallFailure>,
+        response: Result<HttpResponse<'_>, CallFailure>,
         source: &mut SourceView,
         context: &mut Context<'_>,
     ) {
@@ -159,11 +160,11 @@ impl Leader {
         let failures = self.watch.failures();
         let response =
             response.and_then(|response| match self.watch.adds_nothing(&response, current) {
-                true => query.reject_filtered(response),
+                true => query.reject_partial(response),
                 false => Ok(response),
             });
         // A call that was out has ended, whatever the watch makes of it.
-        let called = response.as_ref().map(|_| ()).map_err(QueryError::kind);
+        let called = response.as_ref().map(|_| ()).map_err(RegistryError::kind);
         let outcome = self.watch.on_response(id, response, current, context.awake, context.rng);
         if expected.is_some() {
             let call = CallId::Query { source: source.id, query: id };
@@ -246,8 +247,8 @@ impl Leader {
         // A name that a client has invented takes no watch slot from an existing service.
         let has_resolved = !source.spec.on_trial || self.watch.listed() > 0;
         let caller = source.caller();
-        let may_watch =
-            source.spec.query.blocks() && has_resolved && context.calls.has_slot(caller);
+        let blocks = source.spec.query.style() == Style::Blocks;
+        let may_watch = blocks && has_resolved && context.calls.has_slot(caller);
         // A second query may be out beside the blocking one.
         while let Some(want) = self.watch.wants(may_watch, context.awake) {
             let datacenter = &source.spec.datacenter;
@@ -269,9 +270,9 @@ impl Leader {
         let request = |ask: &OutgoingQuery| {
             let request = match origin.as_ref().filter(|_| ask.instances) {
                 Some(origin) => query.instances(origin),
-                None => query.request(ask.index, ask.freshness),
+                None => query.request(ask.resume, ask.freshness),
             };
-            Request { timeout: request.timeout.saturating_add(ask.extra), ..request }
+            HttpRequest { timeout: request.timeout.saturating_add(ask.extra), ..request }
         };
         let ask = self.watch.ask(want, permit, context.awake, |ask| request(ask).timeout);
         let call = CallId::Query { source: source.id, query: ask.id };

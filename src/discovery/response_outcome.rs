@@ -1,7 +1,7 @@
 //! The outcome of a response of Consul.
 
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::error::{ErrorKind, QueryError};
+use crate::registry::error::{ErrorKind, RegistryError};
 use crate::telemetry::Doubt;
 
 /// The outcome of a response.
@@ -28,7 +28,7 @@ pub enum ResponseOutcome {
     /// [`Watch::on_applied`](super::watch::Watch::on_applied).
     Changed(Snapshot),
     /// The query has failed, and the endpoints stay as they are.
-    Failed(QueryError),
+    Failed(RegistryError),
 }
 
 impl ResponseOutcome {

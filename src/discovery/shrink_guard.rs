@@ -6,9 +6,9 @@ use crate::calls::wait_queue::CallClass;
 use crate::config::ShrinkGuardConfig;
 use crate::discovery::doubt::{self, doubt_of, listed};
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::decode::{Decoded, MAX_ENDPOINTS};
-use crate::registry::consul::query::QueryOrigin;
-use crate::registry::consul::response::QueryResponse;
+use crate::registry::decoded::QueryOrigin;
+use crate::registry::decoded::{Decoded, MAX_ENDPOINTS};
+use crate::registry::query_response::QueryResponse;
 use crate::telemetry::{Doubt, Resolution};
 use crate::util::backoff::{Backoff, Jitter};
 use crate::util::rng::Rng;
@@ -160,7 +160,7 @@ impl ShrinkGuard {
         known: Baseline<'_>,
     ) -> Option<GuardDecision> {
         let mut hold = self.hold.take()?;
-        if found.filtered_by_acls {
+        if found.is_partial {
             hold.until = hold.until.min(hold.since + UNEXPLAINED);
         }
         hold.excused = found.decoded.unhealthy;

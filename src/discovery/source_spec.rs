@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 use crate::calls::circuit::Datacenter;
 use crate::config::{Config, Discover, Service, ShrinkGuardConfig, Source};
 use crate::model::service::SourceId;
-use crate::registry::consul::query::Query;
+use crate::registry::query::Query;
 
 /// The query of a source, and the trust in its responses.
 #[derive(Debug, Clone)]

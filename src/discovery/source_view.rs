@@ -13,7 +13,7 @@ use crate::model::snapshot::Snapshot;
 use crate::shared::key::VmId;
 use crate::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use crate::shared::source_record::{Rank, SourceRecord, Term};
-use crate::telemetry::SourceEvent;
+use crate::telemetry::{SourceEvent, TelemetryEvent};
 use crate::util::time::Time;
 
 /// The specification of a source, and the snapshot that this VM has installed.
@@ -122,6 +122,6 @@ impl SourceView {
 
     /// Reports an event to operators.
     pub(super) fn emit(&self, event: SourceEvent, context: &mut Context<'_>) {
-        context.out.push_back(Command::Notice { source: self.id, event });
+        context.emit(TelemetryEvent::Source { source: self.id, event });
     }
 }

@@ -15,7 +15,7 @@ use crate::host::{
     Context, Expect, Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store,
 };
 use crate::model::service::{QueryKey, SourceId};
-use crate::registry::consul::response::{CallFailure, Response};
+use crate::registry::response::{CallFailure, HttpResponse};
 use crate::shared::key::{Cas, VmId};
 use crate::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use crate::shared::source_record::{Rank, SourceRecord};
@@ -146,7 +146,7 @@ impl TrackedSource {
     pub fn on_response(
         &mut self,
         id: QueryId,
-        response: Result<Response<'_>, CallFailure>,
+        response: Result<HttpResponse<'_>, CallFailure>,
         context: &mut Context<'_>,
     ) {
         let Role::Leader(leader) = &mut self.role else { return };

@@ -3,12 +3,16 @@
 use core::time::Duration;
 
 use crate::calls::caller::AgentCallId;
-use crate::registry::consul::error::ErrorKind;
 use crate::registry::consul::registration::CheckStatus;
-use crate::registry::consul::request::Request;
+use crate::registry::error::ErrorKind;
+use crate::registry::request::HttpRequest;
 use crate::util::backoff::{Backoff, Jitter};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
+
+/// The number of deregistrations if several agents may have a registration. Each agent is reached if
+/// they take turns, and most likely if they are chosen at random.
+pub(super) const ROUNDS: u32 = 8;
 
 /// A call to an agent for a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,8 +25,13 @@ pub enum AgentCall {
     Identify,
     /// Register the service and its checks.
     Register,
-    /// Report the state of the check at this position.
-    Report(usize),
+    /// Report the state of a check.
+    Report {
+        /// The position of the check in the registration.
+        check: usize,
+        /// The status of the check.
+        status: CheckStatus,
+    },
     /// Deregister the service under the id.
     Deregister,
 }
@@ -54,8 +63,6 @@ pub(super) struct CallSlot {
 pub(super) struct Call {
     pub(super) id: AgentCallId,
     pub(super) kind: AgentCall,
-    /// The status that the call reports.
-    pub(super) status: Option<CheckStatus>,
     since: Time,
     deadline: Time,
 }
@@ -101,13 +108,12 @@ impl CallSlot {
         &mut self,
         id: AgentCallId,
         kind: AgentCall,
-        status: Option<CheckStatus>,
-        request: Request,
+        request: HttpRequest,
         now: Time,
-    ) -> Request {
+    ) -> HttpRequest {
         let timeout = request.timeout.max(self.timeout).min(self.longest);
-        self.out = Some(Call { id, kind, status, since: now, deadline: now + timeout + GRACE });
-        Request { timeout, ..request }
+        self.out = Some(Call { id, kind, since: now, deadline: now + timeout + GRACE });
+        HttpRequest { timeout, ..request }
     }
 
     /// Returns the call that is out if it counts as lost.
@@ -153,7 +159,7 @@ impl CallSlot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::consul::request::Method;
+    use crate::registry::request::Method;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -166,8 +172,16 @@ mod tests {
     fn call(slot: &mut CallSlot, from: u64, took: u64, failure: Option<ErrorKind>) -> u128 {
         let (method, timeout) = (Method::Get, Duration::from_secs(5));
         let (headers, path) = (Vec::new(), String::new());
-        let request = Request { method, path, headers, body: String::new(), timeout };
-        let request = slot.send(AgentCallId(1), AgentCall::Read, None, request, at(from));
+        let request = HttpRequest {
+            cluster: String::new(),
+            method,
+            path,
+            headers,
+            body: String::new(),
+            timeout,
+            response_headers: &[],
+        };
+        let request = slot.send(AgentCallId(1), AgentCall::Read, request, at(from));
         let call = slot.take(AgentCallId(1)).unwrap();
         let end = at(from + took);
         match failure {

@@ -7,8 +7,7 @@ use crate::config::{Config, Discover, Service};
 use crate::discovery::source_spec::SourceSpec;
 use crate::model::service::{QueryKey, ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::dns_name::DnsName;
-use crate::registry::consul::query::Query;
+use crate::registry::query::{Query, service_of_host};
 use crate::router::Router;
 use crate::router::catalog::Catalog;
 use crate::router::on_demand_names::OnDemandNames;
@@ -48,11 +47,7 @@ impl DynamicServices {
     /// Lets a service be followed.
     pub(super) fn add(&mut self, id: ServiceId, service: &Service, origin: Origin) {
         let config = &self.config;
-        let has_several = service.datacenters.len() > 1;
-        let place = |dc: Option<&str>| {
-            dc.filter(|_| has_several).map_or_else(String::new, |dc| format!(" in {dc}"))
-        };
-        let subjects: Vec<_> = config
+        let subjects = config
             .datacenters(service)
             .map(|dc| SourceSpec::of(config, service, dc))
             .map(|subject| SourceSpec { on_trial: origin != Origin::Catalog, ..subject })
@@ -60,9 +55,7 @@ impl DynamicServices {
         self.changes.push_back(ServiceChange::Added(Addition {
             service: id,
             name: service.name.clone(),
-            queries: subjects.iter().map(|subject| subject.query.key()).collect(),
             subjects,
-            places: config.datacenters(service).map(place).collect(),
             origin,
         }));
     }
@@ -75,8 +68,7 @@ impl DynamicServices {
     /// The service that a host names in Consul's DNS, and what identifies its query.
     pub(super) fn named(&self, host: &[u8]) -> Option<(Service, QueryKey)> {
         let settings = &self.demand.as_ref()?.settings;
-        let name = DnsName::parse(host, &settings.domain)?;
-        let (mut service, datacenter) = name.service(&settings.service)?;
+        let (mut service, datacenter) = service_of_host(host, settings)?;
         service.datacenters.extend(datacenter);
         let datacenter = self.config.datacenters(&service).next().flatten();
         let query = Query::new(&self.config, &service, datacenter).key();
@@ -176,6 +168,7 @@ mod tests {
     use crate::balancer::pick_context::PickContext;
     use crate::model::endpoint::Endpoint;
     use crate::model::service_names::ServiceNames;
+    use crate::registry::request::ReadMode;
     use crate::router::disposition::Disposition;
     use crate::util::rng::Rng;
     use core::net::SocketAddr;
@@ -218,7 +211,9 @@ mod tests {
             match change {
                 ServiceChange::Added(Addition { service, name, subjects, .. }) => {
                     assert_eq!(subjects.len(), 1);
-                    assert!(router.has(service) && subjects[0].query.service() == name);
+                    let request = subjects[0].query.request(None, ReadMode::AsConfigured);
+                    assert!(router.has(service));
+                    assert_eq!(request.path, format!("/v1/health/service/{name}"));
                     added.push(name);
                 }
                 ServiceChange::Removed { service, .. } => {

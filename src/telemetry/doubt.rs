@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::registry::consul::rejected_instances::RejectedInstances;
+use crate::registry::rejected_instances::RejectedInstances;
 
 /// The reason to doubt a response.
 ///

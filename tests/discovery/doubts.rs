@@ -36,7 +36,7 @@ fn doubted(left: Range<u16>) -> (Script, Sent, Sent) {
 
 /// A response from which ACLs have filtered instances.
 fn filtered(index: u64, left: Range<u16>) -> Reply {
-    Reply { filtered_by_acls: true, ..Reply::ok(index, instances(&ports(left))) }
+    Reply::ok(index, instances(&ports(left))).with("x-consul-results-filtered-by-acls", "true")
 }
 
 fn endpoints(script: &Script) -> usize {

@@ -22,7 +22,7 @@ fn stale() -> Script {
 
 /// A response of a server that heard from its leader long ago.
 fn too_old(index: u64, ports: &[u16]) -> Reply {
-    Reply { last_contact: Some("60000".to_owned()), ..Reply::ok(index, instances(ports)) }
+    Reply::ok(index, instances(ports)).with("x-consul-lastcontact", "60000")
 }
 
 #[test]

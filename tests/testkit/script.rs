@@ -8,8 +8,8 @@ use consul_resolver::config::Config;
 use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::host::Event;
 use consul_resolver::model::service::SourceId;
-use consul_resolver::registry::consul::query::Request;
-use consul_resolver::registry::consul::response::CallFailure;
+use consul_resolver::registry::request::HttpRequest;
+use consul_resolver::registry::response::CallFailure;
 use consul_resolver::shared::key::{SharedKey, VmId};
 use consul_resolver::shared::source_record::{Rank, SourceRecord, Term};
 use consul_resolver::telemetry::{Doubt, Resolution, SourceEvent};
@@ -66,7 +66,7 @@ impl Registry for ByHand {
     fn on_request(
         &mut self,
         call: CallId,
-        request: &Request,
+        request: &HttpRequest,
         _: Duration,
     ) -> Result<(), CallFailure> {
         let sent = Sent { call, path: request.path.clone() };

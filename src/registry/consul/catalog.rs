@@ -110,7 +110,8 @@ mod tests {
     use crate::config::Config;
     use crate::registry::consul::decode::MAX_BODY;
     use crate::registry::consul::index::ConsulIndex;
-    use crate::registry::consul::query::{Query, ReadMode};
+    use crate::registry::consul::query::ConsulQuery;
+    use crate::registry::request::ReadMode;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -139,7 +140,7 @@ mod tests {
             "discover": { "host": "{service}.internal" }
         }"#;
         let config = Config::parse(json).unwrap();
-        let built = Query::catalog(&config, config.discover.as_ref().unwrap());
+        let built = ConsulQuery::catalog(&config, config.discover.as_ref().unwrap());
         assert!(built.blocks());
         let request = built.request(Some(ConsulIndex::new(7)), ReadMode::AsConfigured);
         let expected = "/v1/catalog/services?dc=dc2&ns=team&partition=p&stale&index=7&wait=55s";

@@ -7,39 +7,15 @@ use crate::model::snapshot::Snapshot;
 pub use crate::registry::consul::decode_error::DecodeError;
 use crate::registry::consul::instance_filter::InstanceFilter;
 use crate::registry::consul::lenient::{LenientSeed, LenientVisitor};
-use crate::registry::consul::prepared_query::{PreparedQueryResponse, QueryOrigin};
-use crate::registry::consul::rejected_instances::{RejectReason, RejectedInstances};
+use crate::registry::consul::prepared_query::PreparedQueryResponse;
 use crate::registry::consul::string_table::StringTable;
 use crate::registry::consul::wire::WireEntry;
+use crate::registry::decoded::{Decoded, MAX_ENDPOINTS};
+use crate::registry::rejected_instances::{RejectReason, RejectedInstances};
 
 /// The maximum length of a body, in bytes. Envoy passes at most this much to a filter
 /// (`http.async_response_buffer_limit`): some 25,000 instances of the usual 1.3 KB.
 pub const MAX_BODY: usize = 32 << 20;
-
-/// The maximum number of endpoints of one service. Endpoints with the same address count each, and
-/// unhealthy ones count, too.
-///
-/// A larger service is more likely a mistake than a service, and its snapshot would be copied to
-/// every VM.
-pub const MAX_ENDPOINTS: usize = 65_536;
-
-/// The decoded body of a response.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Decoded {
-    /// The instances that take traffic.
-    pub snapshot: Snapshot,
-    /// The instances that take no traffic, by reason.
-    pub dropped: RejectedInstances,
-    /// The number of addresses that would take traffic if all their instances were healthy. The
-    /// snapshot holds those that do.
-    pub registered: u32,
-    /// The unhealthy instances, as if they were healthy. They are listed, so they have not
-    /// vanished.
-    pub unhealthy: Snapshot,
-    /// The place where a prepared query has found the instances. `None` if no prepared query was
-    /// sent.
-    pub origin: Option<QueryOrigin>,
-}
 
 /// Decodes a body of `/v1/health/service/<name>` or `/v1/health/connect/<name>` into endpoints.
 ///
@@ -168,7 +144,7 @@ mod tests {
     use super::*;
     use crate::config::{AddressChoice, AddressPolicy, HealthThreshold};
     use crate::model::endpoint::Details;
-    use crate::registry::consul::rejected_instances::Unhealthy;
+    use crate::registry::rejected_instances::Unhealthy;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

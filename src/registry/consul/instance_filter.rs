@@ -8,9 +8,9 @@ use crate::config::{AddressChoice, AddressPolicy, HealthThreshold, VersionKey};
 use crate::model::endpoint::{Address, Details, Endpoint};
 use crate::registry::consul::health::Health;
 use crate::registry::consul::host::InstanceHost;
-use crate::registry::consul::rejected_instances::RejectReason;
 use crate::registry::consul::string_table::StringTable;
 use crate::registry::consul::wire::{WantedFields, WireEntry, WireService};
+use crate::registry::rejected_instances::RejectReason;
 
 /// The rules by which instances become endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -90,14 +90,14 @@ mod tests {
         Policy, PreparedQuery, Versions,
     };
     use crate::registry::consul::fixtures::{config, consul, service};
-    use crate::registry::consul::query::Query;
+    use crate::registry::consul::query::ConsulQuery;
     use core::time::Duration;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn query(consul: Consul, service: &config::Service) -> Query {
+    fn query(consul: Consul, service: &config::Service) -> ConsulQuery {
         let datacenter = consul.datacenter.clone();
-        Query::new(&config::Config { consul, ..config() }, service, datacenter.as_deref())
+        ConsulQuery::new(&config::Config { consul, ..config() }, service, datacenter.as_deref())
     }
 
     const fn stale(seconds: Option<u64>) -> Consistency {
@@ -211,12 +211,12 @@ mod tests {
             admitting(range(8), range(8)),
             fed(),
         ] {
-            keys.push(Query::new(&config, &service("web"), None).key());
+            keys.push(ConsulQuery::new(&config, &service("web"), None).key());
         }
         for metadata in [&["x"][..], &["y"], &["x", "y"]] {
             let endpoint_metadata = metadata.iter().map(|key| (*key).to_owned()).collect();
             let web = config::Service { endpoint_metadata, ..service("web") };
-            keys.push(Query::new(&fed(), &web, None).key());
+            keys.push(ConsulQuery::new(&fed(), &web, None).key());
         }
         keys.push(
             query(consul(), &config::Service { health: HealthThreshold::Any, ..service("web") })
@@ -235,7 +235,7 @@ mod tests {
                 r#"{{"consul": {{"cluster": "c"}}, "discover": {{"host": "{{service}}.a"{discover}}}}}"#
             );
             let config = config::Config::parse(json.as_bytes()).unwrap();
-            Query::catalog(&config, config.discover.as_ref().unwrap()).key()
+            ConsulQuery::catalog(&config, config.discover.as_ref().unwrap()).key()
         };
         let plain = key("");
         let same = [r#", "exclude": ["Consul", "consul"]"#, r#", "service": {"tags": ["x"]}"#];
@@ -281,11 +281,12 @@ mod tests {
 
         let ten = Cidr { first: [10, 0, 0, 0].into(), prefix: 8 };
         let eleven = Cidr { first: [11, 0, 0, 0].into(), prefix: 8 };
-        let key = |deny| Query::new(&admitting(Vec::new(), deny), &service("web"), None).key();
+        let key =
+            |deny| ConsulQuery::new(&admitting(Vec::new(), deny), &service("web"), None).key();
         assert_eq!(key(vec![ten, eleven]), key(vec![eleven, ten, ten]));
 
         let mut here = config::Config { locality: Some(locality("zone")), ..config() };
-        let key = |config: &config::Config| Query::new(config, &service("web"), None).key();
+        let key = |config: &config::Config| ConsulQuery::new(config, &service("web"), None).key();
         let before = key(&here);
         here.locality = Some(Locality { zone: Some("a".into()), ..locality("zone") });
         assert_eq!(key(&here), before, "where this proxy is makes no difference to the answer");

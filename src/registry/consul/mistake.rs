@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::registry::consul::excerpt::BodyExcerpt;
+use crate::util::excerpt::BodyExcerpt;
 
 /// A mistake in a query.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use crate::config::{self, CheckKind, CheckTarget, RunByConsul};
 pub use crate::model::registration::Id;
 use crate::model::service::QueryKey;
 use crate::registry::consul::path::{push_encoded, push_value};
-use crate::registry::consul::request::{Method, Request};
+use crate::registry::consul::response::FILTERED_HEADER;
+use crate::registry::request::{HttpRequest, Method};
 
 /// The timeout of a call to the agent. The agent answers from its own memory, but its servers take
 /// time to accept a registration.
@@ -60,12 +61,12 @@ impl Id {
     const MAX_OUTPUT_BYTES: usize = 512;
 
     /// Returns the request for the agent's service of this id.
-    pub fn read(&self) -> Request {
+    pub fn read(&self) -> HttpRequest {
         self.request(Method::Get, self.path("/v1/agent/service/", &self.id), String::new())
     }
 
     /// Returns the request for the checks of the agent's service of this id.
-    pub fn read_checks(&self) -> Request {
+    pub fn read_checks(&self) -> HttpRequest {
         let mut path = String::from("/v1/agent/checks");
         push_value(&mut path, "filter", Some(&format!("ServiceID == \"{}\"", self.id)));
         self.push_scope(&mut path);
@@ -73,18 +74,18 @@ impl Id {
     }
 
     /// Returns the request for the agent's identity.
-    pub fn identify(&self) -> Request {
+    pub fn identify(&self) -> HttpRequest {
         self.request(Method::Get, String::from("/v1/agent/self"), String::new())
     }
 
     /// Returns the request that removes the service of this id and its checks.
-    pub fn deregister(&self) -> Request {
+    pub fn deregister(&self) -> HttpRequest {
         let path = self.path("/v1/agent/service/deregister/", &self.id);
         self.request(Method::Put, path, String::new())
     }
 
     /// Returns the request that reports the state of a check.
-    pub fn report(&self, check: &str, report: &Report) -> Request {
+    pub fn report(&self, check: &str, report: &Report) -> HttpRequest {
         let output = beginning(&report.output, Self::MAX_OUTPUT_BYTES);
         let body = json!({ "Status": report.status.word(), "Output": output });
         let path = self.path("/v1/agent/check/update/", check);
@@ -103,8 +104,16 @@ impl Id {
         push_value(path, "partition", self.partition.as_deref());
     }
 
-    fn request(&self, method: Method, path: String, body: String) -> Request {
-        Request { method, path, headers: Vec::new(), body, timeout: TIMEOUT }
+    fn request(&self, method: Method, path: String, body: String) -> HttpRequest {
+        HttpRequest {
+            cluster: self.cluster.clone(),
+            method,
+            path,
+            headers: Vec::new(),
+            body,
+            timeout: TIMEOUT,
+            response_headers: &[FILTERED_HEADER],
+        }
     }
 }
 
@@ -186,7 +195,7 @@ impl Definition {
         state: impl Fn(usize) -> Option<Report>,
         tags: Option<&[String]>,
         replaces: bool,
-    ) -> Request {
+    ) -> HttpRequest {
         let mut path = String::from("/v1/agent/service/register");
         push_value(&mut path, "replace-existing-checks", replaces.then_some("true"));
         self.id.push_scope(&mut path);

@@ -2,10 +2,12 @@
 
 use core::fmt;
 
-use crate::registry::consul::error::{ErrorKind, QueryError};
-use crate::registry::consul::excerpt::BodyExcerpt;
+use crate::registry::consul::error::QueryError;
 use crate::registry::consul::registration::drift::Drift;
 use crate::registry::consul::registration::identity::AgentIdentity;
+use crate::registry::error::ErrorKind;
+use crate::registry::response::Refusal;
+use crate::util::excerpt::BodyExcerpt;
 
 /// An error of a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +55,11 @@ pub enum RegistrationError {
 }
 
 impl RegistrationError {
+    /// Returns true if Envoy has no cluster of that name.
+    pub const fn is_unknown_cluster(&self) -> bool {
+        matches!(self, Self::Call(QueryError::Refused { refusal: Refusal::UnknownCluster, .. }))
+    }
+
     /// Returns the kind, for metrics.
     pub const fn kind(&self) -> ErrorKind {
         match self {

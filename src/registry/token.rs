@@ -23,9 +23,9 @@ impl Token {
         (fits && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Self(text.to_owned()))
     }
 
-    /// Returns the value of the header `x-consul-token`. It has no other use.
-    pub fn header_value(&self) -> &str {
-        &self.0
+    /// Returns the header that carries the token to Consul, for nothing else.
+    pub fn header(&self) -> (&'static str, &str) {
+        ("x-consul-token", &self.0)
     }
 
     /// Replaces the token in a text, in any case. Consul never repeats it, but a proxy between
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_token_is_what_a_header_can_carry() {
-        assert_eq!(Token::parse(TEXT).unwrap().header_value(), TEXT);
+        assert_eq!(Token::parse(TEXT).unwrap().header().1, TEXT);
         assert_eq!(Token::parse(&format!(" {TEXT}\n")), Token::parse(TEXT));
         assert!(Token::parse(&"t".repeat(Token::MAX_BYTES)).is_some());
         for none in ["", " ", "two words", "a\nb", "é", &"t".repeat(Token::MAX_BYTES + 1)] {
