@@ -312,6 +312,3 @@ impl Vm {
         (discovery, registration, context)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -61,6 +61,11 @@ impl<R: Registry> Vm<R> {
         driver::run(&mut self.manager, &mut self.router, &mut self.host, event);
     }
 
+    /// Carries out the commands of a change that was made without an event.
+    pub fn settle(&mut self) {
+        driver::settle(&mut self.manager, &mut self.router, &mut self.host);
+    }
+
     /// Takes what came of a call.
     pub fn respond(&mut self, call: CallId, reply: Result<&Reply, CallFailure>) {
         self.handle(Event::Answered { call, response: reply.map(Reply::as_response) });
