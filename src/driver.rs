@@ -170,8 +170,8 @@ pub fn step(agent: &mut Manager, router: &mut Router, host: &mut impl Host) -> b
 fn apply(change: ServiceChange, agent: &mut Manager, router: &mut Router, host: &mut impl Host) {
     let now = host.now();
     match change {
-        ServiceChange::Catalog(subject) => {
-            if let Some(source) = agent.add(*subject, now) {
+        ServiceChange::Catalog(spec) => {
+            if let Some(source) = agent.add(*spec, now) {
                 router.follow_catalog(source);
                 host.on_catalog(source);
                 agent.handle_event(Event::Added(source), now);
@@ -181,8 +181,8 @@ fn apply(change: ServiceChange, agent: &mut Manager, router: &mut Router, host: 
         ServiceChange::Added(added) if !router.has(added.service) => {}
         ServiceChange::Added(mut added) => {
             let mut sources = Vec::new();
-            for (subject, preference) in added.subjects.drain(..).zip(0..) {
-                if let Some(source) = agent.add(subject, now) {
+            for (spec, preference) in added.specs.drain(..).zip(0..) {
+                if let Some(source) = agent.add(spec, now) {
                     router.attach(added.service, preference, source);
                     sources.push(source);
                 }
@@ -196,13 +196,13 @@ fn apply(change: ServiceChange, agent: &mut Manager, router: &mut Router, host: 
                 agent.handle_event(event, now);
             }
         }
-        ServiceChange::Wanted { sources, host } => {
+        ServiceChange::Requested { sources, host } => {
             for source in sources {
                 agent.handle_event(Event::Requested { source, host: &host }, now);
             }
         }
-        ServiceChange::Removed { service, sources, is_named } => {
-            let is_gone = |source: &SourceId| agent.remove(*source, is_named, now);
+        ServiceChange::Removed { service, sources, is_on_demand } => {
+            let is_gone = |source: &SourceId| agent.remove(*source, is_on_demand, now);
             let gone: Vec<_> = sources.into_iter().filter(is_gone).collect();
             host.on_removed(service, &gone);
         }

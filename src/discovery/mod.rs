@@ -22,6 +22,5 @@ mod registration_manager;
 pub mod response_outcome;
 pub mod shrink_guard;
 pub mod source_event;
-pub mod source_spec;
 pub mod tracked_source;
 pub mod watch;

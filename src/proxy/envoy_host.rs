@@ -9,7 +9,6 @@ use crate::calls::breaker::BreakerState;
 use crate::config::{Config, Probe, Source};
 use crate::discovery::event::{CallId, Expect, ProbeId};
 use crate::discovery::source_event::SourceEvent;
-use crate::discovery::source_spec::SourceSpec;
 use crate::driver::Host;
 use crate::health_check::verdict::ProbeReason;
 use crate::model::registration::RegistrationId;
@@ -23,6 +22,7 @@ use crate::registration::registration_event as registration;
 use crate::registry::consul::query::Request;
 use crate::registry::consul::response::{CallFailure, Refusal};
 use crate::registry::consul::token::Token;
+use crate::registry::source_spec::SourceSpec;
 use crate::router::event::RouteEvent;
 use crate::router::service_change::{Addition, Origin};
 use crate::shared::key::{Cas, SharedKey};
@@ -337,7 +337,7 @@ impl Host for EnvoyHost {
         self.services.insert(added.service, added.name.clone());
         self.metrics.on_added(added, sources);
         let is_named = added.origin != Origin::Catalog;
-        for (source, place) in sources.iter().zip(&added.places) {
+        for (source, place) in sources.iter().zip(&added.suffixes) {
             // One that another service uses too keeps its name.
             let is_new = self.sources.get(*source).is_none();
             if is_new {

@@ -64,7 +64,7 @@ impl FoundMetrics {
             let prefix = format!("{prefix}{}", datacenter.unwrap_or_default());
             Rc::new(SourceMetrics::define(&prefix, *query))
         };
-        let sources = added.places.iter().zip(&added.queries).take(sources).map(source).collect();
+        let sources = added.suffixes.iter().zip(&added.queries).take(sources).map(source).collect();
         let defined = (Rc::new(ServiceMetrics::define(&prefix)), sources);
         self.own.insert(added.name.clone(), defined.clone());
         defined

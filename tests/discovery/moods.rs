@@ -6,11 +6,11 @@ use std::time::Duration;
 use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::{Config, Consul, Service};
 use consul_resolver::discovery::event::Event;
-use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::driver;
 use consul_resolver::model::service::SourceId;
 use consul_resolver::registry::consul::query::{Method, Request};
 use consul_resolver::registry::consul::response::{CallFailure, Refusal};
+use consul_resolver::registry::source_spec::SourceSpec;
 use consul_resolver::util::rng::Rng;
 use serde_json::{Value, json};
 

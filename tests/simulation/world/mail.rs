@@ -5,7 +5,7 @@ use consul_resolver::discovery::event::{CallId, Event};
 use consul_resolver::model::service::ServiceId;
 use consul_resolver::registry::consul::response::{CallFailure, Response};
 use consul_resolver::router::disposition::Disposition;
-use consul_resolver::router::lookup::Lookup;
+use consul_resolver::router::on_demand_names::Lookup;
 
 use super::World;
 use crate::calendar::Happening;
