@@ -6,20 +6,21 @@
 use core::time::Duration;
 
 use crate::calls::breaker::BreakerState;
+use crate::calls::caller::CallId;
 use crate::config::Probe;
-use crate::discovery::event::{CallId, Command, Event, Expect, ProbeId};
 use crate::discovery::manager::Manager;
-use crate::discovery::source_event::SourceEvent;
 use crate::health_check::verdict::ProbeReason;
+use crate::host::{Command, Event, Expect, ProbeId};
 use crate::model::registration::RegistrationId;
 use crate::model::service::{ServiceId, SourceId};
-use crate::registration::registration_event as registration;
-use crate::registry::consul::query::Request;
-use crate::registry::consul::response::CallFailure;
+use crate::registry::request::HttpRequest;
+use crate::registry::response::CallFailure;
 use crate::router::Router;
 use crate::router::service_change::{Addition, Origin, ServiceChange};
 use crate::shared::key::{Cas, SharedKey};
 use crate::shared::members::QueueId;
+use crate::telemetry::RegistrationEvent;
+use crate::telemetry::SourceEvent;
 use crate::util::time::Time;
 
 /// What a VM can do: Envoy, or a simulated one.
@@ -36,29 +37,15 @@ pub trait Host {
     fn wake(&mut self, queue: QueueId, message: &[u8]);
     /// Whether messages wait in a queue; they stay there.
     fn probe(&mut self, queue: QueueId) -> bool;
-    /// Sends a query to Consul; its answer comes later as [`Event::Answered`].
-    fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure>;
-    /// The same by way of another cluster. A host that registers nothing knows one Consul.
-    fn call_by(
-        &mut self,
-        _cluster: &str,
-        call: CallId,
-        request: &Request,
-    ) -> Result<(), CallFailure> {
-        self.call(call, request)
-    }
+    /// Sends a request to a registry; the response comes later as [`Event::Answered`].
+    fn call(&mut self, call: CallId, request: &HttpRequest) -> Result<(), CallFailure>;
     /// Asks one of this proxy's own clusters something; its answer comes later as
     /// [`Event::Probed`]. A host that has nothing registered knows no cluster.
     fn examine(&mut self, _id: ProbeId, _probe: &Probe) -> Result<(), ProbeReason> {
         Err(ProbeReason::UnknownCluster)
     }
     /// Tells the operator something about a registration.
-    fn registration(
-        &mut self,
-        _registration: RegistrationId,
-        _notice: &registration::RegistrationEvent,
-    ) {
-    }
+    fn registration(&mut self, _registration: RegistrationId, _notice: &RegistrationEvent) {}
     /// Hears of a registration that the configuration does not have: it is to be removed.
     fn on_orphan(&mut self, _registration: RegistrationId, _id: &str) {}
     /// Tells the operator.
@@ -114,14 +101,14 @@ pub fn step(agent: &mut Manager, router: &mut Router, host: &mut impl Host) -> b
             let queue = host.register_queue(&name);
             answer(agent, host, Event::QueueRegistered(queue));
         }
-        Command::Load(key) => {
-            let value = host.load(&key);
+        Command::Load(load) => {
+            let value = host.load(&load.key());
             let value = value.as_ref().map(|(bytes, cas)| (bytes.as_slice(), *cas));
-            answer(agent, host, Event::Loaded { key, value });
+            answer(agent, host, Event::Loaded { load, value });
         }
-        Command::Store { key, value, expect } => {
-            let written = host.store(&key, &value, expect);
-            answer(agent, host, Event::Stored { key, written });
+        Command::Store { store, value, expect } => {
+            let written = host.store(&store.key(), &value, expect);
+            answer(agent, host, Event::Stored { store, written });
         }
         Command::Wake { queue, message } => host.wake(queue, &message),
         Command::CheckQueue(member) => {
@@ -130,11 +117,6 @@ pub fn step(agent: &mut Manager, router: &mut Router, host: &mut impl Host) -> b
         }
         Command::Call { call, request } => {
             if let Err(failure) = host.call(call, &request) {
-                answer(agent, host, Event::Answered { call, response: Err(failure) });
-            }
-        }
-        Command::CallBy { cluster, call, request } => {
-            if let Err(failure) = host.call_by(&cluster, call, &request) {
                 answer(agent, host, Event::Answered { call, response: Err(failure) });
             }
         }

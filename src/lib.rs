@@ -13,11 +13,12 @@
 //! | F1 | [`model`] | service, endpoint, snapshot: nouns, no behaviour |
 //! | F2 | [`config`], [`registry`], [`shared`], [`handoff`] | input from outside, parsed once; the ways to Envoy's router |
 //! | F3 | [`calls`], [`election`], [`balancer`], [`health_check`] | state machines of one thing: events in, commands out |
-//! | F4 | [`registration`] | keeps one registration in sync |
-//! | F5 | [`discovery`], [`xds`] | all calls of one VM to Consul, and all subscriptions of Envoy: events in, commands out |
-//! | F6 | [`router`] | request → service → pick → ticket |
-//! | F7 | [`request`], [`driver`] | the traits of a host, and the code that uses them |
-//! | F8 | `proxy` | Envoy: the only floor that exists in the module alone |
+//! | F4 | [`telemetry`], [`host`] | events for operators; the events and commands between a VM and its host |
+//! | F5 | [`registration`] | keeps one registration in sync |
+//! | F6 | [`discovery`], [`xds`] | all calls of one VM to Consul, and all subscriptions of Envoy: events in, commands out |
+//! | F7 | [`router`] | request → service → pick → ticket |
+//! | F8 | [`request`], [`driver`] | the traits of a host, and the code that uses them |
+//! | F9 | `proxy` | Envoy: the only floor that exists in the module alone |
 
 pub mod balancer;
 pub mod calls;
@@ -27,6 +28,7 @@ pub mod driver;
 pub mod election;
 pub mod handoff;
 pub mod health_check;
+pub mod host;
 pub mod model;
 #[cfg(all(target_os = "wasi", feature = "filter"))]
 mod proxy;
@@ -35,5 +37,6 @@ pub mod registry;
 pub mod request;
 pub mod router;
 pub mod shared;
+pub mod telemetry;
 pub mod util;
 pub mod xds;

@@ -9,16 +9,19 @@
 #[path = "decode/model.rs"]
 mod model;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use consul_resolver::config::{
     AddressChoice, AddressPolicy, Cidr, Config, HealthThreshold as Threshold, VersionKey,
 };
-use consul_resolver::registry::consul::decode::{DecodeError, Decoded, decode, decode_executed};
-use consul_resolver::registry::consul::excerpt::BodyExcerpt;
+use consul_resolver::registry::consul::decode::{DecodeError, decode, decode_executed};
 use consul_resolver::registry::consul::instance_filter::InstanceFilter;
-use consul_resolver::registry::consul::query::{Query, QueryOrigin};
-use consul_resolver::registry::consul::response::Response;
+use consul_resolver::registry::consul::query::ConsulQuery;
+use consul_resolver::registry::decoded::Decoded;
+use consul_resolver::registry::decoded::QueryOrigin;
+use consul_resolver::registry::response::HttpResponse;
+use consul_resolver::util::excerpt::BodyExcerpt;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -210,10 +213,10 @@ fn passing() -> InstanceFilter {
     }
 }
 
-fn query() -> Query {
+fn query() -> ConsulQuery {
     let json = br#"{"consul": {"cluster": "consul"}, "services": [{"name": "web"}]}"#;
     let config = Config::parse(json).unwrap();
-    Query::new(&config, &config.services[0], None)
+    ConsulQuery::new(&config, &config.services[0], None)
 }
 
 proptest! {
@@ -309,10 +312,17 @@ proptest! {
         age in option::of("[0-9]{0,22}"),
         body in vec(any::<u8>(), 0..512),
     ) {
-        let (index, last_contact) = (index.as_deref(), last_contact.as_deref());
-        let age = age.as_ref().map(String::as_bytes);
+        let filtered = Some(if filtered_by_acls { "true" } else { "" });
+        let headers = [
+            ("x-consul-index", index.as_deref()),
+            ("x-consul-results-filtered-by-acls", filtered.map(str::as_bytes)),
+            ("x-consul-lastcontact", last_contact.as_deref()),
+            ("age", age.as_ref().map(String::as_bytes)),
+        ];
+        let headers = headers.into_iter().filter_map(|(name, value)| Some((name, Cow::Borrowed(value?))));
+        let headers: Vec<_> = headers.collect();
         let response =
-            Response { status, from_envoy, index, filtered_by_acls, last_contact, age, body: &body };
+            HttpResponse { status, from_envoy, headers: &headers, body: &body };
         let query = query();
         let answer = query.read(Ok(response)).and_then(|answer| query.reject_filtered(answer));
         if let Err(error) = answer {

@@ -19,7 +19,7 @@ use consul_resolver::config::{
     RoutesConfig, Service, ShrinkGuardConfig, SlowStart, Versions, Weights, Xds,
 };
 use consul_resolver::handoff::headers::HANDOFF_HEADERS;
-use consul_resolver::registry::consul::error::ErrorKind;
+use consul_resolver::registry::error::ErrorKind;
 use consul_resolver::router::reply::ReplyReason;
 
 fn root() -> &'static Path {

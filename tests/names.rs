@@ -9,29 +9,28 @@
     reason = "a test may panic"
 )]
 
+use std::borrow::Cow;
+
 use consul_resolver::config::{Config, Service};
 use consul_resolver::registry::consul::dns_name::DnsName;
-use consul_resolver::registry::consul::query::Query;
-use consul_resolver::registry::consul::response::Response;
+use consul_resolver::registry::consul::query::ConsulQuery;
+use consul_resolver::registry::response::HttpResponse;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-fn catalog() -> Query {
+fn catalog() -> ConsulQuery {
     let json =
         br#"{"consul": {"cluster": "c"}, "discover": {"host": "{service}.a", "tags": ["t"]}}"#;
     let config = Config::parse(json).unwrap();
-    Query::catalog(&config, config.discover.as_ref().unwrap())
+    ConsulQuery::catalog(&config, config.discover.as_ref().unwrap())
 }
 
-fn response(body: &[u8]) -> Response<'_> {
-    Response {
+fn response(body: &[u8]) -> HttpResponse<'_> {
+    HttpResponse {
         status: 200,
         from_envoy: false,
-        index: Some(b"7"),
-        filtered_by_acls: false,
-        last_contact: None,
-        age: None,
+        headers: &[("x-consul-index", Cow::Borrowed(b"7"))],
         body,
     }
 }

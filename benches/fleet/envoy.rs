@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::Config;
-use consul_resolver::discovery::event::{CallId, Event};
+use consul_resolver::host::Event;
 use consul_resolver::model::service::SourceId;
-use consul_resolver::registry::consul::query::Request;
-use consul_resolver::registry::consul::response::CallFailure;
+use consul_resolver::registry::request::HttpRequest;
+use consul_resolver::registry::response::CallFailure;
 use consul_resolver::util::rng::Rng;
 
 use crate::scenario::{Client, Scenario};
@@ -125,7 +126,7 @@ impl Registry for Outbox {
     fn on_request(
         &mut self,
         call: CallId,
-        request: &Request,
+        request: &HttpRequest,
         _: Duration,
     ) -> Result<(), CallFailure> {
         let (path, parameters) = request.path.split_once('?').unwrap_or((&request.path, ""));

@@ -1,10 +1,11 @@
 //! Consul's list of its services, which is an object of names with their tags.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use consul_resolver::config::Config;
-use consul_resolver::registry::consul::query::Query;
-use consul_resolver::registry::consul::response::Response;
+use consul_resolver::registry::consul::query::ConsulQuery;
+use consul_resolver::registry::response::HttpResponse;
 use serde_json::Value;
 
 const CONFIG: &[u8] = br#"{
@@ -16,14 +17,11 @@ const CONFIG: &[u8] = br#"{
 /// wanted tag, and none that is excluded.
 pub fn check(input: &[u8]) {
     let config = Config::parse(CONFIG).expect("a configuration");
-    let query = Query::catalog(&config, config.discover.as_ref().expect("a catalog"));
-    let response = Response {
+    let query = ConsulQuery::catalog(&config, config.discover.as_ref().expect("a catalog"));
+    let response = HttpResponse {
         status: 200,
         from_envoy: false,
-        index: Some(b"7"),
-        filtered_by_acls: false,
-        last_contact: None,
-        age: None,
+        headers: &[("x-consul-index", Cow::Borrowed(b"7"))],
         body: input,
     };
     let listed: Option<BTreeMap<String, Value>> = serde_json::from_slice(input).ok();

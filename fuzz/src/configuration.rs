@@ -5,7 +5,8 @@ use consul_resolver::config::{Config, ConfigError};
 use consul_resolver::discovery::manager::Manager;
 use consul_resolver::model::service::ServiceId;
 use consul_resolver::registry::consul::index::ConsulIndex;
-use consul_resolver::registry::consul::query::{Query, ReadMode};
+use consul_resolver::registry::consul::query::ConsulQuery;
+use consul_resolver::registry::request::ReadMode;
 use consul_resolver::registry::source_spec::SourceSpec;
 use consul_resolver::router::Router;
 use consul_resolver::router::disposition::Disposition;
@@ -20,10 +21,10 @@ const DEPTH: usize = 24;
 /// What a query may be asked with.
 const WAYS: [(Option<ConsulIndex>, ReadMode); 5] = [
     (None, ReadMode::AsConfigured),
-    (None, ReadMode::Leader),
-    (None, ReadMode::Consistent),
+    (None, ReadMode::Fresher),
+    (None, ReadMode::Authoritative),
     (Some(ConsulIndex::ONE), ReadMode::AsConfigured),
-    (Some(ConsulIndex::ONE), ReadMode::Leader),
+    (Some(ConsulIndex::ONE), ReadMode::Fresher),
 ];
 
 /// Reads the input as Envoy would hand it over. What is refused is told in one line; what is
@@ -62,8 +63,8 @@ fn check_error(error: &ConfigError) {
 fn run(config: &Config) {
     let sources: Vec<_> = config.sources().collect();
     assert!((1..=Config::MAX_SOURCES).contains(&sources.len()));
-    let queries: Vec<Query> =
-        sources.iter().map(|s| Query::new(config, s.service, s.datacenter)).collect();
+    let queries: Vec<ConsulQuery> =
+        sources.iter().map(|s| ConsulQuery::new(config, s.service, s.datacenter)).collect();
     for query in &queries {
         for (index, freshness) in WAYS {
             let path = query.request(index, freshness).path;

@@ -2,7 +2,8 @@
 
 use consul_resolver::config::{Config, Service};
 use consul_resolver::registry::consul::dns_name::DnsName;
-use consul_resolver::registry::consul::query::{Query, ReadMode};
+use consul_resolver::registry::consul::query::ConsulQuery;
+use consul_resolver::registry::request::ReadMode;
 
 const DOMAIN: &str = "consul";
 
@@ -24,7 +25,7 @@ pub fn check(input: &[u8]) {
     }
     let config = br#"{"consul": {"cluster": "c"}, "dns_names": {"domain": "consul"}}"#;
     let config = Config::parse(config).expect("a configuration");
-    let query = Query::new(&config, &service, datacenter.as_deref());
+    let query = ConsulQuery::new(&config, &service, datacenter.as_deref());
     let path = query.request(None, ReadMode::AsConfigured).path;
     assert!(path.starts_with("/v1/") && path.bytes().all(|b| b.is_ascii_graphic()), "{path}");
     assert!(!path.contains('#') && path.matches('?').count() <= 1, "{path}");

@@ -3,13 +3,17 @@
 #[path = "../../tests/decode/model.rs"]
 mod model;
 
+use std::borrow::Cow;
+
 use consul_resolver::config::{
     AddressChoice, AddressPolicy, Cidr, Config, HealthThreshold, VersionKey,
 };
-use consul_resolver::registry::consul::decode::{Decoded, decode};
+use consul_resolver::registry::consul::decode::decode;
 use consul_resolver::registry::consul::instance_filter::InstanceFilter;
-use consul_resolver::registry::consul::query::Query;
-use consul_resolver::registry::consul::response::Response;
+use consul_resolver::registry::consul::query::ConsulQuery;
+use consul_resolver::registry::decoded::Decoded;
+use consul_resolver::registry::response::HttpResponse;
+use consul_resolver::registry::resume::Resume;
 use consul_resolver::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use consul_resolver::shared::source_record::Term;
 use serde_json::Value;
@@ -59,23 +63,25 @@ fn check_bounds(decoded: &Decoded, body: &[u8]) {
 fn check_response(index: &[u8], body: &[u8]) {
     let config = br#"{"consul": {"cluster": "c"}, "services": [{"name": "web"}]}"#;
     let config = Config::parse(config).expect("a configuration");
-    let query = Query::new(&config, &config.services[0], None);
-    let response = Response {
+    let query = ConsulQuery::new(&config, &config.services[0], None);
+    let headers = ["x-consul-index", "x-consul-lastcontact", "age"];
+    let headers = headers.map(|name| (name, Cow::Borrowed(index)));
+    let response = HttpResponse {
         status: 200,
         from_envoy: false,
-        index: Some(index).filter(|index| !index.is_empty()),
-        filtered_by_acls: false,
-        last_contact: Some(index),
-        age: Some(index),
+        headers: if index.is_empty() { &headers[1..] } else { &headers },
         body,
     };
     let number = str::from_utf8(index).ok().filter(|text| !text.starts_with('+'));
     let number = number.and_then(|text| text.parse::<u64>().ok());
     match query.read(Ok(response)) {
-        Ok(answer) => assert_eq!(Some(answer.index.number()), number.map(|number| number.max(1))),
+        Ok(answer) => {
+            let Resume::Consul(found) = answer.resume;
+            assert_eq!(Some(found.number()), number.map(|number| number.max(1)));
+        }
         Err(error) => super::check_error(&error, 400),
     }
-    let failed = Response { status: 500, ..response };
+    let failed = HttpResponse { status: 500, ..response };
     super::check_error(&query.read(Ok(failed)).expect_err("a 500 is no answer"), 400);
 }
 

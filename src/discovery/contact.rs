@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use crate::discovery::source_event::SourceEvent;
-use crate::registry::consul::error::{ErrorKind, QueryError};
-use crate::registry::consul::rejected_instances::RejectedInstances;
+use crate::registry::error::{ErrorKind, RegistryError};
+use crate::registry::rejected_instances::RejectedInstances;
+use crate::telemetry::SourceEvent;
 use crate::util::time::Time;
 
 /// Turns responses into events for operators: transitions, not every response.
@@ -42,7 +42,7 @@ impl Contact {
     }
 
     /// Takes an error.
-    pub(super) fn on_error(&mut self, error: QueryError) -> Option<SourceEvent> {
+    pub(super) fn on_error(&mut self, error: RegistryError) -> Option<SourceEvent> {
         let kind = error.kind();
         let is_other = self.failing.replace(kind) != Some(kind);
         is_other.then_some(SourceEvent::Failing(error))
@@ -59,6 +59,7 @@ impl Contact {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::response::{CallFailure, Refusal};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -70,13 +71,20 @@ mod tests {
         events.map(|event| event.to_string()).collect()
     }
 
+    fn error(failure: CallFailure) -> RegistryError {
+        RegistryError::of_failure(failure, "consul")
+    }
+
     #[test]
     fn error_is_reported_once_when_it_begins_and_when_it_ends() {
         let mut contact = Contact::default();
         assert_eq!(contact.on_response(RejectedInstances::default(), 0, at(0)).count(), 0);
-        assert!(contact.on_error(QueryError::NoAnswer).is_some());
-        assert!(contact.on_error(QueryError::NoAnswer).is_none());
-        assert!(contact.on_error(QueryError::MissingIndex).is_some(), "another error");
+        assert!(contact.on_error(error(CallFailure::NoAnswer)).is_some());
+        assert!(contact.on_error(error(CallFailure::NoAnswer)).is_none());
+        assert!(
+            contact.on_error(error(CallFailure::Refused(Refusal::NoCapacity))).is_some(),
+            "another error"
+        );
         let recovered = SourceEvent::Recovered(3).to_string();
         assert_eq!(texts(contact.on_response(RejectedInstances::default(), 3, at(1))), [recovered]);
         assert_eq!(contact.on_response(RejectedInstances::default(), 0, at(2)).count(), 0);

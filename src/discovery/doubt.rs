@@ -1,75 +1,41 @@
 //! Detects responses of Consul that are too suspicious to use at once.
 
-use core::fmt;
-
 use crate::config::ShrinkGuardConfig;
 use crate::model::endpoint::Endpoint;
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::decode::Decoded;
-use crate::registry::consul::rejected_instances::RejectedInstances;
-use crate::registry::consul::response::QueryResponse;
+use crate::registry::decoded::Decoded;
+use crate::registry::query_response::QueryResponse;
+use crate::telemetry::Doubt;
 
-/// The reason to doubt a response.
-///
-/// Doubt concerns instances that *vanish without a statement*: an agent that was just restarted, or
-/// whose token was revoked, responds with 200 and lists nothing, or less (hashicorp/consul#20790,
-/// #17424, hashicorp/consul-template#1131). An instance that is listed as critical, in maintenance
-/// or with weight 0 has not vanished. Consul has made a statement about it and is believed at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doubt {
-    /// No instance is listed any more.
-    Nothing {
-        /// The number of instances that were listed before.
-        before: u32,
-    },
-    /// Far fewer instances are listed.
-    Shrunk {
-        /// The number of instances that were listed before.
-        before: u32,
-        /// The number of instances that are listed now.
-        left: u32,
-    },
-    /// Endpoints are missing from a response that ACLs have filtered.
-    Filtered {
-        /// The number of missing endpoints.
-        removed: usize,
-    },
-    /// No endpoint is left, and the listed instances are unusable: a mistake in the registrations,
-    /// or a body that was damaged on its way.
-    Unusable(RejectedInstances),
-}
-
-impl Doubt {
-    /// Compares a response with the number of instances listed before and with the published
-    /// endpoints. The `excused` of these are known not to have vanished.
-    pub fn of(
-        response: &QueryResponse,
-        listed_before: u32,
-        current: Option<&Snapshot>,
-        excused: &Snapshot,
-        guard: ShrinkGuardConfig,
-    ) -> Option<Self> {
-        if guard.is_off() {
-            return None;
-        }
-        let published = current.map_or(0, Snapshot::len);
-        let before = listed_before.max(u32::try_from(published).unwrap_or(u32::MAX));
-        let left = listed(&response.decoded);
-        let lost = before.saturating_sub(left).saturating_sub(missing(response, current, excused));
-        let removed = removed(response, current);
-        if response.filtered_by_acls && removed > 0 && lost > 0 {
-            return Some(Self::Filtered { removed });
-        }
-        let Decoded { snapshot, dropped, .. } = &response.decoded;
-        if snapshot.is_empty() && published > 0 && dropped.is_nonsense() {
-            return Some(Self::Unusable(*dropped));
-        }
-        let is_sharp = u64::from(lost) * 100 > u64::from(before) * u64::from(guard.percent);
-        match left {
-            0 if lost > 0 => Some(Self::Nothing { before }),
-            _ if lost >= guard.at_least && is_sharp => Some(Self::Shrunk { before, left }),
-            _ => None,
-        }
+/// Returns the reason to doubt a response, by the number of instances listed before and by the
+/// published endpoints. The `excused` of these are known not to have vanished.
+pub fn doubt_of(
+    response: &QueryResponse,
+    listed_before: u32,
+    current: Option<&Snapshot>,
+    excused: &Snapshot,
+    guard: ShrinkGuardConfig,
+) -> Option<Doubt> {
+    if guard.is_off() {
+        return None;
+    }
+    let published = current.map_or(0, Snapshot::len);
+    let before = listed_before.max(u32::try_from(published).unwrap_or(u32::MAX));
+    let left = listed(&response.decoded);
+    let lost = before.saturating_sub(left).saturating_sub(missing(response, current, excused));
+    let removed = removed(response, current);
+    if response.is_partial && removed > 0 && lost > 0 {
+        return Some(Doubt::Filtered { removed });
+    }
+    let Decoded { snapshot, dropped, .. } = &response.decoded;
+    if snapshot.is_empty() && published > 0 && dropped.is_nonsense() {
+        return Some(Doubt::Unusable(*dropped));
+    }
+    let is_sharp = u64::from(lost) * 100 > u64::from(before) * u64::from(guard.percent);
+    match left {
+        0 if lost > 0 => Some(Doubt::Nothing { before }),
+        _ if lost >= guard.at_least && is_sharp => Some(Doubt::Shrunk { before, left }),
+        _ => None,
     }
 }
 
@@ -88,8 +54,7 @@ pub fn adds_nothing(
     guard: ShrinkGuardConfig,
 ) -> bool {
     let adds_nothing = listed(&response.decoded) == 0 && current.is_none_or(Snapshot::is_empty);
-    response.filtered_by_acls
-        && (adds_nothing || (guard.is_off() && removed(response, current) > 0))
+    response.is_partial && (adds_nothing || (guard.is_off() && removed(response, current) > 0))
 }
 
 /// Returns the number of published endpoints that are missing from a response.
@@ -105,34 +70,12 @@ fn missing(response: &QueryResponse, current: Option<&Snapshot>, excused: &Snaps
     u32::try_from(endpoints.filter(is_excused).count()).unwrap_or(u32::MAX)
 }
 
-impl fmt::Display for Doubt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nothing { before } => {
-                write!(f, "consul lists no instance any more, of {before} before")
-            }
-            Self::Shrunk { before, left } => {
-                write!(f, "consul lists {left} instances, of {before} before")
-            }
-            Self::Filtered { removed } => write!(
-                f,
-                "consul hid instances from the read, and {removed} endpoints are gone; check the \
-                 token's service:read and node:read"
-            ),
-            Self::Unusable(dropped) => write!(
-                f,
-                "consul lists only instances that cannot be reached ({dropped}; mend their \
-                 registrations)"
-            ),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::registry::consul::index::ConsulIndex;
-    use crate::registry::consul::rejected_instances::{Denied, Unhealthy};
+    use crate::registry::rejected_instances::{Denied, RejectedInstances, Unhealthy};
+    use crate::registry::resume::Resume;
     use core::net::SocketAddr;
     use core::time::Duration;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
@@ -153,12 +96,12 @@ mod tests {
         let registered = u32::try_from(snapshot.len()).unwrap() + critical;
         let dropped = RejectedInstances { unhealthy, ..RejectedInstances::default() };
         let decoded = Decoded { snapshot, dropped, registered, ..Decoded::default() };
-        QueryResponse::new(ConsulIndex::ONE, decoded)
+        QueryResponse::new(Resume::Consul(ConsulIndex::ONE), decoded)
     }
 
     fn doubt(response: &QueryResponse, before: u32, current: &Snapshot) -> Option<Doubt> {
         let none = Snapshot::default();
-        Doubt::of(response, before, Some(current), &none, ShrinkGuardConfig::default())
+        doubt_of(response, before, Some(current), &none, ShrinkGuardConfig::default())
     }
 
     #[test]
@@ -168,7 +111,7 @@ mod tests {
         assert_eq!(doubt(&nothing, 2, &snapshot(1..1)), Some(Doubt::Nothing { before: 2 }));
         assert_eq!(doubt(&nothing, 0, &snapshot(1..1)), None);
         let none = Snapshot::default();
-        assert_eq!(Doubt::of(&nothing, 0, None, &none, ShrinkGuardConfig::default()), None);
+        assert_eq!(doubt_of(&nothing, 0, None, &none, ShrinkGuardConfig::default()), None);
     }
 
     #[test]
@@ -195,7 +138,7 @@ mod tests {
 
     #[test]
     fn filtered_response_is_doubted_when_endpoints_are_missing() {
-        let filtered = |ports| QueryResponse { filtered_by_acls: true, ..response(ports, 0) };
+        let filtered = |ports| QueryResponse { is_partial: true, ..response(ports, 0) };
         let ten = snapshot(1..11);
         assert_eq!(doubt(&filtered(1..10), 10, &ten), Some(Doubt::Filtered { removed: 1 }));
         assert_eq!(doubt(&filtered(1..12), 10, &ten), None);
@@ -228,7 +171,7 @@ mod tests {
     fn excused_instance_has_not_vanished() {
         let (ten, guard) = (snapshot(1..11), ShrinkGuardConfig::default());
         let doubt = |response: &QueryResponse, excused| {
-            Doubt::of(response, 10, Some(&ten), &snapshot(excused), guard)
+            doubt_of(response, 10, Some(&ten), &snapshot(excused), guard)
         };
         assert_eq!(doubt(&response(1..1, 0), 1..11), None);
         assert_eq!(doubt(&response(1..1, 0), 2..11), Some(Doubt::Nothing { before: 10 }));
@@ -240,6 +183,6 @@ mod tests {
     #[test]
     fn nothing_is_doubted_when_the_hold_is_zero() {
         let (ten, none) = (snapshot(1..11), Snapshot::default());
-        assert_eq!(Doubt::of(&response(1..1, 0), 10, Some(&ten), &none, OFF), None);
+        assert_eq!(doubt_of(&response(1..1, 0), 10, Some(&ten), &none, OFF), None);
     }
 }

@@ -11,14 +11,14 @@ use crate::calls::breaker::BreakerState;
 use crate::calls::caller::{CallId, Caller};
 use crate::calls::scheduler::CallScheduler;
 use crate::config::{Config, Consul};
-use crate::discovery::event::{Command, Context, Event, ProbeId};
 use crate::discovery::registration_manager::RegistrationManager;
 use crate::discovery::tracked_source::TrackedSource;
 use crate::election::membership::{Membership, Outgoing, Recipient};
+use crate::host::{Command, Context, Event, Load, ProbeId, Store};
 use crate::model::service::{QueryKey, SourceId};
 use crate::registration::probe::ProbeResult;
 use crate::registry::source_spec::SourceSpec;
-use crate::shared::key::{SharedKey, VmId};
+use crate::shared::key::VmId;
 use crate::shared::members::QueueId;
 use crate::shared::message::Message;
 use crate::shared::source_record::Rank;
@@ -183,29 +183,31 @@ impl Manager {
                 self.membership.on_queue(queue);
                 self.load_members(now);
             }
-            Event::Loaded { key: SharedKey::SourceRecord(query), value } => {
+            Event::Loaded { load: Load::SourceRecord(query, purpose), value } => {
                 self.with_query(query, now, |source, context| {
-                    source.on_source_record(value, context)
+                    source.on_source_record(purpose, value, context)
                 });
             }
-            Event::Loaded { key: SharedKey::Snapshot(query, version), value } => {
+            Event::Loaded { load: Load::Snapshot(query, version, purpose), value } => {
                 self.with_query(query, now, |source, context| {
-                    source.on_snapshot(version, value, context);
+                    source.on_snapshot(version, purpose, value, context);
                 });
             }
-            Event::Loaded { key: SharedKey::Members, value } => self.on_members(value, now),
-            Event::Loaded { key: SharedKey::RegistrationLease(key), value } => {
-                self.with_registry(now, |registry, context| registry.on_lease(key, value, context));
+            Event::Loaded { load: Load::Members, value } => self.on_members(value, now),
+            Event::Loaded { load: Load::RegistrationLease(key, purpose), value } => {
+                self.with_registry(now, |registry, context| {
+                    registry.on_lease(key, purpose, value, context);
+                });
             }
-            Event::Loaded { key: SharedKey::RegistrationIndex, value } => {
+            Event::Loaded { load: Load::RegistrationIndex, value } => {
                 self.with_registry(now, |registry, context| registry.on_index(value, context));
             }
-            Event::Stored { key: SharedKey::RegistrationLease(key), written } => {
+            Event::Stored { store: Store::RegistrationLease(key, purpose), written } => {
                 self.with_registry(now, |registry, context| {
-                    registry.on_lease_stored(key, written, context);
+                    registry.on_lease_stored(key, purpose, written, context);
                 });
             }
-            Event::Stored { key: SharedKey::RegistrationIndex, .. } => {
+            Event::Stored { store: Store::RegistrationIndex, .. } => {
                 self.with_registry(now, |registry, context| registry.on_index_stored(context));
             }
             Event::Probed { probe: ProbeId { registration, target, number }, response } => {
@@ -214,18 +216,18 @@ impl Manager {
                     registry.on_probed(registration, &probed, context);
                 });
             }
-            Event::Stored { key: SharedKey::SourceRecord(query), written } => {
+            Event::Stored { store: Store::SourceRecord(query, purpose), written } => {
                 self.with_query(query, now, |source, context| {
-                    source.on_source_record_stored(written, context)
+                    source.on_source_record_stored(purpose, written, context)
                 });
             }
-            Event::Stored { key: SharedKey::Snapshot(query, version), written } => {
+            Event::Stored { store: Store::Snapshot(query, version), written } => {
                 self.with_query(query, now, |source, context| {
                     source.on_snapshot_stored(version, written, context);
                 });
             }
-            Event::Stored { key: SharedKey::Members, written: true } => {}
-            Event::Stored { key: SharedKey::Members, written: false } => {
+            Event::Stored { store: Store::Members, written: true } => {}
+            Event::Stored { store: Store::Members, written: false } => {
                 self.membership.refresh_soon()
             }
             Event::QueueChecked { member, pending } => {
@@ -349,7 +351,7 @@ impl Manager {
         }
         self.with_registry(now, |registry, context| registry.leave(context));
         self.membership.leave();
-        self.out.push_back(Command::Load(SharedKey::Members));
+        self.out.push_back(Command::Load(Load::Members));
     }
 
     fn with_query(

@@ -11,7 +11,6 @@
 
 mod contact;
 pub mod doubt;
-pub mod event;
 pub mod manager;
 mod outgoing_query;
 mod publication;
@@ -21,6 +20,5 @@ mod registration_controller;
 mod registration_manager;
 pub mod response_outcome;
 pub mod shrink_guard;
-pub mod source_event;
 pub mod tracked_source;
 pub mod watch;

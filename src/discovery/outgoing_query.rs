@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use crate::calls::caller::QueryId;
-use crate::registry::consul::index::ConsulIndex;
-use crate::registry::consul::query::ReadMode;
+use crate::registry::request::ReadMode;
+use crate::registry::resume::Resume;
 use crate::util::time::Time;
 
 /// A query to send.
@@ -12,9 +12,9 @@ use crate::util::time::Time;
 pub struct OutgoingQuery {
     /// The id of the query, which comes back with the response.
     pub id: QueryId,
-    /// The index to block on. `None` asks for a response at once.
-    pub index: Option<ConsulIndex>,
-    /// The consistency mode.
+    /// The position after which a change is awaited. `None` asks for a response at once.
+    pub resume: Option<Resume>,
+    /// The freshness of the response.
     pub freshness: ReadMode,
     /// True if the query reads the instances of a prepared query's
     /// [service](crate::discovery::watch::Watch::origin) instead of the prepared query itself.
@@ -28,9 +28,9 @@ pub struct OutgoingQuery {
 pub(super) struct QueryInFlight {
     pub(super) ask: OutgoingQuery,
     pub(super) blocks: bool,
-    /// The lowest valid index of the response: the index to block on, unless an extra query has
+    /// The earliest valid position of the response: that of the request, unless an extra query has
     /// advanced it.
-    pub(super) floor: Option<ConsulIndex>,
+    pub(super) floor: Option<Resume>,
     pub(super) asked: Time,
     pub(super) lost: Time,
 }
@@ -38,6 +38,6 @@ pub(super) struct QueryInFlight {
 impl QueryInFlight {
     /// Returns the time at which the query was sent, if it is a fresh, consistent read.
     pub(super) fn consistently(&self) -> Option<Time> {
-        (self.ask.freshness == ReadMode::Consistent).then_some(self.asked)
+        (self.ask.freshness == ReadMode::Authoritative).then_some(self.asked)
     }
 }

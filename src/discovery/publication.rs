@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::discovery::event::Expect;
+use crate::host::Expect;
 use crate::model::snapshot::Snapshot;
 use crate::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use crate::shared::source_record::Term;

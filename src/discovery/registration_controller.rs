@@ -12,18 +12,18 @@ use crate::calls::circuit::{Datacenter, OF_THE_AGENT};
 use crate::calls::scheduler::{CallKind, Permit};
 use crate::calls::wait_queue::CallClass;
 use crate::config;
-use crate::discovery::event::{Command, Context, Expect, ProbeId};
 use crate::election::lease::{Lease, LeaseAction};
 use crate::election::observed_since::ObservedSince;
+use crate::host::{Command, Context, Expect, LeaseLoad, LeaseStore, Load, ProbeId, Store};
 use crate::model::registration::RegistrationId;
 use crate::model::service::QueryKey;
 use crate::registration::probe::ProbeResult;
-use crate::registration::registration_event::RegistrationEvent;
 use crate::registry::consul::registration::{Definition, Id};
-use crate::registry::consul::response::{CallFailure, Response};
-use crate::shared::key::{Cas, SharedKey, VmId};
+use crate::registry::response::{CallFailure, HttpResponse};
+use crate::shared::key::{Cas, VmId};
 use crate::shared::registration_lease::RegistrationLease;
 use crate::shared::source_record::{Holder, Rank, Term};
+use crate::telemetry::RegistrationEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
@@ -46,28 +46,11 @@ pub(super) struct Controller {
     /// True if this configuration has been the one that registers.
     has_been_current: bool,
     observed: ObservedSince,
-    look: Load,
-    write: Store,
     /// True if the index contains the registration.
     is_indexed: bool,
     /// True if another VM had registered exactly this, by the lease that was claimed.
     is_handed_over: bool,
     relation: OrphanRelation,
-}
-
-/// The purpose of a load of the lease.
-#[derive(Debug, Clone, Copy)]
-enum Load {
-    Check { rank: Rank, is_oldest: bool },
-    Leave,
-}
-
-/// The purpose of a store of the lease.
-#[derive(Debug, Clone, Copy)]
-enum Store {
-    Claim,
-    Renewal,
-    Leave,
 }
 
 impl Controller {
@@ -114,8 +97,6 @@ impl Controller {
             desired,
             has_been_current: false,
             observed: ObservedSince::default(),
-            look: Load::Leave,
-            write: Store::Leave,
             is_indexed: false,
             is_handed_over: false,
             relation: OrphanRelation::SameCluster,
@@ -181,24 +162,28 @@ impl Controller {
 
     /// Loads the lease, and reconciles the registration if this VM leads.
     pub(super) fn on_tick(&mut self, rank: Rank, is_oldest: bool, context: &mut Context<'_>) {
-        self.look = Load::Check { rank, is_oldest };
-        context.load(SharedKey::RegistrationLease(self.key));
+        let purpose = LeaseLoad::Check { rank, is_oldest };
+        context.load(Load::RegistrationLease(self.key, purpose));
     }
 
     /// Releases the lease, because this configuration is being replaced.
     pub(super) fn leave(&mut self, context: &mut Context<'_>) {
-        self.look = Load::Leave;
-        context.load(SharedKey::RegistrationLease(self.key));
+        context.load(Load::RegistrationLease(self.key, LeaseLoad::Leave));
     }
 
     /// Takes the lease as it stands. An unreadable lease counts as absent.
-    pub(super) fn on_lease(&mut self, value: Option<(&[u8], Cas)>, context: &mut Context<'_>) {
+    pub(super) fn on_lease(
+        &mut self,
+        purpose: LeaseLoad,
+        value: Option<(&[u8], Cas)>,
+        context: &mut Context<'_>,
+    ) {
         let (bytes, cas) = value.unzip();
         let record = bytes.and_then(|bytes| RegistrationLease::decode(bytes).ok());
         let expect = cas.map_or(Expect::Absent, Expect::Unchanged);
-        match self.look {
-            Load::Leave => self.release_lease(record, expect, context),
-            Load::Check { rank, is_oldest } => {
+        match purpose {
+            LeaseLoad::Leave => self.release_lease(record, expect, context),
+            LeaseLoad::Check { rank, is_oldest } => {
                 self.observed.on_look(cas, context.awake);
                 if !self.is_leading() {
                     let is_same = |it: RegistrationLease| it.digest == self.digest && it.is_kept;
@@ -208,10 +193,10 @@ impl Controller {
                     LeaseAction::Follow => {}
                     LeaseAction::Lead => self.drive(context),
                     LeaseAction::Renew(term) => {
-                        self.store(Store::Renewal, term, rank, expect, context)
+                        self.store(LeaseStore::Renewal, term, rank, expect, context)
                     }
                     LeaseAction::Claim(term, _) => {
-                        self.store(Store::Claim, term, rank, expect, context)
+                        self.store(LeaseStore::Claim, term, rank, expect, context)
                     }
                     LeaseAction::Deposed => self.depose(record, context),
                 }
@@ -220,9 +205,14 @@ impl Controller {
     }
 
     /// Takes the result of a store of the lease.
-    pub(super) fn on_lease_stored(&mut self, written: bool, context: &mut Context<'_>) {
-        match self.write {
-            Store::Claim => {
+    pub(super) fn on_lease_stored(
+        &mut self,
+        purpose: LeaseStore,
+        written: bool,
+        context: &mut Context<'_>,
+    ) {
+        match purpose {
+            LeaseStore::Claim => {
                 self.lease.on_claimed(written, context.awake);
                 if self.is_leading() {
                     self.is_indexed = false;
@@ -234,9 +224,9 @@ impl Controller {
                     }
                 }
             }
-            Store::Renewal if written => self.drive(context),
-            Store::Renewal => self.depose(None, context),
-            Store::Leave => {}
+            LeaseStore::Renewal if written => self.drive(context),
+            LeaseStore::Renewal => self.depose(None, context),
+            LeaseStore::Leave => {}
         }
     }
 
@@ -244,7 +234,7 @@ impl Controller {
     pub(super) fn on_response(
         &mut self,
         call: AgentCallId,
-        response: Result<Response<'_>, CallFailure>,
+        response: Result<HttpResponse<'_>, CallFailure>,
         context: &mut Context<'_>,
     ) {
         self.on_call_ended(call, response, context);
@@ -281,21 +271,17 @@ impl Controller {
         let Some(permit) = permit else { return };
         let Some((call, request)) = self.desired.start(call, context.now) else { return };
         let call = CallId::Agent { registration: self.registration, call };
-        let cluster = self.desired.cluster().map(Box::from);
         if permit == Permit::Probe {
             let lost = self.desired.lost_at(context.now + request.timeout);
             context.calls.on_probe(caller, call, &self.datacenter, lost, context.now);
         }
-        context.out.push_back(match cluster {
-            Some(cluster) => Command::CallBy { cluster, call, request },
-            None => Command::Call { call, request },
-        });
+        context.out.push_back(Command::Call { call, request });
     }
 
     fn on_call_ended(
         &mut self,
         call: AgentCallId,
-        response: Result<Response<'_>, CallFailure>,
+        response: Result<HttpResponse<'_>, CallFailure>,
         context: &mut Context<'_>,
     ) {
         let mut events = Vec::new();
@@ -360,7 +346,7 @@ impl Controller {
         if let Some(term) = self.lease.term()
             && record.is_some_and(|record| self.lease.is_mine(record.holder, term))
         {
-            self.store(Store::Leave, term, Rank::RELEASED, expect, context);
+            self.store(LeaseStore::Leave, term, Rank::RELEASED, expect, context);
             if !self.is_removal() {
                 self.emit(RegistrationEvent::GivenUp, context);
             }
@@ -376,20 +362,20 @@ impl Controller {
 
     fn store(
         &mut self,
-        write: Store,
+        purpose: LeaseStore,
         term: Term,
         rank: Rank,
         expect: Expect,
         context: &mut Context<'_>,
     ) {
-        self.write = write;
         let holder = Holder { owner: self.me, term, rank };
-        let is_kept = match self.write {
-            Store::Claim => self.is_handed_over,
-            Store::Renewal | Store::Leave => self.desired.is_registered_since_start(),
+        let is_kept = match purpose {
+            LeaseStore::Claim => self.is_handed_over,
+            LeaseStore::Renewal | LeaseStore::Leave => self.desired.is_registered_since_start(),
         };
         let record = RegistrationLease { holder, digest: self.digest, is_kept };
-        context.store(SharedKey::RegistrationLease(self.key), record.encode(), expect);
+        let store = Store::RegistrationLease(self.key, purpose);
+        context.store(store, record.encode(), expect);
     }
 
     fn emit(&self, event: RegistrationEvent, context: &mut Context<'_>) {

@@ -6,16 +6,16 @@ use hashbrown::HashMap;
 
 use crate::calls::caller::AgentCallId;
 use crate::config;
-use crate::discovery::event::{Command, Context, Expect};
 use crate::discovery::registration_controller::Controller;
 use crate::discovery::registration_controller::orphan_relation::OrphanRelation;
+use crate::host::{Command, Context, Expect, LeaseLoad, LeaseStore, Load, Store};
 use crate::model::registration::RegistrationId;
 use crate::model::service::QueryKey;
 use crate::model::slot_map::SlotMap;
 use crate::registration::probe::ProbeResult;
 use crate::registry::consul::registration::Id;
-use crate::registry::consul::response::{CallFailure, Response};
-use crate::shared::key::{Cas, SharedKey, VmId};
+use crate::registry::response::{CallFailure, HttpResponse};
+use crate::shared::key::{Cas, VmId};
 use crate::shared::registration_index::RegistrationIndex;
 use crate::shared::source_record::Rank;
 use crate::util::rng::Rng;
@@ -82,7 +82,7 @@ impl RegistrationManager {
             self.next_look = context.now + INTERVAL;
         }
         if is_wanted || is_due {
-            context.load(SharedKey::RegistrationIndex);
+            context.load(Load::RegistrationIndex);
         }
     }
 
@@ -121,11 +121,12 @@ impl RegistrationManager {
     pub(super) fn on_lease(
         &mut self,
         key: QueryKey,
+        purpose: LeaseLoad,
         value: Option<(&[u8], Cas)>,
         context: &mut Context<'_>,
     ) {
         if let Some(controller) = self.with_key(key) {
-            controller.on_lease(value, context);
+            controller.on_lease(purpose, value, context);
         }
     }
 
@@ -133,11 +134,12 @@ impl RegistrationManager {
     pub(super) fn on_lease_stored(
         &mut self,
         key: QueryKey,
+        purpose: LeaseStore,
         written: bool,
         context: &mut Context<'_>,
     ) {
         if let Some(controller) = self.with_key(key) {
-            controller.on_lease_stored(written, context);
+            controller.on_lease_stored(purpose, written, context);
         }
     }
 
@@ -146,14 +148,14 @@ impl RegistrationManager {
         &mut self,
         registration: RegistrationId,
         call: AgentCallId,
-        response: Result<Response<'_>, CallFailure>,
+        response: Result<HttpResponse<'_>, CallFailure>,
         context: &mut Context<'_>,
     ) {
         if let Some(controller) = self.controllers.get_mut(registration) {
             controller.on_response(call, response, context);
             // The entry of a removed registration is removed at once.
             if controller.needs_no_index_entry() {
-                context.load(SharedKey::RegistrationIndex);
+                context.load(Load::RegistrationIndex);
             }
         }
     }
@@ -194,12 +196,12 @@ impl RegistrationManager {
             return self.on_current(&index, context);
         }
         let expect = value.map_or(Expect::Absent, |(_, cas)| Expect::Unchanged(cas));
-        context.store(SharedKey::RegistrationIndex, better.encode(), expect);
+        context.store(Store::RegistrationIndex, better.encode(), expect);
     }
 
     /// Loads the index again after a store, whether it was written or not.
     pub(super) fn on_index_stored(&mut self, context: &mut Context<'_>) {
-        context.load(SharedKey::RegistrationIndex);
+        context.load(Load::RegistrationIndex);
     }
 
     fn on_current(&mut self, index: &RegistrationIndex, context: &mut Context<'_>) {

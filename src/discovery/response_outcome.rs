@@ -1,8 +1,8 @@
 //! The outcome of a response of Consul.
 
-use crate::discovery::doubt::Doubt;
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::error::{ErrorKind, QueryError};
+use crate::registry::error::{ErrorKind, RegistryError};
+use crate::telemetry::Doubt;
 
 /// The outcome of a response.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub enum ResponseOutcome {
     /// [`Watch::on_applied`](super::watch::Watch::on_applied).
     Changed(Snapshot),
     /// The query has failed, and the endpoints stay as they are.
-    Failed(QueryError),
+    Failed(RegistryError),
 }
 
 impl ResponseOutcome {

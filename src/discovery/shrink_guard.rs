@@ -4,11 +4,12 @@ use core::time::Duration;
 
 use crate::calls::wait_queue::CallClass;
 use crate::config::ShrinkGuardConfig;
-use crate::discovery::doubt::{self, Doubt, listed};
+use crate::discovery::doubt::{self, doubt_of, listed};
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::decode::{Decoded, MAX_ENDPOINTS};
-use crate::registry::consul::query::QueryOrigin;
-use crate::registry::consul::response::QueryResponse;
+use crate::registry::decoded::QueryOrigin;
+use crate::registry::decoded::{Decoded, MAX_ENDPOINTS};
+use crate::registry::query_response::QueryResponse;
+use crate::telemetry::{Doubt, Resolution};
 use crate::util::backoff::{Backoff, Jitter};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
@@ -80,18 +81,6 @@ pub(super) enum GuardDecision {
         /// The snapshot to publish, if it differs.
         snapshot: Option<Snapshot>,
     },
-}
-
-/// The end of a doubt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resolution {
-    /// A later response has listed more, or reachable instances: the doubted response is outdated
-    /// or was wrong.
-    Refuted,
-    /// A fresh, consistent read has confirmed the response, or has explained what is missing.
-    Confirmed,
-    /// The hold time is over without a contradiction, and Consul is believed.
-    Expired,
 }
 
 impl ShrinkGuard {
@@ -178,11 +167,11 @@ impl ShrinkGuard {
         known: Baseline<'_>,
     ) -> Option<GuardDecision> {
         let mut hold = self.hold.take()?;
-        if found.filtered_by_acls {
+        if found.is_partial {
             hold.until = hold.until.min(hold.since + UNEXPLAINED);
         }
         hold.excused = found.decoded.unhealthy;
-        if Doubt::of(&hold.response, known.listed, known.current, &hold.excused, self.settings)
+        if doubt_of(&hold.response, known.listed, known.current, &hold.excused, self.settings)
             .is_none()
         {
             return Some(self.believe(hold.response, Some(Resolution::Confirmed)));
@@ -210,7 +199,7 @@ impl ShrinkGuard {
     pub(super) fn doubt(&self, response: &QueryResponse, known: Baseline<'_>) -> Option<Doubt> {
         let none = Snapshot::default();
         let excused = self.hold.as_ref().map_or(&none, |hold| &hold.excused);
-        Doubt::of(response, known.listed, known.current, excused, self.settings)
+        doubt_of(response, known.listed, known.current, excused, self.settings)
     }
 
     /// Returns true if a filtered response says no more than an error.

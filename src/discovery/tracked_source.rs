@@ -16,25 +16,24 @@ use std::rc::Rc;
 use crate::calls::circuit::Datacenter;
 use crate::config::Consul;
 use crate::discovery::contact::Contact;
-use crate::discovery::event::{Command, Context, Expect};
 use crate::discovery::publication::{Publication, PublicationStep};
 use crate::discovery::refresh_request::RefreshRequest;
-use crate::discovery::source_event::SourceEvent;
-use crate::discovery::tracked_source::purpose::{SourceRecordLoad, SourceRecordStore};
 use crate::discovery::watch::Watch;
 use crate::election::lease::{ClaimReason, Lease, LeaseAction};
 use crate::election::membership::{Outgoing, Recipient};
+use crate::host::{Command, Context, Expect};
+use crate::host::{Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store};
 use crate::model::service::{QueryKey, SourceId};
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::query::Query;
+use crate::registry::query::Query;
 use crate::registry::source_spec::SourceSpec;
-use crate::shared::key::{Cas, SharedKey, VmId};
+use crate::shared::key::{Cas, VmId};
 use crate::shared::message::Message;
 use crate::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use crate::shared::source_record::{Rank, SourceRecord, Term};
+use crate::telemetry::SourceEvent;
 use crate::util::time::Time;
 
-mod purpose;
 mod queries;
 mod release;
 
@@ -48,10 +47,6 @@ pub struct TrackedSource {
     on_trial: bool,
     lease: Lease,
     watch: Watch,
-    /// The purpose of the last load of the source record.
-    look: SourceRecordLoad,
-    /// The purpose of the last store of the source record.
-    write: SourceRecordStore,
     installed: Option<SnapshotRecord>,
     publication: Publication,
     /// The contents of the snapshot slots when this source was removed.
@@ -75,8 +70,6 @@ impl TrackedSource {
             on_trial: spec.on_trial,
             lease: Lease::new(me),
             watch: Watch::new(consul.wait, consul.resync, spec.guard),
-            look: SourceRecordLoad::Peek,
-            write: SourceRecordStore::Renewal,
             installed: None,
             publication: Publication::default(),
             leftovers: Vec::new(),
@@ -146,7 +139,12 @@ impl TrackedSource {
     }
 
     /// Takes the source record as it stands.
-    pub fn on_source_record(&mut self, value: Option<(&[u8], Cas)>, context: &mut Context<'_>) {
+    pub fn on_source_record(
+        &mut self,
+        purpose: SourceRecordLoad,
+        value: Option<(&[u8], Cas)>,
+        context: &mut Context<'_>,
+    ) {
         let cas = value.map(|(_, cas)| cas);
         let head = match value.map(|(bytes, _)| SourceRecord::decode(bytes)) {
             Some(Ok(head)) => Some(head),
@@ -159,14 +157,19 @@ impl TrackedSource {
         self.refresh_request.on_source_record(head.as_ref());
         let written = self.on_looked(cas, context.now);
         let expect = expecting(cas);
-        match self.look {
+        match purpose {
             SourceRecordLoad::Peek => {}
             SourceRecordLoad::Check { rank } => {
                 self.check(head.as_ref(), cas, expect, rank, context)
             }
             SourceRecordLoad::Commit => return self.commit(head.as_ref(), expect, context),
-            SourceRecordLoad::Leave | SourceRecordLoad::Retire => {
-                return self.release_lease(head.as_ref(), expect, context);
+            SourceRecordLoad::Leave => {
+                let store = SourceRecordStore::Leave;
+                return self.release_lease(store, head.as_ref(), expect, context);
+            }
+            SourceRecordLoad::Retire => {
+                let store = SourceRecordStore::Retire;
+                return self.release_lease(store, head.as_ref(), expect, context);
             }
         }
         // Ignore the snapshot of a leader that has released its lease: no VM refreshes its age.
@@ -181,7 +184,7 @@ impl TrackedSource {
             context.out.push_back(Command::Confirm { source: self.source, age });
         }
         if self.installed.as_ref().is_none_or(|installed| installed.version < version) {
-            context.load(SharedKey::Snapshot(self.key(), version));
+            context.load(Load::Snapshot(self.key(), version, SnapshotLoad::Install));
         }
     }
 
@@ -198,15 +201,16 @@ impl TrackedSource {
     pub fn on_snapshot(
         &mut self,
         version: SnapshotVersion,
+        purpose: SnapshotLoad,
         value: Option<(&[u8], Cas)>,
         context: &mut Context<'_>,
     ) {
-        if self.publication.is_of(version) {
+        if purpose == SnapshotLoad::Publish {
             self.publication.on_looked(expecting(value.map(|(_, cas)| cas)));
             return self.load_source_record(SourceRecordLoad::Commit, context);
         }
         let Some((bytes, cas)) = value.filter(|(bytes, _)| !bytes.is_empty()) else { return };
-        if matches!(self.look, SourceRecordLoad::Retire) {
+        if purpose == SnapshotLoad::Retire {
             return self.leftovers.push((version, cas));
         }
         let record = match SnapshotRecord::decode(bytes) {
@@ -220,8 +224,13 @@ impl TrackedSource {
     }
 
     /// Takes the result of a store of the source record.
-    pub fn on_source_record_stored(&mut self, written: bool, context: &mut Context<'_>) {
-        match self.write {
+    pub fn on_source_record_stored(
+        &mut self,
+        purpose: SourceRecordStore,
+        written: bool,
+        context: &mut Context<'_>,
+    ) {
+        match purpose {
             SourceRecordStore::Claim { reason } => {
                 self.lease.on_claimed(written, context.awake);
                 if let (true, Some(term)) = (written, self.lease.term()) {
@@ -269,13 +278,13 @@ impl TrackedSource {
             LeaseAction::Follow => {}
             LeaseAction::Lead => self.ask_if_due(context),
             LeaseAction::Renew(term) => {
-                self.write = SourceRecordStore::Renewal;
                 if let (Some(age), Some(record)) = (self.contact.age(context.now), &self.installed)
                 {
                     let endpoints = record.snapshot.len();
                     self.emit(SourceEvent::Age { age, endpoints }, context);
                 }
-                self.store_source_record(term, rank, published, expect, context);
+                let purpose = SourceRecordStore::Renewal;
+                self.store_source_record(purpose, (term, rank), published, expect, context);
             }
             LeaseAction::Claim(term, reason) => {
                 // The term is new, so the next snapshot is newer in any case. The snapshot of a
@@ -283,14 +292,14 @@ impl TrackedSource {
                 let is_here = self.installed.as_ref().map(|it| it.version) == published;
                 let is_stale = !is_here && head.is_some_and(|head| head.rank == Rank::RELEASED);
                 let published = published.filter(|_| !is_stale);
-                self.write = SourceRecordStore::Claim { reason };
                 self.is_published = published.is_some();
                 if published.is_none() {
                     self.contact.begin(None, context.now);
                 }
                 let listed = head.filter(|_| published.is_some()).map_or(0, |head| head.listed);
                 self.watch.restore_listed(listed);
-                self.store_source_record(term, rank, published, expect, context);
+                let purpose = SourceRecordStore::Claim { reason };
+                self.store_source_record(purpose, (term, rank), published, expect, context);
             }
             LeaseAction::Deposed => self.depose(context),
         }
@@ -299,7 +308,7 @@ impl TrackedSource {
     fn publish(&mut self, term: Term, snapshot: Rc<Snapshot>, context: &mut Context<'_>) {
         let last = self.installed.as_ref().map(|installed| installed.version);
         let version = self.publication.begin(term, last, snapshot);
-        context.load(SharedKey::Snapshot(self.key(), version));
+        context.load(Load::Snapshot(self.key(), version, SnapshotLoad::Publish));
     }
 
     /// Continues the publication if the lease is still ours.
@@ -309,15 +318,16 @@ impl TrackedSource {
         let Some(head) = ours else { return self.depose(context) };
         match self.publication.next(head.published) {
             Some(PublicationStep::Look(version)) => {
-                context.load(SharedKey::Snapshot(self.query.key(), version))
+                context.load(Load::Snapshot(self.query.key(), version, SnapshotLoad::Publish))
             }
             Some(PublicationStep::Store(record, expect)) => {
-                let key = SharedKey::Snapshot(self.query.key(), record.version);
-                context.store(key, record.encode(), expect);
+                let store = Store::Snapshot(self.query.key(), record.version);
+                context.store(store, record.encode(), expect);
             }
             Some(PublicationStep::Point(version)) => {
-                self.write = SourceRecordStore::Commit;
-                self.store_source_record(head.term, head.rank, Some(version), expect, context);
+                let purpose = SourceRecordStore::Commit;
+                let holder = (head.term, head.rank);
+                self.store_source_record(purpose, holder, Some(version), expect, context);
             }
             None => {}
         }
@@ -357,15 +367,14 @@ impl TrackedSource {
         self.contact.end();
     }
 
-    fn load_source_record(&mut self, look: SourceRecordLoad, context: &mut Context<'_>) {
-        self.look = look;
-        context.load(SharedKey::SourceRecord(self.key()));
+    fn load_source_record(&mut self, purpose: SourceRecordLoad, context: &mut Context<'_>) {
+        context.load(Load::SourceRecord(self.key(), purpose));
     }
 
     fn store_source_record(
         &self,
-        term: Term,
-        rank: Rank,
+        purpose: SourceRecordStore,
+        (term, rank): (Term, Rank),
         published: Option<SnapshotVersion>,
         expect: Expect,
         context: &mut Context<'_>,
@@ -373,7 +382,7 @@ impl TrackedSource {
         let age = self.contact.age(context.now).unwrap_or(SourceRecord::UNKNOWN_AGE);
         let listed = self.watch.listed();
         let head = SourceRecord { owner: self.me, term, rank, published, age, listed };
-        context.store(SharedKey::SourceRecord(self.key()), head.encode(), expect);
+        context.store(Store::SourceRecord(self.key(), purpose), head.encode(), expect);
     }
 
     fn emit(&self, event: SourceEvent, context: &mut Context<'_>) {

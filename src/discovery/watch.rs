@@ -1,20 +1,20 @@
 //! The queries of one source, one after the other.
 //!
 //! The rules are Consul's (<https://developer.hashicorp.com/consul/api-docs/features/blocking>):
-//! the first query has no index; an index that went back is dropped, and the source is read again
-//! before anything is applied; an error drops the index; a response does not prove a change; and
-//! the index advances only after its response was applied. A source without a watch slot is polled:
-//! read without an index, by the same rules.
+//! the first query has no position to resume from; a position that went back is dropped, and the
+//! source is read again before anything is applied; an error drops the position; a response does not
+//! prove a change; and the position advances only after its response was applied. A source without a
+//! watch slot, or of a registry that does not block, is polled by the same rules.
 //!
 //! An extra query may be out beside a blocking one, if an endpoint is suspected to be gone
 //! ([`Watch::on_suspicion`]). It never disturbs the blocking query. Its response counts only if its
-//! index is higher than the applied one. A lower index comes from a server that lags behind, or
-//! from a restored Consul, which the blocking query detects by the rules above. After an extra
-//! response was applied, responses to the blocking query up to that index are outdated.
+//! position is later than the applied one. An earlier position comes from a server that lags behind,
+//! or from a restored registry, which the blocking query detects by the rules above. After an extra
+//! response was applied, responses to the blocking query up to that position are outdated.
 //!
 //! Endpoints that are missing from a [doubted](crate::discovery::doubt) response are kept, and
-//! Consul is read again at once with a consistent read. The index advances all the same, and the
-//! next query blocks on it beside the consistent read, so later changes are seen without delay. An
+//! Consul is read again at once with an authoritative read. The position advances all the same, and
+//! the next query blocks on it beside that read, so later changes are seen without delay. An
 //! extra response that would be doubted while nothing is held back is dropped: the blocking query
 //! will say the same if it is true.
 
@@ -28,12 +28,14 @@ use crate::discovery::doubt::listed;
 use crate::discovery::outgoing_query::QueryInFlight;
 use crate::discovery::query_backoff::QueryBackoff;
 use crate::discovery::response_outcome::ResponseOutcome;
-use crate::discovery::shrink_guard::{Baseline, GuardDecision, Resolution, ShrinkGuard};
+use crate::discovery::shrink_guard::{Baseline, GuardDecision, ShrinkGuard};
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::error::QueryError;
-use crate::registry::consul::index::ConsulIndex;
-use crate::registry::consul::query::{QueryOrigin, ReadMode};
-use crate::registry::consul::response::QueryResponse;
+use crate::registry::decoded::QueryOrigin;
+use crate::registry::error::RegistryError;
+use crate::registry::query_response::{NextRead, QueryResponse};
+use crate::registry::request::ReadMode;
+use crate::registry::resume::Resume;
+use crate::telemetry::Resolution;
 use crate::util::backoff::{Backoff, Jitter};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
@@ -65,7 +67,7 @@ const SETTLING: Duration = Duration::from_millis(100);
 pub struct Watch {
     state: State,
     last: QueryId,
-    index: Option<ConsulIndex>,
+    resume: Option<Resume>,
     /// The number of instances in the last response that was applied.
     listed: u32,
     retry: Backoff,
@@ -92,7 +94,7 @@ enum State {
     /// A query is out.
     InFlight(QueryInFlight),
     /// A response is being published.
-    Applying { index: ConsulIndex, listed: u32, since: Time },
+    Applying { resume: Resume, listed: u32, since: Time },
 }
 
 impl Watch {
@@ -102,7 +104,7 @@ impl Watch {
         Self {
             state: State::Stopped,
             last: QueryId::default(),
-            index: None,
+            resume: None,
             listed: 0,
             retry: Backoff::new(FIRST_RETRY, LONGEST_RETRY, Jitter::Full),
             backoff: QueryBackoff::new(),
@@ -124,7 +126,7 @@ impl Watch {
 
     /// Begins to query, with a read at once.
     pub fn start(&mut self, now: Time) {
-        self.index = None;
+        self.resume = None;
         self.asks_leader = false;
         self.retry.on_success();
         self.backoff.forget_resets();
@@ -196,7 +198,7 @@ impl Watch {
         };
         let is_suspected = !may_watch && self.early_refresh.is_due(now);
         let is_unsure = (!may_watch || now < from) && self.guard.wants(now).is_some();
-        let is_open = self.index.is_none() || self.asks_leader || is_unsure;
+        let is_open = self.resume.is_none() || self.asks_leader || is_unsure;
         if is_open || self.resync.is_due(now) || is_suspected {
             return Some(CallKind::Read(CallClass::Read));
         }
@@ -217,20 +219,20 @@ impl Watch {
         let blocks = want == CallKind::Watch && permit == Permit::AsWanted;
         let freshness = match () {
             () if blocks => ReadMode::AsConfigured,
-            () if self.is_holding() => ReadMode::Consistent,
+            () if self.is_holding() => ReadMode::Authoritative,
             // The configured consistency mode may be the cause of the trouble.
-            () if self.asks_leader || (!is_extra && self.resync.is_due(now)) => ReadMode::Leader,
+            () if self.asks_leader || (!is_extra && self.resync.is_due(now)) => ReadMode::Fresher,
             () => ReadMode::AsConfigured,
         };
         let ask = OutgoingQuery {
             id: self.last,
-            index: self.index.filter(|_| blocks),
+            resume: self.resume.filter(|_| blocks),
             freshness,
             instances: is_extra && self.guard.wants_instances(),
             extra: self.timeout.extra(),
         };
         let lost = now + timeout(&ask) + GRACE;
-        let in_flight = QueryInFlight { ask, blocks, floor: self.index, asked: now, lost };
+        let in_flight = QueryInFlight { ask, blocks, floor: self.resume, asked: now, lost };
         if is_extra {
             if ask.instances {
                 self.guard.on_asked_for_instances();
@@ -266,7 +268,7 @@ impl Watch {
         let is_frozen =
             matches!(self.state, State::Applying { since, .. } if now.since(since) >= GRACE);
         if is_frozen {
-            self.index = None;
+            self.resume = None;
             self.state = State::Idle { due: now };
         }
         is_frozen
@@ -276,7 +278,7 @@ impl Watch {
     pub fn on_response(
         &mut self,
         id: QueryId,
-        response: Result<QueryResponse, QueryError>,
+        response: Result<QueryResponse, RegistryError>,
         current: Option<&Snapshot>,
         now: Time,
         rng: &mut Rng,
@@ -295,7 +297,7 @@ impl Watch {
         let response = match response {
             Ok(response) => response,
             Err(error) => {
-                self.index = None;
+                self.resume = None;
                 let mut wait = self.retry.on_failure(rng);
                 if in_flight.blocks {
                     wait = wait.max(self.backoff.on_reset(now.since(in_flight.asked), rng));
@@ -305,35 +307,39 @@ impl Watch {
             }
         };
         self.retry.on_success();
-        self.next_poll = now + rng.about(POLL);
+        self.next_poll = now
+            + rng.about(match response.next {
+                NextRead::Block => POLL,
+                NextRead::Poll(after) => after,
+            });
         match in_flight.blocks {
             true => self.backoff.forget_resets(),
             false => {
                 // Without a watch slot each poll may be answered by a server that stands still.
-                // Responses of a prepared query have no order that would show their age.
-                let has_no_order = response.decoded.origin.is_some();
-                let is_fresh = in_flight.ask.freshness != ReadMode::AsConfigured || has_no_order;
+                // Responses without an order never show that they are outdated.
+                let is_fresh =
+                    in_flight.ask.freshness != ReadMode::AsConfigured || !response.is_ordered();
                 self.resync.on_read(is_fresh, now, rng);
             }
         }
-        let went_back = in_flight.floor.is_some_and(|floor| response.index < floor);
+        let went_back = in_flight.floor.is_some_and(|floor| response.went_back_from(floor));
         let is_too_old = response.is_too_old && in_flight.ask.freshness == ReadMode::AsConfigured;
         self.asks_leader = went_back || is_too_old;
         if went_back || (is_too_old && current.is_some()) {
-            self.index = self.index.filter(|_| !went_back);
-            // Paced like a response without a change, so that an index that always goes back causes
+            self.resume = self.resume.filter(|_| !went_back);
+            // Paced like a response without a change, so that a position that always goes back causes
             // no hot loop.
             let due = self.backoff.on_repeat(false, false, now, rng);
             self.state = State::Idle { due };
             return ResponseOutcome::Reread;
         }
-        let (index, known) = (response.index, Baseline { listed: self.listed, current });
+        let (resume, known) = (response.resume, Baseline { listed: self.listed, current });
         match self.guard.judge(response, in_flight.consistently(), known, now, rng) {
             GuardDecision::Used(response) => self.apply(*response, in_flight, current, now, rng),
             GuardDecision::Held { doubt, snapshot } => {
-                self.index = Some(index);
+                self.resume = Some(resume);
                 self.state = match &snapshot {
-                    Some(_) => State::Applying { index, listed: self.listed, since: now },
+                    Some(_) => State::Applying { resume, listed: self.listed, since: now },
                     // Servers that keep contradicting each other cause no hot loop either.
                     None => State::Idle { due: self.due_after_repeat(&in_flight, false, now, rng) },
                 };
@@ -347,10 +353,10 @@ impl Watch {
         self.guard.poll_resolution()
     }
 
-    /// Notes that the changed endpoints are published, and advances the index.
+    /// Notes that the changed endpoints are published, and advances the position.
     pub fn on_applied(&mut self, now: Time) {
-        if let State::Applying { index, listed, .. } = self.state {
-            self.index = Some(index);
+        if let State::Applying { resume, listed, .. } = self.state {
+            self.resume = Some(resume);
             self.listed = listed;
             self.state = State::Idle { due: self.backoff.on_change(now) };
         }
@@ -368,10 +374,10 @@ impl Watch {
         let listed = listed(&response.decoded);
         let snapshot = response.decoded.snapshot;
         if current != Some(&snapshot) {
-            self.state = State::Applying { index: response.index, listed, since: now };
+            self.state = State::Applying { resume: response.resume, listed, since: now };
             return ResponseOutcome::Changed(snapshot);
         }
-        (self.index, self.listed) = (Some(response.index), listed);
+        (self.resume, self.listed) = (Some(response.resume), listed);
         let due = self.due_after_repeat(&in_flight, listed == 0, now, rng);
         self.state = State::Idle { due };
         ResponseOutcome::Unchanged

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::config::HealthCheck;
-use crate::registry::consul::excerpt::BodyExcerpt;
+use crate::util::excerpt::BodyExcerpt;
 
 /// The response to a probe.
 #[derive(Debug, Clone, Copy)]

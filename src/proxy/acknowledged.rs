@@ -1,6 +1,6 @@
 //! Which services Envoy's own clusters have endpoints of, in shared data.
 
-use crate::discovery::event::Expect;
+use crate::host::Expect;
 use crate::proxy::host;
 use crate::shared::acknowledged::{Acknowledged, Changes};
 

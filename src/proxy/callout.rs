@@ -1,13 +1,12 @@
 //! What a root context asks of other clusters, and what comes back.
 
+use crate::calls::caller::CallId;
 use crate::config::HealthCheck;
-use crate::discovery::event::{CallId, ProbeId};
 use crate::health_check::verdict::ProbeResponse;
+use crate::host::ProbeId;
 use crate::proxy::host::{self, Headers};
-use crate::registry::consul::response::{
-    AGE_HEADER, FILTERED_HEADER, INDEX_HEADER, LAST_CONTACT_HEADER, Response, UPSTREAM_HEADER,
-};
-use crate::registry::consul::token::Token;
+use crate::registry::response::{Header, HttpResponse, UPSTREAM_HEADER};
+use crate::registry::token::Token;
 
 /// How much of an error's body is looked at: more than is ever quoted.
 const QUOTED: usize = 4_096;
@@ -19,8 +18,8 @@ pub(super) const USER_AGENT: (&str, &str) =
 /// What a callout is for.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Callout {
-    /// A call to Consul.
-    Call(CallId),
+    /// A call to a registry. These headers of the response are read.
+    Call { id: CallId, headers: &'static [&'static str] },
     /// A probe; the body of its answer may decide, or only be quoted.
     Probe { id: ProbeId, body_decides: bool },
 }
@@ -30,10 +29,7 @@ pub(super) enum Callout {
 pub(super) struct CalloutResponse {
     status: u16,
     from_envoy: bool,
-    index: Option<Vec<u8>>,
-    filtered_by_acls: bool,
-    last_contact: Option<Vec<u8>>,
-    age: Option<Vec<u8>>,
+    headers: Vec<Header<'static>>,
     body: Vec<u8>,
 }
 
@@ -44,11 +40,12 @@ impl CalloutResponse {
         if headers == 0 {
             return None;
         }
-        let body_size = match callout {
+        let (body_size, wanted) = match callout {
             Callout::Probe { body_decides, .. } => {
-                body_size.min(if body_decides { HealthCheck::MAX_BODY_BYTES } else { QUOTED })
+                let most = if body_decides { HealthCheck::MAX_BODY_BYTES } else { QUOTED };
+                (body_size.min(most), [].as_slice())
             }
-            Callout::Call(_) => body_size,
+            Callout::Call { headers, .. } => (body_size, headers),
         };
         let header = |name| host::header(Headers::CalloutAnswer, name);
         let status =
@@ -56,24 +53,21 @@ impl CalloutResponse {
         Some(Self {
             status: status.unwrap_or(0),
             from_envoy: header(UPSTREAM_HEADER).is_none(),
-            index: header(INDEX_HEADER),
-            filtered_by_acls: header(FILTERED_HEADER)
-                .is_some_and(|value| value.eq_ignore_ascii_case(b"true")),
-            last_contact: header(LAST_CONTACT_HEADER),
-            age: header(AGE_HEADER),
+            headers: wanted.iter().filter_map(|name| Some((*name, header(name)?.into()))).collect(),
             body: host::callout_body(body_size),
         })
     }
 
     /// The answer without the token, if it is an error: of that the text is quoted, from its
-    /// beginning. Of an answer that can be read nothing is, but an index that cannot.
+    /// beginning. Of an answer that can be read nothing is, but a header that cannot.
     pub(super) fn without(self, token: &Token) -> Self {
-        let index = self.index.map(|index| token.redact(&index));
+        let redact = |(name, value): Header<'static>| (name, token.redact(&value).into());
+        let headers = self.headers.into_iter().map(redact).collect();
         let body = match self.status {
             200 => self.body,
             _ => token.redact(self.body.get(..QUOTED).unwrap_or(&self.body)),
         };
-        Self { index, body, ..self }
+        Self { headers, body, ..self }
     }
 
     /// The answer as one to a probe.
@@ -82,14 +76,11 @@ impl CalloutResponse {
     }
 
     /// The answer as discovery reads it.
-    pub(super) fn response(&self) -> Response<'_> {
-        Response {
+    pub(super) fn response(&self) -> HttpResponse<'_> {
+        HttpResponse {
             status: self.status,
             from_envoy: self.from_envoy,
-            index: self.index.as_deref(),
-            filtered_by_acls: self.filtered_by_acls,
-            last_contact: self.last_contact.as_deref(),
-            age: self.age.as_deref(),
+            headers: &self.headers,
             body: &self.body,
         }
     }

@@ -6,11 +6,11 @@ use hashbrown::{HashMap, HashSet};
 use log::Level;
 
 use crate::calls::breaker::BreakerState;
+use crate::calls::caller::CallId;
 use crate::config::{Config, Probe, Source};
-use crate::discovery::event::{CallId, Expect, ProbeId};
-use crate::discovery::source_event::SourceEvent;
 use crate::driver::Host;
 use crate::health_check::verdict::ProbeReason;
+use crate::host::{Expect, ProbeId};
 use crate::model::registration::RegistrationId;
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::slot_map::SecondaryMap;
@@ -18,15 +18,16 @@ use crate::proxy::callout::{Callout, CalloutResponse, USER_AGENT};
 use crate::proxy::clock::Start;
 use crate::proxy::host::{self, CalloutId, CalloutRefused};
 use crate::proxy::metrics::Metrics;
-use crate::registration::registration_event as registration;
-use crate::registry::consul::query::Request;
-use crate::registry::consul::response::{CallFailure, Refusal};
-use crate::registry::consul::token::Token;
+use crate::registry::request::HttpRequest;
+use crate::registry::response::{CallFailure, Refusal};
 use crate::registry::source_spec::SourceSpec;
-use crate::router::event::RouteEvent;
+use crate::registry::token::Token;
 use crate::router::service_change::{Addition, Origin};
 use crate::shared::key::{Cas, SharedKey};
 use crate::shared::members::QueueId;
+use crate::telemetry::RegistrationEvent;
+use crate::telemetry::RouteEvent;
+use crate::telemetry::SourceEvent;
 use crate::util::time::Time;
 
 /// How many messages of one queue are looked at when it is probed.
@@ -36,7 +37,6 @@ const PROBED: usize = 1_024;
 #[derive(Debug)]
 pub(super) struct EnvoyHost {
     pub(super) start: Start,
-    cluster: String,
     authority: String,
     token: Option<Token>,
     /// The environment variable that was to hold the token and does not.
@@ -68,7 +68,6 @@ impl EnvoyHost {
         let missing_token = token_env.filter(|_| token.is_none()).map(str::to_owned);
         Self {
             start: Start::now(),
-            cluster: config.consul.cluster.clone(),
             authority: config.consul.authority.clone(),
             token,
             missing_token,
@@ -220,17 +219,7 @@ impl Host for EnvoyHost {
         !messages.is_empty()
     }
 
-    fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure> {
-        let cluster = self.cluster.clone();
-        self.call_by(&cluster, call, request)
-    }
-
-    fn call_by(
-        &mut self,
-        cluster: &str,
-        call: CallId,
-        request: &Request,
-    ) -> Result<(), CallFailure> {
+    fn call(&mut self, call: CallId, request: &HttpRequest) -> Result<(), CallFailure> {
         let mut headers = vec![
             (":method", request.method.word()),
             (":path", request.path.as_str()),
@@ -240,14 +229,15 @@ impl Host for EnvoyHost {
         ];
         headers.extend(request.headers.iter().map(|(name, value)| (*name, value.as_str())));
         if let Some(token) = &self.token {
-            headers.push(("x-consul-token", token.header_value()));
+            headers.push(token.header());
         }
-        let sent = host::request(cluster, &headers, &request.body, request.timeout);
+        let sent = host::request(&request.cluster, &headers, &request.body, request.timeout);
         let callout = sent.map_err(|refused| match refused {
             CalloutRefused::NoCluster => CallFailure::Refused(Refusal::UnknownCluster),
             CalloutRefused::NoCapacity => CallFailure::Refused(Refusal::NoCapacity),
         })?;
-        self.callouts.insert(callout, Callout::Call(call));
+        self.callouts
+            .insert(callout, Callout::Call { id: call, headers: request.response_headers });
         Ok(())
     }
 
@@ -273,16 +263,12 @@ impl Host for EnvoyHost {
         Ok(())
     }
 
-    fn registration(
-        &mut self,
-        registration: RegistrationId,
-        notice: &registration::RegistrationEvent,
-    ) {
-        if let registration::RegistrationEvent::Called(called) = notice {
+    fn registration(&mut self, registration: RegistrationId, notice: &RegistrationEvent) {
+        if let RegistrationEvent::Called(called) = notice {
             self.metrics.on_called(*called);
         }
         self.metrics.registrations.on_notice(registration, notice);
-        if matches!(notice, registration::RegistrationEvent::Keeping) {
+        if matches!(notice, RegistrationEvent::Keeping) {
             self.warn_of_missing_token();
         }
         if let (Some(level), Some(name)) = (notice.level(), self.registrations.get(registration)) {

@@ -8,7 +8,7 @@ use crate::model::service::QueryKey;
 use crate::proxy::host::{self, MetricId};
 use crate::proxy::metrics::{ServiceMetrics, service_prefix};
 use crate::proxy::source_metrics::SourceMetrics;
-use crate::registry::consul::error::ErrorKind;
+use crate::registry::error::ErrorKind;
 use crate::router::service_change::{Addition, Origin};
 
 /// How many services that were found have metrics of their own, in the life of this VM.

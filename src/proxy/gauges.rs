@@ -2,11 +2,11 @@
 
 use core::cell::Cell;
 
-use crate::discovery::event::Expect;
-use crate::discovery::source_event::SourceEvent;
+use crate::host::Expect;
 use crate::model::service::QueryKey;
 use crate::proxy::host::{self, MetricId};
 use crate::shared::gauges::Shown;
+use crate::telemetry::SourceEvent;
 
 /// A gauge, and what it is to show: that may be another configuration's to set.
 #[derive(Debug)]

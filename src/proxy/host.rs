@@ -7,8 +7,8 @@ use core::time::Duration;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
-use crate::discovery::event::Expect;
 use crate::handoff::filter_state::FILTER_STATE_FUNCTION;
+use crate::host::Expect;
 use crate::proxy::abi::{self, Buffer, Map, Metric, Status};
 use crate::shared::key::Cas;
 use crate::shared::members::QueueId;

@@ -11,7 +11,6 @@ use hashbrown::HashMap;
 
 use crate::calls::breaker::BreakerState;
 use crate::config::{Config, Source};
-use crate::discovery::source_event::SourceEvent;
 use crate::model::service::{QueryKey, ServiceId, SourceId};
 use crate::model::slot_map::SecondaryMap;
 use crate::proxy::dependency_metrics::DependencyMetrics;
@@ -19,12 +18,13 @@ use crate::proxy::found_metrics::FoundMetrics;
 use crate::proxy::host::{self, MetricId};
 use crate::proxy::registration_metrics::RegistrationMetrics;
 use crate::proxy::source_metrics::SourceMetrics;
-use crate::registry::consul::error::ErrorKind;
+use crate::registry::error::ErrorKind;
 use crate::registry::source_spec::SourceSpec;
-use crate::router::event::RouteEvent;
 use crate::router::forward::Forward;
 use crate::router::reply::ReplyReason;
 use crate::router::service_change::Addition;
+use crate::telemetry::RouteEvent;
+use crate::telemetry::SourceEvent;
 
 /// Whose the metrics of the catalog are: no service has this id, since there are fewer.
 const NO_SERVICE: ServiceId = ServiceId::nth(u16::MAX);

@@ -7,10 +7,10 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::config::{Config, Handoff, Xds};
-use crate::discovery::event::Event;
 use crate::discovery::manager::Manager;
 use crate::driver::{self, Host};
 use crate::health_check::verdict::ProbeReason;
+use crate::host::Event;
 use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::callout::{Callout, CalloutResponse};
 use crate::proxy::envoy_host::EnvoyHost;
@@ -21,7 +21,7 @@ use crate::proxy::stream::{self, EnvoyStream};
 use crate::proxy::subscriptions::SubscriptionListener;
 use crate::proxy::timer::Timer;
 use crate::proxy::waiting::Waiting;
-use crate::registry::consul::response::CallFailure;
+use crate::registry::response::CallFailure;
 use crate::registry::source_spec::SourceSpec;
 use crate::request::handler::RequestHandler;
 use crate::request::response::{self, Feedback, Remaining};
@@ -135,7 +135,7 @@ impl Plugin {
         let Some(callout) = self.host.take_callout(callout) else { return };
         let answer = CalloutResponse::read(callout, headers, body_size);
         match callout {
-            Callout::Call(call) => {
+            Callout::Call { id: call, .. } => {
                 let answer = answer.map(|answer| self.host.redact(answer));
                 let answer = answer.as_ref().map(CalloutResponse::response);
                 let answer = answer.ok_or(CallFailure::NoAnswer);

@@ -4,8 +4,8 @@ use crate::config::Config;
 use crate::model::registration::RegistrationId;
 use crate::model::slot_map::SecondaryMap;
 use crate::proxy::host::{self, MetricId};
-use crate::registration::registration_event::RegistrationEvent;
 use crate::registry::consul::registration::CheckStatus;
+use crate::telemetry::RegistrationEvent;
 
 /// The metrics of all registrations of the configuration.
 #[derive(Debug)]

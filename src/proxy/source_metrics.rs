@@ -2,12 +2,12 @@
 
 use core::time::Duration;
 
-use crate::discovery::shrink_guard::Resolution;
-use crate::discovery::source_event::SourceEvent;
 use crate::model::service::QueryKey;
 use crate::proxy::gauges::{Claim, Gauge, Right};
 use crate::proxy::host::{self, MetricId};
-use crate::registry::consul::rejected_instances::RejectedInstances;
+use crate::registry::rejected_instances::RejectedInstances;
+use crate::telemetry::Resolution;
+use crate::telemetry::SourceEvent;
 
 /// What discovery tells of one source.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Lets a test make a VM trap, as a bug would. Exists with the feature `trap` alone, which no
 //! module that is shipped has.
 
-use crate::discovery::event::Expect;
+use crate::host::Expect;
 use crate::proxy::host::{self, Headers};
 
 /// What a request says: `here`, or `fetcher`.

@@ -3,9 +3,9 @@
 use core::time::Duration;
 
 use crate::calls::caller::AgentCallId;
-use crate::registry::consul::error::ErrorKind;
 use crate::registry::consul::registration::CheckStatus;
-use crate::registry::consul::request::Request;
+use crate::registry::error::ErrorKind;
+use crate::registry::request::HttpRequest;
 use crate::util::backoff::{Backoff, Jitter};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
@@ -102,12 +102,12 @@ impl CallSlot {
         id: AgentCallId,
         kind: AgentCall,
         status: Option<CheckStatus>,
-        request: Request,
+        request: HttpRequest,
         now: Time,
-    ) -> Request {
+    ) -> HttpRequest {
         let timeout = request.timeout.max(self.timeout).min(self.longest);
         self.out = Some(Call { id, kind, status, since: now, deadline: now + timeout + GRACE });
-        Request { timeout, ..request }
+        HttpRequest { timeout, ..request }
     }
 
     /// Returns the call that is out if it counts as lost.
@@ -153,7 +153,7 @@ impl CallSlot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::consul::request::Method;
+    use crate::registry::request::Method;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -166,7 +166,15 @@ mod tests {
     fn call(slot: &mut CallSlot, from: u64, took: u64, failure: Option<ErrorKind>) -> u128 {
         let (method, timeout) = (Method::Get, Duration::from_secs(5));
         let (headers, path) = (Vec::new(), String::new());
-        let request = Request { method, path, headers, body: String::new(), timeout };
+        let request = HttpRequest {
+            cluster: String::new(),
+            method,
+            path,
+            headers,
+            body: String::new(),
+            timeout,
+            response_headers: &[],
+        };
         let request = slot.send(AgentCallId(1), AgentCall::Read, None, request, at(from));
         let call = slot.take(AgentCallId(1)).unwrap();
         let end = at(from + took);

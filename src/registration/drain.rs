@@ -3,7 +3,8 @@
 use crate::config::Probe;
 use crate::health_check::checker::{HealthChecker, HealthState, ProbeNumber};
 use crate::health_check::verdict::{ProbeReason, ProbeResponse};
-use crate::registration::probe::{OutgoingProbe, ProbeResult, ProbeTarget};
+use crate::host::ProbeTarget;
+use crate::registration::probe::{OutgoingProbe, ProbeResult};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

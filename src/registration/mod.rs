@@ -10,6 +10,5 @@ pub mod down_dependencies;
 mod drain;
 pub mod probe;
 pub mod reconciler;
-pub mod registration_event;
 pub mod removal;
 mod ttl_check;

@@ -3,15 +3,7 @@
 use crate::config::{HealthCheck, Probe};
 use crate::health_check::checker::ProbeNumber;
 use crate::health_check::verdict::{ProbeReason, ProbeResponse, ProbeVerdict};
-
-/// The target of a probe of a registration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ProbeTarget {
-    /// The administration interface, which tells that Envoy drains.
-    Drain,
-    /// The check at that position.
-    Check(usize),
-}
+use crate::host::ProbeTarget;
 
 /// A probe to send.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,14 +7,14 @@ use crate::config;
 use crate::health_check::checker::ProbeNumber;
 use crate::registration::agent_call::{AgentCall, CallSlot};
 use crate::registration::drain::Drain;
-use crate::registration::registration_event::RegistrationEvent;
 use crate::registration::ttl_check::TtlCheck;
-use crate::registry::consul::error::ErrorKind;
 use crate::registry::consul::registration::{
     AgentIdentity, CheckStatus, Definition, Drift, RegistrationError, Report,
 };
-use crate::registry::consul::request::Request;
-use crate::registry::consul::response::{CallFailure, Response};
+use crate::registry::error::ErrorKind;
+use crate::registry::request::HttpRequest;
+use crate::registry::response::{CallFailure, HttpResponse};
+use crate::telemetry::RegistrationEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
@@ -218,7 +218,7 @@ impl Reconciler {
     }
 
     /// Starts a call that [is due](Self::next_call).
-    pub fn start(&mut self, call: AgentCall, now: Time) -> (AgentCallId, Request) {
+    pub fn start(&mut self, call: AgentCall, now: Time) -> (AgentCallId, HttpRequest) {
         let id = &self.definition.id;
         let mut status = None;
         let request = match call {
@@ -264,7 +264,7 @@ impl Reconciler {
     pub fn on_response(
         &mut self,
         id: AgentCallId,
-        response: Result<Response<'_>, CallFailure>,
+        response: Result<HttpResponse<'_>, CallFailure>,
         now: Time,
         rng: &mut Rng,
         events: &mut Vec<RegistrationEvent>,

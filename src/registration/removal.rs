@@ -4,11 +4,11 @@ use core::time::Duration;
 
 use crate::calls::caller::AgentCallId;
 use crate::registration::agent_call::{AgentCall, CallSlot};
-use crate::registration::registration_event::{RegistrationEvent, Remains};
-use crate::registry::consul::error::{ErrorKind, QueryError};
 use crate::registry::consul::registration::{AgentIdentity, Id, RegistrationError};
-use crate::registry::consul::request::Request;
-use crate::registry::consul::response::{CallFailure, Refusal, Response};
+use crate::registry::error::ErrorKind;
+use crate::registry::request::HttpRequest;
+use crate::registry::response::{CallFailure, HttpResponse};
+use crate::telemetry::{RegistrationEvent, Remains};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
@@ -95,7 +95,7 @@ impl Removal {
     }
 
     /// Returns the cluster of the next call.
-    pub fn cluster(&self) -> &str {
+    fn cluster(&self) -> &str {
         match self.stage {
             Stage::IdentifyingOurs { .. } => &self.configured,
             _ => &self.id.cluster,
@@ -116,9 +116,11 @@ impl Removal {
     }
 
     /// Starts a call that [is due](Self::next_call).
-    pub fn start(&mut self, call: AgentCall, now: Time) -> (AgentCallId, Request) {
+    pub fn start(&mut self, call: AgentCall, now: Time) -> (AgentCallId, HttpRequest) {
         let request = match call {
-            AgentCall::Identify => self.id.identify(),
+            AgentCall::Identify => {
+                Id { cluster: self.cluster().to_owned(), ..self.id.clone() }.identify()
+            }
             AgentCall::Read => self.id.read(),
             _ => self.id.deregister(),
         };
@@ -135,7 +137,7 @@ impl Removal {
     pub fn on_response(
         &mut self,
         id: AgentCallId,
-        response: Result<Response<'_>, CallFailure>,
+        response: Result<HttpResponse<'_>, CallFailure>,
         now: Time,
         rng: &mut Rng,
         events: &mut Vec<RegistrationEvent>,
@@ -161,7 +163,7 @@ impl Removal {
         let called = result.as_ref().copied().map_err(RegistrationError::kind);
         match result {
             Ok(()) => self.slot.on_success(call, now),
-            Err(error) if is_unknown_cluster(&error) && self.cluster() != self.configured => {
+            Err(error) if error.is_unknown_cluster() && self.cluster() != self.configured => {
                 self.on_cluster_gone(events);
             }
             Err(error) => {
@@ -232,16 +234,10 @@ impl Removal {
     }
 }
 
-fn is_unknown_cluster(error: &RegistrationError) -> bool {
-    let refused = |error: &QueryError| {
-        matches!(error, QueryError::Refused { refusal: Refusal::UnknownCluster, .. })
-    };
-    matches!(error, RegistrationError::Call(error) if refused(error))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::response::Refusal;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -262,17 +258,14 @@ mod tests {
         for seconds in 0..100 {
             let now = Time::from_start(Duration::from_secs(seconds));
             let Some(call) = removal.next_call(now) else { break };
-            let cluster = removal.cluster().to_owned();
+            let (id, request) = removal.start(call, now);
+            let cluster = &request.cluster;
             asked.push(format!("{cluster} {call:?}"));
-            let (id, _) = removal.start(call, now);
-            let response = response(&cluster, call);
-            let response = response.as_ref().map(|(status, body)| Response {
+            let response = response(cluster, call);
+            let response = response.as_ref().map(|(status, body)| HttpResponse {
                 status: *status,
                 from_envoy: false,
-                index: None,
-                filtered_by_acls: false,
-                last_contact: None,
-                age: None,
+                headers: &[],
                 body: body.as_bytes(),
             });
             let response = response.map_err(|refusal| CallFailure::Refused(*refusal));

@@ -4,8 +4,7 @@ use hashbrown::HashMap;
 
 use crate::config::{Config, Discover, DnsNames, Service, ShrinkGuardConfig, Source};
 use crate::model::service::{QueryKey, SourceId};
-use crate::registry::consul::dns_name::DnsName;
-use crate::registry::consul::query::Query;
+use crate::registry::query::{Query, service_of_host};
 
 /// The query of a source, and the trust in its responses.
 #[derive(Debug, Clone)]
@@ -55,8 +54,7 @@ impl SourceSpec {
 
     /// Returns the service that a host names in Consul's DNS, and the key of its query.
     pub fn named(config: &Config, names: &DnsNames, host: &[u8]) -> Option<(Service, QueryKey)> {
-        let name = DnsName::parse(host, &names.domain)?;
-        let (mut service, datacenter) = name.service(&names.service)?;
+        let (mut service, datacenter) = service_of_host(host, names)?;
         service.datacenters.extend(datacenter);
         let datacenter = config.datacenters(&service).next().flatten();
         let key = Query::new(config, &service, datacenter).key();

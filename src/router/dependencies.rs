@@ -8,9 +8,9 @@ use crate::config::{Config, OnDependencyDown, Service};
 use crate::model::index_set::IndexSet;
 use crate::model::service::ServiceId;
 use crate::model::slot_map::{SecondaryMap, SlotMap};
-use crate::router::event::RouteEvent;
 use crate::router::reply::Reply;
 use crate::router::route::Route;
+use crate::telemetry::RouteEvent;
 
 /// The dependencies of the configured services, and the dependencies that are down.
 ///

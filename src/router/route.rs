@@ -13,11 +13,11 @@ use crate::model::assignment::Assignment;
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::router::disposition::Disposition;
-use crate::router::event::RouteEvent;
 use crate::router::fallback::Fallback;
 use crate::router::forward::{Forward, RetryHosts};
 use crate::router::freshness::Freshness;
 use crate::router::reply::Reply;
+use crate::telemetry::RouteEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

@@ -2,6 +2,7 @@
 
 pub mod backoff;
 pub mod ewma;
+pub mod excerpt;
 pub mod hash;
 pub mod rng;
 pub mod time;

@@ -10,9 +10,9 @@ use consul_resolver::config::{
 };
 use consul_resolver::model::endpoint::{Address, Details, Endpoint};
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::registry::consul::decode::Decoded;
 use consul_resolver::registry::consul::instance_filter::InstanceFilter;
-use consul_resolver::registry::consul::rejected_instances::RejectedInstances;
+use consul_resolver::registry::decoded::Decoded;
+use consul_resolver::registry::rejected_instances::RejectedInstances;
 use serde_json::Value;
 
 pub fn decode(body: &Value, selection: &InstanceFilter) -> Decoded {

@@ -2,7 +2,7 @@
 
 use consul_resolver::calls::breaker::BreakerState;
 use consul_resolver::config::Consul;
-use consul_resolver::discovery::event::Event;
+use consul_resolver::host::Event;
 use consul_resolver::model::service::SourceId;
 use proptest::prelude::*;
 

@@ -6,24 +6,30 @@ use std::time::Duration;
 use consul_resolver::calls::scheduler::{CallKind, Permit};
 use consul_resolver::calls::wait_queue::CallClass;
 use consul_resolver::config::ShrinkGuardConfig;
-use consul_resolver::discovery::doubt::Doubt;
 use consul_resolver::discovery::response_outcome::ResponseOutcome;
-use consul_resolver::discovery::shrink_guard::Resolution;
 use consul_resolver::discovery::watch::{OutgoingQuery, Watch};
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::registry::consul::decode::Decoded;
-use consul_resolver::registry::consul::error::QueryError;
 use consul_resolver::registry::consul::index::ConsulIndex;
-use consul_resolver::registry::consul::query::{QueryOrigin, ReadMode};
-use consul_resolver::registry::consul::response::QueryResponse;
+use consul_resolver::registry::decoded::{Decoded, QueryOrigin};
+use consul_resolver::registry::error::RegistryError;
+use consul_resolver::registry::query_response::{NextRead, QueryResponse};
+use consul_resolver::registry::request::ReadMode;
+use consul_resolver::registry::response::CallFailure;
+use consul_resolver::registry::resume::Resume;
+use consul_resolver::telemetry::Doubt;
+use consul_resolver::telemetry::Resolution;
 use consul_resolver::util::rng::Rng;
 use consul_resolver::util::time::Time;
 
 const WAIT: Duration = Duration::from_secs(55);
 const RESYNC: Duration = Duration::from_secs(600);
 
-type Reply = Result<QueryResponse, QueryError>;
+type Reply = Result<QueryResponse, RegistryError>;
+
+fn at_index(index: u64) -> Resume {
+    Resume::Consul(ConsulIndex::new(index))
+}
 
 /// An answer with endpoints of these ports.
 fn reply(index: u64, ports: std::ops::Range<u16>) -> Reply {
@@ -31,12 +37,15 @@ fn reply(index: u64, ports: std::ops::Range<u16>) -> Reply {
     let snapshot = Snapshot::new(ports.map(endpoint).collect());
     let registered = u32::try_from(snapshot.len()).unwrap();
     let decoded = Decoded { snapshot, registered, ..Decoded::default() };
-    let index = ConsulIndex::new(index);
-    Ok(QueryResponse::new(index, decoded))
+    Ok(QueryResponse::new(at_index(index), decoded))
+}
+
+fn failed() -> RegistryError {
+    RegistryError::of_failure(CallFailure::NoAnswer, "consul")
 }
 
 fn filtered(reply: Reply) -> Reply {
-    reply.map(|answer| QueryResponse { filtered_by_acls: true, ..answer })
+    reply.map(|answer| QueryResponse { is_partial: true, ..answer })
 }
 
 fn at(milliseconds: u64) -> Time {
@@ -113,11 +122,11 @@ fn nothing_is_asked_for_again_at_once_and_consistently() {
     assert!(bench.watch.is_holding());
     assert_eq!(bench.watch.wants(true, at(1_000)), Some(CallKind::Watch));
     let blocking = bench.ask(1_000).unwrap();
-    assert_eq!(blocking.index, Some(ConsulIndex::new(8)), "what is held was received");
+    assert_eq!(blocking.resume, Some(at_index(8)), "what is held was received");
     assert_eq!(blocking.freshness, ReadMode::AsConfigured);
     assert_eq!(bench.watch.wants(true, at(1_000)), Some(CallKind::Read(CallClass::Read)));
     let (ask, _) = bench.round(1_000, reply(8, 1..1));
-    assert_eq!((ask.index, ask.freshness), (None, ReadMode::Consistent));
+    assert_eq!((ask.resume, ask.freshness), (None, ReadMode::Authoritative));
     assert_eq!(bench.endpoints(), 10);
 }
 
@@ -126,7 +135,7 @@ fn source_is_read_consistently_when_it_has_no_watch() {
     let mut bench = Bench { may_watch: false, ..Bench::with_ten(ShrinkGuardConfig::default()) };
     bench.round(6_000, reply(8, 1..1));
     let (ask, outcome) = bench.round(6_000, reply(8, 1..1));
-    assert_eq!((ask.index, ask.freshness), (None, ReadMode::Consistent));
+    assert_eq!((ask.resume, ask.freshness), (None, ReadMode::Authoritative));
     assert!(matches!(outcome, ResponseOutcome::Held(None)), "{outcome:?}");
     assert_eq!(bench.ask(10_000), None, "not again at once");
     bench.round(12_000, reply(9, 1..12));
@@ -157,7 +166,7 @@ fn servers_that_contradict_each_other_make_no_hot_loop() {
             out.push((now + 20, ask));
         }
         for (_, ask) in out.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>() {
-            let is_consistent = ask.freshness == ReadMode::Consistent;
+            let is_consistent = ask.freshness == ReadMode::Authoritative;
             bench.answer(ask, now, if is_consistent { reply(7, 1..11) } else { reply(7, 1..1) });
         }
     }
@@ -199,7 +208,7 @@ fn additions_are_used_at_once_while_what_is_gone_is_held() {
     assert!(matches!(outcome, ResponseOutcome::Older), "{outcome:?}");
     assert_eq!(bench.endpoints(), 12);
     let (blocking, read) = (bench.ask(1_300).unwrap(), bench.ask(1_300).unwrap());
-    assert_eq!(blocking.index, Some(ConsulIndex::new(9)));
+    assert_eq!(blocking.resume, Some(at_index(9)));
     bench.answer(read, 1_310, reply(9, 10..13));
     assert_eq!((bench.endpoints(), bench.watch.is_holding()), (3, false));
 }
@@ -219,7 +228,7 @@ fn believed(bench: &mut Bench, mut now: u64, says: impl Fn() -> Reply) -> (usize
     let (before, mut reads) = (bench.endpoints(), 0);
     loop {
         while let Some(ask) = bench.ask(now) {
-            if ask.index.is_none() {
+            if ask.resume.is_none() {
                 reads += 1;
                 bench.answer(ask, now, says());
             }
@@ -263,9 +272,9 @@ fn empty_response_is_not_believed_when_consul_is_silent() {
     let mut asked = 0;
     for now in (1_000..600_000).step_by(250) {
         while let Some(ask) = bench.ask(now) {
-            if ask.index.is_none() {
+            if ask.resume.is_none() {
                 asked += 1;
-                bench.answer(ask, now, Err(QueryError::NoAnswer));
+                bench.answer(ask, now, Err(failed()));
             }
         }
         assert_eq!(bench.endpoints(), 10, "after {now} ms");
@@ -280,10 +289,10 @@ fn empty_response_is_not_believed_when_consul_is_silent() {
 fn a_truth_that_comes_while_it_is_held_back_is_used_at_once() {
     let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
     let (blocking, read) = bench.doubted(reply(8, 1..1));
-    bench.answer(read, 1_000, Err(QueryError::NoAnswer));
-    bench.answer(blocking, 1_000, Err(QueryError::NoAnswer));
+    bench.answer(read, 1_000, Err(failed()));
+    bench.answer(blocking, 1_000, Err(failed()));
     let (ask, outcome) = bench.round(2_000, reply(9, 2..12));
-    assert_eq!(ask.freshness, ReadMode::Consistent);
+    assert_eq!(ask.freshness, ReadMode::Authoritative);
     assert!(matches!(outcome, ResponseOutcome::Changed(_)), "{outcome:?}");
     assert_eq!((bench.endpoints(), bench.watch.is_holding()), (10, false));
 }
@@ -318,7 +327,7 @@ fn one_who_has_taken_over_doubts_by_what_was_listed_before() {
         "{outcome:?}"
     );
     let (ask, _) = bench.round(0, reply(8, 1..1));
-    assert_eq!(ask.freshness, ReadMode::Consistent, "before any query may block");
+    assert_eq!(ask.freshness, ReadMode::Authoritative, "before any query may block");
 }
 
 #[test]
@@ -357,6 +366,7 @@ fn found(ports: std::ops::Range<u16>, service: &str) -> Reply {
     let origin = QueryOrigin { service: service.to_owned(), datacenter: String::new() };
     reply(1, ports).map(|mut answer| {
         answer.decoded.origin = Some(origin);
+        answer.next = NextRead::Poll(Duration::from_secs(5));
         answer
     })
 }
@@ -365,7 +375,7 @@ fn found(ports: std::ops::Range<u16>, service: &str) -> Reply {
 fn critical(ports: std::ops::Range<u16>) -> Reply {
     let unhealthy = reply(1, ports).unwrap().decoded.snapshot;
     let decoded = Decoded { unhealthy, ..Decoded::default() };
-    Ok(QueryResponse::new(ConsulIndex::new(30), decoded))
+    Ok(QueryResponse::new(at_index(30), decoded))
 }
 
 /// A watch of a prepared query, whose answer was doubted: the read that confirms it, and the one that
@@ -381,7 +391,7 @@ fn doubted_query(
     let (_, outcome) = bench.round(6_000, found(left, service));
     assert!(matches!(outcome, ResponseOutcome::Doubted(..)), "{outcome:?}");
     let read = bench.ask(6_000).unwrap();
-    assert!(!read.instances && read.freshness == ReadMode::Consistent);
+    assert!(!read.instances && read.freshness == ReadMode::Authoritative);
     let looks = bench.ask(6_000);
     assert!(looks.is_none_or(|ask| ask.instances));
     (bench, read, looks)
@@ -418,7 +428,7 @@ fn query_is_held_for_five_seconds_when_nobody_explains_it() {
     assert_eq!(believed(&mut bench, 6_000, || found(1..1, "")).1, 11_000);
 
     let (mut bench, read, looks) = doubted_query(1..1, "web");
-    let outcome = bench.answer(looks.unwrap(), 6_000, Err(QueryError::MissingIndex));
+    let outcome = bench.answer(looks.unwrap(), 6_000, Err(failed()));
     assert!(matches!(outcome, ResponseOutcome::Wasted(_)), "{outcome:?}");
     bench.answer(read, 6_000, found(1..1, "web"));
     let when = believed(&mut bench, 6_000, || found(1..1, "web")).1;

@@ -6,8 +6,8 @@ use consul_resolver::balancer::pick_context::PickContext;
 use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::Config;
 use consul_resolver::model::service::{QueryKey, ServiceId};
-use consul_resolver::registry::consul::query::Request;
-use consul_resolver::registry::consul::response::CallFailure;
+use consul_resolver::registry::request::HttpRequest;
+use consul_resolver::registry::response::CallFailure;
 use consul_resolver::registry::source_spec::SourceSpec;
 use consul_resolver::router::disposition::Disposition;
 use consul_resolver::util::rng::Rng;
@@ -113,7 +113,7 @@ impl Registry for World {
     fn on_request(
         &mut self,
         id: CallId,
-        request: &Request,
+        request: &HttpRequest,
         now: Duration,
     ) -> Result<(), CallFailure> {
         let now = millis(now);

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::{Config, Consul, Service};
-use consul_resolver::discovery::event::Event;
 use consul_resolver::driver;
+use consul_resolver::host::Event;
 use consul_resolver::model::service::SourceId;
-use consul_resolver::registry::consul::query::{Method, Request};
-use consul_resolver::registry::consul::response::{CallFailure, Refusal};
+use consul_resolver::registry::request::{HttpRequest, Method};
+use consul_resolver::registry::response::{CallFailure, Refusal};
 use consul_resolver::registry::source_spec::SourceSpec;
 use consul_resolver::util::rng::Rng;
 use serde_json::{Value, json};
@@ -95,7 +95,7 @@ impl Registry for World {
     fn on_request(
         &mut self,
         id: CallId,
-        request: &Request,
+        request: &HttpRequest,
         now: Duration,
     ) -> Result<(), CallFailure> {
         let (now, timeout) = (millis(now), millis(request.timeout));
@@ -200,7 +200,7 @@ impl World {
     }
 
     /// What the agent says to a call for a registration.
-    fn errand(&mut self, request: &Request, now: u64) -> (u16, String) {
+    fn errand(&mut self, request: &HttpRequest, now: u64) -> (u16, String) {
         let path = request.path.split('?').next().unwrap();
         if path == "/v1/agent/service/register" {
             let mut body: Value = serde_json::from_str(&request.body).unwrap();

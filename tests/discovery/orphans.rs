@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::Config;
-use consul_resolver::discovery::event::CallId;
 use consul_resolver::model::registration::Id;
 use consul_resolver::model::service::QueryKey;
-use consul_resolver::registry::consul::query::Request;
-use consul_resolver::registry::consul::response::CallFailure;
+use consul_resolver::registry::request::HttpRequest;
+use consul_resolver::registry::response::CallFailure;
 use consul_resolver::shared::key::{SharedKey, VmId};
 use consul_resolver::shared::registration_index::RegistrationIndex;
 use consul_resolver::shared::registration_lease::RegistrationLease;
@@ -22,7 +22,12 @@ use crate::testkit::vm::Vm;
 struct Agent(Vec<String>);
 
 impl Registry for Agent {
-    fn on_request(&mut self, _: CallId, request: &Request, _: Duration) -> Result<(), CallFailure> {
+    fn on_request(
+        &mut self,
+        _: CallId,
+        request: &HttpRequest,
+        _: Duration,
+    ) -> Result<(), CallFailure> {
         self.0.push(request.path.clone());
         Ok(())
     }

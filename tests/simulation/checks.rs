@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use consul_resolver::config::{Config, OnStale};
-use consul_resolver::discovery::event::ProbeId;
 use consul_resolver::discovery::tracked_source::TrackedSource;
+use consul_resolver::host::ProbeId;
 use consul_resolver::model::endpoint::Address;
 use consul_resolver::model::service::QueryKey;
 use consul_resolver::model::snapshot::Snapshot;

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use consul_resolver::calls::caller::CallId;
-use consul_resolver::discovery::event::ProbeId;
+use consul_resolver::host::ProbeId;
 use consul_resolver::model::service::SourceId;
-use consul_resolver::registry::consul::query::Request;
-use consul_resolver::registry::consul::response::{CallFailure, Refusal};
+use consul_resolver::registry::request::HttpRequest;
+use consul_resolver::registry::response::{CallFailure, Refusal};
 use consul_resolver::util::rng::Rng;
 
 use crate::probes::Echo;
@@ -199,7 +199,7 @@ impl Consul {
         &mut self,
         from: ContextId,
         call: CallId,
-        request: &Request,
+        request: &HttpRequest,
         now: u64,
         rng: &mut Rng,
     ) -> Result<(usize, Option<Outcome>), CallFailure> {

@@ -1,8 +1,8 @@
 //! Calls for registrations on their way.
 
 use consul_resolver::calls::caller::CallId;
-use consul_resolver::registry::consul::query::Request;
-use consul_resolver::registry::consul::response::{CallFailure, Refusal};
+use consul_resolver::registry::request::HttpRequest;
+use consul_resolver::registry::response::{CallFailure, Refusal};
 use consul_resolver::util::rng::Rng;
 
 use crate::consul::{Consul, Outcome};
@@ -19,7 +19,7 @@ impl Consul {
         &mut self,
         from: ContextId,
         call: CallId,
-        request: &Request,
+        request: &HttpRequest,
         now: u64,
         rng: &mut Rng,
     ) -> Result<Option<Outcome>, CallFailure> {

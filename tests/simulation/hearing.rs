@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use consul_resolver::health_check::checker::ProbeNumber;
+use consul_resolver::host::ProbeTarget;
 use consul_resolver::model::registration::RegistrationId;
-use consul_resolver::registration::probe::ProbeTarget;
-use consul_resolver::registry::consul::query::Request;
+use consul_resolver::registry::request::HttpRequest;
 use serde_json::Value;
 
 use crate::probes::{Echo, GIVEN_UP};
@@ -99,7 +99,7 @@ impl Hearing {
         &self,
         context: ContextId,
         registration: RegistrationId,
-        request: &Request,
+        request: &HttpRequest,
         clock: u64,
     ) {
         let Ok(body) = serde_json::from_str::<Value>(&request.body) else { return };

@@ -1,9 +1,9 @@
 //! Probes on their way: of the local service, and of Envoy's administration interface.
 
 use consul_resolver::config::Probe;
-use consul_resolver::discovery::event::ProbeId;
 use consul_resolver::health_check::verdict::{ProbeReason, ProbeResponse};
-use consul_resolver::registration::probe::ProbeTarget;
+use consul_resolver::host::ProbeId;
+use consul_resolver::host::ProbeTarget;
 
 use crate::consul::Outcome;
 use crate::vm::SimHost;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use consul_resolver::registry::consul::query::{Method, Request};
+use consul_resolver::registry::request::{HttpRequest, Method};
 use serde_json::{Value, json};
 
 const SECOND: u64 = 1_000_000;
@@ -92,7 +92,7 @@ impl Default for Registry {
 
 impl Registry {
     /// Takes a call; gives the answer's status and body.
-    pub fn call(&mut self, request: &Request, now: u64) -> (u16, String) {
+    pub fn call(&mut self, request: &HttpRequest, now: u64) -> (u16, String) {
         let path = request.path.split('?').next().expect("a path");
         let after = |prefix: &str| path.strip_prefix(prefix).map(|id| id.replace("%3A", ":"));
         let body = || serde_json::from_str::<Value>(&request.body).expect("JSON");

@@ -1,6 +1,7 @@
 //! A query of Consul, and the answer to it.
 
 use consul_resolver::calls::caller::CallId;
+use consul_resolver::registry::response::Header;
 
 use crate::vm::ContextId;
 
@@ -43,6 +44,14 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// The headers.
+    pub fn headers(&self) -> Vec<Header<'static>> {
+        let index = self.index.map(|index| ("x-consul-index", index.to_string()));
+        let filtered = ("x-consul-results-filtered-by-acls", "true".to_owned());
+        let all = index.into_iter().chain(self.filtered.then_some(filtered));
+        all.map(|(name, value)| (name, value.into_bytes().into())).collect()
+    }
+
     /// Whether it is whole, and says all that there is.
     pub fn is_good(&self) -> bool {
         self.status == Some(200) && !self.filtered && self.index.is_some()

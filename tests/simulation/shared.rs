@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use consul_resolver::discovery::event::Expect;
+use consul_resolver::host::Expect;
 use consul_resolver::shared::key::Cas;
 use consul_resolver::shared::members::QueueId;
 

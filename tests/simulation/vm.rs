@@ -4,18 +4,17 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use consul_resolver::calls::breaker::BreakerState;
+use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::{Config, Probe};
-use consul_resolver::discovery::event::{CallId, Expect, ProbeId};
 use consul_resolver::discovery::manager::Manager;
-use consul_resolver::discovery::source_event::SourceEvent;
 use consul_resolver::discovery::tracked_source::TrackedSource;
 use consul_resolver::driver::Host;
 use consul_resolver::health_check::verdict::ProbeReason;
+use consul_resolver::host::{Expect, ProbeId};
 use consul_resolver::model::registration::RegistrationId;
 use consul_resolver::model::service::{QueryKey, ServiceId, SourceId};
-use consul_resolver::registration::registration_event as registration;
-use consul_resolver::registry::consul::query::Request;
-use consul_resolver::registry::consul::response::CallFailure;
+use consul_resolver::registry::request::HttpRequest;
+use consul_resolver::registry::response::CallFailure;
 use consul_resolver::registry::source_spec::SourceSpec;
 use consul_resolver::router::Router;
 use consul_resolver::router::forward::Forward;
@@ -25,6 +24,8 @@ use consul_resolver::shared::members::QueueId;
 use consul_resolver::shared::registration_lease::RegistrationLease;
 use consul_resolver::shared::snapshot_record::SnapshotVersion;
 use consul_resolver::shared::source_record::{Rank, SourceRecord};
+use consul_resolver::telemetry::RegistrationEvent;
+use consul_resolver::telemetry::SourceEvent;
 use consul_resolver::util::rng::Rng;
 use consul_resolver::util::time::Time;
 
@@ -262,7 +263,7 @@ pub struct Effects {
     /// The probes that were made.
     pub probes: Vec<ProbeId>,
     /// What the agent was called for.
-    pub errand: Option<(RegistrationId, Request)>,
+    pub errand: Option<(RegistrationId, HttpRequest)>,
     /// The sources whose records were written to, or emptied.
     pub records: Vec<QueryKey>,
     /// The queues that were looked into, and whether messages waited there.
@@ -338,7 +339,7 @@ impl Host for SimHost<'_> {
         pending
     }
 
-    fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure> {
+    fn call(&mut self, call: CallId, request: &HttpRequest) -> Result<(), CallFailure> {
         self.trace.note_text(&request.path);
         if let CallId::Agent { registration, .. } = call {
             self.effects.errand = Some((registration, request.clone()));
@@ -356,7 +357,7 @@ impl Host for SimHost<'_> {
         self.send_probe(id, probe)
     }
 
-    fn registration(&mut self, _: RegistrationId, notice: &registration::RegistrationEvent) {
+    fn registration(&mut self, _: RegistrationId, notice: &RegistrationEvent) {
         self.trace.note_text(&notice.to_string());
     }
 

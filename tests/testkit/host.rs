@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use consul_resolver::calls::breaker::BreakerState;
-use consul_resolver::discovery::event::{CallId, Expect};
-use consul_resolver::discovery::source_event::SourceEvent;
+use consul_resolver::calls::caller::CallId;
 use consul_resolver::driver;
+use consul_resolver::host::Expect;
 use consul_resolver::model::service::SourceId;
-use consul_resolver::registry::consul::query::Request;
-use consul_resolver::registry::consul::response::CallFailure;
+use consul_resolver::registry::request::HttpRequest;
+use consul_resolver::registry::response::CallFailure;
 use consul_resolver::shared::key::{Cas, SharedKey};
 use consul_resolver::shared::members::QueueId;
 use consul_resolver::shared::source_record::SourceRecord;
+use consul_resolver::telemetry::SourceEvent;
 use consul_resolver::util::time::Time;
 
 use super::reply::Reply;
@@ -23,7 +24,7 @@ pub trait Registry {
     fn on_request(
         &mut self,
         call: CallId,
-        request: &Request,
+        request: &HttpRequest,
         now: Duration,
     ) -> Result<(), CallFailure>;
 
@@ -126,7 +127,7 @@ impl<R: Registry> driver::Host for Host<R> {
         false
     }
 
-    fn call(&mut self, call: CallId, request: &Request) -> Result<(), CallFailure> {
+    fn call(&mut self, call: CallId, request: &HttpRequest) -> Result<(), CallFailure> {
         self.registry.on_request(call, request, self.now)
     }
 

@@ -1,15 +1,13 @@
 //! Responses of Consul.
 
-use consul_resolver::registry::consul::response::Response;
+use consul_resolver::registry::response::{Header, HttpResponse};
 
 /// A response that owns what it says.
 #[derive(Debug, Clone, Default)]
 pub struct Reply {
     pub status: u16,
     pub from_envoy: bool,
-    pub index: Option<String>,
-    pub filtered_by_acls: bool,
-    pub last_contact: Option<String>,
+    pub headers: Vec<Header<'static>>,
     pub body: Vec<u8>,
 }
 
@@ -26,7 +24,14 @@ impl Reply {
 
     /// The same with an index.
     pub fn at(self, index: u64) -> Self {
-        Self { index: Some(index.to_string()), ..self }
+        self.with("x-consul-index", &index.to_string())
+    }
+
+    /// The same with another header.
+    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.retain(|(other, _)| *other != name);
+        self.headers.push((name, value.as_bytes().to_vec().into()));
+        self
     }
 
     /// The same from Envoy itself.
@@ -35,14 +40,11 @@ impl Reply {
     }
 
     /// The response as a host lends it.
-    pub fn as_response(&self) -> Response<'_> {
-        Response {
+    pub fn as_response(&self) -> HttpResponse<'_> {
+        HttpResponse {
             status: self.status,
             from_envoy: self.from_envoy,
-            index: self.index.as_ref().map(String::as_bytes),
-            filtered_by_acls: self.filtered_by_acls,
-            last_contact: self.last_contact.as_ref().map(String::as_bytes),
-            age: None,
+            headers: &self.headers,
             body: &self.body,
         }
     }

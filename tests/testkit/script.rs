@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::Config;
-use consul_resolver::discovery::event::{CallId, Event};
-use consul_resolver::discovery::source_event::SourceEvent;
+use consul_resolver::host::Event;
 use consul_resolver::model::service::SourceId;
-use consul_resolver::registry::consul::query::Request;
-use consul_resolver::registry::consul::response::CallFailure;
+use consul_resolver::registry::request::HttpRequest;
+use consul_resolver::registry::response::CallFailure;
 use consul_resolver::shared::key::{SharedKey, VmId};
 use consul_resolver::shared::source_record::{Rank, SourceRecord, Term};
+use consul_resolver::telemetry::SourceEvent;
 use consul_resolver::util::rng::Rng;
 
 use super::host::Registry;
@@ -47,7 +48,7 @@ impl Registry for ByHand {
     fn on_request(
         &mut self,
         call: CallId,
-        request: &Request,
+        request: &HttpRequest,
         _: Duration,
     ) -> Result<(), CallFailure> {
         self.sent.push_back(Sent { call, path: request.path.clone() });

@@ -1,9 +1,9 @@
 //! The messages between VMs and the list of members.
 
 use super::Manager;
-use crate::discovery::event::{Command, Expect};
 use crate::discovery::tracked_source::TrackedSource;
-use crate::shared::key::{Cas, SharedKey};
+use crate::host::{Command, Expect, Load, Store};
+use crate::shared::key::Cas;
 use crate::shared::members::Members;
 use crate::shared::message::Message;
 use crate::util::time::Time;
@@ -27,7 +27,7 @@ impl Manager {
 
     pub(super) fn load_members(&mut self, now: Time) {
         if self.membership.poll_refresh(now) {
-            self.out.push_back(Command::Load(SharedKey::Members));
+            self.out.push_back(Command::Load(Load::Members));
         }
     }
 
@@ -52,7 +52,7 @@ impl Manager {
         if let Some(better) = self.membership.reconcile(members) {
             let expect = cas.map_or(Expect::Absent, Expect::Unchanged);
             let value = better.encode();
-            self.out.push_back(Command::Store { key: SharedKey::Members, value, expect });
+            self.out.push_back(Command::Store { store: Store::Members, value, expect });
         }
         if self.membership.poll_queue_check(self.is_leader(), now) {
             self.out.extend(self.membership.peers(members).map(Command::CheckQueue));

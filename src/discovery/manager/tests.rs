@@ -1,27 +1,27 @@
+use std::borrow::Cow;
+
 use super::*;
 use crate::calls::caller::QueryId;
 use crate::config::{Config, Service};
-use crate::discovery::event::Expect;
-use crate::discovery::source_event::SourceEvent;
-use crate::registry::consul::response::{CallFailure, Response};
-use crate::shared::key::Cas;
+use crate::election::lease::ClaimReason;
+use crate::host::{Expect, SourceRecordLoad, SourceRecordStore};
+use crate::registry::response::{CallFailure, HttpResponse};
+use crate::shared::key::{Cas, SharedKey};
 use crate::shared::members::{Member, Members};
 use crate::shared::message::Message;
 use crate::shared::snapshot_record::SnapshotVersion;
 use crate::shared::source_record::{SourceRecord, Term};
+use crate::telemetry::SourceEvent;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const SOURCE: SourceId = SourceId::nth(0);
 const RANK: Rank = Rank { serving: true, born: 5 };
 /// Consul knows no instance.
-const NOTHING: Response<'static> = Response {
+const NOTHING: HttpResponse<'static> = HttpResponse {
     status: 200,
     from_envoy: false,
-    index: Some(b"7"),
-    filtered_by_acls: false,
-    last_contact: None,
-    age: None,
+    headers: &[("x-consul-index", Cow::Borrowed(b"7"))],
     body: b"[]",
 };
 const OWNER: Member = Member { vm: VmId(7), queue: QueueId(70), born: 1 };
@@ -40,8 +40,24 @@ fn after(agent: &mut Manager, event: Event<'_>, seconds: u64) -> Vec<Command> {
     core::iter::from_fn(|| agent.poll_command()).collect()
 }
 
-fn loaded(key: SharedKey, bytes: &[u8]) -> Event<'_> {
-    Event::Loaded { key, value: Some((bytes, Cas(1))) }
+/// A load of a source record at a tick.
+fn check(key: QueryKey) -> Load {
+    Load::SourceRecord(key, SourceRecordLoad::Check { rank: RANK })
+}
+
+/// A load of a source record between two steps of a publication.
+fn commit(key: QueryKey) -> Load {
+    Load::SourceRecord(key, SourceRecordLoad::Commit)
+}
+
+fn source_record_stored(key: QueryKey, purpose: SourceRecordStore) -> Event<'static> {
+    Event::Stored { store: Store::SourceRecord(key, purpose), written: true }
+}
+
+const CLAIM: SourceRecordStore = SourceRecordStore::Claim { reason: ClaimReason::Absent };
+
+fn loaded(load: Load, bytes: &[u8]) -> Event<'_> {
+    Event::Loaded { load, value: Some((bytes, Cas(1))) }
 }
 
 fn calls(commands: &[Command]) -> Vec<CallId> {
@@ -64,33 +80,36 @@ fn fetch(agent: &mut Manager, key: QueryKey) {
 
 /// Lets the agent win the lease and publish what Consul answers; what it asks then.
 fn publish_nothing(agent: &mut Manager, key: QueryKey) -> Vec<CallId> {
-    let won = || Event::Stored { key: SharedKey::SourceRecord(key), written: true };
     after(agent, Event::Tick(RANK), 0);
-    after(agent, Event::Loaded { key: SharedKey::SourceRecord(key), value: None }, 0);
-    let asked = calls(&after(agent, won(), 0));
+    after(agent, Event::Loaded { load: check(key), value: None }, 0);
+    let asked = calls(&after(agent, source_record_stored(key, CLAIM), 0));
     let looks = after(agent, Event::Answered { call: asked[0], response: Ok(NOTHING) }, 1);
-    let place = looked_at(&looks).unwrap();
-    after(agent, Event::Loaded { key: place, value: None }, 1);
+    let load = looked_at(&looks).unwrap();
+    let place = load.key();
+    after(agent, Event::Loaded { load, value: None }, 1);
     let head = head(agent.id(), RANK);
-    let stores = after(agent, loaded(SharedKey::SourceRecord(key), &head), 1);
-    assert_eq!(stored(&stores), Some((place, Expect::Absent)));
-    after(agent, Event::Stored { key: place, written: true }, 1);
-    after(agent, loaded(SharedKey::SourceRecord(key), &head), 1);
-    calls(&after(agent, won(), 1))
+    let stores = after(agent, loaded(commit(key), &head), 1);
+    let (store, expect) = stored(&stores).unwrap();
+    assert_eq!((store.key(), expect), (place, Expect::Absent));
+    after(agent, Event::Stored { store, written: true }, 1);
+    after(agent, loaded(commit(key), &head), 1);
+    calls(&after(agent, source_record_stored(key, SourceRecordStore::Commit), 1))
 }
 
 /// The record's place that is looked at.
-fn looked_at(commands: &[Command]) -> Option<SharedKey> {
+fn looked_at(commands: &[Command]) -> Option<Load> {
     commands.iter().find_map(|command| match command {
-        Command::Load(key @ SharedKey::Snapshot(..)) => Some(*key),
+        Command::Load(load @ Load::Snapshot(..)) => Some(*load),
         _ => None,
     })
 }
 
 /// Returns the key of a stored record and the condition of the store.
-fn stored(commands: &[Command]) -> Option<(SharedKey, Expect)> {
+fn stored(commands: &[Command]) -> Option<(Store, Expect)> {
     commands.iter().find_map(|command| match command {
-        Command::Store { key: key @ SharedKey::Snapshot(..), expect, .. } => Some((*key, *expect)),
+        Command::Store { store: store @ Store::Snapshot(..), expect, .. } => {
+            Some((*store, *expect))
+        }
         _ => None,
     })
 }
@@ -104,15 +123,15 @@ fn a_follower_tells_the_fetcher_alone_and_asks_nothing_itself() {
         after(&mut agent, Event::EndpointUnreachable(SOURCE), 0).is_empty(),
         "no fetcher is known"
     );
-    after(&mut agent, loaded(SharedKey::SourceRecord(key), &head), 0);
+    after(&mut agent, loaded(check(key), &head), 0);
 
     let wanted = after(&mut agent, Event::EndpointUnreachable(SOURCE), 0);
-    assert!(matches!(wanted[..], [Command::Load(SharedKey::Members)]), "{wanted:?}");
+    assert!(matches!(wanted[..], [Command::Load(Load::Members)]), "{wanted:?}");
     let mut members = Members::default();
     members.add(Member { vm: agent.id(), queue: QueueId(10), born: 5 });
     members.add(Member { vm: VmId(8), queue: QueueId(80), born: 8 });
     members.add(OWNER);
-    let sent = after(&mut agent, loaded(SharedKey::Members, &members.encode()), 0);
+    let sent = after(&mut agent, loaded(Load::Members, &members.encode()), 0);
     let [Command::Wake { queue, message }] = &sent[..] else { panic!("{sent:?}") };
     assert_eq!(*queue, OWNER.queue);
     assert_eq!(Message::decode(message), Ok(Message::Suspicion(key)));
@@ -132,8 +151,8 @@ fn a_fetcher_asks_for_itself_at_its_tick_and_for_others_at_once() {
     );
     after(&mut agent, Event::Tick(RANK), 2);
     let head = head(agent.id(), RANK);
-    after(&mut agent, loaded(SharedKey::SourceRecord(key), &head), 2);
-    let renewed = Event::Stored { key: SharedKey::SourceRecord(key), written: true };
+    after(&mut agent, loaded(check(key), &head), 2);
+    let renewed = source_record_stored(key, SourceRecordStore::Renewal);
     let extra = calls(&after(&mut agent, renewed, 2));
     assert_eq!(extra.len(), 1);
     let failed = Event::Answered { call: extra[0], response: Err(CallFailure::NoAnswer) };
@@ -172,13 +191,10 @@ fn the_first_born_asks_at_once_for_what_is_found_and_the_others_only_look() {
         after(&mut agent, Event::Tick(RANK), 0);
         let mut members = Members::default();
         members.add(Member { born: others_born, ..OWNER });
-        after(&mut agent, loaded(SharedKey::Members, &members.encode()), 0);
+        after(&mut agent, loaded(Load::Members, &members.encode()), 0);
         let (_, commands) = added(&mut agent, "api", 1);
-        assert!(
-            matches!(commands[..], [Command::Load(SharedKey::SourceRecord(its))] if its == key)
-        );
-        let claims =
-            after(&mut agent, Event::Loaded { key: SharedKey::SourceRecord(key), value: None }, 1);
+        assert!(matches!(commands[..], [Command::Load(Load::SourceRecord(its, _))] if its == key));
+        let claims = after(&mut agent, Event::Loaded { load: check(key), value: None }, 1);
         assert_eq!(!claims.is_empty(), asks, "{claims:?}");
     }
 }
@@ -207,15 +223,13 @@ fn one_who_parts_with_a_source_gives_its_lease_away_and_frees_its_records() {
     let version = SnapshotVersion { term: Term(1), generation: 4 };
     let mut slots = Vec::new();
     for (value, cas) in [(&b"a record"[..], 8), (&[], 9)] {
-        let Some(Command::Load(place @ SharedKey::Snapshot(..))) = agent.poll_command() else {
-            panic!()
-        };
-        agent.handle_event(Event::Loaded { key: place, value: Some((value, Cas(cas))) }, now);
-        slots.push(place.to_string());
+        let Some(Command::Load(load @ Load::Snapshot(..))) = agent.poll_command() else { panic!() };
+        agent.handle_event(Event::Loaded { load, value: Some((value, Cas(cas))) }, now);
+        slots.push(load.key().to_string());
     }
     assert_eq!(slots, version.slots().map(|version| SharedKey::Snapshot(key, version).to_string()));
     let loads = agent.poll_command();
-    assert!(matches!(loads, Some(Command::Load(SharedKey::SourceRecord(_)))), "{loads:?}");
+    assert!(matches!(loads, Some(Command::Load(Load::SourceRecord(..)))), "{loads:?}");
     let ours = SourceRecord {
         owner: agent.id(),
         term: Term(1),
@@ -225,18 +239,23 @@ fn one_who_parts_with_a_source_gives_its_lease_away_and_frees_its_records() {
         listed: 0,
     };
     let value = Some((&ours.encode()[..], Cas(3)));
-    agent.handle_event(Event::Loaded { key: SharedKey::SourceRecord(key), value }, now);
+    let load = Load::SourceRecord(key, SourceRecordLoad::Retire);
+    agent.handle_event(Event::Loaded { load, value }, now);
     let Some(Command::Store { value, expect, .. }) = agent.poll_command() else { panic!() };
     let age = Duration::from_secs(1);
     let left = SourceRecord { rank: Rank::RELEASED, published: None, age, ..ours };
     assert_eq!((SourceRecord::decode(&value), expect), (Ok(left), Expect::Unchanged(Cas(3))));
-    agent.handle_event(Event::Stored { key: SharedKey::SourceRecord(key), written: true }, now);
+    agent.handle_event(source_record_stored(key, SourceRecordStore::Retire), now);
     let rest: Vec<_> = core::iter::from_fn(|| agent.poll_command()).collect();
     let stores = rest.iter().filter(|command| matches!(command, Command::Store { .. }));
-    let [Command::Store { key: emptied, value, expect }] = stores.collect::<Vec<_>>()[..] else {
+    let [Command::Store { store: emptied, value, expect }] = stores.collect::<Vec<_>>()[..] else {
         panic!("{rest:?}");
     };
-    assert_eq!((emptied.to_string(), &value[..]), (slots[0].clone(), &[][..]), "the other is");
+    assert_eq!(
+        (emptied.key().to_string(), &value[..]),
+        (slots[0].clone(), &[][..]),
+        "the other is"
+    );
     assert_eq!(*expect, Expect::Unchanged(Cas(8)), "a successor may have been there");
     assert!(agent.sources().is_empty());
 
@@ -255,14 +274,10 @@ fn what_its_last_fetcher_took_away_is_published_again_though_nothing_has_changed
     // Another VM has taken the lease, and left.
     let left = head(OWNER.vm, Rank::RELEASED);
     after(&mut agent, Event::Tick(RANK), 2);
-    after(&mut agent, loaded(SharedKey::SourceRecord(key), &left), 2);
+    after(&mut agent, loaded(check(key), &left), 2);
     after(&mut agent, Event::Tick(RANK), 3);
-    after(&mut agent, loaded(SharedKey::SourceRecord(key), &left), 3);
-    let asked = calls(&after(
-        &mut agent,
-        Event::Stored { key: SharedKey::SourceRecord(key), written: true },
-        3,
-    ));
+    after(&mut agent, loaded(check(key), &left), 3);
+    let asked = calls(&after(&mut agent, source_record_stored(key, CLAIM), 3));
     let commands = after(&mut agent, Event::Answered { call: asked[0], response: Ok(NOTHING) }, 3);
     assert!(looked_at(&commands).is_some(), "{commands:?}");
 }
@@ -272,10 +287,10 @@ fn a_follower_tells_the_fetcher_that_a_request_waits_where_nothing_is_published(
     let (mut agent, key) = agent();
     let head = head(OWNER.vm, Rank { serving: false, born: 1 });
     after(&mut agent, Event::Tick(RANK), 0);
-    after(&mut agent, loaded(SharedKey::SourceRecord(key), &head), 0);
+    after(&mut agent, loaded(check(key), &head), 0);
     let wanted = after(&mut agent, Event::NeedSnapshot(SOURCE), 0);
-    let is_head = |command: &Command| matches!(command, Command::Load(SharedKey::SourceRecord(_)));
-    let is_members = |command: &Command| matches!(command, Command::Load(SharedKey::Members));
+    let is_head = |command: &Command| matches!(command, Command::Load(Load::SourceRecord(..)));
+    let is_members = |command: &Command| matches!(command, Command::Load(Load::Members));
     assert!(wanted.iter().any(is_head) && wanted.iter().any(is_members), "{wanted:?}");
     let again = after(&mut agent, Event::NeedSnapshot(SOURCE), 0);
     assert!(again.iter().all(is_head), "once a second: {again:?}");
@@ -295,8 +310,8 @@ fn a_name_that_a_client_has_made_up_takes_no_place_among_the_watches() {
     for second in 2..12 {
         after(&mut agent, Event::Tick(RANK), second);
         let head = head(agent.id(), RANK);
-        after(&mut agent, loaded(SharedKey::SourceRecord(key), &head), second);
-        let renewed = Event::Stored { key: SharedKey::SourceRecord(key), written: true };
+        after(&mut agent, loaded(check(key), &head), second);
+        let renewed = source_record_stored(key, SourceRecordStore::Renewal);
         for call in calls(&after(&mut agent, renewed, second)) {
             polls += 1;
             after(&mut agent, Event::Answered { call, response: Ok(NOTHING) }, second);
@@ -311,15 +326,14 @@ fn queues_are_checked_once_when_many_messages_go_out() {
     fetch(&mut agent, key);
     let mut members = Members::default();
     members.add(OWNER);
-    let looks =
-        (0..4).flat_map(|_| after(&mut agent, loaded(SharedKey::Members, &members.encode()), 1));
+    let looks = (0..4).flat_map(|_| after(&mut agent, loaded(Load::Members, &members.encode()), 1));
     let looks = looks.filter(|command| matches!(command, Command::CheckQueue(_))).count();
     assert_eq!(looks, 1, "the letters went out by the first of the lists");
 }
 
 #[test]
 fn a_made_up_query_is_empty_when_consul_does_not_know_it() {
-    let unknown = Response { status: 404, body: b"Query not found", ..NOTHING };
+    let unknown = HttpResponse { status: 404, body: b"Query not found", ..NOTHING };
     for on_trial in [true, false] {
         let json = br#"{"consul": {"cluster": "c"}, "services": [{"name": "q", "query": "q"}]}"#;
         let config = Config::parse(json).unwrap();
@@ -328,8 +342,8 @@ fn a_made_up_query_is_empty_when_consul_does_not_know_it() {
         let subject = SourceSpec { on_trial, ..subject };
         let mut agent = Manager::new(vec![subject], &config.consul, Rng::new(1));
         after(&mut agent, Event::Tick(RANK), 0);
-        after(&mut agent, Event::Loaded { key: SharedKey::SourceRecord(key), value: None }, 0);
-        let won = Event::Stored { key: SharedKey::SourceRecord(key), written: true };
+        after(&mut agent, Event::Loaded { load: check(key), value: None }, 0);
+        let won = source_record_stored(key, CLAIM);
         let asked = calls(&after(&mut agent, won, 0));
         let answer = Event::Answered { call: asked[0], response: Ok(unknown) };
         let commands = after(&mut agent, answer, 1);

@@ -8,13 +8,13 @@ use crate::registration::agent_call::AgentCall;
 use crate::registration::down_dependencies::DownDependencies;
 use crate::registration::probe::{OutgoingProbe, ProbeResult};
 use crate::registration::reconciler::Reconciler;
-use crate::registration::registration_event::RegistrationEvent;
 use crate::registration::removal::Removal;
-use crate::registry::consul::error::ErrorKind;
 use crate::registry::consul::registration::{Definition, Id};
-use crate::registry::consul::request::Request;
-use crate::registry::consul::response::{CallFailure, Response};
+use crate::registry::error::ErrorKind;
+use crate::registry::request::HttpRequest;
+use crate::registry::response::{CallFailure, HttpResponse};
 use crate::shared::source_record::Term;
+use crate::telemetry::RegistrationEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
@@ -63,16 +63,6 @@ impl DesiredState {
     pub(super) fn on_wanted(&mut self, wanted: bool) {
         if let Self::Absent { by, .. } = self {
             by.is_wanted = wanted;
-        }
-    }
-
-    /// Returns the cluster of the next call, if it is not the configuration's.
-    pub(super) fn cluster(&self) -> Option<&str> {
-        match self {
-            Self::Absent { by, removal: Some(removal), .. } => {
-                Some(removal.cluster()).filter(|cluster| *cluster != by.cluster)
-            }
-            Self::Absent { .. } | Self::Present { .. } => None,
         }
     }
 
@@ -193,7 +183,11 @@ impl DesiredState {
         }
     }
 
-    pub(super) fn start(&mut self, call: AgentCall, now: Time) -> Option<(AgentCallId, Request)> {
+    pub(super) fn start(
+        &mut self,
+        call: AgentCall,
+        now: Time,
+    ) -> Option<(AgentCallId, HttpRequest)> {
         match self {
             Self::Present { reconciler, .. } => Some(reconciler.as_mut()?.start(call, now)),
             Self::Absent { removal, .. } => Some(removal.as_mut()?.start(call, now)),
@@ -208,7 +202,7 @@ impl DesiredState {
     pub(super) fn on_response(
         &mut self,
         call: AgentCallId,
-        response: Result<Response<'_>, CallFailure>,
+        response: Result<HttpResponse<'_>, CallFailure>,
         now: Time,
         rng: &mut Rng,
         events: &mut Vec<RegistrationEvent>,

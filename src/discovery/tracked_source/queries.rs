@@ -5,17 +5,18 @@ use core::time::Duration;
 use super::TrackedSource;
 use crate::calls::caller::{CallId, Caller, QueryId};
 use crate::calls::scheduler::{CallKind, Permit};
-use crate::discovery::event::{Command, Context};
 use crate::discovery::publication::Publication;
 use crate::discovery::response_outcome::ResponseOutcome;
-use crate::discovery::source_event::SourceEvent;
 use crate::discovery::watch::{GRACE, OutgoingQuery};
+use crate::host::{Command, Context};
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::error::QueryError;
-use crate::registry::consul::query::{Query, Request};
-use crate::registry::consul::rejected_instances::RejectedInstances;
-use crate::registry::consul::response::{CallFailure, Response};
+use crate::registry::error::RegistryError;
+use crate::registry::query::{Query, Style};
+use crate::registry::rejected_instances::RejectedInstances;
+use crate::registry::request::HttpRequest;
+use crate::registry::response::{CallFailure, HttpResponse};
 use crate::shared::source_record::Term;
+use crate::telemetry::SourceEvent;
 
 impl TrackedSource {
     /// Sets whether only clients have named the source. A waiting call is queued again.
@@ -37,7 +38,7 @@ impl TrackedSource {
     pub fn on_response(
         &mut self,
         id: QueryId,
-        response: Result<Response<'_>, CallFailure>,
+        response: Result<HttpResponse<'_>, CallFailure>,
         context: &mut Context<'_>,
     ) {
         if !self.is_leader() {
@@ -63,11 +64,11 @@ impl TrackedSource {
         let failures = self.watch.failures();
         let response =
             response.and_then(|response| match self.watch.adds_nothing(&response, current) {
-                true => self.query.reject_filtered(response),
+                true => self.query.reject_partial(response),
                 false => Ok(response),
             });
         // A call that was out has ended, whatever the watch makes of it.
-        let called = response.as_ref().map(|_| ()).map_err(QueryError::kind);
+        let called = response.as_ref().map(|_| ()).map_err(RegistryError::kind);
         let outcome = self.watch.on_response(id, response, current, context.awake, context.rng);
         if expected.is_some() {
             let call = CallId::Query { source: self.source, query: id };
@@ -91,8 +92,9 @@ impl TrackedSource {
         if self.watch.abandon_publish(context.awake) {
             self.publication = Publication::default();
         }
-        let may_watch =
-            self.query.blocks() && self.has_resolved() && context.calls.has_slot(self.caller());
+        let may_watch = self.query.style() == Style::Blocks
+            && self.has_resolved()
+            && context.calls.has_slot(self.caller());
         // A second query may be out beside the blocking one.
         while let Some(want) = self.watch.wants(may_watch, context.awake) {
             let caller = self.caller();
@@ -109,9 +111,9 @@ impl TrackedSource {
         let request = |ask: &OutgoingQuery| {
             let request = match origin.as_ref().filter(|_| ask.instances) {
                 Some(origin) => query.instances(origin),
-                None => query.request(ask.index, ask.freshness),
+                None => query.request(ask.resume, ask.freshness),
             };
-            Request { timeout: request.timeout.saturating_add(ask.extra), ..request }
+            HttpRequest { timeout: request.timeout.saturating_add(ask.extra), ..request }
         };
         let ask = self.watch.ask(want, permit, context.awake, |ask| request(ask).timeout);
         let call = CallId::Query { source: self.source, query: ask.id };

@@ -2,13 +2,13 @@
 
 use std::rc::Rc;
 
-use crate::discovery::event::{Command, Context, Expect};
-use crate::discovery::source_event::SourceEvent;
 use crate::discovery::tracked_source::TrackedSource;
-use crate::discovery::tracked_source::purpose::{SourceRecordLoad, SourceRecordStore};
-use crate::shared::key::SharedKey;
+use crate::host::{
+    Command, Context, Expect, Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store,
+};
 use crate::shared::snapshot_record::SnapshotVersion;
 use crate::shared::source_record::{Rank, SourceRecord, Term};
+use crate::telemetry::SourceEvent;
 
 impl TrackedSource {
     /// Releases the lease, if this VM leads, because its configuration is being replaced.
@@ -25,7 +25,7 @@ impl TrackedSource {
             // Before the source record: the slots cannot contain a successor's snapshot while the
             // lease is ours.
             for version in SnapshotVersion::default().slots() {
-                context.load(SharedKey::Snapshot(self.key(), version));
+                context.load(Load::Snapshot(self.key(), version, SnapshotLoad::Retire));
             }
             self.load_source_record(SourceRecordLoad::Retire, context);
         }
@@ -44,16 +44,16 @@ impl TrackedSource {
     /// Stores a source record with a rank from which every VM takes the lease.
     pub(super) fn release_lease(
         &mut self,
+        purpose: SourceRecordStore,
         head: Option<&SourceRecord>,
         expect: Expect,
         context: &mut Context<'_>,
     ) {
         let term = self.lease.term();
         if let Some(head) = head.filter(|head| term == Some(head.term) && head.owner == self.me) {
-            let is_last = matches!(self.look, SourceRecordLoad::Retire);
-            self.write = if is_last { SourceRecordStore::Retire } else { SourceRecordStore::Leave };
-            let published = head.published.filter(|_| !is_last);
-            self.store_source_record(head.term, Rank::RELEASED, published, expect, context);
+            let published = head.published.filter(|_| purpose != SourceRecordStore::Retire);
+            let holder = (head.term, Rank::RELEASED);
+            self.store_source_record(purpose, holder, published, expect, context);
             self.emit(SourceEvent::Left, context);
         }
         self.stop_fetching(context);
@@ -62,11 +62,8 @@ impl TrackedSource {
     /// Empties the snapshot slots, unless a successor has written there.
     pub(super) fn clear_records(&mut self, context: &mut Context<'_>) {
         for (version, cas) in core::mem::take(&mut self.leftovers) {
-            context.store(
-                SharedKey::Snapshot(self.key(), version),
-                Vec::new(),
-                Expect::Unchanged(cas),
-            );
+            let store = Store::Snapshot(self.key(), version);
+            context.store(store, Vec::new(), Expect::Unchanged(cas));
         }
     }
 

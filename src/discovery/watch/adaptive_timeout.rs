@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use crate::registry::consul::error::QueryError;
-use crate::registry::consul::query::PLAIN_TIMEOUT;
-use crate::registry::consul::response::QueryResponse;
+use crate::registry::error::RegistryError;
+use crate::registry::query_response::QueryResponse;
+use crate::registry::request::PLAIN_TIMEOUT;
 
 /// The longest timeout of a read.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -35,7 +35,7 @@ impl AdaptiveTimeout {
     pub(super) fn on_ended(
         &mut self,
         blocks: bool,
-        outcome: &Result<QueryResponse, QueryError>,
+        outcome: &Result<QueryResponse, RegistryError>,
         took: Duration,
     ) {
         match outcome {
@@ -54,10 +54,8 @@ impl AdaptiveTimeout {
 
     /// Takes the duration of a failed query. Only an error at the end of the timeout, or at half of
     /// it by a slow clock, shows that the timeout is too short.
-    fn on_error(&mut self, error: &QueryError, took: Duration) {
-        let has_waited =
-            matches!(error, QueryError::Unreachable { code: 504, .. } | QueryError::NoAnswer);
-        if has_waited && took >= self.timeout / 2 {
+    fn on_error(&mut self, error: &RegistryError, took: Duration) {
+        if error.hints_at_timeout() && took >= self.timeout / 2 {
             self.timeout = (self.timeout * 2).min(LONGEST);
         }
     }
@@ -66,6 +64,7 @@ impl AdaptiveTimeout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::response::{CallFailure, Refusal};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -73,12 +72,16 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    fn error(failure: CallFailure) -> RegistryError {
+        RegistryError::of_failure(failure, "consul")
+    }
+
     #[test]
     fn timeout_grows_to_a_minute_and_back_when_responses_are_quick() {
         let mut timeout = AdaptiveTimeout::new();
         let grown = [10, 20, 40, 60, 60].map(|expected| {
             let before = timeout.timeout;
-            timeout.on_error(&QueryError::NoAnswer, before);
+            timeout.on_error(&error(CallFailure::NoAnswer), before);
             (before, expected)
         });
         assert!(grown.iter().all(|(found, expected)| *found == seconds(*expected)), "{grown:?}");
@@ -93,9 +96,9 @@ mod tests {
     #[test]
     fn timeout_stays_when_an_error_came_early_or_is_another_one() {
         let mut timeout = AdaptiveTimeout::new();
-        timeout.on_error(&QueryError::NoAnswer, seconds(4));
-        timeout.on_error(&QueryError::Lost, seconds(15));
-        timeout.on_error(&QueryError::MissingIndex, seconds(10));
+        timeout.on_error(&error(CallFailure::NoAnswer), seconds(4));
+        timeout.on_error(&error(CallFailure::Lost), seconds(15));
+        timeout.on_error(&error(CallFailure::Refused(Refusal::NoCapacity)), seconds(10));
         assert_eq!(timeout.extra(), Duration::ZERO);
     }
 }

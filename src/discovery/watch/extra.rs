@@ -7,9 +7,9 @@ use crate::discovery::outgoing_query::QueryInFlight;
 use crate::discovery::response_outcome::ResponseOutcome;
 use crate::discovery::shrink_guard::{Baseline, GuardDecision};
 use crate::model::snapshot::Snapshot;
-use crate::registry::consul::error::QueryError;
-use crate::registry::consul::index::ConsulIndex;
-use crate::registry::consul::response::QueryResponse;
+use crate::registry::error::RegistryError;
+use crate::registry::query_response::QueryResponse;
+use crate::registry::resume::{Progress, Resume};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
@@ -19,7 +19,7 @@ impl Watch {
     pub fn on_suspicion(&mut self, now: Time) {
         let is_quiet = match self.state {
             State::InFlight(QueryInFlight { blocks, .. }) => blocks,
-            State::Idle { .. } => self.index.is_some(),
+            State::Idle { .. } => self.resume.is_some(),
             State::Stopped | State::Applying { .. } => false,
         };
         if is_quiet {
@@ -36,12 +36,12 @@ impl Watch {
         self.guard.wants(now).or_else(suspected).filter(|_| blocks)
     }
 
-    /// Takes the response to an extra query. The index advances before the response is applied. If
+    /// Takes the response to an extra query. The position advances before the response is applied. If
     /// that fails, another VM has the lease, and this watch stops.
     pub(super) fn on_extra(
         &mut self,
         in_flight: QueryInFlight,
-        response: Result<QueryResponse, QueryError>,
+        response: Result<QueryResponse, RegistryError>,
         current: Option<&Snapshot>,
         now: Time,
         rng: &mut Rng,
@@ -67,48 +67,49 @@ impl Watch {
             return judgement
                 .map_or(ResponseOutcome::Older, |it| self.take_up_extra(it, None, current));
         }
-        let (index, floor) = (response.index, self.floor());
+        let (resume, floor) = (response.resume, self.floor());
         if self.is_holding() && in_flight.consistently().is_some() {
-            if floor.is_some_and(|floor| index < floor) {
-                // Read once more. The index of that response is accepted, unless this one was only
+            if floor.is_some_and(|floor| response.went_back_from(floor)) {
+                // Read once more. The position of that response is accepted, unless this one was only
                 // overtaken.
-                if in_flight.floor.is_some_and(|known| index < known) {
+                if in_flight.floor.is_some_and(|known| response.went_back_from(known)) {
                     self.forget_floor();
                 }
                 self.guard.on_failure(now, rng);
                 return ResponseOutcome::Older;
             }
             let judgement = self.guard.judge(response, in_flight.consistently(), known, now, rng);
-            return self.take_up_extra(judgement, Some(index), current);
+            return self.take_up_extra(judgement, Some(resume), current);
         }
         // Without a floor, a plain query is out or due, and its response is believed.
-        let Some(floor) = floor.filter(|floor| index >= *floor) else {
+        let progress = floor.map(|floor| resume.progress_since(floor));
+        let Some(progress @ (Progress::Advanced | Progress::Same)) = progress else {
             return ResponseOutcome::Older;
         };
         if response.is_too_old || self.is_holding() || self.guard.doubt(&response, known).is_some()
         {
             return ResponseOutcome::Older;
         }
-        // One index means one state, apart from what a wrong response has hidden.
-        if index == floor {
+        // One position means one state, apart from what a wrong response has hidden.
+        if progress == Progress::Same {
             return ResponseOutcome::Unchanged;
         }
-        self.take_up_extra(GuardDecision::Used(Box::new(response)), Some(index), current)
+        self.take_up_extra(GuardDecision::Used(Box::new(response)), Some(resume), current)
     }
 
     /// Uses an extra response, and the response that was held back.
     fn take_up_extra(
         &mut self,
         judgement: GuardDecision,
-        index: Option<ConsulIndex>,
+        resume: Option<Resume>,
         current: Option<&Snapshot>,
     ) -> ResponseOutcome {
-        match (&mut self.state, index) {
+        match (&mut self.state, resume) {
             (_, None) => {}
             (State::InFlight(QueryInFlight { floor, .. }), Some(_)) if floor.is_some() => {
-                *floor = index
+                *floor = resume
             }
-            _ => self.index = index,
+            _ => self.resume = resume,
         }
         match judgement {
             GuardDecision::Used(response) => {
@@ -123,18 +124,18 @@ impl Watch {
         }
     }
 
-    /// Returns the lowest valid index of a response: the one of the blocking query, or of the last
+    /// Returns the earliest valid position of a response: the one of the blocking query, or of the last
     /// response.
-    fn floor(&self) -> Option<ConsulIndex> {
+    fn floor(&self) -> Option<Resume> {
         match self.state {
             State::InFlight(QueryInFlight { blocks: true, floor, .. }) => floor,
-            State::Idle { .. } => self.index,
+            State::Idle { .. } => self.resume,
             State::Stopped | State::InFlight(_) | State::Applying { .. } => None,
         }
     }
 
     fn forget_floor(&mut self) {
-        self.index = None;
+        self.resume = None;
         if let State::InFlight(in_flight) = &mut self.state {
             in_flight.floor = None;
         }

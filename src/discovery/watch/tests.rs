@@ -1,17 +1,24 @@
 use super::*;
 use crate::model::endpoint::Endpoint;
-use crate::registry::consul::decode::Decoded;
+use crate::registry::consul::index::ConsulIndex;
+use crate::registry::decoded::Decoded;
+use crate::registry::response::CallFailure;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const WAIT: Duration = Duration::from_secs(55);
 const RESYNC: Duration = Duration::from_secs(600);
 
-fn index(n: u64) -> ConsulIndex {
-    ConsulIndex::parse(n.to_string().as_bytes()).unwrap()
+fn index(n: u64) -> Resume {
+    Resume::Consul(ConsulIndex::new(n))
 }
 
-fn answer(n: u64, ports: &[u16]) -> Result<QueryResponse, QueryError> {
+/// An error that says nothing about the timeout.
+fn error() -> RegistryError {
+    RegistryError::of_failure(CallFailure::Lost, "consul")
+}
+
+fn answer(n: u64, ports: &[u16]) -> Result<QueryResponse, RegistryError> {
     let endpoint = |&port| Endpoint::new(core::net::SocketAddr::from(([10, 0, 0, 1], port)));
     let snapshot = Snapshot::new(ports.iter().map(endpoint).collect());
     let registered = u32::try_from(snapshot.len()).unwrap();
@@ -45,7 +52,7 @@ impl Bench {
     fn round(
         &mut self,
         now: Time,
-        reply: Result<QueryResponse, QueryError>,
+        reply: Result<QueryResponse, RegistryError>,
     ) -> (OutgoingQuery, ResponseOutcome) {
         let ask = self.ask(now).expect("a query is due");
         let outcome =
@@ -62,10 +69,10 @@ impl Bench {
 fn the_first_query_has_no_index_and_the_next_has_the_applied_one() {
     let mut bench = Bench::started();
     let (ask, outcome) = bench.round(at(0), answer(7, &[1]));
-    assert_eq!(ask.index, None);
+    assert_eq!(ask.resume, None);
     assert!(matches!(outcome, ResponseOutcome::Changed(_)));
     assert_eq!(bench.ask(at(99)), None, "a new fetcher does not block yet");
-    assert_eq!(bench.ask(at(100)).unwrap().index, Some(index(7)));
+    assert_eq!(bench.ask(at(100)).unwrap().resume, Some(index(7)));
     assert_eq!(bench.ask(at(100)), None, "one query at a time");
 }
 
@@ -77,7 +84,7 @@ fn the_index_does_not_move_before_its_answer_is_applied() {
     bench.watch.on_response(ask.id, answer(7, &[1]), None, at(0), &mut bench.rng);
     assert_eq!(bench.ask(at(60_000)), None, "nothing is asked while it is applied");
     bench.watch.on_applied(at(60_000));
-    assert_eq!(bench.ask(at(60_000)).unwrap().index, Some(index(7)));
+    assert_eq!(bench.ask(at(60_000)).unwrap().resume, Some(index(7)));
 }
 
 // Promise: R-206
@@ -88,7 +95,7 @@ fn an_index_that_went_back_is_dropped_and_its_answer_is_not_applied() {
     let (_, outcome) = bench.round(at(1_000), answer(12, &[]));
     assert!(matches!(outcome, ResponseOutcome::Reread), "{outcome:?}");
     let (ask, outcome) = bench.round(at(1_000), answer(12, &[2]));
-    assert_eq!(ask.index, None);
+    assert_eq!(ask.resume, None);
     assert!(matches!(outcome, ResponseOutcome::Changed(_)));
 }
 
@@ -96,12 +103,12 @@ fn an_index_that_went_back_is_dropped_and_its_answer_is_not_applied() {
 fn an_error_drops_the_index_and_the_next_query_is_a_plain_retry() {
     let mut bench = Bench::started();
     bench.round(at(0), answer(7, &[1]));
-    let (_, outcome) = bench.round(at(1_000), Err(QueryError::MissingIndex));
+    let (_, outcome) = bench.round(at(1_000), Err(error()));
     assert!(matches!(outcome, ResponseOutcome::Failed(_)));
     assert_eq!(bench.watch.failures(), 1);
     assert_eq!(bench.watch.wants(true, at(1_200)), Some(CallKind::Read(CallClass::Retry)));
-    let (ask, _) = bench.round(at(1_200), Err(QueryError::MissingIndex));
-    assert_eq!(ask.index, None);
+    let (ask, _) = bench.round(at(1_200), Err(error()));
+    assert_eq!(ask.resume, None);
     let (_, outcome) = bench.round(at(1_600), answer(8, &[1]));
     assert!(matches!(outcome, ResponseOutcome::Unchanged));
     assert_eq!(bench.watch.failures(), 0);
@@ -113,7 +120,7 @@ fn wait_after_failures(failures: u32, seed: u64) -> u64 {
     let mut now = 0;
     for _ in 0..failures {
         now += 60_000;
-        bench.round(at(now), Err(QueryError::MissingIndex));
+        bench.round(at(now), Err(error()));
     }
     (0..).find(|wait| bench.watch.wants(true, at(now + wait)).is_some()).unwrap()
 }
@@ -137,7 +144,7 @@ fn where_only_queries_that_block_fail_asking_becomes_rare() {
         let now = at(tick * 250);
         let reply = match bench.watch.wants(true, now) {
             None => continue,
-            Some(CallKind::Watch) => Err(QueryError::MissingIndex),
+            Some(CallKind::Watch) => Err(error()),
             Some(CallKind::Read(_)) => answer(7, &[1]),
         };
         bench.round(now, reply);
@@ -153,7 +160,7 @@ fn a_query_that_stays_away_is_lost_and_its_answer_is_late() {
     let ask = bench.ask(at(0)).unwrap();
     assert_eq!(bench.watch.poll_lost(at(59_999)), None);
     assert_eq!(bench.watch.poll_lost(at(60_000)), Some(ask.id));
-    let lost = Err(QueryError::MissingIndex);
+    let lost = Err(error());
     bench.watch.on_response(ask.id, lost, None, at(60_000), &mut bench.rng);
     let late = bench.watch.on_response(ask.id, answer(7, &[1]), None, at(60_001), &mut bench.rng);
     assert!(matches!(late, ResponseOutcome::Late));
@@ -207,7 +214,7 @@ fn without_a_place_it_is_polled_by_the_same_rules() {
         "a place has become free"
     );
     let ask = bench.watch.ask(poll, Permit::AsWanted, at(5_500), |_| WAIT);
-    assert_eq!(ask.index, None);
+    assert_eq!(ask.resume, None);
     let current = bench.current.clone();
     let older = bench.watch.on_response(
         ask.id,
@@ -238,7 +245,7 @@ fn a_probe_is_answered_at_once_whatever_was_wanted() {
     let mut bench = Bench::started();
     bench.round(at(0), answer(7, &[1]));
     let ask = bench.watch.ask(CallKind::Watch, Permit::Probe, at(1_000), |_| WAIT);
-    assert_eq!(ask.index, None);
+    assert_eq!(ask.resume, None);
     let current = bench.current.clone();
     let older = bench.watch.on_response(
         ask.id,
@@ -262,7 +269,7 @@ fn it_is_read_afresh_once_in_a_while_and_what_differs_at_the_same_index_is_appli
     assert_eq!(bench.watch.wants(true, at(660_000)), Some(CallKind::Read(CallClass::Read)));
     let ask =
         bench.watch.ask(CallKind::Read(CallClass::Read), Permit::AsWanted, at(660_000), |_| WAIT);
-    assert_eq!(ask.index, None);
+    assert_eq!(ask.resume, None);
     let current = bench.current.clone();
     let outcome = bench.watch.on_response(
         ask.id,
@@ -283,10 +290,10 @@ fn an_answer_that_is_never_applied_does_not_stop_the_watch() {
     bench.watch.on_response(ask.id, answer(7, &[1]), None, at(0), &mut bench.rng);
     assert!(!bench.watch.abandon_publish(at(4_999)));
     assert!(bench.watch.abandon_publish(at(5_000)));
-    assert_eq!(bench.ask(at(5_000)).map(|ask| ask.index), Some(None));
+    assert_eq!(bench.ask(at(5_000)).map(|ask| ask.resume), Some(None));
 }
 
-fn too_old(n: u64, ports: &[u16]) -> Result<QueryResponse, QueryError> {
+fn too_old(n: u64, ports: &[u16]) -> Result<QueryResponse, RegistryError> {
     Ok(QueryResponse { is_too_old: true, ..answer(n, ports)? })
 }
 
@@ -297,10 +304,11 @@ fn an_answer_that_is_too_old_is_read_again_from_the_leader_and_not_applied() {
     let too_old = too_old(8, &[2]);
     let (_, outcome) = bench.round(at(1_000), too_old.clone());
     assert!(matches!(outcome, ResponseOutcome::Reread), "{outcome:?}");
-    let (ask, _) = bench.round(at(1_000), Err(QueryError::NoAnswer));
-    assert_eq!((ask.index, ask.freshness), (None, ReadMode::Leader));
+    let (ask, _) =
+        bench.round(at(1_000), Err(RegistryError::of_failure(CallFailure::NoAnswer, "consul")));
+    assert_eq!((ask.resume, ask.freshness), (None, ReadMode::Fresher));
     let (ask, outcome) = bench.round(at(2_000), too_old);
-    assert_eq!(ask.freshness, ReadMode::Leader, "an error does not make an old answer good");
+    assert_eq!(ask.freshness, ReadMode::Fresher, "an error does not make an old answer good");
     assert!(matches!(outcome, ResponseOutcome::Changed(_)), "there is none fresher: {outcome:?}");
     let (ask, _) = bench.round(at(3_000), answer(9, &[2]));
     assert_eq!(ask.freshness, ReadMode::AsConfigured);
@@ -311,13 +319,13 @@ fn the_leader_is_asked_at_once_and_the_next_query_is_as_configured() {
     let mut bench = Bench::started();
     bench.round(at(0), answer(7, &[1]));
     let (ask, outcome) = bench.round(at(1_000), too_old(8, &[2]));
-    assert_eq!((ask.index, ask.freshness), (Some(index(7)), ReadMode::AsConfigured));
+    assert_eq!((ask.resume, ask.freshness), (Some(index(7)), ReadMode::AsConfigured));
     assert!(matches!(outcome, ResponseOutcome::Reread), "{outcome:?}");
     let (ask, outcome) = bench.round(at(1_000), answer(9, &[3]));
-    assert_eq!((ask.index, ask.freshness), (None, ReadMode::Leader));
+    assert_eq!((ask.resume, ask.freshness), (None, ReadMode::Fresher));
     assert!(matches!(outcome, ResponseOutcome::Changed(_)), "{outcome:?}");
     let ask = bench.ask(at(2_000)).unwrap();
-    assert_eq!((ask.index, ask.freshness), (Some(index(9)), ReadMode::AsConfigured));
+    assert_eq!((ask.resume, ask.freshness), (Some(index(9)), ReadMode::AsConfigured));
 }
 
 #[test]
@@ -325,10 +333,10 @@ fn an_answer_that_is_too_old_is_better_than_none() {
     let mut bench = Bench::started();
     let (_, outcome) = bench.round(at(0), too_old(7, &[1]));
     assert!(matches!(outcome, ResponseOutcome::Changed(_)), "{outcome:?}");
-    let (ask, outcome) = bench.round(at(10), Err(QueryError::MissingIndex));
-    assert_eq!((ask.index, ask.freshness), (None, ReadMode::Leader));
+    let (ask, outcome) = bench.round(at(10), Err(error()));
+    assert_eq!((ask.resume, ask.freshness), (None, ReadMode::Fresher));
     assert!(matches!(outcome, ResponseOutcome::Failed(_)), "{outcome:?}");
-    assert_eq!(bench.ask(at(60_000)).unwrap().freshness, ReadMode::Leader, "until it answers");
+    assert_eq!(bench.ask(at(60_000)).unwrap().freshness, ReadMode::Fresher, "until it answers");
 }
 
 #[test]
@@ -349,6 +357,6 @@ fn leader_is_asked_at_a_resync_when_the_source_is_polled() {
         }
         asked.push(ask.freshness);
     }
-    let leader = asked.iter().filter(|freshness| **freshness == ReadMode::Leader).count();
+    let leader = asked.iter().filter(|freshness| **freshness == ReadMode::Fresher).count();
     assert!(asked.len() > 100 && leader == 1, "{leader} of {}", asked.len());
 }

@@ -5,12 +5,12 @@ use core::time::Duration;
 use super::{
     ATTEMPTS, AUDIT, AUDIT_WITHOUT_REPORTS, PAUSE, PAUSE_ELSEWHERE, ROUNDS, Reconciler, Stage,
 };
-use crate::registration::registration_event::RegistrationEvent;
 use crate::registration::ttl_check::TtlCheck;
 use crate::registry::consul::registration::{
     ActualCheck, ActualService, AgentIdentity, CheckStatus, Drift, RegistrationError, Report,
     Reported,
 };
+use crate::telemetry::RegistrationEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

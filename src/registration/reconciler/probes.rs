@@ -2,10 +2,11 @@
 
 use super::{Reconciler, STANDSTILL};
 use crate::health_check::verdict::ProbeReason;
+use crate::host::ProbeTarget;
 use crate::registration::drain::Drain;
-use crate::registration::probe::{OutgoingProbe, ProbeResult, ProbeTarget};
-use crate::registration::registration_event::RegistrationEvent;
+use crate::registration::probe::{OutgoingProbe, ProbeResult};
 use crate::registration::ttl_check::TtlCheck;
+use crate::telemetry::RegistrationEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

@@ -1,5 +1,5 @@
-//! Decodes a body of `/v1/catalog/services`: an object of names, each with the tags that its
-//! instances have.
+//! Decodes a body of `/v1/catalog/services`: an object of names, each with the tags of its
+//! instances.
 //!
 //! See <https://developer.hashicorp.com/consul/api-docs/catalog#list-services>.
 
@@ -13,15 +13,15 @@ use crate::model::service_names::ServiceNames;
 use crate::registry::consul::decode::{DecodeError, read};
 use crate::registry::consul::lenient::{LenientSeed, LenientVisitor, next_name};
 
-/// The most services of a catalog that are kept in mind, however few of them are served.
+/// The maximum number of services in a catalog, however few of them match.
 pub const MAX_LISTED: usize = 65_536;
 
-/// Decodes a body into the services that are wanted: those that have all tags, are not excluded,
-/// and have a name that a host can have, and a cluster of Envoy's. The last two are counted where they
-/// are left out.
+/// Decodes a body into the matching services: those that have all tags, are not excluded, and have
+/// a name that fits a host and is no other cluster of Envoy's. Services with another name are
+/// counted as left out.
 ///
-/// The body is read in one pass, and only names that are wanted stay. What is no list of tags
-/// counts as none; a body that is no object of JSON, or not all of one, is an error as a whole.
+/// The body is read in one pass, and only matching names stay in memory. A value that is no list of
+/// tags counts as an empty list. A body that is no complete JSON object is an error.
 pub(super) fn decode(body: &[u8], discover: &Discover) -> Result<ServiceNames, DecodeError> {
     let mut reading = Reading { discover, names: Vec::new(), unfit: 0, refused: None };
     read(body, &mut reading, |reading| &mut reading.refused)?;
@@ -32,7 +32,7 @@ struct Reading<'d> {
     discover: &'d Discover,
     names: Vec<Rc<str>>,
     unfit: u32,
-    /// Set where the body is refused although it may be JSON.
+    /// The error of a body that is valid JSON and refused.
     refused: Option<DecodeError>,
 }
 
@@ -75,10 +75,10 @@ impl<'de> LenientVisitor<'de> for Reading<'_> {
     }
 }
 
-/// The tags of one service, as far as they are wanted.
+/// The wanted tags of one service.
 struct Tags<'d> {
     wanted: &'d [String],
-    /// A bit for each wanted one; there are at most 64.
+    /// A bit for each tag that was found. At most 64 tags are wanted.
     found: u64,
 }
 
@@ -110,7 +110,8 @@ mod tests {
     use crate::config::Config;
     use crate::registry::consul::decode::MAX_BODY;
     use crate::registry::consul::index::ConsulIndex;
-    use crate::registry::consul::query::{Query, ReadMode};
+    use crate::registry::consul::query::ConsulQuery;
+    use crate::registry::request::ReadMode;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -139,7 +140,7 @@ mod tests {
             "discover": { "host": "{service}.internal" }
         }"#;
         let config = Config::parse(json).unwrap();
-        let built = Query::catalog(&config, config.discover.as_ref().unwrap());
+        let built = ConsulQuery::catalog(&config, config.discover.as_ref().unwrap());
         assert!(built.blocks());
         let request = built.request(Some(ConsulIndex::new(7)), ReadMode::AsConfigured);
         let expected = "/v1/catalog/services?dc=dc2&ns=team&partition=p&stale&index=7&wait=55s";
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn more_services_than_the_limit_are_an_error_and_as_many_are_none() {
+    fn services_beyond_the_limit_are_an_error() {
         let list = |count: usize| {
             let entries: Vec<String> = (0..count).map(|n| format!(r#""s{n}":[]"#)).collect();
             decode(format!("{{{}}}", entries.join(",")).as_bytes(), &discover(""))

@@ -1,4 +1,4 @@
-//! Decodes the body of an answer: instances of a service.
+//! Decodes the body of a response: the instances of a service.
 
 use serde::de::{DeserializeSeed, Error as _, SeqAccess};
 
@@ -7,53 +7,29 @@ use crate::model::snapshot::Snapshot;
 pub use crate::registry::consul::decode_error::DecodeError;
 use crate::registry::consul::instance_filter::InstanceFilter;
 use crate::registry::consul::lenient::{LenientSeed, LenientVisitor};
-use crate::registry::consul::prepared_query::{PreparedQueryResponse, QueryOrigin};
-use crate::registry::consul::rejected_instances::{RejectReason, RejectedInstances};
+use crate::registry::consul::prepared_query::PreparedQueryResponse;
 use crate::registry::consul::string_table::StringTable;
 use crate::registry::consul::wire::WireEntry;
+use crate::registry::decoded::{Decoded, MAX_ENDPOINTS};
+use crate::registry::rejected_instances::{RejectReason, RejectedInstances};
 
-/// The longest body that is read, in bytes: what Envoy lets through to a filter
-/// (`http.async_response_buffer_limit`), some 25,000 instances of the usual 1.3 KB.
+/// The maximum length of a body, in bytes. Envoy passes at most this much to a filter
+/// (`http.async_response_buffer_limit`): some 25,000 instances of the usual 1.3 KB.
 pub const MAX_BODY: usize = 32 << 20;
 
-/// The most endpoints that one service may have, those with the same address counted each,
-/// and with them the unhealthy ones.
-/// A service beyond it is more likely a mistake than a service, and a snapshot of it would
-/// be copied to every VM.
-pub const MAX_ENDPOINTS: usize = 65_536;
-
-/// What a body says.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Decoded {
-    /// The instances that take traffic.
-    pub snapshot: Snapshot,
-    /// The others, by reason.
-    pub dropped: RejectedInstances,
-    /// How many addresses would take traffic if all of their instances were healthy; what is
-    /// left of them is the snapshot.
-    pub registered: u32,
-    /// What the unhealthy ones would be if they were healthy: they are listed, and have not
-    /// vanished.
-    pub unhealthy: Snapshot,
-    /// Where a prepared query has found them; none: none was asked.
-    pub origin: Option<QueryOrigin>,
-}
-
-/// Decodes a body of `/v1/health/service/<name>`, or of `/v1/health/connect/<name>`, into
-/// endpoints.
+/// Decodes a body of `/v1/health/service/<name>` or `/v1/health/connect/<name>` into endpoints.
 ///
-/// The body is read in one pass; of each entry only the endpoint stays, so the memory used
-/// is that of the endpoints, whatever else Consul says about them. An entry that makes no
-/// sense costs that entry and is counted; a body that is no array of JSON, or not all of
-/// one, is an error as a whole, for it says nothing about what is missing from it.
+/// The body is read in one pass, and of each entry only the endpoint stays in memory. A faulty
+/// entry costs only that entry, and is counted. A body that is no complete JSON array is an error,
+/// because it does not tell which instances are missing.
 pub fn decode(body: &[u8], selection: &InstanceFilter) -> Result<Decoded, DecodeError> {
     let mut reading = EntryCollector::new(selection);
     read(body, &mut reading, |reading| &mut reading.refused)?;
     Ok(reading.into_decoded())
 }
 
-/// Decodes a body of `/v1/query/<name>/execute` into endpoints: the same entries, within an
-/// object. Consul has left out those that are critical.
+/// Decodes a body of `/v1/query/<name>/execute` into endpoints: the same entries within an object.
+/// Consul has left out critical instances.
 pub fn decode_executed(body: &[u8], selection: &InstanceFilter) -> Result<Decoded, DecodeError> {
     let mut executed = PreparedQueryResponse::new(EntryCollector::new(selection));
     read(body, &mut executed, |executed| &mut executed.reading.refused)?;
@@ -62,7 +38,7 @@ pub fn decode_executed(body: &[u8], selection: &InstanceFilter) -> Result<Decode
     Ok(Decoded { origin: Some(origin), ..decoded })
 }
 
-/// Reads all of a body into a target that may refuse it.
+/// Reads a whole body into a target, which may refuse it.
 pub(super) fn read<'de, T: LenientVisitor<'de>>(
     body: &'de [u8],
     target: &mut T,
@@ -80,15 +56,15 @@ pub(super) fn read<'de, T: LenientVisitor<'de>>(
     json.end().map_err(|error| DecodeError::trailing(&error))
 }
 
-/// What the entries of an array have been read into.
+/// The collected entries of an array.
 pub(super) struct EntryCollector<'s> {
     selection: &'s InstanceFilter,
     labels: StringTable,
     endpoints: Vec<Endpoint>,
     dropped: RejectedInstances,
-    /// What unhealthy instances would be.
+    /// The unhealthy instances, as if they were healthy.
     unhealthy: Vec<Endpoint>,
-    /// Set where the body is refused although it may be JSON.
+    /// The error of a body that is valid JSON and refused.
     pub(super) refused: Option<DecodeError>,
 }
 
@@ -104,7 +80,7 @@ impl<'s> EntryCollector<'s> {
         }
     }
 
-    /// Forgets what was read.
+    /// Forgets all entries.
     pub(super) fn restart(&mut self) {
         *self = Self::new(self.selection);
     }
@@ -168,12 +144,13 @@ mod tests {
     use super::*;
     use crate::config::{AddressChoice, AddressPolicy, HealthThreshold};
     use crate::model::endpoint::Details;
-    use crate::registry::consul::rejected_instances::Unhealthy;
+    use crate::registry::rejected_instances::Unhealthy;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    /// Four instances, as Consul 1.8 writes them: passing, warning with an address of its
-    /// own, in maintenance, and one with little more than a name on an IPv6 node.
+    /// Four instances, as Consul 1.8 writes them: one is passing, one is warning and has an address
+    /// of its own, one is in maintenance, and one has little more than a name and stands on an IPv6
+    /// node.
     const WEB: &str = include_str!("fixtures/web_1_8.json");
 
     fn selection(health: HealthThreshold, tag: Option<&str>) -> InstanceFilter {
@@ -222,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn tagged_addresses_are_taken_from_the_service_or_else_from_its_node() {
+    fn tagged_address_of_the_service_comes_before_that_of_the_node() {
         let selection = selection(HealthThreshold::Warning, Some("WAN"));
         let decoded = decode(WEB.as_bytes(), &selection).unwrap();
         let expected =
@@ -259,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn instances_with_one_address_are_one_endpoint_with_the_heaviest_weight() {
+    fn instances_of_one_address_are_one_endpoint_of_greatest_weight() {
         let entry = |weight: u8| {
             let service = format!(r#"{{"Port": 80, "Weights": {{"Passing": {weight}}}}}"#);
             format!(r#"{{"Node": {{"Address": "10.0.0.1"}}, "Service": {service}}}"#)
@@ -270,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn registered_addresses_are_counted_each_one_once_and_published_where_that_is_wanted() {
+    fn registered_addresses_are_counted_once_each() {
         let entry = |ip: &str, weight: u8, status: &str| {
             format!(
                 r#"{{"Service": {{"Address": "{ip}", "Port": 80, "Weights": {{"Passing": {weight}}}}},
@@ -368,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn more_endpoints_than_the_limit_are_an_error_and_as_many_are_none() {
+    fn endpoints_beyond_the_limit_are_an_error() {
         let entry = r#"{"Service":{"Address":"10.0.0.1","Port":80}}"#;
         let mut body = format!("[{entry}{}", format!(",{entry}").repeat(MAX_ENDPOINTS - 1));
         assert_eq!(passing(&format!("{body},null]")).unwrap().dropped.no_service, 1);

@@ -1,35 +1,35 @@
-//! Why a body could not be decoded.
+//! The errors of a body that cannot be decoded.
 
 use core::fmt;
 
 use serde_json::error::Category;
 
-/// Why a body could not be decoded. It names places in the body and never repeats any of
-/// it, since instances may carry secrets in their metadata.
+/// An error of a body that cannot be decoded. It names places in the body and never quotes the
+/// body, since instances may carry secrets in their metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DecodeError {
     /// The body is longer than [`MAX_BODY`](crate::registry::consul::decode::MAX_BODY).
     TooLarge {
-        /// The most bytes that are read.
+        /// The maximum length, in bytes.
         limit: usize,
-        /// The bytes that there were.
+        /// The length of the body, in bytes.
         found: usize,
     },
-    /// The body is not JSON, from here on, or ends within a number.
+    /// The body is no JSON from this place on, or ends within a number.
     NotJson {
         /// The line, from 1.
         line: usize,
         /// The byte in it, from 1.
         column: usize,
     },
-    /// The body ends in the middle; an empty one does so at once.
+    /// The body is cut off. An empty body is cut off at its beginning.
     Truncated {
         /// The last line.
         line: usize,
-        /// Its last byte.
+        /// The last byte of that line.
         column: usize,
     },
-    /// Something follows the array.
+    /// Something follows the end of the JSON value.
     Trailing {
         /// The line, from 1.
         line: usize,
@@ -38,18 +38,19 @@ pub enum DecodeError {
     },
     /// The body is JSON, but no array.
     NotAnArray,
-    /// The body is JSON, but not the object that a prepared query is answered with.
+    /// The body is JSON, but not the object that answers a prepared query.
     NotExecuted,
-    /// More endpoints than [`MAX_ENDPOINTS`](crate::registry::consul::decode::MAX_ENDPOINTS).
+    /// More endpoints than [`MAX_ENDPOINTS`](crate::registry::decoded::MAX_ENDPOINTS).
     TooManyEndpoints {
-        /// The most endpoints of a service.
+        /// The maximum number of endpoints of a service.
         limit: usize,
     },
-    /// The body is JSON, but not the object that a catalog of services is.
+    /// The body is JSON, but not the object that lists the catalog.
     NotACatalog,
-    /// More services than [`MAX_LISTED`](crate::registry::consul::catalog::MAX_LISTED).
+    /// The catalog has more services than
+    /// [`MAX_LISTED`](crate::registry::consul::catalog::MAX_LISTED).
     TooManyServices {
-        /// The most services of a catalog.
+        /// The maximum number of services of a catalog.
         limit: usize,
     },
 }

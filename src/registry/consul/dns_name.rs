@@ -2,15 +2,15 @@
 //!
 //! The grammar is that of
 //! <https://developer.hashicorp.com/consul/docs/discover/service/static> and
-//! <https://developer.hashicorp.com/consul/docs/reference/dns>; a keyword counts where it stands
-//! last, as in Consul's `agent/dns.go`.
+//! <https://developer.hashicorp.com/consul/docs/reference/dns>. If a keyword occurs more than once,
+//! the last one counts, as in Consul's `agent/dns.go`.
 
 use core::str;
 
 use crate::config::{PreparedQuery, Service};
 
-/// What a name of Consul's DNS stands for, of those that requests can go to: services and prepared
-/// queries. Nodes, virtual addresses and gateways are none of these.
+/// A name of Consul's DNS that requests can go to: a service or a prepared query. Names of nodes,
+/// virtual addresses and gateways are not parsed.
 ///
 /// ```text
 /// [<tag>.]<service>.service[<place>].<domain>    _<service>._<tag or tcp>.service[<place>].<domain>
@@ -25,9 +25,9 @@ pub struct DnsName<'a> {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Subject<'a> {
-    /// A service's instances, those with this tag where one is given. The tag may have dots.
+    /// The instances of a service, with this tag if there is one. The tag may contain dots.
     Service { name: &'a str, tag: Option<&'a str> },
-    /// What a prepared query of this name finds; the name may have dots.
+    /// The instances that the prepared query of this name finds. The name may contain dots.
     Query(&'a str),
 }
 
@@ -39,12 +39,12 @@ struct Place<'a> {
     peer: Option<&'a str>,
 }
 
-/// The longest part between two dots (RFC 1035).
+/// The maximum length of a label (RFC 1035), in bytes.
 const MAX_LABEL_BYTES: usize = 63;
 
 impl<'a> DnsName<'a> {
-    /// Reads a host that is in lower case and has no dot at its end; `None` where it is no such
-    /// name within the domain. Any bytes may come.
+    /// Parses a host in lower case without a final dot. Returns `None` if the host is no such name
+    /// within the domain. Takes any bytes.
     pub fn parse(host: &'a [u8], domain: &str) -> Option<Self> {
         let host = str::from_utf8(host).ok()?;
         let name = host.strip_suffix(domain)?.strip_suffix('.')?;
@@ -59,14 +59,14 @@ impl<'a> DnsName<'a> {
         let after = name.get(at + length..)?;
         let place = Place::parse(after.strip_prefix('.').unwrap_or(after))?;
         let subject = if is_query { query_of(before) } else { service_of(before) };
-        // A peer has what it exports, wherever that is.
+        // A peer offers its exported services, whatever the place.
         let is_possible = place.peer.is_none() || (place.datacenter.is_none() && !is_query);
         is_possible.then_some(Self { subject, place })
     }
 
-    /// The service that it stands for, and the datacenter, if it says one; else `like` says what
-    /// the service is like. `None` for a prepared query where `like` wants only some instances:
-    /// Consul takes no further conditions for one.
+    /// Returns the service of the name, and its datacenter if the name contains one. The other
+    /// settings are those of `like`. Returns `None` for a prepared query if `like` selects
+    /// instances, because Consul takes no further conditions for a prepared query.
     pub fn service(&self, like: &Service) -> Option<(Service, Option<String>)> {
         let own = |text: Option<&str>| text.map(str::to_owned);
         let Place { datacenter, namespace, partition, peer } = self.place;
@@ -97,7 +97,7 @@ impl<'a> DnsName<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Reads what follows the keyword.
+    /// Parses the labels after the keyword.
     fn parse(text: &'a str) -> Option<Self> {
         let mut place = Self::default();
         if text.is_empty() {
@@ -128,7 +128,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// `[<tag>.]<service>`, or `_<service>._<tag>`, where `tcp` is no tag (RFC 2782).
+/// Parses `[<tag>.]<service>` or `_<service>._<tag>`, where `tcp` is no tag (RFC 2782).
 fn service_of(text: &str) -> Subject<'_> {
     let (before, last) = match text.rsplit_once('.') {
         Some((before, last)) => (Some(before), last),
@@ -152,7 +152,7 @@ fn in_rfc_2782<'a>(first: &'a str, last: &'a str) -> Option<(&'a str, &'a str)> 
     part(first).zip(part(last)).filter(|_| !first.contains('.') && !last.contains('.'))
 }
 
-/// Where a label stands last.
+/// Returns the position of the last such label.
 fn position(name: &str, keyword: &str) -> Option<usize> {
     let mut end = name.len();
     name.rsplit('.').find_map(|label| {
@@ -173,7 +173,7 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    /// `service`, `tag service`, `query:name`, and the place after it.
+    /// Returns `service`, `tag service` or `query:name`, followed by the place.
     fn read(host: &str) -> Option<String> {
         let DnsName { subject, place } = DnsName::parse(host.as_bytes(), "consul")?;
         let mut text = match subject {
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_says_what_its_service_is_and_the_rest_is_as_configured() {
+    fn service_of_a_name_has_the_configured_settings() {
         let like = Service { tags: vec!["public".into()], ..Service::new("") };
         let of = |host: &'static str, like: &Service| {
             DnsName::parse(host.as_bytes(), "consul").unwrap().service(like)

@@ -1,4 +1,4 @@
-//! A plain configuration for the tests of this floor.
+//! A plain configuration for the tests of this room.
 
 use crate::config::{Config, Consul, Service};
 

@@ -1,32 +1,31 @@
-//! How well an instance is, by its checks.
+//! The health of an instance.
 
 use crate::config::HealthThreshold;
 
-/// The checks that Consul adds to a node or a service put into maintenance, whatever
-/// their status says (`NodeMaint` and `ServiceMaintPrefix` in Consul's `api/health.go`).
+/// The ids of the checks that Consul adds to a node or a service in maintenance, whatever their
+/// status (`NodeMaint` and `ServiceMaintPrefix` in Consul's `api/health.go`).
 const NODE_MAINTENANCE: &str = "_node_maintenance";
 const SERVICE_MAINTENANCE: &str = "_service_maintenance:";
 
-/// The health of a check, or of an instance, which is that of its worst check; the order
-/// is from the best to the worst, and Consul's own (`HealthChecks.AggregatedStatus`).
+/// The health of a check. The health of an instance is that of its worst check. The order is
+/// Consul's own, from the best to the worst (`HealthChecks.AggregatedStatus`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Health {
-    /// All is well; also that of an instance without checks.
+    /// All is well. An instance without checks is passing.
     #[default]
     Passing,
-    /// Works, with a complaint.
+    /// The instance works, with a complaint.
     Warning,
-    /// A status this crate does not know, or a check that cannot be read. It takes no
-    /// traffic, for nothing says that it should.
+    /// The status is unknown, or the check is unreadable. Such an instance takes no traffic.
     Unknown,
-    /// Does not work.
+    /// The instance does not work.
     Critical,
-    /// Taken out of service by hand.
+    /// An operator has taken the instance out of service.
     Maintenance,
 }
 
 impl Health {
-    /// Judges one check, of a node or of a service. Consul writes statuses in lower case
+    /// Returns the health of a check of a node or a service. Consul writes statuses in lower case
     /// only.
     pub fn of_check(id: &str, status: &str) -> Self {
         if id == NODE_MAINTENANCE || id.starts_with(SERVICE_MAINTENANCE) {
@@ -40,7 +39,7 @@ impl Health {
         }
     }
 
-    /// Whether an instance of this health takes traffic.
+    /// Returns true if an instance of this health takes traffic.
     pub const fn meets(self, threshold: HealthThreshold) -> bool {
         match self {
             Self::Passing => true,

@@ -1,13 +1,13 @@
-//! What may stand for the place of an instance: an IP address or a name.
+//! The host of an instance: an IP address or a name.
 
 use core::net::{IpAddr, Ipv6Addr};
 use std::rc::Rc;
 
-/// The longest name (RFC 1035, section 3.1, without its root) and the longest of its labels.
+/// The maximum length of a name (RFC 1035, section 3.1, without the root) and of a label, in bytes.
 const MAX_NAME_BYTES: usize = 253;
 const MAX_LABEL_BYTES: usize = 63;
 
-/// The place of an instance, without its port.
+/// The host of an instance, without its port.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum InstanceHost {
     /// An IP address.
@@ -17,16 +17,16 @@ pub(super) enum InstanceHost {
 }
 
 impl InstanceHost {
-    /// Reads an address, or else a name; `None` where it is neither.
+    /// Parses an IP address or a name. Returns `None` if the text is neither.
     pub(super) fn parse(text: &str) -> Option<Self> {
         parse_ip(text).map(Self::Ip).or_else(|| parse_name(text).map(Self::Name))
     }
 }
 
-/// Parses an IPv4 address, or an IPv6 address with or without brackets; no zone.
+/// Parses an IPv4 address, or an IPv6 address with or without brackets and without a zone.
 ///
-/// An IPv4 address written as an IPv6 one (`::ffff:10.0.0.1`) becomes what it is: one place
-/// has one address, whoever compares it and whichever policy judges it.
+/// An IPv4 address in IPv6 notation (`::ffff:10.0.0.1`) becomes an IPv4 address, so that one place
+/// has one address in every comparison and for every address policy.
 fn parse_ip(host: &str) -> Option<IpAddr> {
     let ip = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         Some(inner) => IpAddr::V6(inner.parse::<Ipv6Addr>().ok()?),
@@ -35,13 +35,13 @@ fn parse_ip(host: &str) -> Option<IpAddr> {
     Some(ip.to_canonical())
 }
 
-/// Reads a DNS name, in lower case and without a dot at its end; `None` where it is none.
+/// Parses a DNS name in any case, with or without a final dot. Returns `None` if the text is no
+/// name.
 ///
-/// Labels have letters, digits, `-` and `_` (which machines do use) and neither begin nor end
-/// with `-`. A name whose last label is a number, decimal or hexadecimal, is none: resolvers
-/// take `10.1`, `0x7f.1` and `2130706433` for IPv4 addresses, as `inet_aton` does, and an
-/// address that the policy denies must not come by that way (the *ends in a number* checker of
-/// the WHATWG's URL standard).
+/// Labels have letters, digits, `-` and `_` (which real machines use), and neither begin nor end
+/// with `-`. The last label must not be a decimal or hexadecimal number. Resolvers take `10.1`,
+/// `0x7f.1` and `2130706433` for IPv4 addresses, as `inet_aton` does, and would so reach an address
+/// that the policy denies (see the *ends in a number* checker of the WHATWG's URL standard).
 fn parse_name(text: &str) -> Option<Rc<str>> {
     let name = text.strip_suffix('.').unwrap_or(text);
     let is_name = name.len() <= MAX_NAME_BYTES
@@ -72,7 +72,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn ipv6_is_read_with_and_without_brackets_and_mapped_ipv4_is_ipv4() {
+    fn ipv6_is_parsed_with_or_without_brackets_and_mapped_as_ipv4() {
         for (text, ip) in [
             ("10.0.0.1", "10.0.0.1"),
             ("2001:db8::1", "2001:db8::1"),
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_resolver_would_take_for_an_address_is_no_name() {
+    fn number_that_resolvers_take_for_an_address_is_no_name() {
         for text in ["2130706433", "127.1", "0x7f.1", "0x7f000001", "a.0X", "010.0.0.1", "web.1."] {
             assert_eq!(parse_name(text), None, "{text}");
         }

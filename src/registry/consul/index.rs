@@ -3,7 +3,7 @@
 use core::fmt;
 use core::num::NonZeroU64;
 
-use crate::registry::consul::excerpt::BodyExcerpt;
+use crate::util::excerpt::BodyExcerpt;
 
 /// The value of `X-Consul-Index`: sent back, it makes Consul hold the next answer until
 /// something has changed.

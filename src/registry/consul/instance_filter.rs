@@ -1,4 +1,4 @@
-//! Which instances become endpoints, and under which address.
+//! Selects the instances that become endpoints, and their addresses.
 
 use core::net::SocketAddr;
 use core::num::NonZeroU16;
@@ -8,35 +8,35 @@ use crate::config::{AddressChoice, AddressPolicy, HealthThreshold, VersionKey};
 use crate::model::endpoint::{Address, Details, Endpoint};
 use crate::registry::consul::health::Health;
 use crate::registry::consul::host::InstanceHost;
-use crate::registry::consul::rejected_instances::RejectReason;
 use crate::registry::consul::string_table::StringTable;
 use crate::registry::consul::wire::{WantedFields, WireEntry, WireService};
+use crate::registry::rejected_instances::RejectReason;
 
-/// How the entries of an answer are judged.
+/// The rules by which instances become endpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceFilter {
     /// The worst health that takes traffic.
     pub health: HealthThreshold,
-    /// Which of an instance's addresses to use.
+    /// The address of an instance to use.
     pub address: AddressChoice,
-    /// Whether an instance may be reached by a name.
+    /// True if an instance may have a name instead of an IP address.
     pub resolve_names: bool,
-    /// Which IP addresses may be endpoints.
+    /// The IP addresses that may be endpoints.
     pub policy: AddressPolicy,
-    /// Where an instance says its version; none: nobody wants to know.
+    /// The place of the version in an instance. `None` if no version is read.
     pub version: Option<VersionKey>,
-    /// The key of metadata that says a zone, where Consul itself does not; none: nobody wants
-    /// to know the zone.
+    /// The key of metadata that contains the zone, if Consul itself does not know it. `None` if no
+    /// zone is read.
     pub zone_key: Option<String>,
-    /// Whether a snapshot tells the unhealthy ones, too.
+    /// True if a snapshot contains the unhealthy instances, too.
     pub tells_unhealthy: bool,
-    /// The keys of metadata that Envoy's own clusters are told beside the name of the node, sorted;
-    /// none: neither is read.
+    /// The sorted keys of metadata that Envoy's own clusters are told, besides the name of the
+    /// node. `None` if neither is read.
     pub details: Option<Vec<String>>,
 }
 
 impl InstanceFilter {
-    /// What is to be read of an entry.
+    /// Returns the fields to read of an entry.
     pub(super) fn wanted(&self) -> WantedFields<'_> {
         let (version_key, version_prefix) = match &self.version {
             Some(VersionKey::Meta(key)) => (Some(key.as_str()), None),
@@ -47,10 +47,10 @@ impl InstanceFilter {
         WantedFields { address: self.tag(), version_key, version_prefix, zone_key, details }
     }
 
-    /// Makes an endpoint of an entry of which was read what is wanted.
+    /// Makes an endpoint of an entry.
     ///
-    /// What is out of service is not looked at further, so only entries that would take
-    /// traffic are counted as faulty.
+    /// An entry that is out of service is not examined further. So only entries that would take
+    /// traffic count as faulty.
     pub(super) fn endpoint(
         &self,
         entry: &WireEntry<'_, '_>,
@@ -67,7 +67,7 @@ impl InstanceFilter {
         Ok(self.labelled(self.address(entry)?, weight, entry, labels))
     }
 
-    /// What an entry that is not healthy enough would be if all of its checks passed.
+    /// Makes the endpoint that an unhealthy entry would be if all its checks passed.
     pub(super) fn endpoint_when_healthy(
         &self,
         entry: &WireEntry<'_, '_>,
@@ -97,7 +97,7 @@ impl InstanceFilter {
         }
     }
 
-    /// The name of the tagged address that is wanted, if any.
+    /// Returns the name of the tagged address to use, if any.
     pub(super) fn tag(&self) -> Option<&str> {
         match &self.address {
             AddressChoice::Service => None,
@@ -123,8 +123,8 @@ impl InstanceFilter {
     }
 }
 
-/// The zone: what Consul itself knows of the instance or else of its node (`Locality`, Consul
-/// 1.17), else what the metadata of either says.
+/// Returns the zone. Consul's own knowledge of the instance or else its node (`Locality`, Consul
+/// 1.17) comes before the metadata of either.
 fn zone(entry: &WireEntry<'_, '_>, labels: &mut StringTable) -> Option<Rc<str>> {
     let (service, node) = (&entry.service, &entry.node);
     [&service.locality.zone, &node.locality.zone, &service.meta.zone, &node.meta.zone]
@@ -132,19 +132,18 @@ fn zone(entry: &WireEntry<'_, '_>, labels: &mut StringTable) -> Option<Rc<str>> 
         .find_map(|zone| labels.of(zone))
 }
 
-/// What Envoy's own clusters are told of an instance. An entry of its metadata that is too long
-/// is as if absent.
+/// Returns the details for Envoy's own clusters. Metadata that is too long is left out.
 fn details(entry: &WireEntry<'_, '_>, labels: &mut StringTable) -> Details {
     let mut text = |(key, value): (&str, &str)| Some((labels.of(key)?, labels.of(value)?));
     let metadata = entry.service.meta.details().filter_map(&mut text).collect();
     Details { hostname: labels.of(&entry.node.name), metadata }
 }
 
-/// The weight for this health; `None` where it is 0.
+/// Returns the weight for a health. Returns `None` for weight 0.
 ///
-/// One that is absent, no integer or negative counts as 1, Consul's own default: a weight
-/// that makes no sense is no order to take the instance out of traffic. One above 65535,
-/// the most that Consul accepts today, counts as that.
+/// A weight that is absent, negative or no integer counts as 1, Consul's own default: a senseless
+/// weight is no order to take the instance out of traffic. A weight above 65535, Consul's maximum,
+/// counts as 65535.
 fn weight(service: &WireService<'_, '_>, health: Health) -> Option<NonZeroU16> {
     let weight = match health {
         Health::Warning => service.weights.warning,
@@ -154,12 +153,11 @@ fn weight(service: &WireService<'_, '_>, health: Health) -> Option<NonZeroU16> {
     NonZeroU16::new(u16::try_from(weight).unwrap_or(u16::MAX))
 }
 
-/// The address, never empty, and the port that goes with it.
+/// Returns the address, which is never empty, and its port.
 ///
-/// In order, as Consul itself translates addresses: the wanted tagged address of the
-/// service, with its own port if it has one; the service's address; the wanted tagged
-/// address of the node, and the node's, for a service that has no address of its own.
-/// Without a wanted one the tagged addresses were not read, and are empty.
+/// The order is that of Consul's own translation of addresses: the wanted tagged address of the
+/// service, with its own port if it has one; the address of the service; the wanted tagged address
+/// of the node; the address of the node. If no tagged address is wanted, none was read.
 fn place<'e>(entry: &'e WireEntry<'_, '_>) -> Option<(&'e str, Option<i64>)> {
     let (service, tagged) = (&entry.service, &entry.service.tagged.value);
     let tagged_port = tagged.port.filter(|port| *port != 0).or(service.port);
@@ -265,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_the_policy_does_not_admit_is_denied_and_a_name_never_is() {
+    fn address_is_denied_by_the_policy_and_a_name_never_is() {
         for ip in ["0.0.0.0", "169.254.169.254", "[fe80::1]", "::ffff:169.254.0.1"] {
             let denied = passing(&at(ip, &json!(80)));
             assert!(matches!(denied, Err(RejectReason::Denied(_))), "{ip}: {denied:?}");
@@ -364,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tagged_address_of_the_node_counts_where_the_service_has_no_address() {
+    fn tagged_address_of_the_node_is_used_without_a_service_one() {
         let tagged_beside = |address: &str, service: Value, node: Value| {
             let entry = json!({
                 "Node": {"Address": "10.0.0.1", "TaggedAddresses": node},

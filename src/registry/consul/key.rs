@@ -1,12 +1,12 @@
-//! What identifies a query.
+//! Computes the key of a query.
 
 use crate::config::{Cidr, Consistency, Consul, Discover, HealthThreshold, VersionKey};
 use crate::model::service::QueryKey;
 use crate::registry::consul::instance_filter::InstanceFilter;
 use crate::registry::consul::path::push_mode;
 
-/// Hashes all that decides Consul's answer or its reading. Each optional part says whether it is there,
-/// so that no two selections run into each other.
+/// Hashes all settings that decide Consul's response or the way it is read. Each optional part is
+/// marked as present or absent, so that no two selections collide by concatenation.
 pub(super) fn key(consul: &Consul, path: &str, selection: &InstanceFilter) -> QueryKey {
     let health = match selection.health {
         HealthThreshold::Passing => "passing",
@@ -35,7 +35,7 @@ pub(super) fn key(consul: &Consul, path: &str, selection: &InstanceFilter) -> Qu
     of(consul, path, &reading.collect::<Vec<_>>())
 }
 
-/// Hashes all that decides what Consul answers about its catalog, or how that is read.
+/// Hashes all settings that decide Consul's list of services or the way it is read.
 pub(super) fn catalog_key(consul: &Consul, path: &str, discover: &Discover) -> QueryKey {
     let lists = [&discover.tags, &discover.exclude, &discover.reserved].map(|list| {
         let mut list: Vec<&str> = list.iter().map(String::as_str).collect();
@@ -51,7 +51,7 @@ pub(super) fn catalog_key(consul: &Consul, path: &str, discover: &Discover) -> Q
     of(consul, path, &reading.collect::<Vec<_>>())
 }
 
-/// Hashes where and how something is asked for, and how the answer is read.
+/// Hashes the destination of a query and the way its response is read.
 fn of(consul: &Consul, path: &str, reading: &[&str]) -> QueryKey {
     let mut path = path.to_owned();
     push_mode(&mut path, consul.consistency);
@@ -67,12 +67,12 @@ fn of(consul: &Consul, path: &str, reading: &[&str]) -> QueryKey {
     QueryKey::of(parts.chain(reading.iter().copied()))
 }
 
-/// The parts that say whether there is a text, and which.
+/// Returns the parts that mark a text as present or absent, and the text.
 fn optional(text: Option<&str>) -> impl Iterator<Item = &str> {
     [if text.is_some() { "some" } else { "none" }, text.unwrap_or_default()].into_iter()
 }
 
-/// Writes ranges in one way, whatever their order, since that means nothing.
+/// Writes ranges in sorted order, since their order means nothing.
 fn ranges(ranges: &[Cidr]) -> String {
     let texts: Vec<String> =
         ranges.iter().map(|range| format!("{}/{}", range.first, range.prefix)).collect();
@@ -90,14 +90,14 @@ mod tests {
         Policy, PreparedQuery, Versions,
     };
     use crate::registry::consul::fixtures::{config, consul, service};
-    use crate::registry::consul::query::Query;
+    use crate::registry::consul::query::ConsulQuery;
     use core::time::Duration;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn query(consul: Consul, service: &config::Service) -> Query {
+    fn query(consul: Consul, service: &config::Service) -> ConsulQuery {
         let datacenter = consul.datacenter.clone();
-        Query::new(&config::Config { consul, ..config() }, service, datacenter.as_deref())
+        ConsulQuery::new(&config::Config { consul, ..config() }, service, datacenter.as_deref())
     }
 
     const fn stale(seconds: Option<u64>) -> Consistency {
@@ -142,7 +142,7 @@ mod tests {
         config::Config { endpoints: AddressPolicy { allow, deny }, ..config() }
     }
 
-    /// A configuration by which Envoy's own clusters are fed.
+    /// A configuration that feeds Envoy's own clusters.
     fn fed() -> config::Config {
         let xds = config::Xds {
             cluster: "xds".into(),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_decides_the_answer_or_its_reading_decides_the_key() {
+    fn key_depends_on_all_that_decides_the_response_or_its_reading() {
         let mut keys = vec![query(consul(), &service("web")).key()];
         let some = || Some("x".to_owned());
         for consul in [
@@ -211,12 +211,12 @@ mod tests {
             admitting(range(8), range(8)),
             fed(),
         ] {
-            keys.push(Query::new(&config, &service("web"), None).key());
+            keys.push(ConsulQuery::new(&config, &service("web"), None).key());
         }
         for metadata in [&["x"][..], &["y"], &["x", "y"]] {
             let endpoint_metadata = metadata.iter().map(|key| (*key).to_owned()).collect();
             let web = config::Service { endpoint_metadata, ..service("web") };
-            keys.push(Query::new(&fed(), &web, None).key());
+            keys.push(ConsulQuery::new(&fed(), &web, None).key());
         }
         keys.push(
             query(consul(), &config::Service { health: HealthThreshold::Any, ..service("web") })
@@ -229,13 +229,13 @@ mod tests {
     }
 
     #[test]
-    fn which_services_of_a_catalog_are_wanted_decides_its_key_and_not_what_they_are_like() {
+    fn catalog_key_depends_on_the_selection_only() {
         let key = |discover: &str| {
             let json = format!(
                 r#"{{"consul": {{"cluster": "c"}}, "discover": {{"host": "{{service}}.a"{discover}}}}}"#
             );
             let config = config::Config::parse(json.as_bytes()).unwrap();
-            Query::catalog(&config, config.discover.as_ref().unwrap()).key()
+            ConsulQuery::catalog(&config, config.discover.as_ref().unwrap()).key()
         };
         let plain = key("");
         let same = [r#", "exclude": ["Consul", "consul"]"#, r#", "service": {"tags": ["x"]}"#];
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_decides_the_key() {
+    fn key_depends_on_nothing_else() {
         let tags = |tags: [&str; 3]| tags.map(str::to_owned).to_vec();
         let tagged = |name: &str| AddressChoice::Tagged(name.into());
         let one = config::Service {
@@ -281,11 +281,12 @@ mod tests {
 
         let ten = Cidr { first: [10, 0, 0, 0].into(), prefix: 8 };
         let eleven = Cidr { first: [11, 0, 0, 0].into(), prefix: 8 };
-        let key = |deny| Query::new(&admitting(Vec::new(), deny), &service("web"), None).key();
+        let key =
+            |deny| ConsulQuery::new(&admitting(Vec::new(), deny), &service("web"), None).key();
         assert_eq!(key(vec![ten, eleven]), key(vec![eleven, ten, ten]));
 
         let mut here = config::Config { locality: Some(locality("zone")), ..config() };
-        let key = |config: &config::Config| Query::new(config, &service("web"), None).key();
+        let key = |config: &config::Config| ConsulQuery::new(config, &service("web"), None).key();
         let before = key(&here);
         here.locality = Some(Locality { zone: Some("a".into()), ..locality("zone") });
         assert_eq!(key(&here), before, "where this proxy is makes no difference to the answer");

@@ -1,52 +1,49 @@
-//! Reads JSON in which anything may stand anywhere.
+//! Reads JSON that may have any shape.
 
 use core::fmt;
 use std::borrow::Cow;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// What takes one JSON value, whatever its kind turns out to be.
+/// A visitor of one JSON value of any kind.
 ///
-/// A type overrides the kinds that it wants; all others end in [`LenientVisitor::on_other`], which
-/// does nothing unless overridden, so a value of the wrong kind costs that value and no
-/// more. Serde's derived shapes cannot do this: to them a value of the wrong kind is an
-/// error, and an error in the middle of a body ends the reading of all of it. Reading into
-/// a target that exists already also lets it carry what decides which fields matter, so
-/// that nothing is stored only to be thrown away.
+/// A type overrides the kinds that it wants. All other kinds end in [`LenientVisitor::on_other`],
+/// so a value of the wrong kind costs only that value. Serde's derived shapes fail on such a value,
+/// and then the whole body is lost. A visitor reads into an existing target, which can carry the
+/// settings that decide which fields matter, so that no field is stored only to be dropped.
 ///
-/// Of a key that an object holds twice, the last value counts, as in Go's `encoding/json`.
+/// If an object contains a key twice, the last value counts, as in Go's `encoding/json`.
 pub(super) trait LenientVisitor<'de>: Sized {
     /// Takes `null`.
     fn on_null(&mut self) {
         self.on_other();
     }
 
-    /// Takes an integer; one beyond 64 bits arrives as the largest or the smallest.
+    /// Takes an integer. An integer beyond 64 bits saturates.
     fn on_integer(&mut self, _integer: i64) {
         self.on_other();
     }
 
-    /// Takes a string, borrowed from the body unless it holds escapes.
+    /// Takes a string, borrowed from the body unless it contains escapes.
     fn on_string(&mut self, _string: Cow<'de, str>) {
         self.on_other();
     }
 
-    /// Takes an array; whoever overrides this reads it to its end.
+    /// Takes an array. An override must read it to its end.
     fn on_array<A: SeqAccess<'de>>(&mut self, mut items: A) -> Result<(), A::Error> {
         while items.next_element::<IgnoredAny>()?.is_some() {}
         self.on_other();
         Ok(())
     }
 
-    /// Takes an object; whoever overrides this reads it to its end.
+    /// Takes an object. An override must read it to its end.
     fn on_object<A: MapAccess<'de>>(&mut self, mut fields: A) -> Result<(), A::Error> {
         while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         self.on_other();
         Ok(())
     }
 
-    /// Notes that a value of a kind stood here that this type does not take: booleans,
-    /// fractions and all that is not overridden above.
+    /// Takes a boolean, a fraction, or a value of any kind that is not overridden.
     fn on_other(&mut self) {}
 }
 
@@ -124,7 +121,7 @@ impl<'de> LenientVisitor<'de> for Option<i64> {
     }
 }
 
-/// Reads the name of an object's next field; `None` at the object's end.
+/// Reads the name of the next field of an object. Returns `None` at its end.
 pub(super) fn next_name<'de, A: MapAccess<'de>>(
     fields: &mut A,
 ) -> Result<Option<Cow<'de, str>>, A::Error> {
@@ -132,7 +129,7 @@ pub(super) fn next_name<'de, A: MapAccess<'de>>(
     Ok(fields.next_key_seed(LenientSeed(&mut name))?.map(|()| name))
 }
 
-/// Passes over the value of the field whose name was read last.
+/// Skips the value of the field whose name was read last.
 pub(super) fn skip<'de, A: MapAccess<'de>>(fields: &mut A) -> Result<(), A::Error> {
     fields.next_value::<IgnoredAny>().map(|_| ())
 }
@@ -177,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_where_nothing_is_looked_for_does_not_exhaust_the_stack() {
+    fn skipped_value_may_be_nested_deeply() {
         let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
         assert_eq!(read(&deep, Cow::Borrowed("before")), "before");
     }

@@ -1,7 +1,6 @@
-//! Where an entry of Consul's answer says the zone and the version of an instance, and what Envoy
-//! is told of it beside.
+//! Reads zone, version and details of an instance from its metadata and tags.
 //!
-//! As in [`wire`](super::wire), everything may be null, absent or of the wrong kind.
+//! As in [`wire`](super::wire), every value may be null, absent or of the wrong kind.
 
 use std::borrow::Cow;
 
@@ -9,41 +8,41 @@ use serde::de::{MapAccess, SeqAccess};
 
 use crate::registry::consul::lenient::{LenientSeed, LenientVisitor, next_name, skip};
 
-/// Of an object the texts under the wanted keys: `Meta`, whose keys count in their exact case
-/// as in Consul's own filters, and `Locality`, which is read in the same way. Both keys may be
-/// the same one.
+/// The wanted texts of an object: of `Meta`, whose keys are case-sensitive as in Consul's own
+/// filters, or of `Locality`, which is read in the same way. The keys of version and zone may be
+/// equal.
 #[derive(Debug, Default)]
 pub(super) struct MetadataFields<'de, 's> {
     version_key: Option<&'s str>,
     zone_key: Option<&'s str>,
-    /// Sorted.
+    /// The wanted keys, sorted.
     detail_keys: &'s [String],
-    /// What stands under each of them, in their order; empty where nothing does, or all of it
-    /// where nothing is known yet.
+    /// The texts under the wanted keys, in the order of the keys. A text is empty if its key is
+    /// absent; the list is empty before the object is read.
     details: Vec<Cow<'de, str>>,
-    /// Empty where there is none.
+    /// The text under the key of the version, or empty.
     pub(super) version: Cow<'de, str>,
-    /// Empty where there is none.
+    /// The text under the key of the zone, or empty.
     pub(super) zone: Cow<'de, str>,
 }
 
 impl<'s> MetadataFields<'_, 's> {
-    /// Nothing yet of what stands under these keys.
+    /// Creates fields that are empty so far.
     pub(super) fn new(version_key: Option<&'s str>, zone_key: Option<&'s str>) -> Self {
         Self { version_key, zone_key, ..Self::default() }
     }
 
-    /// The same, and what stands under these keys, which are sorted.
+    /// Adds the sorted keys of details.
     pub(super) fn detailing(self, detail_keys: &'s [String]) -> Self {
         Self { detail_keys, ..self }
     }
 
-    /// Whether anything is wanted; if not, the object need not be read.
+    /// Returns true if any key is wanted. If not, the object need not be read.
     pub(super) const fn is_wanted(&self) -> bool {
         self.version_key.is_some() || self.zone_key.is_some() || !self.detail_keys.is_empty()
     }
 
-    /// The wanted keys, in order, with what stands under each; empty where nothing does.
+    /// Returns the wanted keys with their texts, in order. A text is empty if its key is absent.
     pub(super) fn details(&self) -> impl Iterator<Item = (&'s str, &str)> {
         let keys = self.detail_keys.iter().map(String::as_str);
         keys.zip(self.details.iter().map(AsRef::as_ref))
@@ -79,7 +78,7 @@ impl<'de> LenientVisitor<'de> for MetadataFields<'de, '_> {
     }
 }
 
-/// Of a list of tags the rest of the first one that begins as is wanted.
+/// The rest of the first tag of a list that has the wanted prefix.
 #[derive(Debug, Default)]
 pub(super) struct MetadataTags<'de, 's> {
     prefix: Option<&'s str>,
@@ -87,17 +86,17 @@ pub(super) struct MetadataTags<'de, 's> {
 }
 
 impl<'s> MetadataTags<'_, 's> {
-    /// Nothing yet of what begins so.
+    /// Creates a reader that has found no tag so far.
     pub(super) const fn new(prefix: Option<&'s str>) -> Self {
         Self { prefix, first: None }
     }
 
-    /// Whether any is wanted; if not, the list need not be read.
+    /// Returns true if a prefix is wanted. If not, the list need not be read.
     pub(super) const fn is_wanted(&self) -> bool {
         self.prefix.is_some()
     }
 
-    /// What follows the prefix; empty where no tag has it.
+    /// Returns the text after the prefix. It is empty if no tag has the prefix.
     pub(super) fn rest(&self) -> &str {
         let (tag, prefix) = (self.first.as_deref(), self.prefix);
         tag.zip(prefix).and_then(|(tag, prefix)| tag.strip_prefix(prefix)).unwrap_or_default()
@@ -134,7 +133,7 @@ mod tests {
         entry
     }
 
-    /// An instance that says all that may be wanted of it.
+    /// An instance with all metadata that can be wanted.
     const LABELLED: &str = r#"{
         "Node": {"Locality": {"Region": "eu", "Zone": "n"}, "Meta": {"zone": "nm", "v": "no"}},
         "Service": {"Locality": {"Region": "eu", "Zone": "s"}, "Meta": {"zone": "sm", "v": "1.2"},

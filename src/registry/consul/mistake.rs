@@ -1,32 +1,32 @@
-//! What is wrong with a query that Consul refuses.
+//! The mistakes in a query that make Consul refuse it.
 
 use core::fmt;
 
-use crate::registry::consul::excerpt::BodyExcerpt;
+use crate::util::excerpt::BodyExcerpt;
 
-/// What is wrong with a query.
+/// A mistake in a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mistake {
-    /// Its filter cannot be read, or not be applied.
+    /// The filter is invalid or cannot be applied.
     Filter,
-    /// Consul knows no such datacenter, or none of its servers.
+    /// Consul does not know the datacenter, or has no path to its servers.
     Datacenter,
-    /// It is a prepared query of this name or id, which cannot be executed.
+    /// The prepared query of this name or id cannot be executed.
     Prepared(String),
 }
 
 impl Mistake {
-    /// The words of Consul's errors that say so. Each version, and each agent that passes an error
-    /// on, may put others around them.
+    /// The words of Consul's errors that tell a mistake. Other text may stand around them,
+    /// depending on the version and on agents that forward the error.
     const WORDS: [(&str, Self); 3] = [
         ("boolean expression evaluator", Self::Filter),
         ("filter expression", Self::Filter),
         ("No path to datacenter", Self::Datacenter),
     ];
-    /// Words of errors that every query may meet, a prepared one, too.
+    /// Words of errors that any query may meet, even a prepared one.
     const OF_CONSUL: [&str; 4] = ["leader", "Consul servers", "rpc error", "consistent reads"];
 
-    /// What an answer with an error says of the query, if it is that; `prepared` is the name of the
+    /// Returns the mistake that an error response tells, if any. `prepared` is the name of the
     /// prepared query.
     pub(super) fn of(code: u16, excerpt: &BodyExcerpt, prepared: Option<&str>) -> Option<Self> {
         let text = excerpt.as_str();

@@ -1,14 +1,14 @@
-//! What is asked of Consul and what its answers mean; no I/O.
+//! Consul: its queries, responses and agent API; no I/O.
 //!
 //! ```text
-//! config::{Config, Service} ─► Query ─► Request ─► (the host sends it)
-//!                                │
-//!      Answer or QueryError ◄─ read ◄─ Response or CallFailure
-//!                                └─► decode, executed ─► wire ─► lenient
+//! config::{Config, Service} ─► ConsulQuery ─► HttpRequest ─► (the host sends it)
+//!                                  │
+//! QueryResponse or QueryError ◄─ read ◄─ HttpResponse or CallFailure
+//!                                  └─► decode, prepared_query ─► wire ─► lenient
 //! ```
 //!
-//! A body is read in one pass, entry by entry, into endpoints: what an entry says is
-//! judged as soon as its end is reached, and nothing else of it is kept.
+//! A body is read in one pass, entry by entry, into endpoints. Each entry is judged at its end, and
+//! only its endpoint is kept.
 
 mod decode_error;
 #[cfg(test)]
@@ -21,20 +21,16 @@ mod metadata;
 pub mod mistake;
 mod path;
 mod prepared_query;
-pub mod query_response;
-pub mod rejected_instances;
 mod string_table;
+mod wait;
 mod wire;
 
 pub mod catalog;
 pub mod decode;
 pub mod dns_name;
 pub mod error;
-pub mod excerpt;
 pub mod health;
 pub mod index;
 pub mod query;
 pub mod registration;
-pub mod request;
 pub mod response;
-pub mod token;

@@ -4,7 +4,7 @@ use core::fmt::Write as _;
 
 use crate::config::{Consistency, Consul, Service};
 
-/// Writes the path with all parameters that are the same in every request.
+/// Returns the path with all parameters that are the same in every request.
 pub(super) fn path(consul: &Consul, service: &Service, datacenter: Option<&str>) -> String {
     let mut path = match &service.query {
         Some(query) => {
@@ -33,7 +33,7 @@ pub(super) fn path(consul: &Consul, service: &Service, datacenter: Option<&str>)
     path
 }
 
-/// Writes the path by which the services of the catalog are listed, where services are looked for.
+/// Returns the path that lists the services of the catalog.
 pub(super) fn catalog_path(consul: &Consul) -> String {
     let mut path = String::from("/v1/catalog/services");
     push_value(&mut path, "dc", consul.datacenter.as_deref());
@@ -42,8 +42,8 @@ pub(super) fn catalog_path(consul: &Consul) -> String {
     path
 }
 
-/// Adds what says which instances of a service are meant. Tags are sorted and written once each,
-/// since an instance must have all of them and their order means nothing.
+/// Adds the parameters that select instances of a service. Tags are sorted and deduplicated, since
+/// an instance must have all of them and their order means nothing.
 fn push_selection(path: &mut String, consul: &Consul, service: &Service) {
     let mut tags: Vec<&str> = service.tags.iter().map(String::as_str).collect();
     tags.sort_unstable();
@@ -75,14 +75,14 @@ pub(super) fn push_mode(path: &mut String, consistency: Consistency) {
     }
 }
 
-/// Begins another parameter. A question mark within a name is encoded, so the first one begins
-/// the parameters.
+/// Adds a parameter without a value. A question mark within a name is encoded, so the first one
+/// begins the parameters.
 pub(super) fn push_name(path: &mut String, name: &str) {
     path.push(if path.contains('?') { '&' } else { '?' });
     path.push_str(name);
 }
 
-/// Adds a parameter that has a value.
+/// Adds a parameter with a value.
 pub(super) fn push_value(path: &mut String, name: &str, value: Option<&str>) {
     if let Some(value) = value {
         push_name(path, name);

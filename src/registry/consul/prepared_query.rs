@@ -7,18 +7,10 @@ use serde::de::{MapAccess, SeqAccess};
 use crate::registry::consul::decode::EntryCollector;
 use crate::registry::consul::decode_error::DecodeError;
 use crate::registry::consul::lenient::{LenientSeed, LenientVisitor, next_name, skip};
+use crate::registry::decoded::QueryOrigin;
 
 /// The longest name of a service, and of a datacenter, that is read, in bytes.
 const MAX_NAME: usize = 255;
-
-/// Where a prepared query looks for instances: what its answer says beside them.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct QueryOrigin {
-    /// The service whose instances they are; empty where Consul does not say.
-    pub service: String,
-    /// The datacenter that was looked into last; empty where Consul does not say.
-    pub datacenter: String,
-}
 
 /// The object that a prepared query is answered with. `Nodes` has the entries.
 pub(super) struct PreparedQueryResponse<'de, 's> {
@@ -84,9 +76,10 @@ impl<'de> LenientVisitor<'de> for Nodes<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::consul::decode::{Decoded, MAX_ENDPOINTS, decode_executed};
+    use crate::registry::consul::decode::decode_executed;
     use crate::registry::consul::fixtures;
-    use crate::registry::consul::query::{Query, QueryTarget};
+    use crate::registry::consul::query::{ConsulQuery, QueryTarget};
+    use crate::registry::decoded::{Decoded, MAX_ENDPOINTS};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
@@ -94,7 +87,7 @@ mod tests {
     const GEO: &str = include_str!("fixtures/geo_1_8.json");
 
     fn read(body: &str) -> Result<Decoded, DecodeError> {
-        let query = Query::new(&fixtures::config(), &fixtures::service("web"), None);
+        let query = ConsulQuery::new(&fixtures::config(), &fixtures::service("web"), None);
         let QueryTarget::Instances(selection) = query.subject() else { panic!("{query:?}") };
         decode_executed(body.as_bytes(), selection)
     }

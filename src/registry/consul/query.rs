@@ -10,15 +10,13 @@ use crate::registry::consul::key::{catalog_key, key};
 use crate::registry::consul::path::{
     catalog_path, path, push_encoded, push_mode, push_name, push_value,
 };
-pub use crate::registry::consul::prepared_query::QueryOrigin;
-use crate::registry::consul::request::Wait;
-pub use crate::registry::consul::request::{Method, ReadMode, Request};
+use crate::registry::consul::response::QUERY_HEADERS;
+use crate::registry::consul::wait::Wait;
+use crate::registry::decoded::QueryOrigin;
+use crate::registry::request::{HttpRequest, Method, PLAIN_TIMEOUT, ReadMode};
 
 /// The header with the ages of an answer that is accepted from a cache.
 const CACHE_CONTROL: &str = "cache-control";
-
-/// How long a read that does not wait for a change may take, unless Consul is known to be slower.
-pub const PLAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a blocking query may take beyond the longest that Consul itself holds it: the
 /// network, a busy server, a body of some MiB.
@@ -32,8 +30,7 @@ const BLOCKING_MARGIN: Duration = Duration::from_secs(5);
 /// told and counted why an instance takes no traffic. There is one way through the code
 /// for each threshold.
 #[derive(Debug, Clone)]
-pub struct Query {
-    service: String,
+pub struct ConsulQuery {
     subject: QueryTarget,
     cluster: String,
     token_env: Option<String>,
@@ -62,7 +59,7 @@ pub(super) enum QueryTarget {
     Catalog(Box<Discover>),
 }
 
-impl Query {
+impl ConsulQuery {
     /// Builds the question for a service in a datacenter; none is the agent's own.
     pub fn new(
         config: &config::Config,
@@ -84,7 +81,6 @@ impl Query {
         };
         let key = key(consul, &path, &selection);
         Self {
-            service: service.name_in_consul().to_owned(),
             subject: match &service.query {
                 Some(query) => {
                     let (name, connect) = (query.name.clone(), service.connect);
@@ -107,7 +103,6 @@ impl Query {
         let path = catalog_path(consul);
         let key = catalog_key(consul, &path, discover);
         Self {
-            service: String::new(),
             subject: QueryTarget::Catalog(Box::new(discover.clone())),
             cluster: consul.cluster.clone(),
             token_env: consul.token_env.clone(),
@@ -118,13 +113,21 @@ impl Query {
         }
     }
 
-    const fn get(path: String, headers: Vec<(&'static str, String)>, timeout: Duration) -> Request {
-        Request { method: Method::Get, path, headers, body: String::new(), timeout }
-    }
-
-    /// The service's name in Consul; empty where the catalog is asked for.
-    pub fn service(&self) -> &str {
-        &self.service
+    fn get(
+        &self,
+        path: String,
+        headers: Vec<(&'static str, String)>,
+        timeout: Duration,
+    ) -> HttpRequest {
+        HttpRequest {
+            cluster: self.cluster.clone(),
+            method: Method::Get,
+            path,
+            headers,
+            body: String::new(),
+            timeout,
+            response_headers: QUERY_HEADERS,
+        }
     }
 
     /// What identifies the question: all that decides Consul's answer or its reading. The
@@ -146,29 +149,29 @@ impl Query {
     /// not come back at once, up to a sixteenth of it longer. The timeout follows from that
     /// and cannot be configured apart: a shorter one would turn every quiet poll into an
     /// error. An index is left out where it would not be waited for.
-    pub fn request(&self, index: Option<ConsulIndex>, freshness: ReadMode) -> Request {
+    pub fn request(&self, index: Option<ConsulIndex>, freshness: ReadMode) -> HttpRequest {
         let mut path = self.path.clone();
         match freshness {
             ReadMode::AsConfigured => push_mode(&mut path, self.consistency),
-            ReadMode::Leader if self.consistency != Consistency::Consistent => {
+            ReadMode::Fresher if self.consistency != Consistency::Consistent => {
                 push_name(&mut path, "leader");
             }
-            ReadMode::Leader | ReadMode::Consistent => push_name(&mut path, "consistent"),
+            ReadMode::Fresher | ReadMode::Authoritative => push_name(&mut path, "consistent"),
         }
-        let blocks = self.blocks() && freshness != ReadMode::Consistent;
+        let blocks = self.blocks() && freshness != ReadMode::Authoritative;
         let headers = self.cache_control(freshness).map(|ages| (CACHE_CONTROL, ages));
         let headers = headers.into_iter().collect();
         let Some(index) = index.filter(|_| blocks) else {
-            return Self::get(path, headers, PLAIN_TIMEOUT);
+            return self.get(path, headers, PLAIN_TIMEOUT);
         };
         push_name(&mut path, &format!("index={index}&wait={}", Wait(self.wait)));
         let timeout = self.wait.saturating_add(self.wait / 16).saturating_add(BLOCKING_MARGIN);
-        Self::get(path, headers, timeout)
+        self.get(path, headers, timeout)
     }
 
     /// The request for the instances of the service that a prepared query looks for: unlike the
     /// query's answer it lists those, too, that are critical.
-    pub fn instances(&self, of: &QueryOrigin) -> Request {
+    pub fn instances(&self, of: &QueryOrigin) -> HttpRequest {
         let is_of_mesh = matches!(self.subject, QueryTarget::Prepared { connect: true, .. });
         let mut path = String::from("/v1/health/");
         path.push_str(if is_of_mesh { "connect/" } else { "service/" });
@@ -176,7 +179,7 @@ impl Query {
         let datacenter = Some(of.datacenter.as_str()).filter(|name| !name.is_empty());
         push_value(&mut path, "dc", datacenter);
         push_name(&mut path, "consistent");
-        Self::get(path, Vec::new(), PLAIN_TIMEOUT)
+        self.get(path, Vec::new(), PLAIN_TIMEOUT)
     }
 
     /// The ages of the agent's cache that are accepted (RFC 9111 and RFC 5861). Consul goes by
@@ -222,9 +225,9 @@ mod tests {
     const CACHED: Consistency =
         Consistency::Cached(CacheAges { max_age: None, stale_if_error: None });
 
-    fn query(consul: config::Consul, service: &config::Service) -> Query {
+    fn query(consul: config::Consul, service: &config::Service) -> ConsulQuery {
         let datacenter = consul.datacenter.clone();
-        Query::new(&config::Config { consul, ..config() }, service, datacenter.as_deref())
+        ConsulQuery::new(&config::Config { consul, ..config() }, service, datacenter.as_deref())
     }
 
     fn plain(consul: config::Consul, service: &config::Service) -> String {
@@ -269,7 +272,6 @@ mod tests {
         assert_eq!(built.request(None, ReadMode::AsConfigured).path, expected);
         let blocking = built.request(Some(ConsulIndex::ONE), ReadMode::AsConfigured).path;
         assert_eq!(blocking, format!("{expected}&index=1&wait=55s"));
-        assert_eq!(built.service(), "web/é?");
     }
 
     #[test]
@@ -334,8 +336,8 @@ mod tests {
         assert_eq!(one, ["cache-control: max-age=30"]);
         let both = headers(Some(0), Some(3600), ReadMode::AsConfigured);
         assert_eq!(both, ["cache-control: max-age=0, stale-if-error=3600"]);
-        assert_eq!(headers(Some(30), None, ReadMode::Leader), none);
-        assert_eq!(headers(Some(30), None, ReadMode::Consistent), none);
+        assert_eq!(headers(Some(30), None, ReadMode::Fresher), none);
+        assert_eq!(headers(Some(30), None, ReadMode::Authoritative), none);
     }
 
     #[test]
@@ -355,12 +357,12 @@ mod tests {
         };
         let seven = Some(ConsulIndex::new(7));
         for configured in [Consistency::Default, STALE, CACHED] {
-            assert_eq!(path(configured, None, ReadMode::Leader), "?leader");
-            assert_eq!(path(configured, seven, ReadMode::Leader), "?leader&index=7&wait=55s");
-            assert_eq!(path(configured, seven, ReadMode::Consistent), "?consistent");
+            assert_eq!(path(configured, None, ReadMode::Fresher), "?leader");
+            assert_eq!(path(configured, seven, ReadMode::Fresher), "?leader&index=7&wait=55s");
+            assert_eq!(path(configured, seven, ReadMode::Authoritative), "?consistent");
         }
         let strict = Consistency::Consistent;
-        assert_eq!(path(strict, None, ReadMode::Leader), "?consistent");
+        assert_eq!(path(strict, None, ReadMode::Fresher), "?consistent");
         let expected = "?consistent&index=7&wait=55s";
         assert_eq!(path(strict, seven, ReadMode::AsConfigured), expected);
     }
@@ -374,7 +376,7 @@ mod tests {
         let config = config::Config { consul, services, ..config() };
         let queries: Vec<_> = config
             .sources()
-            .map(|source| Query::new(&config, source.service, source.datacenter))
+            .map(|source| ConsulQuery::new(&config, source.service, source.datacenter))
             .collect();
         let paths: Vec<_> =
             queries.iter().map(|q| q.request(None, ReadMode::AsConfigured).path).collect();

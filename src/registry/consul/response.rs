@@ -1,4 +1,4 @@
-//! What came of a request to Consul, and its reading.
+//! Reads Consul's responses to queries.
 
 use core::time::Duration;
 
@@ -6,13 +6,23 @@ use crate::config::Consistency;
 use crate::model::service_names::ServiceNames;
 use crate::model::snapshot::Snapshot;
 use crate::registry::consul::catalog;
-use crate::registry::consul::decode::{DecodeError, Decoded, decode, decode_executed};
+use crate::registry::consul::decode::{DecodeError, decode, decode_executed};
 use crate::registry::consul::error::QueryError;
-use crate::registry::consul::excerpt::BodyExcerpt;
 use crate::registry::consul::index::ConsulIndex;
 use crate::registry::consul::mistake::Mistake;
-use crate::registry::consul::query::{Query, QueryTarget};
-pub use crate::registry::consul::query_response::QueryResponse;
+use crate::registry::consul::query::{ConsulQuery, QueryTarget};
+use crate::registry::decoded::Decoded;
+use crate::registry::query_response::{NextRead, QueryResponse};
+use crate::registry::response::{CallFailure, HttpResponse};
+use crate::registry::resume::Resume;
+use crate::util::excerpt::BodyExcerpt;
+
+/// The headers that are read of a response to a query.
+///
+/// `X-Consul-KnownLeader` is left out on purpose: newer agents report no leader where there is
+/// one (hashicorp/consul#9776).
+pub(super) const QUERY_HEADERS: &[&str] =
+    &[INDEX_HEADER, FILTERED_HEADER, LAST_CONTACT_HEADER, AGE_HEADER];
 
 /// The header with the answer's [`ConsulIndex`].
 pub const INDEX_HEADER: &str = "x-consul-index";
@@ -27,56 +37,13 @@ pub const LAST_CONTACT_HEADER: &str = "x-consul-lastcontact";
 /// The header with the seconds for which an agent's cache has not heard of the servers.
 pub const AGE_HEADER: &str = "age";
 
-/// The header that Envoy adds to what came from an upstream, and not to its own replies.
-pub const UPSTREAM_HEADER: &str = "x-envoy-upstream-service-time";
+/// The interval between two executions of a prepared query, for which Consul does not wait.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What Consul says where it has no such prepared query.
 const UNKNOWN_QUERY: &str = "Query not found";
 
-/// Why a request to Consul brought no response at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallFailure {
-    /// Envoy did not send it.
-    Refused(Refusal),
-    /// Headers may have come, but not all of the body: a reset or the timeout in between,
-    /// or a body over Envoy's limit. Envoy does not say which.
-    NoAnswer,
-    /// Envoy never called back; noticed by a watchdog.
-    Lost,
-}
-
-/// Why Envoy did not send a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// It knows no cluster of that name (yet).
-    UnknownCluster,
-    /// The cluster has no host, or its circuit breaker is open.
-    NoCapacity,
-}
-
-/// A response, borrowed from the host.
-///
-/// `X-Consul-KnownLeader` is left out on purpose: newer agents report no leader where there is
-/// one (hashicorp/consul#9776).
-#[derive(Debug, Clone, Copy)]
-pub struct Response<'a> {
-    /// The HTTP status.
-    pub status: u16,
-    /// Whether Envoy itself replied: there is no [`UPSTREAM_HEADER`].
-    pub from_envoy: bool,
-    /// The value of [`INDEX_HEADER`].
-    pub index: Option<&'a [u8]>,
-    /// Whether [`FILTERED_HEADER`] says `true`.
-    pub filtered_by_acls: bool,
-    /// The value of [`LAST_CONTACT_HEADER`].
-    pub last_contact: Option<&'a [u8]>,
-    /// The value of [`AGE_HEADER`].
-    pub age: Option<&'a [u8]>,
-    /// The whole body.
-    pub body: &'a [u8],
-}
-
-impl Query {
+impl ConsulQuery {
     /// Reads what came of a request. Everything but a whole answer of Consul is an error,
     /// whatever its status says: an answer without an index cannot be followed.
     ///
@@ -85,20 +52,20 @@ impl Query {
     /// may have been told not to add.
     pub fn read(
         &self,
-        result: Result<Response<'_>, CallFailure>,
+        result: Result<HttpResponse<'_>, CallFailure>,
     ) -> Result<QueryResponse, QueryError> {
         self.read_by(result, |body| self.decode(body))
     }
 
-    /// Reads what came of a request for the [instances](Query::instances) of a service, by the same
+    /// Reads what came of a request for the [instances](ConsulQuery::instances) of a service, by the same
     /// rules.
     ///
     /// # Errors
     ///
-    /// As those of [`Query::read`].
+    /// As those of [`ConsulQuery::read`].
     pub fn read_instances(
         &self,
-        result: Result<Response<'_>, CallFailure>,
+        result: Result<HttpResponse<'_>, CallFailure>,
     ) -> Result<QueryResponse, QueryError> {
         self.read_by(result, |body| match self.subject() {
             QueryTarget::Prepared { selection, .. } => decode(body, selection),
@@ -108,7 +75,7 @@ impl Query {
 
     fn read_by(
         &self,
-        result: Result<Response<'_>, CallFailure>,
+        result: Result<HttpResponse<'_>, CallFailure>,
         decode: impl FnOnce(&[u8]) -> Result<Decoded, DecodeError>,
     ) -> Result<QueryResponse, QueryError> {
         let response = result.map_err(|failure| QueryError::of_failure(failure, self.cluster()))?;
@@ -116,22 +83,30 @@ impl Query {
             return Err(self.not_ok(&response));
         }
         // A prepared query has an index, too, though it is always the same one.
-        let index = response.index.ok_or(QueryError::MissingIndex)?;
+        let index = response.header(INDEX_HEADER).ok_or(QueryError::MissingIndex)?;
         let index = ConsulIndex::parse(index).map_err(QueryError::BadIndex)?;
         let decoded = decode(response.body).map_err(QueryError::Decode)?;
-        let last_contact = response.last_contact.and_then(number).map(Duration::from_millis);
-        let age = response.age.and_then(number).map(Duration::from_secs);
-        let is_above = |found: Option<Duration>, limit: Option<Duration>| {
-            found.zip(limit).is_some_and(|(found, limit)| found > limit)
+        let duration =
+            |header, unit: fn(u64) -> Duration| response.header(header).and_then(number).map(unit);
+        let last_contact = duration(LAST_CONTACT_HEADER, Duration::from_millis);
+        let cached = duration(AGE_HEADER, Duration::from_secs);
+        let (age, limit) = match self.consistency() {
+            Consistency::Default | Consistency::Consistent => (last_contact, None),
+            Consistency::Stale { max_stale } => (last_contact, max_stale),
+            // A state beyond the first age comes while the servers cannot be asked.
+            Consistency::Cached(ages) => (cached, ages.stale_if_error.or(ages.max_age)),
         };
-        let is_too_old = match self.consistency() {
-            Consistency::Default | Consistency::Consistent => false,
-            Consistency::Stale { max_stale } => is_above(last_contact, max_stale),
-            // One beyond the first age comes while the servers cannot be asked.
-            Consistency::Cached(ages) => is_above(age, ages.stale_if_error.or(ages.max_age)),
-        };
-        let filtered_by_acls = response.filtered_by_acls;
-        Ok(QueryResponse { index, decoded, filtered_by_acls, last_contact, age, is_too_old })
+        Ok(QueryResponse {
+            resume: Resume::Consul(index),
+            decoded,
+            is_partial: is_filtered(&response),
+            age,
+            is_too_old: age.zip(limit).is_some_and(|(age, limit)| age > limit),
+            next: match self.blocks() {
+                true => NextRead::Block,
+                false => NextRead::Poll(POLL_INTERVAL),
+            },
+        })
     }
 
     fn decode(&self, body: &[u8]) -> Result<Decoded, DecodeError> {
@@ -147,12 +122,6 @@ impl Query {
     }
 
     /// Leaves out of a catalog what is more than is to be served, but keeps what is `current`.
-    pub fn limit(&self, mut answer: QueryResponse, current: Option<&Snapshot>) -> QueryResponse {
-        answer.decoded.snapshot = self.within_limit(answer.decoded.snapshot, current);
-        answer
-    }
-
-    /// The same of a snapshot.
     pub fn within_limit(&self, snapshot: Snapshot, current: Option<&Snapshot>) -> Snapshot {
         let QueryTarget::Catalog(discover) = self.subject() else { return snapshot };
         let names = current.and_then(Snapshot::services).map(ServiceNames::names);
@@ -170,7 +139,7 @@ impl Query {
     /// [`QueryError::FilteredByAcls`].
     pub fn reject_filtered(&self, answer: QueryResponse) -> Result<QueryResponse, QueryError> {
         let is_part = matches!(self.subject(), QueryTarget::Catalog(_));
-        if answer.filtered_by_acls && (!is_part || answer.decoded.snapshot.is_empty()) {
+        if answer.is_partial && (!is_part || answer.decoded.snapshot.is_empty()) {
             let token_env = self.token_env().map(str::to_owned);
             return Err(QueryError::FilteredByAcls { token_env });
         }
@@ -186,13 +155,13 @@ impl Query {
     pub fn unknown_is_empty(error: QueryError) -> Result<QueryResponse, QueryError> {
         match error {
             QueryError::UnknownQuery { .. } => {
-                Ok(QueryResponse::new(ConsulIndex::ONE, Decoded::default()))
+                Ok(QueryResponse::new(Resume::Consul(ConsulIndex::ONE), Decoded::default()))
             }
             error => Err(error),
         }
     }
 
-    fn not_ok(&self, response: &Response<'_>) -> QueryError {
+    fn not_ok(&self, response: &HttpResponse<'_>) -> QueryError {
         let (code, excerpt) = (response.status, BodyExcerpt::new(response.body));
         if response.from_envoy {
             return QueryError::Unreachable { cluster: self.cluster().to_owned(), code, excerpt };
@@ -217,6 +186,12 @@ impl Query {
             _ => QueryError::Status { code, excerpt },
         }
     }
+}
+
+/// Returns true if the token may not see all of a response.
+pub(super) fn is_filtered(response: &HttpResponse<'_>) -> bool {
+    let filtered = response.header(FILTERED_HEADER);
+    filtered.is_some_and(|value| value.eq_ignore_ascii_case(b"true"))
 }
 
 /// Reads a header of decimal digits. There are at most 20 in a number of 64 bits.

@@ -1,20 +1,19 @@
-//! Texts that many instances have in common, such as their zones.
+//! Texts that many instances share, such as zones.
 
 use std::rc::Rc;
 
 use hashbrown::HashSet;
 
-/// Keeps each text once, however many instances have it: an answer with 10,000 of them has
-/// few zones and few versions.
+/// Keeps one copy of each text. A response with 10,000 instances has few zones and few versions.
 #[derive(Debug, Default)]
 pub(super) struct StringTable(HashSet<Rc<str>>);
 
 impl StringTable {
-    /// The most bytes of a text. A longer one is as if absent: none that is meant to be
-    /// compared is so long, and every VM keeps what comes through here.
+    /// The maximum length of a text, in bytes. A longer text is dropped: every VM keeps these
+    /// texts, and a text of this length is not meant to be compared.
     pub(super) const MAX_BYTES: usize = 256;
 
-    /// The one copy of a text; `None` where there is nothing, or too much.
+    /// Returns the one copy of a text. Returns `None` if the text is empty or too long.
     pub(super) fn of(&mut self, text: &str) -> Option<Rc<str>> {
         if text.is_empty() || text.len() > Self::MAX_BYTES {
             return None;

@@ -1,8 +1,8 @@
-//! The shape of an entry of `/v1/health/service/<name>`, as far as it is needed.
+//! The shape of an entry of `/v1/health/service/<name>`, as far as it is read.
 //!
-//! Field names are those of Consul's `ServiceEntry`, in their exact case except where
-//! versions of Consul differ. Everything may be null, absent or of the wrong kind, which
-//! leaves the field at what it is when absent. Strings are borrowed from the body.
+//! Field names are those of Consul's `ServiceEntry`, case-sensitive except where versions of Consul
+//! differ. A value that is null, absent or of the wrong kind leaves the field at its default.
+//! Strings are borrowed from the body.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::registry::consul::health::Health;
 use crate::registry::consul::lenient::{LenientSeed, LenientVisitor, next_name, skip};
 use crate::registry::consul::metadata::{MetadataFields, MetadataTags};
 
-/// One instance of a service: what is known of it, not yet what to make of it.
+/// One instance of a service, as Consul describes it.
 #[derive(Debug, Default)]
 pub(super) struct WireEntry<'de, 's> {
     pub(super) node: WireNode<'de, 's>,
@@ -20,28 +20,30 @@ pub(super) struct WireEntry<'de, 's> {
     pub(super) checks: Checks,
 }
 
-/// What is kept of an entry beside what everyone needs; all else is passed over.
+/// The optional fields of an entry to keep.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct WantedFields<'s> {
-    /// The name of a tagged address; in any case, since configurations and versions of Consul
-    /// differ in it.
+    /// The name of a tagged address in any case, since configurations and versions of Consul differ
+    /// in it.
     pub(super) address: Option<&'s str>,
-    /// The key of metadata that says a version.
+    /// The key of metadata that contains the version.
     pub(super) version_key: Option<&'s str>,
-    /// The beginning of a tag that says a version.
+    /// The prefix of the tag that contains the version.
     pub(super) version_prefix: Option<&'s str>,
-    /// The key of metadata that says a zone, where Consul itself does not; none: no zone.
+    /// The key of metadata that contains the zone, if Consul itself does not know it. `None` if no
+    /// zone is read.
     pub(super) zone_key: Option<&'s str>,
-    /// The keys of metadata that Envoy is told beside the node's name; none: neither.
+    /// The keys of metadata that Envoy is told besides the name of the node. `None` if neither is
+    /// read.
     pub(super) details: Option<&'s [String]>,
 }
 
 impl<'s> WireEntry<'_, 's> {
-    /// An empty entry that will keep what is wanted.
+    /// Creates an empty entry that will keep the wanted fields.
     pub(super) fn new(wanted: WantedFields<'s>) -> Self {
         let mut entry = Self::default();
         entry.node.tagged.name = wanted.address;
-        // What Consul itself calls it.
+        // Consul's own name for it.
         let zone_field = wanted.zone_key.map(|_| "Zone");
         entry.node.locality = MetadataFields::new(None, zone_field);
         entry.node.meta = MetadataFields::new(None, wanted.zone_key);
@@ -69,18 +71,18 @@ impl<'de> LenientVisitor<'de> for WireEntry<'de, '_> {
     }
 }
 
-/// The machine that an instance runs on.
+/// The node of an instance.
 #[derive(Debug, Default)]
 pub(super) struct WireNode<'de, 's> {
-    /// Whether its name is wanted.
+    /// True if the name is wanted.
     is_named: bool,
-    /// Empty where it is not wanted, or there is none.
+    /// The name. Empty if it is not wanted or absent.
     pub(super) name: Cow<'de, str>,
-    /// Empty where there is none.
+    /// The address. Empty if absent.
     pub(super) address: Cow<'de, str>,
-    /// A node's tagged addresses are plain strings; empty where there is none.
+    /// The wanted tagged address, which is a plain string. Empty if absent.
     pub(super) tagged: Tagged<'s, Cow<'de, str>>,
-    /// Where Consul knows it to be (1.17 and later).
+    /// The locality that Consul knows (1.17 and later).
     pub(super) locality: MetadataFields<'de, 's>,
     pub(super) meta: MetadataFields<'de, 's>,
 }
@@ -105,17 +107,17 @@ impl<'de> LenientVisitor<'de> for WireNode<'de, '_> {
     }
 }
 
-/// What the instance said when it registered.
+/// The registered service of an instance.
 #[derive(Debug, Default)]
 pub(super) struct WireService<'de, 's> {
-    /// Whether there was an object at all; the other fields are at their defaults if not.
+    /// True if there was an object. If not, the other fields have their defaults.
     pub(super) present: bool,
-    /// Empty where there is none, which is usual.
+    /// The address. Usually empty.
     pub(super) address: Cow<'de, str>,
     pub(super) port: Option<i64>,
     pub(super) weights: WireWeights,
     pub(super) tagged: Tagged<'s, ServiceAddress<'de>>,
-    /// Where Consul knows it to be (1.17 and later); empty where its node's counts.
+    /// The locality that Consul knows (1.17 and later). Empty if that of the node counts.
     pub(super) locality: MetadataFields<'de, 's>,
     pub(super) meta: MetadataFields<'de, 's>,
     pub(super) tags: MetadataTags<'de, 's>,
@@ -146,7 +148,7 @@ impl<'de> LenientVisitor<'de> for WireService<'de, '_> {
     }
 }
 
-/// An instance's share of the traffic, one number for each health that may take some.
+/// The weights of an instance, one for each health that may take traffic.
 #[derive(Debug, Default)]
 pub(super) struct WireWeights {
     pub(super) passing: Option<i64>,
@@ -166,10 +168,10 @@ impl<'de> LenientVisitor<'de> for WireWeights {
     }
 }
 
-/// Of an object of tagged addresses the one that is wanted; the others are passed over.
+/// The wanted one of an object of tagged addresses.
 #[derive(Debug, Default)]
 pub(super) struct Tagged<'s, V> {
-    /// The name to keep; nothing is kept without one.
+    /// The name of the wanted address. `None` keeps none.
     name: Option<&'s str>,
     pub(super) value: V,
 }
@@ -188,10 +190,10 @@ impl<'de, V: LenientVisitor<'de>> LenientVisitor<'de> for Tagged<'_, V> {
     }
 }
 
-/// A tagged address of a service; `Address` and `Port` are in lower case in some versions.
+/// A tagged address of a service. Some versions write `Address` and `Port` in lower case.
 #[derive(Debug, Default)]
 pub(super) struct ServiceAddress<'de> {
-    /// Empty where there is none.
+    /// The address. Empty if absent.
     pub(super) address: Cow<'de, str>,
     pub(super) port: Option<i64>,
 }
@@ -211,10 +213,10 @@ impl<'de> LenientVisitor<'de> for ServiceAddress<'de> {
     }
 }
 
-/// The checks of the node and of the service, of which only the worst is kept.
+/// The worst check of the node and the service.
 ///
-/// Null or absent means that there is none, and so passing. A list or a check of the wrong
-/// kind is [`Health::Unknown`]: what cannot be read is no reason for traffic.
+/// Null or absent means that there is no check, and so passing. A list or a check of the wrong kind
+/// is [`Health::Unknown`], since an unreadable check is no reason for traffic.
 #[derive(Debug, Default)]
 pub(super) struct Checks {
     pub(super) worst: Health,

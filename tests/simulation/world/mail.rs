@@ -1,9 +1,10 @@
 //! What a VM of the world is told, and what it does then.
 
 use consul_resolver::balancer::pick_context::PickContext;
-use consul_resolver::discovery::event::{CallId, Event};
+use consul_resolver::calls::caller::CallId;
+use consul_resolver::host::Event;
 use consul_resolver::model::service::ServiceId;
-use consul_resolver::registry::consul::response::{CallFailure, Response};
+use consul_resolver::registry::response::{CallFailure, HttpResponse};
 use consul_resolver::router::disposition::Disposition;
 use consul_resolver::router::on_demand_names::Lookup;
 
@@ -47,16 +48,13 @@ impl World {
                 if matches!(reply.call, CallId::Query { .. }) && reply.is_good() {
                     self.consul.confirm(reply.source, self.now);
                 }
-                let index = reply.index.map(|index| index.to_string());
+                let headers = reply.headers();
                 let answer = match reply.status {
                     None => Err(CallFailure::NoAnswer),
-                    Some(status) => Ok(Response {
+                    Some(status) => Ok(HttpResponse {
                         status,
                         from_envoy: reply.from_envoy,
-                        index: index.as_deref().map(str::as_bytes),
-                        filtered_by_acls: reply.filtered,
-                        last_contact: None,
-                        age: None,
+                        headers: &headers,
                         body: &reply.body,
                     }),
                 };

@@ -1,6 +1,6 @@
 //! What passes between Envoy's subscriptions and the contexts that answer them.
 
-use consul_resolver::discovery::event::Expect;
+use consul_resolver::host::Expect;
 use consul_resolver::shared::acknowledged::{Acknowledged, Changes};
 use consul_resolver::xds::request::SubscriptionRequest;
 use consul_resolver::xds::resource_kind::ResourceKind;

@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 use crate::calls::caller::AgentCallId;
 use crate::config::{Config, NodeInfo};
 use crate::health_check::verdict::{ProbeReason, ProbeResponse};
+use crate::host::ProbeTarget;
 use crate::registration::agent_call::AgentCall;
-use crate::registration::probe::{ProbeResult, ProbeTarget};
+use crate::registration::probe::ProbeResult;
 use crate::registration::reconciler::Reconciler;
-use crate::registration::registration_event::RegistrationEvent;
 use crate::registry::consul::registration::Definition;
-use crate::registry::consul::request::{Method, Request};
-use crate::registry::consul::response::{CallFailure, Response};
+use crate::registry::request::{HttpRequest, Method};
+use crate::registry::response::{CallFailure, HttpResponse};
+use crate::telemetry::RegistrationEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
@@ -42,7 +43,7 @@ pub(super) struct FakeAgent {
 }
 
 impl FakeAgent {
-    fn answer(&mut self, request: &Request) -> (u16, String) {
+    fn answer(&mut self, request: &HttpRequest) -> (u16, String) {
         let path = request.path.split('?').next().unwrap();
         self.calls.push(format!("{} {path}", request.method.word()));
         if let Some((status, text)) = self.refuses {
@@ -243,15 +244,7 @@ impl Bench {
         for Flying { id, answer, .. } in due {
             let from_envoy = answer.is_none();
             let (status, body) = answer.unwrap_or_else(|| (504, "timeout".to_owned()));
-            let response = Response {
-                status,
-                from_envoy,
-                index: None,
-                filtered_by_acls: false,
-                last_contact: None,
-                age: None,
-                body: body.as_bytes(),
-            };
+            let response = HttpResponse { status, from_envoy, headers: &[], body: body.as_bytes() };
             let Self { keeper, rng, notices, .. } = self;
             let called = keeper.on_response(id, Ok(response), now, rng, notices);
             assert!(called.is_some(), "it is waited for");

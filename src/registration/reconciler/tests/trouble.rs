@@ -11,7 +11,7 @@ use super::bench::{Bench, FakeAgent};
 use crate::health_check::verdict::{ProbeReason, ProbeResponse};
 use crate::registration::agent_call::AgentCall;
 use crate::registration::probe::{OutgoingProbe, ProbeResult};
-use crate::registry::consul::response::Response;
+use crate::registry::response::HttpResponse;
 use crate::util::time::Time;
 
 #[test]
@@ -177,16 +177,8 @@ fn a_report_that_comes_too_late_ends_no_removal() {
         (AgentCall::Identify, of("n1")),
         (AgentCall::Identify, of("n2")),
     ];
-    fn said(status: u16, body: &str) -> Response<'_> {
-        Response {
-            status,
-            from_envoy: false,
-            index: None,
-            filtered_by_acls: false,
-            last_contact: None,
-            age: None,
-            body: body.as_bytes(),
-        }
+    fn said(status: u16, body: &str) -> HttpResponse<'_> {
+        HttpResponse { status, from_envoy: false, headers: &[], body: body.as_bytes() }
     }
     for (errand, body) in answers {
         let (id, _) = keeper.start(errand, now);

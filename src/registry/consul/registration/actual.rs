@@ -1,43 +1,43 @@
-//! What an agent has under an id.
+//! The service and checks that an agent has.
 
 use serde_json::{Map, Value};
 
 use crate::registry::consul::registration::definition::CheckStatus;
 
-/// A service as its agent has it. What is absent, null or of another kind is empty.
+/// A service as the agent has it. A field that is absent, null or of the wrong kind is empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ActualService {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Its address.
+    /// The address.
     pub address: String,
-    /// Its port.
+    /// The port.
     pub port: u64,
-    /// Its tags.
+    /// The tags.
     pub tags: Vec<String>,
-    /// Its metadata, sorted by key.
+    /// The metadata, sorted by key.
     pub meta: Vec<(String, String)>,
-    /// Its weights: passing, and warning.
+    /// The weights: passing, then warning.
     pub weights: (u64, u64),
-    /// Whether others may change its tags.
+    /// True if others may change the tags.
     pub enable_tag_override: bool,
-    /// Its tagged addresses.
+    /// The tagged addresses.
     pub tagged_addresses: Vec<(String, String, u64)>,
-    /// The agent's datacenter; none where it does not say.
+    /// The agent's datacenter, if the agent names it.
     pub datacenter: Option<String>,
 }
 
-/// A check as its agent has it.
+/// A check as the agent has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActualCheck {
-    /// Its id.
+    /// The id.
     pub id: String,
-    /// Its state; none where it is none that is known here.
+    /// The state. `None` if the state is unknown here.
     pub status: Option<CheckStatus>,
 }
 
 impl ActualService {
-    /// Reads the body of `/v1/agent/service/<id>`; none where it is no object.
+    /// Decodes the body of `/v1/agent/service/<id>`. Returns `None` if it is no object.
     pub(super) fn decode(body: &[u8]) -> Option<Self> {
         let body: Value = serde_json::from_slice(body).ok()?;
         let body = body.as_object()?;
@@ -51,7 +51,7 @@ impl ActualService {
         };
         let address = |(name, value): (&String, &Value)| {
             let value = value.as_object()?;
-            // Versions of Consul differ in the case of these.
+            // The case of these names differs between versions of Consul.
             let address = [text(value, "Address"), text(value, "address")].concat();
             Some((name.clone(), address, number(value, "Port").max(number(value, "port"))))
         };
@@ -79,12 +79,12 @@ impl ActualService {
 }
 
 impl ActualCheck {
-    /// Whether it is what takes a service out of service.
+    /// Returns true if this check takes a service into maintenance.
     pub fn is_maintenance(&self) -> bool {
         self.id.starts_with("_service_maintenance:")
     }
 
-    /// Reads the body of `/v1/agent/checks`; none where it is no object.
+    /// Decodes the body of `/v1/agent/checks`. Returns `None` if it is no object.
     pub(super) fn decode_all(body: &[u8]) -> Option<Vec<Self>> {
         let body: Value = serde_json::from_slice(body).ok()?;
         let check = |(id, check): (&String, &Value)| {

@@ -1,4 +1,4 @@
-//! What is registered, and the requests that do it.
+//! The definition of a registration, and its requests.
 
 use core::fmt;
 use core::time::Duration;
@@ -9,28 +9,29 @@ use crate::config::{self, CheckKind, CheckTarget, RunByConsul};
 pub use crate::model::registration::Id;
 use crate::model::service::QueryKey;
 use crate::registry::consul::path::{push_encoded, push_value};
-use crate::registry::consul::request::{Method, Request};
+use crate::registry::consul::response::FILTERED_HEADER;
+use crate::registry::request::{HttpRequest, Method};
 
-/// How long the agent may take: it answers from its own memory, but for the time that its servers
-/// need to hear of a registration.
+/// The timeout of a call to the agent. The agent answers from its own memory, but its servers take
+/// time to accept a registration.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The state of a check, by Consul's words. The least is the worst.
+/// The state of a check, in Consul's words. The least is the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CheckStatus {
-    /// It gets no traffic.
+    /// The instance gets no traffic.
     Critical,
-    /// It gets traffic by its weight for warnings, from those who want such instances at all.
+    /// The instance gets traffic by its weight for warnings, from clients that use such instances.
     Warning,
-    /// It gets traffic.
+    /// The instance gets traffic.
     Passing,
 }
 
 impl CheckStatus {
-    /// All of them.
+    /// All states.
     pub const ALL: [Self; 3] = [Self::Critical, Self::Warning, Self::Passing];
 
-    /// Consul's word for it.
+    /// Returns Consul's word for the state.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Critical => "critical",
@@ -46,45 +47,45 @@ impl fmt::Display for CheckStatus {
     }
 }
 
-/// What is reported of a check that this proxy keeps.
+/// The report on a check that this proxy keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Its state.
+    /// The state.
     pub status: CheckStatus,
-    /// Why.
+    /// The reason.
     pub output: String,
 }
 
 impl Id {
-    /// The most bytes of an output: what people read fits.
+    /// The maximum length of an output, in bytes: enough for a person to read.
     const MAX_OUTPUT_BYTES: usize = 512;
 
-    /// Asks what the agent has under this id.
-    pub fn read(&self) -> Request {
+    /// Returns the request for the agent's service of this id.
+    pub fn read(&self) -> HttpRequest {
         self.request(Method::Get, self.path("/v1/agent/service/", &self.id), String::new())
     }
 
-    /// Asks for the checks of what the agent has under this id.
-    pub fn read_checks(&self) -> Request {
+    /// Returns the request for the checks of the agent's service of this id.
+    pub fn read_checks(&self) -> HttpRequest {
         let mut path = String::from("/v1/agent/checks");
         push_value(&mut path, "filter", Some(&format!("ServiceID == \"{}\"", self.id)));
         self.push_scope(&mut path);
         self.request(Method::Get, path, String::new())
     }
 
-    /// Asks which agent it is that answers.
-    pub fn identify(&self) -> Request {
+    /// Returns the request for the agent's identity.
+    pub fn identify(&self) -> HttpRequest {
         self.request(Method::Get, String::from("/v1/agent/self"), String::new())
     }
 
-    /// Removes what the agent has under this id, with its checks.
-    pub fn deregister(&self) -> Request {
+    /// Returns the request that removes the service of this id and its checks.
+    pub fn deregister(&self) -> HttpRequest {
         let path = self.path("/v1/agent/service/deregister/", &self.id);
         self.request(Method::Put, path, String::new())
     }
 
-    /// Reports the state of a check.
-    pub fn report(&self, check: &str, report: &Report) -> Request {
+    /// Returns the request that reports the state of a check.
+    pub fn report(&self, check: &str, report: &Report) -> HttpRequest {
         let output = beginning(&report.output, Self::MAX_OUTPUT_BYTES);
         let body = json!({ "Status": report.status.word(), "Output": output });
         let path = self.path("/v1/agent/check/update/", check);
@@ -103,27 +104,35 @@ impl Id {
         push_value(path, "partition", self.partition.as_deref());
     }
 
-    fn request(&self, method: Method, path: String, body: String) -> Request {
-        Request { method, path, headers: Vec::new(), body, timeout: TIMEOUT }
+    fn request(&self, method: Method, path: String, body: String) -> HttpRequest {
+        HttpRequest {
+            cluster: self.cluster.clone(),
+            method,
+            path,
+            headers: Vec::new(),
+            body,
+            timeout: TIMEOUT,
+            response_headers: &[FILTERED_HEADER],
+        }
     }
 }
 
-/// What is registered.
+/// The definition of a registration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Definition {
-    /// What identifies it.
+    /// The id.
     pub id: Id,
-    /// What it is.
+    /// The configured service.
     pub(super) service: config::Registration,
-    /// The ids of its checks, in their order.
+    /// The ids of the checks, in the order of the configuration.
     pub(super) checks: Vec<String>,
-    /// The variable that holds the token.
+    /// The environment variable that contains the token.
     pub(super) token_env: Option<String>,
     authority: String,
 }
 
 impl Definition {
-    /// Takes what a complete configuration says.
+    /// Creates the definition of a configured service.
     pub fn new(consul: &config::Consul, service: &config::Registration) -> Self {
         let id = Id {
             cluster: consul.cluster.clone(),
@@ -132,39 +141,39 @@ impl Definition {
             partition: service.partition.clone().or_else(|| consul.partition.clone()),
         };
         let numbers = 1..=service.checks.len();
-        // As Consul itself names them.
+        // Consul itself names them like this.
         let checks = numbers.map(|number| format!("service:{}:{number}", id.id)).collect();
         let token_env = consul.token_env.clone();
         let authority = consul.authority.clone();
         Self { id, service: service.clone(), checks, token_env, authority }
     }
 
-    /// What the configuration says of it.
+    /// Returns the configured service.
     pub const fn service(&self) -> &config::Registration {
         &self.service
     }
 
-    /// The service's name.
+    /// Returns the name of the service.
     pub fn name(&self) -> &str {
         &self.service.name
     }
 
-    /// The variable that holds the token.
+    /// Returns the environment variable that contains the token.
     pub fn token_env(&self) -> Option<&str> {
         self.token_env.as_deref()
     }
 
-    /// Whether others may change the tags.
+    /// Returns true if others may change the tags.
     pub const fn has_tag_override(&self) -> bool {
         self.service.enable_tag_override
     }
 
-    /// The ids of its checks, in the order of the configuration.
+    /// Returns the ids of the checks, in the order of the configuration.
     pub fn checks(&self) -> &[String] {
         &self.checks
     }
 
-    /// A hash of all that it says. One that says something else is another.
+    /// Returns a hash of the whole definition.
     pub fn digest(&self) -> QueryKey {
         let body = self.body(|_| None, None).to_string();
         let part = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -175,18 +184,18 @@ impl Definition {
         QueryKey::of(rest.into_iter().chain([self.authority.as_str()]).chain(dependencies))
     }
 
-    /// Registers it, in the place of whatever the agent has under its id: the service and its
-    /// checks in one call.
+    /// Returns the request that registers the service with its checks in one call, in place of the
+    /// agent's service of this id.
     ///
-    /// Checks begin as `state` says, and else critical. `tags` are those to register where others
-    /// may have changed them. Where it does not replace its checks, those stay that it does not name:
-    /// one by which somebody has taken it out of service is such a check.
+    /// A check begins with the state that `state` returns, or else critical. `tags` replaces the
+    /// tags if others may have changed them. Unless `replaces` is true, the agent keeps checks that
+    /// the definition does not have, such as the check of an operator's maintenance.
     pub fn register(
         &self,
         state: impl Fn(usize) -> Option<Report>,
         tags: Option<&[String]>,
         replaces: bool,
-    ) -> Request {
+    ) -> HttpRequest {
         let mut path = String::from("/v1/agent/service/register");
         push_value(&mut path, "replace-existing-checks", replaces.then_some("true"));
         self.id.push_scope(&mut path);
@@ -284,12 +293,12 @@ fn push_run(run: &RunByConsul, set: &mut impl FnMut(&str, Value) -> Option<Value
     }
 }
 
-/// A duration as Go reads it.
+/// Formats a duration as Go reads it.
 fn seconds(duration: Duration) -> String {
     format!("{}ms", duration.as_millis())
 }
 
-/// The beginning of a text, in whole characters.
+/// Returns the beginning of a text in whole characters.
 fn beginning(text: &str, most: usize) -> &str {
     let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
     text.get(..end).unwrap_or(text)

@@ -1,35 +1,36 @@
-//! What an agent has otherwise than it was registered.
+//! The differences between a definition and the agent's service.
 
 use core::fmt;
 
 use crate::registry::consul::registration::actual::{ActualCheck, ActualService};
 use crate::registry::consul::registration::definition::Definition;
 
-/// The first thing that an agent has otherwise than it was registered.
+/// The first difference between a definition and the agent's service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Drift {
-    /// The agent does not have it at all.
+    /// The agent does not have the service.
     Absent,
-    /// Another service has its id.
+    /// The agent has another service under this id.
     Name(String),
-    /// Another address or port.
+    /// The address or port differs.
     Address(String, u64),
-    /// Other tags, which nobody else may change.
+    /// The tags differ, and nobody else may change them.
     Tags,
-    /// Other metadata.
+    /// The metadata differs.
     Meta,
-    /// Other weights.
+    /// The weights differ.
     Weights,
-    /// Others may change the tags, or may not.
+    /// The permission of others to change the tags differs.
     TagOverride,
-    /// A tagged address that is missing, or another one.
+    /// A tagged address is missing or differs.
     TaggedAddress(String),
-    /// A check that is missing.
+    /// A check is missing.
     Check(String),
 }
 
 impl Drift {
-    /// Whether it looks as if another proxy had the same id: what the agent has is reached elsewhere.
+    /// Returns true if another proxy seems to use the same id: the agent's service has another
+    /// address.
     pub const fn is_of_another(&self) -> bool {
         matches!(self, Self::Name(_) | Self::Address(..))
     }
@@ -52,8 +53,8 @@ impl fmt::Display for Drift {
 }
 
 impl Definition {
-    /// What the agent has of the service otherwise. Addresses that an agent adds by itself do not
-    /// count, nor do tags that others may change.
+    /// Returns the first difference. Addresses that an agent adds by itself do not count, nor do
+    /// tags that others may change.
     pub fn difference(&self, found: &ActualService) -> Option<Drift> {
         let service = &self.service;
         if !found.name.eq_ignore_ascii_case(&service.name) {
@@ -85,13 +86,13 @@ impl Definition {
         missing.map(|it| Drift::TaggedAddress(it.name.clone()))
     }
 
-    /// Which of its checks the agent does not have.
+    /// Returns the first check that the agent does not have.
     pub fn missing_check(&self, found: &[ActualCheck]) -> Option<Drift> {
         let is_missing = |id: &&String| !found.iter().any(|check| check.id == **id);
         self.checks.iter().find(is_missing).map(|id| Drift::Check(id.clone()))
     }
 
-    /// Whether the agent is of another datacenter than it must be.
+    /// Returns true if the agent is of another datacenter than the configured one.
     pub fn is_elsewhere(&self, found: &ActualService) -> bool {
         let wanted = self.service.datacenter.as_deref();
         let is_other = |(a, b): (&str, &str)| !a.eq_ignore_ascii_case(b);

@@ -1,58 +1,66 @@
-//! Why a registration is not as it should be.
+//! The errors of a registration.
 
 use core::fmt;
 
-use crate::registry::consul::error::{ErrorKind, QueryError};
-use crate::registry::consul::excerpt::BodyExcerpt;
+use crate::registry::consul::error::QueryError;
 use crate::registry::consul::registration::drift::Drift;
 use crate::registry::consul::registration::identity::AgentIdentity;
+use crate::registry::error::ErrorKind;
+use crate::registry::response::Refusal;
+use crate::util::excerpt::BodyExcerpt;
 
-/// Why a registration is not as it should be, or nobody knows.
+/// An error of a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistrationError {
-    /// The agent could not be asked.
+    /// The call to the agent has failed.
     Call(QueryError),
-    /// The agent does not take what is registered.
+    /// The agent refuses the definition.
     Rejected {
         /// The status.
         code: u16,
-        /// What it says about it.
+        /// The agent's reason.
         excerpt: BodyExcerpt,
     },
-    /// The token may not do it.
+    /// The token lacks a permission.
     Denied {
         /// The status.
         code: u16,
-        /// What the agent says about it.
+        /// The agent's reason.
         excerpt: BodyExcerpt,
-        /// The variable that holds the token; none where the configuration names none.
+        /// The environment variable that contains the token. `None` if the configuration names
+        /// none.
         token_env: Option<String>,
         /// The service.
         service: String,
     },
-    /// The agent's answer cannot be read.
+    /// The agent's response is unreadable.
     Unreadable {
-        /// What it begins with.
+        /// The beginning of the response.
         excerpt: BodyExcerpt,
     },
-    /// The agent took it, and has it otherwise all the same.
+    /// The agent has accepted the definition, and has another one all the same.
     InPart(Drift),
-    /// The agent is of another datacenter than the configuration says.
+    /// The agent is of another datacenter than the configured one.
     Elsewhere {
-        /// The agent's.
+        /// The agent's datacenter.
         found: String,
     },
-    /// Several agents answer by turns, and a service belongs to one.
+    /// Several agents respond by turns, and a service belongs to one agent.
     SeveralAgents {
-        /// The Envoy cluster behind which they are.
+        /// The Envoy cluster of the agents.
         cluster: String,
-        /// Two of them; none where the token may not know.
+        /// Two of the agents. `None` if the token may not read their identity.
         found: Option<Box<[AgentIdentity; 2]>>,
     },
 }
 
 impl RegistrationError {
-    /// The kind, to count it by.
+    /// Returns true if Envoy has no cluster of that name.
+    pub const fn is_unknown_cluster(&self) -> bool {
+        matches!(self, Self::Call(QueryError::Refused { refusal: Refusal::UnknownCluster, .. }))
+    }
+
+    /// Returns the kind, for metrics.
     pub const fn kind(&self) -> ErrorKind {
         match self {
             Self::Call(error) => error.kind(),

@@ -1,21 +1,21 @@
-//! Which agent it is that answers.
+//! The identity of an agent.
 
 use core::fmt;
 
 use serde::Deserialize;
 
-/// Which agent it is that answers, by what it says of itself.
+/// The identity of an agent, as the agent gives it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentIdentity {
-    /// The name of its node.
+    /// The name of the node.
     pub node: String,
-    /// The id of its node; empty where it says none.
+    /// The id of the node. Empty if the agent does not tell it.
     pub id: String,
-    /// Its datacenter.
+    /// The datacenter.
     pub datacenter: String,
 }
 
-/// What is read of `/v1/agent/self`.
+/// The fields of `/v1/agent/self` that are read.
 #[derive(Deserialize)]
 struct WireSelf {
     #[serde(rename = "Config")]
@@ -33,7 +33,7 @@ struct WireConfig {
 }
 
 impl AgentIdentity {
-    /// Reads the body of `/v1/agent/self`; none where it does not say which agent it is.
+    /// Decodes the body of `/v1/agent/self`. Returns `None` if it contains no identity.
     pub(super) fn decode(body: &[u8]) -> Option<Self> {
         let WireSelf { config } = serde_json::from_slice(body).ok()?;
         let WireConfig { node, id, datacenter } = config;

@@ -1,9 +1,9 @@
-//! A registration as Consul's agent takes it, and what it says of it.
+//! The agent API: definitions, requests, responses and drift of a registration.
 //!
 //! ```text
 //! config::Registration ─► Definition ─► Request ─► (the host sends it)
 //!                              │
-//!      Found or RegistrationError ◄─ read_… ◄─ Response or CallFailure
+//!    Found or RegistrationError ◄─ read_… ◄─ Response or CallFailure
 //! ```
 
 mod actual;

@@ -1,17 +1,18 @@
 //! What an agent's answers mean.
 
 use crate::registry::consul::error::QueryError;
-use crate::registry::consul::excerpt::BodyExcerpt;
 use crate::registry::consul::registration::actual::{ActualCheck, ActualService};
 use crate::registry::consul::registration::definition::{Definition, Id};
 use crate::registry::consul::registration::error::RegistrationError;
 use crate::registry::consul::registration::identity::AgentIdentity;
-use crate::registry::consul::response::{CallFailure, Response};
+use crate::registry::consul::response::is_filtered;
+use crate::registry::response::{CallFailure, HttpResponse};
+use crate::util::excerpt::BodyExcerpt;
 
 /// What came of a call.
 type Result<T> = core::result::Result<T, RegistrationError>;
 /// What came back from the host.
-type Called<'a> = core::result::Result<Response<'a>, CallFailure>;
+type Called<'a> = core::result::Result<HttpResponse<'a>, CallFailure>;
 
 /// What has become of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl Definition {
     pub fn read_found_checks(&self, called: Called<'_>) -> Result<Vec<ActualCheck>> {
         let response = self.read_ok(called)?;
         // What is hidden is not missing.
-        if response.filtered_by_acls {
+        if is_filtered(&response) {
             let (code, excerpt) = (response.status, BodyExcerpt::new(b"some checks are hidden"));
             let (token_env, service) = (self.token_env.clone(), self.name().to_owned());
             return Err(RegistrationError::Denied { code, excerpt, token_env, service });
@@ -74,7 +75,7 @@ impl Definition {
         }
     }
 
-    fn read_ok<'a>(&self, called: Called<'a>) -> Result<Response<'a>> {
+    fn read_ok<'a>(&self, called: Called<'a>) -> Result<HttpResponse<'a>> {
         self.id.read_ok(called, self.name(), self.token_env.as_deref())
     }
 }
@@ -130,7 +131,7 @@ impl Id {
         called: Called<'a>,
         service: &str,
         token_env: Option<&str>,
-    ) -> Result<Response<'a>> {
+    ) -> Result<HttpResponse<'a>> {
         let response = called.map_err(|failure| {
             RegistrationError::Call(QueryError::of_failure(failure, &self.cluster))
         })?;
@@ -156,16 +157,16 @@ impl Id {
     }
 }
 
-fn unreadable(response: &Response<'_>) -> RegistrationError {
+fn unreadable(response: &HttpResponse<'_>) -> RegistrationError {
     RegistrationError::Unreadable { excerpt: BodyExcerpt::new(response.body) }
 }
 
-fn is_unknown_check(response: &Response<'_>) -> bool {
+fn is_unknown_check(response: &HttpResponse<'_>) -> bool {
     is_unknown(response, b"unknown check") || is_unknown(response, b"does not have associated ttl")
 }
 
 /// Whether the agent says that it does not have what was named.
-fn is_unknown(response: &Response<'_>, words: &[u8]) -> bool {
+fn is_unknown(response: &HttpResponse<'_>, words: &[u8]) -> bool {
     let says = || response.body.windows(words.len()).any(|part| part.eq_ignore_ascii_case(words));
     !response.from_envoy && matches!(response.status, 404 | 500) && says()
 }

@@ -1,31 +1,44 @@
+use std::borrow::Cow;
+
 use super::*;
 use crate::config::{self, CacheAges, PreparedQuery};
-use crate::registry::consul::error::ErrorKind;
 use crate::registry::consul::fixtures;
+use crate::registry::error::ErrorKind;
+use crate::registry::response::{Header, Refusal};
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 const ONE: &[u8] = br#"[{"Service": {"Address": "10.0.0.1", "Port": 80}}]"#;
 
-fn query(token_env: Option<&str>) -> Query {
+fn query(token_env: Option<&str>) -> ConsulQuery {
     let consul = config::Consul { token_env: token_env.map(str::to_owned), ..fixtures::consul() };
     let config = config::Config { consul, ..fixtures::config() };
-    Query::new(&config, &fixtures::service("web"), None)
+    ConsulQuery::new(&config, &fixtures::service("web"), None)
 }
 
-fn response(status: u16, body: &[u8]) -> Response<'_> {
-    Response {
+fn response(status: u16, body: &[u8]) -> HttpResponse<'_> {
+    HttpResponse {
         status,
         from_envoy: false,
-        index: Some(b"7"),
-        filtered_by_acls: false,
-        last_contact: None,
-        age: None,
+        headers: &[(INDEX_HEADER, Cow::Borrowed(b"7"))],
         body,
     }
 }
 
-fn error(response: Response<'_>) -> (ErrorKind, String) {
+fn header<'a>(name: &'a str, value: &'a [u8]) -> Header<'a> {
+    (name, Cow::Borrowed(value))
+}
+
+/// An index and another header.
+fn and<'a>(name: &'a str, value: &'a [u8]) -> [Header<'a>; 2] {
+    [header(INDEX_HEADER, b"7"), header(name, value)]
+}
+
+const fn seven() -> Resume {
+    Resume::Consul(ConsulIndex::new(7))
+}
+
+fn error(response: HttpResponse<'_>) -> (ErrorKind, String) {
     let error = query(Some("CONSUL_HTTP_TOKEN")).read(Ok(response)).unwrap_err();
     (error.kind(), error.to_string())
 }
@@ -33,10 +46,12 @@ fn error(response: Response<'_>) -> (ErrorKind, String) {
 #[test]
 fn a_whole_answer_is_an_index_and_endpoints() {
     let answer = query(None).read(Ok(response(200, ONE))).unwrap();
-    assert_eq!((answer.index, answer.decoded.snapshot.len()), (ConsulIndex::new(7), 1));
-    let empty = query(None).read(Ok(Response { index: Some(b"0"), ..response(200, b"[]") }));
+    assert_eq!((answer.resume, answer.decoded.snapshot.len()), (seven(), 1));
+    let zero = [header(INDEX_HEADER, b"0")];
+    let empty = query(None).read(Ok(HttpResponse { headers: &zero, ..response(200, b"[]") }));
     let empty = empty.unwrap();
-    assert_eq!((empty.index, empty.decoded.snapshot.len()), (ConsulIndex::ONE, 0));
+    let one = Resume::Consul(ConsulIndex::ONE);
+    assert_eq!((empty.resume, empty.decoded.snapshot.len()), (one, 0));
 }
 
 #[test]
@@ -59,7 +74,7 @@ fn a_call_without_a_response_says_what_to_look_at() {
 fn a_local_reply_of_envoy_is_not_taken_for_consuls() {
     let body = b"upstream connect error or disconnect/reset before headers. reset reason: \
                  connection failure";
-    let local = |status| Response { from_envoy: true, index: None, ..response(status, body) };
+    let local = |status| HttpResponse { from_envoy: true, headers: &[], ..response(status, body) };
     let (kind, text) = error(local(503));
     assert_eq!(kind, ErrorKind::Unreachable);
     assert!(text.contains("connection failure"), "{text}");
@@ -102,12 +117,13 @@ fn each_status_has_its_kind() {
 fn a_filtered_answer_says_so_and_may_be_refused() {
     let query = query(Some("CONSUL_HTTP_TOKEN"));
     let whole = query.read(Ok(response(200, ONE))).unwrap();
-    assert!(!whole.filtered_by_acls);
+    assert!(!whole.is_partial);
     assert_eq!(query.reject_filtered(whole.clone()), Ok(whole));
 
-    let filtered = Response { filtered_by_acls: true, ..response(200, ONE) };
-    let filtered = query.read(Ok(filtered)).unwrap();
-    assert!(filtered.filtered_by_acls);
+    let filtered = query
+        .read(Ok(HttpResponse { headers: &and(FILTERED_HEADER, b"True"), ..response(200, ONE) }));
+    let filtered = filtered.unwrap();
+    assert!(filtered.is_partial);
     let error = query.reject_filtered(filtered).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Filtered);
     assert!(error.to_string().contains("CONSUL_HTTP_TOKEN"), "{error}");
@@ -116,8 +132,8 @@ fn a_filtered_answer_says_so_and_may_be_refused() {
 #[test]
 fn the_last_contact_with_the_leader_is_told_where_it_can_be_read() {
     let read = |header: &[u8]| {
-        let response = Response { last_contact: Some(header), ..response(200, ONE) };
-        query(None).read(Ok(response)).unwrap().last_contact
+        let headers = and(LAST_CONTACT_HEADER, header);
+        query(None).read(Ok(HttpResponse { headers: &headers, ..response(200, ONE) })).unwrap().age
     };
     assert_eq!(read(b"0"), Some(Duration::ZERO));
     assert_eq!(read(b"1500"), Some(Duration::from_millis(1_500)));
@@ -132,11 +148,16 @@ fn the_last_contact_with_the_leader_is_told_where_it_can_be_read() {
 #[test]
 fn an_answer_older_than_the_configuration_admits_says_so() {
     let seconds = |n| Some(Duration::from_secs(n));
-    let is_too_old = |consistency, last_contact, age| {
+    let is_too_old = |consistency,
+                      last_contact: Option<&'static [u8]>,
+                      age: Option<&'static [u8]>| {
         let consul = config::Consul { consistency, ..fixtures::consul() };
         let config = config::Config { consul, ..fixtures::config() };
-        let query = Query::new(&config, &fixtures::service("web"), None);
-        query.read(Ok(Response { last_contact, age, ..response(200, ONE) })).unwrap().is_too_old
+        let query = ConsulQuery::new(&config, &fixtures::service("web"), None);
+        let ages = [(LAST_CONTACT_HEADER, last_contact), (AGE_HEADER, age)];
+        let ages = ages.into_iter().filter_map(|(name, value)| Some(header(name, value?)));
+        let headers: Vec<_> = ages.chain([header(INDEX_HEADER, b"7")]).collect();
+        query.read(Ok(HttpResponse { headers: &headers, ..response(200, ONE) })).unwrap().is_too_old
     };
     let contact = |max_stale, header| {
         is_too_old(Consistency::Stale { max_stale }, Some(header), Some(b"99".as_slice()))
@@ -163,23 +184,27 @@ fn an_answer_older_than_the_configuration_admits_says_so() {
 fn a_prepared_query_is_read_and_one_that_is_not_there_is_named() {
     let prepared = PreparedQuery { name: "geo".into(), near: None, limit: None };
     let service = config::Service { query: Some(prepared), ..fixtures::service("web") };
-    let query = Query::new(&fixtures::config(), &service, None);
+    let query = ConsulQuery::new(&fixtures::config(), &service, None);
     let body = format!("{{\"Nodes\": {}}}", String::from_utf8_lossy(ONE));
     let answer = query.read(Ok(response(200, body.as_bytes()))).unwrap();
-    assert_eq!((answer.index, answer.decoded.snapshot.len()), (ConsulIndex::new(7), 1));
+    assert_eq!((answer.resume, answer.decoded.snapshot.len()), (seven(), 1));
     assert_eq!(query.read(Ok(response(200, ONE))).unwrap_err().kind(), ErrorKind::BadBody);
-    let unknown = query.read(Ok(response(404, b"Query not found"))).unwrap_err();
+    let unknown = query.read(Ok(response(404, b"ConsulQuery not found"))).unwrap_err();
     assert_eq!(unknown.kind(), ErrorKind::ClientError);
     assert!(unknown.to_string().contains("prepared query \"geo\""), "{unknown}");
     let other = query.read(Ok(response(404, b"404 page not found"))).unwrap_err();
     assert!(!other.to_string().contains("prepared query"), "{other}");
-    assert!(Query::unknown_is_empty(unknown).is_ok() && Query::unknown_is_empty(other).is_err());
+    assert!(
+        ConsulQuery::unknown_is_empty(unknown).is_ok()
+            && ConsulQuery::unknown_is_empty(other).is_err()
+    );
 }
 
 #[test]
 fn an_answer_without_a_usable_index_is_an_error() {
-    assert_eq!(error(Response { index: None, ..response(200, ONE) }).0, ErrorKind::BadIndex);
-    let bad = Response { index: Some(b"\xff"), ..response(200, ONE) };
+    assert_eq!(error(HttpResponse { headers: &[], ..response(200, ONE) }).0, ErrorKind::BadIndex);
+    let bad = [header(INDEX_HEADER, b"\xff")];
+    let bad = HttpResponse { headers: &bad, ..response(200, ONE) };
     assert_eq!(error(bad).0, ErrorKind::BadIndex);
 }
 

@@ -8,6 +8,7 @@ use crate::model::endpoint::Endpoint;
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::service_names::ServiceNames;
 use crate::model::snapshot::Snapshot;
+use crate::registry::request::ReadMode;
 use crate::router::Router;
 use crate::router::disposition::Disposition;
 use crate::router::service_change::{Addition, ServiceChange};
@@ -53,7 +54,9 @@ fn changes(router: &mut Router) -> (Vec<String>, usize) {
         match change {
             ServiceChange::Added(Addition { service, name, specs, .. }) => {
                 assert_eq!(specs.len(), 1);
-                assert!(router.has(service) && specs[0].query.service() == name);
+                let request = specs[0].query.request(None, ReadMode::AsConfigured);
+                assert!(router.has(service));
+                assert_eq!(request.path, format!("/v1/health/service/{name}"));
                 added.push(name);
             }
             ServiceChange::Removed { service, .. } => {

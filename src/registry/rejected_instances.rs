@@ -1,46 +1,45 @@
-//! What was listed and takes no traffic.
+//! The instances of a response that take no traffic.
 
 use core::fmt;
 use core::net::IpAddr;
 
 use crate::registry::consul::health::Health;
 
-/// How many entries of an answer became no endpoint, by the reason.
+/// The entries of a response that became no endpoint, counted by reason.
 ///
-/// An entry has one reason: the first that applies, in the order of the fields below.
+/// An entry has one reason: the first that applies, in the order of the fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RejectedInstances {
     /// `Service` is null, absent or no object.
     pub no_service: usize,
-    /// Not healthy enough.
+    /// The instance is not healthy enough.
     pub unhealthy: Unhealthy,
-    /// The weight is 0, by which an operator takes an instance out of traffic.
+    /// The weight is 0. An operator takes an instance out of traffic by this.
     pub weightless: usize,
     /// Neither the instance nor its node has an address.
     pub no_address: usize,
-    /// The address is no IP address, and the configuration does not say that names are
-    /// resolved: looking them up here would be a second discovery with its own failures.
+    /// The address is no IP address, and the configuration does not permit names. Looking up names
+    /// here would be a second discovery with failures of its own.
     pub hostname: usize,
-    /// Names are resolved, and the address is neither an IP address nor a name.
+    /// Names are permitted, and the address is neither an IP address nor a name.
     pub bad_name: usize,
-    /// The port is missing, no integer, 0, negative or above 65535. There is no default:
-    /// a silent 80 has sent traffic to strangers elsewhere.
+    /// The port is missing, no integer, 0, negative or above 65535. There is no default: a silent
+    /// 80 has sent traffic to strangers elsewhere.
     pub bad_port: usize,
-    /// The address policy does not admit the address.
+    /// The address policy denies the address.
     pub denied: Denied,
 }
 
 impl RejectedInstances {
-    /// The faulty entries: those that somebody should mend in Consul. Unhealthy and
-    /// weightless ones are as they are meant to be, and are not among them; nor are denied
-    /// ones, for it may as well be the policy that is to be mended.
+    /// Returns the number of faulty entries, which need a correction in Consul. Unhealthy and
+    /// weightless entries are intended, and denied ones may need a correction of the policy
+    /// instead.
     pub const fn total(&self) -> usize {
         self.no_service + self.no_address + self.hostname + self.bad_name + self.bad_port
     }
 
-    /// Whether nothing of what was dropped makes sense: no entry is out of service on
-    /// purpose, by a check that is understood or by the address policy, and there is at least
-    /// one.
+    /// Returns true if at least one entry was rejected and no rejection is intended: none by a
+    /// known check, by weight or by the address policy.
     pub const fn is_nonsense(&self) -> bool {
         let Unhealthy { maintenance, critical, warning, unknown } = self.unhealthy;
         let understood = maintenance + critical + warning + self.weightless + self.denied.count;
@@ -72,31 +71,30 @@ impl RejectedInstances {
     }
 }
 
-/// How many addresses the policy did not admit, with one of them: an operator who reads only
-/// how many would have to search for which.
+/// The addresses that the policy denies: their number and an example for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Denied {
-    /// How many entries.
+    /// The number of entries.
     pub count: usize,
-    /// The least of their addresses, the same one whatever the order of the entries.
+    /// The lowest of the addresses, so that the order of the entries does not matter.
     pub least: Option<IpAddr>,
 }
 
-/// How many entries were not healthy enough, by their health.
+/// The entries that are not healthy enough, by health.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Unhealthy {
     /// In maintenance, of the node or the service.
     pub maintenance: usize,
     /// With a critical check.
     pub critical: usize,
-    /// With a check whose status is unknown.
+    /// With a check of unknown status.
     pub unknown: usize,
-    /// With a check in warning, where only passing instances are wanted.
+    /// With a warning check, where only passing instances are used.
     pub warning: usize,
 }
 
 impl Unhealthy {
-    /// All of them.
+    /// Returns the number of all.
     pub const fn total(&self) -> usize {
         self.maintenance + self.critical + self.unknown + self.warning
     }
@@ -131,7 +129,7 @@ impl fmt::Display for RejectedInstances {
     }
 }
 
-/// Why one entry became no endpoint.
+/// The reason why an entry became no endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RejectReason {
     NoService,
@@ -155,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_total_counts_what_is_faulty_and_not_what_is_out_of_service() {
+    fn total_counts_faulty_entries_only() {
         let mut dropped = RejectedInstances::default();
         for health in [Health::Maintenance, Health::Critical, Health::Unknown, Health::Warning] {
             dropped.count(RejectReason::Unhealthy(health));
@@ -178,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_denied_is_told_with_the_same_example_whatever_the_order() {
+    fn denied_example_does_not_depend_on_the_order() {
         for order in [["169.254.169.254", "10.0.0.9"], ["10.0.0.9", "169.254.169.254"]] {
             let mut dropped = RejectedInstances::default();
             assert_eq!(dropped.to_string(), "none");
@@ -192,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_what_says_nothing_that_is_understood() {
+    fn rejection_is_nonsense_when_no_entry_is_understood() {
         let of = |reasons: &[RejectReason]| {
             let mut dropped = RejectedInstances::default();
             reasons.iter().for_each(|&reason| dropped.count(reason));

@@ -1,17 +1,17 @@
-//! The beginning of something foreign, fit for a log line.
+//! An excerpt of a foreign text that is safe to log.
 
 use core::fmt;
 
 /// The first characters of bytes from outside, made safe to print.
 ///
-/// At most [`BodyExcerpt::LIMIT`] characters, all printable ASCII: runs of anything else
-/// (line breaks, terminal escapes, other scripts, bytes that are no text) become one space,
-/// so that a foreign text can neither fill a log nor forge a line in it.
+/// An excerpt has at most [`BodyExcerpt::LIMIT`] characters, all printable ASCII. A run of other
+/// bytes (line breaks, terminal escapes, other scripts) becomes one space, so a foreign text can
+/// neither fill a log nor forge a line in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BodyExcerpt(String);
 
 impl BodyExcerpt {
-    /// The most characters an excerpt has; then `...` follows.
+    /// The maximum number of characters; `...` follows a longer text.
     pub const LIMIT: usize = 120;
 
     /// Takes the beginning of `bytes`.
@@ -34,12 +34,12 @@ impl BodyExcerpt {
         Self(text)
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether there was nothing to print.
+    /// Returns true if nothing was printable.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_printed_becomes_one_space() {
+    fn unprintable_run_becomes_one_space() {
         let excerpt = BodyExcerpt::new("a\x1b[31m\r\n\0b \u{202e}c\u{e9}d".as_bytes());
         assert_eq!(excerpt.as_str(), "a [31m b c d");
     }

@@ -2,34 +2,34 @@
 
 use core::fmt;
 
-/// What a token is replaced by wherever it shows up.
+/// The replacement for a token in a text.
 const REDACTED: &[u8] = b"<token>";
 
-/// The ACL token. It is written nowhere but into the request to Consul: it has no `Display`, its
-/// `Debug` hides it, and what comes back from Consul is [redacted](Token::redact) before anyone
-/// quotes it.
+/// The ACL token. It is written only into requests to Consul: it has no `Display`, its `Debug`
+/// hides it, and responses are [redacted](Token::redact) before they are quoted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
 impl Token {
-    /// The most bytes: far more than a UUID, and fewer than any server's limit of a header.
+    /// The maximum length in bytes: far more than a UUID, and less than any server's limit of a
+    /// header.
     pub const MAX_BYTES: usize = 1024;
 
-    /// Reads a token: visible ASCII, as a header's value can have it; blanks around it, such as
-    /// the line end of a file, do not count.
+    /// Parses a token of visible ASCII, as a header can carry it. Surrounding whitespace, such as
+    /// the line end of a file, is trimmed.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let fits = (1..=Self::MAX_BYTES).contains(&text.len());
         (fits && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Self(text.to_owned()))
     }
 
-    /// The value of the header `x-consul-token`, for nothing else.
-    pub fn header_value(&self) -> &str {
-        &self.0
+    /// Returns the header that carries the token to Consul, for nothing else.
+    pub fn header(&self) -> (&'static str, &str) {
+        ("x-consul-token", &self.0)
     }
 
-    /// Replaces the token where a text repeats it, in any case. Consul repeats it nowhere; what
-    /// stands between it and Envoy may, in a page that says why it refuses.
+    /// Replaces the token in a text, in any case. Consul never repeats it, but a proxy between
+    /// Consul and Envoy may quote it in an error page.
     pub fn redact(&self, text: &[u8]) -> Vec<u8> {
         let token = self.0.as_bytes();
         let (mut redacted, mut rest) = (Vec::with_capacity(text.len()), text);
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn a_token_is_what_a_header_can_carry() {
-        assert_eq!(Token::parse(TEXT).unwrap().header_value(), TEXT);
+        assert_eq!(Token::parse(TEXT).unwrap().header().1, TEXT);
         assert_eq!(Token::parse(&format!(" {TEXT}\n")), Token::parse(TEXT));
         assert!(Token::parse(&"t".repeat(Token::MAX_BYTES)).is_some());
         for none in ["", " ", "two words", "a\nb", "é", &"t".repeat(Token::MAX_BYTES + 1)] {
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_is_replaced_by_is_not_looked_at_again() {
+    fn replacement_of_a_token_is_not_searched_again() {
         assert_eq!(Token::parse("e").unwrap().redact(b"eve"), b"<token>v<token>");
     }
 }

@@ -5,13 +5,12 @@ use core::time::Duration;
 
 use log::Level;
 
-use crate::discovery::doubt::Doubt;
-use crate::discovery::shrink_guard::Resolution;
 use crate::model::snapshot::{Snapshot, SnapshotChange};
-use crate::registry::consul::error::{ErrorKind, QueryError};
-use crate::registry::consul::rejected_instances::RejectedInstances;
+use crate::registry::error::{ErrorKind, RegistryError};
+use crate::registry::rejected_instances::RejectedInstances;
 use crate::shared::CodecError;
 use crate::shared::source_record::Term;
+use crate::telemetry::doubt::{Doubt, Resolution};
 
 /// An event of a source that is counted, shown or logged.
 ///
@@ -29,9 +28,9 @@ pub enum SourceEvent {
     /// A call to Consul has ended. Counted.
     Called(Result<(), ErrorKind>),
     /// Consul has begun to fail, or fails in another way. Logged.
-    Failing(QueryError),
+    Failing(RegistryError),
     /// Consul fails for a name that a client has asked for, which is no cause for concern. Logged.
-    Unresolved(QueryError),
+    Unresolved(RegistryError),
     /// Consul responds again after this number of errors. Logged.
     Recovered(u32),
     /// New endpoints are published. Counted, shown and logged.

@@ -1,0 +1,51 @@
+//! The response to a query, decoded.
+
+use core::time::Duration;
+
+use crate::registry::decoded::Decoded;
+use crate::registry::resume::{Progress, Resume};
+
+/// The response to a [`Query`](crate::registry::query::Query), decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryResponse {
+    /// The position of the state in the registry's history. It may be an earlier one than the
+    /// request's.
+    pub resume: Resume,
+    /// The state.
+    pub decoded: Decoded,
+    /// True if the registry has left out the part that the token may not see.
+    pub is_partial: bool,
+    /// The age of the state. `None` if the registry does not tell it.
+    pub age: Option<Duration>,
+    /// True if the state is older than the configuration permits. Never true if the age is unknown.
+    pub is_too_old: bool,
+    /// The way in which the next change is noticed.
+    pub next: NextRead,
+}
+
+/// The way in which a source is read after a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextRead {
+    /// The next request may wait at the registry for a change.
+    Block,
+    /// The registry does not wait. The source is read again after this time.
+    Poll(Duration),
+}
+
+impl QueryResponse {
+    /// Returns a response with all of the state, of unknown age, from a registry that blocks.
+    pub const fn new(resume: Resume, decoded: Decoded) -> Self {
+        let (age, next) = (None, NextRead::Block);
+        Self { resume, decoded, is_partial: false, age, is_too_old: false, next }
+    }
+
+    /// Returns true if the state is an earlier one than that of `last`.
+    pub fn went_back_from(&self, last: Resume) -> bool {
+        self.resume.progress_since(last) == Progress::WentBack
+    }
+
+    /// Returns true if the responses of this source have an order, by which an outdated one shows.
+    pub const fn is_ordered(&self) -> bool {
+        matches!(self.next, NextRead::Block)
+    }
+}
