@@ -16,7 +16,7 @@ RUNNER := $(TOOLS)/wasm-bindgen-$(WASM_BINDGEN_VERSION)/bin/wasm-bindgen-test-ru
 
 # `test` sets up, then tests: in this order also under `make -j`.
 .NOTPARALLEL:
-.PHONY: help demo test build check bench fleet sim fuzz promises mutants setup test-native test-wasm clean
+.PHONY: help demo test build check bench fleet sim fuzz reference promises mutants setup test-native test-wasm clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ fleet: ## Simulate many Envoys at one Consul, and write the figures of docs/flee
 SEEDS ?= 10000
 sim: ## Simulate that everything goes wrong (SEEDS=100000 worlds; SEED=17 only that one)
 	SIM_SEEDS=$(SEEDS) $(if $(SEED),SIM_SEED=$(SEED)) cargo test --profile sim --test simulation -- whatever
+
+reference: ## Write envoy/config.schema.json and docs/configuration.md of the declarations in src/config
+	UPDATE=1 cargo test --test config reference::
 
 promises: ## Write into docs/reliability.md which tests keep each promise
 	UPDATE=1 cargo test --test promises page_lists

@@ -14,11 +14,10 @@
 //! | F2 | [`config`], [`registry`], [`shared`], [`handoff`] | input from outside, parsed once; the ways to Envoy's router |
 //! | F3 | [`calls`], [`election`], [`balancer`], [`health_check`] | state machines of one thing: events in, commands out |
 //! | F4 | [`telemetry`], [`host`] | events for operators; the events and commands between a VM and its host |
-//! | F5 | [`registration`] | keeps one registration in sync |
-//! | F6 | [`discovery`], [`xds`] | all calls of one VM to Consul, and all subscriptions of Envoy: events in, commands out |
-//! | F7 | [`router`] | request → service → pick → ticket |
-//! | F8 | [`request`], [`driver`] | the traits of a host, and the code that uses them |
-//! | F9 | `proxy` | Envoy: the only floor that exists in the module alone |
+//! | F5 | [`discovery`], [`registration`], [`xds`] | all sources, registrations and subscriptions of one VM: events in, commands out |
+//! | F6 | [`router`], [`vm`] | request → service → pick → ticket; one VM of discovery and registration |
+//! | F7 | [`request`], [`driver`] | the traits of a host, and the code that uses them |
+//! | F8 | `proxy` | Envoy: the only floor that exists in the module alone |
 
 pub mod balancer;
 pub mod calls;
@@ -39,4 +38,5 @@ pub mod router;
 pub mod shared;
 pub mod telemetry;
 pub mod util;
+pub mod vm;
 pub mod xds;

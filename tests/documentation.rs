@@ -13,11 +13,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use consul_resolver::config::{
-    AddressPolicy, BreakerConfig, CacheAges, Check, ClustersConfig, Config, Consul, Discover,
-    DnsNames, Handoff, HashOn, LoadBalancing, Locality, Probe, Registration, RetryBudgetConfig,
-    RoutesConfig, Service, ShrinkGuardConfig, SlowStart, Versions, Weights, Xds,
-};
+use consul_resolver::config::{Config, Handoff};
 use consul_resolver::handoff::headers::HANDOFF_HEADERS;
 use consul_resolver::registry::error::ErrorKind;
 use consul_resolver::router::reply::ReplyReason;
@@ -80,72 +76,25 @@ fn every_configuration_in_the_documentation_is_accepted() {
 #[test]
 fn every_piece_of_envoys_configuration_is_an_object() {
     let pieces = |page| blocks(&read(page), "yaml envoy");
-    let (of_readme, of_page) = (pieces("README.md"), pieces("docs/load-balancing.md"));
-    assert_eq!((of_readme.len(), of_page.len()), (2, 5));
-    for piece in of_readme.into_iter().chain(of_page) {
+    let pages = ["README.md", "docs/envoy.md", "docs/load-balancing.md"].map(pieces);
+    assert_eq!(pages.each_ref().map(Vec::len), [1, 2, 5]);
+    for piece in pages.into_iter().flatten() {
         let value: serde_yaml_ng::Value = serde_yaml_ng::from_str(&piece).expect("YAML");
         assert!(value.is_mapping(), "{piece}");
     }
 }
 
 #[test]
-fn the_configuration_reference_names_every_field() {
-    let readme = read("README.md");
-    let reference = &blocks(&readme, "yaml")[0];
-    let fields = [
-        Config::FIELDS,
-        Consul::FIELDS,
-        CacheAges::FIELDS,
-        Service::FIELDS,
-        Discover::FIELDS,
-        DnsNames::FIELDS,
-        LoadBalancing::FIELDS,
-        SlowStart::FIELDS,
-        Versions::FIELDS,
-        RetryBudgetConfig::FIELDS,
-        BreakerConfig::FIELDS,
-        HashOn::FIELDS,
-        ShrinkGuardConfig::FIELDS,
-        Locality::FIELDS,
-        AddressPolicy::FIELDS,
-        Handoff::FIELDS,
-        Xds::FIELDS,
-        ClustersConfig::FIELDS,
-        RoutesConfig::FIELDS,
-    ];
-    for field in fields.into_iter().flatten() {
-        assert!(reference.contains(&format!("{field}:")), "{field} is not in the reference");
-    }
-    // Fields that others have, too, are looked for where they belong.
-    let reference: serde_yaml_ng::Value = serde_yaml_ng::from_str(reference).expect("YAML");
-    let register = &reference["register"][0];
-    let fields = |of: &serde_yaml_ng::Value| -> BTreeSet<String> {
-        let fields = of.as_mapping().expect("fields").keys();
-        fields.map(|field| field.as_str().expect("a name").to_owned()).collect()
-    };
-    let checks = register["checks"].as_sequence().expect("checks").iter();
-    for (place, found, known) in [
-        ("register", fields(register), Registration::FIELDS),
-        ("weights", fields(&register["weights"]), Weights::FIELDS),
-        ("checks", checks.flat_map(&fields).collect(), Check::FIELDS),
-        ("probe", fields(&register["checks"][0]["probe"]), Probe::FIELDS),
-    ] {
-        let known: BTreeSet<String> = known.iter().map(|&field| field.to_owned()).collect();
-        assert_eq!(found, known, "{place}");
-    }
-}
-
-#[test]
-fn every_metric_that_the_filter_defines_is_in_the_readme() {
-    let readme = read("README.md");
+fn every_metric_that_the_filter_defines_is_on_its_page() {
+    let page = read("docs/metrics.md");
     let source = ["metrics", "source_metrics", "dependency_metrics"]
         .map(|file| read(format!("src/proxy/{file}.rs")))
         .concat();
     for kind in ErrorKind::ALL {
-        assert!(readme.contains(&format!("`{}`", kind.label())), "{}", kind.label());
+        assert!(page.contains(&format!("`{}`", kind.label())), "{}", kind.label());
     }
     for reason in ReplyReason::ALL {
-        assert!(readme.contains(&format!("`{}`", reason.label())), "{}", reason.label());
+        assert!(page.contains(&format!("`{}`", reason.label())), "{}", reason.label());
     }
     let after = |text: &str, before: &str| -> Vec<String> {
         let rest = text.split(before).skip(1).filter_map(|rest| rest.split('"').next());
@@ -158,7 +107,7 @@ fn every_metric_that_the_filter_defines_is_in_the_readme() {
     assert!(names.len() >= 15, "{names:?}");
     for name in names {
         let row = format!("| `service.<name>.{name}` |");
-        assert!(readme.contains(&row), "the table has no row {row}");
+        assert!(page.contains(&row), "the table has no row {row}");
     }
     // Those of a source are those of the catalog, too, some by other names.
     let of_source = source.split("fn define_as(").nth(1).expect("where they are defined");
@@ -170,14 +119,14 @@ fn every_metric_that_the_filter_defines_is_in_the_readme() {
             "faulty_instances" => "left_out",
             other => other,
         };
-        assert!(readme.contains(&format!("`catalog.{name}`")), "catalog.{name}");
+        assert!(page.contains(&format!("`catalog.{name}`")), "catalog.{name}");
     }
     // Those of Envoy's subscriptions.
     let subscriptions = read("src/proxy/subscription_metrics.rs");
     let names = subscriptions.split("let counters = [").nth(1).expect("a list");
     let names = names.split(']').next().expect("its end").split('"').skip(1).step_by(2);
     for name in names.inspect(|name| assert!(!name.is_empty())).map(|it| format!("`xds.{it}`")) {
-        let mut rows = readme.lines().filter(|line| line.starts_with("| `xds."));
+        let mut rows = page.lines().filter(|line| line.starts_with("| `xds."));
         assert!(rows.any(|row| row.contains(&name)), "the table does not have {name}");
     }
     // Those whose names are whole, and the prefixes of what several services share.
@@ -191,14 +140,13 @@ fn every_metric_that_the_filter_defines_is_in_the_readme() {
     assert!(names.iter().any(|name| name == "catalog"), "{names:?}");
     assert!(names.iter().any(|name| name == "dns_names"), "{names:?}");
     for name in names {
-        let is_told =
-            [format!("`{name}`"), format!("`{name}.")].iter().any(|it| readme.contains(it));
+        let is_told = [format!("`{name}`"), format!("`{name}.")].iter().any(|it| page.contains(it));
         assert!(is_told, "the table does not have {name}");
     }
 }
 
 #[test]
-fn every_metric_of_subscriptions_is_in_the_readme() {
+fn every_metric_of_subscriptions_is_on_its_page() {
     let source = read("src/proxy/subscription_metrics.rs");
     let source = source.split("#[cfg(test)]").next().expect("the code");
     let is_name = |text: &&str| {
@@ -206,8 +154,8 @@ fn every_metric_of_subscriptions_is_in_the_readme() {
     };
     let defined: BTreeSet<&str> = source.split('"').skip(1).step_by(2).filter(is_name).collect();
     assert!(defined.len() >= 8, "{defined:?}");
-    let readme = read("README.md");
-    let rows = readme.lines().filter(|line| line.starts_with("| `xds."));
+    let page = read("docs/metrics.md");
+    let rows = page.lines().filter(|line| line.starts_with("| `xds."));
     // The first cell of a metric's row has nothing but names; those of settings have other rows.
     let names = |row: &str| -> Vec<String> {
         let cells: Vec<&str> = row.split(" | ").collect();
@@ -222,15 +170,15 @@ fn every_metric_of_subscriptions_is_in_the_readme() {
 }
 
 #[test]
-fn every_metric_of_registrations_is_in_the_readme() {
-    let readme = read("README.md");
+fn every_metric_of_registrations_is_on_its_page() {
+    let page = read("docs/metrics.md");
     let source = read("src/proxy/registration_metrics.rs");
     let names = source.split("{prefix}.").skip(1).filter_map(|rest| rest.split('"').next());
     let names: Vec<&str> = names.filter(|name| !name.contains('{')).collect();
     assert!(names.len() >= 3, "{names:?}");
     for name in names {
         let row = format!("| `registration.<name>.{name}` |");
-        assert!(readme.contains(&row), "the table has no row {row}");
+        assert!(page.contains(&row), "the table has no row {row}");
     }
 }
 
@@ -284,22 +232,42 @@ fn clients_name_no_instance_when_a_filter_is_dead() {
 }
 
 #[test]
+fn the_configuration_of_the_readme_is_the_minimal_one() {
+    let pieces = blocks(&read("README.md"), "yaml envoy");
+    let yaml = |text: &str| serde_yaml_ng::from_str::<serde_yaml_ng::Value>(text).expect("YAML");
+    assert_eq!(yaml(&pieces[0]), yaml(&read("envoy/minimal.yaml")));
+}
+
+/// Lists the anchors that GitHub makes of a page's headings.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter_map(|line| line.strip_prefix('#'));
+    let texts = headings.map(|line| line.trim_start_matches('#').trim().to_lowercase());
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    texts.map(|text| text.chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
+}
+
+#[test]
 fn links_within_the_repository_lead_somewhere() {
     for document in documents() {
         let text = read(&document);
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            if link.contains("://") || link.starts_with('#') {
+            if link.contains("://") {
                 continue;
             }
-            let file = link.split('#').next().expect("a first part");
-            let target = document.parent().expect("a folder").join(file);
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => document.clone(),
+                file => document.parent().expect("a folder").join(file),
+            };
             assert!(target.exists(), "{}: {link}", document.display());
+            let is_there = anchor.is_empty() || anchors(&read(&target)).contains(anchor);
+            assert!(is_there, "{}: {link} leads to no heading", document.display());
         }
     }
 }
 
 #[test]
-fn the_capabilities_of_the_readme_are_what_the_module_uses() {
+fn the_listed_capabilities_are_what_the_module_uses() {
     let source = |name: &str| read(root().join("src/proxy").join(name));
     let (imports, exports) = (source("abi.rs"), source("exports.rs"));
     let named = |text: &str| -> BTreeSet<String> {
@@ -311,8 +279,8 @@ fn the_capabilities_of_the_readme_are_what_the_module_uses() {
     let mut used: BTreeSet<String> = of_wasi.map(str::to_owned).into();
     used.extend(named(&imports));
     used.extend(named(&exports));
-    let readme = read(root().join("README.md"));
-    let mut blocks = readme.split("```text\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let page = read("docs/envoy.md");
+    let mut blocks = page.split("```text\n").skip(1).filter_map(|rest| rest.split("```").next());
     let list = blocks.find(|block| block.starts_with("proxy_on_")).expect("the list");
     let told: BTreeSet<String> = list.split_whitespace().map(str::to_owned).collect();
     assert_eq!(told, used);

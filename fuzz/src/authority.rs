@@ -12,8 +12,8 @@ use serde_json::json;
 const LONGEST: usize = 255;
 
 /// Reads the first line as the hosts of services, with blanks between them, one service each;
-/// what follows is an authority. Looks for its service, and compares with the rules as README
-/// words them.
+/// what follows is an authority. Looks for its service, and compares with the rules as
+/// docs/configuration.md words them.
 pub fn check(input: &[u8]) {
     let (patterns, authority) = super::line(input);
     let patterns = patterns_of(patterns);

@@ -3,12 +3,12 @@
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
-use super::cursor::{Cursor, Object};
-use super::error::ConfigError;
+use super::cursor::Cursor;
+use super::error::Refusals;
 use super::excerpt::Excerpt;
 use super::field_error::FieldError;
-use super::health_check::{HealthCheck, headers};
-use super::probe::Probe;
+use super::health_check::{HealthCheck, Probe, headers};
+use super::object::{Field, Object, field};
 
 /// One check of a registered service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,141 +88,217 @@ impl Check {
     /// where it is told less.
     pub const DEREGISTER_AFTER: RangeInclusive<Duration> =
         Duration::from_secs(60)..=Duration::from_secs(30 * 86_400);
-    /// The `deregister_critical_service_after` where none is given.
-    pub const DEFAULT_DEREGISTER_AFTER: Duration = Duration::from_secs(600);
     /// The shortest and the longest `interval` of a check that Consul runs: below a second it
     /// takes a second.
     pub const INTERVAL: RangeInclusive<Duration> =
         Duration::from_secs(1)..=Duration::from_secs(86_400);
-    /// The `interval` where none is given.
-    pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
     /// The most `timeout`; the default is Consul's own.
     pub const TIMEOUT: RangeInclusive<Duration> =
         Duration::from_millis(100)..=Duration::from_secs(600);
-    /// The `timeout` where none is given.
-    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
     /// The most bytes of a URL, a body, and of an address.
     pub const MAX_TEXT_BYTES: usize = 4096;
     /// The most bytes of a name.
     pub const MAX_NAME_BYTES: usize = 255;
     /// The methods of `http`.
     pub const METHODS: &[(&str, &str)] = HealthCheck::METHODS;
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &[
-        "ttl",
-        "probe",
-        "http",
-        "tcp",
-        "grpc",
-        "name",
-        "method",
-        "headers",
-        "body",
-        "grpc_use_tls",
-        "tls_skip_verify",
-        "interval",
-        "timeout",
-        "deregister_critical_service_after",
-        "success_before_passing",
-        "failures_before_critical",
-    ];
     /// The fields that say what is checked, of which one is given.
-    pub const KINDS: &[&str] = &["ttl", "http", "tcp", "grpc"];
-    /// The fields that only some kinds have, with these.
-    const OF_SOME: &[(&str, &[&str], &str)] = &[
-        ("probe", &["ttl"], "ttl"),
-        ("method", &["http"], "http"),
-        ("headers", &["http"], "http"),
-        ("body", &["http"], "http"),
-        ("grpc_use_tls", &["grpc"], "grpc"),
-        ("tls_skip_verify", &["http", "grpc"], "http or grpc"),
-        ("interval", &["http", "tcp", "grpc"], "http, tcp or grpc"),
-        ("timeout", &["http", "tcp", "grpc"], "http, tcp or grpc"),
-        ("success_before_passing", &["http", "tcp", "grpc"], "http, tcp or grpc"),
-        ("failures_before_critical", &["http", "tcp", "grpc"], "http, tcp or grpc"),
-    ];
+    const KINDS: &[&str] = &["ttl", "http", "tcp", "grpc"];
 
-    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("check")?;
+        object.describe(
+            r#"{ "oneOf": [{ "required": ["ttl"] }, { "required": ["http"] }, { "required": ["tcp"] },
+                 { "required": ["grpc"] }] }"#,
+        );
         let mut given = Self::KINDS.iter().filter(|kind| object.has(kind));
         let found = given.clone().count();
-        let Some(kind) = given.next_back().filter(|_| found == 1) else {
-            return Err(node.error(FieldError::NotOne { fields: Self::KINDS, found }));
-        };
-        let foreign = Self::OF_SOME
-            .iter()
-            .find(|(field, kinds, _)| object.has(field) && !kinds.contains(kind));
-        if let Some((field, _, other)) = foreign {
-            return Err(object.error_at(field, FieldError::Needs { other }));
+        let kind = given.next_back().copied().filter(|_| found == 1);
+        if found != 1 {
+            object.refuse_whole(FieldError::NotOne { fields: Self::KINDS, found });
         }
-        let ttl = object.optional("ttl", |node| node.duration(Self::TTL))?;
+        let mut fields = FieldsOf { kind, object };
+        let (mut ttl, mut probe) = (None, None);
+        fields.object.set_some(
+            field(
+                "ttl",
+                "Consul takes the service for dead after so long without a report; this proxy reports \
+                 three times as often.",
+            ),
+            &mut ttl,
+            |node| node.duration(Self::TTL),
+        );
+        fields.set(
+            &["ttl"],
+            field(
+                "probe",
+                "With `ttl`: what this proxy asks of the service, and reports. Default: it only reports \
+                 that it lives.",
+            ),
+            &mut probe,
+            |node| Probe::read(node).map(Some),
+        );
+        let run = RunByConsul::read(&mut fields);
+        let mut object = fields.object;
+        let mut name = None;
+        object.set_some(
+            field("name", "What Consul shows as the name of the check."),
+            &mut name,
+            |node| node.single_line(Self::MAX_NAME_BYTES).map(str::to_owned),
+        );
+        let mut after = Duration::from_secs(600);
+        object.set(
+            field(
+                "deregister_critical_service_after",
+                "How long the check may be critical before Consul removes the service; `0s` is never.",
+            ),
+            &mut after,
+            |node| node.duration_or_zero(Self::DEREGISTER_AFTER),
+        );
         let kind = match ttl {
-            Some(ttl) => CheckKind::Ttl { ttl, probe: object.optional("probe", Probe::read)? },
-            None => CheckKind::Run(RunByConsul::read(&object)?),
+            Some(ttl) => CheckKind::Ttl { ttl, probe },
+            None => CheckKind::Run(run),
         };
-        let after = object.optional("deregister_critical_service_after", |node| {
-            node.duration_or_zero(Self::DEREGISTER_AFTER)
-        })?;
-        let after = after.unwrap_or(Self::DEFAULT_DEREGISTER_AFTER);
-        Ok(Self {
-            name: object.optional("name", |node| {
-                node.single_line(Self::MAX_NAME_BYTES).map(str::to_owned)
-            })?,
-            kind,
-            deregister_after: Some(after).filter(|after| !after.is_zero()),
-        })
+        let deregister_after = Some(after).filter(|after| !after.is_zero());
+        object.finish(Self { name, kind, deregister_after })
+    }
+}
+
+/// The fields of a check that only some kinds have.
+struct FieldsOf<'a> {
+    object: Object<'a>,
+    /// The kind, where it is known.
+    kind: Option<&'static str>,
+}
+
+impl<'a> FieldsOf<'a> {
+    /// Reads a field that only checks of some kinds have, and refuses it of another kind.
+    fn set<T: 'static>(
+        &mut self,
+        kinds: &'static [&'static str],
+        field: Field,
+        slot: &mut T,
+        read: impl FnOnce(&Cursor<'a>) -> Result<T, Refusals>,
+    ) {
+        let is_foreign = self.kind.is_some_and(|kind| !kinds.contains(&kind));
+        if is_foreign && self.object.has(field.name) {
+            let other = match kinds {
+                ["http", "grpc"] => "http or grpc",
+                ["http", ..] if kinds.len() > 1 => "http, tcp or grpc",
+                [only, ..] => only,
+                [] => "another kind",
+            };
+            return self.object.refuse_known(field, FieldError::Needs { other });
+        }
+        self.object.set(field, slot, read);
     }
 }
 
 impl RunByConsul {
-    fn read(object: &Object<'_>) -> Result<Self, ConfigError> {
-        let count = |name| {
-            let count = object.optional(name, |node| node.integer(0..=HealthCheck::MAX_THRESHOLD));
-            count.map(Option::unwrap_or_default)
+    fn read(fields: &mut FieldsOf<'_>) -> Self {
+        const KINDS: &[&str] = &["http", "tcp", "grpc"];
+        let mut found = Self {
+            target: CheckTarget::read(fields),
+            interval: Duration::from_secs(10),
+            timeout: Duration::from_secs(10),
+            success_before_passing: 0,
+            failures_before_critical: 0,
         };
-        Ok(Self {
-            target: CheckTarget::read(object)?,
-            interval: object
-                .optional("interval", |node| node.duration(Check::INTERVAL))?
-                .unwrap_or(Check::DEFAULT_INTERVAL),
-            timeout: object
-                .optional("timeout", |node| node.duration(Check::TIMEOUT))?
-                .unwrap_or(Check::DEFAULT_TIMEOUT),
-            success_before_passing: count("success_before_passing")?,
-            failures_before_critical: count("failures_before_critical")?,
-        })
+        fields.set(
+            KINDS,
+            field("interval", "How often Consul asks."),
+            &mut found.interval,
+            |node| node.duration(Check::INTERVAL),
+        );
+        fields.set(
+            KINDS,
+            field("timeout", "How long an answer may take."),
+            &mut found.timeout,
+            |node| node.duration(Check::TIMEOUT),
+        );
+        let count = |node: &Cursor<'_>| node.integer(0..=HealthCheck::MAX_THRESHOLD);
+        fields.set(
+            KINDS,
+            field(
+                "success_before_passing",
+                "So many successes in a row make the check pass (Consul 1.7, over its API since 1.8.1).",
+            ),
+            &mut found.success_before_passing,
+            count,
+        );
+        fields.set(
+            KINDS,
+            field(
+                "failures_before_critical",
+                "So many failures in a row make it critical (Consul 1.7, over its API since 1.8.1).",
+            ),
+            &mut found.failures_before_critical,
+            count,
+        );
+        found
     }
 }
 
 impl CheckTarget {
-    fn read(object: &Object<'_>) -> Result<Self, ConfigError> {
-        let tls_skip_verify = object.optional("tls_skip_verify", Cursor::boolean)?.unwrap_or(false);
-        if let Some(url) = object.optional("http", url)? {
-            return Ok(Self::Http {
-                url,
-                method: object
-                    .optional("method", |node| node.one_of("method", Check::METHODS))?
-                    .unwrap_or("GET"),
-                headers: object.optional("headers", headers)?.unwrap_or_default(),
-                body: object.optional("body", |node| {
-                    let is_allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
-                    let expected = "no control characters but line ends and tabs";
-                    node.text(Check::MAX_TEXT_BYTES, is_allowed, expected).map(str::to_owned)
-                })?,
-                tls_skip_verify,
-            });
+    fn read(fields: &mut FieldsOf<'_>) -> Self {
+        let (mut http, mut tcp, mut grpc) = (None, None, None);
+        fields.object.set_some(
+            field("http", "A URL that Consul asks: 2xx passes, 429 warns, all else is critical."),
+            &mut http,
+            url,
+        );
+        fields.object.set_some(
+            field("tcp", "An address and a port that Consul connects to."),
+            &mut tcp,
+            |node| target(node, false),
+        );
+        fields.object.set_some(
+            field(
+                "grpc",
+                "An address and a port, perhaps with a service behind a `/`, that Consul asks by gRPC's \
+                 health checking protocol.",
+            ),
+            &mut grpc,
+            |node| target(node, true),
+        );
+        let (mut method, mut headers, mut body) = ("GET", Vec::new(), None);
+        fields.set(&["http"], field("method", "With `http`: the method."), &mut method, |node| {
+            node.one_of("method", Check::METHODS)
+        });
+        fields.set(
+            &["http"],
+            field("headers", "With `http`: headers by their names."),
+            &mut headers,
+            self::headers,
+        );
+        fields.set(&["http"], field("body", "With `http`: the body."), &mut body, |node| {
+            let is_allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
+            let expected = "no control characters but line ends and tabs";
+            node.text(Check::MAX_TEXT_BYTES, is_allowed, expected).map(|body| Some(body.to_owned()))
+        });
+        let (mut tls, mut tls_skip_verify) = (false, false);
+        fields.set(
+            &["grpc"],
+            field("grpc_use_tls", "With `grpc`: whether by TLS."),
+            &mut tls,
+            Cursor::boolean,
+        );
+        fields.set(
+            &["http", "grpc"],
+            field("tls_skip_verify", "With `http` or `grpc`: whether any certificate will do."),
+            &mut tls_skip_verify,
+            Cursor::boolean,
+        );
+        match (http, grpc) {
+            (Some(url), _) => Self::Http { url, method, headers, body, tls_skip_verify },
+            (None, Some(target)) => Self::Grpc { target, tls, tls_skip_verify },
+            (None, None) => Self::Tcp(tcp.unwrap_or_default()),
         }
-        if let Some(target) = object.optional("grpc", |node| target(node, true))? {
-            let tls = object.optional("grpc_use_tls", Cursor::boolean)?.unwrap_or(false);
-            return Ok(Self::Grpc { target, tls, tls_skip_verify });
-        }
-        let tcp = object.required("tcp", "an address and a port", |node| target(node, false));
-        tcp.map(Self::Tcp)
     }
 }
 
-fn url(node: &Cursor<'_>) -> Result<String, ConfigError> {
+fn url(node: &Cursor<'_>) -> Result<String, Refusals> {
     let expected = "only visible ASCII characters";
+    node.describe(r#"{ "pattern": "^https?://[!-~]+$" }"#);
     let url = node.text(Check::MAX_TEXT_BYTES, |c| c.is_ascii_graphic(), expected)?;
     let has_host = ["http://", "https://"]
         .into_iter()
@@ -235,8 +311,9 @@ fn url(node: &Cursor<'_>) -> Result<String, ConfigError> {
 }
 
 /// Reads a host and a port; behind a `/` a service may follow, where that may be.
-fn target(node: &Cursor<'_>, may_name_service: bool) -> Result<String, ConfigError> {
+fn target(node: &Cursor<'_>, may_name_service: bool) -> Result<String, Refusals> {
     let expected = "only visible ASCII characters";
+    node.describe(r#"{ "pattern": "^[!-~]+:[0-9]{1,5}(/[!-~]*)?$" }"#);
     let text = node.text(Check::MAX_TEXT_BYTES, |c| c.is_ascii_graphic(), expected)?;
     let address = match text.split_once('/') {
         Some((address, _)) if may_name_service => address,

@@ -3,10 +3,11 @@
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
-use super::cursor::{Cursor, Object};
+use super::cursor::Cursor;
 use super::duration::Spelled;
-use super::error::ConfigError;
+use super::error::Refusals;
 use super::field_error::FieldError;
+use super::object::{Object, field};
 
 /// How fresh an answer of Consul must be; its consistency modes and its agents' cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -39,22 +40,47 @@ impl Consistency {
         Duration::from_millis(100)..=Duration::from_secs(3600);
 
     /// Reads the fields of `consul` that are about it.
-    pub(super) fn read(consul: &Object<'_>) -> Result<Self, ConfigError> {
-        let mode = consul
-            .optional("consistency", |node| node.one_of("consistency", Self::CHOICES))?
-            .unwrap_or_default();
-        let max_stale = consul.optional("max_stale", |node| node.duration(Self::MAX_STALE))?;
-        let ages = consul.optional("cached", CacheAges::read)?;
-        match (mode, max_stale, ages) {
-            (Self::Stale { .. }, max_stale, None) => Ok(Self::Stale { max_stale }),
-            (Self::Cached(default), None, ages) => Ok(Self::Cached(ages.unwrap_or(default))),
-            (mode, None, None) => Ok(mode),
-            (Self::Stale { .. }, _, Some(_)) | (_, None, Some(_)) => {
-                Err(consul.error_at("cached", FieldError::Needs { other: "consistency: cached" }))
-            }
-            (_, Some(_), _) => {
-                Err(consul.error_at("max_stale", FieldError::Needs { other: "consistency: stale" }))
-            }
+    pub(super) fn read(consul: &mut Object<'_>) -> Self {
+        let mut mode = Self::default();
+        let mut max_stale = None;
+        let mut ages = None;
+        consul.set(
+            field(
+                "consistency",
+                "How fresh an answer must be: `default` (the leader's), `stale` (any server's, even \
+                 without a leader), `consistent` (the leader's, after it has asked the others), \
+                 `cached` (the agent's cache).",
+            ),
+            &mut mode,
+            |node| node.one_of("consistency", Self::CHOICES),
+        );
+        consul.set_some(
+            field(
+                "max_stale",
+                "With `stale`: how long ago the server that answers may have heard from the leader. \
+                 Beyond it the leader is asked. Default: no limit.",
+            ),
+            &mut max_stale,
+            |node| node.duration(Self::MAX_STALE),
+        );
+        consul.set_some(
+            field("cached", "With `cached`: how old an answer may be, in whole seconds."),
+            &mut ages,
+            CacheAges::read,
+        );
+        if !consul.are_read(&["consistency"]) {
+            return mode;
+        }
+        if consul.has("max_stale") && !matches!(mode, Self::Stale { .. }) {
+            consul.refuse("max_stale", FieldError::Needs { other: "consistency: stale" });
+        }
+        if consul.has("cached") && !matches!(mode, Self::Cached(_)) {
+            consul.refuse("cached", FieldError::Needs { other: "consistency: cached" });
+        }
+        match mode {
+            Self::Stale { .. } => Self::Stale { max_stale },
+            Self::Cached(default) => Self::Cached(ages.unwrap_or(default)),
+            mode => mode,
         }
     }
 }
@@ -71,29 +97,39 @@ pub struct CacheAges {
 impl CacheAges {
     /// The least and the most of either: 30 days is more than any cache keeps.
     pub const AGES: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(30 * 24 * 3600);
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &["max_age", "stale_if_error"];
 
-    fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
-        let max_age = object.optional("max_age", seconds)?;
-        let stale_if_error = object.optional("stale_if_error", seconds)?;
-        match (max_age, stale_if_error) {
-            (None, Some(_)) => {
-                Err(object.error_at("stale_if_error", FieldError::Needs { other: "max_age" }))
-            }
-            (Some(found), Some(most)) if found > most => {
-                let (found, most) = (Spelled(found).to_string(), Spelled(most).to_string());
-                let problem = FieldError::Above { found, other: "stale_if_error", most };
-                Err(object.error_at("max_age", problem))
-            }
-            _ => Ok(Self { max_age, stale_if_error }),
+    fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("cached")?;
+        object.describe(r#"{ "dependentRequired": { "stale_if_error": ["max_age"] } }"#);
+        let mut found = Self::default();
+        object.set_some(
+            field("max_age", "In normal times. Default: Consul's own rules."),
+            &mut found.max_age,
+            seconds,
+        );
+        object.set_some(
+            field(
+                "stale_if_error",
+                "While the agent cannot ask the servers; not below `max_age`, which it needs.",
+            ),
+            &mut found.stale_if_error,
+            seconds,
+        );
+        if object.has("stale_if_error") && !object.has("max_age") {
+            object.refuse("stale_if_error", FieldError::Needs { other: "max_age" });
         }
+        if let (Some(age), Some(most)) = (found.max_age, found.stale_if_error)
+            && age > most
+        {
+            let (found, most) = (Spelled(age).to_string(), Spelled(most).to_string());
+            object.refuse("max_age", FieldError::Above { found, other: "stale_if_error", most });
+        }
+        object.finish(found)
     }
 }
 
 /// An age as HTTP writes it (RFC 9111, section 1.2.2).
-fn seconds(node: &Cursor<'_>) -> Result<Duration, ConfigError> {
+fn seconds(node: &Cursor<'_>) -> Result<Duration, Refusals> {
     match node.duration(CacheAges::AGES)? {
         age if age.subsec_nanos() == 0 => Ok(age),
         found => Err(node.error(FieldError::NotSeconds { found })),

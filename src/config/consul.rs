@@ -6,8 +6,9 @@ use core::time::Duration;
 use super::consistency::Consistency;
 use super::cursor::Cursor;
 use super::duration::Spelled;
-use super::error::ConfigError;
+use super::error::Refusals;
 use super::field_error::FieldError;
+use super::object::field;
 
 /// Where Consul is and how it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,32 +51,9 @@ impl Consul {
     pub const MAX_SCOPE_BYTES: usize = 64;
     /// The most `max_watches`.
     pub const MAX_WATCHES: u32 = 65_535;
-    /// The `max_watches` where none is given: Consul allows an address 200 connections
-    /// (`http_max_conns_per_client`), and an updated listener has two contexts for a while.
-    pub const DEFAULT_MAX_WATCHES: u32 = 100;
     /// The shortest and the longest `resync` that is not 0.
     pub const RESYNC: RangeInclusive<Duration> =
         Duration::from_secs(10)..=Duration::from_secs(86_400);
-    /// The `resync` where none is given.
-    pub const DEFAULT_RESYNC: Duration = Duration::from_secs(600);
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &[
-        "cluster",
-        "authority",
-        "datacenter",
-        "namespace",
-        "partition",
-        "consistency",
-        "max_stale",
-        "cached",
-        "wait",
-        "token_env",
-        "breaker",
-        "retry_budget",
-        "max_watches",
-        "resync",
-    ];
-
     /// Asks through this Envoy cluster, and leaves all else at its default.
     pub fn new(cluster: impl Into<String>) -> Self {
         let cluster = cluster.into();
@@ -90,54 +68,106 @@ impl Consul {
             token_env: None,
             breaker: BreakerConfig::default(),
             retry_budget: RetryBudgetConfig::default(),
-            max_watches: Self::DEFAULT_MAX_WATCHES,
-            resync: Self::DEFAULT_RESYNC,
+            // Consul allows an address 200 connections (`http_max_conns_per_client`), and an updated
+            // listener has two contexts for a while.
+            max_watches: 100,
+            resync: Duration::from_secs(600),
         }
     }
 
-    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
-        let cluster =
-            object.required("cluster", "the name of Consul's cluster in Envoy", |node| {
-                node.single_line(Self::MAX_NAME_BYTES)
-            })?;
-        let defaults = Self::new(cluster);
-        let authority = match object.optional("authority", authority)? {
-            Some(authority) => authority,
-            None => match cluster.chars().find(|c| !is_host_character(*c)) {
-                Some(found) => {
-                    let problem = FieldError::ClusterIsNoAuthority { found };
-                    return Err(object.error_at("authority", problem));
-                }
-                None => defaults.authority,
-            },
-        };
-        Ok(Self {
-            cluster: defaults.cluster,
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("consul")?;
+        let mut found = Self::new("");
+        object.require(
+            field("cluster", "The Envoy cluster of the Consul agent or servers."),
+            "the name of Consul's cluster in Envoy",
+            &mut found.cluster,
+            |node| node.single_line(Self::MAX_NAME_BYTES).map(str::to_owned),
+        );
+        found.authority.clone_from(&found.cluster);
+        object.set(
+            field("authority", "The `Host` header of the queries. Default: the cluster's name."),
+            &mut found.authority,
             authority,
-            datacenter: object.optional("datacenter", scope)?,
-            namespace: object.optional("namespace", scope)?,
-            partition: object.optional("partition", scope)?,
-            consistency: Consistency::read(&object)?,
-            wait: object
-                .optional("wait", |node| node.duration(Self::WAIT))?
-                .unwrap_or(defaults.wait),
-            token_env: object.optional("token_env", variable)?,
-            breaker: object.optional("breaker", BreakerConfig::read)?.unwrap_or(defaults.breaker),
-            retry_budget: object
-                .optional("retry_budget", RetryBudgetConfig::read)?
-                .unwrap_or(defaults.retry_budget),
-            max_watches: object
-                .optional("max_watches", |node| node.integer(1..=Self::MAX_WATCHES))?
-                .unwrap_or(defaults.max_watches),
-            resync: object
-                .optional("resync", |node| node.duration_or_zero(Self::RESYNC))?
-                .unwrap_or(defaults.resync),
-        })
+        );
+        if !object.has("authority")
+            && let Some(found) = found.cluster.chars().find(|c| !is_host_character(*c))
+        {
+            object.refuse("authority", FieldError::ClusterIsNoAuthority { found });
+        }
+        object.set_some(
+            field("datacenter", "The datacenter to ask for. Default: the agent's own."),
+            &mut found.datacenter,
+            scope,
+        );
+        object.set_some(
+            field(
+                "namespace",
+                "The namespace to ask in (Consul Enterprise). Default: the token's own.",
+            ),
+            &mut found.namespace,
+            scope,
+        );
+        object.set_some(
+            field(
+                "partition",
+                "The admin partition to ask in (Consul Enterprise). Default: the agent's own.",
+            ),
+            &mut found.partition,
+            scope,
+        );
+        found.consistency = Consistency::read(&mut object);
+        object.set(
+            field("wait", "How long Consul may hold a blocking query."),
+            &mut found.wait,
+            |node| node.duration(Self::WAIT),
+        );
+        object.set_some(
+            field(
+                "token_env",
+                "The name of the VM's environment variable that holds the ACL token, such as \
+                 `CONSUL_HTTP_TOKEN`; never the token itself.",
+            ),
+            &mut found.token_env,
+            variable,
+        );
+        object.set(
+            field("breaker", "When Consul is left alone: a circuit breaker for each datacenter."),
+            &mut found.breaker,
+            BreakerConfig::read,
+        );
+        object.set(
+            field(
+                "retry_budget",
+                "How many calls to Consul may follow a failure of their service, in ten seconds. \
+                 Registrations and names of `dns_names` have a budget of their own.",
+            ),
+            &mut found.retry_budget,
+            RetryBudgetConfig::read,
+        );
+        object.set(
+            field(
+                "max_watches",
+                "The most blocking queries that are out at once. Consul allows an address 200 \
+                 connections; services beyond the limit are read in turn.",
+            ),
+            &mut found.max_watches,
+            |node| node.integer(1..=Self::MAX_WATCHES),
+        );
+        object.set(
+            field(
+                "resync",
+                "How often each service is read afresh from the leader, whatever its blocking queries \
+                 say, give or take a tenth; `0s` is never.",
+            ),
+            &mut found.resync,
+            |node| node.duration_or_zero(Self::RESYNC),
+        );
+        object.finish(found)
     }
 }
 
-fn authority(node: &Cursor<'_>) -> Result<String, ConfigError> {
+fn authority(node: &Cursor<'_>) -> Result<String, Refusals> {
     node.text(
         Consul::MAX_NAME_BYTES,
         is_host_character,
@@ -152,7 +182,7 @@ fn is_host_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=%:[]".contains(c)
 }
 
-pub(super) fn scope(node: &Cursor<'_>) -> Result<String, ConfigError> {
+pub(super) fn scope(node: &Cursor<'_>) -> Result<String, Refusals> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     node.text(Consul::MAX_SCOPE_BYTES, is_allowed, "only ASCII letters, digits, \"-\" and \"_\"")
         .map(str::to_owned)
@@ -160,7 +190,8 @@ pub(super) fn scope(node: &Cursor<'_>) -> Result<String, ConfigError> {
 
 /// Reads the name of an environment variable (POSIX). A wrong text is not quoted in the
 /// error, because the likeliest one is the token.
-fn variable(node: &Cursor<'_>) -> Result<String, ConfigError> {
+fn variable(node: &Cursor<'_>) -> Result<String, Refusals> {
+    node.describe(r#"{ "maxLength": 255, "pattern": "^[A-Za-z_][A-Za-z0-9_]*$" }"#);
     let text = node.string()?;
     if looks_like_token(text) {
         return Err(node.error(FieldError::TokenInConfiguration));
@@ -209,40 +240,64 @@ impl BreakerConfig {
     /// The shortest and the longest of its times.
     pub const TIMES: RangeInclusive<Duration> =
         Duration::from_millis(100)..=Duration::from_secs(600);
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &[
-        "consecutive_failures",
-        "failure_percent",
-        "minimum_calls",
-        "base_open_time",
-        "max_open_time",
-    ];
 
     /// Reads what differs from the defaults. `max_open_time` must not be below
     /// `base_open_time`; where it is left out it is at least that.
-    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("breaker")?;
         let mut found = Self::default();
-        object.set("consecutive_failures", &mut found.consecutive_failures, |node| {
-            node.integer(0..=Self::MAX_COUNT)
-        })?;
-        object.set("failure_percent", &mut found.failure_percent, Cursor::percent)?;
-        object.set("minimum_calls", &mut found.minimum_calls, |node| {
-            node.integer(1..=Self::MAX_COUNT)
-        })?;
-        for (name, slot) in [
-            ("base_open_time", &mut found.base_open_time),
-            ("max_open_time", &mut found.max_open_time),
-        ] {
-            object.set(name, slot, |node| node.duration(Self::TIMES))?;
-        }
+        object.set(
+            field(
+                "consecutive_failures",
+                "The breaker opens after so many failed calls in a row; 0: never for that.",
+            ),
+            &mut found.consecutive_failures,
+            |node| node.integer(0..=Self::MAX_COUNT),
+        );
+        object.set(
+            field(
+                "failure_percent",
+                "The breaker opens where so many percent of the calls of the last 30 seconds have \
+                 failed; 0: never for that.",
+            ),
+            &mut found.failure_percent,
+            Cursor::percent,
+        );
+        object.set(
+            field(
+                "minimum_calls",
+                "The fewest calls of the last 30 seconds whose percentage says anything.",
+            ),
+            &mut found.minimum_calls,
+            |node| node.integer(1..=Self::MAX_COUNT),
+        );
+        object.set(
+            field(
+                "base_open_time",
+                "How long the breaker stays open at most the first time; twice as long each further \
+                 time.",
+            ),
+            &mut found.base_open_time,
+            |node| node.duration(Self::TIMES),
+        );
+        object.set(
+            field(
+                "max_open_time",
+                "How long the breaker stays open at most, at least `base_open_time`.",
+            ),
+            &mut found.max_open_time,
+            |node| node.duration(Self::TIMES),
+        );
         let (base, most) = (found.base_open_time, found.max_open_time);
-        if base > most && object.has("max_open_time") {
+        if object.are_read(&["base_open_time", "max_open_time"])
+            && base > most
+            && object.has("max_open_time")
+        {
             let (found, most) = (Spelled(base).to_string(), Spelled(most).to_string());
             let problem = FieldError::Above { found, other: "max_open_time", most };
-            return Err(object.error_at("base_open_time", problem));
+            object.refuse("base_open_time", problem);
         }
-        Ok(Self { max_open_time: most.max(base), ..found })
+        object.finish(Self { max_open_time: most.max(base), ..found })
     }
 }
 
@@ -270,19 +325,23 @@ pub struct RetryBudgetConfig {
 impl RetryBudgetConfig {
     /// The most `min_per_second`.
     pub const MAX_MIN_PER_SECOND: u32 = 100_000;
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &["percent", "min_per_second"];
 
     /// Reads a budget. A floor of 0 is refused: with it a service that has failed while no other
     /// succeeds would never be asked for again.
-    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("retry_budget")?;
         let mut budget = Self::default();
-        object.set("percent", &mut budget.percent, Cursor::percent)?;
-        object.set("min_per_second", &mut budget.min_per_second, |node| {
-            node.integer(1..=Self::MAX_MIN_PER_SECOND)
-        })?;
-        Ok(budget)
+        object.set(
+            field("percent", "In percent of the good calls of the last ten seconds."),
+            &mut budget.percent,
+            Cursor::percent,
+        );
+        object.set(
+            field("min_per_second", "So many a second, whatever the percentage."),
+            &mut budget.min_per_second,
+            |node| node.integer(1..=Self::MAX_MIN_PER_SECOND),
+        );
+        object.finish(budget)
     }
 }
 

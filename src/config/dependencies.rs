@@ -5,11 +5,12 @@ use core::iter::once;
 
 use hashbrown::HashMap;
 
-use super::cursor::{Cursor, Object};
-use super::error::ConfigError;
+use super::cursor::Cursor;
+use super::error::Refusals;
 use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::field_path::FieldPath;
+use super::object::{Object, field};
 use super::service::Service;
 use super::suggestion::suggestion;
 use super::{Config, service_place};
@@ -43,7 +44,7 @@ impl OnDependencyDown {
     /// A reaction of earlier versions, which is refused.
     const REMOVED: &str = "prefer_other_datacenter";
 
-    fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
+    fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
         if node.value().as_str() == Some(Self::REMOVED) {
             let instead = "serve (the default) or fail";
             return Err(node.error(FieldError::RemovedChoice { found: Self::REMOVED, instead }));
@@ -96,34 +97,54 @@ impl fmt::Display for DependencyError {
     }
 }
 
-/// The fields of a service that are about its dependencies, with names for services.
-struct Named<'a> {
-    services: Vec<&'a str>,
+/// The names of the services that a service depends on.
+pub(super) struct DependencyNames {
+    services: Vec<String>,
     on_down: OnDependencyDown,
 }
 
-impl<'a> Named<'a> {
+impl DependencyNames {
     const ON_DOWN: &'static str = "on_dependency_down";
 
-    fn read(service: &Object<'a>) -> Result<Option<Self>, ConfigError> {
-        let name = |node: &Cursor<'a>| node.single_line(Service::MAX_NAME_BYTES);
-        let services =
-            service.optional("depends_on", |node| node.array(Dependencies::MOST, name))?;
-        let Some(services) = services else {
-            return match service.has(Self::ON_DOWN) {
-                true => {
-                    let problem = FieldError::Needs { other: "depends_on" };
-                    Err(service.error_at(Self::ON_DOWN, problem))
+    /// Reads the fields of a service that are about its dependencies.
+    pub(super) fn read(service: &mut Object<'_>) -> Option<Self> {
+        service.describe(
+            r#"{ "dependentSchemas": { "on_dependency_down": { "required": ["depends_on"] } } }"#,
+        );
+        let mut services = None;
+        let mut on_down = None;
+        service.set_some(
+            field(
+                "depends_on",
+                "The names of other configured services that it depends on; none of them depends on it. It \
+                 is degraded while one of them has no endpoint in any of its datacenters. Default: none.",
+            ),
+            &mut services,
+            |node| {
+                node.describe(r#"{ "minItems": 1, "uniqueItems": true }"#);
+                let names = node.array(Dependencies::MOST, |node| {
+                    node.single_line(Service::MAX_NAME_BYTES).map(str::to_owned)
+                })?;
+                if names.is_empty() {
+                    let expected = "a service, or no depends_on field at all";
+                    return Err(node.error(FieldError::Empty { expected }));
                 }
-                false => Ok(None),
-            };
-        };
-        if services.is_empty() {
-            let expected = "a service, or no depends_on field at all";
-            return Err(service.error_at("depends_on", FieldError::Empty { expected }));
+                Ok(names)
+            },
+        );
+        service.set_some(
+            field(
+                Self::ON_DOWN,
+                "What happens to requests while one of `depends_on` is down: they go on (`serve`), or are \
+                 answered 503 (`fail`). Default: `serve`.",
+            ),
+            &mut on_down,
+            OnDependencyDown::read,
+        );
+        if service.has(Self::ON_DOWN) && !service.has("depends_on") {
+            service.refuse(Self::ON_DOWN, FieldError::Needs { other: "depends_on" });
         }
-        let on_down = service.optional(Self::ON_DOWN, OnDependencyDown::read)?;
-        Ok(Some(Self { services, on_down: on_down.unwrap_or_default() }))
+        services.map(|services| Self { services, on_down: on_down.unwrap_or_default() })
     }
 }
 
@@ -131,28 +152,37 @@ impl Dependencies {
     /// The most services that one may depend on.
     pub const MOST: usize = IndexSet::MOST;
 
-    /// Reads what the services of a list depend on: others of that list.
-    pub(super) fn read(list: &Cursor<'_>, services: &mut [Service]) -> Result<(), ConfigError> {
-        let named =
-            list.array(Config::MAX_SERVICES, |node| Named::read(&node.object(Service::FIELDS)?))?;
+    /// Finds the services that the services of a list depend on: others of that list.
+    pub(super) fn resolve(
+        named: &[Option<DependencyNames>],
+        services: &mut [Service],
+        refusals: &mut Refusals,
+    ) {
         if named.iter().all(Option::is_none) {
-            return Ok(());
+            return;
         }
-        let found = {
+        let mut is_known = true;
+        let found: Vec<_> = {
             let names = Names::of(services);
-            let named = named.into_iter().zip(ids()).enumerate();
+            let named = named.iter().zip(ids()).enumerate();
             let found = named.map(|(index, (named, id))| {
-                let place = || service_place(index).field("depends_on");
-                named.map(|named| names.resolve(&named, id, &place())).transpose()
+                let place = service_place(index).field("depends_on");
+                match names.resolve(named.as_ref()?, id, &place) {
+                    Ok(found) => Some(found),
+                    Err(refused) => {
+                        is_known = false;
+                        refusals.append(refused);
+                        None
+                    }
+                }
             });
-            found.collect::<Result<Vec<_>, _>>()?
+            found.collect()
         };
         for (service, dependencies) in services.iter_mut().zip(found) {
             service.dependencies = dependencies;
         }
-        match Self::order(services) {
-            Ok(_) => Ok(()),
-            Err(cycle) => Err(cycle.refused(services)),
+        if is_known && let Err(cycle) = Self::order(services) {
+            refusals.append(cycle.refused(services));
         }
     }
 
@@ -224,7 +254,7 @@ pub struct Cycle {
 }
 
 impl Cycle {
-    fn refused(&self, services: &[Service]) -> ConfigError {
+    fn refused(&self, services: &[Service]) -> Refusals {
         let all: SecondaryMap<ServiceId, &Service> = ids().zip(services).collect();
         let whole = self.path.iter().chain(self.path.first());
         let names = whole.filter_map(|id| all.get(*id)).map(|service| spelled(&service.name));
@@ -235,7 +265,7 @@ impl Cycle {
         let mut names = services.get(last).into_iter().flat_map(on);
         let item = names.position(|id| self.path.first() == Some(id)).unwrap_or_default();
         let place = service_place(last).field("depends_on").item(item);
-        ConfigError::refused(place, problem)
+        Refusals::one(place, problem)
     }
 }
 
@@ -263,27 +293,33 @@ impl<'a> Names<'a> {
     /// Finds the services that one depends on; `place` is that of their list.
     fn resolve(
         &self,
-        named: &Named<'_>,
+        named: &DependencyNames,
         service: ServiceId,
         place: &FieldPath,
-    ) -> Result<Dependencies, ConfigError> {
-        let refused = |index, problem| Err(ConfigError::refused(place.item(index), problem));
-        let mut found = Vec::with_capacity(named.services.len());
-        for (index, &name) in named.services.iter().enumerate() {
+    ) -> Result<Dependencies, Refusals> {
+        let mut refusals = Refusals::default();
+        let mut refuse = |index, problem| refusals.add(place.item(index), problem);
+        let mut found: Vec<ServiceId> = Vec::with_capacity(named.services.len());
+        for (index, name) in named.services.iter().enumerate() {
             let id = match self.find(name) {
-                Err(error) => return refused(index, FieldError::Dependency(error)),
+                Err(error) => {
+                    refuse(index, FieldError::Dependency(error));
+                    continue;
+                }
                 Ok(id) if id == service => {
-                    return refused(index, FieldError::Dependency(DependencyError::Itself));
+                    refuse(index, FieldError::Dependency(DependencyError::Itself));
+                    continue;
                 }
                 Ok(id) => id,
             };
             if let Some(first) = found.iter().position(|other| *other == id) {
                 let (text, first) = (Excerpt::of(name), place.item(first));
-                return refused(index, FieldError::Repeated { text, first });
+                refuse(index, FieldError::Repeated { text, first });
+                continue;
             }
             found.push(id);
         }
-        Ok(Dependencies { services: found, on_down: named.on_down })
+        refusals.none_or(Dependencies { services: found, on_down: named.on_down })
     }
 
     /// Finds a service.
@@ -331,29 +367,34 @@ impl<'a> Names<'a> {
 impl Config {
     /// Refuses a registration that depends on a service that is not there, or on itself: once it
     /// warned, and so was an endpoint of nobody's, it would never pass again.
-    pub(super) fn check_registrations_depend(&self) -> Result<(), ConfigError> {
+    pub(super) fn check_registrations_depend(&self, refusals: &mut Refusals) {
         if self.registrations.iter().all(|registration| registration.depends_on.is_empty()) {
-            return Ok(());
+            return;
         }
         let names = Names::of(&self.services);
         for (index, registration) in self.registrations.iter().enumerate() {
             let place = FieldPath::root().field("register").item(index).field("depends_on");
             for (item, name) in registration.depends_on.iter().enumerate() {
-                let refused =
-                    |error| ConfigError::refused(place.item(item), FieldError::Dependency(error));
-                let way = names.way(names.find(name).map_err(refused)?, &registration.name);
+                let mut refuse =
+                    |error| refusals.add(place.item(item), FieldError::Dependency(error));
+                let way = match names.find(name) {
+                    Ok(id) => names.way(id, &registration.name),
+                    Err(error) => {
+                        refuse(error);
+                        continue;
+                    }
+                };
                 match way.as_deref() {
                     None => {}
-                    Some([_]) => return Err(refused(DependencyError::Itself)),
+                    Some([_]) => refuse(DependencyError::Itself),
                     Some(way) => {
                         let path = once(&*registration.name).chain(way.iter().copied());
                         let path = path.map(spelled).collect();
-                        return Err(refused(DependencyError::Cycle { path }));
+                        refuse(DependencyError::Cycle { path });
                     }
                 }
             }
         }
-        Ok(())
     }
 }
 

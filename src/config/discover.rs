@@ -1,8 +1,9 @@
 //! Services that are found in Consul's catalog.
 
 use super::cursor::Cursor;
-use super::error::ConfigError;
+use super::error::Refusals;
 use super::host_template::HostTemplate;
+use super::object::field;
 use super::service::{Service, tags};
 
 /// Which services of Consul's catalog are served without being configured, and how.
@@ -26,60 +27,62 @@ pub struct Discover {
 impl Discover {
     /// The most `max_services`.
     pub const MAX_SERVICES: u32 = 10_000;
-    /// The `max_services` where none is given.
-    pub const DEFAULT_MAX_SERVICES: u32 = 1_000;
     /// The most names that can be excluded.
     pub const MAX_EXCLUDED: usize = 1_024;
-    /// What is excluded where nothing is said: Consul's own servers, which are in every catalog
-    /// and speak no HTTP at the address that they have there.
-    pub const DEFAULT_EXCLUDE: &str = "consul";
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &["tags", "exclude", "host", "max_services", "service"];
-    /// The fields of `service`: those of a service that many can have in common.
-    pub const SERVICE_FIELDS: &[&str] = &[
-        "connect",
-        "tags",
-        "node_meta",
-        "filter",
-        "merge_central_config",
-        "health",
-        "address",
-        "datacenters",
-        "resolve_names",
-        "protocol",
-        "load_balancing",
-        "versions",
-        "shrink_guard",
-        "max_age",
-        "on_stale",
-        "endpoint_metadata",
-        "cluster",
-    ];
 
-    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
-        let excluded = object.optional("exclude", |node| {
-            node.array(Self::MAX_EXCLUDED, |node| node.single_line(Service::MAX_NAME_BYTES))
-        })?;
-        let mut tags = object.optional("tags", tags)?.unwrap_or_default();
-        tags.iter_mut().for_each(|tag| tag.make_ascii_lowercase());
-        Ok(Self {
-            tags,
-            exclude: excluded
-                .unwrap_or_else(|| vec![Self::DEFAULT_EXCLUDE])
-                .into_iter()
-                .map(str::to_ascii_lowercase)
-                .collect(),
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("discover")?;
+        let mut found = Self {
+            tags: Vec::new(),
+            // Consul's own servers are in every catalog, and speak no HTTP at their address there.
+            exclude: vec!["consul".to_owned()],
             reserved: Vec::new(),
-            host: object.required("host", "a host such as \"{service}.internal\"", |node| {
-                HostTemplate::read(node)
-            })?,
-            max_services: object
-                .optional("max_services", |node| node.integer(1..=Self::MAX_SERVICES))?
-                .unwrap_or(Self::DEFAULT_MAX_SERVICES),
-            service: object
-                .optional("service", |node| Service::read_template(node, Self::SERVICE_FIELDS))?
-                .unwrap_or_else(|| Service::new("")),
-        })
+            host: HostTemplate::default(),
+            max_services: 1_000,
+            service: Service::default(),
+        };
+        object.set(
+            field(
+                "tags",
+                "The tags that a service must have, all of them, each on one of its instances at least; in \
+                 any case.",
+            ),
+            &mut found.tags,
+            tags,
+        );
+        object.set(
+            field("exclude", "The names of services that are left alone, in any case."),
+            &mut found.exclude,
+            |node| {
+                node.array(Self::MAX_EXCLUDED, |node| {
+                    node.single_line(Service::MAX_NAME_BYTES).map(str::to_owned)
+                })
+            },
+        );
+        object.require(
+            field(
+                "host",
+                "The host by which each service is served, with `{service}` in the place of its name.",
+            ),
+            "a host such as \"{service}.internal\"",
+            &mut found.host,
+            HostTemplate::read,
+        );
+        object.set(
+            field(
+                "max_services",
+                "The most services. Those beyond it are left out, counted and logged.",
+            ),
+            &mut found.max_services,
+            |node| node.integer(1..=Self::MAX_SERVICES),
+        );
+        object.set(
+            field("service", "The settings of each service."),
+            &mut found.service,
+            Service::read_of_catalog,
+        );
+        found.tags.iter_mut().for_each(|tag| tag.make_ascii_lowercase());
+        found.exclude.iter_mut().for_each(|name| name.make_ascii_lowercase());
+        object.finish(found)
     }
 }

@@ -5,9 +5,10 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::str::FromStr;
 
 use super::cursor::Cursor;
-use super::error::ConfigError;
+use super::error::Refusals;
 use super::excerpt::Excerpt;
 use super::field_error::FieldError;
+use super::object::field;
 
 /// Which addresses that Consul lists may be handed to Envoy's router.
 ///
@@ -24,8 +25,6 @@ pub struct AddressPolicy {
 impl AddressPolicy {
     /// The most ranges of either list: each is looked at for each instance of an answer.
     pub const MAX_RANGES: usize = 256;
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &["allow", "deny"];
 
     /// Whether an address may be an endpoint.
     ///
@@ -50,12 +49,20 @@ impl AddressPolicy {
         }
     }
 
-    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
-        Ok(Self {
-            allow: object.optional("allow", ranges)?.unwrap_or_default(),
-            deny: object.optional("deny", ranges)?.unwrap_or_default(),
-        })
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("endpoints")?;
+        let mut found = Self::default();
+        object.set(
+            field("allow", "Where there are any, an address must be in one of these ranges."),
+            &mut found.allow,
+            ranges,
+        );
+        object.set(
+            field("deny", "An address must be in none of these ranges."),
+            &mut found.deny,
+            ranges,
+        );
+        object.finish(found)
     }
 }
 
@@ -70,8 +77,12 @@ impl fmt::Display for AddressPolicy {
     }
 }
 
-fn ranges(node: &Cursor<'_>) -> Result<Vec<Cidr>, ConfigError> {
+fn ranges(node: &Cursor<'_>) -> Result<Vec<Cidr>, Refusals> {
     node.array(AddressPolicy::MAX_RANGES, |node| {
+        node.describe(
+            r#"{ "pattern": "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$",
+                 "examples": ["10.0.0.0/8", "2001:db8::/32", "10.0.0.7"] }"#,
+        );
         let text = node.string()?;
         text.parse()
             .map_err(|cause| node.error(FieldError::Range { text: Excerpt::of(text), cause }))

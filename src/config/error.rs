@@ -6,9 +6,9 @@ use super::field_error::FieldError;
 use super::field_path::FieldPath;
 use super::protobuf::StructError;
 
-/// Says why a configuration is refused, and where. Only the first reason is reported.
+/// Says why a configuration is refused, and where.
 ///
-/// Its text is one line: whatever it quotes from the input is escaped and cut.
+/// The text has one line for each error; a quotation from the input is escaped and cut.
 #[derive(Debug)]
 pub enum ConfigError {
     /// There is nothing but blanks: what Envoy passes where no configuration is given.
@@ -35,21 +35,77 @@ pub enum ConfigError {
         /// What.
         cause: StructError,
     },
-    /// The JSON is well formed, but something in it is not what the contract says.
-    Refused {
-        /// Where.
-        place: FieldPath,
-        /// What, and what would be right.
-        problem: Box<FieldError>,
-    },
+    /// The JSON is well formed, but some fields are not as the contract says.
+    Refused(Refusals),
 }
 
-impl ConfigError {
-    /// Refuses what stands at a place. The problem is boxed: it is large, and every reader
-    /// returns it by way of every other.
+/// All that is wrong with the fields of a configuration, in the order of their declaration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Refusals {
+    /// At most [`Refusals::MOST`].
+    first: Vec<Refusal>,
+    /// The number of those that follow.
+    more: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refusal {
+    place: FieldPath,
+    problem: FieldError,
+}
+
+impl Refusals {
+    /// The most refusals that are told; the others are counted.
+    pub const MOST: usize = 20;
+
+    /// Refuses the value of one place.
     #[cold]
-    pub(super) fn refused(place: FieldPath, problem: FieldError) -> Self {
-        Self::Refused { place, problem: Box::new(problem) }
+    pub(super) fn one(place: FieldPath, problem: FieldError) -> Self {
+        Self { first: vec![Refusal { place, problem }], more: 0 }
+    }
+
+    /// Refuses the value of another place, too.
+    #[cold]
+    pub(super) fn add(&mut self, place: FieldPath, problem: FieldError) {
+        self.append(Self::one(place, problem));
+    }
+
+    /// Appends the refusals of a later part of the configuration.
+    #[cold]
+    pub(super) fn append(&mut self, later: Self) {
+        let room = Self::MOST.saturating_sub(self.first.len());
+        self.more += later.first.len().saturating_sub(room) + later.more;
+        self.first.extend(later.first.into_iter().take(room));
+    }
+
+    /// Counts one that is not told, where there is no room for it.
+    pub(super) fn count_if_full(&mut self) -> bool {
+        let is_full = self.first.len() >= Self::MOST;
+        self.more += usize::from(is_full);
+        is_full
+    }
+
+    /// Gives a value where nothing is refused.
+    pub(super) fn none_or<T>(self, value: T) -> Result<T, Self> {
+        if self.is_empty() { Ok(value) } else { Err(self) }
+    }
+
+    /// Whether nothing is refused.
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+}
+
+impl fmt::Display for Refusals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, Refusal { place, problem }) in self.first.iter().enumerate() {
+            let line_end = if index == 0 { "" } else { "\n" };
+            write!(f, "{line_end}{place}: {problem}")?;
+        }
+        match self.more {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more"),
+        }
     }
 }
 
@@ -70,7 +126,7 @@ impl fmt::Display for ConfigError {
             ),
             Self::Syntax { cause } => write!(f, "the configuration is not valid JSON: {cause}"),
             Self::Struct { cause } => cause.fmt(f),
-            Self::Refused { place, problem } => write!(f, "{place}: {problem}"),
+            Self::Refused(refusals) => refusals.fmt(f),
         }
     }
 }
@@ -80,7 +136,7 @@ impl core::error::Error for ConfigError {
         match self {
             Self::NotJson { cause } | Self::Syntax { cause } => Some(cause),
             Self::Struct { cause } => Some(cause),
-            Self::Empty | Self::TooLarge { .. } | Self::Refused { .. } => None,
+            Self::Empty | Self::TooLarge { .. } | Self::Refused(_) => None,
         }
     }
 }

@@ -23,7 +23,7 @@ pub enum FieldError {
     /// A field that the contract does not have.
     UnknownField {
         /// The fields of the same object.
-        known: &'static [&'static str],
+        known: Vec<&'static str>,
         /// The one that was probably meant.
         suggestion: Option<&'static str>,
     },

@@ -1,8 +1,9 @@
 //! How a pick reaches Envoy's router.
 
 use super::cursor::Cursor;
-use super::error::ConfigError;
+use super::error::Refusals;
 use super::field_error::FieldError;
+use super::object::field;
 
 /// How a pick reaches Envoy's router; the clusters of the Envoy configuration must agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,8 +32,6 @@ impl Handoff {
     pub const MAX_ATTEMPTS: u8 = 4;
     /// The attempts where none are given: one retry, which reaches another instance.
     pub const DEFAULT_ATTEMPTS: u8 = 2;
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &["via", "attempts"];
     /// The ways, as the configuration calls them.
     pub const CHOICES: &[(&str, Self)] = &[
         ("filter_state", Self::FilterState),
@@ -40,18 +39,40 @@ impl Handoff {
         ("stateful_session", Self::StatefulSession),
     ];
 
-    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
-        let via = object.required("via", "filter_state, headers or stateful_session", |node| {
-            node.one_of("handoff", Self::CHOICES)
-        })?;
-        let attempts = object.optional("attempts", |node| node.byte(1..=Self::MAX_ATTEMPTS))?;
-        match (via, attempts) {
-            (Self::Headers { .. }, Some(attempts)) => Ok(Self::Headers { attempts }),
-            (Self::FilterState | Self::StatefulSession, Some(_)) => {
-                Err(object.error_at("attempts", FieldError::AttemptsWithoutHeaders))
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("handoff")?;
+        object.describe(
+            r#"{ "dependentSchemas": { "attempts": { "properties": { "via": { "const": "headers" } } } } }"#,
+        );
+        let mut via = Self::default();
+        let mut attempts = Self::DEFAULT_ATTEMPTS;
+        object.require(
+            field(
+                "via",
+                "`stateful_session`: one endpoint, for Envoy's `stateful_session` filter and a cluster \
+                 that `xds` feeds. `filter_state`: one endpoint, for an `ORIGINAL_DST` cluster. \
+                 `headers`: several, for an `ORIGINAL_DST` cluster that takes the next one for each \
+                 retry.",
+            ),
+            "filter_state, headers or stateful_session",
+            &mut via,
+            |node| node.one_of("handoff", Self::CHOICES),
+        );
+        object.set(
+            field(
+                "attempts",
+                "With `headers`: how many endpoints are handed over; the first attempt counts.",
+            ),
+            &mut attempts,
+            |node| node.byte(1..=Self::MAX_ATTEMPTS),
+        );
+        match via {
+            Self::Headers { .. } => via = Self::Headers { attempts },
+            _ if object.has("attempts") && object.are_read(&["via"]) => {
+                object.refuse("attempts", FieldError::AttemptsWithoutHeaders);
             }
-            (via, None) => Ok(via),
+            _ => {}
         }
+        object.finish(via)
     }
 }

@@ -3,11 +3,13 @@
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
-use super::cursor::{Cursor, Object};
+use super::consul::Consul;
+use super::cursor::Cursor;
 use super::duration::Spelled;
-use super::error::ConfigError;
+use super::error::Refusals;
 use super::excerpt::Excerpt;
 use super::field_error::FieldError;
+use super::object::{Object, field};
 
 /// A request, the answers that are good ones, and how often it is made. Names and meanings are those of
 /// [Envoy's `HealthCheck`](https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/core/v3/health_check.proto),
@@ -75,58 +77,107 @@ impl HealthCheck {
     ///
     /// A timeout must not be above the interval: there is one request at a time. Above
     /// `unhealthy_interval` the next one waits for it.
-    pub(super) fn read(object: &Object<'_>, defaults: Self) -> Result<Self, ConfigError> {
+    fn read(object: &mut Object<'_>, defaults: Self) -> Self {
         let mut found = defaults;
-        object.set("path", &mut found.path, path)?;
-        found.host = object.optional("host", host)?;
-        object.set("method", &mut found.method, |node| node.one_of("method", Self::METHODS))?;
-        object.set("headers", &mut found.headers, headers)?;
-        object.set("expected_statuses", &mut found.expected_statuses, statuses)?;
-        object.set("warning_statuses", &mut found.warning_statuses, statuses)?;
-        found.expected_body = object.optional("expected_body", |node| {
-            let is_allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
-            let expected = "no control characters but line ends and tabs";
-            node.text(Self::MAX_TEXT_BYTES, is_allowed, expected).map(str::to_owned)
-        })?;
-        object.set("interval", &mut found.interval, |node| node.duration(Self::INTERVAL))?;
-        found.unhealthy_interval = object
-            .optional("unhealthy_interval", |node| node.duration(Self::INTERVAL))?
-            .unwrap_or(found.interval);
-        object.set("interval_jitter", &mut found.interval_jitter, |node| {
-            node.duration(Duration::ZERO..=*Self::INTERVAL.end())
-        })?;
-        object.set("timeout", &mut found.timeout, |node| node.duration(Self::TIMEOUT))?;
-        for (name, slot) in [
-            ("healthy_threshold", &mut found.healthy_threshold),
-            ("unhealthy_threshold", &mut found.unhealthy_threshold),
-        ] {
-            object.set(name, slot, |node| node.integer(1..=Self::MAX_THRESHOLD))?;
-        }
-        found.check_timeout(object)?;
-        found.check_body(object)?;
-        Ok(found)
-    }
-
-    fn check_timeout(&mut self, object: &Object<'_>) -> Result<(), ConfigError> {
+        object.set(
+            field("path", "The path of the request, with its parameters."),
+            &mut found.path,
+            path,
+        );
+        object.set_some(
+            field("host", "The `Host` header. Default: the cluster's name."),
+            &mut found.host,
+            host,
+        );
+        object.set(field("method", "The method."), &mut found.method, |node| {
+            node.one_of("method", Self::METHODS)
+        });
+        object.set(
+            field("headers", "Further headers by their names."),
+            &mut found.headers,
+            headers,
+        );
+        object.set(
+            field(
+                "expected_statuses",
+                "The statuses of good answers, and ranges such as `200-299`.",
+            ),
+            &mut found.expected_statuses,
+            |node| {
+                node.describe(r#"{ "default": [200] }"#);
+                statuses(node)
+            },
+        );
+        object.set(
+            field("warning_statuses", "The statuses of answers that give a warning."),
+            &mut found.warning_statuses,
+            statuses,
+        );
+        object.set_some(
+            field(
+                "expected_body",
+                "A text that a good answer has in the first 64 KiB of its body.",
+            ),
+            &mut found.expected_body,
+            |node| {
+                let is_allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
+                let expected = "no control characters but line ends and tabs";
+                node.text(Self::MAX_TEXT_BYTES, is_allowed, expected).map(str::to_owned)
+            },
+        );
+        object.set(
+            field("interval", "The time from one request to the next."),
+            &mut found.interval,
+            |node| node.duration(Self::INTERVAL),
+        );
+        let mut unhealthy_interval = None;
+        object.set_some(
+            field(
+                "unhealthy_interval",
+                "The same after an answer that was not a good one, and while the service is unhealthy. \
+                 Default: `interval`.",
+            ),
+            &mut unhealthy_interval,
+            |node| node.duration(Self::INTERVAL),
+        );
+        found.unhealthy_interval = unhealthy_interval.unwrap_or(found.interval);
+        object.set(
+            field("interval_jitter", "How much longer each interval may be, by chance."),
+            &mut found.interval_jitter,
+            |node| node.duration(Duration::ZERO..=*Self::INTERVAL.end()),
+        );
+        object.set(
+            field("timeout", "How long an answer may take, at most the interval."),
+            &mut found.timeout,
+            |node| node.duration(Self::TIMEOUT),
+        );
+        object.set(
+            field(
+                "healthy_threshold",
+                "So many good answers in a row make the service healthy; the first answer of all \
+                 decides alone.",
+            ),
+            &mut found.healthy_threshold,
+            |node| node.integer(1..=Self::MAX_THRESHOLD),
+        );
+        object.set(
+            field("unhealthy_threshold", "So many other answers in a row make it unhealthy."),
+            &mut found.unhealthy_threshold,
+            |node| node.integer(1..=Self::MAX_THRESHOLD),
+        );
         if !object.has("timeout") {
-            self.timeout = self.timeout.min(self.interval);
+            found.timeout = found.timeout.min(found.interval);
         }
-        if self.timeout > self.interval {
-            let [found, most] = [self.timeout, self.interval].map(|it| Spelled(it).to_string());
-            let problem = FieldError::Above { found, other: "interval", most };
-            return Err(object.error_at("timeout", problem));
+        if object.are_read(&["timeout", "interval"]) && found.timeout > found.interval {
+            let [timeout, most] = [found.timeout, found.interval].map(|it| Spelled(it).to_string());
+            let problem = FieldError::Above { found: timeout, other: "interval", most };
+            object.refuse("timeout", problem);
         }
-        Ok(())
-    }
-
-    fn check_body(&self, object: &Object<'_>) -> Result<(), ConfigError> {
-        match &self.expected_body {
-            Some(_) if self.method == "HEAD" => {
-                let problem = FieldError::Needs { other: "a method whose answers have a body" };
-                Err(object.error_at("expected_body", problem))
-            }
-            _ => Ok(()),
+        if found.expected_body.is_some() && found.method == "HEAD" {
+            let problem = FieldError::Needs { other: "a method whose answers have a body" };
+            object.refuse("expected_body", problem);
         }
+        found
     }
 }
 
@@ -153,10 +204,54 @@ impl Default for HealthCheck {
     }
 }
 
+/// A request of this proxy to one of its clusters, such as that of the local service, by which it
+/// finds out whether that is healthy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// The Envoy cluster that is asked.
+    pub cluster: String,
+    /// What it is asked, and how often.
+    pub check: HealthCheck,
+}
+
+impl Probe {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        Self::read_from(node, HealthCheck::default())
+    }
+
+    /// Reads how it is found out whether this Envoy drains: at `/ready`, every second, and the first
+    /// answer decides, unless something else is said.
+    pub(super) fn read_drain(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let interval = Duration::from_secs(1);
+        let defaults = HealthCheck {
+            path: "/ready".to_owned(),
+            interval,
+            unhealthy_interval: interval,
+            unhealthy_threshold: 1,
+            ..HealthCheck::default()
+        };
+        Self::read_from(node, defaults)
+    }
+
+    fn read_from(node: &Cursor<'_>, defaults: HealthCheck) -> Result<Self, Refusals> {
+        let mut object = node.object("probe")?;
+        let mut cluster = String::new();
+        object.require(
+            field("cluster", "The Envoy cluster that is asked."),
+            "the name of a cluster in Envoy",
+            &mut cluster,
+            |node| node.single_line(Consul::MAX_NAME_BYTES).map(str::to_owned),
+        );
+        let check = HealthCheck::read(&mut object, defaults);
+        object.finish(Self { cluster, check })
+    }
+}
+
 /// Reads a path, with parameters where it has some.
-fn path(node: &Cursor<'_>) -> Result<String, ConfigError> {
+fn path(node: &Cursor<'_>) -> Result<String, Refusals> {
     let is_allowed = |c: char| c.is_ascii_graphic() && c != '#';
     let expected = "only visible ASCII characters, without \"#\"";
+    node.describe(r#"{ "pattern": "^/[!-\"$-~]*$" }"#);
     let path = node.text(HealthCheck::MAX_TEXT_BYTES, is_allowed, expected)?;
     match path.starts_with('/') {
         true => Ok(path.to_owned()),
@@ -167,14 +262,14 @@ fn path(node: &Cursor<'_>) -> Result<String, ConfigError> {
     }
 }
 
-pub(super) fn host(node: &Cursor<'_>) -> Result<String, ConfigError> {
+fn host(node: &Cursor<'_>) -> Result<String, Refusals> {
     let is_allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | '?' | '#' | '@' | ',');
     let expected = "only the characters of a URL's host and port";
     node.text(HealthCheck::MAX_HEADER_BYTES, is_allowed, expected).map(str::to_owned)
 }
 
 /// Reads headers. Those that Envoy makes itself cannot be set.
-pub(super) fn headers(node: &Cursor<'_>) -> Result<Vec<(String, String)>, ConfigError> {
+pub(super) fn headers(node: &Cursor<'_>) -> Result<Vec<(String, String)>, Refusals> {
     node.entries(HealthCheck::MAX_HEADERS, |name, node| {
         let most = HealthCheck::MAX_HEADER_BYTES;
         let name = node.key(name, most, Cursor::is_of_token, Cursor::TOKEN)?.to_ascii_lowercase();
@@ -191,7 +286,8 @@ pub(super) fn headers(node: &Cursor<'_>) -> Result<Vec<(String, String)>, Config
 }
 
 /// Reads statuses: whole numbers, and ranges such as `"200-299"`.
-fn statuses(node: &Cursor<'_>) -> Result<Vec<RangeInclusive<u16>>, ConfigError> {
+fn statuses(node: &Cursor<'_>) -> Result<Vec<RangeInclusive<u16>>, Refusals> {
+    node.describe(r#"{ "minItems": 1 }"#);
     let found = node.array(HealthCheck::MAX_STATUSES, status)?;
     match found.is_empty() {
         true => Err(node.error(FieldError::Empty { expected: "statuses such as 200" })),
@@ -199,12 +295,16 @@ fn statuses(node: &Cursor<'_>) -> Result<Vec<RangeInclusive<u16>>, ConfigError> 
     }
 }
 
-fn status(node: &Cursor<'_>) -> Result<RangeInclusive<u16>, ConfigError> {
-    const STATUSES: RangeInclusive<u16> = 100..=599;
-    if !node.is_string() {
+fn status(node: &Cursor<'_>) -> Result<RangeInclusive<u16>, Refusals> {
+    node.string_or(status_range, |node| {
         let status = node.integer(100..=599)? as u16;
-        return Ok(status..=status);
-    }
+        Ok(status..=status)
+    })
+}
+
+fn status_range(node: &Cursor<'_>) -> Result<RangeInclusive<u16>, Refusals> {
+    const STATUSES: RangeInclusive<u16> = 100..=599;
+    node.describe(r#"{ "pattern": "^[1-5][0-9]{2}-[1-5][0-9]{2}$" }"#);
     let text = node.string()?;
     let number = |text: &str| text.parse().ok().filter(|status| STATUSES.contains(status));
     let ends = text.split_once('-').map(|(first, last)| (number(first), number(last)));

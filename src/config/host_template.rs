@@ -1,13 +1,13 @@
 //! The host by which a service that was found is served.
 
 use super::cursor::Cursor;
-use super::error::ConfigError;
+use super::error::Refusals;
 use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::host_pattern::HostPattern;
 
 /// A host with the place where a service's name goes: `{service}.internal`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct HostTemplate {
     before: String,
     after: String,
@@ -17,7 +17,8 @@ impl HostTemplate {
     /// What stands for the name.
     pub const SERVICE: &str = "{service}";
 
-    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        node.describe(r#"{ "pattern": "^[^{}]*\\{service\\}[^{}]*$" }"#);
         let text = node.string()?;
         let template = match text.split_once(Self::SERVICE) {
             Some((before, after)) if !after.contains(Self::SERVICE) => {

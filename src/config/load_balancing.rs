@@ -4,8 +4,9 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use super::cursor::Cursor;
-use super::error::ConfigError;
+use super::error::Refusals;
 use super::field_error::FieldError;
+use super::object::field;
 use super::policy::Policy;
 
 /// How an endpoint of a service is picked for a request.
@@ -18,26 +19,19 @@ pub struct LoadBalancing {
 }
 
 impl LoadBalancing {
-    /// The fields that the configuration knows; see also [`super::PolicyKind::FIELDS`].
-    pub const FIELDS: &[&str] = &[
-        "policy",
-        "hash_on",
-        "hash_balance_factor",
-        "choice_count",
-        "active_request_bias",
-        "decay",
-        "minimum_ring_size",
-        "maximum_ring_size",
-        "table_size",
-        "slow_start",
-    ];
-
-    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
-        Ok(Self {
-            policy: Policy::read(&object)?,
-            slow_start: object.optional("slow_start", SlowStart::read)?,
-        })
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("load_balancing")?;
+        let mut found = Self { policy: Policy::read(&mut object), slow_start: None };
+        object.set_some(
+            field(
+                "slow_start",
+                "How an instance that is new comes to its full share: the window, or more. Policies that \
+                 hash have no slow start. Default: the full share at once.",
+            ),
+            &mut found.slow_start,
+            SlowStart::read,
+        );
+        object.finish(found)
     }
 }
 
@@ -63,31 +57,46 @@ impl SlowStart {
     pub const DEFAULT_AGGRESSION: f64 = 1.0;
     /// Envoy's default of `min_weight_percent`.
     pub const DEFAULT_MIN_WEIGHT_PERCENT: u8 = 10;
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &["window", "aggression", "min_weight_percent"];
 
     /// Reads the window alone, or an object.
-    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
         let window = |node: &Cursor<'_>| node.duration(Self::WINDOW);
-        let with_defaults = |window| Self {
-            window,
+        let defaults = Self {
+            window: Duration::ZERO,
             aggression: Self::DEFAULT_AGGRESSION,
             min_weight_percent: Self::DEFAULT_MIN_WEIGHT_PERCENT,
         };
-        if node.is_string() {
-            return window(node).map(with_defaults);
-        }
-        let object = node.object(Self::FIELDS)?;
-        let mut found = with_defaults(object.required("window", "how long it takes", window)?);
-        object.set("aggression", &mut found.aggression, aggression)?;
-        object
-            .set("min_weight_percent", &mut found.min_weight_percent, |node| node.byte(1..=100))?;
-        Ok(found)
+        node.string_or(
+            |node| Ok(Self { window: window(node)?, ..defaults }),
+            |node| {
+                let mut object = node.object("slow_start")?;
+                let mut found = defaults;
+                let about = "How long the instance takes to come to its full share.";
+                object.require(
+                    field("window", about),
+                    "how long it takes",
+                    &mut found.window,
+                    window,
+                );
+                object.set(
+                    field("aggression", "1 is a straight line; more is faster at the beginning."),
+                    &mut found.aggression,
+                    aggression,
+                );
+                object.set(
+                    field("min_weight_percent", "The floor, in percent of the weight."),
+                    &mut found.min_weight_percent,
+                    |node| node.byte(1..=100),
+                );
+                object.finish(found)
+            },
+        )
     }
 }
 
 /// Its inverse is taken, so it cannot be 0.
-fn aggression(node: &Cursor<'_>) -> Result<f64, ConfigError> {
+fn aggression(node: &Cursor<'_>) -> Result<f64, Refusals> {
+    node.describe(r#"{ "exclusiveMinimum": 0 }"#);
     match node.number(0..=SlowStart::MAX_AGGRESSION)? {
         0.0 => Err(node.error(FieldError::Zero { noun: "the aggression" })),
         aggression => Ok(aggression),

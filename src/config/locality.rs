@@ -1,7 +1,8 @@
 //! Where this proxy is.
 
 use super::cursor::Cursor;
-use super::error::ConfigError;
+use super::error::Refusals;
+use super::object::field;
 
 /// The zone of this proxy, and where instances say theirs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,27 +17,35 @@ pub struct Locality {
 }
 
 impl Locality {
-    /// The `key` where none is given.
-    pub const DEFAULT_KEY: &str = "zone";
-    /// Envoy's default of `min_cluster_size`.
-    pub const DEFAULT_MIN_CLUSTER_SIZE: u32 = 6;
     /// The most `min_cluster_size`: no answer has more instances.
     pub const MAX_MIN_CLUSTER_SIZE: u32 = 65_536;
     /// The most bytes of a zone or a key.
     pub const MAX_NAME_BYTES: usize = 255;
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &["zone", "key", "min_cluster_size"];
 
-    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("locality")?;
         let name = |node: &Cursor<'_>| node.single_line(Self::MAX_NAME_BYTES).map(str::to_owned);
-        let most = Self::MAX_MIN_CLUSTER_SIZE;
-        Ok(Self {
-            zone: object.optional("zone", name)?,
-            key: object.optional("key", name)?.unwrap_or_else(|| Self::DEFAULT_KEY.to_owned()),
-            min_cluster_size: object
-                .optional("min_cluster_size", |node| node.integer(1..=most))?
-                .unwrap_or(Self::DEFAULT_MIN_CLUSTER_SIZE),
-        })
+        // Six is Envoy's default of it.
+        let mut found = Self { zone: None, key: "zone".to_owned(), min_cluster_size: 6 };
+        object.set_some(
+            field("zone", "The zone of this Envoy. Default: that of Envoy's node."),
+            &mut found.zone,
+            name,
+        );
+        object.set(
+            field(
+                "key",
+                "The metadata key of a service or its node that names the zone, where Consul itself \
+                 does not know it.",
+            ),
+            &mut found.key,
+            name,
+        );
+        object.set(
+            field("min_cluster_size", "With fewer instances zones make no difference."),
+            &mut found.min_cluster_size,
+            |node| node.integer(1..=Self::MAX_MIN_CLUSTER_SIZE),
+        );
+        object.finish(found)
     }
 }

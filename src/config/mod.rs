@@ -30,12 +30,15 @@ mod host_template;
 mod load_balancing;
 mod locality;
 mod node_info;
+mod object;
 mod policy;
 mod prepared_query;
-mod probe;
 mod protobuf;
+#[cfg_attr(target_family = "wasm", path = "no_recorder.rs")]
+mod recorder;
+#[cfg(not(target_family = "wasm"))]
+pub mod reference;
 mod registration;
-mod removed;
 mod service;
 mod shrink_guard;
 mod source;
@@ -45,7 +48,6 @@ mod template;
 mod versions;
 mod xds;
 
-use core::net::SocketAddr;
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
@@ -60,13 +62,13 @@ pub use self::discover::Discover;
 pub use self::dns_names::DnsNames;
 pub use self::duration::DurationError;
 pub use self::endpoints::{AddressPolicy, Cidr, CidrError};
-pub use self::error::ConfigError;
+pub use self::error::{ConfigError, Refusals};
 pub use self::excerpt::Excerpt;
 pub use self::field_error::FieldError;
 pub use self::field_path::FieldPath;
 pub use self::handoff::Handoff;
 pub use self::hash_on::HashOn;
-pub use self::health_check::HealthCheck;
+pub use self::health_check::{HealthCheck, Probe};
 pub use self::host_pattern::{HostPattern, HostPatternError};
 pub use self::host_template::HostTemplate;
 pub use self::load_balancing::{LoadBalancing, SlowStart};
@@ -74,7 +76,6 @@ pub use self::locality::Locality;
 pub use self::node_info::NodeInfo;
 pub use self::policy::{Hashing, Policy, PolicyKind};
 pub use self::prepared_query::PreparedQuery;
-pub use self::probe::Probe;
 pub use self::protobuf::StructError;
 pub use self::registration::{Registration, TaggedAddress, Weights};
 pub use self::service::{AddressChoice, HealthThreshold, Protocol, Service};
@@ -86,6 +87,7 @@ pub use self::versions::{Share, VersionFallback, VersionKey, Versions};
 pub use self::xds::{ClustersConfig, RoutesConfig, Xds, XdsError};
 
 use self::cursor::Cursor;
+use self::object::{Object, field};
 
 /// The filter's configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -128,24 +130,6 @@ impl Config {
     pub const MAX_SERVICES: usize = 65_535;
     /// The shortest and the longest `warmup_timeout`.
     pub const WARMUP_TIMEOUT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(60);
-    /// The `warmup_timeout` where none is given.
-    pub const DEFAULT_WARMUP_TIMEOUT: Duration = Duration::from_secs(2);
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &[
-        "consul",
-        "services",
-        "discover",
-        "dns_names",
-        "register",
-        "locality",
-        "endpoints",
-        "xds",
-        "handoff",
-        "route_metadata",
-        "unmatched",
-        "warmup_timeout",
-        "log_level",
-    ];
     /// The log levels, as the configuration calls them.
     pub const LOG_LEVELS: &[(&str, LevelFilter)] = &[
         ("off", LevelFilter::Off),
@@ -163,9 +147,8 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// The first thing that is not as the contract says, with its place. Unknown fields are
-    /// found before anything else in the same object is looked at, so that a misspelt field
-    /// is not reported as a missing one.
+    /// All that is not as the contract says, each with its place. Checks across services and sections
+    /// run only where each field is as it should be.
     pub fn parse(json: &[u8]) -> Result<Self, ConfigError> {
         if json.len() > Self::MAX_BYTES {
             return Err(ConfigError::TooLarge { limit: Self::MAX_BYTES, found: json.len() });
@@ -185,95 +168,203 @@ impl Config {
             }
             (Err(cause), Err(_)) => return Err(ConfigError::NotJson { cause }),
         };
-        Self::read(&Cursor::root(&value))
+        Self::read(&Cursor::root(&value)).map_err(ConfigError::Refused)
     }
 
-    fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
-        let finds_others = object.has("discover") || object.has("dns_names");
+    fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("")?;
+        object.describe(
+            r#"{ "if": { "not": { "anyOf": [
+                    { "required": ["discover"] },
+                    { "required": ["dns_names"] },
+                    { "required": ["register"] }
+                 ] } },
+                 "then": { "required": ["services"], "properties": { "services": { "minItems": 1 } } } }"#,
+        );
         let mut config = Self {
-            consul: object.required(
-                "consul",
-                "an object such as {\"cluster\": \"consul\"}",
-                Consul::read,
-            )?,
-            services: match object.optional("services", |node| services(node, finds_others))? {
-                Some(services) => services,
-                None if finds_others || object.has("register") => Vec::new(),
-                None => {
-                    let expected = "an array such as [{\"name\": \"web\"}]";
-                    return Err(object.error_at("services", FieldError::Missing { expected }));
-                }
-            },
-            discover: object.optional("discover", Discover::read)?,
-            dns_names: object.optional("dns_names", DnsNames::read)?,
-            registrations: object
-                .optional("register", |node| node.array(Registration::MAX, Registration::read))?
-                .unwrap_or_default(),
-            locality: object.optional("locality", Locality::read)?,
-            endpoints: object.optional("endpoints", AddressPolicy::read)?.unwrap_or_default(),
-            xds: object.optional("xds", Xds::read)?,
-            handoff: object.optional("handoff", Handoff::read)?.unwrap_or_default(),
-            route_metadata: object.optional("route_metadata", Cursor::boolean)?.unwrap_or(false),
-            unmatched: object
-                .optional("unmatched", |node| node.one_of("reaction", Unmatched::CHOICES))?
-                .unwrap_or_default(),
-            warmup_timeout: object
-                .optional("warmup_timeout", |node| node.duration(Self::WARMUP_TIMEOUT))?
-                .unwrap_or(Self::DEFAULT_WARMUP_TIMEOUT),
-            log_level: object
-                .optional("log_level", |node| node.one_of("log level", Self::LOG_LEVELS))?
-                .unwrap_or(LevelFilter::Info),
+            consul: Consul::new(""),
+            services: Vec::new(),
+            discover: None,
+            dns_names: None,
+            registrations: Vec::new(),
+            locality: None,
+            endpoints: AddressPolicy::default(),
+            xds: None,
+            handoff: Handoff::default(),
+            route_metadata: false,
+            unmatched: Unmatched::default(),
+            warmup_timeout: Duration::from_secs(2),
+            log_level: LevelFilter::Info,
         };
-        config.check_ids_suffice()?;
-        config.check_hosts_given()?;
-        config.check_cache_ages()?;
-        config.check_fallbacks_admitted()?;
-        config.check_registrations_depend()?;
-        config.check_clusters_suffice()?;
+        object.require(
+            field("consul", "Where Consul is, and how the filter asks it."),
+            "an object such as {\"cluster\": \"consul\"}",
+            &mut config.consul,
+            Consul::read,
+        );
+        let finds_others = object.has("discover") || object.has("dns_names");
+        object.set(
+            field(
+                "services",
+                "The services to discover. At least one, unless `discover` or `dns_names` finds others, or \
+                 there is only something to register.",
+            ),
+            &mut config.services,
+            |node| services(node, finds_others),
+        );
+        if !finds_others && !object.has("services") && !object.has("register") {
+            let expected = "an array such as [{\"name\": \"web\"}]";
+            object.refuse("services", FieldError::Missing { expected });
+        }
+        object.set_some(
+            field(
+                "discover",
+                "Which services of Consul's catalog are served without being configured. Default: none.",
+            ),
+            &mut config.discover,
+            Discover::read,
+        );
+        object.set_some(
+            field(
+                "dns_names",
+                "How requests are served whose host is a name of Consul's DNS, such as \
+                 `web.service.consul`. Default: not at all.",
+            ),
+            &mut config.dns_names,
+            DnsNames::read,
+        );
+        object.set(
+            field(
+                "register",
+                "The services that this proxy registers with Consul's agent, and whose health it keeps \
+                 true. Default: none.",
+            ),
+            &mut config.registrations,
+            |node| node.array(Registration::MAX, Registration::read),
+        );
+        object.set_some(
+            field(
+                "locality",
+                "Where this Envoy is, so that instances of its own zone are preferred. Default: zones make \
+                 no difference.",
+            ),
+            &mut config.locality,
+            Locality::read,
+        );
+        object.set(
+            field(
+                "endpoints",
+                "Which addresses may be endpoints. Unspecified and multicast addresses never are, \
+                 link-local ones only where a range within link-local is allowed.",
+            ),
+            &mut config.endpoints,
+            AddressPolicy::read,
+        );
+        object.set_some(
+            field(
+                "xds",
+                "How Envoy's own clusters are fed: the filter answers Envoy's subscriptions to endpoints, \
+                 clusters and routes. Default: not at all.",
+            ),
+            &mut config.xds,
+            Xds::read,
+        );
+        object.set(
+            field(
+                "handoff",
+                "How a pick reaches Envoy's router. The clusters of the Envoy configuration must agree. \
+                 Default: `{ via: filter_state }`.",
+            ),
+            &mut config.handoff,
+            Handoff::read,
+        );
+        config.read_requests(&mut object);
         config.keep_clusters_apart();
-        Ok(config)
+        // These checks compare sections: a part of the services would be refused for the others.
+        let config = object.finish(config)?;
+        let mut refusals = Refusals::default();
+        config.check_ids_suffice(&mut refusals);
+        config.check_hosts_given(&mut refusals);
+        config.check_cache_ages(&mut refusals);
+        config.check_fallbacks_admitted(&mut refusals);
+        config.check_registrations_depend(&mut refusals);
+        config.check_clusters_suffice(&mut refusals);
+        refusals.none_or(config)
     }
 
-    /// Refuses a service that no request could ever find.
-    fn check_hosts_given(&self) -> Result<(), ConfigError> {
+    /// Reads the settings that are about requests, whatever their service.
+    fn read_requests(&mut self, object: &mut Object<'_>) {
+        object.set(
+            field(
+                "route_metadata",
+                "Whether the metadata of the Envoy route may name a request's service: \
+                 `filter_metadata: { consul: { service: web } }`. It precedes `hosts`.",
+            ),
+            &mut self.route_metadata,
+            Cursor::boolean,
+        );
+        object.set(
+            field(
+                "unmatched",
+                "What happens to a request that belongs to no service: `pass` lets it go on untouched, \
+                 `reject` answers 404.",
+            ),
+            &mut self.unmatched,
+            |node| node.one_of("reaction", Unmatched::CHOICES),
+        );
+        object.set(
+            field(
+                "warmup_timeout",
+                "How long a request may wait for a service that was never resolved yet.",
+            ),
+            &mut self.warmup_timeout,
+            |node| node.duration(Self::WARMUP_TIMEOUT),
+        );
+        object.set(
+            field(
+                "log_level",
+                "The least important level that the filter logs. Envoy's own level for wasm applies, too.",
+            ),
+            &mut self.log_level,
+            |node| node.one_of("log level", Self::LOG_LEVELS),
+        );
+    }
+
+    /// Refuses services that no request could ever find.
+    fn check_hosts_given(&self, refusals: &mut Refusals) {
         let is_only = self.services.len() == 1 && self.is_static();
         if self.route_metadata || is_only || self.xds.is_some() {
-            return Ok(());
+            return;
         }
-        match self.services.iter().position(|service| service.hosts.is_empty()) {
-            Some(index) => Err(ConfigError::refused(
-                service_place(index).field("hosts"),
-                FieldError::HostsNeeded,
-            )),
-            None => Ok(()),
+        for (index, service) in self.services.iter().enumerate() {
+            if service.hosts.is_empty() {
+                refusals.add(service_place(index).field("hosts"), FieldError::HostsNeeded);
+            }
         }
     }
 
     /// Refuses an age that the endpoints of a quiet service reach while all is well.
-    fn check_cache_ages(&self) -> Result<(), ConfigError> {
+    fn check_cache_ages(&self, refusals: &mut Refusals) {
         let least = Staleness::least_max_age(&self.consul);
         for (place, service) in self.each() {
             if let Some(found) = service.staleness.map(|staleness| staleness.max_age)
                 && found < least
             {
-                let problem = FieldError::BelowWait { found, least };
-                return Err(ConfigError::refused(place.field("max_age"), problem));
+                refusals.add(place.field("max_age"), FieldError::BelowWait { found, least });
             }
         }
-        Ok(())
     }
 
     /// Refuses addresses of a fallback that would not be used if Consul had them.
-    fn check_fallbacks_admitted(&self) -> Result<(), ConfigError> {
+    fn check_fallbacks_admitted(&self, refusals: &mut Refusals) {
         for (index, service) in self.services.iter().enumerate() {
-            let denied = |address: &SocketAddr| !self.endpoints.admits(address.ip());
-            if let Some(n) = service.fallback.iter().position(denied) {
-                let place = service_place(index).field("fallback").item(n);
-                return Err(ConfigError::refused(place, FieldError::NotAdmitted));
+            for (n, address) in service.fallback.iter().enumerate() {
+                if !self.endpoints.admits(address.ip()) {
+                    let place = service_place(index).field("fallback").item(n);
+                    refusals.add(place, FieldError::NotAdmitted);
+                }
             }
         }
-        Ok(())
     }
 
     /// Every service, with its place: those that are configured, and what those are like that
@@ -314,43 +405,44 @@ impl Unmatched {
     pub const CHOICES: &[(&str, Self)] = &[("pass", Self::Pass), ("reject", Self::Reject)];
 }
 
-fn services(node: &Cursor<'_>, finds_others: bool) -> Result<Vec<Service>, ConfigError> {
-    let mut services = node.array(Config::MAX_SERVICES, Service::read)?;
+fn services(node: &Cursor<'_>, finds_others: bool) -> Result<Vec<Service>, Refusals> {
+    let read = node.array(Config::MAX_SERVICES, Service::read)?;
+    let (mut services, dependencies): (Vec<_>, Vec<_>) = read.into_iter().unzip();
     if services.is_empty() && !finds_others {
         return Err(node.error(FieldError::Empty { expected: "at least one service" }));
     }
-    check_names_differ(&services)?;
-    check_hosts_differ(&services)?;
-    Dependencies::read(node, &mut services)?;
-    Ok(services)
+    let mut refusals = Refusals::default();
+    check_names_differ(&services, &mut refusals);
+    check_hosts_differ(&services, &mut refusals);
+    Dependencies::resolve(&dependencies, &mut services, &mut refusals);
+    refusals.none_or(services)
 }
 
-fn check_names_differ(services: &[Service]) -> Result<(), ConfigError> {
+fn check_names_differ(services: &[Service], refusals: &mut Refusals) {
     let place = |index| service_place(index).field("name");
     let mut seen = HashMap::with_capacity(services.len());
     for (index, service) in services.iter().enumerate() {
-        if let Some(first) = seen.insert(service.name.to_ascii_lowercase(), index) {
+        let first = *seen.entry(service.name.to_ascii_lowercase()).or_insert(index);
+        if first != index {
             let text = Excerpt::of(&service.name);
-            let problem = FieldError::Repeated { text, first: place(first) };
-            return Err(ConfigError::refused(place(index), problem));
+            refusals.add(place(index), FieldError::Repeated { text, first: place(first) });
         }
     }
-    Ok(())
 }
 
-fn check_hosts_differ(services: &[Service]) -> Result<(), ConfigError> {
+fn check_hosts_differ(services: &[Service], refusals: &mut Refusals) {
     let place = |(index, host)| service_place(index).field("hosts").item(host);
     let mut seen = HashMap::new();
     for (index, service) in services.iter().enumerate() {
         for (host, pattern) in service.hosts.iter().enumerate() {
-            if let Some(first) = seen.insert(pattern, (index, host)) {
+            let first = *seen.entry(pattern).or_insert((index, host));
+            if first != (index, host) {
                 let text = Excerpt::of(&pattern.to_string());
                 let problem = FieldError::Repeated { text, first: place(first) };
-                return Err(ConfigError::refused(place((index, host)), problem));
+                refusals.add(place((index, host)), problem);
             }
         }
     }
-    Ok(())
 }
 
 fn service_place(index: usize) -> FieldPath {

@@ -1,7 +1,7 @@
 //! What the configuration takes from the Envoy that it runs in.
 
 use super::Config;
-use super::error::ConfigError;
+use super::error::{ConfigError, Refusals};
 use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::field_path::FieldPath;
@@ -29,21 +29,24 @@ impl Config {
     ///
     /// A registration without an address or a port, and one that has the id of another.
     pub fn with_node_defaults(mut self, surroundings: &NodeInfo) -> Result<Self, ConfigError> {
+        let mut refusals = Refusals::default();
         if let Some(locality) = &mut self.locality
             && locality.zone.is_none()
         {
             locality.zone.clone_from(&surroundings.zone);
         }
         for (index, registration) in self.registrations.iter_mut().enumerate() {
-            registration.complete(surroundings).map_err(|(field, problem)| {
-                ConfigError::refused(place(index).field(field), problem)
-            })?;
+            registration.complete(surroundings, |field, problem| {
+                refusals.add(place(index).field(field), problem);
+            });
         }
-        self.check_ids_differ()?;
-        Ok(self)
+        if refusals.is_empty() {
+            self.check_ids_differ(&mut refusals);
+        }
+        refusals.none_or(self).map_err(ConfigError::Refused)
     }
 
-    fn check_ids_differ(&self) -> Result<(), ConfigError> {
+    fn check_ids_differ(&self, refusals: &mut Refusals) {
         for (index, registration) in self.registrations.iter().enumerate() {
             let consul = &self.consul;
             let scope = |it: &Registration| {
@@ -56,39 +59,48 @@ impl Config {
             if let Some(first) = first.filter(|first| *first < index) {
                 let (text, first) = (Excerpt::of(&registration.id), place(first).field("id"));
                 let problem = FieldError::Repeated { text, first };
-                return Err(ConfigError::refused(place(index).field("id"), problem));
+                refusals.add(place(index).field("id"), problem);
             }
         }
-        Ok(())
     }
 }
 
 impl Registration {
-    fn complete(&mut self, surroundings: &NodeInfo) -> Result<(), (&'static str, FieldError)> {
+    fn complete(
+        &mut self,
+        surroundings: &NodeInfo,
+        mut refuse: impl FnMut(&'static str, FieldError),
+    ) {
         if self.address.is_empty() {
-            let expected = "an address at which others reach it, here or as \
-                            metadata.consul.address of Envoy's node";
-            let address = surroundings.address.clone().filter(|address| !address.is_empty());
-            let address = address.ok_or(("address", FieldError::Missing { expected }))?;
-            if !is_address(&address) {
-                let expected = "an address at which others reach it, in metadata.consul.address of \
-                                Envoy's node";
-                let text = Excerpt::of(&address);
-                return Err(("address", FieldError::Malformed { text, expected }));
+            match surroundings.address.as_deref().filter(|address| !address.is_empty()) {
+                Some(address) if is_address(address) => address.clone_into(&mut self.address),
+                Some(address) => {
+                    let text = Excerpt::of(address);
+                    let expected = "an address at which others reach it, in \
+                                    metadata.consul.address of Envoy's node";
+                    refuse("address", FieldError::Malformed { text, expected });
+                }
+                None => {
+                    let expected = "an address at which others reach it, here or as \
+                                    metadata.consul.address of Envoy's node";
+                    refuse("address", FieldError::Missing { expected });
+                }
             }
-            self.address = address;
         }
         if self.port == 0 {
-            let expected = "a port at which others reach it, here or as \
-                            metadata.consul.port of Envoy's node";
-            let port = surroundings.port.filter(|port| *port != 0);
-            self.port = port.ok_or(("port", FieldError::Missing { expected }))?;
+            match surroundings.port.filter(|port| *port != 0) {
+                Some(port) => self.port = port,
+                None => {
+                    let expected = "a port at which others reach it, here or as \
+                                    metadata.consul.port of Envoy's node";
+                    refuse("port", FieldError::Missing { expected });
+                }
+            }
         }
         if self.id.is_empty() {
             let node = surroundings.node_id.as_deref().filter(|id| !id.is_empty());
             self.id = default_id(&self.name, node, &self.address, self.port);
         }
-        Ok(())
     }
 }
 

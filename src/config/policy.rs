@@ -3,10 +3,13 @@
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
-use super::cursor::{Cursor, Object};
-use super::error::ConfigError;
+use serde_json::json;
+
+use super::cursor::Cursor;
+use super::error::Refusals;
 use super::field_error::FieldError;
 use super::hash_on::HashOn;
+use super::object::{Field, Object, field};
 
 /// Which endpoint is picked.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -72,45 +75,73 @@ impl Policy {
     pub const MAX_TABLE_SIZE: u32 = 5_000_011;
 
     /// Reads the fields that belong to a policy out of an object that may have others, too.
-    pub(super) fn read(object: &Object<'_>) -> Result<Self, ConfigError> {
-        let kind = object.optional("policy", |node| node.one_of("policy", PolicyKind::CHOICES))?;
-        let kind = kind.unwrap_or_default();
-        for (field, users) in PolicyKind::FIELDS {
-            if object.has(field) && !users.contains(&kind) {
-                let users = users.iter().map(|user| user.name()).collect();
-                let problem = FieldError::OtherPolicy { policy: kind.name(), users };
-                return Err(object.error_at(field, problem));
+    pub(super) fn read(object: &mut Object<'_>) -> Self {
+        let mut kind = PolicyKind::default();
+        object.set(
+            field(
+                "policy",
+                "`round_robin`: in turn, by weight. `random`: at random, by weight. `least_request`: of \
+                 some at random by weight, the least busy. `peak_ewma`: of some at random by weight, \
+                 the one with the least latency and requests in flight. `ring_hash`, `maglev`: by the \
+                 hash of something in the request.",
+            ),
+            &mut kind,
+            |node| node.one_of("policy", PolicyKind::CHOICES),
+        );
+        let mut fields = FieldsOf { kind, is_known: object.are_read(&["policy"]), object };
+        let hash = Hashing::read(&mut fields);
+        let mut choice_count = Self::DEFAULT_CHOICE_COUNT;
+        fields.set(
+            &[PolicyKind::LeastRequest, PolicyKind::PeakEwma],
+            field(
+                "choice_count",
+                "With `least_request` and `peak_ewma`: how many instances are drawn.",
+            ),
+            &mut choice_count,
+            |node| node.byte(2..=Self::MAX_CHOICE_COUNT),
+        );
+        let mut active_request_bias = Self::DEFAULT_ACTIVE_REQUEST_BIAS;
+        fields.set(
+            &[PolicyKind::LeastRequest],
+            field(
+                "active_request_bias",
+                "With `least_request`: how much requests in flight count; `weight / (active + 1)^bias`.",
+            ),
+            &mut active_request_bias,
+            |node| node.number(0..=Self::MAX_ACTIVE_REQUEST_BIAS),
+        );
+        let mut decay = Self::DEFAULT_DECAY;
+        fields.set(
+            &[PolicyKind::PeakEwma],
+            field(
+                "decay",
+                "With `peak_ewma`: the time in which the weight of an old latency falls to 1/e.",
+            ),
+            &mut decay,
+            |node| node.duration(Self::DECAY),
+        );
+        let (minimum_ring_size, maximum_ring_size) = ring_sizes(&mut fields);
+        let mut table_size = Self::DEFAULT_TABLE_SIZE;
+        fields.set(
+            &[PolicyKind::Maglev],
+            field("table_size", "With `maglev`: the entries of the table, a prime."),
+            &mut table_size,
+            self::table_size,
+        );
+        match (kind, hash) {
+            (PolicyKind::RoundRobin, _) => Self::RoundRobin,
+            (PolicyKind::Random, _) => Self::Random,
+            (PolicyKind::LeastRequest, _) => {
+                Self::LeastRequest { choice_count, active_request_bias }
             }
-        }
-        Ok(match kind {
-            PolicyKind::RoundRobin => Self::RoundRobin,
-            PolicyKind::Random => Self::Random,
-            PolicyKind::LeastRequest => Self::LeastRequest {
-                choice_count: choice_count(object)?,
-                active_request_bias: object
-                    .optional("active_request_bias", |node| {
-                        node.number(0..=Self::MAX_ACTIVE_REQUEST_BIAS)
-                    })?
-                    .unwrap_or(Self::DEFAULT_ACTIVE_REQUEST_BIAS),
-            },
-            PolicyKind::PeakEwma => Self::PeakEwma {
-                choice_count: choice_count(object)?,
-                decay: object
-                    .optional("decay", |node| node.duration(Self::DECAY))?
-                    .unwrap_or(Self::DEFAULT_DECAY),
-            },
-            PolicyKind::RingHash => {
-                let (minimum_ring_size, maximum_ring_size) = ring_sizes(object)?;
-                let hash = Hashing::read(object)?;
+            (PolicyKind::PeakEwma, _) => Self::PeakEwma { choice_count, decay },
+            (PolicyKind::RingHash, Some(hash)) => {
                 Self::RingHash { hash, minimum_ring_size, maximum_ring_size }
             }
-            PolicyKind::Maglev => Self::Maglev {
-                hash: Hashing::read(object)?,
-                table_size: object
-                    .optional("table_size", table_size)?
-                    .unwrap_or(Self::DEFAULT_TABLE_SIZE),
-            },
-        })
+            (PolicyKind::Maglev, Some(hash)) => Self::Maglev { hash, table_size },
+            // Refused for the missing `hash_on`.
+            (PolicyKind::RingHash | PolicyKind::Maglev, None) => Self::default(),
+        }
     }
 
     /// Its name.
@@ -168,18 +199,6 @@ impl PolicyKind {
         ("maglev", Self::Maglev),
     ];
 
-    /// The fields of the configuration that not every policy uses, with those that do.
-    pub const FIELDS: &[(&str, &[Self])] = &[
-        ("hash_on", &[Self::RingHash, Self::Maglev]),
-        ("hash_balance_factor", &[Self::RingHash, Self::Maglev]),
-        ("choice_count", &[Self::LeastRequest, Self::PeakEwma]),
-        ("active_request_bias", &[Self::LeastRequest]),
-        ("decay", &[Self::PeakEwma]),
-        ("minimum_ring_size", &[Self::RingHash]),
-        ("maximum_ring_size", &[Self::RingHash]),
-        ("table_size", &[Self::Maglev]),
-    ];
-
     /// What the configuration calls it.
     pub const fn name(self) -> &'static str {
         match self {
@@ -208,37 +227,88 @@ impl Hashing {
     /// all endpoints are equally busy.
     pub const BALANCE_FACTOR: RangeInclusive<u32> = 100..=10_000;
 
-    fn read(object: &Object<'_>) -> Result<Self, ConfigError> {
-        let expected = "what the policy hashes, such as {\"header\": \"x-user\"}";
-        Ok(Self {
-            on: object.required("hash_on", expected, HashOn::read)?,
-            balance_factor: object
-                .optional("hash_balance_factor", |node| node.integer(Self::BALANCE_FACTOR))?,
-        })
+    /// Reads what is hashed; none where the policy hashes nothing, or what it hashes is refused.
+    fn read(fields: &mut FieldsOf<'_, '_>) -> Option<Self> {
+        const USERS: &[PolicyKind] = &[PolicyKind::RingHash, PolicyKind::Maglev];
+        fields.object.describe(
+            r##"{ "if": { "properties": { "policy": { "enum": ["ring_hash", "maglev"] } }, "required": ["policy"] },
+                 "then": { "required": ["hash_on"] } }"##,
+        );
+        let mut on = None;
+        let about = "What of a request is hashed, exactly one thing. A request without it goes to any \
+                     endpoint.";
+        fields.set(USERS, field("hash_on", about), &mut on, HashOn::read);
+        if USERS.contains(&fields.kind) && !fields.object.has("hash_on") {
+            let expected = "what the policy hashes, such as {\"header\": \"x-user\"}";
+            fields.object.refuse("hash_on", FieldError::Missing { expected });
+        }
+        let mut balance_factor = None;
+        fields.set(
+            USERS,
+            field(
+                "hash_balance_factor",
+                "With `ring_hash` and `maglev`: in percent of the mean; an instance with more requests \
+                 in flight is passed over. Default: unbounded.",
+            ),
+            &mut balance_factor,
+            |node| node.integer(Self::BALANCE_FACTOR).map(Some),
+        );
+        on.map(|on| Self { on, balance_factor })
     }
 }
 
-fn choice_count(object: &Object<'_>) -> Result<u8, ConfigError> {
-    let count = object.optional("choice_count", |node| node.byte(2..=Policy::MAX_CHOICE_COUNT))?;
-    Ok(count.unwrap_or(Policy::DEFAULT_CHOICE_COUNT))
+/// The fields of the configuration that not every policy uses.
+struct FieldsOf<'o, 'a> {
+    object: &'o mut Object<'a>,
+    kind: PolicyKind,
+    /// Whether the policy is given as it should be, or left out.
+    is_known: bool,
 }
 
-fn ring_sizes(object: &Object<'_>) -> Result<(u32, u32), ConfigError> {
+impl<'a> FieldsOf<'_, 'a> {
+    /// Reads a field that only some policies use, and refuses it with another one.
+    fn set<T: 'static>(
+        &mut self,
+        users: &[PolicyKind],
+        field: Field,
+        slot: &mut T,
+        read: impl FnOnce(&Cursor<'a>) -> Result<T, Refusals>,
+    ) {
+        self.object.describe_with(|| {
+            let names: Vec<_> = users.iter().map(|user| user.name()).collect();
+            let policy =
+                json!({ "properties": { "policy": { "enum": names } }, "required": ["policy"] });
+            json!({ "dependentSchemas": { field.name: policy } })
+        });
+        if self.is_known && self.object.has(field.name) && !users.contains(&self.kind) {
+            let users = users.iter().map(|user| user.name()).collect();
+            let problem = FieldError::OtherPolicy { policy: self.kind.name(), users };
+            self.object.refuse_known(field, problem);
+            return;
+        }
+        self.object.set(field, slot, read);
+    }
+}
+
+fn ring_sizes(fields: &mut FieldsOf<'_, '_>) -> (u32, u32) {
+    const USERS: &[PolicyKind] = &[PolicyKind::RingHash];
     let size = |node: &Cursor<'_>| node.integer(1..=Policy::DEFAULT_MAXIMUM_RING_SIZE);
     let (mut least, mut most) =
         (Policy::DEFAULT_MINIMUM_RING_SIZE, Policy::DEFAULT_MAXIMUM_RING_SIZE);
-    object.set("minimum_ring_size", &mut least, size)?;
-    object.set("maximum_ring_size", &mut most, size)?;
-    if least > most {
-        let (found, most) = (least.to_string(), most.to_string());
-        let problem = FieldError::Above { found, other: "maximum_ring_size", most };
-        return Err(object.error_at("minimum_ring_size", problem));
+    let about = "With `ring_hash`: the least entries of the ring.";
+    fields.set(USERS, field("minimum_ring_size", about), &mut least, size);
+    let about = "With `ring_hash`: the most entries of the ring.";
+    fields.set(USERS, field("maximum_ring_size", about), &mut most, size);
+    if fields.object.are_read(&["minimum_ring_size", "maximum_ring_size"]) && least > most {
+        let (found, other_value) = (least.to_string(), most.to_string());
+        let problem = FieldError::Above { found, other: "maximum_ring_size", most: other_value };
+        fields.object.refuse("minimum_ring_size", problem);
     }
-    Ok((least, most))
+    (least, most)
 }
 
 /// Reads a prime: only then each endpoint's steps through the table reach all of it.
-fn table_size(node: &Cursor<'_>) -> Result<u32, ConfigError> {
+fn table_size(node: &Cursor<'_>) -> Result<u32, Refusals> {
     let found = node.integer(2..=Policy::MAX_TABLE_SIZE)?;
     match (found..=Policy::MAX_TABLE_SIZE).find(|candidate| is_prime(*candidate)) {
         Some(next) if next != found => Err(node.error(FieldError::NotPrime { found, next })),

@@ -1,8 +1,9 @@
 //! A prepared query of Consul, which finds instances by rules of its own.
 
-use super::cursor::{Cursor, Object};
-use super::error::ConfigError;
+use serde_json::{Value, json};
+
 use super::field_error::FieldError;
+use super::object::{Object, field};
 use super::service::{Service, name};
 
 /// A prepared query that is executed in place of asking for a service by its name.
@@ -36,34 +37,63 @@ impl PreparedQuery {
     ];
 
     /// Reads the fields of a service that are about it.
-    pub(super) fn read(service: &Object<'_>) -> Result<Option<Self>, ConfigError> {
-        let query = service.optional("query", name)?;
-        let limit = service.optional("limit", |node| node.integer(1..=Self::MAX_LIMIT))?;
-        let near = service.optional("near", near)?;
-        let Some(name) = query else {
-            let given = ["limit", "near"].into_iter().find(|field| service.has(field));
-            return match given {
-                Some(field) => {
-                    Err(service.error_at(field, FieldError::Needs { other: "a prepared query" }))
+    pub(super) fn read(service: &mut Object<'_>) -> Option<Self> {
+        service.describe(
+            r#"{ "dependentSchemas": {
+                "query": { "properties": { "health": { "enum": ["passing", "warning"] } } },
+                "limit": { "required": ["query"] },
+                "near": { "required": ["query", "limit"] }
+            } }"#,
+        );
+        service.describe_with(|| {
+            let replaced: Value =
+                Self::REPLACED.into_iter().map(|name| (name.to_owned(), json!(false))).collect();
+            json!({ "dependentSchemas": { "query": { "properties": replaced } } })
+        });
+        let mut query = None;
+        let mut limit = None;
+        let mut near = None;
+        service.set_some(
+            field(
+                "query",
+                "The name or the id of a prepared query that finds the instances, in place of the \
+                 service's name. It is polled. The query itself says what it looks for: `service`, \
+                 `tags`, `filter`, `node_meta`, `namespace`, `partition`, `peer`, \
+                 `merge_central_config` and `health: any` are refused beside it.",
+            ),
+            &mut query,
+            name,
+        );
+        service.set_some(
+            field("limit", "With `query`: the most instances of an answer."),
+            &mut limit,
+            |node| node.integer(1..=Self::MAX_LIMIT),
+        );
+        service.set_some(
+            field(
+                "near",
+                "With `query` and `limit`: the node whose nearest instances are taken; `_agent` is \
+                 that of Consul's agent.",
+            ),
+            &mut near,
+            |node| node.single_line(Service::MAX_NAME_BYTES).map(str::to_owned),
+        );
+        if !service.has("query") {
+            for field in ["limit", "near"] {
+                if service.has(field) {
+                    service.refuse(field, FieldError::Needs { other: "a prepared query" });
                 }
-                None => Ok(None),
-            };
-        };
-        if let Some(field) = Self::REPLACED.into_iter().find(|field| service.has(field)) {
-            return Err(service.error_at(field, FieldError::Beside { other: "query" }));
+            }
+            return None;
         }
-        // No query lists critical instances.
-        let is_any = |node: &Cursor<'_>| Ok(node.string()? == "any");
-        if service.optional("health", is_any)? == Some(true) {
-            return Err(service.error_at("health", FieldError::Beside { other: "query" }));
+        for field in Self::REPLACED {
+            if service.has(field) {
+                service.refuse(field, FieldError::Beside { other: "query" });
+            }
         }
-        if near.is_some() && limit.is_none() {
-            return Err(service.error_at("near", FieldError::Needs { other: "a limit" }));
+        if service.has("near") && !service.has("limit") {
+            service.refuse("near", FieldError::Needs { other: "a limit" });
         }
-        Ok(Some(Self { name, near, limit }))
+        query.map(|name| Self { name, near, limit })
     }
-}
-
-fn near(node: &Cursor<'_>) -> Result<String, ConfigError> {
-    node.single_line(Service::MAX_NAME_BYTES).map(str::to_owned)
 }

@@ -5,11 +5,12 @@ use core::time::Duration;
 
 use super::check::{Check, CheckKind};
 use super::consul::scope;
-use super::cursor::{Cursor, Object};
-use super::error::ConfigError;
+use super::cursor::Cursor;
+use super::error::Refusals;
 use super::excerpt::Excerpt;
 use super::field_error::FieldError;
-use super::probe::Probe;
+use super::health_check::Probe;
+use super::object::{Object, field};
 use super::service::{Service, metadata, name, tags};
 
 /// A service that this proxy registers with Consul, and whose health it keeps true.
@@ -86,26 +87,6 @@ impl Registration {
     pub const VERSION_KEY: &str = "version";
     /// How the keys of metadata begin that no service may have, but Consul itself.
     pub const RESERVED_PREFIX: &str = "consul-";
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &[
-        "name",
-        "id",
-        "address",
-        "port",
-        "version",
-        "tags",
-        "meta",
-        "weights",
-        "enable_tag_override",
-        "tagged_addresses",
-        "datacenter",
-        "namespace",
-        "partition",
-        "checks",
-        "drain",
-        "depends_on",
-    ];
-
     /// The shortest TTL of its checks, where one has any.
     pub fn least_ttl(&self) -> Option<Duration> {
         let ttl = |check: &Check| match &check.kind {
@@ -115,63 +96,191 @@ impl Registration {
         self.checks.iter().filter_map(ttl).min()
     }
 
-    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
-        let checks = object.optional("checks", |node| node.array(Self::MAX_CHECKS, Check::read))?;
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("registration")?;
+        let mut found = Self {
+            name: String::new(),
+            id: String::new(),
+            address: String::new(),
+            port: 0,
+            tags: Vec::new(),
+            meta: Vec::new(),
+            weights: Weights::default(),
+            enable_tag_override: false,
+            tagged_addresses: Vec::new(),
+            datacenter: None,
+            namespace: None,
+            partition: None,
+            checks: Vec::new(),
+            drain: None,
+            depends_on: Vec::new(),
+        };
+        object.require(
+            field("name", "The service's name in Consul."),
+            "the service's name in Consul",
+            &mut found.name,
+            name,
+        );
+        object.set(
+            field(
+                "id",
+                "The id of the instance at its agent. Default: `<name>-<id of Envoy's \
+                 node>-<address>-<port>`, without the node where that has no id.",
+            ),
+            &mut found.id,
+            id,
+        );
+        object.set(
+            field(
+                "address",
+                "Where others reach the service: an IP address or a host name. Default: \
+                 `metadata.consul.address` of Envoy's node.",
+            ),
+            &mut found.address,
+            address,
+        );
+        object.set(
+            field(
+                "port",
+                "Where others reach the service. Default: `metadata.consul.port` of Envoy's node.",
+            ),
+            &mut found.port,
+            port,
+        );
+        let mut version = None;
+        object.set_some(
+            field("version", "The version, which becomes the metadata `version`."),
+            &mut version,
+            |node| node.single_line(Service::MAX_NODE_META_VALUE_BYTES).map(str::to_owned),
+        );
+        object.set(field("tags", "The tags."), &mut found.tags, tags);
+        object.set(
+            field(
+                "meta",
+                "The metadata, at most 63 pairs beside `version`. Keys that begin with `consul-` are \
+                 Consul's own.",
+            ),
+            &mut found.meta,
+            own_metadata,
+        );
+        found.add_version(&mut object, version);
+        object.set(
+            field("weights", "How much of the load the instance takes."),
+            &mut found.weights,
+            Weights::read,
+        );
+        object.set(
+            field(
+                "enable_tag_override",
+                "Whether others may change the tags in Consul's catalog: then those are kept.",
+            ),
+            &mut found.enable_tag_override,
+            Cursor::boolean,
+        );
+        object.set(
+            field(
+                "tagged_addresses",
+                "Further addresses by which the service is reached, by their names, such as `wan`.",
+            ),
+            &mut found.tagged_addresses,
+            |node| node.entries(Self::MAX_TAGGED_ADDRESSES, TaggedAddress::read),
+        );
+        object.set_some(
+            field(
+                "datacenter",
+                "The datacenter that the agent must be of: the service is registered nowhere else. \
+                 Agents before Consul 1.11 do not say of which they are.",
+            ),
+            &mut found.datacenter,
+            scope,
+        );
+        object.set_some(
+            field("namespace", "The namespace (Consul Enterprise). Default: that of `consul`."),
+            &mut found.namespace,
+            scope,
+        );
+        object.set_some(
+            field(
+                "partition",
+                "The admin partition (Consul Enterprise). Default: that of `consul`.",
+            ),
+            &mut found.partition,
+            scope,
+        );
+        object.set(
+            field(
+                "checks",
+                "How Consul learns whether the service is healthy: each check has exactly one of `ttl`, \
+                 which this proxy reports on, and `http`, `tcp` and `grpc`, which Consul runs. Without \
+                 any the service always counts as healthy.",
+            ),
+            &mut found.checks,
+            |node| node.array(Self::MAX_CHECKS, Check::read),
+        );
+        object.set_some(
+            field(
+                "drain",
+                "What is asked whether this proxy is about to stop: while the answer has another status \
+                 than the expected ones, the checks with a `ttl` are critical. Here the default path is \
+                 `/ready` of Envoy's administration interface, the interval 1 s, and the first answer \
+                 decides.",
+            ),
+            &mut found.drain,
+            Probe::read_drain,
+        );
+        object.set(
+            field(
+                "depends_on",
+                "Services of `services` without which the checks with a `ttl` warn, once they have been \
+                 down for a while.",
+            ),
+            &mut found.depends_on,
+            |node| {
+                node.array(Self::MAX_DEPENDENCIES, |node| {
+                    node.single_line(Self::MAX_ID_BYTES).map(str::to_owned)
+                })
+            },
+        );
         let reports = |check: &Check| matches!(check.kind, CheckKind::Ttl { .. });
-        if !checks.iter().flatten().any(reports)
-            && let Some(field) = ["drain", "depends_on"].into_iter().find(|it| object.has(it))
-        {
-            return Err(object.error_at(field, FieldError::Needs { other: "a check with a ttl" }));
+        if object.are_read(&["checks"]) && !found.checks.iter().any(reports) {
+            for field in ["drain", "depends_on"] {
+                if object.has(field) {
+                    object.refuse(field, FieldError::Needs { other: "a check with a ttl" });
+                }
+            }
         }
-        Ok(Self {
-            name: object.required("name", "the service's name in Consul", name)?,
-            id: object.optional("id", id)?.unwrap_or_default(),
-            address: object.optional("address", address)?.unwrap_or_default(),
-            port: object.optional("port", port)?.unwrap_or_default(),
-            tags: object.optional("tags", tags)?.unwrap_or_default(),
-            meta: meta(&object)?,
-            weights: object.optional("weights", Weights::read)?.unwrap_or_default(),
-            enable_tag_override: object
-                .optional("enable_tag_override", Cursor::boolean)?
-                .unwrap_or(false),
-            tagged_addresses: object
-                .optional("tagged_addresses", |node| {
-                    node.entries(Self::MAX_TAGGED_ADDRESSES, TaggedAddress::read)
-                })?
-                .unwrap_or_default(),
-            datacenter: object.optional("datacenter", scope)?,
-            namespace: object.optional("namespace", scope)?,
-            partition: object.optional("partition", scope)?,
-            checks: checks.unwrap_or_default(),
-            drain: object.optional("drain", Probe::read_drain)?,
-            depends_on: object
-                .optional("depends_on", |node| {
-                    node.array(Self::MAX_DEPENDENCIES, |node| {
-                        node.single_line(Self::MAX_ID_BYTES).map(str::to_owned)
-                    })
-                })?
-                .unwrap_or_default(),
-        })
+        object.finish(found)
+    }
+
+    /// Makes the version a part of the metadata.
+    fn add_version(&mut self, object: &mut Object<'_>, version: Option<String>) {
+        if let Some(version) = version.filter(|_| object.are_read(&["meta"])) {
+            if self.meta.iter().any(|(key, _)| key == Self::VERSION_KEY) {
+                object.refuse("version", FieldError::Beside { other: "meta.version" });
+            } else if self.meta.len() == Service::MAX_NODE_META {
+                let (limit, found) = (self.meta.len(), self.meta.len() + 1);
+                object.refuse("meta", FieldError::TooMany { limit, found });
+            }
+            self.meta.push((Self::VERSION_KEY.to_owned(), version));
+        }
+        self.meta.sort_unstable();
     }
 }
 
 impl Weights {
     /// The most of a weight, as in Consul.
     pub const MAX: u32 = 65_535;
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &["passing", "warning"];
 
-    fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
+    fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("weights")?;
         let mut found = Self::default();
-        object.set("passing", &mut found.passing, |node| {
+        object.set(field("passing", "While all checks pass."), &mut found.passing, |node| {
             node.integer(1..=Self::MAX).map(|weight| weight as u16)
-        })?;
-        object.set("warning", &mut found.warning, |node| {
+        });
+        object.set(field("warning", "While some checks warn."), &mut found.warning, |node| {
             node.integer(0..=Self::MAX).map(|weight| weight as u16)
-        })?;
-        Ok(found)
+        });
+        object.finish(found)
     }
 }
 
@@ -183,23 +292,24 @@ impl Default for Weights {
 }
 
 impl TaggedAddress {
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &["address", "port"];
-
-    fn read<'a>(name: &'a str, node: &Cursor<'a>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
+    fn read<'a>(name: &'a str, node: &Cursor<'a>) -> Result<Self, Refusals> {
+        let mut object = node.object("tagged_address")?;
         let most = Service::MAX_NAME_BYTES;
         let name = node.key(name, most, |c| !c.is_control(), "no control characters")?.to_owned();
-        Ok(Self {
-            name,
-            address: object.required("address", "an IP address or a host name", address)?,
-            port: object.required("port", "a port", port)?,
-        })
+        let mut found = Self { name, address: String::new(), port: 0 };
+        object.require(
+            field("address", "An IP address or a host name, without a port."),
+            "an IP address or a host name",
+            &mut found.address,
+            address,
+        );
+        object.require(field("port", "The port."), "a port", &mut found.port, port);
+        object.finish(found)
     }
 }
 
 /// Reads an id, which is a segment of a URL's path, and part of a filter.
-fn id(node: &Cursor<'_>) -> Result<String, ConfigError> {
+fn id(node: &Cursor<'_>) -> Result<String, Refusals> {
     let is_allowed = |c: char| c.is_ascii_graphic() && !matches!(c, '/' | '"' | '\\' | '`');
     let expected = "only visible ASCII characters, without \"/\", \"`\", \"\\\" and quotes";
     let id = node.text(Registration::MAX_ID_BYTES, is_allowed, expected)?;
@@ -210,7 +320,7 @@ fn id(node: &Cursor<'_>) -> Result<String, ConfigError> {
 }
 
 /// Reads an IP address or a host name, without a port.
-pub(super) fn address(node: &Cursor<'_>) -> Result<String, ConfigError> {
+pub(super) fn address(node: &Cursor<'_>) -> Result<String, Refusals> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':' | '_');
     let expected = "an IP address or a host name, without a port";
     let text = node.text(Registration::MAX_ADDRESS_BYTES, is_allowed, expected)?;
@@ -229,37 +339,19 @@ pub(super) fn is_address(text: &str) -> bool {
     }
 }
 
-fn port(node: &Cursor<'_>) -> Result<u16, ConfigError> {
+fn port(node: &Cursor<'_>) -> Result<u16, Refusals> {
     node.integer(1..=u32::from(u16::MAX)).map(|port| port as u16)
 }
 
-/// Reads the metadata, and the version that becomes a part of it.
-fn meta(object: &Object<'_>) -> Result<Vec<(String, String)>, ConfigError> {
-    let mut meta = object.optional("meta", own_metadata)?.unwrap_or_default();
-    let version =
-        object.optional("version", |node| node.single_line(Service::MAX_NODE_META_VALUE_BYTES))?;
-    if let Some(version) = version {
-        if meta.iter().any(|(key, _)| key == Registration::VERSION_KEY) {
-            return Err(object.error_at("version", FieldError::Beside { other: "meta.version" }));
-        }
-        if meta.len() == Service::MAX_NODE_META {
-            let problem = FieldError::TooMany { limit: meta.len(), found: meta.len() + 1 };
-            return Err(object.error_at("meta", problem));
-        }
-        meta.push((Registration::VERSION_KEY.to_owned(), version.to_owned()));
-    }
-    meta.sort_unstable();
-    Ok(meta)
-}
-
 /// Reads metadata, none of which is [Consul's own](https://developer.hashicorp.com/consul/docs/services/configuration/services-configuration-reference#meta).
-fn own_metadata(node: &Cursor<'_>) -> Result<Vec<(String, String)>, ConfigError> {
+fn own_metadata(node: &Cursor<'_>) -> Result<Vec<(String, String)>, Refusals> {
+    node.describe(r#"{ "propertyNames": { "pattern": "^(?!consul-)[A-Za-z0-9_-]+$" } }"#);
     let meta = metadata(node)?;
     match meta.iter().find(|(key, _)| key.starts_with(Registration::RESERVED_PREFIX)) {
         Some((key, _)) => {
             let expected = "a key for a service: Consul keeps \"consul-\" for its own";
             let problem = FieldError::Malformed { text: Excerpt::of(key), expected };
-            Err(ConfigError::refused(node.place().field(key), problem))
+            Err(Refusals::one(node.place().field(key), problem))
         }
         None => Ok(meta),
     }

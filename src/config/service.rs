@@ -5,13 +5,14 @@ use core::net::SocketAddr;
 use serde_json::{Map, Value};
 
 use super::consul::scope;
-use super::cursor::{Cursor, Object};
-use super::dependencies::Dependencies;
-use super::error::ConfigError;
+use super::cursor::Cursor;
+use super::dependencies::{Dependencies, DependencyNames};
+use super::error::Refusals;
 use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::host_pattern::HostPattern;
 use super::load_balancing::LoadBalancing;
+use super::object::{Object, field};
 use super::policy::Policy;
 use super::prepared_query::PreparedQuery;
 use super::shrink_guard::ShrinkGuardConfig;
@@ -21,7 +22,7 @@ use super::versions::Versions;
 use super::xds::Xds;
 
 /// A service to discover: what is asked of Consul, and how an instance is picked.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Service {
     /// Its name here, which metrics, log lines and other services call it by. No two have one.
     pub name: String,
@@ -95,70 +96,12 @@ impl Service {
     pub const MAX_FILTER_BYTES: usize = 4096;
     /// The most datacenters.
     pub const MAX_DATACENTERS: usize = 16;
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &[
-        "name",
-        "service",
-        "hosts",
-        "query",
-        "limit",
-        "near",
-        "namespace",
-        "partition",
-        "peer",
-        "connect",
-        "tags",
-        "node_meta",
-        "filter",
-        "merge_central_config",
-        "health",
-        "address",
-        "datacenters",
-        "resolve_names",
-        "protocol",
-        "load_balancing",
-        "versions",
-        "shrink_guard",
-        "max_age",
-        "on_stale",
-        "fallback",
-        "depends_on",
-        "on_dependency_down",
-        "endpoint_metadata",
-        "cluster",
-    ];
     /// The most endpoints of `fallback`.
     pub const MAX_FALLBACK: usize = 64;
 
     /// Names a service and leaves all else at its default.
     pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            service: None,
-            hosts: Vec::new(),
-            query: None,
-            namespace: None,
-            partition: None,
-            peer: None,
-            connect: false,
-            tags: Vec::new(),
-            node_meta: Vec::new(),
-            filter: None,
-            merge_central_config: false,
-            health: HealthThreshold::default(),
-            address: AddressChoice::default(),
-            datacenters: Vec::new(),
-            resolve_names: false,
-            protocol: Protocol::default(),
-            load_balancing: LoadBalancing::default(),
-            versions: None,
-            shrink_guard: ShrinkGuardConfig::default(),
-            staleness: None,
-            fallback: Vec::new(),
-            dependencies: None,
-            endpoint_metadata: Vec::new(),
-            cluster: Map::new(),
-        }
+        Self { name: name.into(), ..Self::default() }
     }
 
     /// Its name in Consul.
@@ -166,62 +109,255 @@ impl Service {
         self.service.as_ref().unwrap_or(&self.name)
     }
 
-    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
-        let name = object.required("name", "the service's name", name)?;
-        let service = object.optional("service", self::name)?;
-        Self::read_fields(&object, Self { service, ..Self::new(name) })
+    /// Reads a service of the list, and the names of those that it depends on.
+    pub(super) fn read(node: &Cursor<'_>) -> Result<(Self, Option<DependencyNames>), Refusals> {
+        let mut object = node.object("service")?;
+        let mut found = Self::default();
+        object.require(
+            field(
+                "name",
+                "The name by which metrics, log lines, routes and other services call it, in any case; \
+                 no two services have one name. Its name in Consul, too, unless `service` says that.",
+            ),
+            "the service's name",
+            &mut found.name,
+            name,
+        );
+        object.set_some(
+            field(
+                "service",
+                "Its name in Consul, where that is another one; several services may have one. Not \
+                 beside `query`.",
+            ),
+            &mut found.service,
+            name,
+        );
+        object.set(
+            field(
+                "hosts",
+                "The hosts whose requests go to it, without ports, in any case. `*.web.internal` is every \
+                 host below `web.internal`, but not `web.internal` itself; an exact host precedes a \
+                 wildcard, a longer wildcard a shorter one. The only service may leave it out, and then \
+                 has every request.",
+            ),
+            &mut found.hosts,
+            hosts,
+        );
+        found.query = PreparedQuery::read(&mut object);
+        object.set_some(
+            field("namespace", "Its namespace (Consul Enterprise). Default: that of `consul`."),
+            &mut found.namespace,
+            scope,
+        );
+        object.set_some(
+            field(
+                "partition",
+                "Its admin partition (Consul Enterprise). Default: that of `consul`.",
+            ),
+            &mut found.partition,
+            scope,
+        );
+        object.set_some(
+            field(
+                "peer",
+                "The cluster peer that has exported it (Consul 1.13). Default: it is the cluster's own.",
+            ),
+            &mut found.peer,
+            scope,
+        );
+        found.read_common(&mut object, Origin::List);
+        object.set(
+            field(
+                "fallback",
+                "IP addresses with ports that are used where Consul has not answered for the service \
+                 within `warmup_timeout`, until it has. Default: none.",
+            ),
+            &mut found.fallback,
+            fallback,
+        );
+        let dependencies = DependencyNames::read(&mut object);
+        found.read_for_envoy(&mut object);
+        object.finish((found, dependencies))
     }
 
-    /// Reads what many services have in common, of which only these fields can be.
-    pub(super) fn read_template(
-        node: &Cursor<'_>,
-        fields: &'static [&'static str],
-    ) -> Result<Self, ConfigError> {
-        Self::read_fields(&node.object(fields)?, Self::new(""))
+    /// Reads what the services of the catalog have in common.
+    pub(super) fn read_of_catalog(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("discover.service")?;
+        let mut found = Self::default();
+        found.read_common(&mut object, Origin::Catalog);
+        found.read_for_envoy(&mut object);
+        object.finish(found)
     }
 
-    fn read_fields(object: &Object<'_>, defaults: Self) -> Result<Self, ConfigError> {
-        let load_balancing =
-            object.optional("load_balancing", LoadBalancing::read)?.unwrap_or_default();
-        let protocol =
-            object.optional("protocol", |node| node.one_of("protocol", Protocol::CHOICES))?;
-        if protocol.is_some() && !matches!(load_balancing.policy, Policy::PeakEwma { .. }) {
-            let other = "load_balancing.policy: peak_ewma";
-            return Err(object.error_at("protocol", FieldError::Needs { other }));
+    /// Reads what the services that clients name have in common.
+    pub(super) fn read_of_dns(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("dns_names.service")?;
+        let mut found = Self::default();
+        found.read_common(&mut object, Origin::DnsName);
+        object.finish(found)
+    }
+
+    /// Reads the fields that services of every origin have.
+    fn read_common(&mut self, object: &mut Object<'_>, origin: Origin) {
+        object.set(
+            field(
+                "connect",
+                "Whether it is reached by its sidecar proxies, or directly where it is Connect-native.",
+            ),
+            &mut self.connect,
+            Cursor::boolean,
+        );
+        object.set(
+            field("tags", "The tags that an instance must have, all of them."),
+            &mut self.tags,
+            tags,
+        );
+        object.set(
+            field("node_meta", "The metadata that an instance's node must have, all of it."),
+            &mut self.node_meta,
+            metadata,
+        );
+        object.set_some(
+            field(
+                "filter",
+                "An expression in Consul's filter language that an instance must meet, such as \
+                 `Service.Meta.env == \"prod\"`.",
+            ),
+            &mut self.filter,
+            filter,
+        );
+        object.set(
+            field(
+                "merge_central_config",
+                "Whether Consul merges its central configuration (service-defaults, proxy-defaults) into \
+                 the instances (Consul 1.12).",
+            ),
+            &mut self.merge_central_config,
+            Cursor::boolean,
+        );
+        object.set(
+            field(
+                "health",
+                "The worst health that an instance may have: `passing`, `warning` (such an instance counts \
+                 by its warning weight), or `any` (all that are not in maintenance, where Envoy's health \
+                 checks decide).",
+            ),
+            &mut self.health,
+            |node| node.one_of("health", HealthThreshold::CHOICES),
+        );
+        if self.health == HealthThreshold::Any && object.has("query") {
+            // No query lists critical instances.
+            object.refuse("health", FieldError::Beside { other: "query" });
         }
-        Ok(Self {
-            hosts: object.optional("hosts", hosts)?.unwrap_or_default(),
-            query: PreparedQuery::read(object)?,
-            namespace: object.optional("namespace", scope)?,
-            partition: object.optional("partition", scope)?,
-            peer: object.optional("peer", scope)?,
-            connect: object.optional("connect", Cursor::boolean)?.unwrap_or(false),
-            tags: object.optional("tags", tags)?.unwrap_or_default(),
-            node_meta: object.optional("node_meta", metadata)?.unwrap_or_default(),
-            filter: object.optional("filter", filter)?,
-            merge_central_config: object
-                .optional("merge_central_config", Cursor::boolean)?
-                .unwrap_or(false),
-            health: object
-                .optional("health", |node| node.one_of("health", HealthThreshold::CHOICES))?
-                .unwrap_or_default(),
-            address: object.optional("address", AddressChoice::read)?.unwrap_or_default(),
-            datacenters: object.optional("datacenters", datacenters)?.unwrap_or_default(),
-            resolve_names: object.optional("resolve_names", Cursor::boolean)?.unwrap_or(false),
-            protocol: protocol.unwrap_or_default(),
-            load_balancing,
-            versions: object.optional("versions", Versions::read)?,
-            shrink_guard: object
-                .optional("shrink_guard", ShrinkGuardConfig::read)?
-                .unwrap_or_default(),
-            staleness: Staleness::read(object)?,
-            fallback: object.optional("fallback", fallback)?.unwrap_or_default(),
-            endpoint_metadata: Xds::endpoint_metadata(object)?,
-            cluster: Template::CLUSTER.read_field(object, "cluster")?,
-            ..defaults
-        })
+        object.set(
+            field(
+                "address",
+                "Which of an instance's addresses is used: `service` (its own, else its node's), or the \
+                 tagged address of that name, such as `lan` or `wan`.",
+            ),
+            &mut self.address,
+            AddressChoice::read,
+        );
+        if origin != Origin::DnsName {
+            object.set(
+                field(
+                    "datacenters",
+                    "The datacenters that have it, in order of preference: the next one takes requests \
+                     where too few instances of the earlier ones are healthy. Default: that of `consul`.",
+                ),
+                &mut self.datacenters,
+                datacenters,
+            );
+        }
+        object.set(
+            field(
+                "resolve_names",
+                "Whether instances that are registered with a hostname are reached by Envoy's dynamic \
+                 forward proxy. Else they are left out and counted.",
+            ),
+            &mut self.resolve_names,
+            Cursor::boolean,
+        );
+        self.read_load_balancing(object);
+        object.set_some(
+            field(
+                "versions",
+                "Which version a request goes to: the one that a header names, else one by shares.",
+            ),
+            &mut self.versions,
+            Versions::read,
+        );
+        object.set(
+            field(
+                "shrink_guard",
+                "When an answer of Consul that lists fewer instances than before is doubted: a fresh \
+                 consistent read must confirm it.",
+            ),
+            &mut self.shrink_guard,
+            ShrinkGuardConfig::read,
+        );
+        self.staleness = Staleness::read(object);
     }
+
+    fn read_load_balancing(&mut self, object: &mut Object<'_>) {
+        object.describe(
+            r#"{ "dependentSchemas": { "protocol": {
+                "properties": { "load_balancing": {
+                    "properties": { "policy": { "const": "peak_ewma" } }, "required": ["policy"]
+                } },
+                "required": ["load_balancing"]
+            } } }"#,
+        );
+        let mut protocol = None;
+        object.set_some(
+            field(
+                "protocol",
+                "With `peak_ewma`: how answers are judged, `http` by their status, `grpc` by their \
+                 `grpc-status`. Default: `http`.",
+            ),
+            &mut protocol,
+            |node| node.one_of("protocol", Protocol::CHOICES),
+        );
+        object.set(
+            field(
+                "load_balancing",
+                "How an instance is picked. All policies follow Consul's weights.",
+            ),
+            &mut self.load_balancing,
+            LoadBalancing::read,
+        );
+        self.protocol = protocol.unwrap_or_default();
+        let is_ewma = matches!(self.load_balancing.policy, Policy::PeakEwma { .. });
+        if protocol.is_some() && object.are_read(&["load_balancing"]) && !is_ewma {
+            let other = "load_balancing.policy: peak_ewma";
+            object.refuse("protocol", FieldError::Needs { other });
+        }
+    }
+
+    /// Reads the fields that are for Envoy's own clusters.
+    fn read_for_envoy(&mut self, object: &mut Object<'_>) {
+        self.endpoint_metadata = Xds::endpoint_metadata(object);
+        object.set(
+            field(
+                "cluster",
+                "Fields of Envoy's `Cluster` (v3) that the cluster of this service has, over those of \
+                 `xds.clusters.template`, by the same rules. Needs `xds.clusters`.",
+            ),
+            &mut self.cluster,
+            |node| Template::CLUSTER.read(node),
+        );
+    }
+}
+
+/// Where a service comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It is configured.
+    List,
+    /// Consul's catalog lists it.
+    Catalog,
+    /// A client names it.
+    DnsName,
 }
 
 /// The worst health that an instance may have and still take requests.
@@ -256,7 +392,8 @@ impl AddressChoice {
     /// What the configuration calls [`AddressChoice::Service`].
     const SERVICE: &str = "service";
 
-    fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
+    fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        node.describe(r#"{ "default": "service" }"#);
         Ok(match node.single_line(Service::MAX_NAME_BYTES)? {
             Self::SERVICE => Self::Service,
             name => Self::Tagged(name.to_owned()),
@@ -281,7 +418,8 @@ impl Protocol {
 
 /// Reads a name that Consul can be asked for, in the path of a URL. A `/` is encoded there; Consul
 /// decodes it, and then clears away what is empty, `.` or `..` beside one.
-pub(super) fn name(node: &Cursor<'_>) -> Result<String, ConfigError> {
+pub(super) fn name(node: &Cursor<'_>) -> Result<String, Refusals> {
+    node.describe(r#"{ "not": { "pattern": "(^|/)\\.{0,2}(/|$)" } }"#);
     let name = node.single_line(Service::MAX_NAME_BYTES)?;
     match name.split('/').any(|part| matches!(part, "" | "." | "..")) {
         true => Err(node.error(FieldError::PathSegment)),
@@ -290,8 +428,10 @@ pub(super) fn name(node: &Cursor<'_>) -> Result<String, ConfigError> {
 }
 
 /// Reads addresses with their ports; an empty list is refused, for it means nothing.
-fn fallback(node: &Cursor<'_>) -> Result<Vec<SocketAddr>, ConfigError> {
+fn fallback(node: &Cursor<'_>) -> Result<Vec<SocketAddr>, Refusals> {
+    node.describe(r#"{ "minItems": 1 }"#);
     let found = node.array(Service::MAX_FALLBACK, |node| {
+        node.describe(r#"{ "minLength": 1 }"#);
         let text = node.string()?;
         let address = text.parse().ok().filter(|address: &SocketAddr| address.port() != 0);
         address.ok_or_else(|| node.error(FieldError::NoSocketAddress { text: Excerpt::of(text) }))
@@ -305,8 +445,13 @@ fn fallback(node: &Cursor<'_>) -> Result<Vec<SocketAddr>, ConfigError> {
 
 /// An empty list is refused: read literally it means no host, and by the rule for an
 /// absent one it would mean every host.
-fn hosts(node: &Cursor<'_>) -> Result<Vec<HostPattern>, ConfigError> {
+fn hosts(node: &Cursor<'_>) -> Result<Vec<HostPattern>, Refusals> {
+    node.describe(r#"{ "minItems": 1, "uniqueItems": true }"#);
     let hosts = node.array(Service::MAX_HOSTS, |node| {
+        node.describe(
+            r#"{ "minLength": 1, "maxLength": 253,
+                 "pattern": "^((\\*\\.)?[A-Za-z0-9_-]{1,63}(\\.[A-Za-z0-9_-]{1,63})*|\\[[0-9A-Fa-f:.]+\\])$" }"#,
+        );
         let text = node.string()?;
         text.parse()
             .map_err(|cause| node.error(FieldError::Host { pattern: Excerpt::of(text), cause }))
@@ -318,18 +463,20 @@ fn hosts(node: &Cursor<'_>) -> Result<Vec<HostPattern>, ConfigError> {
     Ok(hosts)
 }
 
-pub(super) fn tags(node: &Cursor<'_>) -> Result<Vec<String>, ConfigError> {
-    let tags = node.array(Service::MAX_TAGS, |node| node.single_line(Service::MAX_TAG_BYTES))?;
-    Ok(tags.into_iter().map(str::to_owned).collect())
+pub(super) fn tags(node: &Cursor<'_>) -> Result<Vec<String>, Refusals> {
+    node.array(Service::MAX_TAGS, |node| {
+        node.single_line(Service::MAX_TAG_BYTES).map(str::to_owned)
+    })
 }
 
 /// Reads pairs of a key and a value, which may be empty; of a colon in it Consul would take the rest of a key for a
 /// value.
-pub(super) fn metadata(node: &Cursor<'_>) -> Result<Vec<(String, String)>, ConfigError> {
+pub(super) fn metadata(node: &Cursor<'_>) -> Result<Vec<(String, String)>, Refusals> {
     node.entries(Service::MAX_NODE_META, |key, node| {
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         let expected = "only ASCII letters, digits, \"-\" and \"_\" in a key";
         let key = node.key(key, Service::MAX_NODE_META_KEY_BYTES, is_allowed, expected)?;
+        node.describe(r#"{ "maxLength": 512, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$" }"#);
         let value = match node.string()? {
             "" => "",
             _ => node.single_line(Service::MAX_NODE_META_VALUE_BYTES)?,
@@ -339,7 +486,8 @@ pub(super) fn metadata(node: &Cursor<'_>) -> Result<Vec<(String, String)>, Confi
 }
 
 /// Reads datacenters in their order, each once (in any case: Consul has them in lower case).
-fn datacenters(node: &Cursor<'_>) -> Result<Vec<String>, ConfigError> {
+fn datacenters(node: &Cursor<'_>) -> Result<Vec<String>, Refusals> {
+    node.describe(r#"{ "minItems": 1, "uniqueItems": true }"#);
     let names = node.array(Service::MAX_DATACENTERS, scope)?;
     if names.is_empty() {
         let expected = "a datacenter, or no datacenters field at all";
@@ -350,7 +498,7 @@ fn datacenters(node: &Cursor<'_>) -> Result<Vec<String>, ConfigError> {
 }
 
 /// Consul itself checks the expression; it may span lines.
-fn filter(node: &Cursor<'_>) -> Result<String, ConfigError> {
+fn filter(node: &Cursor<'_>) -> Result<String, Refusals> {
     let is_allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
     let expected = "no control characters but line ends and tabs";
     node.text(Service::MAX_FILTER_BYTES, is_allowed, expected).map(str::to_owned)

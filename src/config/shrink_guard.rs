@@ -4,7 +4,8 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use super::cursor::Cursor;
-use super::error::ConfigError;
+use super::error::Refusals;
+use super::object::field;
 
 /// When an answer that lists fewer instances than before is doubted, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,16 +24,33 @@ impl ShrinkGuardConfig {
     pub const MAX_AT_LEAST: u32 = 65_536;
     /// The shortest and the longest `hold`.
     pub const HOLD: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &["percent", "at_least", "hold"];
 
-    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("shrink_guard")?;
         let mut found = Self::default();
-        object.set("percent", &mut found.percent, Cursor::percent)?;
-        object.set("at_least", &mut found.at_least, |node| node.integer(1..=Self::MAX_AT_LEAST))?;
-        object.set("hold", &mut found.hold, |node| node.duration(Self::HOLD))?;
-        Ok(found)
+        object.set(
+            field(
+                "percent",
+                "The answer lists more than so many percent fewer, and `at_least` fewer.",
+            ),
+            &mut found.percent,
+            Cursor::percent,
+        );
+        object.set(
+            field("at_least", "The answer lists so many fewer at least."),
+            &mut found.at_least,
+            |node| node.integer(1..=Self::MAX_AT_LEAST),
+        );
+        object.set(
+            field(
+                "hold",
+                "How long an answer that leaves nothing, or that is partial, is held back; `0s`: \
+                 nothing is doubted.",
+            ),
+            &mut found.hold,
+            |node| node.duration(Self::HOLD),
+        );
+        object.finish(found)
     }
 
     /// Whether nothing is doubted.

@@ -1,6 +1,6 @@
 //! What is asked of Consul for one service.
 
-use super::{Config, ConfigError, FieldError, FieldPath, Service};
+use super::{Config, FieldError, FieldPath, Refusals, Service};
 use crate::model::service::ServiceId;
 
 /// A service in one of its datacenters: what one query to Consul asks for.
@@ -44,7 +44,7 @@ impl Config {
     }
 
     /// Refuses more sources than there are ids, those that may be found included.
-    pub(super) fn check_ids_suffice(&self) -> Result<(), ConfigError> {
+    pub(super) fn check_ids_suffice(&self, refusals: &mut Refusals) {
         let each = |service: &Service| service.datacenters.len().max(1);
         let configured: usize = self.services.iter().map(each).sum();
         let listed = self.discover.as_ref().map_or(0, |discover| {
@@ -58,9 +58,8 @@ impl Config {
             found += more;
             if found > Self::MAX_SOURCES {
                 let problem = FieldError::TooManySources { limit: Self::MAX_SOURCES, found };
-                return Err(ConfigError::refused(FieldPath::root().field(field), problem));
+                return refusals.add(FieldPath::root().field(field), problem);
             }
         }
-        Ok(())
     }
 }

@@ -4,9 +4,8 @@ use core::ops::RangeInclusive;
 use core::time::Duration;
 
 use super::consul::Consul;
-use super::cursor::Object;
-use super::error::ConfigError;
 use super::field_error::FieldError;
+use super::object::{Object, field};
 
 /// How old endpoints may become without contact to Consul, and what follows then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,19 +37,31 @@ impl Staleness {
         Duration::from_secs(1)..=Duration::from_secs(7 * 24 * 3600);
 
     /// Reads `max_age` and `on_stale` of a service; none where nothing ever becomes stale.
-    pub(super) fn read(service: &Object<'_>) -> Result<Option<Self>, ConfigError> {
-        let max_age = service.optional("max_age", |node| node.duration(Self::MAX_AGE))?;
-        let on_stale =
-            service.optional("on_stale", |node| node.one_of("reaction", OnStale::CHOICES))?;
-        match (max_age, on_stale) {
-            (Some(max_age), on_stale) => {
-                Ok(Some(Self { max_age, on_stale: on_stale.unwrap_or_default() }))
-            }
-            (None, Some(OnStale::Fail)) => {
-                Err(service.error_at("on_stale", FieldError::NeverStale))
-            }
-            (None, Some(OnStale::Serve) | None) => Ok(None),
+    pub(super) fn read(service: &mut Object<'_>) -> Option<Self> {
+        let mut max_age = None;
+        let mut on_stale = OnStale::default();
+        service.set_some(
+            field(
+                "max_age",
+                "How old the endpoints may become without contact to Consul before they are stale; \
+                 above `consul.wait` by a sixteenth and 5 s. Default: any age.",
+            ),
+            &mut max_age,
+            |node| node.duration(Self::MAX_AGE),
+        );
+        service.set(
+            field(
+                "on_stale",
+                "What happens to requests above `max_age`: they go on to the old endpoints (`serve`), \
+                 or are answered 503 (`fail`).",
+            ),
+            &mut on_stale,
+            |node| node.one_of("reaction", OnStale::CHOICES),
+        );
+        if !service.has("max_age") && on_stale == OnStale::Fail {
+            service.refuse("on_stale", FieldError::NeverStale);
         }
+        max_age.map(|max_age| Self { max_age, on_stale })
     }
 
     /// The shortest `max_age` that makes sense: Consul may hold a query in which nothing changes

@@ -4,10 +4,11 @@ mod messages;
 
 use serde_json::{Map, Value};
 
-use super::cursor::{Cursor, Object};
-use super::error::ConfigError;
+use super::cursor::Cursor;
+use super::error::Refusals;
 use super::excerpt::Excerpt;
 use super::field_error::FieldError;
+use super::recorder::Shape;
 use super::suggestion::suggestion;
 use super::xds::XdsError;
 
@@ -56,7 +57,8 @@ enum Kind {
 impl Template {
     /// Reads fields of the message. `null` stands for a field that is not set: it takes away what
     /// the field would have otherwise.
-    pub(super) fn read(&self, node: &Cursor<'_>) -> Result<Map<String, Value>, ConfigError> {
+    pub(super) fn read(&self, node: &Cursor<'_>) -> Result<Map<String, Value>, Refusals> {
+        node.record(|| Shape::fields_of(self.message))?;
         let fields = node.entries(usize::MAX, |name, node| {
             if let Some((_, by)) = self.set.iter().find(|(fields, _)| has(fields, name)) {
                 return Err(node.error(FieldError::Xds(XdsError::SetElsewhere { by })));
@@ -76,6 +78,7 @@ impl Template {
             Ok((name.to_owned(), plain(node.value())))
         })?;
         let fields: Map<_, _> = fields.into_iter().collect();
+        let mut refusals = Refusals::default();
         let given = |names: &[&str]| {
             names.iter().filter(|name| fields.get(**name).is_some_and(|it| !it.is_null())).count()
         };
@@ -85,31 +88,21 @@ impl Template {
             if let ([name], 0) = (names, found) {
                 let expected = "a value: without one Envoy rejects all that it is told with it";
                 let place = node.place().field(name);
-                return Err(ConfigError::refused(place, FieldError::Missing { expected }));
-            }
-            if !(least..=1).contains(&found) {
-                return Err(node.error(FieldError::NotOne { fields: names, found }));
+                refusals.add(place, FieldError::Missing { expected });
+            } else if !(least..=1).contains(&found) {
+                refusals.append(node.error(FieldError::NotOne { fields: names, found }));
             }
         }
-        Ok(fields)
+        refusals.none_or(fields)
     }
 
     /// Reads a field that is such a message, or a list of them.
-    fn read_part(&self, node: &Cursor<'_>) -> Result<Value, ConfigError> {
+    fn read_part(&self, node: &Cursor<'_>) -> Result<Value, Refusals> {
         let message = |node: &Cursor<'_>| self.read(node).map(Value::Object);
         match node.value() {
             Value::Array(_) => node.array(usize::MAX, message).map(Value::Array),
             _ => message(node),
         }
-    }
-
-    /// Reads such fields out of a field that may be absent.
-    pub(super) fn read_field(
-        &self,
-        object: &Object<'_>,
-        name: &str,
-    ) -> Result<Map<String, Value>, ConfigError> {
-        Ok(object.optional(name, |node| self.read(node))?.unwrap_or_default())
     }
 
     /// The fields that the filter does not set.
@@ -126,7 +119,7 @@ fn has(fields: &str, name: &str) -> bool {
 impl Kind {
     const COUNT: Self = Self::Whole(u32::MAX);
 
-    fn check(self, node: &Cursor<'_>) -> Result<(), ConfigError> {
+    fn check(self, node: &Cursor<'_>) -> Result<(), Refusals> {
         let value = node.value();
         let (is_right, expected) = match self {
             Self::Text => (value.is_string(), "a string"),
@@ -178,7 +171,7 @@ impl Kind {
     }
 }
 
-fn check_range(node: &Cursor<'_>, found: f64, most: u32) -> Result<(), ConfigError> {
+fn check_range(node: &Cursor<'_>, found: f64, most: u32) -> Result<(), Refusals> {
     if (0.0..=f64::from(most)).contains(&found) {
         return Ok(());
     }

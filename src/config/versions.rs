@@ -1,10 +1,11 @@
 //! Which version of a service a request goes to.
 
 use super::cursor::Cursor;
-use super::error::ConfigError;
+use super::error::Refusals;
 use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::hash_on::{HashOn, header};
+use super::object::field;
 use crate::model::version_pattern::VersionPattern;
 
 /// The versions of a service's instances, and which of them a request goes to.
@@ -30,48 +31,109 @@ impl Versions {
     pub const MAX_SHARES: usize = 64;
     /// The most weight of a share.
     pub const MAX_WEIGHT: u32 = 1_000_000;
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &["key", "tag_prefix", "header", "split", "hash_on", "fallback"];
 
-    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("versions")?;
+        object.describe(
+            r#"{ "anyOf": [{ "required": ["header"] }, { "required": ["split"] }],
+                 "dependentSchemas": {
+                    "tag_prefix": { "not": { "required": ["key"] } },
+                    "hash_on": { "required": ["split"] }
+                 } }"#,
+        );
         let text = |node: &Cursor<'_>| node.single_line(Self::MAX_KEY_BYTES).map(str::to_owned);
-        let meta = object.optional("key", text)?.map(VersionKey::Meta);
-        let tag = object.optional("tag_prefix", text)?.map(VersionKey::TagPrefix);
-        if meta.is_some() && tag.is_some() {
-            return Err(object.error_at("tag_prefix", FieldError::Beside { other: "key" }));
+        let (mut meta, mut tag, mut hash_on) = (None, None, None);
+        let mut found = Self {
+            key: VersionKey::default(),
+            header: None,
+            split: Vec::new(),
+            hash_on: None,
+            fallback: VersionFallback::default(),
+        };
+        object.set_some(
+            field(
+                "key",
+                "The key of `Service.Meta` that has an instance's version. Default: `version`, unless \
+                 `tag_prefix` is given.",
+            ),
+            &mut meta,
+            text,
+        );
+        object.set_some(
+            field(
+                "tag_prefix",
+                "Instead of `key`: the beginning of the tag whose rest is an instance's version.",
+            ),
+            &mut tag,
+            text,
+        );
+        if object.has("key") && object.has("tag_prefix") {
+            object.refuse("tag_prefix", FieldError::Beside { other: "key" });
         }
-        let header = object.optional("header", header)?;
-        let split = object.optional("split", split)?.unwrap_or_default();
-        let hash_on = object.optional("hash_on", HashOn::read)?;
-        if split.is_empty() && hash_on.is_some() {
-            return Err(object.error_at("hash_on", FieldError::NothingSplit));
-        }
-        if split.is_empty() && header.is_none() {
-            let expected = "header or split, by which a request comes to a version";
-            return Err(node.error(FieldError::Missing { expected }));
-        }
-        Ok(Self {
-            key: meta.or(tag).unwrap_or_default(),
+        object.set_some(
+            field(
+                "header",
+                "The request header that names a version, or the first numbers of one, such as `1.x`.",
+            ),
+            &mut found.header,
             header,
+        );
+        object.set(
+            field(
+                "split",
+                "The shares of the requests that name no version: weights by version, or by its first \
+                 numbers, such as `{ \"1.x\": 95, \"2.x\": 5 }`.",
+            ),
+            &mut found.split,
             split,
-            hash_on,
-            fallback: object
-                .optional("fallback", |node| node.one_of("fallback", VersionFallback::CHOICES))?
-                .unwrap_or_default(),
-        })
+        );
+        object.set_some(
+            field(
+                "hash_on",
+                "What makes a client stay with its share, exactly one thing. Default: each request draws \
+                 anew.",
+            ),
+            &mut hash_on,
+            HashOn::read,
+        );
+        object.set(
+            field(
+                "fallback",
+                "What happens to a request whose version no instance has: `any` lets it go to any \
+                 version, `none` answers 503.",
+            ),
+            &mut found.fallback,
+            |node| node.one_of("fallback", VersionFallback::CHOICES),
+        );
+        if !object.has("split") {
+            if object.has("hash_on") {
+                object.refuse("hash_on", FieldError::NothingSplit);
+            }
+            if !object.has("header") {
+                let expected = "header or split, by which a request comes to a version";
+                object.refuse_whole(FieldError::Missing { expected });
+            }
+        }
+        found.hash_on = hash_on.flatten();
+        found.key =
+            meta.map(VersionKey::Meta).or(tag.map(VersionKey::TagPrefix)).unwrap_or_default();
+        object.finish(found)
     }
 }
 
 /// Reads the shares. JSON's objects have no order; `serde_json` sorts them by name, so that
 /// they are in the same order on every thread.
-fn split(node: &Cursor<'_>) -> Result<Vec<Share>, ConfigError> {
+fn split(node: &Cursor<'_>) -> Result<Vec<Share>, Refusals> {
+    node.describe(
+        r#"{ "minProperties": 1, "propertyNames": { "minLength": 1, "maxLength": 255 } }"#,
+    );
     let shares = node.entries(Versions::MAX_SHARES, |name, node| {
+        let weight = node.integer(0..=Versions::MAX_WEIGHT);
         let refused = |cause| node.error(FieldError::Version { text: Excerpt::of(name), cause });
         Ok(Share {
             name: name.to_owned(),
             pattern: VersionPattern::parse(name).map_err(refused)?,
-            weight: node.integer(0..=Versions::MAX_WEIGHT)?,
+            weight: weight?,
         })
     })?;
     if shares.iter().all(|share| share.weight == 0) {

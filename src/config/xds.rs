@@ -10,13 +10,14 @@ use serde_json::{Map, Value};
 use super::Config;
 use super::check::CheckKind;
 use super::consul::Consul;
-use super::cursor::{Cursor, Object};
-use super::error::ConfigError;
+use super::cursor::Cursor;
+use super::error::Refusals;
 use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::field_path::FieldPath;
 use super::handoff::Handoff;
 use super::host_template::HostTemplate;
+use super::object::{Object, field};
 use super::policy::Policy;
 use super::service::Service;
 use super::template::Template;
@@ -40,54 +41,111 @@ pub struct Xds {
 impl Xds {
     /// The shortest and the longest `hold`.
     pub const HOLD: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(600);
-    /// The `hold` where none is given.
-    pub const DEFAULT_HOLD: Duration = Duration::from_secs(25);
     /// The most bytes of an address: of Linux's `sun_path`, without the 0 at its end.
     pub const MAX_ADDRESS_BYTES: usize = 107;
     /// The most keys of `endpoint_metadata`.
     pub const MAX_METADATA_KEYS: usize = 16;
     /// The most bytes of one of them.
     pub const MAX_METADATA_KEY_BYTES: usize = 256;
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &["cluster", "address", "hold", "clusters", "routes"];
 
-    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
-        let clusters = object.optional("clusters", ClustersConfig::read)?;
-        if clusters.is_none() && object.has("routes") {
-            return Err(object.error_at("routes", FieldError::Needs { other: "clusters" }));
+    pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("xds")?;
+        object.describe(r#"{ "dependentRequired": { "routes": ["clusters"] } }"#);
+        let mut found = Self {
+            cluster: String::new(),
+            address: String::new(),
+            hold: Duration::from_secs(25),
+            clusters: None,
+            routes: None,
+        };
+        object.require(
+            field(
+                "cluster",
+                "Envoy's cluster that leads to the listener at `address`; generated clusters subscribe by \
+                 it.",
+            ),
+            "Envoy's cluster that leads to the listener at address",
+            &mut found.cluster,
+            name,
+        );
+        object.require(
+            field(
+                "address",
+                "The listener at which subscriptions are answered, as Envoy has it: the absolute path of a \
+                 pipe, `@` and the name of an abstract one, or a loopback address with its port. Whoever \
+                 reaches it can read all endpoints.",
+            ),
+            "the listener at which Envoy's subscriptions are answered, such as \
+             \"/run/envoy/xds.sock\"",
+            &mut found.address,
+            address,
+        );
+        object.set(
+            field(
+                "hold",
+                "How long a subscription without news is held; below `stream_idle_timeout` of the listener \
+                 and `request_timeout` of the subscriptions.",
+            ),
+            &mut found.hold,
+            |node| node.duration(Self::HOLD),
+        );
+        object.set_some(
+            field(
+                "clusters",
+                "The clusters that Envoy is given by CDS, one of EDS for each service. Default: none; Envoy \
+                 has clusters of its own.",
+            ),
+            &mut found.clusters,
+            ClustersConfig::read,
+        );
+        object.set_some(
+            field(
+                "routes",
+                "The routes that Envoy is given by RDS: a virtual host for each service that has hosts. \
+                 Needs `clusters`. Default: none.",
+            ),
+            &mut found.routes,
+            RoutesConfig::read,
+        );
+        if object.has("routes") && !object.has("clusters") {
+            object.refuse("routes", FieldError::Needs { other: "clusters" });
         }
-        let cluster = "Envoy's cluster that leads to the listener at address";
-        let address = "the listener at which Envoy's subscriptions are answered, such as \
-                       \"/run/envoy/xds.sock\"";
-        Ok(Self {
-            cluster: object.required("cluster", cluster, name)?,
-            address: object.required("address", address, self::address)?,
-            hold: object
-                .optional("hold", |node| node.duration(Self::HOLD))?
-                .unwrap_or(Self::DEFAULT_HOLD),
-            clusters,
-            routes: object.optional("routes", RoutesConfig::read)?,
-        })
+        object.finish(found)
     }
 
     /// Reads the keys of metadata that Envoy's cluster of a service is told, and gives them sorted.
-    pub(super) fn endpoint_metadata(service: &Object<'_>) -> Result<Vec<String>, ConfigError> {
-        let keys = service.optional("endpoint_metadata", |node| {
-            let key = |node: &Cursor<'_>| {
-                let key = node.single_line(Self::MAX_METADATA_KEY_BYTES)?;
-                // Envoy's subsets go by this one.
-                if key == "version" && service.has("versions") {
-                    return Err(node.error(FieldError::Beside { other: "versions" }));
-                }
-                Ok(key.to_owned())
-            };
-            let mut keys = node.array(Self::MAX_METADATA_KEYS, key)?;
-            node.check_differ(&keys, |one, other| one == other)?;
-            keys.sort();
-            Ok(keys)
-        })?;
-        Ok(keys.unwrap_or_default())
+    pub(super) fn endpoint_metadata(service: &mut Object<'_>) -> Vec<String> {
+        service.describe(
+            r#"{ "dependentSchemas": { "versions": { "properties": { "endpoint_metadata": {
+                "items": { "not": { "const": "version" } }
+            } } } } }"#,
+        );
+        let has_versions = service.has("versions");
+        let key = |node: &Cursor<'_>| {
+            let key = node.single_line(Self::MAX_METADATA_KEY_BYTES)?;
+            // Envoy's subsets go by this one.
+            if key == "version" && has_versions {
+                return Err(node.error(FieldError::Beside { other: "versions" }));
+            }
+            Ok(key.to_owned())
+        };
+        let mut found = Vec::new();
+        service.set(
+            field(
+                "endpoint_metadata",
+                "The keys of `Service.Meta` whose values Envoy's cluster is told with each endpoint, under \
+                 `envoy.lb`. Needs `xds`. Default: none.",
+            ),
+            &mut found,
+            |node| {
+                node.describe(r#"{ "uniqueItems": true }"#);
+                let keys = node.array(Self::MAX_METADATA_KEYS, key)?;
+                node.check_differ(&keys, |one, other| one == other)?;
+                Ok(keys)
+            },
+        );
+        found.sort();
+        found
     }
 }
 
@@ -101,11 +159,6 @@ pub struct ClustersConfig {
 }
 
 impl ClustersConfig {
-    /// The `name` where none is given.
-    pub const DEFAULT_NAME: &str = "consul/{service}";
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &["name", "template"];
-
     /// The name of a service's cluster.
     pub fn name_of(&self, service: &str) -> String {
         self.name.replace(HostTemplate::SERVICE, service)
@@ -117,23 +170,45 @@ impl ClustersConfig {
         cluster.strip_prefix(before)?.strip_suffix(after)
     }
 
-    fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
-        Ok(Self {
-            name: object
-                .optional("name", |node| {
-                    let name = name(node)?;
-                    if name.matches(HostTemplate::SERVICE).count() == 1 {
-                        return Ok(name);
-                    }
-                    let expected =
-                        "a name with \"{service}\" in one place, such as \"consul/{service}\"";
-                    Err(node.error(FieldError::Malformed { text: Excerpt::of(&name), expected }))
-                })?
-                .unwrap_or_else(|| Self::DEFAULT_NAME.to_owned()),
-            template: Template::CLUSTER.read_field(&object, "template")?,
-        })
+    fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("xds.clusters")?;
+        let mut found = Self { name: "consul/{service}".to_owned(), template: Map::new() };
+        object.set(
+            field(
+                "name",
+                "The name of each cluster, with `{service}` in the place of the service's name. No other \
+                 cluster of Envoy's may have it.",
+            ),
+            &mut found.name,
+            cluster_name,
+        );
+        object.set(
+            field(
+                "template",
+                "Fields of Envoy's `Cluster` (v3) that all of them have. Each takes the place of what the \
+                 filter sets by default, but for those that are merged with it: `common_lb_config`, \
+                 `circuit_breakers` (by priority) and `typed_extension_protocol_options` (by extension). \
+                 `null` takes the default away. `lb_subset_config` is refused beside `versions`, unless \
+                 `handoff` is `stateful_session`.",
+            ),
+            &mut found.template,
+            |node| Template::CLUSTER.read(node),
+        );
+        object.finish(found)
     }
+}
+
+/// Reads a name with the place for a service's name.
+fn cluster_name(node: &Cursor<'_>) -> Result<String, Refusals> {
+    node.describe(
+        r#"{ "pattern": "^((?!\\{service\\})[^\\u0000-\\u001f\\u007f-\\u009f])*\\{service\\}((?!\\{service\\})[^\\u0000-\\u001f\\u007f-\\u009f])*$" }"#,
+    );
+    let name = name(node)?;
+    if name.matches(HostTemplate::SERVICE).count() == 1 {
+        return Ok(name);
+    }
+    let expected = "a name with \"{service}\" in one place, such as \"consul/{service}\"";
+    Err(node.error(FieldError::Malformed { text: Excerpt::of(&name), expected }))
 }
 
 /// The routes that Envoy is given: a virtual host for each service that has hosts.
@@ -146,54 +221,58 @@ pub struct RoutesConfig {
 }
 
 impl RoutesConfig {
-    /// The `name` where none is given.
-    pub const DEFAULT_NAME: &str = "consul_resolver";
-    /// The fields that the configuration knows.
-    pub const FIELDS: &[&str] = &["name", "template"];
-
-    fn read(node: &Cursor<'_>) -> Result<Self, ConfigError> {
-        let object = node.object(Self::FIELDS)?;
-        Ok(Self {
-            name: object.optional("name", name)?.unwrap_or_else(|| Self::DEFAULT_NAME.to_owned()),
-            template: Template::ROUTE_ACTION.read_field(&object, "template")?,
-        })
+    fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
+        let mut object = node.object("xds.routes")?;
+        let mut found = Self { name: "consul_resolver".to_owned(), template: Map::new() };
+        object.set(field("name", "The name of the route configuration."), &mut found.name, name);
+        object.set(
+            field(
+                "template",
+                "Fields of Envoy's `RouteAction` (v3) that all routes have, but those that name a cluster, \
+                 `hash_policy` and `retry_policy_typed_config`. Each takes the place of what the filter sets \
+                 by default, but `retry_policy`, which is merged with it; its `retry_on` is for GET, HEAD \
+                 and OPTIONS, and so is `hedge_policy`.",
+            ),
+            &mut found.template,
+            |node| Template::ROUTE_ACTION.read(node),
+        );
+        object.finish(found)
     }
 }
 
 impl Config {
     /// Refuses what needs Envoy's own clusters where they are not fed, and what these cannot do.
-    pub(super) fn check_clusters_suffice(&self) -> Result<(), ConfigError> {
+    pub(super) fn check_clusters_suffice(&self, refusals: &mut Refusals) {
         let picks = self.handoff == Handoff::StatefulSession;
         let root = FieldPath::root();
         if picks && self.xds.is_none() {
             let place = root.field("handoff").field("via");
-            return Err(ConfigError::refused(place, FieldError::Needs { other: "xds" }));
+            refusals.add(place, FieldError::Needs { other: "xds" });
         }
         if picks && self.dns_names.is_some() {
             let problem = FieldError::Xds(XdsError::NoHost { instead: "headers" });
-            return Err(ConfigError::refused(root.field("dns_names"), problem));
+            refusals.add(root.field("dns_names"), problem);
         }
         let clusters = self.xds.as_ref().and_then(|xds| xds.clusters.as_ref());
         for (place, service) in self.each_with_cluster() {
-            let refused = |field: &str, problem| ConfigError::refused(place.field(field), problem);
+            let mut refuse = |field: &str, problem| refusals.add(place.field(field), problem);
             if self.xds.is_none() && !service.endpoint_metadata.is_empty() {
-                return Err(refused("endpoint_metadata", FieldError::Needs { other: "xds" }));
+                refuse("endpoint_metadata", FieldError::Needs { other: "xds" });
             }
             if clusters.is_none() && !service.cluster.is_empty() {
-                return Err(refused("cluster", FieldError::Needs { other: "xds.clusters" }));
+                refuse("cluster", FieldError::Needs { other: "xds.clusters" });
             }
             if picks && service.resolve_names {
                 let problem = FieldError::Xds(XdsError::NoHost { instead: "filter_state" });
-                return Err(refused("resolve_names", problem));
+                refuse("resolve_names", problem);
             }
             if let Some(clusters) = clusters.filter(|_| !picks) {
-                service.check_envoy_suffices(&place)?;
-                service.check_subsets_free(&place, clusters)?;
+                service.check_envoy_suffices(&place, refusals);
+                service.check_subsets_free(&place, clusters, refusals);
             }
         }
-        match clusters {
-            Some(clusters) => self.check_names_free(clusters),
-            None => Ok(()),
+        if let Some(clusters) = clusters {
+            self.check_names_free(clusters, refusals);
         }
     }
 
@@ -217,22 +296,21 @@ impl Config {
     }
 
     /// Refuses a name by which a service of Consul could take the place of another cluster.
-    fn check_names_free(&self, clusters: &ClustersConfig) -> Result<(), ConfigError> {
+    fn check_names_free(&self, clusters: &ClustersConfig, refusals: &mut Refusals) {
         let place = || FieldPath::root().field("xds").field("clusters").field("name");
         if self.discover.is_some() && clusters.name == HostTemplate::SERVICE {
             let expected = "a name with more than \"{service}\", as it takes with discover: a \
                             service of the catalog could have the name of another cluster";
             let problem = FieldError::Malformed { text: Excerpt::of(&clusters.name), expected };
-            return Err(ConfigError::refused(place(), problem));
+            refusals.add(place(), problem);
         }
         for (other, name) in self.other_clusters() {
             let own = clusters.service_of(name);
             if own.is_some_and(|own| self.services.iter().any(|service| service.name == own)) {
                 let (text, first) = (Excerpt::of(name), other.field("cluster"));
-                return Err(ConfigError::refused(place(), FieldError::Repeated { text, first }));
+                refusals.add(place(), FieldError::Repeated { text, first });
             }
         }
-        Ok(())
     }
 
     /// Leaves out services of the catalog whose clusters would have the name of another one: Envoy
@@ -252,22 +330,20 @@ impl Config {
 
 impl Service {
     /// Refuses settings that Envoy's own clusters do not have, where they alone decide.
-    fn check_envoy_suffices(&self, place: &FieldPath) -> Result<(), ConfigError> {
+    fn check_envoy_suffices(&self, place: &FieldPath, refusals: &mut Refusals) {
         let balancing = &self.load_balancing;
-        let refused = |section: &str, field: &str| {
+        let mut refuse = |section: &str, field: &str| {
             let place = place.field(section).field(field);
-            Err(ConfigError::refused(place, FieldError::Xds(XdsError::NotOfEnvoy)))
+            refusals.add(place, FieldError::Xds(XdsError::NotOfEnvoy));
         };
         if matches!(balancing.policy, Policy::PeakEwma { .. }) {
-            return refused("load_balancing", "policy");
-        }
-        if balancing.slow_start.is_some() && !balancing.policy.starts_slowly_in_envoy() {
-            return refused("load_balancing", "slow_start");
+            refuse("load_balancing", "policy");
+        } else if balancing.slow_start.is_some() && !balancing.policy.starts_slowly_in_envoy() {
+            refuse("load_balancing", "slow_start");
         }
         if self.versions.as_ref().is_some_and(|versions| !versions.split.is_empty()) {
-            return refused("versions", "split");
+            refuse("versions", "split");
         }
-        Ok(())
     }
 
     /// Refuses subsets in place of those by which its versions are told apart.
@@ -275,7 +351,8 @@ impl Service {
         &self,
         place: &FieldPath,
         clusters: &ClustersConfig,
-    ) -> Result<(), ConfigError> {
+        refusals: &mut Refusals,
+    ) {
         const SUBSETS: &str = "lb_subset_config";
         let template = FieldPath::root().field("xds").field("clusters").field("template");
         for (fields, given) in
@@ -283,20 +360,22 @@ impl Service {
         {
             if self.versions.is_some() && fields.contains_key(SUBSETS) {
                 let problem = XdsError::Subsets { versions: place.field("versions") };
-                return Err(ConfigError::refused(given.field(SUBSETS), FieldError::Xds(problem)));
+                refusals.add(given.field(SUBSETS), FieldError::Xds(problem));
             }
         }
-        Ok(())
     }
 }
 
-fn name(node: &Cursor<'_>) -> Result<String, ConfigError> {
+fn name(node: &Cursor<'_>) -> Result<String, Refusals> {
     node.single_line(Consul::MAX_NAME_BYTES).map(str::to_owned)
 }
 
 /// Reads the address of a listener that nobody else can reach from elsewhere, and gives it as
 /// Envoy does.
-fn address(node: &Cursor<'_>) -> Result<String, ConfigError> {
+fn address(node: &Cursor<'_>) -> Result<String, Refusals> {
+    node.describe(
+        r#"{ "pattern": "^([/@][^\\u0000-\\u001f\\u007f-\\u009f]+|127\\.[0-9.]+:[0-9]{1,5}|\\[[0:]*:0*1\\]:[0-9]{1,5})$" }"#,
+    );
     let text = node.single_line(Xds::MAX_ADDRESS_BYTES)?;
     if text.len() > 1 && text.starts_with(['/', '@']) {
         return Ok(text.to_owned());

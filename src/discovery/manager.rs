@@ -1,36 +1,19 @@
-//! All of discovery in one VM: its sources, its registrations and its messages to other VMs.
-//!
-//! The manager performs no I/O. Events go in through [`Manager::handle_event`], and commands come
-//! out of [`Manager::poll_command`] one at a time. Another VM may run between any two of them.
+//! All sources of one VM.
 
-use core::time::Duration;
-use std::collections::VecDeque;
+use crate::calls::caller::QueryId;
+use crate::config::Consul;
+use crate::discovery::tracked_source::TrackedSource;
+use crate::election::membership::{Outgoing, Recipient};
+use crate::host::{Command, Context, SnapshotLoad, SourceRecordLoad, SourceRecordStore};
+use crate::model::service::{QueryKey, SourceId};
+use crate::registry::response::{CallFailure, HttpResponse};
+use crate::registry::source_spec::SourceSpec;
+use crate::shared::key::{Cas, VmId};
+use crate::shared::message::Message;
+use crate::shared::snapshot_record::SnapshotVersion;
+use crate::shared::source_record::Rank;
 
 use self::source_table::{RemainingUsers, SourceTable};
-use crate::calls::breaker::BreakerState;
-use crate::calls::caller::{CallId, Caller};
-use crate::calls::scheduler::CallScheduler;
-use crate::config::{Config, Consul};
-use crate::discovery::registration_manager::RegistrationManager;
-use crate::discovery::tracked_source::TrackedSource;
-use crate::election::membership::{Membership, Outgoing, Recipient};
-use crate::host::{Command, Context, Event, Load, ProbeId, Store};
-use crate::model::service::{QueryKey, SourceId};
-use crate::registration::probe::ProbeResult;
-use crate::registry::source_spec::SourceSpec;
-use crate::shared::key::VmId;
-use crate::shared::members::QueueId;
-use crate::shared::message::Message;
-use crate::shared::source_record::Rank;
-use crate::util::rng::Rng;
-use crate::util::time::{AwakeClock, Time};
-
-/// The period of ticks.
-pub const TICK: Duration = Duration::from_millis(250);
-/// The period of ticks at the start, until all sources are resolved.
-pub const FIRST_TICKS: Duration = Duration::from_millis(10);
-/// The longest duration of the start.
-const START: Duration = Duration::from_secs(10);
 
 /// The maximum number of sources whose records are read in every tick.
 const EVERY_TICK: usize = 64;
@@ -40,115 +23,63 @@ const EVERY_TICK: usize = 64;
 /// message delays a snapshot by a second.
 const TURNS: usize = 4;
 
-/// All of discovery in one VM.
+/// All sources of one VM.
 #[derive(Debug)]
 pub struct Manager {
-    me: VmId,
-    rng: Rng,
     rank: Option<Rank>,
     /// The share of the sources whose records are read in the next tick.
     turn: usize,
-    calls: CallScheduler,
-    /// The breaker state that was reported last. `None` while this VM leads nothing.
-    reported: Option<BreakerState>,
     sources: SourceTable,
-    registry: RegistrationManager,
-    membership: Membership,
-    /// The messages that wait for the list of members.
-    outbox: Vec<Outgoing>,
-    started: Option<Time>,
-    clock: AwakeClock,
-    period: Duration,
-    out: VecDeque<Command>,
 }
 
 impl Manager {
     /// Starts without any knowledge. `specs` are in the order of their sources. Of several with the
-    /// same query the first counts and gets all users, as in [`SourceSpec::all`]. `rng` must be
-    /// seeded differently in each VM, because the VM's id is drawn from it.
-    pub fn new(specs: Vec<SourceSpec>, consul: &Consul, mut rng: Rng) -> Self {
-        let me = VmId(rng.next_u64());
-        let sources = SourceTable::new(me, specs, consul);
-        Self {
-            me,
-            rng,
-            rank: None,
-            turn: 0,
-            calls: CallScheduler::new(consul),
-            reported: None,
-            sources,
-            registry: RegistrationManager::new(me, consul),
-            membership: Membership::new(me),
-            outbox: Vec::new(),
-            started: None,
-            clock: AwakeClock::default(),
-            period: FIRST_TICKS,
-            out: VecDeque::new(),
-        }
-    }
-
-    /// Adds the registrations of a configuration.
-    pub fn with_registrations(mut self, config: &Config) -> Self {
-        self.registry.keep(&config.registrations);
-        self
-    }
-
-    /// Updates the services that are down, for the registrations that depend on them.
-    pub fn review_dependencies(&mut self, down: impl Fn(&[String]) -> Vec<String>, now: Time) {
-        self.registry.review_dependencies(down, now, &mut self.rng);
+    /// same query the first counts and gets all users, as in [`SourceSpec::all`].
+    pub fn new(me: VmId, specs: Vec<SourceSpec>, consul: &Consul) -> Self {
+        Self { rank: None, turn: 0, sources: SourceTable::new(me, specs, consul) }
     }
 
     /// Adds a user of a source. Returns `None` if there are too many sources. If the query has a
     /// source already, its snapshot is installed once more.
-    pub fn add(&mut self, spec: SourceSpec, now: Time) -> Option<SourceId> {
+    pub fn add(
+        &mut self,
+        spec: SourceSpec,
+        is_oldest: bool,
+        context: &mut Context<'_>,
+    ) -> Option<SourceId> {
         let Some(source) = self.sources.add_user(&spec) else {
-            return self.sources.add(spec, !self.membership.is_oldest());
+            return self.sources.add(spec, !is_oldest);
         };
+        let user = self.sources.get_mut(source)?;
         if !spec.on_trial {
-            self.with_source(source, now, |it, context| it.set_unverified(false, context));
+            user.set_unverified(false, context);
         }
-        self.with_source(source, now, TrackedSource::republish_locally);
+        user.republish_locally(context);
         Some(source)
     }
 
     /// Removes a user of a source, and returns true if it was the last one. The source then
     /// releases its lease and empties its keys in shared data. Leads to loads and stores only.
-    pub fn remove(&mut self, source: SourceId, is_named: bool, now: Time) -> bool {
+    pub fn remove(&mut self, source: SourceId, is_named: bool, context: &mut Context<'_>) -> bool {
         let left = self.sources.remove_user(source, is_named);
         match left {
             Some(RemainingUsers::OnlyNamed) => {
-                self.with_source(source, now, |it, context| it.set_unverified(true, context));
+                self.with_source(source, |it| it.set_unverified(true, context));
             }
-            Some(RemainingUsers::None) => self.with_source(source, now, TrackedSource::release),
+            Some(RemainingUsers::None) => self.with_source(source, |it| it.release(context)),
             Some(RemainingUsers::Some) | None => {}
         }
         left == Some(RemainingUsers::None)
     }
 
-    /// Returns true if no VM is known to be older. The oldest VM does the work that only one VM
-    /// needs to do.
-    pub const fn is_oldest(&self) -> bool {
-        self.membership.is_oldest()
+    /// Returns true if this VM leads a source.
+    pub fn is_leading(&self) -> bool {
+        self.sources.values().any(TrackedSource::is_leader)
     }
 
-    /// Returns the id of this VM.
-    pub const fn id(&self) -> VmId {
-        self.me
-    }
-
-    /// Returns the queue of this VM, once it is registered.
-    pub const fn queue(&self) -> Option<QueueId> {
-        self.membership.queue()
-    }
-
-    /// Returns the period of ticks until [`Command::SetTickPeriod`] changes it.
-    pub const fn tick_period(&self) -> Duration {
-        self.period
-    }
-
-    /// Returns true if this VM leads a source or a registration.
-    pub fn is_leader(&self) -> bool {
-        self.sources.values().any(TrackedSource::is_leader) || self.registry.is_leading()
+    /// Returns true if every source is settled.
+    pub fn is_settled(&self) -> bool {
+        self.sources.values().all(TrackedSource::is_settled)
     }
 
     /// Returns all sources in their order.
@@ -156,117 +87,19 @@ impl Manager {
         self.sources.values().collect()
     }
 
-    /// Returns the next command, if there is one.
-    pub fn poll_command(&mut self) -> Option<Command> {
-        if self.out.is_empty() {
-            self.registry.forget_retired();
-            self.sources.forget_retired();
-        }
-        self.out.pop_front()
+    /// Forgets the sources without users, once all commands are executed.
+    pub fn forget_retired(&mut self) {
+        self.sources.forget_retired();
     }
 
-    /// Handles an event.
-    pub fn handle_event(&mut self, event: Event<'_>, now: Time) {
-        match event {
-            Event::Tick(rank) => self.on_tick(rank, now),
-            Event::Woken(message) => self.on_woken(message, now),
-            Event::NeedSnapshot(source) => {
-                self.with_source(source, now, TrackedSource::on_snapshot_needed)
-            }
-            Event::Added(source) => self.on_added(source, now),
-            Event::Requested { source, host } => self.on_requested(source, host, now),
-            Event::EndpointUnreachable(source) => {
-                self.with_source(source, now, TrackedSource::on_endpoint_unreachable)
-            }
-            Event::Leaving => self.on_leaving(now),
-            Event::QueueRegistered(queue) => {
-                self.membership.on_queue(queue);
-                self.load_members(now);
-            }
-            Event::Loaded { load: Load::SourceRecord(query, purpose), value } => {
-                self.with_query(query, now, |source, context| {
-                    source.on_source_record(purpose, value, context)
-                });
-            }
-            Event::Loaded { load: Load::Snapshot(query, version, purpose), value } => {
-                self.with_query(query, now, |source, context| {
-                    source.on_snapshot(version, purpose, value, context);
-                });
-            }
-            Event::Loaded { load: Load::Members, value } => self.on_members(value, now),
-            Event::Loaded { load: Load::RegistrationLease(key, purpose), value } => {
-                self.with_registry(now, |registry, context| {
-                    registry.on_lease(key, purpose, value, context);
-                });
-            }
-            Event::Loaded { load: Load::RegistrationIndex, value } => {
-                self.with_registry(now, |registry, context| registry.on_index(value, context));
-            }
-            Event::Stored { store: Store::RegistrationLease(key, purpose), written } => {
-                self.with_registry(now, |registry, context| {
-                    registry.on_lease_stored(key, purpose, written, context);
-                });
-            }
-            Event::Stored { store: Store::RegistrationIndex, .. } => {
-                self.with_registry(now, |registry, context| registry.on_index_stored(context));
-            }
-            Event::Probed { probe: ProbeId { registration, target, number }, response } => {
-                let probed = ProbeResult { target, number, response };
-                self.with_registry(now, |registry, context| {
-                    registry.on_probed(registration, &probed, context);
-                });
-            }
-            Event::Stored { store: Store::SourceRecord(query, purpose), written } => {
-                self.with_query(query, now, |source, context| {
-                    source.on_source_record_stored(purpose, written, context)
-                });
-            }
-            Event::Stored { store: Store::Snapshot(query, version), written } => {
-                self.with_query(query, now, |source, context| {
-                    source.on_snapshot_stored(version, written, context);
-                });
-            }
-            Event::Stored { store: Store::Members, written: true } => {}
-            Event::Stored { store: Store::Members, written: false } => {
-                self.membership.refresh_soon()
-            }
-            Event::QueueChecked { member, pending } => {
-                self.membership.on_queue_checked(member, pending)
-            }
-            Event::Answered { call, response } => {
-                match call {
-                    CallId::Query { source, query } => {
-                        self.with_source(source, now, |source, context| {
-                            source.on_response(query, response, context);
-                        });
-                    }
-                    CallId::Agent { registration, call } => {
-                        self.with_registry(now, |registry, context| {
-                            registry.on_response(registration, call, response, context);
-                        });
-                    }
-                }
-                self.report_breaker();
-            }
-        }
-    }
-
-    fn on_tick(&mut self, rank: Rank, now: Time) {
+    /// Handles a tick: reads the records whose turn has come, and continues all sources.
+    pub fn on_tick(&mut self, rank: Rank, context: &mut Context<'_>) {
         self.rank = Some(rank);
-        self.membership.on_born(rank.born);
-        if self.membership.needs_queue() {
-            self.out.push_back(Command::RegisterQueue(self.me.queue_name()));
-        }
-        self.load_members(now);
-        let Self { sources, calls, rng, out, outbox, clock, .. } = self;
-        let awake = clock.at(now);
-        calls.on_tick(now, rng);
-        let turns = if sources.len() > EVERY_TICK { TURNS } else { 1 };
+        let turns = if self.sources.len() > EVERY_TICK { TURNS } else { 1 };
         self.turn = self.turn.wrapping_add(1) % turns;
-        for (n, source) in sources.values_mut().enumerate() {
-            let context = &mut Context { now, awake, calls, rng, out, outbox };
+        for (n, source) in self.sources.values_mut().enumerate() {
             let is_due = match source.is_leader() {
-                true => turns == 1 || source.must_renew(rank, awake),
+                true => turns == 1 || source.must_renew(rank, context.awake),
                 false => n % turns == self.turn,
             };
             match is_due {
@@ -274,36 +107,37 @@ impl Manager {
                 false => source.on_ready(context),
             }
         }
-        let is_oldest = self.membership.is_oldest();
-        self.with_registry(now, |registry, context| registry.on_tick(rank, is_oldest, context));
-        self.run_ready(now);
-        self.report_breaker();
-        let started = *self.started.get_or_insert(now);
-        let is_settled =
-            self.sources.values().all(TrackedSource::is_settled) && self.registry.is_settled();
-        let starting = now.since(started) < START && !is_settled;
-        let period = if starting { FIRST_TICKS } else { TICK };
-        if period != self.period {
-            self.period = period;
-            self.out.push_back(Command::SetTickPeriod(period));
-        }
+    }
+
+    /// Starts the calls of a source whose turn has come.
+    pub fn on_ready(&mut self, source: SourceId, context: &mut Context<'_>) {
+        self.with_source(source, |source| source.on_ready(context));
+    }
+
+    /// Checks whether another VM has published the snapshot that a request needs.
+    pub fn on_snapshot_needed(&mut self, source: SourceId, context: &mut Context<'_>) {
+        self.with_source(source, |source| source.on_snapshot_needed(context));
     }
 
     /// Reads a source at once that was added. Any VM but the oldest only checks for a published
     /// snapshot.
-    fn on_added(&mut self, source: SourceId, now: Time) {
-        match self.rank.filter(|_| self.membership.is_oldest()) {
-            Some(rank) => self.with_source(source, now, |source, context| {
-                source.on_tick(rank, context);
-            }),
-            None => self.with_source(source, now, TrackedSource::check_for_update),
-        }
+    pub fn on_added(&mut self, source: SourceId, is_oldest: bool, context: &mut Context<'_>) {
+        let rank = self.rank.filter(|_| is_oldest);
+        self.with_source(source, |source| match rank {
+            Some(rank) => source.on_tick(rank, context),
+            None => source.check_for_update(context),
+        });
     }
 
     /// Checks for the snapshot that a request waits for, and tells the oldest VM.
-    fn on_requested(&mut self, source: SourceId, host: &str, now: Time) {
-        let is_oldest = self.membership.is_oldest();
-        self.with_source(source, now, |source, context| {
+    pub fn on_requested(
+        &mut self,
+        source: SourceId,
+        host: &str,
+        is_oldest: bool,
+        context: &mut Context<'_>,
+    ) {
+        self.with_source(source, |source| {
             source.check_for_update(context);
             // The oldest VM reads the source at its own next tick.
             if !is_oldest {
@@ -313,81 +147,98 @@ impl Manager {
         });
     }
 
-    /// Starts the calls of all callers whose turn has come.
-    fn run_ready(&mut self, now: Time) {
-        while let Some((caller, turn)) = self.calls.poll_ready(now) {
-            match caller {
-                Caller::Source(source) | Caller::Name(source) => {
-                    self.with_source(source, now, TrackedSource::on_ready);
-                }
-                Caller::Registration(registration) => {
-                    self.with_registry(now, |registry, context| {
-                        registry.on_ready(registration, context);
-                    });
-                }
+    /// Notes that a request could not reach an endpoint of a source.
+    pub fn on_endpoint_unreachable(&mut self, source: SourceId, context: &mut Context<'_>) {
+        self.with_source(source, |source| source.on_endpoint_unreachable(context));
+    }
+
+    /// Takes a message of another VM. Ignores messages about unknown queries.
+    pub fn on_message(&mut self, message: Message, context: &mut Context<'_>) {
+        match message {
+            Message::News(query) => {
+                self.with_query(query, |source| source.check_for_update(context));
             }
-            self.calls.remove(caller, turn);
+            Message::Wanted(query, host) => {
+                context.out.push_back(Command::Requested { query, host });
+            }
+            Message::Suspicion(query) => {
+                self.with_query(query, |source| source.on_refresh_request(context));
+            }
         }
     }
 
-    /// Reports the state of the breaker if it has changed, or if this VM has just become a leader:
-    /// the last leader may have reported another state.
-    fn report_breaker(&mut self) {
-        let (position, datacenter) = self.calls.position();
-        if !self.is_leader() {
-            self.reported = None;
-        } else if self.reported != Some(position) {
-            let before = self.reported.replace(position);
-            let datacenter = datacenter.map(Into::into);
-            self.out.push_back(Command::Breaker { position, before, datacenter });
-        }
-    }
-
-    fn on_leaving(&mut self, now: Time) {
-        let Self { sources, calls, rng, out, outbox, clock, .. } = self;
-        let awake = clock.at(now);
-        for source in sources.values_mut() {
-            source.leave(&mut Context { now, awake, calls, rng, out, outbox });
-        }
-        self.with_registry(now, |registry, context| registry.leave(context));
-        self.membership.leave();
-        self.out.push_back(Command::Load(Load::Members));
-    }
-
-    fn with_query(
+    /// Takes the record of a source as it stands.
+    pub fn on_source_record(
         &mut self,
         query: QueryKey,
-        now: Time,
-        act: impl FnOnce(&mut TrackedSource, &mut Context<'_>),
+        purpose: SourceRecordLoad,
+        value: Option<(&[u8], Cas)>,
+        context: &mut Context<'_>,
     ) {
+        self.with_query(query, |source| source.on_source_record(purpose, value, context));
+    }
+
+    /// Takes the slot of a snapshot as it stands.
+    pub fn on_snapshot(
+        &mut self,
+        query: QueryKey,
+        version: SnapshotVersion,
+        purpose: SnapshotLoad,
+        value: Option<(&[u8], Cas)>,
+        context: &mut Context<'_>,
+    ) {
+        self.with_query(query, |source| source.on_snapshot(version, purpose, value, context));
+    }
+
+    /// Takes the result of a store of a source record.
+    pub fn on_source_record_stored(
+        &mut self,
+        query: QueryKey,
+        purpose: SourceRecordStore,
+        written: bool,
+        context: &mut Context<'_>,
+    ) {
+        self.with_query(query, |source| source.on_source_record_stored(purpose, written, context));
+    }
+
+    /// Takes the result of a store of a snapshot.
+    pub fn on_snapshot_stored(
+        &mut self,
+        query: QueryKey,
+        version: SnapshotVersion,
+        written: bool,
+        context: &mut Context<'_>,
+    ) {
+        self.with_query(query, |source| source.on_snapshot_stored(version, written, context));
+    }
+
+    /// Takes the response to a query.
+    pub fn on_response(
+        &mut self,
+        source: SourceId,
+        query: QueryId,
+        response: Result<HttpResponse<'_>, CallFailure>,
+        context: &mut Context<'_>,
+    ) {
+        self.with_source(source, |source| source.on_response(query, response, context));
+    }
+
+    /// Releases all leases.
+    pub fn leave(&mut self, context: &mut Context<'_>) {
+        self.sources.values_mut().for_each(|source| source.leave(context));
+    }
+
+    fn with_query(&mut self, query: QueryKey, act: impl FnOnce(&mut TrackedSource)) {
         if let Some(source) = self.sources.of_query(query) {
-            self.with_source(source, now, act);
+            self.with_source(source, act);
         }
     }
 
-    fn with_registry(
-        &mut self,
-        now: Time,
-        act: impl FnOnce(&mut RegistrationManager, &mut Context<'_>),
-    ) {
-        let Self { registry, calls, rng, out, outbox, clock, .. } = self;
-        act(registry, &mut Context { now, awake: clock.at(now), calls, rng, out, outbox });
-    }
-
-    fn with_source(
-        &mut self,
-        source: SourceId,
-        now: Time,
-        act: impl FnOnce(&mut TrackedSource, &mut Context<'_>),
-    ) {
-        let Self { sources, calls, rng, out, outbox, clock, .. } = self;
-        if let Some(source) = sources.get_mut(source) {
-            act(source, &mut Context { now, awake: clock.at(now), calls, rng, out, outbox });
+    fn with_source(&mut self, source: SourceId, act: impl FnOnce(&mut TrackedSource)) {
+        if let Some(source) = self.sources.get_mut(source) {
+            act(source);
         }
     }
 }
 
-mod outbox;
 mod source_table;
-#[cfg(test)]
-mod tests;

@@ -5,9 +5,6 @@
 //! with a [`watch`] (the blocking queries) and publishes snapshots through shared data. All calls
 //! to Consul go through one [`scheduler`](crate::calls::scheduler), and a response that removes
 //! endpoints is [checked](doubt) first.
-//!
-//! Registrations work the same way: a [`registration_controller`] combines the lease of a
-//! registration with its [`Reconciler`](crate::registration::reconciler::Reconciler).
 
 mod contact;
 pub mod doubt;
@@ -16,8 +13,6 @@ mod outgoing_query;
 mod publication;
 mod query_backoff;
 mod refresh_request;
-mod registration_controller;
-mod registration_manager;
 pub mod response_outcome;
 pub mod shrink_guard;
 pub mod tracked_source;

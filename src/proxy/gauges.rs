@@ -66,11 +66,11 @@ impl Claim {
 
     /// Tells what may be done with the gauges now that there is something to show. The VM that
     /// begins to fetch takes them, and whoever fetches takes those that are nobody's.
-    pub(super) fn right(&self, notice: &SourceEvent) -> Right {
+    pub(super) fn right(&self, event: &SourceEvent) -> Right {
         let stored = host::load(&self.key);
         let bytes = stored.as_ref().map_or(&[][..], |(bytes, _)| bytes);
         let shown = Shown::read(bytes, self.query);
-        let begins = matches!(notice, SourceEvent::Elected(_));
+        let begins = matches!(event, SourceEvent::Elected(_));
         match shown {
             Shown::Ours => return Right::Kept,
             Shown::Others if !begins => {

@@ -10,6 +10,7 @@ mod callout;
 mod clock;
 mod dependency_metrics;
 mod envoy_host;
+mod event_log;
 mod exports;
 mod filter;
 mod found_metrics;

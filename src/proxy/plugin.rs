@@ -7,10 +7,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::config::{Config, Handoff, Xds};
-use crate::discovery::manager::Manager;
-use crate::driver::{self, Host};
+use crate::driver;
 use crate::health_check::verdict::ProbeReason;
-use crate::host::Event;
+use crate::host::{Event, Host};
 use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::callout::{Callout, CalloutResponse};
 use crate::proxy::envoy_host::EnvoyHost;
@@ -33,8 +32,10 @@ use crate::router::on_demand_names::Lookup;
 use crate::router::reply::Reply;
 use crate::shared::members::QueueId;
 use crate::shared::source_record::Rank;
+use crate::telemetry::TelemetryEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
+use crate::vm::Vm;
 
 /// How often deadlines are looked at while requests wait.
 const WAITING_TICK: Duration = Duration::from_millis(20);
@@ -44,7 +45,7 @@ pub(super) type SharedPlugin = Rc<RefCell<Plugin>>;
 
 /// One configuration at work in one VM.
 pub(super) struct Plugin {
-    manager: Manager,
+    vm: Vm,
     router: Router,
     host: EnvoyHost,
     handler: RequestHandler,
@@ -63,8 +64,8 @@ impl Plugin {
     pub(super) fn new(config: &Config) -> Self {
         let mut rng = Rng::new(host::random());
         let sources = config.sources().map(|source| SourceSpec::new(config, source)).collect();
-        let manager = Manager::new(sources, &config.consul, rng.split()).with_registrations(config);
-        let host = EnvoyHost::new(config, manager.tick_period());
+        let vm = Vm::new(sources, &config.consul, rng.split()).with_registrations(config);
+        let host = EnvoyHost::new(config, vm.tick_period());
         let timeout = config.warmup_timeout;
         let warmup = |xds: &Xds| Warmup::new(&xds.address, timeout);
         let is_by_session = config.handoff == Handoff::StatefulSession;
@@ -74,13 +75,13 @@ impl Plugin {
             warmup_timeout: config.warmup_timeout,
             waiting: Waiting::new(config.dns_names.as_ref().map_or(0, |names| names.max_waiting)),
             missing: MissingResponses::default(),
-            timer: Timer::start(manager.tick_period(), host.start.time()),
+            timer: Timer::start(vm.tick_period(), host.start.time()),
             subscriptions: config
                 .xds
                 .as_ref()
                 .map(|xds| Box::new(SubscriptionListener::new(config, xds))),
             warmup: config.xds.as_ref().filter(|_| is_by_session).map(warmup),
-            manager,
+            vm,
             host,
         }
     }
@@ -95,7 +96,7 @@ impl Plugin {
     /// Handles the timer; `root` is the context that it belongs to.
     pub(super) fn on_tick(&mut self, root: u32, rank: Rank) {
         #[cfg(feature = "trap")]
-        crate::proxy::trap::on_tick(self.manager.is_leader());
+        crate::proxy::trap::on_tick(self.vm.is_leader());
         self.flush();
         let now = self.host.now();
         self.timer.on_tick(now);
@@ -115,7 +116,7 @@ impl Plugin {
     /// with the same ids: those messages stay where they are, or nobody would ever see that
     /// their reader is dead.
     pub(super) fn on_queue(&mut self, root: u32, queue: QueueId) {
-        if self.manager.queue() != Some(queue) {
+        if self.vm.queue() != Some(queue) {
             return;
         }
         while let Some(message) = host::dequeue(queue) {
@@ -165,7 +166,7 @@ impl Plugin {
             match self.handler.resolve_on_demand(&mut self.router, &mut stream) {
                 Lookup::New(found) => {
                     // Others are to hear of it at once, and one of them may know it.
-                    driver::settle(&mut self.manager, &mut self.router, &mut self.host);
+                    driver::settle(&mut self.vm, &mut self.router, &mut self.host);
                     service = Some(found);
                 }
                 Lookup::Refused(reply) => return Disposition::Reply(reply),
@@ -267,7 +268,7 @@ impl Plugin {
     }
 
     fn run(&mut self, event: Event<'_>) {
-        driver::run(&mut self.manager, &mut self.router, &mut self.host, event);
+        driver::run(&mut self.vm, &mut self.router, &mut self.host, event);
     }
 
     /// Counts what an answer has taught, and lets Consul be asked about what could not be
@@ -298,8 +299,10 @@ impl Plugin {
 
     /// Lets time pass for what requests go by.
     fn advance_time(&mut self, now: Time) {
-        let host = &self.host;
-        self.router.on_tick(now, |service, event| host.on_route_event(service, &event));
+        let Self { router, host, .. } = self;
+        router.on_tick(now, |service, event| {
+            host.emit(&TelemetryEvent::Service { service, event });
+        });
     }
 
     /// Sets the timer to what is wanted next.

@@ -66,13 +66,13 @@ impl SourceMetrics {
     }
 
     /// Counts and shows what discovery tells; tells whether the gauges are this query's to set.
-    pub(super) fn on_notice(&self, notice: &SourceEvent) -> bool {
-        if matches!(notice, SourceEvent::Called(_)) {
+    pub(super) fn on_event(&self, event: &SourceEvent) -> bool {
+        if matches!(event, SourceEvent::Called(_)) {
             return false;
         }
-        let right = self.claim.right(notice);
+        let right = self.claim.right(event);
         let may_show = right != Right::None;
-        match notice {
+        match event {
             SourceEvent::Elected(_) => {
                 self.fetchers.set(1, may_show);
                 // It reads the service at once, and then tells of those that there are.
@@ -106,7 +106,8 @@ impl SourceMetrics {
                 self.fetchers.set(1, may_show);
                 self.set(*age, *endpoints, may_show);
             }
-            SourceEvent::Called(_)
+            SourceEvent::ListsCatalog
+            | SourceEvent::Called(_)
             | SourceEvent::Deposed
             | SourceEvent::FetcherLost
             | SourceEvent::Failing(_)

@@ -10,6 +10,10 @@ use crate::util::backoff::{Backoff, Jitter};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
+/// The number of deregistrations if several agents may have a registration. Each agent is reached if
+/// they take turns, and most likely if they are chosen at random.
+pub(super) const ROUNDS: u32 = 8;
+
 /// A call to an agent for a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AgentCall {
@@ -21,8 +25,13 @@ pub enum AgentCall {
     Identify,
     /// Register the service and its checks.
     Register,
-    /// Report the state of the check at this position.
-    Report(usize),
+    /// Report the state of a check.
+    Report {
+        /// The position of the check in the registration.
+        check: usize,
+        /// The status of the check.
+        status: CheckStatus,
+    },
     /// Deregister the service under the id.
     Deregister,
 }
@@ -54,8 +63,6 @@ pub(super) struct CallSlot {
 pub(super) struct Call {
     pub(super) id: AgentCallId,
     pub(super) kind: AgentCall,
-    /// The status that the call reports.
-    pub(super) status: Option<CheckStatus>,
     since: Time,
     deadline: Time,
 }
@@ -101,12 +108,11 @@ impl CallSlot {
         &mut self,
         id: AgentCallId,
         kind: AgentCall,
-        status: Option<CheckStatus>,
         request: HttpRequest,
         now: Time,
     ) -> HttpRequest {
         let timeout = request.timeout.max(self.timeout).min(self.longest);
-        self.out = Some(Call { id, kind, status, since: now, deadline: now + timeout + GRACE });
+        self.out = Some(Call { id, kind, since: now, deadline: now + timeout + GRACE });
         HttpRequest { timeout, ..request }
     }
 
@@ -175,7 +181,7 @@ mod tests {
             timeout,
             response_headers: &[],
         };
-        let request = slot.send(AgentCallId(1), AgentCall::Read, None, request, at(from));
+        let request = slot.send(AgentCallId(1), AgentCall::Read, request, at(from));
         let call = slot.take(AgentCallId(1)).unwrap();
         let end = at(from + took);
         match failure {

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::registration::reconciler::STANDSTILL;
+use crate::registration::checks::STANDSTILL;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
@@ -57,33 +57,33 @@ mod tests {
     fn outage_is_reported_only_when_it_lasts() {
         let at = |seconds| Time::from_start(Duration::from_secs(seconds));
         let mut rng = Rng::new(1);
-        let mut lack = DownDependencies::default();
-        lack.on_down(vec!["db".to_owned()], HOLD, at(0), &mut rng);
-        assert!(lack.lasting(at(1)).is_empty());
-        lack.on_down(Vec::new(), HOLD, at(1), &mut rng);
-        assert!(lack.lasting(at(20)).is_empty());
-        lack.on_down(vec!["db".to_owned()], HOLD, at(20), &mut rng);
-        lack.on_down(vec!["cache".to_owned()], HOLD, at(21), &mut rng);
-        assert!(lack.lasting(at(21)).is_empty());
-        assert_eq!(lack.lasting(at(26)), ["cache"]);
-        lack.on_down(Vec::new(), HOLD, at(27), &mut rng);
-        assert!(lack.lasting(at(27)).is_empty(), "at once");
+        let mut down = DownDependencies::default();
+        down.on_down(vec!["db".to_owned()], HOLD, at(0), &mut rng);
+        assert!(down.lasting(at(1)).is_empty());
+        down.on_down(Vec::new(), HOLD, at(1), &mut rng);
+        assert!(down.lasting(at(20)).is_empty());
+        down.on_down(vec!["db".to_owned()], HOLD, at(20), &mut rng);
+        down.on_down(vec!["cache".to_owned()], HOLD, at(21), &mut rng);
+        assert!(down.lasting(at(21)).is_empty());
+        assert_eq!(down.lasting(at(26)), ["cache"]);
+        down.on_down(Vec::new(), HOLD, at(27), &mut rng);
+        assert!(down.lasting(at(27)).is_empty(), "at once");
     }
 
     #[test]
     fn outage_has_not_lasted_when_the_vm_stood_still() {
         let at = |seconds| Time::from_start(Duration::from_secs(seconds));
         let mut rng = Rng::new(1);
-        let mut lack = DownDependencies::default();
-        let mut learn = |now| {
-            lack.on_down(vec!["db".to_owned()], HOLD, at(now), &mut rng);
-            !lack.lasting(at(now)).is_empty()
+        let mut down = DownDependencies::default();
+        let mut warns_at = |now| {
+            down.on_down(vec!["db".to_owned()], HOLD, at(now), &mut rng);
+            !down.lasting(at(now)).is_empty()
         };
-        learn(1);
-        assert!(!learn(20), "a stop");
+        warns_at(1);
+        assert!(!warns_at(20), "a stop");
         (21..26).for_each(|now| {
-            learn(now);
+            warns_at(now);
         });
-        assert!(learn(26) && learn(60), "it has lasted before the second stop");
+        assert!(warns_at(26) && warns_at(60), "it has lasted before the second stop");
     }
 }

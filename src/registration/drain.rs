@@ -19,13 +19,11 @@ pub(super) struct Drain {
 }
 
 impl Drain {
-    pub(super) const fn new(probe: Probe, now: Time) -> Self {
-        Self { probe, checker: HealthChecker::new(HealthState::Unknown, now), was_asked: false }
-    }
-
-    /// Sets the number of the last probe.
-    pub(super) const fn with_first_id(&mut self, number: ProbeNumber) {
-        self.checker.with_first_id(number);
+    /// Starts with a probe that is due now. `last` is the number of the last probe of earlier terms.
+    pub(super) const fn new(probe: Probe, last: ProbeNumber, now: Time) -> Self {
+        let mut checker = HealthChecker::new(HealthState::Unknown, now);
+        checker.with_first_id(last);
+        Self { probe, checker, was_asked: false }
     }
 
     /// Returns the cluster that is probed.
@@ -45,6 +43,7 @@ impl Drain {
         (self.was_asked || is_draining).then_some(is_draining)
     }
 
+    /// Returns a probe that must be sent now.
     pub(super) fn poll_probe(&mut self, now: Time, rng: &mut Rng) -> Option<OutgoingProbe> {
         // A lost probe says nothing, as an unanswered one.
         if self.checker.is_waiting() && now >= self.checker.due() {
@@ -55,6 +54,7 @@ impl Drain {
         Some(OutgoingProbe::new(ProbeTarget::Drain, number, &self.probe))
     }
 
+    /// Takes the result of a probe.
     pub(super) fn on_probed(&mut self, probed: &ProbeResult<'_>, now: Time, rng: &mut Rng) {
         if probed.response.as_ref().is_ok_and(is_starting) {
             // A running Envoy never starts again, so this is its successor.
@@ -91,7 +91,7 @@ mod tests {
         let mut rng = Rng::new(1);
         let check = HealthCheck { unhealthy_threshold: 1, ..HealthCheck::default() };
         let probe = Probe { cluster: "envoy_admin".to_owned(), check };
-        let mut drain = Drain::new(probe, Time::ZERO);
+        let mut drain = Drain::new(probe, ProbeNumber(0), Time::ZERO);
         for (seconds, (status, body)) in (0..).step_by(60).zip(responses) {
             let now = Time::from_start(Duration::from_secs(seconds));
             let OutgoingProbe { target, number, .. } = drain.poll_probe(now, &mut rng).unwrap();

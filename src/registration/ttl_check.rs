@@ -17,6 +17,8 @@ const PARTS: u32 = 3;
 pub(super) struct TtlCheck {
     /// The position of the check in the registration.
     pub(super) position: usize,
+    /// The id of the check at the agent.
+    pub(super) id: String,
     ttl: Duration,
     probe: Option<(Probe, HealthChecker)>,
     /// The reason why the last probe was not sent, if it was not.
@@ -33,14 +35,24 @@ pub(super) struct TtlCheck {
 }
 
 impl TtlCheck {
-    /// Returns the check if it is a TTL check.
-    pub(super) fn of(position: usize, check: &Check, now: Time) -> Option<Self> {
+    /// Returns the check if it is a TTL check. `last` is the number of the last probe of earlier
+    /// terms.
+    pub(super) fn of(
+        position: usize,
+        id: &str,
+        check: &Check,
+        last: ProbeNumber,
+        now: Time,
+    ) -> Option<Self> {
         let CheckKind::Ttl { ttl, probe } = &check.kind else { return None };
-        let checker =
-            |probe: &Probe| (probe.clone(), HealthChecker::new(HealthState::Unknown, now));
-        let probe = probe.as_ref().map(checker);
+        let probe = probe.as_ref().map(|probe| {
+            let mut checker = HealthChecker::new(HealthState::Unknown, now);
+            checker.with_first_id(last);
+            (probe.clone(), checker)
+        });
         Some(Self {
             position,
+            id: id.to_owned(),
             ttl: *ttl,
             probe,
             unsent: None,
@@ -50,13 +62,6 @@ impl TtlCheck {
             sent: now,
             next: now,
         })
-    }
-
-    /// Sets the number of the last probe.
-    pub(super) const fn with_first_id(&mut self, number: ProbeNumber) {
-        if let Some((_, checker)) = &mut self.probe {
-            checker.with_first_id(number);
-        }
     }
 
     /// Returns the cluster that is probed.
@@ -96,7 +101,7 @@ impl TtlCheck {
     }
 
     /// Returns the report on the check, if its state is known.
-    pub(super) fn state(&self) -> Option<Report> {
+    pub(super) fn report(&self) -> Option<Report> {
         let Some((probe, checker)) = &self.probe else {
             let output = "Envoy runs".to_owned();
             return Some(Report { status: CheckStatus::Passing, output });
@@ -121,9 +126,9 @@ impl TtlCheck {
         Some(Report { status, output: format!("{method} {path} of {cluster}: {reason}") })
     }
 
-    /// Returns true if the report is due.
-    pub(super) fn is_due(&self, report: &Report, now: Time) -> bool {
-        self.reported != Some(report.status) || now >= self.next
+    /// Returns true if the report of a status is due.
+    pub(super) fn is_due(&self, status: CheckStatus, now: Time) -> bool {
+        self.reported != Some(status) || now >= self.next
     }
 
     /// Notes that a status was reported. Returns true if it has changed.

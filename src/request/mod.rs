@@ -1,6 +1,6 @@
 //! One request and its response, on the host calls of a stream.
 //!
-//! The number of host calls is a budget. Tests count them, and the README tells them: one more changes
+//! The number of host calls is a budget. Tests count them, and docs/limits.md tells them: one more changes
 //! all three.
 
 pub mod handler;

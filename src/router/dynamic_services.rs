@@ -191,23 +191,13 @@ impl DynamicServices {
     /// Has discovery follow a service.
     fn follow(&mut self, id: ServiceId, service: &Service, origin: Origin) {
         let config = &self.config;
-        let has_several = service.datacenters.len() > 1;
-        let suffix = |dc: Option<&str>| {
-            dc.filter(|_| has_several).map_or_else(String::new, |dc| format!(" in {dc}"))
-        };
-        let specs: Vec<_> = config
+        let on_trial = origin != Origin::Catalog;
+        let specs = config
             .datacenters(service)
-            .map(|dc| SourceSpec::of(config, service, dc))
-            .map(|spec| SourceSpec { on_trial: origin != Origin::Catalog, ..spec })
+            .map(|dc| SourceSpec { on_trial, ..SourceSpec::of(config, service, dc) })
             .collect();
-        self.changes.push_back(ServiceChange::Added(Addition {
-            service: id,
-            name: service.name.clone(),
-            queries: specs.iter().map(|spec| spec.query.key()).collect(),
-            specs,
-            suffixes: config.datacenters(service).map(suffix).collect(),
-            origin,
-        }));
+        let name = service.name.clone();
+        self.changes.push_back(ServiceChange::Added(Addition { service: id, name, specs, origin }));
     }
 
     /// Removes a service, and has discovery forget it.

@@ -22,7 +22,7 @@ use crate::router::reply::Reply;
 use crate::router::route::{RequiredInputs, Route};
 use crate::router::route_table::RouteTable;
 use crate::router::service_change::ServiceChange;
-use crate::telemetry::RouteEvent;
+use crate::telemetry::ServiceEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 use crate::xds::update::Update;
@@ -123,7 +123,7 @@ impl Router {
 
     /// Advances time: endpoints warm up and age, services go. Reports the events of services since the last
     /// tick.
-    pub fn on_tick(&mut self, now: Time, on_event: impl FnMut(ServiceId, RouteEvent)) {
+    pub fn on_tick(&mut self, now: Time, on_event: impl FnMut(ServiceId, ServiceEvent)) {
         self.now = now;
         if let Some(dynamic) = &mut self.dynamic {
             dynamic.remove_gone(&mut self.table, now);

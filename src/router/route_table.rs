@@ -11,7 +11,7 @@ use crate::model::snapshot::Snapshot;
 use crate::router::dependencies::DependencyHealth;
 use crate::router::route::Route;
 use crate::router::supply::Supply;
-use crate::telemetry::RouteEvent;
+use crate::telemetry::ServiceEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 use crate::xds::update::Update;
@@ -144,10 +144,10 @@ impl RouteTable {
     }
 
     /// Advances time: endpoints warm up and age. Reports the events of services since the last tick.
-    pub(super) fn on_tick(&mut self, now: Time, mut on_event: impl FnMut(ServiceId, RouteEvent)) {
+    pub(super) fn on_tick(&mut self, now: Time, mut on_event: impl FnMut(ServiceId, ServiceEvent)) {
         for (id, route) in self.routes.iter_mut() {
             for event in route.on_tick(now) {
-                if let (Some(supply), RouteEvent::FellBack | RouteEvent::Stale(_)) =
+                if let (Some(supply), ServiceEvent::FellBack | ServiceEvent::Stale(_)) =
                     (&mut self.supply, &event)
                 {
                     supply.on_changed(id, route);

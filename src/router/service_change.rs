@@ -1,6 +1,6 @@
 //! Services that come and go, for discovery.
 
-use crate::model::service::{QueryKey, ServiceId, SourceId};
+use crate::model::service::{ServiceId, SourceId};
 use crate::registry::source_spec::SourceSpec;
 
 /// A change that discovery follows.
@@ -37,10 +37,6 @@ pub struct Addition {
     pub name: String,
     /// The sources, in the order of preference.
     pub specs: Vec<SourceSpec>,
-    /// The key of each source.
-    pub queries: Vec<QueryKey>,
-    /// The suffix of the name for each source: `" in dc2"` if there are several datacenters.
-    pub suffixes: Vec<String>,
     /// The origin of the name.
     pub origin: Origin,
 }

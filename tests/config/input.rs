@@ -40,7 +40,12 @@ fn what_is_no_json_is_refused_with_line_and_column() {
         ),
         ("[]", "the configuration: expected an object, found an array".to_owned()),
         ("null", "the configuration: expected an object, found null".to_owned()),
-        ("{}", "consul: missing; expected an object such as {\"cluster\": \"consul\"}".to_owned()),
+        (
+            "{}",
+            "consul: missing; expected an object such as {\"cluster\": \"consul\"}\nservices: \
+             missing; expected an array such as [{\"name\": \"web\"}]"
+                .to_owned(),
+        ),
         (
             "{\"consul\": {\"cluster\": \"consul\"}}",
             "services: missing; expected an array such as [{\"name\": \"web\"}]".to_owned(),

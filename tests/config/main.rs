@@ -19,6 +19,7 @@ mod learning;
 mod places;
 mod policies;
 mod properties;
+mod reference;
 mod registration;
 mod schema;
 mod selection;
@@ -32,8 +33,8 @@ use core::error::Error as _;
 use core::time::Duration;
 
 use consul_resolver::config::{
-    AddressChoice, AddressPolicy, Config, ConfigError, Consistency, Consul, Discover, DnsNames,
-    Handoff, HealthThreshold, LoadBalancing, Policy, Protocol, Service, Unmatched,
+    AddressChoice, AddressPolicy, Config, ConfigError, Consistency, Consul, DnsNames, Handoff,
+    HealthThreshold, LoadBalancing, Policy, Protocol, Service, Unmatched,
 };
 use log::LevelFilter;
 use serde_json::{Value, json};

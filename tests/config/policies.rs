@@ -141,19 +141,19 @@ fn a_field_of_another_policy_is_refused() {
         ),
         (
             BALANCING,
-            json!({ "policy": "maglev", "minimum_ring_size": 1 }),
+            json!({ "policy": "maglev", "hash_on": { "path": true }, "minimum_ring_size": 1 }),
             "services[0].load_balancing.minimum_ring_size: maglev does not use it, only \
              ring_hash; leave it out",
         ),
         (
             BALANCING,
-            json!({ "policy": "maglev", "maximum_ring_size": 1 }),
+            json!({ "policy": "maglev", "hash_on": { "path": true }, "maximum_ring_size": 1 }),
             "services[0].load_balancing.maximum_ring_size: maglev does not use it, only \
              ring_hash; leave it out",
         ),
         (
             BALANCING,
-            json!({ "policy": "ring_hash", "table_size": 7 }),
+            json!({ "policy": "ring_hash", "hash_on": { "path": true }, "table_size": 7 }),
             "services[0].load_balancing.table_size: ring_hash does not use it, only maglev; \
              leave it out",
         ),

@@ -1,9 +1,8 @@
 //! Refusals for the shape of a value, with their exact text.
 
-use consul_resolver::config::{Consul, Service};
 use serde_json::json;
 
-use crate::assert_refused;
+use crate::{assert_refused, parse, with};
 
 #[test]
 fn a_value_of_another_type_is_refused() {
@@ -41,7 +40,12 @@ fn a_value_of_another_type_is_refused() {
 
 #[test]
 fn unknown_and_missing_fields_are_refused() {
-    let (consul, service) = (Consul::FIELDS.join(", "), Service::FIELDS.join(", "));
+    let consul = "cluster, authority, datacenter, namespace, partition, consistency, max_stale, \
+                  cached, wait, token_env, breaker, retry_budget, max_watches, resync";
+    let service = "name, service, hosts, query, limit, near, namespace, partition, peer, connect, \
+                   tags, node_meta, filter, merge_central_config, health, address, datacenters, \
+                   resolve_names, protocol, load_balancing, versions, shrink_guard, max_age, \
+                   on_stale, fallback, depends_on, on_dependency_down, endpoint_metadata, cluster";
     assert_refused([
         (
             "servces",
@@ -182,4 +186,62 @@ fn a_duration_without_unit_or_beyond_its_limits_is_refused() {
         ("consul.wait", json!("601s"), "consul.wait: 601s is out of range; expected 1s to 10m"),
         ("warmup_timeout", json!("1h"), "warmup_timeout: 1h is out of range; expected 0s to 1m"),
     ]);
+}
+
+#[test]
+fn all_errors_are_told_each_with_its_place() {
+    let config = json!({
+        "consul": { "cluster": "consul", "wait": "1h", "max_stale": "5s", "token": "x" },
+        "services": [
+            { "name": "web", "load_balancing": { "policy": "random", "choice_count": 2 } },
+            { "hosts": [] }
+        ],
+        "handoff": { "via": "cookie", "attempts": 9 },
+        "log_level": 1
+    });
+    let text = parse(&config).unwrap_err().to_string();
+    let places: Vec<_> = text.lines().filter_map(|line| line.split(": ").next()).collect();
+    let expected = [
+        "consul.token",
+        "consul.max_stale",
+        "consul.wait",
+        "services[0].load_balancing.choice_count",
+        "services[1].hosts",
+        "services[1].name",
+        "handoff.via",
+        "handoff.attempts",
+        "log_level",
+    ];
+    assert_eq!(places, expected, "{text}");
+}
+
+#[test]
+fn checks_across_sections_tell_all_errors() {
+    let config = json!({
+        "consul": { "cluster": "consul" },
+        "services": [
+            { "name": "web", "hosts": ["web.test"], "max_age": "2s", "fallback": ["0.0.0.0:1"] },
+            { "name": "api", "endpoint_metadata": ["team"] }
+        ],
+        "handoff": { "via": "stateful_session" }
+    });
+    let text = parse(&config).unwrap_err().to_string();
+    let places: Vec<_> = text.lines().filter_map(|line| line.split(": ").next()).collect();
+    let expected = [
+        "services[1].hosts",
+        "services[0].max_age",
+        "services[0].fallback[0]",
+        "handoff.via",
+        "services[1].endpoint_metadata",
+    ];
+    assert_eq!(places, expected, "{text}");
+}
+
+#[test]
+fn errors_beyond_the_twentieth_are_counted() {
+    let services: Vec<_> = (0..23).map(|n| json!({ "name": n })).collect();
+    let text = parse(&with("services", json!(services))).unwrap_err().to_string();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((lines.len(), lines[20]), (21, "and 3 more"), "{text}");
+    assert!(lines[19].starts_with("services[19].name: "), "{text}");
 }

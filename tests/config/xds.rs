@@ -246,7 +246,10 @@ fn a_slip_in_a_template_is_told_before_envoy_sees_it() {
         ),
         (
             "clusters",
-            json!({ "health_checks": [{ "tcp_health_check": {} }] }),
+            json!({ "health_checks": [{
+                "tcp_health_check": {}, "interval": "5s", "unhealthy_threshold": 2,
+                "healthy_threshold": 1
+            }] }),
             "xds.clusters.template.health_checks[0].timeout: missing; expected a value: without one \
              Envoy rejects all that it is told with it",
         ),

@@ -12,7 +12,7 @@ use crate::testbed::{Setup, instances, root, yaml};
 
 const HOST: &str = "web.internal";
 
-/// Where releases have the restriction, as the README shows it.
+/// Where releases have the restriction, as docs/envoy.md shows it.
 #[derive(Debug, Clone, Copy)]
 enum Place {
     /// Of 1.40.
@@ -22,10 +22,10 @@ enum Place {
 }
 
 impl Place {
-    /// The README's lines.
+    /// Returns the lines of the page.
     fn lines(self) -> Value {
-        let readme = readme();
-        let blocks = readme.split("```yaml envoy\n").skip(1);
+        let page = page();
+        let blocks = page.split("```yaml envoy\n").skip(1);
         let mut blocks = blocks.filter_map(|rest| rest.split("```").next());
         let block = blocks.nth(self as usize).expect("its lines");
         serde_yaml_ng::from_str(block).expect("YAML")
@@ -57,14 +57,14 @@ fn write(into: &mut Value, lines: &Value, allowed: &Value) {
     }
 }
 
-fn readme() -> String {
-    std::fs::read_to_string(root().join("README.md")).expect("the README")
+fn page() -> String {
+    std::fs::read_to_string(root().join("docs/envoy.md")).expect("the page")
 }
 
-/// What the module calls, and what it is called for, as the README has it.
+/// Lists the host calls and callbacks of the module, as docs/envoy.md has them.
 fn all() -> Vec<String> {
-    let readme = readme();
-    let mut blocks = readme.split("```text\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let page = page();
+    let mut blocks = page.split("```text\n").skip(1).filter_map(|rest| rest.split("```").next());
     let list = blocks.find(|block| block.starts_with("proxy_on_")).expect("its capabilities");
     list.split_whitespace().map(str::to_owned).collect()
 }
@@ -76,7 +76,7 @@ pub fn all_but(forbidden: &'static str) -> impl FnOnce(&mut Bootstrap) {
 
 // Promise: R-317
 #[test]
-fn capabilities_of_the_readme_suffice_where_they_belong() {
+fn listed_capabilities_suffice_where_they_belong() {
     let agent = Agent::start().expect("an agent");
     let _web = instances(&agent, "web", &["web-1", "web-2"]);
     let [oldest, .., newest] = EnvoyRelease::ALL;

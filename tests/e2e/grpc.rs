@@ -24,7 +24,7 @@ fn backends(consul: &Consul) -> Vec<GrpcBackend> {
     backends.into()
 }
 
-/// `headers.yaml`, changed for gRPC as the README says. One worker, so that each call is seen by
+/// `headers.yaml`, changed for gRPC as docs/limits.md says. One worker, so that each call is seen by
 /// the one that learns.
 fn start(consul: &Consul) -> Testbed {
     let service = json!({

@@ -7,7 +7,7 @@ use crate::testbed::{SOON, Setup, Testbed, yaml};
 
 const NAMES: [&str; 2] = ["socket-1", "socket-2"];
 
-/// `headers.yaml`, changed for web sockets as the README says. One worker, which knows of all
+/// `headers.yaml`, changed for web sockets as docs/limits.md says. One worker, which knows of all
 /// requests in flight.
 fn start(consul: &Consul) -> Testbed {
     let service = json!([{"name": "web", "load_balancing": {"policy": "least_request"}}]);

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::Config;
-use consul_resolver::discovery::manager::Manager;
 use consul_resolver::driver;
 use consul_resolver::host::Event;
 use consul_resolver::registry::response::CallFailure;
@@ -13,6 +12,7 @@ use consul_resolver::router::Router;
 use consul_resolver::shared::source_record::Rank;
 use consul_resolver::util::rng::Rng;
 use consul_resolver::util::time::Time;
+use consul_resolver::vm;
 
 use super::host::{Host, Registry};
 use super::reply::Reply;
@@ -26,7 +26,7 @@ pub const TICK: u64 = 250;
 /// One VM. Times are in milliseconds since its start.
 #[derive(Debug)]
 pub struct Vm<R> {
-    pub manager: Manager,
+    pub manager: vm::Vm,
     pub router: Router,
     pub host: Host<R>,
     next_tick: u64,
@@ -41,7 +41,7 @@ impl<R: Registry> Vm<R> {
 
     /// A VM that follows these sources.
     pub fn following(sources: Vec<SourceSpec>, config: &Config, registry: R, mut rng: Rng) -> Self {
-        let manager = Manager::new(sources, &config.consul, rng.split()).with_registrations(config);
+        let manager = vm::Vm::new(sources, &config.consul, rng.split()).with_registrations(config);
         let host = Host::new(registry, manager.tick_period());
         Self { manager, router: Router::new(config, &mut rng), host, next_tick: 0 }
     }

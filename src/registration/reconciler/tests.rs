@@ -1,14 +1,16 @@
 use super::*;
+use crate::config::Config;
 use crate::health_check::verdict::ProbeReason;
-use crate::registry::consul::registration::Drift;
+use crate::registry::consul::registration::{CheckStatus, Definition, Drift};
 use serde_json::json;
 use std::collections::BTreeMap;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use self::bench::Bench;
+use self::script::Script;
 
-mod bench;
+mod orphans;
+mod script;
 mod trouble;
 
 /// A configuration with one TTL check that probes, and one that Consul runs.
@@ -22,11 +24,11 @@ const REGISTER: &str = r#"{
 }"#;
 
 #[test]
-fn it_is_looked_for_registered_read_back_and_reported_on() {
-    let mut bench = Bench::new(REGISTER);
-    bench.run(1);
+fn service_is_read_registered_read_back_and_reported_on() {
+    let mut script = Script::new(REGISTER);
+    script.run(1);
     assert_eq!(
-        bench.calls(),
+        script.calls(),
         [
             "GET /v1/agent/service/edge-1",
             "GET /v1/agent/self",
@@ -36,13 +38,13 @@ fn it_is_looked_for_registered_read_back_and_reported_on() {
             "PUT /v1/agent/check/update/service%3Aedge-1%3A1",
         ]
     );
-    assert!(bench.keeper.is_in_sync());
-    assert_eq!(bench.agent.status(), Some("passing"));
-    let meta = &bench.agent.service.as_ref().unwrap()["Meta"];
+    assert!(script.reconciler.is_in_sync());
+    assert_eq!(script.agent.status(), Some("passing"));
+    let meta = &script.agent.service.as_ref().unwrap()["Meta"];
     assert_eq!(*meta, json!({"team": "a", "version": "1.4.2"}));
-    let told: Vec<_> = bench.notices.iter().map(ToString::to_string).collect();
+    let texts = script.texts();
     assert_eq!(
-        told,
+        texts,
         [
             "registered",
             "check service:edge-1:1 is passing: GET /health of app: status 200",
@@ -52,180 +54,180 @@ fn it_is_looked_for_registered_read_back_and_reported_on() {
 }
 
 #[test]
-fn it_is_reported_at_a_third_of_the_ttl_and_compared_every_minute() {
-    let mut bench = Bench::new(REGISTER);
-    bench.run(1);
-    bench.calls();
-    bench.run(600);
-    let calls = bench.calls();
+fn check_is_reported_thrice_a_ttl_and_read_every_minute() {
+    let mut script = Script::new(REGISTER);
+    script.run(1);
+    script.calls();
+    script.run(600);
+    let calls = script.calls();
     let reports = calls.iter().filter(|call| call.contains("/check/update/")).count();
     let looks = calls.iter().filter(|call| call.contains("GET /v1/agent/service/")).count();
     assert!((105..=130).contains(&reports), "{reports}");
     assert!((9..=11).contains(&looks), "{looks}");
     assert_eq!(calls.len(), reports + 2 * looks, "{calls:?}");
-    assert_eq!(bench.notices.len(), 3, "nothing more is told");
+    assert_eq!(script.events.len(), 3, "nothing more is reported");
 }
 
 #[test]
-fn a_service_that_fails_is_critical_at_once_and_passes_again() {
-    let mut bench = Bench::new(REGISTER);
-    bench.run(1);
-    bench.health = 503;
-    bench.run(10);
-    assert_eq!(bench.agent.status(), Some("critical"));
-    let output = &bench.agent.checks["service:edge-1:1"]["Output"];
+fn check_is_critical_while_the_service_fails() {
+    let mut script = Script::new(REGISTER);
+    script.run(1);
+    script.health = 503;
+    script.run(10);
+    assert_eq!(script.agent.status(), Some("critical"));
+    let output = &script.agent.checks["service:edge-1:1"]["Output"];
     assert_eq!(*output, "GET /health of app: status 503");
-    bench.health = 200;
-    bench.run(6);
-    assert_eq!(bench.agent.status(), Some("passing"));
+    script.health = 200;
+    script.run(6);
+    assert_eq!(script.agent.status(), Some("passing"));
 }
 
 #[test]
-fn an_agent_that_has_forgotten_it_has_it_again_within_a_heartbeat() {
-    let mut bench = Bench::new(REGISTER);
-    bench.run(20);
-    (bench.agent.service, bench.agent.checks) = (None, BTreeMap::new());
-    bench.run(6);
-    assert!(bench.keeper.is_in_sync());
-    assert_eq!(bench.agent.status(), Some("passing"));
+fn service_is_registered_anew_when_the_agent_has_lost_it() {
+    let mut script = Script::new(REGISTER);
+    script.run(20);
+    (script.agent.service, script.agent.checks) = (None, BTreeMap::new());
+    script.run(6);
+    assert!(script.reconciler.is_in_sync());
+    assert_eq!(script.agent.status(), Some("passing"));
     assert!(
-        bench.notices.iter().any(|it| matches!(it, RegistrationEvent::Drifted(Drift::Check(_))))
+        script.events.iter().any(|it| matches!(it, RegistrationEvent::Drifted(Drift::Check(_))))
     );
 }
 
 // Promise: R-702
 #[test]
-fn what_others_change_is_mended_within_a_minute_but_tags_that_they_may() {
-    let mut bench = Bench::new(REGISTER);
-    bench.run(1);
+fn foreign_changes_are_undone_except_tags_others_may_set() {
+    let mut script = Script::new(REGISTER);
+    script.run(1);
     for (field, value) in
         [("Port", json!(9)), ("Tags", json!(["x"])), ("Meta", json!({})), ("Address", json!("::1"))]
     {
-        bench.agent.service.as_mut().unwrap()[field] = value.clone();
-        bench.run(67);
-        assert_ne!(bench.agent.service.as_ref().unwrap()[field], value, "{field}");
+        script.agent.service.as_mut().unwrap()[field] = value.clone();
+        script.run(67);
+        assert_ne!(script.agent.service.as_ref().unwrap()[field], value, "{field}");
     }
-    bench.agent.checks.remove("service:edge-1:2");
-    bench.run(67);
-    assert!(bench.agent.checks.contains_key("service:edge-1:2"));
+    script.agent.checks.remove("service:edge-1:2");
+    script.run(67);
+    assert!(script.agent.checks.contains_key("service:edge-1:2"));
 
-    let mut bench =
-        Bench::new(&REGISTER.replace("\"id\"", "\"enable_tag_override\": true, \"id\""));
-    bench.run(1);
-    bench.agent.service.as_mut().unwrap()["Tags"] = json!(["theirs"]);
-    bench.agent.service.as_mut().unwrap()["Port"] = json!(9);
-    bench.run(67);
-    let service = bench.agent.service.as_ref().unwrap();
+    let mut script =
+        Script::new(&REGISTER.replace("\"id\"", "\"enable_tag_override\": true, \"id\""));
+    script.run(1);
+    script.agent.service.as_mut().unwrap()["Tags"] = json!(["theirs"]);
+    script.agent.service.as_mut().unwrap()["Port"] = json!(9);
+    script.run(67);
+    let service = script.agent.service.as_ref().unwrap();
     assert_eq!((&service["Tags"], &service["Port"]), (&json!(["theirs"]), &json!(8080)));
 }
 
 #[test]
-fn what_is_taken_only_in_part_is_tried_again_and_then_removed() {
-    let mut bench = Bench::new(REGISTER);
-    bench.agent.drops_checks = true;
-    bench.run(30);
-    assert_eq!(bench.agent.service, None, "it does not stay as it is");
-    assert!(!bench.keeper.is_in_sync());
-    let tries = bench.calls().iter().filter(|call| call.ends_with("/register")).count();
+fn partial_registration_is_retried_and_then_rolled_back() {
+    let mut script = Script::new(REGISTER);
+    script.agent.drops_checks = true;
+    script.run(30);
+    assert_eq!(script.agent.service, None, "it does not stay as it is");
+    assert!(!script.reconciler.is_in_sync());
+    let tries = script.agent.registrations();
     assert_eq!(tries, 3);
-    let told = bench.notices.last().unwrap().to_string();
-    assert!(told.contains("only in part (its check \"service:edge-1:1\" is missing)"), "{told}");
-    bench.agent.drops_checks = false;
-    bench.run(70);
-    assert!(bench.keeper.is_in_sync());
-    assert_eq!(bench.agent.status(), Some("passing"));
+    let texts = script.texts().pop().unwrap();
+    assert!(texts.contains("only in part (its check \"service:edge-1:1\" is missing)"), "{texts}");
+    script.agent.drops_checks = false;
+    script.run(70);
+    assert!(script.reconciler.is_in_sync());
+    assert_eq!(script.agent.status(), Some("passing"));
 }
 
 #[test]
-fn an_agent_of_another_datacenter_does_not_keep_it() {
+fn service_is_rolled_back_when_the_agent_is_elsewhere() {
     let register = REGISTER.replace("\"id\"", "\"datacenter\": \"dc2\", \"id\"");
-    let mut bench = Bench::new(&register);
-    bench.run(1);
-    assert!(bench.keeper.is_in_sync(), "an agent that does not say of which it is");
+    let mut script = Script::new(&register);
+    script.run(1);
+    assert!(script.reconciler.is_in_sync(), "an agent that does not say of which it is");
 
-    let mut bench = Bench::new(&register);
-    bench.agent.datacenter = Some("dc1");
-    bench.run(300);
-    assert_eq!(bench.agent.service, None);
-    let told = bench.notices.last().unwrap().to_string();
-    assert!(told.contains("of datacenter \"dc1\""), "{told}");
-    let tries = bench.calls().iter().filter(|call| call.ends_with("/register")).count();
+    let mut script = Script::new(&register);
+    script.agent.datacenter = Some("dc1");
+    script.run(300);
+    assert_eq!(script.agent.service, None);
+    let texts = script.texts().pop().unwrap();
+    assert!(texts.contains("of datacenter \"dc1\""), "{texts}");
+    let tries = script.agent.registrations();
     assert_eq!(tries, 1, "it does not come and go");
 
-    // What somebody else has registered there is none of its business.
-    let mut bench = Bench::new(&register);
+    // A service of somebody else stays there.
+    let mut script = Script::new(&register);
     let theirs = json!({"Service": "edge", "Datacenter": "dc1"});
-    bench.agent.service = Some(theirs.clone());
-    bench.run(300);
-    assert_eq!(bench.agent.service, Some(theirs));
+    script.agent.service = Some(theirs.clone());
+    script.run(300);
+    assert_eq!(script.agent.service, Some(theirs));
 }
 
 #[test]
-fn what_cannot_be_read_back_of_a_definition_is_registered_once_in_any_case() {
-    let mut first = Bench::new(REGISTER);
+fn settings_that_cannot_be_read_back_are_registered_once() {
+    let mut first = Script::new(REGISTER);
     first.run(1);
     // The same service, with another interval of its check.
-    let mut second = Bench::new(&REGISTER.replace("15s", "600s"));
+    let mut second = Script::new(&REGISTER.replace("15s", "600s"));
     second.agent = first.agent;
     second.calls();
     second.run(200);
-    let registered = second.calls().iter().filter(|call| call.ends_with("/register")).count();
+    let registered = second.agent.registrations();
     assert_eq!(registered, 1);
     assert_eq!(second.agent.checks["service:edge-1:1"]["TTL"], "600000ms");
 }
 
 #[test]
-fn who_was_taken_out_of_service_stays_so_when_it_is_registered_anew() {
-    let mut bench = Bench::new(REGISTER);
-    bench.run(1);
+fn maintenance_stays_when_the_service_is_registered_anew() {
+    let mut script = Script::new(REGISTER);
+    script.run(1);
     let maintenance = json!({"CheckID": "_service_maintenance:edge-1", "Status": "critical"});
-    bench.agent.checks.insert("_service_maintenance:edge-1".to_owned(), maintenance);
-    bench.run(67);
-    bench.agent.service.as_mut().unwrap()["Port"] = json!(9);
-    bench.run(67);
-    assert_eq!(bench.agent.service.as_ref().unwrap()["Port"], 8080);
-    assert!(bench.agent.checks.contains_key("_service_maintenance:edge-1"));
+    script.agent.checks.insert("_service_maintenance:edge-1".to_owned(), maintenance);
+    script.run(67);
+    script.agent.service.as_mut().unwrap()["Port"] = json!(9);
+    script.run(67);
+    assert_eq!(script.agent.service.as_ref().unwrap()["Port"], 8080);
+    assert!(script.agent.checks.contains_key("_service_maintenance:edge-1"));
 }
 
 #[test]
-fn a_check_that_is_never_known_makes_no_storm() {
-    let mut bench = Bench::new(REGISTER);
-    bench.agent.knows_no_check = true;
-    bench.run(600);
-    let calls = bench.calls().len();
+fn calls_stay_rare_when_the_agent_never_knows_a_check() {
+    let mut script = Script::new(REGISTER);
+    script.agent.knows_no_check = true;
+    script.run(600);
+    let calls = script.calls().len();
     assert!(calls < 100, "{calls}");
-    let told: Vec<_> = bench.notices.iter().map(ToString::to_string).collect();
-    assert!(told.iter().any(|it| it.contains("only in part")), "{told:?}");
+    let texts = script.texts();
+    assert!(texts.iter().any(|it| it.contains("only in part")), "{texts:?}");
 }
 
 #[test]
-fn reports_go_on_while_it_cannot_be_registered_anew() {
-    let mut bench = Bench::new(REGISTER);
-    bench.run(1);
-    bench.agent.service.as_mut().unwrap()["Tags"] = json!(["theirs"]);
-    bench.agent.takes_no_registration = true;
-    bench.run(120);
-    bench.calls();
-    bench.run(60);
-    let reports = bench.calls().iter().filter(|call| call.contains("/check/update/")).count();
+fn reports_go_on_when_the_service_cannot_be_registered() {
+    let mut script = Script::new(REGISTER);
+    script.run(1);
+    script.agent.service.as_mut().unwrap()["Tags"] = json!(["theirs"]);
+    script.agent.takes_no_registration = true;
+    script.run(120);
+    script.calls();
+    script.run(60);
+    let reports = script.calls().iter().filter(|call| call.contains("/check/update/")).count();
     assert!(reports >= 10, "{reports}");
 }
 
 #[test]
-fn a_report_that_is_lost_is_made_up_for_in_time() {
+fn lost_report_is_repeated_within_the_ttl() {
     for ttl in [10, 15, 30] {
-        let mut bench = Bench::new(&REGISTER.replace("15s", &format!("{ttl}s")));
-        bench.run(1);
-        bench.notices.clear();
-        let mut last = bench.now;
+        let mut script = Script::new(&REGISTER.replace("15s", &format!("{ttl}s")));
+        script.run(1);
+        script.events.clear();
+        let mut last = script.now;
         let mut longest = Duration::ZERO;
         for _ in 0..200 {
-            let before = bench.agent.calls.len();
-            bench.run(1);
-            if bench.agent.calls[before..].iter().any(|call| call.contains("/check/update/")) {
-                longest = longest.max(bench.now - last);
-                last = bench.now;
-                bench.loses_next = true;
+            let before = script.agent.calls.len();
+            script.run(1);
+            if script.agent.calls[before..].iter().any(|call| call.contains("/check/update/")) {
+                longest = longest.max(script.now - last);
+                last = script.now;
+                script.loses_next = true;
             }
         }
         assert!(longest < Duration::from_secs(ttl), "{longest:?} of {ttl} s");
@@ -233,47 +235,44 @@ fn a_report_that_is_lost_is_made_up_for_in_time() {
 }
 
 #[test]
-fn a_refusal_is_told_once_and_tried_again_at_a_growing_distance() {
-    let mut bench = Bench::new(REGISTER);
-    bench.agent.refuses = Some((403, "Permission denied"));
-    bench.run(120);
-    let calls = bench.calls().len();
+fn refusal_is_reported_once_and_retried_with_backoff() {
+    let mut script = Script::new(REGISTER);
+    script.agent.refuses = Some((403, "Permission denied"));
+    script.run(120);
+    let calls = script.calls().len();
     assert!((6..12).contains(&calls), "{calls}");
-    bench.run(3_600);
-    let calls = bench.calls().len();
+    script.run(3_600);
+    let calls = script.calls().len();
     assert!((15..=30).contains(&calls), "{calls} in an hour");
-    let told: Vec<_> = bench.notices.iter().map(ToString::to_string).collect();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains("needs service:write for \"edge\""), "{told:?}");
-    bench.agent.refuses = None;
-    bench.run(240);
-    assert!(bench.keeper.is_in_sync());
-    assert_eq!(bench.notices[1], RegistrationEvent::Standing);
+    let texts = script.texts();
+    assert_eq!(texts.len(), 1, "{texts:?}");
+    assert!(texts[0].contains("needs service:write for \"edge\""), "{texts:?}");
+    script.agent.refuses = None;
+    script.run(240);
+    assert!(script.reconciler.is_in_sync());
+    assert_eq!(script.events[1], RegistrationEvent::Standing);
 }
 
 #[test]
-fn an_outage_leads_to_a_look_and_reports_go_on_where_nothing_is_lost() {
-    let mut bench = Bench::new(REGISTER);
-    bench.run(1);
-    bench.agent.refuses = Some((500, "No cluster leader"));
-    bench.run(30);
-    bench.agent.refuses = None;
-    bench.calls();
-    bench.run(11);
-    let calls = bench.calls();
+fn service_is_only_read_when_an_outage_has_lost_nothing() {
+    let mut script = Script::new(REGISTER);
+    script.run(1);
+    script.agent.refuses = Some((500, "No cluster leader"));
+    script.run(30);
+    script.agent.refuses = None;
+    script.calls();
+    script.run(11);
+    let calls = script.calls();
     assert!(calls.contains(&"GET /v1/agent/service/edge-1".to_owned()), "{calls:?}");
     assert!(!calls.iter().any(|call| call.ends_with("/register")), "{calls:?}");
-    assert_eq!(bench.notices.last(), Some(&RegistrationEvent::Standing));
+    assert_eq!(script.events.last(), Some(&RegistrationEvent::Standing));
 }
 
 #[test]
-fn another_vm_goes_on_where_the_last_one_has_stopped() {
-    let mut first = Bench::new(REGISTER);
+fn registration_and_health_stay_when_another_vm_takes_over() {
+    let mut first = Script::new(REGISTER);
     first.run(1);
-    let mut second = Bench::new(REGISTER);
-    second.keeper = second.keeper.in_term(2, true);
-    second.agent = first.agent;
-    second.calls();
+    let mut second = Script::taking_over(REGISTER, first);
     second.health = 503;
     second.run(3);
     let calls = second.calls();
@@ -284,10 +283,10 @@ fn another_vm_goes_on_where_the_last_one_has_stopped() {
 }
 
 #[test]
-fn what_an_earlier_envoy_has_left_behind_says_nothing_of_the_service() {
-    let mut first = Bench::new(REGISTER);
+fn status_of_an_earlier_envoy_says_nothing() {
+    let mut first = Script::new(REGISTER);
     first.run(1);
-    let mut second = Bench::new(REGISTER);
+    let mut second = Script::new(REGISTER);
     second.agent = first.agent;
     second.health = 503;
     assert_eq!(second.agent.status(), Some("passing"));
@@ -296,91 +295,105 @@ fn what_an_earlier_envoy_has_left_behind_says_nothing_of_the_service() {
 }
 
 #[test]
-fn a_probe_that_envoy_does_not_send_is_no_failure_unless_that_lasts() {
-    let mut bench = Bench::new(REGISTER);
-    bench.run(1);
-    bench.unsent = Some(ProbeReason::NoCapacity);
-    bench.run(12);
-    assert_eq!(bench.agent.status(), Some("passing"), "not for a TTL yet");
-    bench.unsent = None;
-    bench.run(6);
-    bench.unsent = Some(ProbeReason::UnknownCluster);
-    bench.run(22);
-    assert_eq!(bench.agent.status(), Some("critical"));
-    let output = &bench.agent.checks["service:edge-1:1"]["Output"];
+fn unsent_probes_make_a_check_critical_only_after_a_ttl() {
+    let mut script = Script::new(REGISTER);
+    script.run(1);
+    script.unsent = Some(ProbeReason::NoCapacity);
+    script.run(12);
+    assert_eq!(script.agent.status(), Some("passing"), "not for a TTL yet");
+    script.unsent = None;
+    script.run(6);
+    script.unsent = Some(ProbeReason::UnknownCluster);
+    script.run(22);
+    assert_eq!(script.agent.status(), Some("critical"));
+    let output = &script.agent.checks["service:edge-1:1"]["Output"];
     assert_eq!(*output, "GET /health of app could not be sent: Envoy has no such cluster");
-    bench.unsent = None;
-    bench.run(6);
-    assert_eq!(bench.agent.status(), Some("passing"));
+    script.unsent = None;
+    script.run(6);
+    assert_eq!(script.agent.status(), Some("passing"));
 }
 
 #[test]
-fn a_proxy_that_drains_is_critical_whatever_its_service_says() {
+fn checks_are_critical_when_envoy_drains() {
     let drain = r#""drain": {"cluster": "admin", "path": "/ready"}, "id""#;
-    let mut bench = Bench::new(&REGISTER.replace("\"id\"", drain));
-    bench.run(2);
-    assert_eq!(bench.agent.status(), Some("passing"));
-    bench.ready = 503;
-    bench.run(2);
-    assert_eq!(bench.agent.status(), Some("critical"));
-    assert_eq!(bench.agent.checks["service:edge-1:1"]["Output"], "Envoy drains");
-    bench.ready = 200;
-    bench.run(2);
-    assert_eq!(bench.agent.status(), Some("passing"));
+    let mut script = Script::new(&REGISTER.replace("\"id\"", drain));
+    script.run(2);
+    assert_eq!(script.agent.status(), Some("passing"));
+    script.ready = 503;
+    script.run(2);
+    assert_eq!(script.agent.status(), Some("critical"));
+    assert_eq!(script.agent.checks["service:edge-1:1"]["Output"], "Envoy drains");
+    script.ready = 200;
+    script.run(2);
+    assert_eq!(script.agent.status(), Some("passing"));
 }
 
 #[test]
-fn that_nobody_says_whether_it_drains_is_no_reason_to_be_critical_nor_to_pass_again() {
+fn silent_administration_interface_changes_no_check() {
     let drain = r#""drain": {"cluster": "admin", "path": "/ready"}, "id""#;
-    let mut bench = Bench::new(&REGISTER.replace("\"id\"", drain));
-    bench.is_admin_silent = true;
-    bench.run(10);
-    assert_eq!(bench.agent.status(), Some("passing"), "where it was never said");
-    (bench.is_admin_silent, bench.ready) = (false, 503);
-    bench.run(10);
-    assert_eq!(bench.agent.status(), Some("critical"));
-    bench.is_admin_silent = true;
-    bench.run(60);
-    assert_eq!(bench.agent.status(), Some("critical"), "it was said last");
+    let mut script = Script::new(&REGISTER.replace("\"id\"", drain));
+    script.is_admin_silent = true;
+    script.run(10);
+    assert_eq!(script.agent.status(), Some("passing"), "where it was never said");
+    (script.is_admin_silent, script.ready) = (false, 503);
+    script.run(10);
+    assert_eq!(script.agent.status(), Some("critical"));
+    script.is_admin_silent = true;
+    script.run(60);
+    assert_eq!(script.agent.status(), Some("critical"), "it was said last");
 }
 
 #[test]
-fn a_dependency_that_is_down_makes_it_warn() {
-    let mut bench = Bench::new(REGISTER);
-    bench.run(1);
-    bench.keeper.on_dependencies_down(&["db".to_owned(), "cache".to_owned()]);
-    bench.run(1);
-    assert_eq!(bench.agent.status(), Some("warning"));
-    let output = &bench.agent.checks["service:edge-1:1"]["Output"];
+fn checks_warn_when_a_dependency_is_down() {
+    let mut script = Script::new(REGISTER);
+    script.run(1);
+    script.reconciler.on_dependencies_down(&["db".to_owned(), "cache".to_owned()]);
+    script.run(1);
+    assert_eq!(script.agent.status(), Some("warning"));
+    let output = &script.agent.checks["service:edge-1:1"]["Output"];
     assert_eq!(*output, "no healthy endpoint of db, cache");
-    bench.keeper.on_dependencies_down(&[]);
-    bench.run(1);
-    assert_eq!(bench.agent.status(), Some("passing"));
+    script.reconciler.on_dependencies_down(&[]);
+    script.run(1);
+    assert_eq!(script.agent.status(), Some("passing"));
 }
 
 #[test]
-fn without_a_check_of_its_own_it_is_looked_at_every_ten_seconds() {
-    let mut bench =
-        Bench::new(r#"{"name": "edge", "id": "edge-1", "address": "a.test", "port": 1}"#);
-    bench.run(1);
-    assert!(bench.keeper.is_in_sync());
-    bench.agent.service = None;
-    bench.run(12);
-    assert!(bench.agent.service.is_some());
+fn service_without_ttl_checks_is_read_every_ten_seconds() {
+    let mut script =
+        Script::new(r#"{"name": "edge", "id": "edge-1", "address": "a.test", "port": 1}"#);
+    script.run(1);
+    assert!(script.reconciler.is_in_sync());
+    script.agent.service = None;
+    script.run(12);
+    assert!(script.agent.service.is_some());
 }
 
 #[test]
-fn a_call_that_nobody_hears_of_again_is_given_up() {
-    let mut bench = Bench::new(REGISTER);
-    let errand = bench.keeper.next_call(Time::ZERO).unwrap();
-    let (id, _) = bench.keeper.start(errand, Time::ZERO);
-    let at = |seconds| Time::from_start(Duration::from_secs(seconds));
-    let mut lost_at = |seconds| (0..=seconds).find_map(|s| bench.keeper.poll_lost(at(s)));
-    assert_eq!(lost_at(5), None);
-    assert_eq!(lost_at(6), Some(id));
-    let Bench { keeper, rng, notices, .. } = &mut bench;
-    let called = keeper.on_response(id, Err(CallFailure::Lost), at(7), rng, notices);
-    assert_eq!(called, Some(Err(ErrorKind::Timeout)));
-    assert_eq!(keeper.on_response(id, Err(CallFailure::Lost), at(7), rng, notices), None);
-    assert!(keeper.next_call(at(20)).is_some());
+fn lost_call_is_given_up_a_second_after_its_timeout() {
+    let mut script = Script::new(REGISTER);
+    let sent = script.start().unwrap();
+    let lost = (0..=9).find_map(|seconds| {
+        script.now = Duration::from_secs(seconds);
+        Some((seconds, script.give_up_lost()?))
+    });
+    assert_eq!(lost, Some((6, (sent.id, Err(ErrorKind::Timeout)))));
+    assert!(!script.respond(sent.id, 200, "{}"), "too late");
+    script.now = Duration::from_secs(20);
+    assert!(script.start().is_some());
+}
+
+#[test]
+fn dependency_is_down_when_it_was_down_before_the_term() {
+    let config = br#"{"consul": {"cluster": "consul"}, "services": [{"name": "db"}],
+        "register": [{"name": "edge", "id": "edge-1", "address": "10.0.0.5", "port": 80,
+            "checks": [{"ttl": "15s"}], "depends_on": ["db"]}]}"#;
+    let config = Config::parse(config).unwrap();
+    let definition = Definition::new(&config.consul, &config.registrations[0]);
+    let mut desired = DesiredState::present(definition);
+    desired.review_dependencies(<[String]>::to_vec, Time::ZERO, &mut Rng::new(1));
+    let later = Time::from_start(Duration::from_secs(8));
+    let mut reconciler = Reconciler::new(&desired, Term(1), false, later);
+    let report = AgentCall::Report { check: 0, status: CheckStatus::Warning };
+    let (_, request) = reconciler.start(report, later);
+    assert!(request.body.contains("no healthy endpoint of db"), "{}", request.body);
 }

@@ -1,4 +1,4 @@
-//! Agents that are slow, several or others, proxies that stop or share an id, clusters that are not there.
+//! Slow, replaced and several agents, standstills, shared ids and missing clusters.
 
 use core::time::Duration;
 
@@ -7,129 +7,121 @@ use serde_json::json;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::REGISTER;
-use super::bench::{Bench, FakeAgent};
+use super::script::{FakeAgent, Script};
 use crate::health_check::verdict::{ProbeReason, ProbeResponse};
 use crate::registration::agent_call::AgentCall;
-use crate::registration::probe::{OutgoingProbe, ProbeResult};
-use crate::registry::response::HttpResponse;
-use crate::util::time::Time;
 
 #[test]
-fn a_slow_agent_is_registered_with_and_hears_reports_in_time() {
+fn slow_agent_gets_the_registration_and_reports_in_time() {
     for (ttl, takes) in [(10, 2_000), (15, 3_000)] {
-        let mut bench = Bench::new(&REGISTER.replace("15s", &format!("{ttl}s")));
-        bench.takes = Duration::from_millis(takes);
-        bench.run(20);
-        assert!(bench.keeper.is_in_sync(), "{:?}", bench.notices);
-        let mut last = bench.now;
+        let mut script = Script::new(&REGISTER.replace("15s", &format!("{ttl}s")));
+        script.latency = Duration::from_millis(takes);
+        script.run(20);
+        assert!(script.reconciler.is_in_sync(), "{:?}", script.events);
+        let mut last = script.now;
         for _ in 0..100 {
-            let before = bench.agent.calls.len();
-            bench.run(1);
-            if bench.agent.calls[before..].iter().any(|call| call.contains("/check/update/")) {
-                last = bench.now;
+            let before = script.agent.calls.len();
+            script.run(1);
+            if script.agent.calls[before..].iter().any(|call| call.contains("/check/update/")) {
+                last = script.now;
             }
-            let age = bench.now - last;
+            let age = script.now - last;
             assert!(age < Duration::from_secs(ttl), "{age:?} of {ttl} s");
         }
     }
-    // So slow that no report could be in time.
-    let mut bench = Bench::new(REGISTER);
-    bench.takes = Duration::from_secs(12);
-    bench.run(180);
-    assert!(bench.keeper.is_in_sync(), "{:?}", bench.notices);
+    // No report can be in time.
+    let mut script = Script::new(REGISTER);
+    script.latency = Duration::from_secs(12);
+    script.run(180);
+    assert!(script.reconciler.is_in_sync(), "{:?}", script.events);
 }
 
 #[test]
-fn an_agent_of_another_datacenter_gets_nothing_where_it_says_so() {
+fn nothing_is_registered_when_the_agent_is_elsewhere() {
     let register = REGISTER.replace("\"id\"", "\"datacenter\": \"dc2\", \"id\"");
-    let mut bench = Bench::new(&register);
-    // As Consul 1.8 does: what is registered does not say where it is.
-    bench.agent.node = Some("n1");
-    bench.run(300);
-    assert_eq!(bench.agent.service, None);
-    let calls = bench.calls();
-    assert!(!calls.iter().any(|call| call.ends_with("/register")), "{calls:?}");
-    let told: Vec<_> = bench.notices.iter().map(ToString::to_string).collect();
-    assert!(told.len() == 1 && told[0].contains("of datacenter \"dc1\""), "{told:?}");
-    let mut bench = Bench::new(&register);
-    (bench.agent.node, bench.agent.datacenter) = (Some("n1"), Some("dc2"));
-    bench.run(2);
-    assert!(bench.keeper.is_in_sync());
+    let mut script = Script::new(&register);
+    // As with Consul 1.8, the service does not name its datacenter.
+    script.agent.node = Some("n1");
+    script.run(300);
+    assert_eq!(script.agent.service, None);
+    assert_eq!(script.agent.registrations(), 0);
+    let texts = script.texts();
+    assert!(texts.len() == 1 && texts[0].contains("of datacenter \"dc1\""), "{texts:?}");
+    let mut script = Script::new(&register);
+    (script.agent.node, script.agent.datacenter) = (Some("n1"), Some("dc2"));
+    script.run(2);
+    assert!(script.reconciler.is_in_sync());
 }
 
 #[test]
-fn several_agents_are_told_of_and_nothing_is_left_at_any() {
+fn several_agents_are_reported_and_none_keeps_the_service() {
     for nodes in [&["n1", "n2"][..], &["n1", "n2", "n3"]] {
         for may_know in [true, false] {
-            let mut bench = Bench::new(REGISTER);
+            let mut script = Script::new(REGISTER);
             let agents = nodes.iter().map(|node| FakeAgent {
                 node: Some(*node).filter(|_| may_know),
                 ..FakeAgent::default()
             });
-            bench.others = agents.collect();
-            bench.agent = bench.others.pop_front().unwrap();
-            bench.run(50);
-            let told: Vec<_> = bench.notices.iter().map(ToString::to_string).collect();
-            assert!(told.iter().any(|it| it.contains("several seem to be behind")), "{told:?}");
-            let agents = bench.others.iter().chain([&bench.agent]);
+            script.others = agents.collect();
+            script.agent = script.others.pop_front().unwrap();
+            script.run(50);
+            let texts = script.texts();
+            assert!(texts.iter().any(|it| it.contains("several seem to be behind")), "{texts:?}");
+            let agents = script.others.iter().chain([&script.agent]);
             let left: Vec<_> = agents.filter_map(|agent| agent.service.as_ref()).collect();
-            // Where nobody may know, it may have come to all of them.
-            let stands = bench.keeper.is_in_sync() && !may_know;
+            // All agents may have it if the token may not read their identities.
+            let stands = script.reconciler.is_in_sync() && !may_know;
             assert_eq!(left.len(), if stands { nodes.len() } else { 0 }, "{nodes:?}: {left:?}");
-            let registers = |agent: &FakeAgent| {
-                agent.calls.iter().filter(|call| call.ends_with("/register")).count()
-            };
-            let registered: usize = bench.others.iter().chain([&bench.agent]).map(registers).sum();
+            let agents = script.others.iter().chain([&script.agent]);
+            let registered: usize = agents.map(FakeAgent::registrations).sum();
             assert!(registered <= if may_know { 0 } else { 3 }, "{registered} registrations");
         }
     }
 }
 
 #[test]
-fn an_agent_that_was_replaced_is_registered_with_and_no_second_one() {
-    let mut bench = Bench::new(REGISTER);
-    bench.agent.node = Some("n1");
-    bench.run(20);
-    bench.agent = FakeAgent { node: Some("n2"), ..FakeAgent::default() };
-    bench.run(10);
-    assert!(bench.keeper.is_in_sync(), "{:?}", bench.notices);
-    assert_eq!(bench.agent.status(), Some("passing"));
-    bench.agent = FakeAgent { node: Some("n1"), ..FakeAgent::default() };
-    bench.run(10);
-    let told: Vec<_> = bench.notices.iter().map(ToString::to_string).collect();
-    assert!(told.iter().any(|it| it.contains("n2 of dc1 and n1 of dc1")), "{told:?}");
-    assert_eq!(bench.agent.service, None);
-    bench.run(120);
-    assert!(bench.keeper.is_in_sync(), "only that one answers any more");
-    assert_eq!(bench.agent.status(), Some("passing"));
+fn replaced_agent_gets_the_service_but_no_second_agent() {
+    let mut script = Script::new(REGISTER);
+    script.agent.node = Some("n1");
+    script.run(20);
+    script.agent = FakeAgent { node: Some("n2"), ..FakeAgent::default() };
+    script.run(10);
+    assert!(script.reconciler.is_in_sync(), "{:?}", script.events);
+    assert_eq!(script.agent.status(), Some("passing"));
+    script.agent = FakeAgent { node: Some("n1"), ..FakeAgent::default() };
+    script.run(10);
+    let texts = script.texts();
+    assert!(texts.iter().any(|it| it.contains("n2 of dc1 and n1 of dc1")), "{texts:?}");
+    assert_eq!(script.agent.service, None);
+    script.run(120);
+    assert!(script.reconciler.is_in_sync(), "only that one answers any more");
+    assert_eq!(script.agent.status(), Some("passing"));
 }
 
 #[test]
-fn nothing_passes_after_a_stop_before_it_was_probed_again() {
+fn no_check_passes_after_a_standstill_before_a_probe() {
     for drain in ["\"id\"", r#""drain": {"cluster": "admin", "path": "/ready"}, "id""#] {
-        let mut bench = Bench::new(&REGISTER.replace("\"id\"", drain));
-        bench.run(7);
-        assert_eq!(bench.agent.status(), Some("passing"));
-        bench.calls();
-        // Envoy stands still for longer than the TTL, and the service has died meanwhile.
-        bench.now += Duration::from_secs(20);
-        bench.health = 503;
-        bench.run(2);
-        let calls = bench.calls();
+        let mut script = Script::new(&REGISTER.replace("\"id\"", drain));
+        script.run(7);
+        assert_eq!(script.agent.status(), Some("passing"));
+        script.calls();
+        // Envoy stands still for longer than the TTL, and the service dies meanwhile.
+        script.now += Duration::from_secs(20);
+        script.health = 503;
+        script.run(2);
+        let calls = script.calls();
         assert!(calls.iter().any(|call| call.contains("/check/update/")), "{calls:?}");
-        assert_eq!(bench.agent.reports.last().map(String::as_str), Some("critical"));
-        let after = bench.agent.reports.iter().filter(|it| *it == "passing").count();
-        assert_eq!(after, before_stop(&bench), "none after the stop");
+        assert_eq!(script.agent.reports.last().map(String::as_str), Some("critical"));
+        let after = script.agent.reports.iter().filter(|it| *it == "passing").count();
+        assert_eq!(after, passing_before_critical(&script), "none after the stop");
     }
 }
 
 #[test]
-fn what_was_handed_over_before_a_stop_says_nothing_after_it() {
-    let mut first = Bench::new(REGISTER);
+fn handed_over_health_is_void_after_a_standstill() {
+    let mut first = Script::new(REGISTER);
     first.run(1);
-    let mut second = Bench::new(REGISTER);
-    second.keeper = second.keeper.in_term(2, true);
-    second.agent = first.agent;
+    let mut second = Script::taking_over(REGISTER, first);
     second.run(70);
     // The machine stands still, and the agent with it: by its TTL the check is not critical.
     second.now += Duration::from_secs(70);
@@ -144,15 +136,15 @@ fn what_was_handed_over_before_a_stop_says_nothing_after_it() {
 }
 
 #[test]
-fn a_slow_agent_hears_reports_of_all_checks_in_time() {
+fn slow_agent_gets_reports_of_all_checks_in_time() {
     let register = r#"{"name": "edge", "id": "edge-1", "address": "10.0.0.5", "port": 80,
         "checks": [{"ttl": "10s"}, {"ttl": "10s"}, {"ttl": "10s"}, {"ttl": "10s"}]}"#;
-    let mut bench = Bench::new(register);
-    bench.takes = Duration::from_secs(2);
-    bench.run(30);
-    bench.calls();
-    bench.run(100);
-    let calls = bench.calls();
+    let mut script = Script::new(register);
+    script.latency = Duration::from_secs(2);
+    script.run(30);
+    script.calls();
+    script.run(100);
+    let calls = script.calls();
     for n in 1..=4 {
         let path = format!("/check/update/service%3Aedge-1%3A{n}");
         let reports = calls.iter().filter(|call| call.ends_with(&path)).count();
@@ -161,96 +153,94 @@ fn a_slow_agent_hears_reports_of_all_checks_in_time() {
 }
 
 #[test]
-fn a_report_that_comes_too_late_ends_no_removal() {
-    let mut bench = Bench::new(REGISTER);
-    bench.run(7);
-    let now = Time::from_start(bench.now);
-    let Bench { keeper, agent, rng, notices, .. } = &mut bench;
-    let (report, _) = keeper.start(AgentCall::Report(0), now);
-    // Meanwhile the agent is found to be one of several.
-    let mut found = agent.service.clone().unwrap();
-    found["Port"] = json!(9);
-    let of = |node: &str| json!({"Config": {"NodeName": node, "Datacenter": "dc1"}});
-    let answers = [
-        (AgentCall::Read, found),
-        (AgentCall::ReadChecks, json!(agent.checks)),
-        (AgentCall::Identify, of("n1")),
-        (AgentCall::Identify, of("n2")),
+fn late_report_does_not_end_a_rollback() {
+    let mut script = Script::new(REGISTER);
+    script.run(7);
+    // A report and a read are due, and the agent is one of several.
+    script.hold_calls(70);
+    let report = script.start().unwrap();
+    assert!(matches!(report.call, AgentCall::Report { .. }));
+    let mut changed = script.agent.service.clone().unwrap();
+    changed["Port"] = json!(9);
+    let identity = |node: &str| json!({"Config": {"NodeName": node, "Datacenter": "dc1"}});
+    let responses = [
+        (AgentCall::Read, changed),
+        (AgentCall::ReadChecks, json!(script.agent.checks)),
+        (AgentCall::Identify, identity("n1")),
+        (AgentCall::Identify, identity("n2")),
     ];
-    fn said(status: u16, body: &str) -> HttpResponse<'_> {
-        HttpResponse { status, from_envoy: false, headers: &[], body: body.as_bytes() }
+    for (call, body) in responses {
+        let sent = script.start().unwrap();
+        assert_eq!(sent.call, call);
+        script.respond(sent.id, 200, &body.to_string());
     }
-    for (errand, body) in answers {
-        let (id, _) = keeper.start(errand, now);
-        let body = body.to_string();
-        keeper.on_response(id, Ok(said(200, &body)), now, rng, notices);
-    }
-    assert_eq!(keeper.next_call(now), Some(AgentCall::Deregister));
+    let first = script.start().unwrap();
+    assert_eq!(first.call, AgentCall::Deregister);
     let unknown = "CheckID \"service:edge-1:1\" does not have associated TTL";
-    keeper.on_response(report, Ok(said(500, unknown)), now, rng, notices);
-    assert_eq!(keeper.next_call(now), Some(AgentCall::Deregister));
+    assert!(script.respond(report.id, 500, unknown));
+    script.respond(first.id, 200, "");
+    assert_eq!(script.start().map(|sent| sent.call), Some(AgentCall::Deregister));
 }
 
-fn before_stop(bench: &Bench) -> usize {
-    bench.agent.reports.iter().position(|it| it == "critical").unwrap_or_default()
+/// Returns the number of reports before the first critical one.
+fn passing_before_critical(script: &Script) -> usize {
+    script.agent.reports.iter().position(|it| it == "critical").unwrap_or_default()
 }
 
 #[test]
-fn what_was_asked_before_a_stop_says_nothing_after_it() {
-    let mut bench = Bench::new(REGISTER);
-    bench.run(7);
+fn earlier_probe_says_nothing_after_a_standstill() {
+    let mut script = Script::new(REGISTER);
+    script.run(7);
     let mut early = None;
     while early.is_none() {
-        bench.now += Duration::from_millis(250);
-        early = bench.keeper.poll_probe(Time::from_start(bench.now), &mut bench.rng);
+        script.tick();
+        early = script.start_probe();
     }
-    let OutgoingProbe { target, number, .. } = early.unwrap();
-    bench.now += Duration::from_secs(20);
-    let answer = ProbeResponse { status: 200, from_envoy: false, body: b"" };
-    let (now, probed) =
-        (Time::from_start(bench.now), ProbeResult { target, number, response: Ok(answer) });
-    bench.keeper.on_probed(&probed, now, &mut bench.rng, &mut bench.notices);
-    assert!(!matches!(bench.keeper.next_call(now), Some(AgentCall::Report(_))), "nobody knows yet");
-    // Nor has a call failed that may have been answered meanwhile.
-    let errand = bench.keeper.next_call(now);
-    let out = errand.map(|errand| bench.keeper.start(errand, now));
-    assert_eq!(bench.keeper.poll_lost(now + Duration::from_secs(60)), None, "{out:?}");
+    script.now += Duration::from_secs(20);
+    let response = ProbeResponse { status: 200, from_envoy: false, body: b"" };
+    script.respond_to_probe(&early.unwrap(), Ok(response));
+    let sent = script.start();
+    let is_report = sent.as_ref().is_some_and(|it| matches!(it.call, AgentCall::Report { .. }));
+    assert!(!is_report, "the health is unknown");
+    // A call that is out has more time, because its response may not have been read yet.
+    script.now += Duration::from_secs(60);
+    assert_eq!(script.give_up_lost(), None, "{sent:?}");
 }
 
 #[test]
-fn a_cluster_that_envoy_does_not_have_is_told_of_once() {
+fn missing_cluster_is_reported_once() {
     let drain = r#""drain": {"cluster": "admin", "path": "/ready"}, "id""#;
-    let mut bench = Bench::new(&REGISTER.replace("\"id\"", drain));
-    bench.unsent = Some(ProbeReason::UnknownCluster);
-    bench.unsent_drain = Some(ProbeReason::UnknownCluster);
-    bench.run(1);
-    let told = |bench: &Bench| {
-        let told = bench.notices.iter().map(ToString::to_string);
-        told.filter(|it| it.starts_with("envoy has")).collect::<Vec<_>>()
+    let mut script = Script::new(&REGISTER.replace("\"id\"", drain));
+    script.unsent = Some(ProbeReason::UnknownCluster);
+    script.unsent_drain = Some(ProbeReason::UnknownCluster);
+    script.run(1);
+    let texts = |script: &Script| {
+        let texts = script.texts().into_iter();
+        texts.filter(|it| it.starts_with("envoy has")).collect::<Vec<_>>()
     };
     let missing = |name: &str| {
         format!(
             "envoy has no cluster \"{name}\", which is to be probed: add it, or mend probe or drain"
         )
     };
-    assert_eq!(told(&bench), [missing("admin"), missing("app")]);
-    bench.run(60);
-    assert_eq!(told(&bench).len(), 2, "once");
-    (bench.unsent, bench.unsent_drain) = (None, None);
-    bench.run(10);
+    assert_eq!(texts(&script), [missing("admin"), missing("app")]);
+    script.run(60);
+    assert_eq!(texts(&script).len(), 2, "once");
+    (script.unsent, script.unsent_drain) = (None, None);
+    script.run(10);
     let found = |name: &str| format!("envoy has the cluster \"{name}\" now");
-    assert_eq!(told(&bench)[2..], [found("admin"), found("app")]);
+    assert_eq!(texts(&script)[2..], [found("admin"), found("app")]);
 }
 
 #[test]
-fn another_proxy_that_holds_the_id_is_told_of() {
-    let mut bench = Bench::new(REGISTER);
-    bench.run(1);
-    bench.agent.service.as_mut().unwrap()["Address"] = json!("10.0.0.6");
-    bench.run(67);
-    let told: Vec<_> = bench.notices.iter().map(ToString::to_string).collect();
+fn foreign_holder_of_the_id_is_reported() {
+    let mut script = Script::new(REGISTER);
+    script.run(1);
+    script.agent.service.as_mut().unwrap()["Address"] = json!("10.0.0.6");
+    script.run(67);
+    let texts = script.texts();
     assert!(
-        told.iter().any(|it| it.contains("another proxy seems to have the same id")),
-        "{told:?}"
+        texts.iter().any(|it| it.contains("another proxy seems to have the same id")),
+        "{texts:?}"
     );
 }

@@ -3,10 +3,9 @@
 //! The [`RegistrationLease`] contains a digest of the definition, too. While a listener is updated
 //! two configurations are active, and if both register one id, the newer one wins.
 
+use core::time::Duration;
 use std::rc::Rc;
 
-use self::desired_state::DesiredState;
-use self::orphan_relation::{ABANDONED, OrphanRelation};
 use crate::calls::caller::{AgentCallId, CallId};
 use crate::calls::circuit::{Datacenter, OF_THE_AGENT};
 use crate::calls::scheduler::{CallKind, Permit};
@@ -17,21 +16,23 @@ use crate::election::observed_since::ObservedSince;
 use crate::host::{Command, Context, Expect, LeaseLoad, LeaseStore, Load, ProbeId, Store};
 use crate::model::registration::RegistrationId;
 use crate::model::service::QueryKey;
+use crate::registration::desired_state::DesiredState;
+use crate::registration::orphan_relation::{ABANDONED, OrphanRelation};
 use crate::registration::probe::ProbeResult;
+use crate::registration::reconciler::Reconciler;
 use crate::registry::consul::registration::{Definition, Id};
 use crate::registry::response::{CallFailure, HttpResponse};
 use crate::shared::key::{Cas, VmId};
 use crate::shared::registration_lease::RegistrationLease;
 use crate::shared::source_record::{Holder, Rank, Term};
-use crate::telemetry::RegistrationEvent;
+use crate::telemetry::{RegistrationEvent, TelemetryEvent};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-mod desired_state;
-pub(super) mod orphan_relation;
-
 /// The minimum number of reads without a change before a lease counts as abandoned.
 const LOOKS: u32 = 20;
+/// The time after its timeout at which a call that probes the breaker counts as lost.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// The registration of one service, as one VM sees it.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub(super) struct Controller {
     digest: QueryKey,
     lease: Lease,
     desired: DesiredState,
+    /// Drives the agent while this VM leads.
+    reconciler: Option<Reconciler>,
     /// True if this configuration has been the one that registers.
     has_been_current: bool,
     observed: ObservedSince,
@@ -95,6 +98,7 @@ impl Controller {
             digest,
             lease: Lease::new(me),
             desired,
+            reconciler: None,
             has_been_current: false,
             observed: ObservedSince::default(),
             is_indexed: false,
@@ -112,7 +116,7 @@ impl Controller {
     }
 
     pub(super) const fn is_removal(&self) -> bool {
-        self.desired.is_removal()
+        self.desired.is_absent()
     }
 
     pub(super) const fn is_leading(&self) -> bool {
@@ -127,7 +131,7 @@ impl Controller {
 
     /// Returns true if the leader is known, and the registration is in sync if this VM leads.
     pub(super) fn is_settled(&self) -> bool {
-        let is_done = !self.is_leading() || self.desired.is_in_sync();
+        let is_done = self.reconciler.as_ref().is_none_or(Reconciler::is_in_sync);
         self.is_removal() || self.lease.is_settled() && is_done
     }
 
@@ -138,7 +142,7 @@ impl Controller {
 
     /// Returns true if the entry in the index must be removed.
     pub(super) fn needs_no_index_entry(&self) -> bool {
-        self.is_leading() && self.desired.is_removed()
+        self.reconciler.as_ref().is_some_and(Reconciler::is_removed)
     }
 
     /// Notes that the index has no entry for the registration.
@@ -157,7 +161,10 @@ impl Controller {
     where
         F: Fn(&[String]) -> Vec<String>,
     {
-        self.desired.review_dependencies(down, now, rng);
+        let down = self.desired.review_dependencies(down, now, rng);
+        if let Some(reconciler) = &mut self.reconciler {
+            reconciler.on_dependencies_down(down);
+        }
     }
 
     /// Loads the lease, and reconciles the registration if this VM leads.
@@ -218,7 +225,9 @@ impl Controller {
                     self.is_indexed = false;
                     self.has_been_current = true;
                     let term = self.lease.term().unwrap_or_default();
-                    self.desired.begin(term, self.is_handed_over, context.now);
+                    let is_handed_over = self.is_handed_over;
+                    let began = Reconciler::new(&self.desired, term, is_handed_over, context.now);
+                    self.reconciler = Some(began);
                     if !self.is_removal() {
                         self.emit(RegistrationEvent::Keeping, context);
                     }
@@ -243,36 +252,36 @@ impl Controller {
 
     /// Takes the result of a probe.
     pub(super) fn on_probed(&mut self, probed: &ProbeResult<'_>, context: &mut Context<'_>) {
+        let Some(reconciler) = &mut self.reconciler else { return };
         let mut events = Vec::new();
-        self.desired.on_probed(probed, context.now, context.rng, &mut events);
+        reconciler.on_probed(probed, context.now, context.rng, &mut events);
         events.into_iter().for_each(|event| self.emit(event, context));
         self.drive(context);
     }
 
     /// Starts the probes and the call that are due, as far as the scheduler admits them.
     pub(super) fn drive(&mut self, context: &mut Context<'_>) {
-        if !self.is_leading() || !(self.is_indexed || self.is_removal()) {
-            return;
-        }
-        if let Some(lost) = self.desired.poll_lost(context.now) {
+        let may_drive = self.is_indexed || self.is_removal();
+        let Some(reconciler) = self.reconciler.as_mut().filter(|_| may_drive) else { return };
+        if let Some(lost) = reconciler.poll_lost(context.now) {
             self.on_call_ended(lost, Err(CallFailure::Lost), context);
         }
-        while let Some(probing) = self.desired.poll_probe(context.now, context.rng) {
+        let Some(reconciler) = &mut self.reconciler else { return };
+        while let Some(probing) = reconciler.poll_probe(context.now, context.rng) {
             let (target, number) = (probing.target, probing.number);
             let id = ProbeId { registration: self.registration, target, number };
             context.out.push_back(Command::Probe { id, probe: Rc::new(probing.probe) });
         }
-        let Some(call) = self.desired.next_call(context.now) else { return };
-        let class =
-            if self.desired.is_failing_at(call) { CallClass::Retry } else { CallClass::Read };
+        let Some(call) = reconciler.next_call(context.now) else { return };
+        let class = if reconciler.is_failing_at(call) { CallClass::Retry } else { CallClass::Read };
         let caller = self.registration;
         let permit =
             context.calls.admit(caller, &self.datacenter, CallKind::Read(class), context.now);
         let Some(permit) = permit else { return };
-        let Some((call, request)) = self.desired.start(call, context.now) else { return };
+        let (call, request) = reconciler.start(call, context.now);
         let call = CallId::Agent { registration: self.registration, call };
         if permit == Permit::Probe {
-            let lost = self.desired.lost_at(context.now + request.timeout);
+            let lost = context.now + request.timeout + GRACE;
             context.calls.on_probe(caller, call, &self.datacenter, lost, context.now);
         }
         context.out.push_back(Command::Call { call, request });
@@ -284,9 +293,9 @@ impl Controller {
         response: Result<HttpResponse<'_>, CallFailure>,
         context: &mut Context<'_>,
     ) {
+        let Some(reconciler) = &mut self.reconciler else { return };
         let mut events = Vec::new();
-        let called =
-            self.desired.on_response(call, response, context.now, context.rng, &mut events);
+        let called = reconciler.on_response(call, response, context.now, context.rng, &mut events);
         if let Some(called) = called {
             let id = CallId::Agent { registration: self.registration, call };
             let Context { calls, now, rng, .. } = context;
@@ -357,7 +366,7 @@ impl Controller {
     fn stop(&mut self, context: &mut Context<'_>) {
         context.calls.forget(self.registration, context.now);
         self.lease = Lease::new(self.me);
-        self.desired.end();
+        self.reconciler = None;
     }
 
     fn store(
@@ -371,7 +380,9 @@ impl Controller {
         let holder = Holder { owner: self.me, term, rank };
         let is_kept = match purpose {
             LeaseStore::Claim => self.is_handed_over,
-            LeaseStore::Renewal | LeaseStore::Leave => self.desired.is_registered_since_start(),
+            LeaseStore::Renewal | LeaseStore::Leave => {
+                self.reconciler.as_ref().is_some_and(Reconciler::is_registered_since_start)
+            }
         };
         let record = RegistrationLease { holder, digest: self.digest, is_kept };
         let store = Store::RegistrationLease(self.key, purpose);
@@ -380,6 +391,6 @@ impl Controller {
 
     fn emit(&self, event: RegistrationEvent, context: &mut Context<'_>) {
         let registration = self.registration;
-        context.out.push_back(Command::Registration { registration, event });
+        context.emit(TelemetryEvent::Registration { registration, event });
     }
 }

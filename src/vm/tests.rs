@@ -2,13 +2,13 @@ use std::borrow::Cow;
 
 use super::*;
 use crate::calls::caller::QueryId;
-use crate::config::{Config, Service};
+use crate::config::Service;
 use crate::election::lease::ClaimReason;
-use crate::host::{Expect, SourceRecordLoad, SourceRecordStore};
+use crate::host::{SourceRecordLoad, SourceRecordStore};
+use crate::model::service::QueryKey;
 use crate::registry::response::{CallFailure, HttpResponse};
-use crate::shared::key::{Cas, SharedKey};
-use crate::shared::members::{Member, Members};
-use crate::shared::message::Message;
+use crate::shared::key::SharedKey;
+use crate::shared::members::Member;
 use crate::shared::snapshot_record::SnapshotVersion;
 use crate::shared::source_record::{SourceRecord, Term};
 use crate::telemetry::SourceEvent;
@@ -26,16 +26,16 @@ const NOTHING: HttpResponse<'static> = HttpResponse {
 };
 const OWNER: Member = Member { vm: VmId(7), queue: QueueId(70), born: 1 };
 
-fn agent() -> (Manager, QueryKey) {
+fn agent() -> (Vm, QueryKey) {
     let json = br#"{"consul": {"cluster": "consul"}, "services": [{"name": "web"}]}"#;
     let config = Config::parse(json).unwrap();
     let subject = SourceSpec::new(&config, config.sources().next().unwrap());
     let key = subject.query.key();
-    (Manager::new(vec![subject], &config.consul, Rng::new(1)), key)
+    (Vm::new(vec![subject], &config.consul, Rng::new(1)), key)
 }
 
 /// Returns the commands that follow from an event.
-fn after(agent: &mut Manager, event: Event<'_>, seconds: u64) -> Vec<Command> {
+fn after(agent: &mut Vm, event: Event<'_>, seconds: u64) -> Vec<Command> {
     agent.handle_event(event, Time::from_start(Duration::from_secs(seconds)));
     core::iter::from_fn(|| agent.poll_command()).collect()
 }
@@ -74,12 +74,12 @@ fn head(owner: VmId, rank: Rank) -> Vec<u8> {
 }
 
 /// Lets the agent win the lease and publish what Consul answers; its next query blocks.
-fn fetch(agent: &mut Manager, key: QueryKey) {
+fn fetch(agent: &mut Vm, key: QueryKey) {
     assert_eq!(publish_nothing(agent, key).len(), 1);
 }
 
 /// Lets the agent win the lease and publish what Consul answers; what it asks then.
-fn publish_nothing(agent: &mut Manager, key: QueryKey) -> Vec<CallId> {
+fn publish_nothing(agent: &mut Vm, key: QueryKey) -> Vec<CallId> {
     after(agent, Event::Tick(RANK), 0);
     after(agent, Event::Loaded { load: check(key), value: None }, 0);
     let asked = calls(&after(agent, source_record_stored(key, CLAIM), 0));
@@ -172,13 +172,13 @@ fn found(name: &str) -> SourceSpec {
 }
 
 /// The one with which it is added, and what follows from that.
-fn added(agent: &mut Manager, name: &str, seconds: u64) -> (SourceId, Vec<Command>) {
+fn added(agent: &mut Vm, name: &str, seconds: u64) -> (SourceId, Vec<Command>) {
     let now = Time::from_start(Duration::from_secs(seconds));
     let source = agent.add(found(name), now).unwrap();
     (source, after(agent, Event::Added(source), seconds))
 }
 
-fn removed(agent: &mut Manager, source: SourceId, seconds: u64) -> Vec<Command> {
+fn removed(agent: &mut Vm, source: SourceId, seconds: u64) -> Vec<Command> {
     agent.remove(source, false, Time::from_start(Duration::from_secs(seconds)));
     core::iter::from_fn(|| agent.poll_command()).collect()
 }
@@ -303,7 +303,7 @@ fn a_name_that_a_client_has_made_up_takes_no_place_among_the_watches() {
         (Config::parse(json).unwrap(), SourceSpec { on_trial: true, ..found("web") })
     };
     let key = subject.query.key();
-    let mut agent = Manager::new(vec![subject], &config.consul, Rng::new(1));
+    let mut agent = Vm::new(vec![subject], &config.consul, Rng::new(1));
     let blocking = publish_nothing(&mut agent, key);
     assert!(blocking.is_empty(), "{blocking:?}");
     let mut polls = 0;
@@ -340,7 +340,7 @@ fn a_made_up_query_is_empty_when_consul_does_not_know_it() {
         let subject = SourceSpec::new(&config, config.sources().next().unwrap());
         let key = subject.query.key();
         let subject = SourceSpec { on_trial, ..subject };
-        let mut agent = Manager::new(vec![subject], &config.consul, Rng::new(1));
+        let mut agent = Vm::new(vec![subject], &config.consul, Rng::new(1));
         after(&mut agent, Event::Tick(RANK), 0);
         after(&mut agent, Event::Loaded { load: check(key), value: None }, 0);
         let won = source_record_stored(key, CLAIM);
@@ -348,7 +348,10 @@ fn a_made_up_query_is_empty_when_consul_does_not_know_it() {
         let answer = Event::Answered { call: asked[0], response: Ok(unknown) };
         let commands = after(&mut agent, answer, 1);
         let is_failing = |command: &Command| {
-            matches!(command, Command::Notice { event: SourceEvent::Failing(_), .. })
+            let Command::Emit(TelemetryEvent::Source { event, .. }) = command else {
+                return false;
+            };
+            matches!(event, SourceEvent::Failing(_))
         };
         assert_eq!(looked_at(&commands).is_some(), on_trial, "it is published: {commands:?}");
         assert_eq!(commands.iter().any(is_failing), !on_trial, "{commands:?}");
@@ -370,7 +373,7 @@ fn services_that_ask_the_same_share_a_source() {
     assert_eq!(ids, [0, 0, 1, 0].map(SourceId::nth));
     let keys: Vec<_> = all.iter().map(|(_, _, subject)| subject.query.key()).collect();
     let subjects = all.into_iter().map(|(.., subject)| subject).collect();
-    let mut agent = Manager::new(subjects, &config.consul, Rng::new(1));
+    let mut agent = Vm::new(subjects, &config.consul, Rng::new(1));
     let of_trackers: Vec<_> = agent.sources().into_iter().map(TrackedSource::key).collect();
     assert_eq!(of_trackers, [keys[0], keys[2]]);
     // A service that is found and asks the same goes, and the source stays.
@@ -385,7 +388,7 @@ fn a_name_is_on_trial_no_more_when_a_service_asks_the_same() {
         Config::parse(br#"{"consul": {"cluster": "consul"}, "services": [{"name": "web"}]}"#);
     let made_up = SourceSpec { on_trial: true, ..found("web") };
     let key = made_up.query.key();
-    let mut agent = Manager::new(vec![made_up], &config.unwrap().consul, Rng::new(1));
+    let mut agent = Vm::new(vec![made_up], &config.unwrap().consul, Rng::new(1));
     assert_eq!(agent.add(found("web"), Time::ZERO), Some(SOURCE));
     assert_eq!(publish_nothing(&mut agent, key).len(), 1, "it blocks as that of a service");
 }

@@ -6,18 +6,19 @@ use hashbrown::HashMap;
 
 use crate::calls::caller::AgentCallId;
 use crate::config;
-use crate::discovery::registration_controller::Controller;
-use crate::discovery::registration_controller::orphan_relation::OrphanRelation;
-use crate::host::{Command, Context, Expect, LeaseLoad, LeaseStore, Load, Store};
+use crate::host::{Context, Expect, LeaseLoad, LeaseStore, Load, Store};
 use crate::model::registration::RegistrationId;
 use crate::model::service::QueryKey;
 use crate::model::slot_map::SlotMap;
+use crate::registration::controller::Controller;
+use crate::registration::orphan_relation::OrphanRelation;
 use crate::registration::probe::ProbeResult;
 use crate::registry::consul::registration::Id;
 use crate::registry::response::{CallFailure, HttpResponse};
 use crate::shared::key::{Cas, VmId};
 use crate::shared::registration_index::RegistrationIndex;
 use crate::shared::source_record::Rank;
+use crate::telemetry::{RegistrationEvent, TelemetryEvent};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
@@ -26,7 +27,7 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// All registrations of one VM.
 #[derive(Debug)]
-pub(super) struct RegistrationManager {
+pub struct RegistrationManager {
     me: VmId,
     consul: config::Consul,
     controllers: SlotMap<RegistrationId, Controller>,
@@ -39,7 +40,7 @@ pub(super) struct RegistrationManager {
 
 impl RegistrationManager {
     /// Starts without registrations.
-    pub(super) fn new(me: VmId, consul: &config::Consul) -> Self {
+    pub fn new(me: VmId, consul: &config::Consul) -> Self {
         Self {
             me,
             consul: consul.clone(),
@@ -51,7 +52,7 @@ impl RegistrationManager {
     }
 
     /// Adds the registrations of a configuration in their order.
-    pub(super) fn keep(&mut self, registrations: &[config::Registration]) {
+    pub fn keep(&mut self, registrations: &[config::Registration]) {
         let Self { me, consul, .. } = self;
         let (me, consul) = (*me, consul.clone());
         for service in registrations {
@@ -60,18 +61,18 @@ impl RegistrationManager {
     }
 
     /// Returns true if this VM leads any registration.
-    pub(super) fn is_leading(&self) -> bool {
+    pub fn is_leading(&self) -> bool {
         self.controllers.values().any(Controller::is_leading)
     }
 
     /// Returns true if every registration has a known leader, and those that this VM leads are in
     /// sync.
-    pub(super) fn is_settled(&self) -> bool {
+    pub fn is_settled(&self) -> bool {
         self.controllers.values().all(Controller::is_settled)
     }
 
     /// Handles a tick: loads all leases, and the index if it is due.
-    pub(super) fn on_tick(&mut self, rank: Rank, is_oldest: bool, context: &mut Context<'_>) {
+    pub fn on_tick(&mut self, rank: Rank, is_oldest: bool, context: &mut Context<'_>) {
         for (_, controller) in self.controllers.iter_mut() {
             controller.on_tick(rank, is_oldest, context);
         }
@@ -87,12 +88,12 @@ impl RegistrationManager {
     }
 
     /// Releases all leases.
-    pub(super) fn leave(&mut self, context: &mut Context<'_>) {
+    pub fn leave(&mut self, context: &mut Context<'_>) {
         self.controllers.iter_mut().for_each(|(_, controller)| controller.leave(context));
     }
 
     /// Forgets the registrations that are removed.
-    pub(super) fn forget_retired(&mut self) {
+    pub fn forget_retired(&mut self) {
         for registration in self.retired.drain(..) {
             if let Some(controller) = self.controllers.remove(registration) {
                 self.by_key.remove(&controller.key());
@@ -101,14 +102,14 @@ impl RegistrationManager {
     }
 
     /// Starts the call of a registration whose turn has come.
-    pub(super) fn on_ready(&mut self, registration: RegistrationId, context: &mut Context<'_>) {
+    pub fn on_ready(&mut self, registration: RegistrationId, context: &mut Context<'_>) {
         if let Some(controller) = self.controllers.get_mut(registration) {
             controller.drive(context);
         }
     }
 
     /// Updates the services that are down, for the registrations that depend on them.
-    pub(super) fn review_dependencies(
+    pub fn review_dependencies(
         &mut self,
         down: impl Fn(&[String]) -> Vec<String>,
         now: Time,
@@ -118,7 +119,7 @@ impl RegistrationManager {
     }
 
     /// Takes a lease as it stands.
-    pub(super) fn on_lease(
+    pub fn on_lease(
         &mut self,
         key: QueryKey,
         purpose: LeaseLoad,
@@ -131,7 +132,7 @@ impl RegistrationManager {
     }
 
     /// Takes the result of a store of a lease.
-    pub(super) fn on_lease_stored(
+    pub fn on_lease_stored(
         &mut self,
         key: QueryKey,
         purpose: LeaseStore,
@@ -144,7 +145,7 @@ impl RegistrationManager {
     }
 
     /// Takes the response to a call.
-    pub(super) fn on_response(
+    pub fn on_response(
         &mut self,
         registration: RegistrationId,
         call: AgentCallId,
@@ -161,7 +162,7 @@ impl RegistrationManager {
     }
 
     /// Takes the result of a probe.
-    pub(super) fn on_probed(
+    pub fn on_probed(
         &mut self,
         registration: RegistrationId,
         probed: &ProbeResult<'_>,
@@ -174,7 +175,7 @@ impl RegistrationManager {
 
     /// Takes the index as it stands, and adds and removes entries. An unreadable index counts as
     /// empty.
-    pub(super) fn on_index(&mut self, value: Option<(&[u8], Cas)>, context: &mut Context<'_>) {
+    pub fn on_index(&mut self, value: Option<(&[u8], Cas)>, context: &mut Context<'_>) {
         let index =
             value.and_then(|(bytes, _)| RegistrationIndex::decode(bytes).ok()).unwrap_or_default();
         for (_, controller) in self.controllers.iter_mut() {
@@ -200,7 +201,7 @@ impl RegistrationManager {
     }
 
     /// Loads the index again after a store, whether it was written or not.
-    pub(super) fn on_index_stored(&mut self, context: &mut Context<'_>) {
+    pub fn on_index_stored(&mut self, context: &mut Context<'_>) {
         context.load(Load::RegistrationIndex);
     }
 
@@ -229,8 +230,8 @@ impl RegistrationManager {
                 let removing =
                     |registration| Controller::removing(registration, me, &consul, id.clone());
                 if let Some(registration) = self.add(removing) {
-                    let id = id.id.clone();
-                    context.out.push_back(Command::Orphan { registration, id });
+                    let event = RegistrationEvent::Orphaned { id: id.id.clone() };
+                    context.emit(TelemetryEvent::Registration { registration, event });
                 }
             }
             let relation = self.relation(id, index);

@@ -14,7 +14,7 @@ pub(super) const ABANDONED: Duration = Duration::from_secs(4 * PERIOD.as_secs())
 
 /// The relation of an orphan to the configuration of this VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::discovery) enum OrphanRelation {
+pub(super) enum OrphanRelation {
     /// The orphan was registered through the same cluster.
     SameCluster,
     /// The orphan was registered through another cluster.
