@@ -18,7 +18,6 @@ mod query_backoff;
 mod refresh_request;
 pub mod response_outcome;
 pub mod shrink_guard;
-pub mod source_spec;
 mod source_view;
 pub mod tracked_source;
 pub mod watch;

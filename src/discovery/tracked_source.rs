@@ -8,7 +8,6 @@ use crate::config::Consul;
 use crate::discovery::leader::Leader;
 use crate::discovery::lease_claim::LeaseClaim;
 use crate::discovery::refresh_request::RefreshRequest;
-use crate::discovery::source_spec::SourceSpec;
 use crate::discovery::source_view::SourceView;
 use crate::election::lease::{ClaimReason, Lease, LeaseAction};
 use crate::host::{
@@ -16,6 +15,7 @@ use crate::host::{
 };
 use crate::model::service::{QueryKey, SourceId};
 use crate::registry::response::{CallFailure, HttpResponse};
+use crate::registry::source_spec::SourceSpec;
 use crate::shared::key::{Cas, VmId};
 use crate::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use crate::shared::source_record::{Rank, SourceRecord};

@@ -5,10 +5,10 @@ use core::cell::Cell;
 use hashbrown::{HashMap, HashSet};
 
 use crate::config::Config;
-use crate::discovery::source_spec::SourceSpec;
 use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::host::{self, MetricId};
 use crate::proxy::metrics::service_prefix;
+use crate::registry::source_spec::SourceSpec;
 use crate::telemetry::SourceEvent;
 
 /// The metrics of all services that depend on others.

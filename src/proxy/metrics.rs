@@ -11,7 +11,6 @@ use hashbrown::HashMap;
 
 use crate::calls::breaker::BreakerState;
 use crate::config::{Config, Source};
-use crate::discovery::source_spec::SourceSpec;
 use crate::model::service::{QueryKey, ServiceId, SourceId};
 use crate::model::slot_map::SecondaryMap;
 use crate::proxy::dependency_metrics::DependencyMetrics;
@@ -20,6 +19,7 @@ use crate::proxy::host::{self, MetricId};
 use crate::proxy::registration_metrics::RegistrationMetrics;
 use crate::proxy::source_metrics::SourceMetrics;
 use crate::registry::error::ErrorKind;
+use crate::registry::source_spec::SourceSpec;
 use crate::router::forward::Forward;
 use crate::router::reply::ReplyReason;
 use crate::telemetry::{

@@ -7,7 +7,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::config::{Config, Handoff, Xds};
-use crate::discovery::source_spec::SourceSpec;
 use crate::driver;
 use crate::health_check::verdict::ProbeReason;
 use crate::host::{Event, Host};
@@ -21,14 +20,14 @@ use crate::proxy::subscriptions::SubscriptionListener;
 use crate::proxy::timer::Timer;
 use crate::proxy::waiting::Waiting;
 use crate::registry::response::CallFailure;
+use crate::registry::source_spec::SourceSpec;
 use crate::request::handler::RequestHandler;
-use crate::request::response::{self, Remaining};
+use crate::request::response::{self, Feedback, Remaining};
 use crate::request::warmup::Warmup;
 use crate::router::Router;
 use crate::router::disposition::Disposition;
-use crate::router::feedback::Feedback;
 use crate::router::forward::{Attempt, Forward};
-use crate::router::lookup::Lookup;
+use crate::router::on_demand_names::Lookup;
 use crate::router::reply::Reply;
 use crate::shared::members::QueueId;
 use crate::shared::source_record::Rank;
@@ -233,7 +232,7 @@ impl Plugin {
         let mut stream = self.stream();
         response::on_unanswered(&mut self.router, forward, &mut stream);
         let inputs = self.router.required_inputs(forward.service());
-        if inputs.is_some_and(|inputs| inputs.answers.is_some()) && self.missing.on_unanswered() {
+        if inputs.is_some_and(|inputs| inputs.responses.is_some()) && self.missing.on_unanswered() {
             log::warn!(
                 "peak_ewma learns nothing: Envoy shows no answers; add proxy_on_response_headers \
                  and proxy_on_response_trailers to the plugin's allowed_capabilities"

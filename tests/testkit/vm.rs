@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::Config;
-use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::driver;
 use consul_resolver::host::Event;
 use consul_resolver::registry::response::CallFailure;
+use consul_resolver::registry::source_spec::SourceSpec;
 use consul_resolver::router::Router;
 use consul_resolver::shared::source_record::Rank;
 use consul_resolver::util::rng::Rng;
