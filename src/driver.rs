@@ -1,132 +1,73 @@
-//! Carries out what discovery wants done.
+//! Executes the commands of a VM's state machines on its [`Host`].
 //!
-//! The same loop drives the agent in Envoy and in the simulation; what differs is the
-//! [`Host`].
+//! The same loop drives a VM in Envoy and in the simulation.
 
-use core::time::Duration;
-
-use crate::calls::breaker::BreakerState;
-use crate::calls::caller::CallId;
-use crate::config::Probe;
-use crate::health_check::verdict::ProbeReason;
-use crate::host::{Command, Event, Expect, ProbeId};
-use crate::model::registration::RegistrationId;
-use crate::model::service::{ServiceId, SourceId};
-use crate::registry::request::HttpRequest;
-use crate::registry::response::CallFailure;
+use crate::host::{Command, Event, Host};
+use crate::model::service::SourceId;
 use crate::router::Router;
 use crate::router::service_change::{Addition, Origin, ServiceChange};
-use crate::shared::key::{Cas, SharedKey};
-use crate::shared::members::QueueId;
-use crate::telemetry::RegistrationEvent;
-use crate::telemetry::SourceEvent;
-use crate::util::time::Time;
+use crate::telemetry::{FoundService, FoundSource, ServiceEvent, SourceEvent, TelemetryEvent};
 use crate::vm::Vm;
 
-/// What a VM can do: Envoy, or a simulated one.
-pub trait Host {
-    /// The moment, on this VM's own clock.
-    fn now(&mut self) -> Time;
-    /// Registers a queue whose messages wake this VM.
-    fn register_queue(&mut self, name: &str) -> QueueId;
-    /// Reads a value of shared data; an emptied one has no bytes.
-    fn load(&mut self, key: &SharedKey) -> Option<(Vec<u8>, Cas)>;
-    /// Writes a value; false when it was not as expected.
-    fn store(&mut self, key: &SharedKey, value: &[u8], expect: Expect) -> bool;
-    /// Puts a message into a queue, if the queue still exists.
-    fn wake(&mut self, queue: QueueId, message: &[u8]);
-    /// Whether messages wait in a queue; they stay there.
-    fn probe(&mut self, queue: QueueId) -> bool;
-    /// Sends a request to a registry; the response comes later as [`Event::Answered`].
-    fn call(&mut self, call: CallId, request: &HttpRequest) -> Result<(), CallFailure>;
-    /// Asks one of this proxy's own clusters something; its answer comes later as
-    /// [`Event::Probed`]. A host that has nothing registered knows no cluster.
-    fn examine(&mut self, _id: ProbeId, _probe: &Probe) -> Result<(), ProbeReason> {
-        Err(ProbeReason::UnknownCluster)
-    }
-    /// Tells the operator something about a registration.
-    fn registration(&mut self, _registration: RegistrationId, _notice: &RegistrationEvent) {}
-    /// Hears of a registration that the configuration does not have: it is to be removed.
-    fn on_orphan(&mut self, _registration: RegistrationId, _id: &str) {}
-    /// Tells the operator.
-    fn notice(&mut self, source: SourceId, notice: &SourceEvent);
-    /// Tells the operator where the circuit breaker towards Consul stands, and stood before.
-    fn breaker(
-        &mut self,
-        position: BreakerState,
-        before: Option<BreakerState>,
-        datacenter: Option<&str>,
-    );
-    /// Changes the period of the timer.
-    fn set_tick_period(&mut self, period: Duration);
-    /// Hears of a service that has come while running, and of its sources.
-    fn on_added(&mut self, _added: &Addition, _sources: &[SourceId]) {}
-    /// Hears of a service that has gone, and of the sources that have gone with it.
-    fn on_removed(&mut self, _service: ServiceId, _sources: &[SourceId]) {}
-    /// Hears of the source that tells which services the catalog lists.
-    fn on_catalog(&mut self, _source: SourceId) {}
-}
-
-/// Takes an event and carries out all that follows from it.
-pub fn run(agent: &mut Vm, router: &mut Router, host: &mut impl Host, event: Event<'_>) {
+/// Handles an event, and executes all commands that follow from it.
+pub fn run(vm: &mut Vm, router: &mut Router, host: &mut impl Host, event: Event<'_>) {
     let now = host.now();
     if let Event::Tick(_) = event {
         let down = |names: &[String]| {
             let down = router.down(names.iter().map(String::as_str));
             down.into_iter().map(str::to_owned).collect()
         };
-        agent.review_dependencies(down, now);
+        vm.review_dependencies(down, now);
     }
-    agent.handle_event(event, now);
-    settle(agent, router, host);
+    vm.handle_event(event, now);
+    settle(vm, router, host);
 }
 
-/// Carries out all that is to be done.
-pub fn settle(agent: &mut Vm, router: &mut Router, host: &mut impl Host) {
-    while step(agent, router, host) {}
+/// Executes all commands that wait.
+pub fn settle(vm: &mut Vm, router: &mut Router, host: &mut impl Host) {
+    while step(vm, router, host) {}
 }
 
-/// Carries out one command, or else one change of the services; false when there is none.
+/// Executes one command, or else applies one change of the services. Returns false if there is
+/// neither.
 ///
-/// Between two steps another VM may do whatever it likes.
-pub fn step(agent: &mut Vm, router: &mut Router, host: &mut impl Host) -> bool {
-    let Some(command) = agent.poll_command() else {
+/// Between two steps another VM may do anything.
+pub fn step(vm: &mut Vm, router: &mut Router, host: &mut impl Host) -> bool {
+    let Some(command) = vm.poll_command() else {
         let change = router.poll_change();
         let is_change = change.is_some();
-        change.into_iter().for_each(|change| apply(change, agent, router, host));
+        change.into_iter().for_each(|change| apply(change, vm, router, host));
         return is_change;
     };
     match command {
         Command::RegisterQueue(name) => {
             let queue = host.register_queue(&name);
-            answer(agent, host, Event::QueueRegistered(queue));
+            answer(vm, host, Event::QueueRegistered(queue));
         }
         Command::Load(load) => {
             let value = host.load(&load.key());
             let value = value.as_ref().map(|(bytes, cas)| (bytes.as_slice(), *cas));
-            answer(agent, host, Event::Loaded { load, value });
+            answer(vm, host, Event::Loaded { load, value });
         }
         Command::Store { store, value, expect } => {
             let written = host.store(&store.key(), &value, expect);
-            answer(agent, host, Event::Stored { store, written });
+            answer(vm, host, Event::Stored { store, written });
         }
         Command::Wake { queue, message } => host.wake(queue, &message),
         Command::CheckQueue(member) => {
-            let pending = host.probe(member.queue);
-            answer(agent, host, Event::QueueChecked { member: member.vm, pending });
+            let pending = host.has_messages(member.queue);
+            answer(vm, host, Event::QueueChecked { member: member.vm, pending });
         }
         Command::Call { call, request } => {
             if let Err(failure) = host.call(call, &request) {
-                answer(agent, host, Event::Answered { call, response: Err(failure) });
+                answer(vm, host, Event::Answered { call, response: Err(failure) });
             }
         }
         Command::Probe { id, probe } => {
-            if let Err(reason) = host.examine(id, &probe) {
-                answer(agent, host, Event::Probed { probe: id, response: Err(reason) });
+            if let Err(reason) = host.probe(id, &probe) {
+                answer(vm, host, Event::Probed { probe: id, response: Err(reason) });
             }
         }
-        Command::Registration { registration, event } => host.registration(registration, &event),
-        Command::Orphan { registration, id } => host.on_orphan(registration, &id),
         Command::Install { source, snapshot } => {
             let now = host.now();
             router.install(source, &snapshot, now);
@@ -139,59 +80,63 @@ pub fn step(agent: &mut Vm, router: &mut Router, host: &mut impl Host) -> bool {
             let now = host.now();
             router.on_requested(query, &name, now);
         }
-        Command::Notice { source, event } => host.notice(source, &event),
-        Command::Breaker { position, before, datacenter } => {
-            host.breaker(position, before, datacenter.as_deref());
-        }
+        Command::Emit(event) => host.emit(&event),
         Command::SetTickPeriod(period) => host.set_tick_period(period),
     }
     true
 }
 
-/// Lets discovery follow the services that the router has found, and no others.
-fn apply(change: ServiceChange, agent: &mut Vm, router: &mut Router, host: &mut impl Host) {
+/// Applies a change of the services: discovery follows the services that the router has found, and
+/// no others.
+fn apply(change: ServiceChange, vm: &mut Vm, router: &mut Router, host: &mut impl Host) {
     let now = host.now();
     match change {
         ServiceChange::Catalog(subject) => {
-            if let Some(source) = agent.add(*subject, now) {
+            if let Some(source) = vm.add(*subject, now) {
                 router.follow_catalog(source);
-                host.on_catalog(source);
-                agent.handle_event(Event::Added(source), now);
+                host.emit(&TelemetryEvent::Source { source, event: SourceEvent::ListsCatalog });
+                vm.handle_event(Event::Added(source), now);
             }
         }
-        // It may have gone again before anybody came to follow it.
+        // The service may have gone again before its addition was applied.
         ServiceChange::Added(added) if !router.has(added.service) => {}
-        ServiceChange::Added(mut added) => {
+        ServiceChange::Added(Addition { service, name, subjects, origin }) => {
             let mut sources = Vec::new();
-            for (subject, preference) in added.subjects.drain(..).zip(0..) {
-                if let Some(source) = agent.add(subject, now) {
-                    router.attach(added.service, preference, source);
-                    sources.push(source);
+            let has_several = subjects.len() > 1;
+            for (subject, preference) in subjects.into_iter().zip(0..) {
+                let query = subject.query.key();
+                let datacenter = subject.datacenter.clone().filter(|_| has_several);
+                if let Some(source) = vm.add(subject, now) {
+                    router.attach(service, preference, source);
+                    sources.push(FoundSource { source, query, datacenter });
                 }
             }
-            host.on_added(&added, &sources);
-            for source in sources {
-                let event = match &added.origin {
+            let ids: Vec<_> = sources.iter().map(|found| found.source).collect();
+            let is_on_demand = origin != Origin::Catalog;
+            let event = ServiceEvent::Found(FoundService { name, is_on_demand, sources });
+            host.emit(&TelemetryEvent::Service { service, event });
+            for source in ids {
+                let event = match &origin {
                     Origin::Request(host) => Event::Requested { source, host },
                     Origin::Catalog | Origin::OtherVm => Event::Added(source),
                 };
-                agent.handle_event(event, now);
+                vm.handle_event(event, now);
             }
         }
         ServiceChange::Wanted { sources, host } => {
             for source in sources {
-                agent.handle_event(Event::Requested { source, host: &host }, now);
+                vm.handle_event(Event::Requested { source, host: &host }, now);
             }
         }
         ServiceChange::Removed { service, sources, is_named } => {
-            let is_gone = |source: &SourceId| agent.remove(*source, is_named, now);
+            let is_gone = |source: &SourceId| vm.remove(*source, is_named, now);
             let gone: Vec<_> = sources.into_iter().filter(is_gone).collect();
-            host.on_removed(service, &gone);
+            host.emit(&TelemetryEvent::Service { service, event: ServiceEvent::Gone(gone) });
         }
     }
 }
 
-fn answer(agent: &mut Vm, host: &mut impl Host, event: Event<'_>) {
+fn answer(vm: &mut Vm, host: &mut impl Host, event: Event<'_>) {
     let now = host.now();
-    agent.handle_event(event, now);
+    vm.handle_event(event, now);
 }

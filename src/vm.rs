@@ -23,6 +23,7 @@ use crate::shared::key::{Cas, VmId};
 use crate::shared::members::{Members, QueueId};
 use crate::shared::message::Message;
 use crate::shared::source_record::Rank;
+use crate::telemetry::{BreakerEvent, TelemetryEvent};
 use crate::util::rng::Rng;
 use crate::util::time::{AwakeClock, Time};
 
@@ -256,7 +257,8 @@ impl Vm {
         } else if self.reported != Some(position) {
             let before = self.reported.replace(position);
             let datacenter = datacenter.map(Into::into);
-            self.out.push_back(Command::Breaker { position, before, datacenter });
+            let event = BreakerEvent { state: position, before, datacenter };
+            self.out.push_back(Command::Emit(TelemetryEvent::Breaker(event)));
         }
     }
 

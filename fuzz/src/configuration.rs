@@ -1,7 +1,7 @@
 //! The configuration, as JSON and as a protobuf `Struct`.
 
 use consul_resolver::balancer::pick_context::PickContext;
-use consul_resolver::config::{Config, ConfigError};
+use consul_resolver::config::{Config, ConfigError, Refusals};
 use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::model::service::ServiceId;
 use consul_resolver::registry::consul::index::ConsulIndex;
@@ -27,7 +27,7 @@ const WAYS: [(Option<ConsulIndex>, ReadMode); 5] = [
     (Some(ConsulIndex::ONE), ReadMode::Fresher),
 ];
 
-/// Reads the input as Envoy would hand it over. What is refused is told in one line; what is
+/// Reads the input as Envoy would hand it over. Each error is told in one line; what is
 /// taken can be run. If the input is JSON, the same as a `Struct` means the same.
 pub fn check(input: &[u8]) {
     let config = Config::parse(input);
@@ -55,7 +55,11 @@ pub fn check(input: &[u8]) {
 }
 
 fn check_error(error: &ConfigError) {
-    super::check_error(error, 1_000);
+    let text = error.to_string();
+    assert!(!text.is_empty() && text.lines().count() <= Refusals::MOST + 1, "{text}");
+    for line in text.lines() {
+        super::check_error(&line, 1_000);
+    }
 }
 
 /// Everything that is built from a configuration can be built from this one, and asks Consul for

@@ -31,7 +31,7 @@ use crate::shared::key::{Cas, VmId};
 use crate::shared::message::Message;
 use crate::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
 use crate::shared::source_record::{Rank, SourceRecord, Term};
-use crate::telemetry::SourceEvent;
+use crate::telemetry::{SourceEvent, TelemetryEvent};
 use crate::util::time::Time;
 
 mod queries;
@@ -386,7 +386,7 @@ impl TrackedSource {
     }
 
     fn emit(&self, event: SourceEvent, context: &mut Context<'_>) {
-        context.out.push_back(Command::Notice { source: self.source, event });
+        context.emit(TelemetryEvent::Source { source: self.source, event });
     }
 }
 

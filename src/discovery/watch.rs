@@ -32,7 +32,7 @@ use crate::discovery::shrink_guard::{Baseline, GuardDecision, ShrinkGuard};
 use crate::model::snapshot::Snapshot;
 use crate::registry::decoded::QueryOrigin;
 use crate::registry::error::RegistryError;
-use crate::registry::query_response::{NextRead, QueryResponse};
+use crate::registry::query_response::QueryResponse;
 use crate::registry::request::ReadMode;
 use crate::registry::resume::Resume;
 use crate::telemetry::Resolution;
@@ -55,7 +55,7 @@ const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// The time after its timeout at which a callout or an unpublished response is given up.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
-/// The shortest time between two polls of a source, give or take a tenth.
+/// The time between two polls of a source that could block, give or take a tenth.
 const POLL: Duration = Duration::from_secs(5);
 
 /// The time for which a new leader sends only plain queries. A more suitable VM takes the lease
@@ -307,11 +307,7 @@ impl Watch {
             }
         };
         self.retry.on_success();
-        self.next_poll = now
-            + rng.about(match response.next {
-                NextRead::Block => POLL,
-                NextRead::Poll(after) => after,
-            });
+        self.next_poll = now + rng.about(response.next.poll_interval().unwrap_or(POLL));
         match in_flight.blocks {
             true => self.backoff.forget_resets(),
             false => {

@@ -3,19 +3,16 @@
 use core::time::Duration;
 use std::rc::Rc;
 
-use crate::calls::breaker::BreakerState;
 use crate::calls::caller::CallId;
-use crate::calls::circuit::Datacenter;
 use crate::config::Probe;
 use crate::host::event::ProbeId;
 use crate::host::purpose::{Load, Store};
-use crate::model::registration::RegistrationId;
 use crate::model::service::{QueryKey, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::registry::request::HttpRequest;
 use crate::shared::key::Cas;
 use crate::shared::members::{Member, QueueId};
-use crate::telemetry::{RegistrationEvent, SourceEvent};
+use crate::telemetry::TelemetryEvent;
 
 /// An output of the state machine. Commands are executed in order, and the result of each (see its
 /// documentation) is handled before the next command.
@@ -79,37 +76,8 @@ pub enum Command {
         /// The host.
         host: Box<str>,
     },
-    /// Reports an event of a source to operators.
-    Notice {
-        /// The source.
-        source: SourceId,
-        /// The event.
-        event: SourceEvent,
-    },
-    /// Reports an event of a registration to operators.
-    Registration {
-        /// The registration.
-        registration: RegistrationId,
-        /// The event.
-        event: RegistrationEvent,
-    },
-    /// Reports a registration that no configuration contains any more. It will be removed.
-    Orphan {
-        /// The registration.
-        registration: RegistrationId,
-        /// The id at the agent.
-        id: String,
-    },
-    /// Reports the state of the circuit breaker towards Consul. Of several datacenters the state
-    /// that is furthest from closed counts.
-    Breaker {
-        /// The state.
-        position: BreakerState,
-        /// The state that this VM reported last. `None` if this VM has just begun to report.
-        before: Option<BreakerState>,
-        /// The datacenter of a breaker that is not closed.
-        datacenter: Datacenter,
-    },
+    /// Tells operators of an event.
+    Emit(TelemetryEvent),
     /// Changes the period of ticks.
     SetTickPeriod(Duration),
 }

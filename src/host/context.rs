@@ -6,6 +6,7 @@ use crate::calls::scheduler::CallScheduler;
 use crate::election::membership::Outgoing;
 use crate::host::command::{Command, Expect};
 use crate::host::purpose::{Load, Store};
+use crate::telemetry::TelemetryEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
@@ -35,6 +36,11 @@ impl Context<'_> {
     pub fn send(&mut self, message: Outgoing) {
         self.outbox.push(message);
         self.load(Load::Members);
+    }
+
+    /// Tells operators of an event.
+    pub fn emit(&mut self, event: TelemetryEvent) {
+        self.out.push_back(Command::Emit(event));
     }
 
     /// Stores a value in shared data.

@@ -60,18 +60,18 @@ impl DependencyMetrics {
 
     /// Learns from what discovery tells whose the gauge of a service is; `may_show` says whether that
     /// is this configuration's at all.
-    pub(super) fn on_notice(
+    pub(super) fn on_event(
         &self,
         source: SourceId,
         service: ServiceId,
-        notice: &SourceEvent,
+        event: &SourceEvent,
         may_show: bool,
     ) {
         let is_first = self.owned_by.contains(&(source, service));
         let Some(metrics) = self.services.get(&service).filter(|_| is_first) else {
             return;
         };
-        match notice {
+        match event {
             SourceEvent::Elected(_) | SourceEvent::Age { .. } | SourceEvent::Left if !may_show => {
                 metrics.is_owner.set(false);
             }

@@ -1,57 +1,42 @@
-//! Discovery's [`Host`], on Envoy's host calls.
+//! The [`Host`] of a VM, on Envoy's host calls.
 
 use core::time::Duration;
 
-use hashbrown::{HashMap, HashSet};
-use log::Level;
+use hashbrown::HashMap;
 
-use crate::calls::breaker::BreakerState;
 use crate::calls::caller::CallId;
-use crate::config::{Config, Probe, Source};
-use crate::discovery::source_spec::SourceSpec;
-use crate::driver::Host;
+use crate::config::{Config, Probe};
 use crate::health_check::verdict::ProbeReason;
-use crate::host::{Expect, ProbeId};
-use crate::model::registration::RegistrationId;
-use crate::model::service::{ServiceId, SourceId};
-use crate::model::slot_map::SecondaryMap;
+use crate::host::{Expect, Host, ProbeId};
+use crate::model::service::ServiceId;
 use crate::proxy::callout::{Callout, CalloutResponse, USER_AGENT};
-use crate::proxy::clock::Start;
+use crate::proxy::event_log::EventLog;
+use crate::proxy::host::Start;
 use crate::proxy::host::{self, CalloutId, CalloutRefused};
 use crate::proxy::metrics::Metrics;
 use crate::registry::request::HttpRequest;
 use crate::registry::response::{CallFailure, Refusal};
 use crate::registry::token::Token;
-use crate::router::service_change::{Addition, Origin};
 use crate::shared::key::{Cas, SharedKey};
 use crate::shared::members::QueueId;
-use crate::telemetry::RegistrationEvent;
-use crate::telemetry::RouteEvent;
-use crate::telemetry::SourceEvent;
+use crate::telemetry::{RegistrationEvent, SourceEvent, TelemetryEvent};
 use crate::util::time::Time;
 
-/// How many messages of one queue are looked at when it is probed.
-const PROBED: usize = 1_024;
+/// The maximum number of messages that are looked at in one queue.
+const MAX_LOOKED_AT: usize = 1_024;
 
-/// What a root context can do.
+/// The host of a root context.
 #[derive(Debug)]
 pub(super) struct EnvoyHost {
     pub(super) start: Start,
     authority: String,
     token: Option<Token>,
-    /// The environment variable that was to hold the token and does not.
+    /// The environment variable that should contain the token and does not.
     missing_token: Option<String>,
-    /// What log lines call each service.
-    services: SecondaryMap<ServiceId, String>,
-    /// What log lines call each source.
-    sources: SecondaryMap<SourceId, String>,
-    /// The sources that only clients have named, and that have not shown yet to be there.
-    named: HashSet<SourceId>,
-    /// What log lines call each registration.
-    registrations: SecondaryMap<RegistrationId, String>,
     callouts: HashMap<CalloutId, Callout>,
-    /// The timer's period that discovery wants.
+    /// The period of ticks that discovery wants.
     period: Duration,
+    log: EventLog,
     pub(super) metrics: Metrics,
 }
 
@@ -71,59 +56,24 @@ impl EnvoyHost {
             authority: config.consul.authority.clone(),
             token,
             missing_token,
-            services: service_ids().zip(config.services.iter().map(|s| s.name.clone())).collect(),
-            sources: source_names(config),
-            named: HashSet::new(),
-            registrations: registration_names(config),
             callouts: HashMap::new(),
             period,
+            log: EventLog::new(config),
             metrics: Metrics::define(config),
         }
     }
 
-    /// The timer's period that discovery wants.
+    /// Returns the period of ticks that discovery wants.
     pub(super) const fn period(&self) -> Duration {
         self.period
     }
 
-    /// The name of a service.
+    /// Returns the name of a service.
     pub(super) fn service_name(&self, service: ServiceId) -> Option<&str> {
-        self.services.get(service).map(String::as_str)
+        self.log.service_name(service)
     }
 
-    /// Tells the operator what has happened to a service.
-    pub(super) fn on_route_event(&self, service: ServiceId, event: &RouteEvent) {
-        self.metrics.on_route_event(service, event);
-        let Some(name) = self.services.get(service) else {
-            return;
-        };
-        match event {
-            RouteEvent::TooManyVersions { found } => log::warn!(
-                "service {name}: {found} versions are more than a header can name; those that few \
-                 instances have go by the fallback"
-            ),
-            RouteEvent::Stale(true) => log::warn!(
-                "service {name}: consul has not confirmed the endpoints for max_age; check consul \
-                 and the way to it"
-            ),
-            RouteEvent::Stale(false) => {
-                log::info!("service {name}: consul has confirmed the endpoints again");
-            }
-            RouteEvent::FellBack => log::warn!(
-                "service {name}: consul has not answered for it within warmup_timeout; this \
-                 worker uses its fallback until then"
-            ),
-            RouteEvent::DependenciesDown(names) if names.is_empty() => {
-                log::info!("service {name}: all that it depends on has endpoints again");
-            }
-            RouteEvent::DependenciesDown(names) => log::warn!(
-                "service {name}: degraded, since of those that it depends on these are down: {}",
-                names.join(", ")
-            ),
-        }
-    }
-
-    /// Tells once that there is no token where there was to be one.
+    /// Warns once if the environment does not contain the configured token.
     fn warn_of_missing_token(&mut self) {
         if let Some(variable) = self.missing_token.take() {
             log::warn!(
@@ -134,7 +84,7 @@ impl EnvoyHost {
         }
     }
 
-    /// Hides the token in an answer that is going to be quoted.
+    /// Hides the token in a response that will be quoted.
     pub(super) fn redact(&self, answer: CalloutResponse) -> CalloutResponse {
         match &self.token {
             Some(token) => answer.without(token),
@@ -142,44 +92,9 @@ impl EnvoyHost {
         }
     }
 
-    /// What a callout is for; only once.
+    /// Takes the purpose of a callout out.
     pub(super) fn take_callout(&mut self, callout: CalloutId) -> Option<Callout> {
         self.callouts.remove(&callout)
-    }
-}
-
-/// What log lines call the configured registrations.
-fn registration_names(config: &Config) -> SecondaryMap<RegistrationId, String> {
-    let names = config.registrations.iter().map(|it| format!("registration {}", it.id));
-    (0..=u16::MAX).map(RegistrationId::nth).zip(names).collect()
-}
-
-/// The ids of the configured services.
-fn service_ids() -> impl Iterator<Item = ServiceId> {
-    (0..=u16::MAX).map(ServiceId::nth)
-}
-
-/// What log lines call the configured sources: by all services that have one.
-fn source_names(config: &Config) -> SecondaryMap<SourceId, String> {
-    let mut names: SecondaryMap<SourceId, String> = SecondaryMap::new();
-    for (id, source, _) in SourceSpec::all(config) {
-        match names.get_mut(id) {
-            Some(names) => {
-                names.push_str(", ");
-                names.push_str(&name(source));
-            }
-            None => names.insert(id, name(source)),
-        }
-    }
-    names
-}
-
-/// The service's name, with the datacenter where it has several.
-fn name(source: Source<'_>) -> String {
-    let name = &source.service.name;
-    match source.datacenter.filter(|_| source.service.datacenters.len() > 1) {
-        Some(datacenter) => format!("service {name} in {datacenter}"),
-        None => format!("service {name}"),
     }
 }
 
@@ -204,9 +119,9 @@ impl Host for EnvoyHost {
         host::enqueue(queue, message);
     }
 
-    fn probe(&mut self, queue: QueueId) -> bool {
+    fn has_messages(&mut self, queue: QueueId) -> bool {
         let mut messages = Vec::new();
-        for _ in 0..PROBED {
+        for _ in 0..MAX_LOOKED_AT {
             match host::dequeue(queue) {
                 Some(message) if messages.contains(&message) => {}
                 Some(message) => messages.push(message),
@@ -241,7 +156,7 @@ impl Host for EnvoyHost {
         Ok(())
     }
 
-    fn examine(&mut self, id: ProbeId, probe: &Probe) -> Result<(), ProbeReason> {
+    fn probe(&mut self, id: ProbeId, probe: &Probe) -> Result<(), ProbeReason> {
         let check = &probe.check;
         let authority = check.host.as_deref().unwrap_or(&probe.cluster);
         let mut headers = vec![
@@ -263,97 +178,20 @@ impl Host for EnvoyHost {
         Ok(())
     }
 
-    fn registration(&mut self, registration: RegistrationId, notice: &RegistrationEvent) {
-        if let RegistrationEvent::Called(called) = notice {
-            self.metrics.on_called(*called);
-        }
-        self.metrics.registrations.on_notice(registration, notice);
-        if matches!(notice, RegistrationEvent::Keeping) {
+    fn emit(&mut self, event: &TelemetryEvent) {
+        let starts_calls = matches!(
+            event,
+            TelemetryEvent::Source { event: SourceEvent::Elected(_), .. }
+                | TelemetryEvent::Registration { event: RegistrationEvent::Keeping, .. }
+        );
+        if starts_calls {
             self.warn_of_missing_token();
         }
-        if let (Some(level), Some(name)) = (notice.level(), self.registrations.get(registration)) {
-            log::log!(level, "{name}: {notice}");
-        }
+        self.log.on_event(event);
+        self.metrics.on_event(event, |source| self.log.is_unverified(source));
     }
 
-    fn on_orphan(&mut self, registration: RegistrationId, id: &str) {
-        self.registrations.insert(registration, format!("registration {id}"));
-    }
-
-    fn notice(&mut self, source: SourceId, notice: &SourceEvent) {
-        if let SourceEvent::Published { endpoints: 1.., .. }
-        | SourceEvent::Age { endpoints: 1.., .. } = notice
-        {
-            self.named.remove(&source);
-        }
-        let is_named = self.named.contains(&source);
-        self.metrics.on_notice(source, notice, is_named);
-        if matches!(notice, SourceEvent::Elected(_)) {
-            self.warn_of_missing_token();
-        }
-        if let (Some(level), Some(name)) = (notice.level(), self.sources.get(source)) {
-            // What a client has made up is no news, and no fault of anybody's.
-            let level = if is_named { Level::Debug } else { level };
-            log::log!(level, "{name}: {notice}");
-        }
-    }
-
-    /// Logs that it opens, and that it closes; not each probe between.
-    fn breaker(
-        &mut self,
-        position: BreakerState,
-        before: Option<BreakerState>,
-        datacenter: Option<&str>,
-    ) {
-        self.metrics.on_breaker(position, before);
-        match (before, position) {
-            (Some(BreakerState::Closed), BreakerState::Open) => {
-                let whose = datacenter.unwrap_or("the agent's own");
-                log::warn!("datacenter {whose}: {position}");
-            }
-            (Some(BreakerState::HalfOpen | BreakerState::Open), BreakerState::Closed) => {
-                log::info!("{position}");
-            }
-            _ => {}
-        }
-    }
-
-    fn on_added(&mut self, added: &Addition, sources: &[SourceId]) {
-        log::debug!("service {}: found", added.name);
-        self.services.insert(added.service, added.name.clone());
-        self.metrics.on_added(added, sources);
-        let is_named = added.origin != Origin::Catalog;
-        for (source, place) in sources.iter().zip(&added.places) {
-            // One that another service uses too keeps its name.
-            let is_new = self.sources.get(*source).is_none();
-            if is_new {
-                self.sources.insert(*source, format!("service {}{place}", added.name));
-            }
-            match is_named {
-                true if is_new => self.named.insert(*source),
-                true => false,
-                false => self.named.remove(source),
-            };
-        }
-    }
-
-    fn on_removed(&mut self, service: ServiceId, sources: &[SourceId]) {
-        if let Some(name) = self.services.remove(service) {
-            log::debug!("service {name}: gone");
-        }
-        self.metrics.on_removed(service);
-        for source in sources {
-            self.sources.remove(*source);
-            self.named.remove(source);
-        }
-    }
-
-    fn on_catalog(&mut self, source: SourceId) {
-        self.sources.insert(source, "catalog".to_owned());
-        self.metrics.on_catalog(source);
-    }
-
-    /// Only notes the period: [`Plugin`](crate::proxy::plugin::Plugin) sets the timer, which must be
+    /// Notes the period. [`Plugin`](crate::proxy::plugin::Plugin) sets the timer, which must tick
     /// faster while requests wait.
     fn set_tick_period(&mut self, period: Duration) {
         self.period = period;

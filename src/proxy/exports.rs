@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 
 use crate::proxy::filter::Filter;
 use crate::proxy::root::Root;
-use crate::proxy::{abi, log_lines};
+use crate::proxy::{abi, host};
 
 /// The contexts of this VM, by Envoy's numbers. None is borrowed while it is at work: whatever Envoy
 /// did meanwhile, a callback would find them.
@@ -48,7 +48,7 @@ extern "C" fn _initialize() {
     }
     // SAFETY: it is called once, and first.
     unsafe { __wasm_call_ctors() };
-    log_lines::start();
+    host::start_logging();
 }
 
 /// Allocates what the host hands over.

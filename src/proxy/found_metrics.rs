@@ -4,12 +4,11 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
-use crate::model::service::QueryKey;
 use crate::proxy::host::{self, MetricId};
 use crate::proxy::metrics::{ServiceMetrics, service_prefix};
 use crate::proxy::source_metrics::SourceMetrics;
 use crate::registry::error::ErrorKind;
-use crate::router::service_change::{Addition, Origin};
+use crate::telemetry::{FoundService, FoundSource};
 
 /// How many services that were found have metrics of their own, in the life of this VM.
 ///
@@ -45,12 +44,12 @@ impl FoundMetrics {
 
     /// The metrics of a service with so many sources: its own, or what it shares with all that
     /// came too late for some.
-    pub(super) fn of(&mut self, added: &Addition, sources: usize) -> Defined {
-        if added.origin != Origin::Catalog {
+    pub(super) fn of(&mut self, found: &FoundService) -> Defined {
+        if found.is_on_demand {
             let named = self.named.get_or_insert_with(|| shared("consul_resolver.dns_names"));
             return (Rc::clone(named), Vec::new());
         }
-        if let Some(defined) = self.own.get(&added.name) {
+        if let Some(defined) = self.own.get(&found.name) {
             return defined.clone();
         }
         if self.own.len() >= MOST {
@@ -58,15 +57,15 @@ impl FoundMetrics {
                 self.others.get_or_insert_with(|| shared("consul_resolver.other_services"));
             return (Rc::clone(others), Vec::new());
         }
-        let prefix = service_prefix(&added.name);
-        let source = |(place, query): (&String, &QueryKey)| {
-            let datacenter = place.strip_prefix(" in ").map(|dc| format!(".datacenter.{dc}"));
+        let prefix = service_prefix(&found.name);
+        let source = |it: &FoundSource| {
+            let datacenter = it.datacenter.as_ref().map(|dc| format!(".datacenter.{dc}"));
             let prefix = format!("{prefix}{}", datacenter.unwrap_or_default());
-            Rc::new(SourceMetrics::define(&prefix, *query))
+            Rc::new(SourceMetrics::define(&prefix, it.query))
         };
-        let sources = added.places.iter().zip(&added.queries).take(sources).map(source).collect();
+        let sources = found.sources.iter().map(source).collect();
         let defined = (Rc::new(ServiceMetrics::define(&prefix)), sources);
-        self.own.insert(added.name.clone(), defined.clone());
+        self.own.insert(found.name.clone(), defined.clone());
         defined
     }
 }

@@ -8,10 +8,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
 use crate::handoff::filter_state::FILTER_STATE_FUNCTION;
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
 use crate::host::Expect;
 use crate::proxy::abi::{self, Buffer, Map, Metric, Status};
 use crate::shared::key::Cas;
 use crate::shared::members::QueueId;
+use crate::util::time::Time;
 
 /// A metric, by the id that Envoy gave it.
 #[derive(Debug, Clone, Copy)]
@@ -299,7 +302,7 @@ pub(super) fn record(metric: Option<MetricId>, value: u64) {
 }
 
 /// Reads this VM's monotonic clock.
-pub(super) fn clock() -> Instant {
+fn clock() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads a clock")]
     Instant::now()
 }
@@ -315,6 +318,58 @@ pub(super) fn random() -> u64 {
 }
 
 /// Writes a line into Envoy's log, at a level from 0 (trace) to 5 (critical). Legal everywhere.
-pub(super) fn log(level: u32, line: &str) {
+fn write_line(level: u32, line: &str) {
     abi::log(level, line);
+}
+
+/// The start from which a root context counts time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start(Instant);
+
+impl Start {
+    /// Starts now.
+    pub(super) fn now() -> Self {
+        Self(clock())
+    }
+
+    /// Returns the time since the start.
+    pub(super) fn time(self) -> Time {
+        Time::from_start(clock().saturating_duration_since(self.0))
+    }
+}
+
+/// The logger that writes into Envoy's log.
+struct EnvoyLog;
+
+/// Starts to log, from level `info` on. The configuration sets the level later.
+pub(super) fn start_logging() {
+    /// The level of a panic, the highest of all.
+    const CRITICAL: u32 = 5;
+    if log::set_logger(&EnvoyLog).is_ok() {
+        log::set_max_level(LevelFilter::Info);
+        std::panic::set_hook(Box::new(|panic| write_line(CRITICAL, &panic.to_string())));
+    }
+}
+
+impl Log for EnvoyLog {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        // The macros have checked the level already.
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let level = match record.level() {
+            Level::Trace => 0,
+            Level::Debug => 1,
+            Level::Info => 2,
+            Level::Warn => 3,
+            Level::Error => 4,
+        };
+        match record.args().as_str() {
+            Some(line) => write_line(level, line),
+            None => write_line(level, &record.args().to_string()),
+        }
+    }
+
+    fn flush(&self) {}
 }

@@ -22,9 +22,9 @@ use crate::proxy::source_metrics::SourceMetrics;
 use crate::registry::error::ErrorKind;
 use crate::router::forward::Forward;
 use crate::router::reply::ReplyReason;
-use crate::router::service_change::Addition;
-use crate::telemetry::RouteEvent;
-use crate::telemetry::SourceEvent;
+use crate::telemetry::{
+    BreakerEvent, FoundService, RegistrationEvent, ServiceEvent, SourceEvent, TelemetryEvent,
+};
 
 /// Whose the metrics of the catalog are: no service has this id, since there are fewer.
 const NO_SERVICE: ServiceId = ServiceId::nth(u16::MAX);
@@ -45,7 +45,7 @@ pub(super) struct Metrics {
     /// The sources of the services that were found while running, and have metrics of their own.
     found_sources: HashMap<ServiceId, Vec<SourceId>>,
     found: FoundMetrics,
-    pub(super) registrations: RegistrationMetrics,
+    registrations: RegistrationMetrics,
     dependencies: DependencyMetrics,
 }
 
@@ -134,41 +134,79 @@ impl Metrics {
         }
     }
 
-    /// Counts what has happened to a service in this worker.
-    pub(super) fn on_route_event(&self, service: ServiceId, event: &RouteEvent) {
-        if let Some(metrics) = self.services.get(service) {
-            let metric = match event {
-                RouteEvent::Stale(true) => metrics.stale,
-                RouteEvent::FellBack => metrics.fallbacks,
-                RouteEvent::DependenciesDown(names) => {
-                    return self.dependencies.on_down(service, names.len());
-                }
-                RouteEvent::TooManyVersions { .. } | RouteEvent::Stale(false) => return,
-            };
-            host::add(metric, 1);
-        }
-    }
-
     /// Counts a request that was answered here.
     pub(super) fn on_reply(&self, reason: ReplyReason) {
         let metric = self.replies.iter().find(|(counted, _)| *counted == reason);
         host::add(metric.and_then(|(_, metric)| *metric), 1);
     }
 
-    /// Shows where the circuit breaker stands, and counts when it opens.
-    pub(super) fn on_breaker(&self, position: BreakerState, before: Option<BreakerState>) {
-        let shown = match position {
+    /// Counts and shows an event. `is_unverified` says that only clients have named a source, and
+    /// that it has had no endpoint yet.
+    pub(super) fn on_event(
+        &mut self,
+        event: &TelemetryEvent,
+        is_unverified: impl Fn(SourceId) -> bool,
+    ) {
+        match event {
+            TelemetryEvent::Source { source, event: SourceEvent::ListsCatalog } => {
+                self.define_catalog(*source);
+            }
+            TelemetryEvent::Source { source, event } => {
+                self.on_source_event(*source, event, is_unverified(*source));
+            }
+            TelemetryEvent::Registration { registration, event } => {
+                if let RegistrationEvent::Called(called) = event {
+                    self.on_called(*called);
+                }
+                self.registrations.on_event(*registration, event);
+            }
+            TelemetryEvent::Service { service, event } => self.on_service_event(*service, event),
+            TelemetryEvent::Breaker(event) => self.on_breaker(event),
+        }
+    }
+
+    fn on_source_event(&mut self, source: SourceId, event: &SourceEvent, is_unverified: bool) {
+        match event {
+            SourceEvent::Called(called) if is_unverified => self.found.on_called(*called),
+            SourceEvent::Called(called) => self.on_called(*called),
+            _ => {}
+        }
+        // Services that only clients have named have no metrics of their own.
+        for (service, metrics) in self.sources.get(source).into_iter().flatten() {
+            let may_show = metrics.on_event(event);
+            self.dependencies.on_event(source, *service, event, may_show);
+        }
+    }
+
+    fn on_service_event(&mut self, service: ServiceId, event: &ServiceEvent) {
+        let metrics = self.services.get(service);
+        match event {
+            ServiceEvent::Found(found) => self.on_found(service, found),
+            ServiceEvent::Gone(_) => self.on_gone(service),
+            ServiceEvent::DependenciesDown(names) => {
+                self.dependencies.on_down(service, names.len());
+            }
+            ServiceEvent::Stale(true) => host::add(metrics.and_then(|it| it.stale), 1),
+            ServiceEvent::FellBack => host::add(metrics.and_then(|it| it.fallbacks), 1),
+            ServiceEvent::TooManyVersions { .. }
+            | ServiceEvent::Stale(false)
+            | ServiceEvent::Unacknowledged { .. } => {}
+        }
+    }
+
+    /// Shows the state of the circuit breaker, and counts each time that it opens.
+    fn on_breaker(&self, event: &BreakerEvent) {
+        let shown = match event.state {
             BreakerState::Closed => 0,
             BreakerState::HalfOpen => 1,
             BreakerState::Open => 2,
         };
         host::record(self.breaker, shown);
-        let opens = position == BreakerState::Open && before == Some(BreakerState::Closed);
-        host::add(self.breaker_opens, opens.into());
+        host::add(self.breaker_opens, event.has_opened().into());
     }
 
     /// Counts a call to Consul.
-    pub(super) fn on_called(&self, called: Result<(), ErrorKind>) {
+    fn on_called(&self, called: Result<(), ErrorKind>) {
         let metric = match called {
             Ok(()) => self.calls_ok,
             Err(kind) => {
@@ -179,39 +217,25 @@ impl Metrics {
         host::add(metric, 1);
     }
 
-    /// Counts and shows what discovery tells; `is_named` says that only clients want the source, and
-    /// that it has not shown yet to be there.
-    pub(super) fn on_notice(&mut self, source: SourceId, notice: &SourceEvent, is_named: bool) {
-        match notice {
-            SourceEvent::Called(called) if is_named => self.found.on_called(*called),
-            SourceEvent::Called(called) => self.on_called(*called),
-            _ => {}
-        }
-        // What clients ask for by name has no metrics of its own.
-        for (service, metrics) in self.sources.get(source).into_iter().flatten() {
-            let may_show = metrics.on_notice(notice);
-            self.dependencies.on_notice(source, *service, notice, may_show);
-        }
-    }
-
     /// Defines the metrics of a service that was found, or takes those that it had before.
-    pub(super) fn on_added(&mut self, added: &Addition, sources: &[SourceId]) {
-        let (of_service, of_each) = self.found.of(added, sources.len());
-        self.services.insert(added.service, of_service);
-        if !of_each.is_empty() {
-            self.found_sources.insert(added.service, sources.to_vec());
-        }
-        for (source, metrics) in sources.iter().zip(of_each) {
-            let of_service = (added.service, metrics);
+    fn on_found(&mut self, service: ServiceId, found: &FoundService) {
+        let (of_service, of_each) = self.found.of(found);
+        self.services.insert(service, of_service);
+        let sources: Vec<_> = found.sources.iter().map(|it| it.source).collect();
+        for (source, metrics) in sources.iter().zip(&of_each) {
+            let of_service = (service, Rc::clone(metrics));
             match self.sources.get_mut(*source) {
                 Some(others) => others.push(of_service),
                 None => self.sources.insert(*source, vec![of_service]),
             }
         }
+        if !of_each.is_empty() {
+            self.found_sources.insert(service, sources);
+        }
     }
 
-    /// Counts for a service no more.
-    pub(super) fn on_removed(&mut self, service: ServiceId) {
+    /// Ends the metrics of a service that is gone.
+    fn on_gone(&mut self, service: ServiceId) {
         if let Some(metrics) = self.services.remove(service) {
             metrics.flush();
         }
@@ -227,8 +251,8 @@ impl Metrics {
         }
     }
 
-    /// Defines what is shown of the catalog, with its services in the place of endpoints.
-    pub(super) fn on_catalog(&mut self, source: SourceId) {
+    /// Defines the metrics of the catalog, with its services in the place of endpoints.
+    fn define_catalog(&mut self, source: SourceId) {
         let Some(query) = self.catalog else { return };
         let metrics = SourceMetrics::of_catalog(query);
         self.sources.insert(source, vec![(NO_SERVICE, Rc::new(metrics))]);

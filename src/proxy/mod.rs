@@ -7,23 +7,19 @@
 mod abi;
 mod acknowledged;
 mod callout;
-mod clock;
 mod dependency_metrics;
 mod envoy_host;
+mod event_log;
 mod exports;
 mod filter;
 mod found_metrics;
-mod gauges;
 mod host;
-mod log_lines;
 mod metrics;
-mod missing_responses;
 mod plugin;
 mod registration_metrics;
 mod root;
 mod source_metrics;
 mod stream;
-mod subscription_metrics;
 mod subscriptions;
 mod timer;
 #[cfg(feature = "trap")]

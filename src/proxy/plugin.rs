@@ -8,14 +8,13 @@ use std::rc::Rc;
 
 use crate::config::{Config, Handoff, Xds};
 use crate::discovery::source_spec::SourceSpec;
-use crate::driver::{self, Host};
+use crate::driver;
 use crate::health_check::verdict::ProbeReason;
-use crate::host::Event;
+use crate::host::{Event, Host};
 use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::callout::{Callout, CalloutResponse};
 use crate::proxy::envoy_host::EnvoyHost;
 use crate::proxy::host::{self, CalloutId};
-use crate::proxy::missing_responses::MissingResponses;
 use crate::proxy::plugin::waiting_room::is_ahead;
 use crate::proxy::stream::{self, EnvoyStream};
 use crate::proxy::subscriptions::SubscriptionListener;
@@ -33,12 +32,17 @@ use crate::router::lookup::Lookup;
 use crate::router::reply::Reply;
 use crate::shared::members::QueueId;
 use crate::shared::source_record::Rank;
+use crate::telemetry::TelemetryEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 use crate::vm::Vm;
 
 /// How often deadlines are looked at while requests wait.
 const WAITING_TICK: Duration = Duration::from_millis(20);
+
+/// The number of requests in a row that must end without a response before a warning is logged. A
+/// client may leave before its response comes, but not so many in a row.
+const MANY: u32 = 100;
 
 /// One configuration at work in one VM, as the root context and its requests have it.
 pub(super) type SharedPlugin = Rc<RefCell<Plugin>>;
@@ -299,8 +303,10 @@ impl Plugin {
 
     /// Lets time pass for what requests go by.
     fn advance_time(&mut self, now: Time) {
-        let host = &self.host;
-        self.router.on_tick(now, |service, event| host.on_route_event(service, &event));
+        let Self { router, host, .. } = self;
+        router.on_tick(now, |service, event| {
+            host.emit(&TelemetryEvent::Service { service, event });
+        });
     }
 
     /// Sets the timer to what is wanted next.
@@ -320,5 +326,40 @@ impl Plugin {
     pub(super) fn reply(&self, reply: &Reply) {
         self.host.metrics.on_reply(reply.reason);
         stream::send(reply);
+    }
+}
+
+/// Detects that responses are never shown, though a policy needs them. Envoy does not call the
+/// filter for them if the plugin's `capability_restriction_config` leaves those callbacks out.
+#[derive(Debug)]
+enum MissingResponses {
+    /// So many requests have ended, and no response was seen.
+    Since(u32),
+    /// A response was seen, or the warning was logged.
+    Settled,
+}
+
+impl Default for MissingResponses {
+    fn default() -> Self {
+        Self::Since(0)
+    }
+}
+
+impl MissingResponses {
+    /// Notes a response.
+    const fn on_response(&mut self) {
+        *self = Self::Settled;
+    }
+
+    /// Notes a request that has ended without a response. Returns true once, when a warning is due.
+    const fn on_unanswered(&mut self) -> bool {
+        if let Self::Since(count) = self {
+            *count += 1;
+            if *count >= MANY {
+                *self = Self::Settled;
+                return true;
+            }
+        }
+        false
     }
 }

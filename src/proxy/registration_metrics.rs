@@ -34,10 +34,10 @@ impl RegistrationMetrics {
         Self((0..=u16::MAX).map(RegistrationId::nth).zip(of_one).collect())
     }
 
-    /// Counts and shows what is told of one.
-    pub(super) fn on_notice(&self, registration: RegistrationId, notice: &RegistrationEvent) {
+    /// Counts and shows an event of a registration.
+    pub(super) fn on_event(&self, registration: RegistrationId, event: &RegistrationEvent) {
         let Some(metrics) = self.0.get(registration) else { return };
-        match notice {
+        match event {
             RegistrationEvent::Standing => host::record(metrics.registered, 1),
             RegistrationEvent::Drifted(_) => {
                 host::add(metrics.drifts, 1);
@@ -56,7 +56,8 @@ impl RegistrationMetrics {
                     CheckStatus::Passing => 2,
                 },
             ),
-            RegistrationEvent::Left
+            RegistrationEvent::Orphaned { .. }
+            | RegistrationEvent::Left
             | RegistrationEvent::Superseded
             | RegistrationEvent::Called(_)
             | RegistrationEvent::Reported { .. }

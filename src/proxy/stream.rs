@@ -4,7 +4,7 @@ use core::str::{self, FromStr};
 use core::time::Duration;
 
 use crate::handoff::stream::HandoffStream;
-use crate::proxy::clock::Start;
+use crate::proxy::host::Start;
 use crate::proxy::host::{self, Headers};
 use crate::request::response::{ResponseFlags, ResponsePart, ResponseStream};
 use crate::request::stream::Stream;

@@ -5,13 +5,11 @@ use hashbrown::HashMap;
 
 use crate::config::{Config, Xds};
 use crate::proxy::acknowledged;
-use crate::proxy::clock::Start;
-use crate::proxy::host::{self, Headers};
-use crate::proxy::subscription_metrics::SubscriptionMetrics;
+use crate::proxy::host::{self, Headers, MetricId, Start};
 use crate::router::Router;
 use crate::shared::acknowledged::{Acknowledged, Changes};
 use crate::util::time::Time;
-use crate::xds::event::SubscriptionEvent;
+use crate::xds::event::{Counts, SubscriptionEvent};
 use crate::xds::request::{StreamId, SubscriptionRequest};
 use crate::xds::server::Server;
 
@@ -202,4 +200,49 @@ fn respond(status: u16, body: &[u8]) {
     const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
     let headers = if status == 200 { JSON } else { &[] };
     host::reply(status, "consul_resolver.subscription", headers, body);
+}
+
+/// The metrics of Envoy's subscriptions. All are counters: those of several VMs add up, whichever of
+/// them Envoy asks, and a VM that has trapped leaves nothing behind that is not so.
+#[derive(Debug)]
+struct SubscriptionMetrics {
+    /// In the order of [`values`].
+    counters: [Option<MetricId>; 9],
+    /// What is shown already.
+    counts: Counts,
+}
+
+impl SubscriptionMetrics {
+    /// Defines them.
+    fn define() -> Self {
+        let counters = [
+            "responses",
+            "unchanged",
+            "rejected",
+            "foreign",
+            "malformed",
+            "unknown",
+            "too_many",
+            "ended_early",
+            "host_names",
+        ];
+        let define = |what| host::define_counter(&format!("consul_resolver.xds.{what}"));
+        Self { counters: counters.map(define), counts: Counts::default() }
+    }
+
+    /// Adds what has happened since the last time.
+    fn flush(&mut self, counts: Counts) {
+        let (new, old) = (values(counts), values(self.counts));
+        for ((metric, new), old) in self.counters.iter().zip(new).zip(old) {
+            host::add(*metric, new.saturating_sub(old));
+        }
+        self.counts = counts;
+    }
+}
+
+/// What is counted, in the order of the counters.
+const fn values(counts: Counts) -> [u64; 9] {
+    let Counts { answers, unchanged, rejected, foreign, malformed, unknown, .. } = counts;
+    let Counts { too_many, ended_early, host_names, .. } = counts;
+    [answers, unchanged, rejected, foreign, malformed, unknown, too_many, ended_early, host_names]
 }

@@ -25,7 +25,7 @@ use crate::registry::response::{CallFailure, HttpResponse};
 use crate::shared::key::{Cas, VmId};
 use crate::shared::registration_lease::RegistrationLease;
 use crate::shared::source_record::{Holder, Rank, Term};
-use crate::telemetry::RegistrationEvent;
+use crate::telemetry::{RegistrationEvent, TelemetryEvent};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
@@ -391,6 +391,6 @@ impl Controller {
 
     fn emit(&self, event: RegistrationEvent, context: &mut Context<'_>) {
         let registration = self.registration;
-        context.out.push_back(Command::Registration { registration, event });
+        context.emit(TelemetryEvent::Registration { registration, event });
     }
 }

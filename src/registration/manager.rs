@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use crate::calls::caller::AgentCallId;
 use crate::config;
-use crate::host::{Command, Context, Expect, LeaseLoad, LeaseStore, Load, Store};
+use crate::host::{Context, Expect, LeaseLoad, LeaseStore, Load, Store};
 use crate::model::registration::RegistrationId;
 use crate::model::service::QueryKey;
 use crate::model::slot_map::SlotMap;
@@ -18,6 +18,7 @@ use crate::registry::response::{CallFailure, HttpResponse};
 use crate::shared::key::{Cas, VmId};
 use crate::shared::registration_index::RegistrationIndex;
 use crate::shared::source_record::Rank;
+use crate::telemetry::{RegistrationEvent, TelemetryEvent};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
@@ -229,8 +230,8 @@ impl RegistrationManager {
                 let removing =
                     |registration| Controller::removing(registration, me, &consul, id.clone());
                 if let Some(registration) = self.add(removing) {
-                    let id = id.id.clone();
-                    context.out.push_back(Command::Orphan { registration, id });
+                    let event = RegistrationEvent::Orphaned { id: id.id.clone() };
+                    context.emit(TelemetryEvent::Registration { registration, event });
                 }
             }
             let relation = self.relation(id, index);

@@ -32,6 +32,16 @@ pub enum NextRead {
     Poll(Duration),
 }
 
+impl NextRead {
+    /// Returns the time until the next read, if the registry does not wait.
+    pub const fn poll_interval(self) -> Option<Duration> {
+        match self {
+            Self::Block => None,
+            Self::Poll(after) => Some(after),
+        }
+    }
+}
+
 impl QueryResponse {
     /// Returns a response with all of the state, of unknown age, from a registry that blocks.
     pub const fn new(resume: Resume, decoded: Decoded) -> Self {
@@ -46,6 +56,6 @@ impl QueryResponse {
 
     /// Returns true if the responses of this source have an order, by which an outdated one shows.
     pub const fn is_ordered(&self) -> bool {
-        matches!(self.next, NextRead::Block)
+        self.next.poll_interval().is_none()
     }
 }

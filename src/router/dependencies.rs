@@ -11,7 +11,7 @@ use crate::model::slot_map::{SecondaryMap, SlotMap};
 use crate::router::Router;
 use crate::router::reply::Reply;
 use crate::router::route::Route;
-use crate::telemetry::RouteEvent;
+use crate::telemetry::ServiceEvent;
 
 /// What the configured services depend on, and which of it is down.
 ///
@@ -87,7 +87,7 @@ impl DependencyHealth {
     pub(super) fn on_tick(
         &mut self,
         routes: &mut SlotMap<ServiceId, Route>,
-    ) -> Vec<(ServiceId, RouteEvent)> {
+    ) -> Vec<(ServiceId, ServiceEvent)> {
         let mut is_other = false;
         for (service, seen) in &mut self.watched {
             let down = routes.get(*service).is_some_and(|route| route.pool.is_down());
@@ -151,9 +151,10 @@ impl Dependent {
     }
 
     /// Returns the event of a change since the last call.
-    fn poll_event(&mut self) -> Option<(ServiceId, RouteEvent)> {
+    fn poll_event(&mut self) -> Option<(ServiceId, ServiceEvent)> {
         let reported = core::mem::replace(&mut self.reported, self.down);
-        (reported != self.down).then(|| (self.service, RouteEvent::DependenciesDown(self.names())))
+        (reported != self.down)
+            .then(|| (self.service, ServiceEvent::DependenciesDown(self.names())))
     }
 }
 

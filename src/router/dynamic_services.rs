@@ -47,11 +47,7 @@ impl DynamicServices {
     /// Lets a service be followed.
     pub(super) fn add(&mut self, id: ServiceId, service: &Service, origin: Origin) {
         let config = &self.config;
-        let has_several = service.datacenters.len() > 1;
-        let place = |dc: Option<&str>| {
-            dc.filter(|_| has_several).map_or_else(String::new, |dc| format!(" in {dc}"))
-        };
-        let subjects: Vec<_> = config
+        let subjects = config
             .datacenters(service)
             .map(|dc| SourceSpec::of(config, service, dc))
             .map(|subject| SourceSpec { on_trial: origin != Origin::Catalog, ..subject })
@@ -59,9 +55,7 @@ impl DynamicServices {
         self.changes.push_back(ServiceChange::Added(Addition {
             service: id,
             name: service.name.clone(),
-            queries: subjects.iter().map(|subject| subject.query.key()).collect(),
             subjects,
-            places: config.datacenters(service).map(place).collect(),
             origin,
         }));
     }

@@ -24,7 +24,7 @@ use crate::router::required_inputs::RequiredInputs;
 use crate::router::route::Route;
 use crate::router::route_factory::RouteFactory;
 use crate::router::supply::Supply;
-use crate::telemetry::RouteEvent;
+use crate::telemetry::ServiceEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
@@ -190,12 +190,12 @@ impl Router {
 
     /// Lets time pass: endpoints warm up, and age. Tells `on_event` what has happened to services
     /// since the last tick.
-    pub fn on_tick(&mut self, now: Time, mut on_event: impl FnMut(ServiceId, RouteEvent)) {
+    pub fn on_tick(&mut self, now: Time, mut on_event: impl FnMut(ServiceId, ServiceEvent)) {
         self.now = now;
         self.remove_gone(now);
         for (id, route) in self.routes.iter_mut() {
             for event in route.on_tick(now) {
-                if let (Some(supply), RouteEvent::FellBack | RouteEvent::Stale(_)) =
+                if let (Some(supply), ServiceEvent::FellBack | ServiceEvent::Stale(_)) =
                     (&mut self.supply, &event)
                 {
                     supply.on_changed(id, route);

@@ -18,7 +18,7 @@ use crate::router::forward::{Forward, RetryHosts};
 use crate::router::freshness::Freshness;
 use crate::router::reply::Reply;
 use crate::router::required_inputs::RequiredInputs;
-use crate::telemetry::RouteEvent;
+use crate::telemetry::ServiceEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
@@ -122,17 +122,17 @@ impl Route {
     }
 
     /// Lets time pass, and tells what has happened.
-    pub(super) fn on_tick(&mut self, now: Time) -> impl Iterator<Item = RouteEvent> + use<> {
+    pub(super) fn on_tick(&mut self, now: Time) -> impl Iterator<Item = ServiceEvent> + use<> {
         let fallback = self.fallback.poll_due(now);
         if let Some(snapshot) = &fallback {
             self.pool.forget(Fallback::PREFERENCE);
             self.put(Fallback::PREFERENCE, snapshot, now);
         }
         self.pool.on_tick(now);
-        let fell_back = fallback.map(|_| RouteEvent::FellBack);
-        let stale = self.confirmation.on_tick(now).map(RouteEvent::Stale);
+        let fell_back = fallback.map(|_| ServiceEvent::FellBack);
+        let stale = self.confirmation.on_tick(now).map(ServiceEvent::Stale);
         let too_many = self.pool.take_too_many_versions();
-        let too_many = too_many.map(|found| RouteEvent::TooManyVersions { found });
+        let too_many = too_many.map(|found| ServiceEvent::TooManyVersions { found });
         fell_back.into_iter().chain(stale).chain(too_many)
     }
 
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(route.on_tick(at(0)).count(), 0);
         assert_eq!(picked(&mut route), "not_resolved_yet");
         let events: Vec<_> = route.on_tick(at(2_000)).collect();
-        assert_eq!(events, [RouteEvent::FellBack]);
+        assert_eq!(events, [ServiceEvent::FellBack]);
         assert_eq!(picked(&mut route), "10.0.0.9:80");
         // What one datacenter answers ends it, though it stands for the other one.
         route.install(1, &snapshot(&["10.0.0.1:80"]), at(3_000));
@@ -302,14 +302,14 @@ mod tests {
         route.on_tick(at(2_000)).for_each(drop);
         route.install(0, &snapshot(&["10.0.0.1:80", "10.0.0.9:80"]), at(3_000));
         route.install(0, &snapshot(&["10.0.0.1:80", "10.0.0.9:80"]), at(4_000));
-        assert!(route.pool.targets().all(|target| target.share() == route_share()), "{route:?}");
+        assert!(route.pool.hosts().all(|target| target.share() == route_share()), "{route:?}");
     }
 
     /// The share of a target of weight 1 that is not warming up.
     fn route_share() -> core::num::NonZeroU32 {
         let mut whole = route(r#", "load_balancing": {"policy": "random", "slow_start": "1h"}"#);
         whole.install(0, &snapshot(&["10.0.0.1:80"]), at(0));
-        whole.pool.targets().next().unwrap().share()
+        whole.pool.hosts().next().unwrap().share()
     }
 
     #[test]
@@ -340,10 +340,10 @@ mod tests {
             route.on_confirmed(Duration::from_secs(1), at(0));
             assert_eq!(route.on_tick(at(8_999)).count(), 0);
             assert_eq!(picked(&mut route), "10.0.0.1:80");
-            assert_eq!(route.on_tick(at(9_000)).collect::<Vec<_>>(), [RouteEvent::Stale(true)]);
+            assert_eq!(route.on_tick(at(9_000)).collect::<Vec<_>>(), [ServiceEvent::Stale(true)]);
             assert_eq!(picked(&mut route), expected);
             route.on_confirmed(Duration::ZERO, at(9_500));
-            assert_eq!(route.on_tick(at(9_500)).collect::<Vec<_>>(), [RouteEvent::Stale(false)]);
+            assert_eq!(route.on_tick(at(9_500)).collect::<Vec<_>>(), [ServiceEvent::Stale(false)]);
             assert_eq!(picked(&mut route), "10.0.0.1:80");
         }
     }

@@ -1,7 +1,7 @@
 //! What is to be done about services that come and go.
 
 use crate::discovery::source_spec::SourceSpec;
-use crate::model::service::{QueryKey, ServiceId, SourceId};
+use crate::model::service::{ServiceId, SourceId};
 
 /// A service, or the catalog, is to be followed from now on, or no more.
 #[derive(Debug)]
@@ -37,10 +37,6 @@ pub struct Addition {
     pub name: String,
     /// What is to be asked of Consul, in the order of preference.
     pub subjects: Vec<SourceSpec>,
-    /// What identifies each of them.
-    pub queries: Vec<QueryKey>,
-    /// What each of them adds to the name: `" in dc2"` where there are several datacenters.
-    pub places: Vec<String>,
     /// Where its name comes from.
     pub origin: Origin,
 }

@@ -10,6 +10,11 @@ use crate::registry::error::ErrorKind;
 /// An event of a registration that is counted, shown or logged. Logged events are transitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistrationEvent {
+    /// No configuration contains the registration with this id at the agent. It will be removed.
+    Orphaned {
+        /// The id.
+        id: String,
+    },
     /// This VM keeps the registration from now on. Logged.
     Keeping,
     /// Another VM keeps it. Logged.
@@ -66,7 +71,7 @@ impl RegistrationEvent {
     /// Returns the log level, if the event is logged.
     pub const fn level(&self) -> Option<Level> {
         match self {
-            Self::Called(_) | Self::Health(_) => None,
+            Self::Orphaned { .. } | Self::Called(_) | Self::Health(_) => None,
             Self::Keeping
             | Self::Left
             | Self::GivenUp
@@ -101,6 +106,7 @@ impl fmt::Display for Remains {
 impl fmt::Display for RegistrationEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Orphaned { id } => write!(f, "no configuration contains {id}, which is removed"),
             Self::Keeping => f.write_str("this VM keeps the registration from now on"),
             Self::Left => f.write_str("this VM keeps the registration no longer"),
             Self::GivenUp => f.write_str("this configuration is in use no longer, and leaves it"),

@@ -17,6 +17,8 @@ use crate::telemetry::doubt::{Doubt, Resolution};
 /// Logged events are transitions. None of them occurs with every query.
 #[derive(Debug)]
 pub enum SourceEvent {
+    /// The source lists the services of the catalog.
+    ListsCatalog,
     /// This VM leads from now on. Logged.
     Elected(Term),
     /// Another VM has taken the lease. Logged.
@@ -88,7 +90,7 @@ impl SourceEvent {
     /// Returns the log level, if the event is logged.
     pub const fn level(&self) -> Option<Level> {
         match self {
-            Self::Called(_) | Self::Age { .. } | Self::Left => None,
+            Self::ListsCatalog | Self::Called(_) | Self::Age { .. } | Self::Left => None,
             Self::Elected(_)
             | Self::Deposed
             | Self::Unresolved(_)
@@ -114,6 +116,7 @@ impl SourceEvent {
 impl fmt::Display for SourceEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::ListsCatalog => write!(f, "the source lists the services of the catalog"),
             Self::Elected(Term(term)) => write!(f, "this VM asks Consul from now on (term {term})"),
             Self::Deposed => write!(f, "another VM asks Consul from now on"),
             Self::Left => write!(f, "this VM asks Consul no longer"),

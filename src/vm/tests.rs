@@ -348,7 +348,10 @@ fn a_made_up_query_is_empty_when_consul_does_not_know_it() {
         let answer = Event::Answered { call: asked[0], response: Ok(unknown) };
         let commands = after(&mut agent, answer, 1);
         let is_failing = |command: &Command| {
-            matches!(command, Command::Notice { event: SourceEvent::Failing(_), .. })
+            let Command::Emit(TelemetryEvent::Source { event, .. }) = command else {
+                return false;
+            };
+            matches!(event, SourceEvent::Failing(_))
         };
         assert_eq!(looked_at(&commands).is_some(), on_trial, "it is published: {commands:?}");
         assert_eq!(commands.iter().any(is_failing), !on_trial, "{commands:?}");

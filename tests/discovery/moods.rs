@@ -7,7 +7,7 @@ use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::{Config, Consul, Service};
 use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::driver;
-use consul_resolver::host::Event;
+use consul_resolver::host::{Event, Host};
 use consul_resolver::model::service::SourceId;
 use consul_resolver::registry::request::{HttpRequest, Method};
 use consul_resolver::registry::response::{CallFailure, Refusal};
@@ -318,7 +318,7 @@ impl Bench {
     /// Nobody asks for a name any more.
     pub fn forget(&mut self, source: SourceId) {
         let Vm { manager, router, host, .. } = &mut self.vm;
-        manager.remove(source, true, driver::Host::now(host));
+        manager.remove(source, true, Host::now(host));
         driver::settle(manager, router, host);
     }
 

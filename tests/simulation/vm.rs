@@ -8,8 +8,8 @@ use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::{Config, Probe};
 use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::discovery::tracked_source::TrackedSource;
-use consul_resolver::driver::Host;
 use consul_resolver::health_check::verdict::ProbeReason;
+use consul_resolver::host::Host;
 use consul_resolver::host::{Expect, ProbeId};
 use consul_resolver::model::registration::RegistrationId;
 use consul_resolver::model::service::{QueryKey, ServiceId, SourceId};
@@ -17,14 +17,12 @@ use consul_resolver::registry::request::HttpRequest;
 use consul_resolver::registry::response::CallFailure;
 use consul_resolver::router::Router;
 use consul_resolver::router::forward::Forward;
-use consul_resolver::router::service_change::Addition;
 use consul_resolver::shared::key::{Cas, SharedKey};
 use consul_resolver::shared::members::QueueId;
 use consul_resolver::shared::registration_lease::RegistrationLease;
 use consul_resolver::shared::snapshot_record::SnapshotVersion;
 use consul_resolver::shared::source_record::{Rank, SourceRecord};
-use consul_resolver::telemetry::RegistrationEvent;
-use consul_resolver::telemetry::SourceEvent;
+use consul_resolver::telemetry::{BreakerEvent, ServiceEvent, TelemetryEvent};
 use consul_resolver::util::rng::Rng;
 use consul_resolver::util::time::Time;
 use consul_resolver::vm;
@@ -333,7 +331,7 @@ impl Host for SimHost<'_> {
         }
     }
 
-    fn probe(&mut self, queue: QueueId) -> bool {
+    fn has_messages(&mut self, queue: QueueId) -> bool {
         let pending = self.shared.pending(queue) > 0;
         self.effects.looks.push((queue, pending));
         pending
@@ -353,47 +351,47 @@ impl Host for SimHost<'_> {
         Ok(())
     }
 
-    fn examine(&mut self, id: ProbeId, probe: &Probe) -> Result<(), ProbeReason> {
+    fn probe(&mut self, id: ProbeId, probe: &Probe) -> Result<(), ProbeReason> {
         self.send_probe(id, probe)
     }
 
-    fn registration(&mut self, _: RegistrationId, notice: &RegistrationEvent) {
-        self.trace.note_text(&notice.to_string());
-    }
-
-    fn notice(&mut self, _: SourceId, notice: &SourceEvent) {
-        // Whatever is noticed can be told.
-        assert!(!notice.to_string().is_empty());
-    }
-
-    fn breaker(
-        &mut self,
-        position: BreakerState,
-        before: Option<BreakerState>,
-        datacenter: Option<&str>,
-    ) {
-        assert_ne!(Some(position), before, "only transitions are told");
-        if position != BreakerState::Closed {
-            self.effects.opened.push(format!("{position:?} for {datacenter:?}"));
+    fn emit(&mut self, event: &TelemetryEvent) {
+        match event {
+            // Every event has a text.
+            TelemetryEvent::Source { event, .. } => assert!(!event.to_string().is_empty()),
+            TelemetryEvent::Registration { event, .. } => self.trace.note_text(&event.to_string()),
+            TelemetryEvent::Service { service, event } => self.on_service_event(*service, event),
+            TelemetryEvent::Breaker(BreakerEvent { state, before, datacenter }) => {
+                assert_ne!(Some(*state), *before, "only transitions are told");
+                if *state != BreakerState::Closed {
+                    self.effects.opened.push(format!("{state:?} for {datacenter:?}"));
+                }
+            }
         }
     }
 
     fn set_tick_period(&mut self, period: Duration) {
         *self.period = micros(period);
     }
+}
 
-    fn on_added(&mut self, added: &Addition, _: &[SourceId]) {
-        self.trace.note_text(&added.name);
-        assert!(!self.found.contains(&added.service), "it comes once");
-        self.found.push(added.service);
-    }
-
-    fn on_removed(&mut self, service: ServiceId, gone: &[SourceId]) {
-        self.trace.note(gone.len() as u64);
-        // One that went before anybody came to follow it has never been here.
-        let is_known = self.found.contains(&service);
-        assert!(is_known || gone.is_empty(), "one that has come");
-        self.found.retain(|found| *found != service);
+impl SimHost<'_> {
+    fn on_service_event(&mut self, service: ServiceId, event: &ServiceEvent) {
+        match event {
+            ServiceEvent::Found(found) => {
+                self.trace.note_text(&found.name);
+                assert!(!self.found.contains(&service), "it comes once");
+                self.found.push(service);
+            }
+            ServiceEvent::Gone(sources) => {
+                self.trace.note(sources.len() as u64);
+                // A service may go before its addition was applied.
+                let is_known = self.found.contains(&service);
+                assert!(is_known || sources.is_empty(), "one that has come");
+                self.found.retain(|found| *found != service);
+            }
+            _ => {}
+        }
     }
 }
 

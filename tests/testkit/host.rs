@@ -5,15 +5,16 @@ use std::time::Duration;
 
 use consul_resolver::calls::breaker::BreakerState;
 use consul_resolver::calls::caller::CallId;
-use consul_resolver::driver;
-use consul_resolver::host::Expect;
+use consul_resolver::config::Probe;
+use consul_resolver::health_check::verdict::ProbeReason;
+use consul_resolver::host::{self, Expect, ProbeId};
 use consul_resolver::model::service::SourceId;
 use consul_resolver::registry::request::HttpRequest;
 use consul_resolver::registry::response::CallFailure;
 use consul_resolver::shared::key::{Cas, SharedKey};
 use consul_resolver::shared::members::QueueId;
 use consul_resolver::shared::source_record::SourceRecord;
-use consul_resolver::telemetry::SourceEvent;
+use consul_resolver::telemetry::{BreakerEvent, SourceEvent, TelemetryEvent};
 use consul_resolver::util::time::Time;
 
 use super::reply::Reply;
@@ -90,7 +91,7 @@ impl<R> Host<R> {
     }
 }
 
-impl<R: Registry> driver::Host for Host<R> {
+impl<R: Registry> host::Host for Host<R> {
     fn now(&mut self) -> Time {
         Time::from_start(self.now)
     }
@@ -123,7 +124,7 @@ impl<R: Registry> driver::Host for Host<R> {
 
     fn wake(&mut self, _: QueueId, _: &[u8]) {}
 
-    fn probe(&mut self, _: QueueId) -> bool {
+    fn has_messages(&mut self, _: QueueId) -> bool {
         false
     }
 
@@ -131,15 +132,23 @@ impl<R: Registry> driver::Host for Host<R> {
         self.registry.on_request(call, request, self.now)
     }
 
-    fn notice(&mut self, source: SourceId, event: &SourceEvent) {
-        self.warnings += usize::from(event.level() == Some(log::Level::Warn));
-        self.registry.on_event(source, event);
+    fn probe(&mut self, _: ProbeId, _: &Probe) -> Result<(), ProbeReason> {
+        Err(ProbeReason::UnknownCluster)
     }
 
-    fn breaker(&mut self, state: BreakerState, before: Option<BreakerState>, _: Option<&str>) {
-        let was_closed = before.is_none_or(|before| before == BreakerState::Closed);
-        self.opens += usize::from(was_closed && state == BreakerState::Open);
-        self.breaker = Some(state);
+    fn emit(&mut self, event: &TelemetryEvent) {
+        match event {
+            TelemetryEvent::Source { source, event } => {
+                self.warnings += usize::from(event.level() == Some(log::Level::Warn));
+                self.registry.on_event(*source, event);
+            }
+            TelemetryEvent::Breaker(BreakerEvent { state, before, .. }) => {
+                let was_closed = before.is_none_or(|before| before == BreakerState::Closed);
+                self.opens += usize::from(was_closed && *state == BreakerState::Open);
+                self.breaker = Some(*state);
+            }
+            TelemetryEvent::Registration { .. } | TelemetryEvent::Service { .. } => {}
+        }
     }
 
     fn set_tick_period(&mut self, period: Duration) {

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use crate::driver::Host;
+use crate::host::Host;
 use crate::model::service::ServiceId;
 use crate::proxy::envoy_host::EnvoyHost;
 use crate::proxy::plugin::Plugin;
@@ -14,6 +14,7 @@ use crate::request::warmup::Warmup;
 use crate::router::Router;
 use crate::router::disposition::Disposition;
 use crate::router::reply::Reply;
+use crate::telemetry::{ServiceEvent, TelemetryEvent};
 
 impl Plugin {
     /// Lets a request wait, and returns the slot for its forward. Replies and returns `None` if the request
@@ -71,13 +72,9 @@ impl Plugin {
         let now = self.host.now();
         let Some(warmup) = &mut self.warmup else { return };
         for service in warmup.on_tick(now, acknowledged::read) {
-            if let Some(name) = self.host.service_name(service) {
-                log::warn!(
-                    "service {name}: envoy has not acknowledged endpoints within warmup_timeout, and \
-                     requests go by the policy of its cluster until it does; it is to be of type EDS \
-                     with service_name: {name}, and its eds_config is to lead to xds.cluster (during a \
-                     hot restart the old process is asked, and this means nothing)"
-                );
+            if let Some(name) = self.host.service_name(service).map(str::to_owned) {
+                let event = ServiceEvent::Unacknowledged { name };
+                self.host.emit(&TelemetryEvent::Service { service, event });
             }
         }
     }

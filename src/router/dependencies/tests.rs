@@ -51,11 +51,11 @@ impl Bench {
     }
 
     /// What has happened by that moment, each with the service.
-    fn tick(&mut self, milliseconds: u64) -> Vec<(String, RouteEvent)> {
+    fn tick(&mut self, milliseconds: u64) -> Vec<(String, ServiceEvent)> {
         self.now = at(milliseconds);
         let mut events = Vec::new();
         self.router.on_tick(self.now, |service, event| events.push((service, event)));
-        events.retain(|(_, event)| *event != RouteEvent::FellBack);
+        events.retain(|(_, event)| *event != ServiceEvent::FellBack);
         let names = ["front", "web", "db", "cache"];
         let name =
             |id| names.iter().find(|name| self.router.service_by_name(name.as_bytes()) == Some(id));
@@ -66,7 +66,7 @@ impl Bench {
     fn sent(&mut self, name: &str) -> String {
         match self.router.decide(Some(self.id(name)), &PickContext::default()) {
             Disposition::Forward(forward) => {
-                let address = forward.ticket().target().address().to_string();
+                let address = forward.ticket().host().address().to_string();
                 address.trim_start_matches("10.0.0.").trim_end_matches(":80").to_owned()
             }
             Disposition::Reply(reply) => reply.body.clone(),
@@ -84,9 +84,9 @@ impl Bench {
     }
 }
 
-fn down(name: &str, others: &[&str]) -> (String, RouteEvent) {
+fn down(name: &str, others: &[&str]) -> (String, ServiceEvent) {
     let others = others.iter().map(|other| Rc::from(*other)).collect();
-    (name.to_owned(), RouteEvent::DependenciesDown(others))
+    (name.to_owned(), ServiceEvent::DependenciesDown(others))
 }
 
 #[test]
