@@ -267,6 +267,19 @@ fn links_within_the_repository_lead_somewhere() {
 }
 
 #[test]
+fn every_file_that_the_architecture_names_exists() {
+    let page = read("docs/architecture.md");
+    let files = page.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs"));
+    let files: Vec<&str> = files.filter(|name| !name.contains('{')).collect();
+    assert!(files.len() >= 20, "{files:?}");
+    for file in files {
+        let folders = ["", "src", "tests/simulation"].map(|folder| root().join(folder));
+        let is_there = folders.iter().any(|folder| folder.join(file).is_file());
+        assert!(is_there, "{file} does not exist");
+    }
+}
+
+#[test]
 fn the_listed_capabilities_are_what_the_module_uses() {
     let source = |name: &str| read(root().join("src/proxy").join(name));
     let (imports, exports) = (source("abi.rs"), source("exports.rs"));
