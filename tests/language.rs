@@ -19,6 +19,7 @@ const OPENINGS: [&str; 10] =
 const ROOMS: &[&str] = &[
     "src/balancer",
     "src/calls",
+    "src/config",
     "src/discovery",
     "src/election",
     "src/health_check",
@@ -35,6 +36,7 @@ const ROOMS: &[&str] = &[
 const TESTS: &[&str] = &[
     "src/balancer",
     "src/calls",
+    "src/config",
     "src/election",
     "src/health_check",
     "src/model",
@@ -43,6 +45,7 @@ const TESTS: &[&str] = &[
     "src/util",
     "src/xds",
     "tests/balance",
+    "tests/config",
     "tests/discovery",
     "tests/e2e",
     "tests/fake-consul",

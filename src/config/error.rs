@@ -22,17 +22,17 @@ pub enum ConfigError {
     },
     /// The text does not even begin as a JSON object or array.
     NotJson {
-        /// What the JSON reader stumbled over, with line and column.
+        /// Error of the JSON reader, with line and column.
         cause: serde_json::Error,
     },
     /// The text begins as JSON but breaks off or breaks the grammar.
     Syntax {
-        /// What the JSON reader stumbled over, with line and column.
+        /// Error of the JSON reader, with line and column.
         cause: serde_json::Error,
     },
     /// The protobuf `Struct` holds what JSON cannot express, or too much of it.
     Struct {
-        /// What.
+        /// Error of the reader of `Struct`s.
         cause: StructError,
     },
     /// The JSON is well formed, but some fields are not as the contract says.
@@ -90,7 +90,7 @@ impl Refusals {
         if self.is_empty() { Ok(value) } else { Err(self) }
     }
 
-    /// Whether nothing is refused.
+    /// Tells if nothing is refused.
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_empty()
     }

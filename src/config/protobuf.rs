@@ -9,7 +9,7 @@ use core::fmt;
 
 use serde_json::{Map, Number, Value};
 
-/// How deep values may be nested.
+/// Deepest nesting of values.
 const MAX_DEPTH: u8 = 32;
 
 /// Why bytes are no `google.protobuf.Struct`.
@@ -54,7 +54,7 @@ impl fmt::Display for StructError {
 impl core::error::Error for StructError {}
 
 impl StructError {
-    /// Whether the bytes are a `Struct` all the same, and not something else altogether.
+    /// Tells if the bytes are a `Struct` all the same, and not something else altogether.
     pub(super) const fn is_about_a_struct(self) -> bool {
         matches!(self, Self::NotANumber | Self::TooDeep { .. })
     }
