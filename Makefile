@@ -86,8 +86,12 @@ setup: build $(DEMO) ## Get all that the tests need
 	cargo build --release --lib --features trap --target wasm32-wasip1 --target-dir $(TRAP_TARGET)
 	@$(DEMO) fetch
 
+TIMES := $(CURDIR)/target/test-times
 test-native:
-	cargo test --workspace
+	@mkdir -p target && : >$(TIMES)
+	TIMES=$(TIMES) cargo test --workspace --config 'target."cfg(all())".runner = "$(CURDIR)/tools/timed"'
+	@echo "The ten slowest tests:"
+	@sed -nE 's/^test (.*) \.\.\. ok <([0-9.]+)s>$$/\2 s  \1/p' $(TIMES) | sort -rn | sed -n 1,10p
 
 test-wasm: $(RUNNER)
 	@./tools/targets wasm32-unknown-unknown

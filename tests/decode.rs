@@ -303,7 +303,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_responses_never_panic_and_their_errors_fit_a_log_line(
+    fn arbitrary_response_never_panics_and_its_error_fits_a_line(
         status in prop_oneof![Just(200), any::<u16>()],
         from_envoy: bool,
         filtered_by_acls: bool,

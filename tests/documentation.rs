@@ -140,8 +140,7 @@ fn every_metric_that_the_filter_defines_is_on_its_page() {
     assert!(names.iter().any(|name| name == "catalog"), "{names:?}");
     assert!(names.iter().any(|name| name == "dns_names"), "{names:?}");
     for name in names {
-        let is_told =
-            [format!("`{name}`"), format!("`{name}.")].iter().any(|it| page.contains(it));
+        let is_told = [format!("`{name}`"), format!("`{name}.")].iter().any(|it| page.contains(it));
         assert!(is_told, "the table does not have {name}");
     }
 }

@@ -1,4 +1,4 @@
-//! Imports go down, or sideways within a folder; host calls are named in one file.
+//! Imports go down, or sideways within a folder and without a circle; host calls are named in one file.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,7 +8,7 @@
     reason = "a test may panic"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -105,6 +105,173 @@ fn imports_go_down_or_stay_within_their_folder() {
         }
     }
     assert!(wrong.is_empty(), "imports that do not go down:\n{}", wrong.join("\n"));
+}
+
+/// Files that stand in a circle of imports, with the reason. The list may only shrink.
+const CIRCLES: [(&str, &[&str]); 5] = [
+    (
+        "errors name types of the readers, and the readers return errors",
+        &[
+            "config",
+            "config::check",
+            "config::consistency",
+            "config::consul",
+            "config::cursor",
+            "config::dependencies",
+            "config::discover",
+            "config::dns_names",
+            "config::endpoints",
+            "config::error",
+            "config::field_error",
+            "config::handoff",
+            "config::hash_on",
+            "config::health_check",
+            "config::host_template",
+            "config::load_balancing",
+            "config::locality",
+            "config::node_info",
+            "config::policy",
+            "config::prepared_query",
+            "config::probe",
+            "config::registration",
+            "config::service",
+            "config::shrink_guard",
+            "config::source",
+            "config::staleness",
+            "config::template",
+            "config::versions",
+            "config::xds",
+        ],
+    ),
+    (
+        "parts of the router take the whole router",
+        &["router", "router::dependencies", "router::dynamic_services", "router::supply"],
+    ),
+    (
+        "a prepared query is decoded as any response, and recognized by the decoder",
+        &["registry::consul::decode", "registry::consul::prepared_query"],
+    ),
+    (
+        "an error is read from a response, and a response is an error",
+        &["registry::consul::error", "registry::consul::response"],
+    ),
+    (
+        "the plugin lets streams wait, which resume by the plugin",
+        &["proxy::plugin", "proxy::plugin::waiting_room"],
+    ),
+];
+
+/// The path of the module that a file is: `router::route`, or `router` for its `mod.rs`.
+fn module_path(path: &Path) -> String {
+    let inside = path.strip_prefix(root()).expect("a file of the crate").with_extension("");
+    let names: Vec<_> = inside.iter().map(|name| name.to_str().expect("UTF-8")).collect();
+    let names = names.strip_suffix(&["mod"]).unwrap_or(&names);
+    names.join("::")
+}
+
+/// Splits a list at the commas outside its braces.
+fn items(list: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut found) = (0, 0, Vec::new());
+    for (at, c) in list.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                found.push(&list[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    found.push(&list[start..]);
+    found
+}
+
+/// Lists the paths that the text begins with, `a::{b, c::d}` as `a::b` and `a::c::d`.
+fn expanded(text: &str) -> Vec<String> {
+    let end = text.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    let Some(rest) = rest.strip_prefix("::").filter(|_| end > 0) else {
+        return vec![name.to_owned()];
+    };
+    let tails = match rest.strip_prefix('{') {
+        None => expanded(rest),
+        Some(list) => {
+            let mut depth = 1;
+            let end = list.find(|c| {
+                depth += i32::from(c == '{') - i32::from(c == '}');
+                depth == 0
+            });
+            let list = &list[..end.expect("a closing brace")];
+            items(list).iter().flat_map(|item| expanded(item.trim())).collect()
+        }
+    };
+    tails.into_iter().map(|tail| format!("{name}::{tail}")).collect()
+}
+
+/// Lists the files of the same room that a file uses, re-exports included. A `mod` is no use.
+fn used(path: &Path, all: &BTreeSet<String>) -> BTreeSet<String> {
+    let own = module_path(path);
+    let room = own.split("::").next().expect("a room");
+    let code: Vec<_> = code(path).into_iter().map(|(_, line)| line).collect();
+    let code = code.join("\n");
+    let mut found = BTreeSet::new();
+    for start in ["crate::", "super::", "self::"] {
+        for (at, _) in code.match_indices(start) {
+            let is_inside =
+                code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+            for path in expanded(&code[at..]).iter().filter(|_| !is_inside) {
+                let mut names: Vec<&str> = own.split("::").collect();
+                for name in path.split("::") {
+                    match name {
+                        "crate" => names.clear(),
+                        "self" => {}
+                        "super" => drop(names.pop()),
+                        _ => names.push(name),
+                    }
+                }
+                let is_file = |names: &[&str]| all.contains(&names.join("::"));
+                let used = (1..=names.len()).rev().find(|&end| is_file(&names[..end]));
+                let used = used.map(|end| names[..end].join("::"));
+                found.extend(used.filter(|used| *used != own && names[0] == room));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn files_of_a_folder_import_each_other_without_a_circle() {
+    let files = sources(&root());
+    let all: BTreeSet<_> = files.iter().map(|path| module_path(path)).collect();
+    let uses: BTreeMap<_, _> =
+        files.iter().map(|path| (module_path(path), used(path, &all))).collect();
+    let count: usize = uses.values().map(BTreeSet::len).sum();
+    assert!(count > 300, "{count} imports are found");
+    let reached = |from: &String| {
+        let (mut reached, mut open) = (BTreeSet::new(), vec![from]);
+        while let Some(file) = open.pop() {
+            open.extend(uses[file].iter().filter(|used| reached.insert((*used).clone())));
+        }
+        reached
+    };
+    let reached: BTreeMap<_, _> = all.iter().map(|file| (file, reached(file))).collect();
+    let meant: BTreeSet<_> = CIRCLES.iter().flat_map(|(_, files)| files.iter().copied()).collect();
+    let mut wrong = Vec::new();
+    for file in &all {
+        let is_circular = reached[file].contains(file);
+        if is_circular && !meant.contains(file.as_str()) {
+            let back = uses[file].iter().filter(|used| reached[*used].contains(file));
+            let back: Vec<_> = back.map(String::as_str).collect();
+            wrong.push(format!("{file} imports {}, and is imported back", back.join(", ")));
+        }
+        if !is_circular && meant.contains(file.as_str()) {
+            wrong.push(format!("{file} stands in no circle any more: take it off the list"));
+        }
+    }
+    let is_gone = |file: &&&str| !all.contains(**file);
+    wrong.extend(meant.iter().filter(is_gone).map(|file| format!("{file} is no file any more")));
+    assert!(wrong.is_empty(), "circles of imports:\n{}", wrong.join("\n"));
 }
 
 /// Lines of code outside `allowed`, files of the proxy floor, in which one of `words` stands.

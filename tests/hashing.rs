@@ -11,8 +11,8 @@
 
 use std::num::NonZeroU16;
 
-use consul_resolver::balancer::maglev::Maglev;
-use consul_resolver::balancer::ring_hash::Ring;
+use consul_resolver::balancer::policy::maglev::Maglev;
+use consul_resolver::balancer::policy::ring_hash::Ring;
 use consul_resolver::config::Policy;
 use consul_resolver::util::hash::xxh64;
 use proptest::collection::vec;
@@ -102,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn a_table_of_a_hundred_times_its_endpoints_moves_less_than_two_in_a_hundred_other_keys(
+    fn table_moves_few_other_keys_when_it_is_a_hundred_times_larger(
         weights in vec(weight(20), 2..650),
     ) {
         let keys = keys(&weights);

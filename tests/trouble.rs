@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use consul_resolver::balancer::pick_context::PickContext;
 use consul_resolver::balancer::pool::Pool;
-use consul_resolver::balancer::request_outcome::RequestOutcome;
+use consul_resolver::balancer::ticket::RequestOutcome;
 use consul_resolver::balancer::ticket::Ticket;
 use consul_resolver::config::Config;
 use consul_resolver::handoff::encoded_handoff::EncodedHandoff;
@@ -78,14 +78,14 @@ impl Scene {
     fn end_until(&mut self, now: Time) {
         while let Some(first) = self.flying.first_entry().filter(|first| first.key().0 <= now) {
             let ((end, _), (ticket, (outcome, _))) = first.remove_entry();
-            let target = ticket.target().clone();
+            let target = ticket.host().clone();
             drop(ticket);
             self.pool.on_outcome(&target, outcome, end);
         }
     }
 
     fn endpoint(&self, ticket: &Ticket) -> usize {
-        let place = self.pool.targets().position(|target| Rc::ptr_eq(ticket.target(), target));
+        let place = self.pool.hosts().position(|target| Rc::ptr_eq(ticket.host(), target));
         place.expect("it is in the pool")
     }
 }

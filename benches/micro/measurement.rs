@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use consul_resolver::balancer::pick_context::PickContext;
 use consul_resolver::balancer::pool::Pool;
-use consul_resolver::balancer::request_outcome::RequestOutcome;
+use consul_resolver::balancer::ticket::RequestOutcome;
 use consul_resolver::config::{Config, ConfigError, Handoff, Service};
 use consul_resolver::handoff::HandoffMethod;
 use consul_resolver::model::endpoint::Endpoint;
@@ -151,7 +151,7 @@ fn pick(service: &Service, weights: Weights, size: u32) -> f64 {
     let mut pool = Pool::new(service, None, Rng::new(1));
     put(&mut pool, &weights.snapshot(size));
     let mut rng = Rng::new(2);
-    for target in pool.targets().cloned().collect::<Vec<_>>() {
+    for target in pool.hosts().cloned().collect::<Vec<_>>() {
         let latency = Duration::from_micros(u64::from(1_000 + rng.below(1_000)));
         pool.on_outcome(&target, RequestOutcome::Success(Some(latency)), Time::ZERO);
     }

@@ -1,13 +1,11 @@
-//! Drawing by weight among what is left.
+//! Drawing by weight without replacement.
 
 use crate::util::rng::Rng;
 
-/// Weights added up one after the other, to draw by them where some indices turn out to be out
-/// of the question.
+/// Cumulative weights, to draw indices of which some may turn out to be unsuitable.
 ///
-/// An index that was drawn in vain is cut out of the sum, so that the next draw is by weight
-/// among the others, however much of the weight it had. A draw is a search in the sums, whose
-/// time grows with the logarithm of their number.
+/// An unsuitable index is cut out of the sum, so that the next draw is by weight among the rest, even if
+/// the index had nearly all of the weight. A draw is a binary search.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Cumulative {
     /// The sum of the weights up to each index, its own included.
@@ -15,11 +13,11 @@ pub(super) struct Cumulative {
 }
 
 impl Cumulative {
-    /// How many indices are cut out. Where so many were drawn in vain, most are out of the
-    /// question whatever they weigh, and the next one from a random place on is as good.
+    /// The most indices that are cut out. After so many unsuitable indices most of them are, whatever
+    /// they weigh, and the next suitable one from a random place on is as good.
     const MOST_CUT_OUT: usize = 16;
 
-    /// Adds up these weights, whose sum is below 2⁶⁴.
+    /// Adds up the weights, whose sum is below 2⁶⁴.
     pub(super) fn new(weights: impl Iterator<Item = u64>) -> Self {
         let mut sum = 0_u64;
         let add = |weight| {
@@ -29,14 +27,13 @@ impl Cumulative {
         Self { upto: weights.map(add).collect() }
     }
 
-    /// Draws one index after the other, none twice, until `take` makes something of one; none
-    /// where it makes nothing of any.
+    /// Draws indices by weight, none twice, until `take` returns a value; none if it does for no index.
     pub(super) fn find<T>(
         &self,
         rng: &mut Rng,
         mut take: impl FnMut(usize, &mut Rng) -> Option<T>,
     ) -> Option<T> {
-        // In order.
+        // Sorted.
         let mut cut_out = [usize::MAX; Self::MOST_CUT_OUT];
         let mut left = self.upto.last().copied().unwrap_or(0);
         for count in 0..Self::MOST_CUT_OUT {
@@ -73,7 +70,7 @@ impl Cumulative {
             .find_map(|index| take(index, rng))
     }
 
-    /// Where the weight of an index begins and ends.
+    /// The beginning and the end of the weight of an index.
     fn span(&self, index: usize) -> (u64, u64) {
         let upto = |index| self.upto.get(index).copied();
         let end = upto(index).unwrap_or(0);
@@ -91,13 +88,13 @@ mod tests {
         Cumulative::new(weights.iter().copied())
     }
 
-    /// Draws what is not among `taken`.
+    /// Draws an index that is not among `taken`.
     fn draw(cumulative: &Cumulative, rng: &mut Rng, taken: &[usize]) -> Option<usize> {
         cumulative.find(rng, |index, _| (!taken.contains(&index)).then_some(index))
     }
 
     #[test]
-    fn what_is_left_is_drawn_by_weight_whatever_is_taken() {
+    fn rest_is_drawn_by_weight_when_some_are_taken() {
         const SEED: u64 = 13;
         const DRAWS: u32 = 60_000;
         let weights = [1, 1 << 40, 2, 0, 3, 1 << 32, 1];
@@ -125,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn every_index_is_tried_once_when_none_will_do() {
+    fn every_index_is_tried_once_when_none_is_suitable() {
         for count in [0, 1, 2, 16, 17, 100] {
             let mut tried = vec![0; count];
             let weights = vec![1; count];
@@ -138,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_one_left_is_found_among_many() {
+    fn last_suitable_index_is_found_among_many() {
         let cumulative = of(&[7; 1_000]);
         let mut rng = Rng::new(2);
         for last in [0, 1, 500, 999] {

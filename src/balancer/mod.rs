@@ -1,33 +1,23 @@
-//! Choosing an endpoint for a request, in one worker's own memory.
+//! Picking a host for a request, in one worker's memory.
 //!
-//! A [`pool::Pool`] is the worker's live view of a service. It keeps one
+//! A [`pool::Pool`] is the worker's live view of a service. The pool keeps an
 //! [`upstream_host::UpstreamHost`] for each endpoint, picks by its policy, and hands out a
-//! [`ticket::Ticket`] for each request in flight. A pick takes the same time whatever the
-//! number of endpoints, and allocates nothing; all that costs is done at install, but for the tables
-//! of hash policies, which wait for their first use.
+//! [`ticket::Ticket`] for each request in flight. A pick takes the same time whatever the number of
+//! hosts, and allocates nothing. All costly work is done at install, but for the tables of hash
+//! policies, which wait for their first use.
 //!
-//! A pick narrows down: the datacenter (a *level*, by `priority`), the versions that the
-//! request wants (a *slice* of it, by `subsets`), the zone (a *group* of the slice, by
-//! `locality`), and of the group an endpoint by the policy. What answers teach `peak_ewma` is kept
-//! with the endpoint.
+//! A pick narrows down: to a datacenter (a *host set*, by `priority`), the versions that the request
+//! wants (a *subset* of it, by `subset_selectors`), the zone (a *group* of the subset, by `locality`),
+//! and a host of the group by the `policy`.
 
-mod alias;
 mod cumulative;
-mod hash_table;
-mod host_group;
 mod host_set;
-mod least_request;
 pub mod locality;
-pub mod maglev;
-mod peak_ewma;
 pub mod pick_context;
+pub mod policy;
 pub mod pool;
-mod pool_settings;
 pub mod priority;
-pub mod request_outcome;
-pub mod ring_hash;
-mod round_robin;
-pub mod slow_start;
+mod slow_start;
 mod subset;
 mod subset_selectors;
 pub mod ticket;

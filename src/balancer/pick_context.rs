@@ -1,30 +1,30 @@
-//! What a request says about where it wants to go.
+//! The inputs of a pick.
 
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// What a request says about where it wants to go, as far as its service asks for it: each
-/// part is there only where the service is configured to look at it, and the request has it.
+/// The parts of a request that its service is configured to look at, and the time. A part that the
+/// service does not use, or the request does not have, is none.
 #[derive(Debug, Clone, Default)]
 pub struct PickContext {
-    /// The moment; the start of time for a service whose picks do not depend on it.
+    /// The time; [`Time::ZERO`] for a service whose picks do not depend on it.
     pub now: Time,
-    /// Whether the request has a body that is still to come; false where latencies are not wanted.
+    /// True if the request has a body that is still to come; false where latencies are not measured.
     pub has_body: bool,
-    /// The hash that a hash policy goes by.
+    /// The hash for a hash policy.
     pub hash: Option<u64>,
-    /// The version, or the beginning of one, that the request names.
+    /// The version, or the prefix of a version, that the request names.
     pub version: Option<Vec<u8>>,
     /// The hash that holds a client to its share of a split.
     pub split: Option<u64>,
 }
 
 impl PickContext {
-    /// What a request with a hash draws by: always the same, so that its datacenter and whatever
-    /// else its policy draws follow from the hash, as Envoy's priority does (`choosePriority` in
-    /// its `load_balancer_impl.cc`). The version that the same hash may draw is independent of it,
-    /// or the keys of a version would fail over together.
-    pub(super) fn draws(&self) -> Option<Rng> {
+    /// Returns the generator for a request with a hash. The generator is always the same, so that the
+    /// datacenter and all other draws follow from the hash, as Envoy's priority does
+    /// (`choosePriority` in its `load_balancer_impl.cc`). The same hash draws a version independently:
+    /// else all keys of a version would fail over together.
+    pub(super) fn hash_rng(&self) -> Option<Rng> {
         self.hash.map(|hash| Rng::new(hash).split())
     }
 }

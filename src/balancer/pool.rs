@@ -4,74 +4,77 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::balancer::host_group::PickArgs;
 use crate::balancer::host_set::HostSet;
-use crate::balancer::peak_ewma::MeanLatency;
+use crate::balancer::locality::LocalZone;
 use crate::balancer::pick_context::PickContext;
-use crate::balancer::pool_settings::PoolSettings;
+use crate::balancer::policy::PoolPolicy;
 use crate::balancer::priority::{Loads, in_order};
-use crate::balancer::request_outcome::RequestOutcome;
+use crate::balancer::slow_start;
 use crate::balancer::subset_selectors::{SubsetId, SubsetSelectors, WantedVersion};
-use crate::balancer::ticket::Ticket;
+use crate::balancer::ticket::{RequestOutcome, Ticket};
 use crate::balancer::upstream_host::UpstreamHost;
-use crate::config::{Locality, Policy, Service};
+use crate::config::{Locality, Service, SlowStart};
 use crate::handoff::encoded_handoff::EncodedHandoff;
 use crate::model::endpoint::{Address, Endpoint};
 use crate::model::snapshot::Snapshot;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// A worker's live view of one service: the endpoints of the latest snapshots with what the
-/// worker knows of them, and the policy that picks among them.
+/// A worker's live view of one service: the hosts of the latest snapshots with their statistics, and
+/// the policy that picks among them.
 ///
-/// Everything that grows with the number of endpoints is done by [`Pool::install`], and by
-/// [`Pool::on_tick`] as endpoints become warmer; a pick takes the same time with 10 and with 10,000,
-/// and allocates nothing. Only the table of a hash policy is built by the first pick that needs it.
+/// All work that grows with the number of hosts is done by [`Pool::install`], and by [`Pool::on_tick`]
+/// during slow starts. A pick takes the same time with 10 hosts and with 10,000, and allocates nothing.
+/// Only the table of a hash policy is built by the first pick that needs it.
 #[derive(Debug)]
 pub struct Pool {
-    settings: PoolSettings,
-    /// One for each datacenter, in order of preference.
-    levels: Vec<HostSet>,
-    /// How requests are spread over the levels, by [`SubsetId`].
+    policy: PoolPolicy,
+    slow_start: Option<SlowStart>,
+    local_zone: LocalZone,
+    /// The host set of each datacenter, in order of preference.
+    host_sets: Vec<HostSet>,
+    /// The shares of the host sets, by [`SubsetId`].
     loads: Vec<Loads>,
     subsets: SubsetSelectors,
-    /// How many versions a header cannot name, because there are too many.
+    /// The number of versions that a header cannot name, because there are too many.
     unnamed_versions: usize,
-    /// The number of versions, where some cannot be named and that was not told yet.
-    untold_versions: Option<usize>,
-    usual_latency: MeanLatency,
-    /// The moment at which the levels were rebuilt.
+    /// The number of versions, if some cannot be named and that is not reported yet.
+    unreported_versions: Option<usize>,
+    /// The time at which the picks were prepared.
     rebuilt_at: Time,
     rng: Rng,
-    /// What the request draws by that is picked for, where its hash decides.
-    by_hash: Option<Rng>,
+    /// The generator of the request that is picked for, if its hash decides.
+    hash_rng: Option<Rng>,
 }
 
 impl Pool {
-    /// An empty pool. Each needs a generator of its own: with the same one, all workers
-    /// would pick alike.
+    /// Creates an empty pool. Each pool needs a generator of its own: with the same generator, all
+    /// workers would pick alike.
     pub fn new(service: &Service, locality: Option<&Locality>, rng: Rng) -> Self {
-        let levels = service.datacenters.len().max(1);
-        let settings = PoolSettings::new(&service.load_balancing, locality);
-        let subsets = SubsetSelectors::new(service.versions.as_ref(), &settings);
+        let datacenters = service.datacenters.len().max(1);
+        let policy = PoolPolicy::new(&service.load_balancing.policy);
+        let subsets = SubsetSelectors::new(service.versions.as_ref(), policy.is_hash());
+        // A hash policy ignores zones: a key has the same host in whatever zone it is requested.
+        let locality = locality.filter(|_| !policy.is_hash());
         Self {
-            settings,
-            levels: (0..levels).map(|_| HostSet::default()).collect(),
+            policy,
+            slow_start: service.load_balancing.slow_start,
+            local_zone: LocalZone::new(locality),
+            host_sets: (0..datacenters).map(|_| HostSet::default()).collect(),
             loads: Vec::new(),
             subsets,
             unnamed_versions: 0,
-            untold_versions: None,
-            usual_latency: MeanLatency::default(),
+            unreported_versions: None,
             rebuilt_at: Time::ZERO,
             rng,
-            by_hash: None,
+            hash_rng: None,
         }
     }
 
-    /// Replaces the endpoints of a datacenter, by its place in the order of preference.
+    /// Replaces the hosts of a datacenter, by its place in the order of preference.
     ///
-    /// An endpoint whose address stays keeps its [`UpstreamHost`], and with it its statistics; for each
-    /// new one `prepare` makes the handoff. Tickets of removed endpoints stay valid.
+    /// A host whose address stays keeps its [`UpstreamHost`], and with it its statistics. For each new
+    /// host `prepare` encodes the handoff. Tickets of removed hosts stay valid.
     pub fn install(
         &mut self,
         preference: usize,
@@ -79,194 +82,186 @@ impl Pool {
         now: Time,
         prepare: &mut dyn FnMut(&Endpoint) -> EncodedHandoff,
     ) {
-        let Some(level) = self.levels.get_mut(preference) else {
+        let Some(host_set) = self.host_sets.get_mut(preference) else {
             return;
         };
-        level.install(snapshot, now, prepare);
+        host_set.install(snapshot, now, prepare);
         let mut versions = BTreeMap::new();
-        for version in self.levels.iter().flat_map(HostSet::versions) {
+        for version in self.host_sets.iter().flat_map(HostSet::versions) {
             *versions.entry(Rc::clone(version)).or_default() += 1;
         }
         let unnamed = self.subsets.on_versions(&versions);
         if unnamed > 0 && self.unnamed_versions == 0 {
-            self.untold_versions = Some(versions.len());
+            self.unreported_versions = Some(versions.len());
         }
         self.unnamed_versions = unnamed;
-        for level in &mut self.levels {
-            level.slice(&self.subsets, &self.settings);
+        for host_set in &mut self.host_sets {
+            host_set.divide(&self.subsets, &self.policy);
         }
         self.rebuild(now);
     }
 
-    /// Forgets a datacenter as if it had never been installed, so that what is installed next is
-    /// its first snapshot. [`Pool::install`] must follow.
+    /// Forgets a datacenter as if nothing had been installed, so that the next snapshot counts as its
+    /// first. [`Pool::install`] must follow.
     pub fn forget(&mut self, preference: usize) {
-        if let Some(level) = self.levels.get_mut(preference) {
-            level.forget();
+        if let Some(host_set) = self.host_sets.get_mut(preference) {
+            host_set.forget();
         }
     }
 
-    /// Picks an endpoint for a request, and fills `others` with different ones for its
-    /// retries; where there are too few, the last places are none. None where no endpoint
-    /// takes the request.
+    /// Picks a host for a request, and fills `retry_hosts` with different hosts for its retries; if
+    /// there are too few, the last places are none. Returns none if no host takes the request.
     ///
-    /// The others are chosen by the policy, too. Most are never used, so they neither take a turn
-    /// of a round robin, which draws them by weight, nor count as in flight.
+    /// The retry hosts are chosen by the policy, too. Most are never used, so they do not count as in
+    /// flight, and a round robin draws them by weight instead of giving them a turn.
     pub fn pick(
         &mut self,
-        hints: &PickContext,
-        others: &mut [Option<Rc<UpstreamHost>>],
+        context: &PickContext,
+        retry_hosts: &mut [Option<Rc<UpstreamHost>>],
     ) -> Option<Ticket> {
-        others.fill(None);
-        let slice = self.slice_for(hints)?;
-        self.by_hash = if self.settings.hashes() { hints.draws() } else { None };
-        let rng = self.by_hash.as_mut().unwrap_or(&mut self.rng);
-        let first = self.loads.get(slice.0).and_then(|loads| loads.choose(rng));
-        let ticket = self.pick_from(hints, slice, first)?;
-        self.fill(others, ticket.target(), hints, slice, first);
+        retry_hosts.fill(None);
+        let subset = self.subset_for(context)?;
+        self.hash_rng = if self.policy.is_hash() { context.hash_rng() } else { None };
+        let rng = self.hash_rng.as_mut().unwrap_or(&mut self.rng);
+        let first = self.loads.get(subset.0).and_then(|loads| loads.choose(rng));
+        let ticket = self.pick_from(context, subset, first)?;
+        self.fill(retry_hosts, ticket.host(), context, subset, first);
         Some(ticket)
     }
 
-    /// Learns how an endpoint has answered.
-    pub fn on_outcome(&mut self, target: &Rc<UpstreamHost>, outcome: RequestOutcome, now: Time) {
-        if let Policy::PeakEwma { decay, .. } = self.settings.policy {
-            self.usual_latency.on_response(target, outcome, now, decay);
-        }
+    /// Takes the outcome of a request at `host` into account.
+    pub fn on_outcome(&mut self, host: &Rc<UpstreamHost>, outcome: RequestOutcome, now: Time) {
+        self.policy.on_outcome(host, outcome, now);
     }
 
-    /// Learns that an endpoint has not answered for so long, when the client left.
-    pub fn on_silence(&mut self, target: &Rc<UpstreamHost>, time: Duration, now: Time) {
-        if let Policy::PeakEwma { decay, .. } = self.settings.policy {
-            self.usual_latency.on_silence(target, time, now, decay);
-        }
+    /// Takes into account that `host` had not responded after `time`, when the client left.
+    pub fn on_silence(&mut self, host: &Rc<UpstreamHost>, time: Duration, now: Time) {
+        self.policy.on_silence(host, time, now);
     }
 
-    /// Lets time pass: endpoints become warmer, and the usual latency is measured anew.
+    /// Advances the time: raises the shares of new hosts, and measures the mean latency anew.
     pub fn on_tick(&mut self, now: Time) {
-        if let Policy::PeakEwma { decay, .. } = self.settings.policy {
-            let targets = self.levels.iter().flat_map(HostSet::targets);
-            self.usual_latency.measure(targets.map(Rc::as_ref), now, decay);
-        }
-        let is_due = now.since(self.rebuilt_at) >= self.settings.warming_step();
-        if is_due && self.levels.iter().any(HostSet::is_warming) {
+        let hosts = self.host_sets.iter().flat_map(HostSet::hosts);
+        self.policy.on_tick(hosts.map(Rc::as_ref), now);
+        let is_due = now.since(self.rebuilt_at) >= slow_start::step(self.slow_start.as_ref());
+        if is_due && self.host_sets.iter().any(HostSet::is_warming) {
             self.rebuild(now);
         }
     }
 
-    /// How many versions there are, once when they have become more than a header can name: those
-    /// that few endpoints have cannot be named.
+    /// Returns the number of versions, once, after they have become more than a header can name. The
+    /// versions of the fewest hosts cannot be named.
     pub const fn take_too_many_versions(&mut self) -> Option<usize> {
-        self.untold_versions.take()
+        self.unreported_versions.take()
     }
 
-    /// Whether requests can be decided: an endpoint is known, or that there is none anywhere.
+    /// Returns true if requests can be decided: a host is known, or all datacenters are known to have
+    /// none.
     pub fn is_resolved(&self) -> bool {
-        self.levels.iter().all(HostSet::is_resolved) || !self.is_empty()
+        self.host_sets.iter().all(HostSet::is_resolved) || !self.is_empty()
     }
 
-    /// Returns true if every datacenter is known to have no endpoint.
+    /// Returns true if every datacenter is known to have no host.
     pub fn is_down(&self) -> bool {
-        self.levels.iter().all(HostSet::is_down)
+        self.host_sets.iter().all(HostSet::is_down)
     }
 
-    /// The endpoints, sorted by address within each datacenter.
-    pub fn targets(&self) -> impl Iterator<Item = &Rc<UpstreamHost>> + Clone {
-        self.levels.iter().flat_map(HostSet::targets)
+    /// The hosts, sorted by address within each datacenter.
+    pub fn hosts(&self) -> impl Iterator<Item = &Rc<UpstreamHost>> + Clone {
+        self.host_sets.iter().flat_map(HostSet::hosts)
     }
 
-    /// Whether one of the endpoints listens there.
+    /// Returns true if a host has this address.
     pub fn has(&self, address: &Address) -> bool {
-        self.levels.iter().any(|level| level.has(address))
+        self.host_sets.iter().any(|host_set| host_set.has(address))
     }
 
-    /// How many endpoints there are.
+    /// The number of hosts.
     pub fn len(&self) -> usize {
-        self.levels.iter().map(HostSet::len).sum()
+        self.host_sets.iter().map(HostSet::len).sum()
     }
 
-    /// Whether there is no endpoint.
+    /// Returns true if there is no host.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The requests in flight to all endpoints; those to removed ones are not counted.
+    /// The requests in flight to all hosts; requests to removed hosts are not counted.
     pub fn in_flight(&self) -> u64 {
-        self.targets().map(|t| u64::from(t.active())).sum()
+        self.hosts().map(|host| u64::from(host.active())).sum()
     }
 
-    /// The slice that a request goes to: the one that it wants, unless that is empty everywhere
-    /// and any other will do.
-    fn slice_for(&mut self, hints: &PickContext) -> Option<SubsetId> {
-        let wanted = self.subsets.choose(hints, &mut self.rng);
-        let is_there =
-            |id| self.levels.iter().any(|l| l.get(id).is_some_and(|slice| !slice.is_empty()));
+    /// Returns the subset for a request: the wanted subset, or all hosts if that is empty everywhere
+    /// and the service falls back to any version.
+    fn subset_for(&mut self, context: &PickContext) -> Option<SubsetId> {
+        let wanted = self.subsets.choose(context, &mut self.rng);
+        let has_hosts = |id| {
+            self.host_sets.iter().any(|it| it.get(id).is_some_and(|subset| !subset.is_empty()))
+        };
         match wanted {
-            WantedVersion::Slice(id) if id == SubsetId::ALL || is_there(id) => Some(id),
+            WantedVersion::Subset(id) if id == SubsetId::ALL || has_hosts(id) => Some(id),
             _ if self.subsets.falls_back() => Some(SubsetId::ALL),
             _ => None,
         }
     }
 
-    /// Picks from the datacenter `first`, or from the next one that has an endpoint to pick.
+    /// Picks from the datacenter `first`, or from the next one that has a host to pick.
     fn pick_from(
         &mut self,
-        hints: &PickContext,
-        slice: SubsetId,
+        context: &PickContext,
+        subset: SubsetId,
         first: Option<usize>,
     ) -> Option<Ticket> {
-        let occasion =
-            PickArgs::new(&self.settings.policy, hints.now, self.usual_latency.seconds());
-        let (levels, rng) = (&mut self.levels, self.by_hash.as_mut().unwrap_or(&mut self.rng));
-        in_order(first, levels.len()).find_map(|index| {
-            levels.get_mut(index)?.get_mut(slice)?.pick(occasion, hints.hash, rng)
-        })
+        let (host_sets, policy) = (&mut self.host_sets, &self.policy);
+        let rng = self.hash_rng.as_mut().unwrap_or(&mut self.rng);
+        in_order(first, host_sets.len())
+            .find_map(|index| host_sets.get_mut(index)?.get_mut(subset)?.pick(policy, context, rng))
     }
 
-    /// Fills `others` with endpoints that differ from `picked` and from each other.
+    /// Fills `retry_hosts` with hosts that differ from `picked` and from each other.
     fn fill(
         &mut self,
-        others: &mut [Option<Rc<UpstreamHost>>],
+        retry_hosts: &mut [Option<Rc<UpstreamHost>>],
         picked: &Rc<UpstreamHost>,
-        hints: &PickContext,
-        slice: SubsetId,
+        context: &PickContext,
+        subset: SubsetId,
         first: Option<usize>,
     ) {
-        let occasion =
-            PickArgs::new(&self.settings.policy, hints.now, self.usual_latency.seconds());
-        let (levels, rng) = (&self.levels, self.by_hash.as_mut().unwrap_or(&mut self.rng));
-        let slices = in_order(first, levels.len());
-        let mut slices = slices.filter_map(|index| levels.get(index)?.get(slice)).peekable();
-        let mut place = 0;
-        while let (Some(slice), true) = (slices.peek(), place < others.len()) {
-            let is_new = |target: &Rc<UpstreamHost>| {
-                !Rc::ptr_eq(target, picked)
-                    && !others.iter().flatten().any(|other| Rc::ptr_eq(other, target))
+        let (host_sets, policy) = (&self.host_sets, &self.policy);
+        let rng = self.hash_rng.as_mut().unwrap_or(&mut self.rng);
+        let subsets = in_order(first, host_sets.len());
+        let mut subsets = subsets.filter_map(|index| host_sets.get(index)?.get(subset)).peekable();
+        let mut filled = 0;
+        while let (Some(subset), true) = (subsets.peek(), filled < retry_hosts.len()) {
+            let is_new = |host: &Rc<UpstreamHost>| {
+                !Rc::ptr_eq(host, picked)
+                    && !retry_hosts.iter().flatten().any(|other| Rc::ptr_eq(other, host))
             };
-            match slice.alternative(occasion, hints.hash, rng, is_new).map(Rc::clone) {
+            match subset.alternative(policy, context, rng, is_new).map(Rc::clone) {
                 found @ Some(_) => {
-                    if let Some(other) = others.get_mut(place) {
-                        *other = found;
+                    if let Some(place) = retry_hosts.get_mut(filled) {
+                        *place = found;
                     }
-                    place += 1;
+                    filled += 1;
                 }
                 None => {
-                    slices.next();
+                    subsets.next();
                 }
             }
         }
     }
 
-    /// Builds what picks need from the state of the endpoints as it is.
+    /// Prepares picks from the present shares and health of the hosts.
     fn rebuild(&mut self, now: Time) {
-        for level in &self.levels {
-            level.warm(&self.settings, now);
+        for host_set in &self.host_sets {
+            host_set.warm(self.slow_start.as_ref(), now);
         }
         self.loads.clear();
         for id in (0..self.subsets.len()).map(SubsetId) {
-            let healths: Vec<_> = self.levels.iter().map(|level| level.health(id)).collect();
+            let healths: Vec<_> = self.host_sets.iter().map(|it| it.health(id)).collect();
             self.loads.push(Loads::new(&healths));
-            for slice in self.levels.iter_mut().filter_map(|level| level.get_mut(id)) {
-                slice.rebuild(&self.settings, &mut self.rng);
+            for subset in self.host_sets.iter_mut().filter_map(|it| it.get_mut(id)) {
+                subset.rebuild(&self.policy, &self.local_zone, &mut self.rng);
             }
         }
         self.rebuilt_at = now;

@@ -1,24 +1,24 @@
-//! Going to the next datacenter when there is too little left in one.
+//! Going to the next datacenter if too little of the first is healthy.
 
 use crate::util::rng::Rng;
 
-/// What a level of endpoints has left.
+/// The health of a priority, that is, of the hosts of a datacenter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PriorityHealth {
-    /// The endpoints that may be used.
+    /// The hosts that may be used.
     pub usable: u32,
-    /// All endpoints of the level.
+    /// All instances of the priority.
     pub registered: u32,
 }
 
-/// What share of the requests goes to each level, in percent.
+/// The share of the requests that goes to each priority, in percent.
 ///
 /// Envoy's [priority levels] (`recalculatePerPriorityState` in its `load_balancer_impl.cc`). The
-/// first level takes all as long as it can: it is taken to have more endpoints than it needs,
-/// by [`Loads::OVERPROVISIONING`]. What it cannot take goes to the next level, and so on. When
-/// all together cannot take everything, they share it by what each can.
+/// first priority takes all requests as long as it can: it is assumed to have more hosts than it needs,
+/// by [`Loads::OVERPROVISIONING`]. The rest goes to the next priority, and so on. If all priorities
+/// together cannot take all requests, they share them by their capacity.
 ///
-/// When no level has anything left, it is the first one's.
+/// If no priority has a usable host, the first one gets all requests.
 ///
 /// [priority levels]: https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/priority
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,23 +27,23 @@ pub struct Loads {
 }
 
 impl Loads {
-    /// The factor by which a level has more endpoints than it needs, in percent: Envoy's default
+    /// The factor by which a priority has more hosts than it needs, in percent: Envoy's default
     /// of `overprovisioning_factor`.
     pub const OVERPROVISIONING: u32 = 140;
 
-    /// Divides the requests among levels, the one to be preferred first.
-    pub fn new(levels: &[PriorityHealth]) -> Self {
-        let healths = levels.iter().map(PriorityHealth::percent).collect::<Vec<_>>();
+    /// Divides the requests among priorities, which are in order of preference.
+    pub fn new(priorities: &[PriorityHealth]) -> Self {
+        let healths = priorities.iter().map(PriorityHealth::percent).collect::<Vec<_>>();
         let whole = healths.iter().sum::<u64>().min(100);
         Self { percents: shares(&healths, whole) }
     }
 
-    /// The share of each level in percent; together 100, unless there is no level.
+    /// The share of each priority in percent; together 100, unless there is no priority.
     pub fn percents(&self) -> &[u32] {
         &self.percents
     }
 
-    /// Chooses the level of a request, by its index; none when there is no level.
+    /// Chooses the priority of a request, by its index; none if there is none.
     pub fn choose(&self, rng: &mut Rng) -> Option<usize> {
         if let [_] = *self.percents {
             return Some(0);
@@ -68,8 +68,8 @@ pub(super) fn in_order(chosen: Option<usize>, count: usize) -> impl Iterator<Ite
     })
 }
 
-/// Gives each its part of the whole in percent, as long as there is something left of 100; what
-/// rounding leaves over goes to the first that has a part (`distributeLoad`).
+/// Returns the percentage of each part of the whole, together 100. The rest of rounding goes to the
+/// first part that is not zero (`distributeLoad` in Envoy).
 fn shares(parts: &[u64], whole: u64) -> Vec<u32> {
     let mut left = 100;
     let mut percents = parts
@@ -88,7 +88,7 @@ fn shares(parts: &[u64], whole: u64) -> Vec<u32> {
 }
 
 impl PriorityHealth {
-    /// What a level can take of everything, in whole percent.
+    /// The requests that the priority can take, in whole percent of all.
     fn percent(&self) -> u64 {
         let usable = u64::from(self.usable) * u64::from(Loads::OVERPROVISIONING);
         usable.checked_div(u64::from(self.registered)).unwrap_or(0).min(100)
@@ -102,12 +102,12 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     fn percents<const N: usize>(usable: [u32; N]) -> Vec<u32> {
-        let levels = usable.map(|usable| PriorityHealth { usable, registered: 100 });
-        Loads::new(&levels).percents().to_vec()
+        let priorities = usable.map(|usable| PriorityHealth { usable, registered: 100 });
+        Loads::new(&priorities).percents().to_vec()
     }
 
     #[test]
-    fn two_levels_are_those_of_envoys_documentation() {
+    fn loads_of_two_priorities_are_those_of_envoys_documentation() {
         for (usable, expected) in [
             ([100, 100], [100, 0]),
             ([72, 100], [100, 0]),
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn three_levels_are_those_of_envoys_documentation() {
+    fn loads_of_three_priorities_are_those_of_envoys_documentation() {
         for (usable, expected) in [
             ([100, 100, 100], [100, 0, 0]),
             ([72, 72, 100], [100, 0, 0]),
@@ -133,8 +133,8 @@ mod tests {
             ([50, 50, 100], [70, 30, 0]),
             ([25, 100, 100], [35, 65, 0]),
             ([25, 25, 100], [35, 35, 30]),
-            // 36, 36, 28 there, rounded for the reader; its code rounds down, and gives the
-            // rest to the first.
+            // Envoy's documentation has 36, 36, 28, rounded for the reader. Its code rounds down,
+            // and gives the rest to the first.
             ([25, 25, 20], [37, 35, 28]),
         ] {
             assert_eq!(percents(usable), expected, "{usable:?}");
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_level_leaves_all_to_the_next() {
+    fn next_priority_has_all_load_when_the_first_is_empty() {
         let empty = PriorityHealth { usable: 0, registered: 0 };
         let full = PriorityHealth { usable: 1, registered: 1 };
         assert_eq!(Loads::new(&[empty, full]).percents(), [0, 100]);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn without_endpoints_the_first_level_has_all_and_without_levels_nobody() {
+    fn first_priority_has_all_load_when_no_host_is_usable() {
         for registered in [0, 3] {
             let empty = PriorityHealth { usable: 0, registered };
             assert_eq!(Loads::new(&[empty, empty]).percents(), [100, 0]);
@@ -173,10 +173,10 @@ mod tests {
     }
 
     #[test]
-    fn requests_follow_the_loads() {
+    fn requests_follow_the_loads_of_the_priorities() {
         const SEED: u64 = 3;
-        let levels = [50, 0, 25].map(|usable| PriorityHealth { usable, registered: 100 });
-        let loads = Loads::new(&levels);
+        let priorities = [50, 0, 25].map(|usable| PriorityHealth { usable, registered: 100 });
+        let loads = Loads::new(&priorities);
         assert_eq!(loads.percents(), [70, 0, 30]);
         let mut rng = Rng::new(SEED);
         let mut seen = [0_u32; 3];

@@ -1,18 +1,18 @@
-//! Bringing an endpoint to its share by and by.
+//! Raising the share of a new host step by step.
 
 use core::time::Duration;
 
 use crate::config::SlowStart;
 
-/// How much of its weight an endpoint has, in thousandths, so long after it began.
+/// Returns the share of its weight that a host has, in thousandths, at this time after its start.
 ///
 /// `max(floor, (time / window)^(1 / aggression))`, as in Envoy's [slow start]
-/// (`applySlowStartFactor` in its `load_balancer_impl.cc`); all of it after the window. An
-/// aggression of 0 or less, or none at all, counts as 1, as it does there. It is never 0: an
-/// endpoint without traffic would not get warm.
+/// (`applySlowStartFactor` in its `load_balancer_impl.cc`); the whole weight after the window. An
+/// aggression of 0 or less, or not a number, counts as 1, as in Envoy. The share is never 0: a host
+/// without traffic would not get warm.
 ///
 /// [slow start]: https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/slow_start
-pub fn factor(settings: &SlowStart, since_start: Duration) -> u16 {
+pub(super) fn factor(settings: &SlowStart, since_start: Duration) -> u16 {
     if since_start >= settings.window {
         return WHOLE;
     }
@@ -23,8 +23,14 @@ pub fn factor(settings: &SlowStart, since_start: Duration) -> u16 {
     ((grown * f64::from(WHOLE)) as u16).max(floor).clamp(1, WHOLE)
 }
 
+/// Returns the time between two updates of the shares: a twentieth of the window, but at most a second.
+pub(super) fn step(settings: Option<&SlowStart>) -> Duration {
+    const LONGEST: Duration = Duration::from_secs(1);
+    settings.map_or(LONGEST, |settings| (settings.window / 20).min(LONGEST))
+}
+
 /// The whole weight, in thousandths.
-const WHOLE: u16 = 1_000;
+pub(super) const WHOLE: u16 = 1_000;
 
 #[cfg(test)]
 mod tests {
@@ -43,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn the_weight_grows_in_a_line_from_its_floor() {
+    fn share_grows_linearly_from_its_floor() {
         assert_eq!(
             [0, 6, 15, 30, 59, 60, 600].map(|s| at(&LINE, s)),
             [100, 100, 250, 500, 983, 1_000, 1_000]
@@ -51,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn more_aggression_is_faster_at_the_beginning() {
+    fn share_grows_sooner_when_aggression_is_greater() {
         let fast = SlowStart { aggression: 2.0, ..LINE };
         assert_eq!(at(&fast, 15), 500);
         let slow = SlowStart { aggression: 0.5, ..LINE };
@@ -59,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn an_aggression_that_means_nothing_is_a_line() {
+    fn share_grows_linearly_when_aggression_is_invalid() {
         for aggression in [0.0, -3.0, f64::NAN] {
             assert_eq!(at(&SlowStart { aggression, ..LINE }, 30), 500);
         }
@@ -67,12 +73,12 @@ mod tests {
     }
 
     #[test]
-    fn without_a_window_the_weight_is_whole_at_once() {
+    fn share_is_whole_when_there_is_no_window() {
         assert_eq!(at(&SlowStart { window: Duration::ZERO, ..LINE }, 0), 1_000);
     }
 
     #[test]
-    fn the_floor_may_be_anything() {
+    fn share_is_in_range_when_the_floor_is_not() {
         assert_eq!(at(&SlowStart { min_weight_percent: 0, ..LINE }, 0), 1);
         assert_eq!(at(&SlowStart { min_weight_percent: 255, ..LINE }, 0), 1_000);
     }

@@ -1,4 +1,4 @@
-//! Which slice of the endpoints a request goes to.
+//! The subset of the hosts for a request.
 
 use core::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -7,68 +7,68 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 
 use crate::balancer::pick_context::PickContext;
-use crate::balancer::pool_settings::PoolSettings;
 use crate::config::{Share, VersionFallback, Versions};
 use crate::model::version_pattern::VersionPattern;
 use crate::util::rng::Rng;
 
-/// The position of a slice in every level of a pool.
+/// The position of a subset in every host set of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SubsetId(pub(super) usize);
 
 impl SubsetId {
-    /// All endpoints, whatever their version.
+    /// The subset of all hosts.
     pub(super) const ALL: Self = Self(0);
 }
 
-/// The slices that there are, and which requests go to which.
+/// The subsets of a pool, by the requests that go to them.
 ///
-/// One has all endpoints, and each share of the split one. Where a header may name a version,
-/// there is one for each version that an endpoint has, and one for each major and minor version
-/// (`1.x`, `1.4.x`): all that a client can name is built at install, and nothing that it sends
-/// is parsed, or makes anything grow. Of very many versions only those that the most endpoints
-/// have can be named, or whoever registers instances could make the tables grow without end.
+/// One subset has all hosts, and each share of the split has a subset. If a header may name a version,
+/// each version of a host has a subset, and each major and minor version (`1.x`, `1.4.x`). All names
+/// are built at install, so a header is neither parsed nor makes anything grow. Of very many versions
+/// only those of the most hosts can be named: else registrations could make the tables grow without
+/// end.
 #[derive(Debug)]
 pub(super) struct SubsetSelectors {
     versions: Option<Versions>,
     /// Beside [`SubsetId::ALL`]; first those of the split.
     patterns: Vec<VersionPattern>,
-    /// What a header may name.
+    /// The names that a header may have.
     names: HashMap<Box<[u8]>, SubsetId>,
-    /// The shares of the split: up to which draw each has the requests.
+    /// The shares of the split: the draws below the number go to the subset.
     split: Vec<(u32, SubsetId)>,
     /// The most versions that a header may name.
     most_named: usize,
 }
 
-/// Where a request wants to go.
+/// The version that a request wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WantedVersion {
-    /// To one of these; it may be empty.
-    Slice(SubsetId),
-    /// To a version that nobody has.
+    /// The hosts of a subset, which may be empty.
+    Subset(SubsetId),
+    /// A version that no host has.
     Unknown,
 }
 
 impl SubsetSelectors {
     /// The most versions that a header may name.
     const MOST_NAMED: usize = 64;
-    /// The same where each slice has a table of a hash policy, which takes milliseconds to build,
-    /// and hundreds of kilobytes.
+    /// The same for a hash policy, whose table of each subset takes milliseconds to build, and hundreds
+    /// of kilobytes.
     const MOST_NAMED_IN_TABLES: usize = 16;
 
-    /// The slices of a service none of whose endpoints is known.
-    pub(super) fn new(versions: Option<&Versions>, settings: &PoolSettings) -> Self {
-        let most_named =
-            if settings.hashes() { Self::MOST_NAMED_IN_TABLES } else { Self::MOST_NAMED };
+    /// Creates the subsets of a service without a host. `has_tables`: each subset has a table of a hash
+    /// policy.
+    pub(super) fn new(versions: Option<&Versions>, has_tables: bool) -> Self {
+        let most_named = if has_tables { Self::MOST_NAMED_IN_TABLES } else { Self::MOST_NAMED };
         let (patterns, names, split) = (Vec::new(), HashMap::new(), Vec::new());
-        let mut slices = Self { versions: versions.cloned(), patterns, names, split, most_named };
-        slices.on_versions(&BTreeMap::new());
-        slices
+        let mut selectors =
+            Self { versions: versions.cloned(), patterns, names, split, most_named };
+        selectors.on_versions(&BTreeMap::new());
+        selectors
     }
 
-    /// Makes the slices for endpoints of these versions, each with the number of its endpoints.
-    /// Tells how many of the versions a header cannot name, because there are too many.
+    /// Builds the subsets for hosts of these versions, each with the number of its hosts. Returns the
+    /// number of versions that a header cannot name, because there are too many.
     pub(super) fn on_versions(&mut self, found: &BTreeMap<Rc<str>, usize>) -> usize {
         self.patterns.clear();
         self.names.clear();
@@ -103,12 +103,12 @@ impl SubsetSelectors {
         unnamed
     }
 
-    /// How many there are.
+    /// The number of subsets.
     pub(super) const fn len(&self) -> usize {
         self.patterns.len() + 1
     }
 
-    /// The slices that endpoints of this version are in.
+    /// Returns the subsets of a host with this version.
     pub(super) fn holding(&self, version: Option<&str>) -> Vec<SubsetId> {
         let contains = |pattern: &VersionPattern| version.is_some_and(|v| pattern.contains(v));
         let patterns = self.patterns.iter().zip((1..).map(SubsetId));
@@ -116,30 +116,30 @@ impl SubsetSelectors {
         [SubsetId::ALL].into_iter().chain(holding).collect()
     }
 
-    /// Whether requests of a version that nobody has go to any version.
+    /// Returns true if requests for a version that no host has go to any version.
     pub(super) fn falls_back(&self) -> bool {
         self.versions.as_ref().is_none_or(|versions| versions.fallback == VersionFallback::Any)
     }
 
-    /// Where a request wants to go: to the version that it names, else to the share of the split
-    /// that it draws, or that its hash always draws.
-    pub(super) fn choose(&self, hints: &PickContext, rng: &mut Rng) -> WantedVersion {
-        if let Some(name) = &hints.version {
+    /// Chooses the subset for a request: the version that it names, or else a share of the split. The
+    /// share is drawn, by the hash of the request if it has one.
+    pub(super) fn choose(&self, context: &PickContext, rng: &mut Rng) -> WantedVersion {
+        if let Some(name) = &context.version {
             let found = self.names.get(name.trim_ascii());
-            return found.map_or(WantedVersion::Unknown, |id| WantedVersion::Slice(*id));
+            return found.map_or(WantedVersion::Unknown, |id| WantedVersion::Subset(*id));
         }
         let Some(&(total, _)) = self.split.last() else {
-            return WantedVersion::Slice(SubsetId::ALL);
+            return WantedVersion::Subset(SubsetId::ALL);
         };
-        let drawn = match hints.split {
+        let drawn = match context.split {
             Some(hash) => Rng::new(hash).below(total),
             None => rng.below(total),
         };
         let share = self.split.iter().find(|(upto, _)| drawn < *upto);
-        WantedVersion::Slice(share.map_or(SubsetId::ALL, |(_, id)| *id))
+        WantedVersion::Subset(share.map_or(SubsetId::ALL, |(_, id)| *id))
     }
 
-    /// The slice of a name; adds it where the name is new.
+    /// Returns the subset of a name; adds a new name.
     fn add(&mut self, name: &str, pattern: impl FnOnce() -> VersionPattern) -> SubsetId {
         let after = SubsetId(self.patterns.len() + 1);
         let id = *self.names.entry_ref(name.as_bytes()).or_insert(after);
@@ -150,7 +150,7 @@ impl SubsetSelectors {
     }
 }
 
-/// The prefixes that a version is named by: of `1.4.2` they are `1.x` and `1.4.x`, each with its
+/// Returns the prefixes that name a version: for `1.4.2` these are `1.x` and `1.4.x`, each after its
 /// short form, `1` and `1.4`.
 fn wider(version: &str) -> impl Iterator<Item = (String, String)> {
     let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());

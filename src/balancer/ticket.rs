@@ -1,35 +1,46 @@
-//! A pick in flight.
+//! A pick in flight, and its outcome.
 
+use core::time::Duration;
 use std::rc::Rc;
 
 use crate::balancer::upstream_host::UpstreamHost;
 
-/// A pick in flight: counts one request at its target for as long as it lives.
+/// A pick in flight: counts one request at its host for as long as the ticket lives.
 ///
-/// The count goes down when the ticket is dropped, and only then. So it is right however
-/// the request ends, a reset stream and a context that Envoy deletes included.
+/// The request is counted until the ticket is dropped. So the count is right however the request ends,
+/// a reset stream and a context that Envoy deletes included.
 #[derive(Debug)]
 #[must_use = "a ticket that is dropped at once counts no request"]
 pub struct Ticket {
-    target: Rc<UpstreamHost>,
+    host: Rc<UpstreamHost>,
+}
+
+/// The outcome of a request at a host, as `peak_ewma` judges it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestOutcome {
+    /// The host did as asked; with the latency, if it is known.
+    Success(Option<Duration>),
+    /// The host did not do as asked, whoever is to blame. A refusal takes no time, so failures have no
+    /// latency.
+    Failure,
 }
 
 impl Ticket {
     /// Counts a request that begins.
-    pub(super) fn new(target: &Rc<UpstreamHost>) -> Self {
-        target.begin();
-        Self { target: Rc::clone(target) }
+    pub(super) fn new(host: &Rc<UpstreamHost>) -> Self {
+        host.begin();
+        Self { host: Rc::clone(host) }
     }
 
-    /// Where the request goes.
-    pub const fn target(&self) -> &Rc<UpstreamHost> {
-        &self.target
+    /// The host of the request.
+    pub const fn host(&self) -> &Rc<UpstreamHost> {
+        &self.host
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.target.end();
+        self.host.end();
     }
 }
 
@@ -43,15 +54,15 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn a_ticket_counts_while_it_lives() {
+    fn ticket_counts_a_request_while_it_lives() {
         let endpoint = Endpoint::new("10.0.0.1:80".parse::<SocketAddr>().unwrap());
-        let target = Rc::new(UpstreamHost::new(&endpoint, EncodedHandoff::default()));
-        let one = Ticket::new(&target);
-        let two = Ticket::new(&target);
-        assert_eq!(target.active(), 2);
-        drop(one);
-        assert_eq!(target.active(), 1);
-        drop(two);
-        assert_eq!(target.active(), 0);
+        let host = Rc::new(UpstreamHost::new(&endpoint, EncodedHandoff::default()));
+        let first = Ticket::new(&host);
+        let second = Ticket::new(&host);
+        assert_eq!(host.active(), 2);
+        drop(first);
+        assert_eq!(host.active(), 1);
+        drop(second);
+        assert_eq!(host.active(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! What a pool keeps for each endpoint.
+//! An endpoint with the statistics of one worker.
 
 use core::cell::{Cell, RefCell};
 use core::num::{NonZeroU16, NonZeroU32};
@@ -10,14 +10,14 @@ use crate::model::endpoint::{Address, Endpoint};
 use crate::util::ewma::{FailureShare, PeakEwma};
 use crate::util::time::Time;
 
-/// An endpoint as one worker sees it: where it is, how much it has to do, and how it answers.
+/// An endpoint as one worker sees it: its address, its load, and its responses.
 ///
-/// Shared by `Rc` between the pool and the tickets of its requests, so it outlives its
-/// place in the pool: a request that began before the endpoint was removed still ends
-/// well. It lives as long as its address stays in the snapshots; its weight may change.
+/// The pool and the tickets of its requests share a host by `Rc`, so a request that began before the
+/// endpoint was removed still ends well. The pool keeps a host as long as its address stays in the
+/// snapshots; the weight may change.
 ///
-/// In this order in memory: what a choice among many endpoints looks at comes first, so that it
-/// costs one look into the memory for each of them.
+/// The fields lie in memory in this order: a choice among many hosts reads the first ones, and so
+/// costs one access to memory for each host.
 #[derive(Debug)]
 #[repr(C)]
 pub struct UpstreamHost {
@@ -33,23 +33,23 @@ pub struct UpstreamHost {
     address: Address,
 }
 
-/// The requests in flight to several endpoints, each of which counts its own there.
+/// The requests in flight to several hosts, each of which adds its requests.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InFlight(Rc<Cell<u32>>);
 
 impl InFlight {
-    /// How many there are.
+    /// The number of requests.
     pub(super) fn count(&self) -> u32 {
         self.0.get()
     }
 }
 
-/// Where else the requests in flight to an endpoint are counted.
+/// The totals to which a host adds its requests in flight.
 #[derive(Debug, Default)]
 enum CountedIn {
     #[default]
     Nothing,
-    /// As nearly always where it is counted at all; so it costs no further look into the memory.
+    /// The usual case of a bounded load, so it costs no further access to memory.
     One(InFlight),
     Several(Vec<InFlight>),
 }
@@ -76,7 +76,7 @@ impl CountedIn {
 }
 
 impl UpstreamHost {
-    /// An idle target. `handoff` is what tells Envoy's router to go there.
+    /// Creates an idle host.
     pub(super) fn new(endpoint: &Endpoint, handoff: EncodedHandoff) -> Self {
         Self {
             address: endpoint.address.clone(),
@@ -92,64 +92,64 @@ impl UpstreamHost {
         }
     }
 
-    /// Where it listens.
+    /// The address.
     pub const fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Its share of the traffic relative to the others, as Consul has it.
+    /// The weight in the snapshot, relative to other hosts.
     pub const fn weight(&self) -> NonZeroU16 {
         self.weight.get()
     }
 
-    /// Its share of the traffic relative to the others at this moment, a slow start included;
-    /// comparable within one pool only.
+    /// The present share of the traffic relative to other hosts of the pool: the weight, reduced during
+    /// a slow start.
     pub const fn share(&self) -> NonZeroU32 {
         self.share.get()
     }
 
-    /// The requests in flight to it from this worker.
+    /// The requests in flight from this worker.
     pub const fn active(&self) -> u32 {
         self.active.get()
     }
 
-    /// The bytes that tell Envoy's router to go there, prepared when it was installed.
+    /// The bytes that tell Envoy's router to go to the host.
     pub const fn handoff(&self) -> &EncodedHandoff {
         &self.handoff
     }
 
-    /// Its moving latency, once it has answered.
+    /// The moving average of the latency; none before the first response.
     pub const fn latency(&self) -> Option<PeakEwma> {
         self.latency.get()
     }
 
-    /// How many of its latest answers were failures.
+    /// The share of failures of the latest responses.
     pub const fn failures(&self) -> FailureShare {
         self.failures.get()
     }
 
-    /// Since when it comes to its full share slowly; none: it has it.
+    /// The beginning of the slow start; none if there is none.
     pub(super) const fn warming_since(&self) -> Option<Time> {
         self.warming_since.get()
     }
 
-    /// Whether Envoy has sent a request that it was picked for to another host lately.
+    /// Returns true if Envoy has recently sent a request for this host to another host.
     pub(crate) fn is_doubted(&self, now: Time) -> bool {
-        const LATELY: Duration = Duration::from_secs(10);
-        self.passed_over_at.get().is_some_and(|at| now.since(at) < LATELY)
+        const RECENTLY: Duration = Duration::from_secs(10);
+        self.passed_over_at.get().is_some_and(|at| now.since(at) < RECENTLY)
     }
 
-    /// Takes into account that Envoy has sent a request that it was picked for to another host.
+    /// Takes into account that Envoy has sent a request for this host to another host.
     pub(crate) fn doubt(&self, now: Time) {
         self.passed_over_at.set(Some(now));
     }
 
-    /// Takes over the weight of a newer snapshot.
+    /// Sets the weight of a newer snapshot.
     pub(super) fn set_weight(&self, weight: NonZeroU16) {
         self.weight.set(weight);
     }
 
-    /// Takes over its share at this moment.
+    /// Sets the present share.
     pub(super) fn set_share(&self, share: NonZeroU32) {
         self.share.set(share);
     }
@@ -159,8 +159,7 @@ impl UpstreamHost {
         self.warming_since.set(since);
     }
 
-    /// Takes an answer that was no failure into account; of its latencies the first one counts as
-    /// it is.
+    /// Takes a successful response into account. The first latency becomes the average.
     pub(super) fn observe(&self, latency: Option<Duration>, now: Time, decay: Duration) {
         if let Some(latency) = latency {
             let mut moving = self.latency.get().unwrap_or_else(|| PeakEwma::new(latency, now));
@@ -170,25 +169,25 @@ impl UpstreamHost {
         self.count(false, now, decay);
     }
 
-    /// Takes a failure into account. If it is the first answer, it is as if it had come after the
-    /// `usual` time, which is forgotten as any latency is, so that it is tried again.
-    pub(super) fn observe_failure(&self, usual: Option<Duration>, now: Time, decay: Duration) {
-        let usual = usual.map(|usual| PeakEwma::new(usual, now));
-        self.latency.set(self.latency.get().or(usual));
+    /// Takes a failure into account. Without an earlier response the `mean` latency of all hosts
+    /// becomes the average, and decays like any latency, so that the host is tried again.
+    pub(super) fn observe_failure(&self, mean: Option<Duration>, now: Time, decay: Duration) {
+        let mean = mean.map(|mean| PeakEwma::new(mean, now));
+        self.latency.set(self.latency.get().or(mean));
         self.count(true, now, decay);
     }
 
-    /// Takes into account that an answer has not come for so long: that is a latency if it is above
-    /// the average, which is the `usual` one before there is any, and else says nothing.
+    /// Takes into account that no response has come for `time`. A time above the average counts as a
+    /// latency, any other time says nothing. Before the first response the average is `mean`.
     pub(super) fn observe_silence(
         &self,
         time: Duration,
-        usual: Duration,
+        mean: Duration,
         now: Time,
         decay: Duration,
     ) {
         let average = self.latency.get().map(|latency| latency.value(now, decay));
-        if time.as_secs_f64() > average.unwrap_or(usual.as_secs_f64()) {
+        if time.as_secs_f64() > average.unwrap_or(mean.as_secs_f64()) {
             self.latency.set(Some(PeakEwma::new(time, now)));
         }
     }
@@ -199,13 +198,13 @@ impl UpstreamHost {
         self.failures.set(failures);
     }
 
-    /// Counts its requests in `total` too, those in flight included.
+    /// Adds the requests to `total` from now on, the present ones included.
     pub(super) fn add_to_total(&self, InFlight(total): &InFlight) {
         total.set(total.get().saturating_add(self.active()));
         self.counted_in.borrow_mut().add(InFlight(Rc::clone(total)));
     }
 
-    /// Counts its requests nowhere but for itself any more.
+    /// Stops adding the requests to totals.
     pub(super) fn leave_totals(&self) {
         self.counted_in.replace(CountedIn::Nothing);
     }

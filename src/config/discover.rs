@@ -4,7 +4,8 @@ use super::cursor::Cursor;
 use super::error::Refusals;
 use super::host_template::HostTemplate;
 use super::object::field;
-use super::service::{Service, tags};
+use super::selection::tags;
+use super::service::Service;
 
 /// Which services of Consul's catalog are served without being configured, and how.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,13 +3,13 @@
 use core::fmt;
 use core::time::Duration;
 
-use super::dependencies::DependencyError;
+use super::cidr::CidrError;
+use super::dependency_error::DependencyError;
 use super::duration::{DurationError, Spelled};
-use super::endpoints::CidrError;
 use super::excerpt::Excerpt;
 use super::field_path::FieldPath;
 use super::host_pattern::HostPatternError;
-use super::xds::XdsError;
+use super::xds_error::XdsError;
 use crate::model::version_pattern::VersionPatternError;
 
 /// Says what is wrong at one place of the configuration, and what would be right.

@@ -35,6 +35,21 @@ impl LoadBalancing {
     }
 }
 
+/// What an endpoint speaks, as far as its answers are judged by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Protocol {
+    /// An answer is judged by its status.
+    #[default]
+    Http,
+    /// An answer is judged by its `grpc-status`, in the headers or the trailers.
+    Grpc,
+}
+
+impl Protocol {
+    /// The protocols, as the configuration calls them.
+    pub const CHOICES: &[(&str, Self)] = &[("http", Self::Http), ("grpc", Self::Grpc)];
+}
+
 /// How an endpoint that is new comes to its full share: for `window` its weight is taken
 /// times `(time / window)^(1 / aggression)`, and never less than the floor.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -10,10 +10,13 @@
 //! counts, as everywhere in `serde_json`; a `Struct` cannot have one twice.
 
 mod check;
+mod cidr;
 mod consistency;
 mod consul;
 mod cursor;
 mod dependencies;
+mod dependency_error;
+mod dependency_graph;
 mod discover;
 mod dns_names;
 mod duration;
@@ -31,6 +34,7 @@ mod load_balancing;
 mod locality;
 mod node_info;
 mod object;
+mod own_clusters;
 mod policy;
 mod prepared_query;
 mod protobuf;
@@ -39,7 +43,9 @@ mod recorder;
 #[cfg(not(target_family = "wasm"))]
 pub mod reference;
 mod registration;
+mod selection;
 mod service;
+mod services;
 mod shrink_guard;
 mod source;
 mod staleness;
@@ -47,21 +53,24 @@ mod suggestion;
 mod template;
 mod versions;
 mod xds;
+mod xds_error;
 
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
-use hashbrown::HashMap;
 use log::LevelFilter;
 
 pub use self::check::{Check, CheckKind, CheckTarget, RunByConsul};
+pub use self::cidr::{Cidr, CidrError};
 pub use self::consistency::{CacheAges, Consistency};
 pub use self::consul::{BreakerConfig, Consul, RetryBudgetConfig};
-pub use self::dependencies::{Cycle, Dependencies, DependencyError, OnDependencyDown};
+pub use self::dependencies::{Dependencies, OnDependencyDown};
+pub use self::dependency_error::DependencyError;
+pub use self::dependency_graph::Cycle;
 pub use self::discover::Discover;
 pub use self::dns_names::DnsNames;
 pub use self::duration::DurationError;
-pub use self::endpoints::{AddressPolicy, Cidr, CidrError};
+pub use self::endpoints::AddressPolicy;
 pub use self::error::{ConfigError, Refusals};
 pub use self::excerpt::Excerpt;
 pub use self::field_error::FieldError;
@@ -71,23 +80,26 @@ pub use self::hash_on::HashOn;
 pub use self::health_check::{HealthCheck, Probe};
 pub use self::host_pattern::{HostPattern, HostPatternError};
 pub use self::host_template::HostTemplate;
-pub use self::load_balancing::{LoadBalancing, SlowStart};
+pub use self::load_balancing::{LoadBalancing, Protocol, SlowStart};
 pub use self::locality::Locality;
 pub use self::node_info::NodeInfo;
 pub use self::policy::{Hashing, Policy, PolicyKind};
 pub use self::prepared_query::PreparedQuery;
 pub use self::protobuf::StructError;
 pub use self::registration::{Registration, TaggedAddress, Weights};
-pub use self::service::{AddressChoice, HealthThreshold, Protocol, Service};
+pub use self::selection::{AddressChoice, HealthThreshold};
+pub use self::service::Service;
 pub use self::shrink_guard::ShrinkGuardConfig;
 pub use self::source::Source;
 pub use self::staleness::{OnStale, Staleness};
 pub use self::suggestion::suggestion;
 pub use self::versions::{Share, VersionFallback, VersionKey, Versions};
-pub use self::xds::{ClustersConfig, RoutesConfig, Xds, XdsError};
+pub use self::xds::{ClustersConfig, RoutesConfig, Xds};
+pub use self::xds_error::XdsError;
 
 use self::cursor::Cursor;
 use self::object::{Object, field};
+use self::services::services;
 
 /// The filter's configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -330,60 +342,6 @@ impl Config {
         );
     }
 
-    /// Refuses services that no request could ever find.
-    fn check_hosts_given(&self, refusals: &mut Refusals) {
-        let is_only = self.services.len() == 1 && self.is_static();
-        if self.route_metadata || is_only || self.xds.is_some() {
-            return;
-        }
-        for (index, service) in self.services.iter().enumerate() {
-            if service.hosts.is_empty() {
-                refusals.add(service_place(index).field("hosts"), FieldError::HostsNeeded);
-            }
-        }
-    }
-
-    /// Refuses an age that the endpoints of a quiet service reach while all is well.
-    fn check_cache_ages(&self, refusals: &mut Refusals) {
-        let least = Staleness::least_max_age(&self.consul);
-        for (place, service) in self.each() {
-            if let Some(found) = service.staleness.map(|staleness| staleness.max_age)
-                && found < least
-            {
-                refusals.add(place.field("max_age"), FieldError::BelowWait { found, least });
-            }
-        }
-    }
-
-    /// Refuses addresses of a fallback that would not be used if Consul had them.
-    fn check_fallbacks_admitted(&self, refusals: &mut Refusals) {
-        for (index, service) in self.services.iter().enumerate() {
-            for (n, address) in service.fallback.iter().enumerate() {
-                if !self.endpoints.admits(address.ip()) {
-                    let place = service_place(index).field("fallback").item(n);
-                    refusals.add(place, FieldError::NotAdmitted);
-                }
-            }
-        }
-    }
-
-    /// Every service, with its place: those that are configured, and what those are like that
-    /// are found.
-    fn each(&self) -> impl Iterator<Item = (FieldPath, &Service)> {
-        let place = || FieldPath::root().field("dns_names").field("service");
-        let named = self.dns_names.as_ref().map(|it| (place(), &it.service));
-        self.each_with_cluster().chain(named)
-    }
-
-    /// Those of them that a cluster of Envoy's own can be for: not what clients name.
-    fn each_with_cluster(&self) -> impl Iterator<Item = (FieldPath, &Service)> {
-        let place = || FieldPath::root().field("discover").field("service");
-        let listed = self.discover.as_ref().map(|it| (place(), &it.service));
-        let configured = self.services.iter().enumerate();
-        let configured = configured.map(|(index, service)| (service_place(index), service));
-        configured.chain(listed)
-    }
-
     /// Whether the configured services are all that there are.
     pub const fn is_static(&self) -> bool {
         self.discover.is_none() && self.dns_names.is_none()
@@ -403,48 +361,4 @@ pub enum Unmatched {
 impl Unmatched {
     /// The reactions, as the configuration calls them.
     pub const CHOICES: &[(&str, Self)] = &[("pass", Self::Pass), ("reject", Self::Reject)];
-}
-
-fn services(node: &Cursor<'_>, finds_others: bool) -> Result<Vec<Service>, Refusals> {
-    let read = node.array(Config::MAX_SERVICES, Service::read)?;
-    let (mut services, dependencies): (Vec<_>, Vec<_>) = read.into_iter().unzip();
-    if services.is_empty() && !finds_others {
-        return Err(node.error(FieldError::Empty { expected: "at least one service" }));
-    }
-    let mut refusals = Refusals::default();
-    check_names_differ(&services, &mut refusals);
-    check_hosts_differ(&services, &mut refusals);
-    Dependencies::resolve(&dependencies, &mut services, &mut refusals);
-    refusals.none_or(services)
-}
-
-fn check_names_differ(services: &[Service], refusals: &mut Refusals) {
-    let place = |index| service_place(index).field("name");
-    let mut seen = HashMap::with_capacity(services.len());
-    for (index, service) in services.iter().enumerate() {
-        let first = *seen.entry(service.name.to_ascii_lowercase()).or_insert(index);
-        if first != index {
-            let text = Excerpt::of(&service.name);
-            refusals.add(place(index), FieldError::Repeated { text, first: place(first) });
-        }
-    }
-}
-
-fn check_hosts_differ(services: &[Service], refusals: &mut Refusals) {
-    let place = |(index, host)| service_place(index).field("hosts").item(host);
-    let mut seen = HashMap::new();
-    for (index, service) in services.iter().enumerate() {
-        for (host, pattern) in service.hosts.iter().enumerate() {
-            let first = *seen.entry(pattern).or_insert((index, host));
-            if first != (index, host) {
-                let text = Excerpt::of(&pattern.to_string());
-                let problem = FieldError::Repeated { text, first: place(first) };
-                refusals.add(place((index, host)), problem);
-            }
-        }
-    }
-}
-
-fn service_place(index: usize) -> FieldPath {
-    FieldPath::root().field("services").item(index)
 }

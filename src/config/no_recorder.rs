@@ -1,6 +1,7 @@
 //! The description of fields in the module: none. The compiler drops all that would record one.
 
 use core::any::Any;
+use core::convert::Infallible;
 use core::ops::RangeInclusive;
 use core::time::Duration;
 
@@ -10,56 +11,56 @@ use super::object::Field;
 
 /// Has no value.
 #[derive(Clone)]
-pub(super) enum Recorder {}
+pub(super) struct Recorder(Infallible);
 
 impl Recorder {
     pub(super) fn record(&self, _: Shape) {
-        match *self {}
+        match self.0 {}
     }
 
     pub(super) fn add(&self, _: &'static str) {
-        match *self {}
+        match self.0 {}
     }
 
     pub(super) fn record_key(&self, _: usize, _: &dyn Fn(char) -> bool) {
-        match *self {}
+        match self.0 {}
     }
 
     pub(super) fn part(&self) -> Self {
-        match *self {}
+        match self.0 {}
     }
 
     pub(super) fn outline(&self, _: &'static str) -> Outline {
-        match *self {}
+        match self.0 {}
     }
 }
 
 /// Has no value.
-pub(super) enum Outline {}
+pub(super) struct Outline(Infallible);
 
 impl Outline {
     pub(super) fn part(&self) -> Recorder {
-        match *self {}
+        match self.0 {}
     }
 
     pub(super) fn require(&mut self, _: &'static str) {
-        match *self {}
+        match self.0 {}
     }
 
     pub(super) fn add(&mut self, _: Field, _: &Recorder, _: Option<&dyn Any>) {
-        match *self {}
+        match self.0 {}
     }
 
     pub(super) fn describe(&mut self, _: &'static str) {
-        match *self {}
+        match self.0 {}
     }
 
     pub(super) fn merge(&mut self, _: Value) {
-        match *self {}
+        match self.0 {}
     }
 
     pub(super) fn finish(self) {
-        match self {}
+        match self.0 {}
     }
 }
 
@@ -103,6 +104,7 @@ impl Shape {
         Self
     }
 
+    #[expect(clippy::extra_unused_type_parameters, reason = "as where fields are described")]
     pub(super) fn array<T>(_: usize, _: Recorder) -> Self {
         Self
     }

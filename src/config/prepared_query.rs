@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::field_error::FieldError;
 use super::object::{Object, field};
-use super::service::{Service, name};
+use super::selection::name;
+use super::service::Service;
 
 /// A prepared query that is executed in place of asking for a service by its name.
 ///

@@ -267,12 +267,13 @@ impl Shape {
 
     pub(super) fn map(most: usize, value: Recorder) -> Self {
         let words = format!("names with {}", value.shape.borrow().words);
-        let mut schema = json!({ "type": "object", "maxProperties": most });
-        schema["additionalProperties"] = Value::Object(value.schema());
+        let schema = json!({ "type": "object", "maxProperties": most });
+        let mut shape = Self::new(schema, &words, format!("at most {most}"));
+        shape.schema.insert("additionalProperties".into(), Value::Object(value.schema()));
         if let Some(key) = value.shape.borrow_mut().key.take() {
-            schema["propertyNames"] = key;
+            shape.schema.insert("propertyNames".into(), key);
         }
-        Self::new(schema, &words, format!("at most {most}"))
+        shape
     }
 
     pub(super) fn either(first: Recorder, second: Recorder) -> Self {

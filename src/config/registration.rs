@@ -11,7 +11,8 @@ use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::health_check::Probe;
 use super::object::{Object, field};
-use super::service::{Service, metadata, name, tags};
+use super::selection::{metadata, name, tags};
+use super::service::Service;
 
 /// A service that this proxy registers with Consul, and whose health it keeps true.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,10 +11,11 @@ use super::error::Refusals;
 use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::host_pattern::HostPattern;
-use super::load_balancing::LoadBalancing;
+use super::load_balancing::{LoadBalancing, Protocol};
 use super::object::{Object, field};
 use super::policy::Policy;
 use super::prepared_query::PreparedQuery;
+use super::selection::{AddressChoice, HealthThreshold, datacenters, filter, metadata, name, tags};
 use super::shrink_guard::ShrinkGuardConfig;
 use super::staleness::Staleness;
 use super::template::Template;
@@ -360,73 +361,6 @@ enum Origin {
     DnsName,
 }
 
-/// The worst health that an instance may have and still take requests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum HealthThreshold {
-    /// Every check passes.
-    #[default]
-    Passing,
-    /// Checks may warn; such an instance counts by its warning weight.
-    Warning,
-    /// Checks say nothing, but that an instance is in maintenance.
-    Any,
-}
-
-impl HealthThreshold {
-    /// The thresholds, as the configuration calls them.
-    pub const CHOICES: &[(&str, Self)] =
-        &[("passing", Self::Passing), ("warning", Self::Warning), ("any", Self::Any)];
-}
-
-/// Which of an instance's addresses is used.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub enum AddressChoice {
-    /// The service's own address, or its node's where it has none.
-    #[default]
-    Service,
-    /// The tagged address of this name: `lan`, `wan`, or any that was registered.
-    Tagged(String),
-}
-
-impl AddressChoice {
-    /// What the configuration calls [`AddressChoice::Service`].
-    const SERVICE: &str = "service";
-
-    fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
-        node.describe(r#"{ "default": "service" }"#);
-        Ok(match node.single_line(Service::MAX_NAME_BYTES)? {
-            Self::SERVICE => Self::Service,
-            name => Self::Tagged(name.to_owned()),
-        })
-    }
-}
-
-/// What an endpoint speaks, as far as its answers are judged by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Protocol {
-    /// An answer is judged by its status.
-    #[default]
-    Http,
-    /// An answer is judged by its `grpc-status`, in the headers or the trailers.
-    Grpc,
-}
-
-impl Protocol {
-    /// The protocols, as the configuration calls them.
-    pub const CHOICES: &[(&str, Self)] = &[("http", Self::Http), ("grpc", Self::Grpc)];
-}
-
-/// Reads a name that Consul can be asked for, in the path of a URL. A `/` is encoded there; Consul
-/// decodes it, and then clears away what is empty, `.` or `..` beside one.
-pub(super) fn name(node: &Cursor<'_>) -> Result<String, Refusals> {
-    node.describe(r#"{ "not": { "pattern": "(^|/)\\.{0,2}(/|$)" } }"#);
-    let name = node.single_line(Service::MAX_NAME_BYTES)?;
-    match name.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        true => Err(node.error(FieldError::PathSegment)),
-        false => Ok(name.to_owned()),
-    }
-}
-
 /// Reads addresses with their ports; an empty list is refused, for it means nothing.
 fn fallback(node: &Cursor<'_>) -> Result<Vec<SocketAddr>, Refusals> {
     node.describe(r#"{ "minItems": 1 }"#);
@@ -461,45 +395,4 @@ fn hosts(node: &Cursor<'_>) -> Result<Vec<HostPattern>, Refusals> {
         return Err(node.error(FieldError::Empty { expected }));
     }
     Ok(hosts)
-}
-
-pub(super) fn tags(node: &Cursor<'_>) -> Result<Vec<String>, Refusals> {
-    node.array(Service::MAX_TAGS, |node| {
-        node.single_line(Service::MAX_TAG_BYTES).map(str::to_owned)
-    })
-}
-
-/// Reads pairs of a key and a value, which may be empty; of a colon in it Consul would take the rest of a key for a
-/// value.
-pub(super) fn metadata(node: &Cursor<'_>) -> Result<Vec<(String, String)>, Refusals> {
-    node.entries(Service::MAX_NODE_META, |key, node| {
-        let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        let expected = "only ASCII letters, digits, \"-\" and \"_\" in a key";
-        let key = node.key(key, Service::MAX_NODE_META_KEY_BYTES, is_allowed, expected)?;
-        node.describe(r#"{ "maxLength": 512, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$" }"#);
-        let value = match node.string()? {
-            "" => "",
-            _ => node.single_line(Service::MAX_NODE_META_VALUE_BYTES)?,
-        };
-        Ok((key.to_owned(), value.to_owned()))
-    })
-}
-
-/// Reads datacenters in their order, each once (in any case: Consul has them in lower case).
-fn datacenters(node: &Cursor<'_>) -> Result<Vec<String>, Refusals> {
-    node.describe(r#"{ "minItems": 1, "uniqueItems": true }"#);
-    let names = node.array(Service::MAX_DATACENTERS, scope)?;
-    if names.is_empty() {
-        let expected = "a datacenter, or no datacenters field at all";
-        return Err(node.error(FieldError::Empty { expected }));
-    }
-    node.check_differ(&names, |one, other| one.eq_ignore_ascii_case(other))?;
-    Ok(names)
-}
-
-/// Consul itself checks the expression; it may span lines.
-fn filter(node: &Cursor<'_>) -> Result<String, Refusals> {
-    let is_allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
-    let expected = "no control characters but line ends and tabs";
-    node.text(Service::MAX_FILTER_BYTES, is_allowed, expected).map(str::to_owned)
 }

@@ -10,7 +10,7 @@ use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::recorder::Shape;
 use super::suggestion::suggestion;
-use super::xds::XdsError;
+use super::xds_error::XdsError;
 
 /// Which fields of a message of Envoy's API the configuration may give, and with which values.
 ///

@@ -1,39 +1,39 @@
-//! One instance of a service, as the router sees it.
+//! An address to which requests can go.
 
 use core::fmt;
 use core::net::SocketAddr;
 use core::num::NonZeroU16;
 use std::rc::Rc;
 
-/// One place to which a request can go.
+/// An address to which requests can go, with its labels.
 ///
-/// Its address is its identity: several instances that Consul lists with the same
-/// address and port are one endpoint.
+/// The address is the identity: several instances of Consul with the same address and port are one
+/// endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Endpoint {
-    /// Where it listens.
+    /// The address.
     pub address: Address,
-    /// Its share of the traffic relative to the others; Consul's `Weights`.
+    /// The share of the traffic relative to other endpoints; Consul's `Weights`.
     pub weight: NonZeroU16,
-    /// The zone that it is in, where zones are wanted and it has one.
+    /// The zone, if the configuration uses zones and the endpoint has one.
     pub zone: Option<Rc<str>>,
-    /// Its version, where versions are wanted and it has one.
+    /// The version, if the configuration uses versions and the endpoint has one.
     pub version: Option<Rc<str>>,
-    /// What Envoy's own clusters are told of it beside, where they are fed.
+    /// The details for Envoy's own clusters, if the filter feeds them.
     pub details: Option<Rc<Details>>,
 }
 
-/// What Envoy's own clusters are told of an endpoint beside what requests are picked by.
+/// The properties of an endpoint that only Envoy's own clusters use.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Details {
-    /// The name of its node.
+    /// The name of the node.
     pub hostname: Option<Rc<str>>,
-    /// The wanted entries of its metadata, sorted by key, none twice.
+    /// The configured entries of the metadata, sorted by key, each once.
     pub metadata: Box<[(Rc<str>, Rc<str>)]>,
 }
 
 impl Endpoint {
-    /// An endpoint of weight 1, of no zone and no version.
+    /// Creates an endpoint of weight 1, without a zone and a version.
     pub fn new(address: impl Into<Address>) -> Self {
         Self {
             address: address.into(),
@@ -44,18 +44,18 @@ impl Endpoint {
         }
     }
 
-    /// The same with another weight.
+    /// Returns the endpoint with another weight.
     pub fn weighing(self, weight: NonZeroU16) -> Self {
         Self { weight, ..self }
     }
 }
 
-/// Where an endpoint listens. The port is never 0.
+/// The address of an endpoint. The port is never 0.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
-    /// At an IP address.
+    /// An IP address.
     Ip(SocketAddr),
-    /// At whatever a name stands for, which Envoy resolves.
+    /// A name, which Envoy resolves.
     Name(Rc<str>, u16),
 }
 

@@ -1,15 +1,15 @@
-//! What identifies a registration.
+//! The identity of a registration.
 
 use crate::model::service::QueryKey;
 use crate::model::slot_map::SlotKey;
 
-/// A service that this proxy registers, or is to remove: one of the configuration's list, in whose
-/// order they come first, or one that an earlier configuration has left behind.
+/// The key of a registration that this proxy keeps, or is to remove. The registrations of the
+/// configuration come first, in its order; others are left over from an earlier configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegistrationId(SlotKey);
 
 impl RegistrationId {
-    /// The configured registration at that position.
+    /// Returns the key of the configured registration at this position.
     pub const fn nth(position: u16) -> Self {
         Self(SlotKey::nth(position))
     }
@@ -27,27 +27,27 @@ impl From<RegistrationId> for SlotKey {
     }
 }
 
-/// What identifies an instance at an agent.
+/// The identity of an instance at an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Id {
     /// The Envoy cluster of the agent.
     pub cluster: String,
-    /// The instance's id.
+    /// The id of the instance.
     pub id: String,
-    /// Its namespace (Consul Enterprise).
+    /// The namespace (Consul Enterprise).
     pub namespace: Option<String>,
-    /// Its admin partition (Consul Enterprise).
+    /// The admin partition (Consul Enterprise).
     pub partition: Option<String>,
 }
 
 impl Id {
-    /// Whether another one is the same but for the cluster by which its agent is reached.
+    /// Returns true if `other` names the same instance, possibly at an agent of another cluster.
     pub fn names_the_same_as(&self, other: &Self) -> bool {
         let named = |it: &Self| (it.id.clone(), it.namespace.clone(), it.partition.clone());
         named(self) == named(other)
     }
 
-    /// A hash of it.
+    /// Hashes the identity.
     pub fn key(&self) -> QueryKey {
         let [namespace, partition] =
             [&self.namespace, &self.partition].map(|scope| scope.as_deref().unwrap_or_default());

@@ -1,32 +1,31 @@
-//! What identifies a service, and the places where it is looked for.
+//! The identities of services and of their sources.
 
 use core::fmt;
 
 use crate::model::slot_map::SlotKey;
 
-/// A service that requests can go to: one of the configuration's list, in whose order they
-/// come first, or one that was found while running.
+/// The key of a service that requests can go to. The services of the configuration come first, in its
+/// order; others were found while running.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServiceId(SlotKey);
 
-/// A source: what one query asks of Consul, such as a service in one of its datacenters.
+/// The key of a source: the subject of one query of Consul, such as a service in one datacenter.
 ///
-/// Those of the configuration come first, in the order of the services and, within one, in
-/// that of its datacenters; a service that names none is one source, and services that ask the
-/// same share one. Discovery knows sources only: each has a query, a lease and a snapshot of its
-/// own.
+/// The sources of the configuration come first, in the order of the services and of their datacenters.
+/// A service without a list of datacenters is one source, and services with the same query share a
+/// source. Discovery knows only sources: each has a query, a lease and a snapshot of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceId(SlotKey);
 
 impl ServiceId {
-    /// The configured service at that position of the list.
+    /// Returns the key of the configured service at this position.
     pub const fn nth(position: u16) -> Self {
         Self(SlotKey::nth(position))
     }
 }
 
 impl SourceId {
-    /// The configured source at that position.
+    /// Returns the key of the configured source at this position.
     pub const fn nth(position: u16) -> Self {
         Self(SlotKey::nth(position))
     }
@@ -56,15 +55,14 @@ impl From<SourceId> for SlotKey {
     }
 }
 
-/// A 128-bit hash of all that decides what Consul answers for a service and how the
-/// answer is read. Two configurations that ask for the same thing have the same key, and
-/// share one watch and one snapshot.
+/// A 128-bit hash of a query and of the settings by which its response is read. Configurations with the
+/// same key share one watch and one snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct QueryKey(pub u128);
 
 impl QueryKey {
-    /// Hashes the parts with FNV-1a (128 bit; Fowler, Noll and Vo). Each part is followed
-    /// by its length, so that no two lists of parts run into each other.
+    /// Hashes the parts with FNV-1a (128 bit; Fowler, Noll and Vo). The length follows each part, so that
+    /// different lists of parts have different hashes.
     pub fn of<'a>(parts: impl IntoIterator<Item = &'a str>) -> Self {
         const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
         const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
@@ -98,7 +96,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn parts_do_not_run_into_each_other() {
+    fn hash_differs_when_the_same_text_is_parted_differently() {
         assert_eq!(QueryKey::of(["web", "dc1"]), QueryKey::of(["web", "dc1"]));
         assert_ne!(QueryKey::of(["web", "dc1"]), QueryKey::of(["webdc1"]));
         assert_ne!(QueryKey::of(["web", ""]), QueryKey::of(["web"]));

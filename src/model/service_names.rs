@@ -3,8 +3,8 @@
 use core::cmp::Ordering;
 use std::rc::Rc;
 
-/// The names of the services that a catalog lists: sorted, none twice in any case, since Consul
-/// does not tell names apart by it.
+/// The names of the services that a catalog lists: sorted, each once. Names that differ only in case
+/// are the same name, as in Consul.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServiceNames {
     names: Vec<Rc<str>>,
@@ -12,29 +12,29 @@ pub struct ServiceNames {
 }
 
 impl ServiceNames {
-    /// Sorts the names. Of those that differ in case alone the first stays.
+    /// Sorts the names. Of names that differ only in case the first stays.
     pub fn new(mut names: Vec<Rc<str>>) -> Self {
         names.sort_unstable_by(|a, b| order(a, b).then_with(|| a.cmp(b)));
         names.dedup_by(|later, earlier| later.eq_ignore_ascii_case(earlier));
         Self { names, left_out: 0 }
     }
 
-    /// The same, where so many more are left out.
+    /// Returns the names with this number of names left out.
     pub fn leaving_out(self, left_out: u32) -> Self {
         Self { left_out, ..self }
     }
 
-    /// The names, in their order.
+    /// The sorted names.
     pub fn names(&self) -> &[Rc<str>] {
         &self.names
     }
 
-    /// How many others are wanted and cannot be served.
+    /// The number of names that are left out.
     pub const fn left_out(&self) -> u32 {
         self.left_out
     }
 
-    /// How many names came and how many went since `earlier`.
+    /// Returns the numbers of names that were added and removed since `earlier`.
     pub fn since(&self, earlier: &Self) -> (usize, usize) {
         let missing_in = |names: &[Rc<str>], name: &str| {
             names.binary_search_by(|other| order(other, name)).is_err()
@@ -44,7 +44,7 @@ impl ServiceNames {
         (added, removed)
     }
 
-    /// The same, with the names of `earlier` that are not among them.
+    /// Returns the names together with the names of `earlier`.
     pub fn keeping(&self, earlier: &Self) -> Self {
         let is_new =
             |name: &&Rc<str>| self.names.binary_search_by(|other| order(other, name)).is_err();
@@ -52,8 +52,8 @@ impl ServiceNames {
         Self::new(self.names.iter().cloned().chain(kept).collect()).leaving_out(self.left_out)
     }
 
-    /// Leaves out what is beyond the most: those that are there already stay, and of the others
-    /// the first in their order, so that one that comes never drives out another one.
+    /// Leaves out the names above `most`. The names of `current` stay, then the first of the rest in
+    /// their order, so that a new name never replaces a current one.
     pub fn within(self, most: usize, current: &[Rc<str>]) -> Self {
         let Some(beyond) = self.names.len().checked_sub(most).filter(|beyond| *beyond > 0) else {
             return self;
@@ -66,7 +66,7 @@ impl ServiceNames {
     }
 }
 
-/// The order of names, which case makes no difference to.
+/// Compares names without regard to case.
 fn order(a: &str, b: &str) -> Ordering {
     let lower = |byte: u8| byte.to_ascii_lowercase();
     a.bytes().map(lower).cmp(b.bytes().map(lower))
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_sorted_and_told_apart_in_no_case() {
+    fn names_are_sorted_and_the_same_when_only_case_differs() {
         let services = services(&["web", "Api", "WEB", "api", "db"]);
         assert_eq!(services.names().len(), 3);
         assert!(services.names()[0].eq_ignore_ascii_case("api"));
@@ -91,14 +91,14 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_what_came_and_what_went() {
+    fn change_counts_added_and_removed_names() {
         let (old, new) = (services(&["a", "b", "c"]), services(&["B", "d", "e", "f"]));
         assert_eq!(new.since(&old), (3, 2));
         assert_eq!(old.since(&old), (0, 0));
     }
 
     #[test]
-    fn those_that_are_there_stay_and_the_first_of_the_others_come() {
+    fn current_names_stay_when_there_are_too_many() {
         let current = services(&["m", "Y"]);
         let within = |most| {
             let all = services(&["a", "b", "m", "x", "y"]).leaving_out(1);

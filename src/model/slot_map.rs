@@ -1,13 +1,12 @@
-//! Things that come and go, each by an id that is never given twice.
+//! A map whose keys are never reused.
 //!
-//! An id is a place in a list and the number of things that had the place before. Whoever
-//! holds the id of something that has gone finds nothing, even where something else has
-//! taken its place since: a request in flight to a removed service neither counts nor
-//! teaches for its successor.
+//! A key is a slot of a list and the number of values that had the slot before. The key of a removed
+//! value finds nothing, even if another value has taken the slot since: a request in flight to a
+//! removed service does not count for the service's successor.
 
 use core::marker::PhantomData;
 
-/// A place, and which of its holders is meant.
+/// The key of a value: a slot, and the generation of its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SlotKey {
     index: u16,
@@ -15,8 +14,7 @@ pub struct SlotKey {
 }
 
 impl SlotKey {
-    /// The first holder of the place of that number: what a new arena gives to the thing that
-    /// it takes in after so many others.
+    /// Returns the key that a new map gives to the value at this position.
     pub const fn nth(index: u16) -> Self {
         Self { index, generation: 0 }
     }
@@ -26,100 +24,100 @@ impl SlotKey {
     }
 }
 
-/// Things by their ids. Finding one is an index and a comparison.
+/// Values by their keys. A lookup is an index and a comparison.
 #[derive(Debug)]
 pub struct SlotMap<I, T> {
-    places: Vec<Place<T>>,
+    slots: Vec<Slot<T>>,
     free: Vec<u16>,
     ids: PhantomData<fn() -> I>,
 }
 
 #[derive(Debug)]
-struct Place<T> {
+struct Slot<T> {
     generation: u32,
-    thing: Option<T>,
+    value: Option<T>,
 }
 
 impl<I: From<SlotKey> + Into<SlotKey>, T> SlotMap<I, T> {
-    /// The most things at a time.
+    /// The most values at a time.
     pub const MOST: usize = u16::MAX as usize;
 
-    /// Starts empty.
+    /// Creates an empty map.
     pub const fn new() -> Self {
-        Self { places: Vec::new(), free: Vec::new(), ids: PhantomData }
+        Self { slots: Vec::new(), free: Vec::new(), ids: PhantomData }
     }
 
-    /// Takes a thing in, made with its id; `None` where there are [`Self::MOST`] already.
+    /// Adds a value, which `make` builds with its key. Returns none if there are [`Self::MOST`] values.
     pub fn add(&mut self, make: impl FnOnce(I) -> T) -> Option<I> {
         if let Some(index) = self.free.pop() {
-            let place = self.places.get_mut(usize::from(index))?;
-            let slot = SlotKey { index, generation: place.generation };
-            place.thing = Some(make(slot.into()));
-            return Some(slot.into());
+            let slot = self.slots.get_mut(usize::from(index))?;
+            let key = SlotKey { index, generation: slot.generation };
+            slot.value = Some(make(key.into()));
+            return Some(key.into());
         }
-        let index = u16::try_from(self.places.len()).ok().filter(|index| *index < u16::MAX)?;
-        let slot = SlotKey::nth(index);
-        self.places.push(Place { generation: slot.generation, thing: Some(make(slot.into())) });
-        Some(slot.into())
+        let index = u16::try_from(self.slots.len()).ok().filter(|index| *index < u16::MAX)?;
+        let key = SlotKey::nth(index);
+        self.slots.push(Slot { generation: key.generation, value: Some(make(key.into())) });
+        Some(key.into())
     }
 
-    /// Takes a thing out; its id finds nothing from now on.
+    /// Removes a value. Its key finds nothing from now on.
     pub fn remove(&mut self, id: I) -> Option<T> {
-        let slot = id.into();
-        let place = self.places.get_mut(slot.index())?;
-        if place.generation != slot.generation {
+        let key = id.into();
+        let slot = self.slots.get_mut(key.index())?;
+        if slot.generation != key.generation {
             return None;
         }
-        let thing = place.thing.take()?;
-        // A place whose numbers are used up is left alone from now on.
-        if let Some(next) = place.generation.checked_add(1) {
-            place.generation = next;
-            self.free.push(slot.index);
+        let value = slot.value.take()?;
+        // A slot whose generations are used up stays empty.
+        if let Some(next) = slot.generation.checked_add(1) {
+            slot.generation = next;
+            self.free.push(key.index);
         }
-        Some(thing)
+        Some(value)
     }
 
-    /// The thing of that id, while it is here.
+    /// Returns the value of the key, unless it is removed.
     pub fn get(&self, id: I) -> Option<&T> {
-        let slot = id.into();
-        let place = self.places.get(slot.index())?;
-        place.thing.as_ref().filter(|_| place.generation == slot.generation)
+        let key = id.into();
+        let slot = self.slots.get(key.index())?;
+        slot.value.as_ref().filter(|_| slot.generation == key.generation)
     }
 
-    /// The thing of that id, while it is here.
+    /// Returns the value of the key, unless it is removed.
     pub fn get_mut(&mut self, id: I) -> Option<&mut T> {
-        let slot = id.into();
-        let place = self.places.get_mut(slot.index())?;
-        place.thing.as_mut().filter(|_| place.generation == slot.generation)
+        let key = id.into();
+        let slot = self.slots.get_mut(key.index())?;
+        slot.value.as_mut().filter(|_| slot.generation == key.generation)
     }
 
-    /// All things, in the order of their places.
+    /// Iterates over all values, in the order of their slots.
     pub fn iter(&self) -> impl Iterator<Item = (I, &T)> {
-        self.places.iter().zip(0..u16::MAX).filter_map(|(place, index)| {
-            let slot = SlotKey { index, generation: place.generation };
-            place.thing.as_ref().map(|thing| (slot.into(), thing))
+        self.slots.iter().zip(0..u16::MAX).filter_map(|(slot, index)| {
+            let key = SlotKey { index, generation: slot.generation };
+            slot.value.as_ref().map(|value| (key.into(), value))
         })
     }
 
-    /// All things, in the order of their places.
+    /// Iterates over all values, in the order of their slots.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (I, &mut T)> {
-        self.places.iter_mut().zip(0..u16::MAX).filter_map(|(place, index)| {
-            let slot = SlotKey { index, generation: place.generation };
-            place.thing.as_mut().map(|thing| (slot.into(), thing))
+        self.slots.iter_mut().zip(0..u16::MAX).filter_map(|(slot, index)| {
+            let key = SlotKey { index, generation: slot.generation };
+            slot.value.as_mut().map(|value| (key.into(), value))
         })
     }
 
-    /// All things, in the order of their places.
+    /// Iterates over all values, in the order of their slots.
     pub fn values(&self) -> impl Iterator<Item = &T> {
-        self.places.iter().filter_map(|place| place.thing.as_ref())
+        self.slots.iter().filter_map(|slot| slot.value.as_ref())
     }
 
-    /// How many there are.
+    /// The number of values.
     pub fn len(&self) -> usize {
         self.values().count()
     }
 
-    /// Whether there is none.
+    /// Returns true if there is no value.
     pub fn is_empty(&self) -> bool {
         self.values().next().is_none()
     }
@@ -131,28 +129,28 @@ impl<I: From<SlotKey> + Into<SlotKey>, T> Default for SlotMap<I, T> {
     }
 }
 
-/// What belongs to things that another arena holds: the same ids, kept apart.
+/// Further data by the keys of a [`SlotMap`].
 #[derive(Debug)]
 pub struct SecondaryMap<I, T>(Vec<Option<(I, T)>>);
 
 impl<I: Copy + PartialEq + Into<SlotKey>, T> SecondaryMap<I, T> {
-    /// Starts empty.
+    /// Creates an empty map.
     pub const fn new() -> Self {
         Self(Vec::new())
     }
 
-    /// Keeps what belongs to a thing. What belonged to an earlier holder of its place is dropped.
+    /// Inserts the data of a key. Data of an earlier generation of the slot is dropped.
     pub fn insert(&mut self, id: I, value: T) {
         let index = id.into().index();
         if self.0.len() <= index {
             self.0.resize_with(index + 1, || None);
         }
-        if let Some(place) = self.0.get_mut(index) {
-            *place = Some((id, value));
+        if let Some(slot) = self.0.get_mut(index) {
+            *slot = Some((id, value));
         }
     }
 
-    /// What belongs to that thing.
+    /// Returns the data of the key.
     pub fn get(&self, id: I) -> Option<&T> {
         match self.0.get(id.into().index()) {
             Some(Some((its, value))) if *its == id => Some(value),
@@ -160,7 +158,7 @@ impl<I: Copy + PartialEq + Into<SlotKey>, T> SecondaryMap<I, T> {
         }
     }
 
-    /// What belongs to that thing.
+    /// Returns the data of the key.
     pub fn get_mut(&mut self, id: I) -> Option<&mut T> {
         match self.0.get_mut(id.into().index()) {
             Some(Some((its, value))) if *its == id => Some(value),
@@ -168,13 +166,13 @@ impl<I: Copy + PartialEq + Into<SlotKey>, T> SecondaryMap<I, T> {
         }
     }
 
-    /// Takes out what belongs to that thing.
+    /// Removes the data of the key.
     pub fn remove(&mut self, id: I) -> Option<T> {
-        let place = self.0.get_mut(id.into().index())?;
-        place.take_if(|(its, _)| *its == id).map(|(_, value)| value)
+        let slot = self.0.get_mut(id.into().index())?;
+        slot.take_if(|(its, _)| *its == id).map(|(_, value)| value)
     }
 
-    /// All that is kept, in the order of the places.
+    /// Iterates over all data, in the order of the slots.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.0.iter().flatten().map(|(_, value)| value)
     }
@@ -201,58 +199,58 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    fn arena(things: &[u32]) -> (SlotMap<ServiceId, u32>, Vec<ServiceId>) {
-        let mut arena = SlotMap::new();
-        let ids = things.iter().filter_map(|thing| arena.add(|_| *thing)).collect();
-        (arena, ids)
+    fn map_of(values: &[u32]) -> (SlotMap<ServiceId, u32>, Vec<ServiceId>) {
+        let mut map = SlotMap::new();
+        let ids = values.iter().filter_map(|value| map.add(|_| *value)).collect();
+        (map, ids)
     }
 
     #[test]
-    fn a_new_arena_gives_places_in_their_order() {
-        let (arena, ids) = arena(&[7, 8]);
+    fn new_map_gives_slots_in_their_order() {
+        let (map, ids) = map_of(&[7, 8]);
         assert_eq!(ids, [ServiceId::nth(0), ServiceId::nth(1)]);
-        assert_eq!(arena.iter().collect::<Vec<_>>(), [(ids[0], &7), (ids[1], &8)]);
-        assert_eq!((arena.len(), arena.is_empty()), (2, false));
+        assert_eq!(map.iter().collect::<Vec<_>>(), [(ids[0], &7), (ids[1], &8)]);
+        assert_eq!((map.len(), map.is_empty()), (2, false));
     }
 
     #[test]
-    fn an_id_finds_nothing_once_its_thing_has_gone_whoever_took_the_place() {
-        let (mut arena, ids) = arena(&[7, 8]);
-        assert_eq!((arena.remove(ids[0]), arena.remove(ids[0])), (Some(7), None));
-        let successor = arena.add(|_| 9).unwrap();
+    fn key_finds_nothing_when_its_value_is_removed() {
+        let (mut map, ids) = map_of(&[7, 8]);
+        assert_eq!((map.remove(ids[0]), map.remove(ids[0])), (Some(7), None));
+        let successor = map.add(|_| 9).unwrap();
         assert_ne!(successor, ids[0]);
-        assert_eq!(arena.get(ids[0]), None);
-        assert_eq!(arena.get_mut(ids[0]), None);
-        assert_eq!(arena.remove(ids[0]), None);
-        assert_eq!(arena.get(successor), Some(&9));
-        assert_eq!(arena.iter().next(), Some((successor, &9)), "the place is used again");
-        assert_eq!(arena.len(), 2);
+        assert_eq!(map.get(ids[0]), None);
+        assert_eq!(map.get_mut(ids[0]), None);
+        assert_eq!(map.remove(ids[0]), None);
+        assert_eq!(map.get(successor), Some(&9));
+        assert_eq!(map.iter().next(), Some((successor, &9)), "the slot is used again");
+        assert_eq!(map.len(), 2);
     }
 
     #[test]
-    fn a_thing_is_made_with_its_own_id() {
-        let mut arena: SlotMap<ServiceId, ServiceId> = SlotMap::new();
+    fn value_is_made_with_its_own_key() {
+        let mut map: SlotMap<ServiceId, ServiceId> = SlotMap::new();
         for _ in 0..3 {
-            let id = arena.add(|id| id).unwrap();
-            assert_eq!(arena.remove(id), Some(id));
+            let id = map.add(|id| id).unwrap();
+            assert_eq!(map.remove(id), Some(id));
         }
     }
 
     #[test]
-    fn a_full_arena_takes_nothing_in() {
-        let (mut arena, ids) = arena(&vec![0; SlotMap::<ServiceId, u32>::MOST]);
-        assert_eq!((ids.len(), arena.add(|_| 1)), (SlotMap::<ServiceId, u32>::MOST, None));
-        arena.remove(ids[5]);
-        assert!(arena.add(|_| 1).is_some());
+    fn full_map_takes_no_value() {
+        let (mut map, ids) = map_of(&vec![0; SlotMap::<ServiceId, u32>::MOST]);
+        assert_eq!((ids.len(), map.add(|_| 1)), (SlotMap::<ServiceId, u32>::MOST, None));
+        map.remove(ids[5]);
+        assert!(map.add(|_| 1).is_some());
     }
 
     #[test]
-    fn what_is_kept_beside_goes_by_the_id_too() {
-        let (mut arena, ids) = arena(&[7, 8]);
+    fn secondary_data_goes_by_the_key() {
+        let (mut map, ids) = map_of(&[7, 8]);
         let mut beside: SecondaryMap<ServiceId, &str> = [(ids[1], "eight")].into_iter().collect();
         assert_eq!((beside.get(ids[0]), beside.get(ids[1])), (None, Some(&"eight")));
-        arena.remove(ids[1]);
-        let successor = arena.add(|_| 9).unwrap();
+        map.remove(ids[1]);
+        let successor = map.add(|_| 9).unwrap();
         assert_eq!(beside.get(successor), None);
         assert_eq!(beside.remove(successor), None);
         beside.insert(successor, "nine");

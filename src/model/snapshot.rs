@@ -1,40 +1,40 @@
-//! What Consul has said of one source at one moment.
+//! The endpoints or services of a source at one moment.
 
 use std::rc::Rc;
 
 use crate::model::endpoint::{Address, Endpoint};
 use crate::model::service_names::ServiceNames;
 
-/// What Consul has said of one source at one moment: the endpoints of a service, sorted by
-/// address, no address twice; or the services of a catalog.
+/// The content of a response of Consul: the endpoints of a service, sorted by address, each once; or
+/// the services of a catalog.
 ///
-/// Two answers of Consul that mean the same are equal here, whatever their order.
+/// Responses with the same meaning have equal snapshots, whatever their order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Snapshot {
     endpoints: Vec<Endpoint>,
-    /// What would be endpoints if their checks passed, sorted in the same way; none of them is one.
+    /// The instances whose checks do not pass, sorted by address; their addresses are no endpoints.
     unhealthy: Option<Vec<Endpoint>>,
     services: Option<ServiceNames>,
 }
 
 impl Snapshot {
-    /// Sorts the endpoints; of those that share an address the heaviest stays.
+    /// Sorts the endpoints. Of endpoints with the same address the heaviest stays.
     pub fn new(endpoints: Vec<Endpoint>) -> Self {
         Self { endpoints: sorted(endpoints), unhealthy: None, services: None }
     }
 
-    /// The services of a catalog.
+    /// Creates the snapshot of a catalog.
     pub const fn of_services(services: ServiceNames) -> Self {
         Self { endpoints: Vec::new(), unhealthy: None, services: Some(services) }
     }
 
-    /// The services, where it is one of a catalog.
+    /// The services of a catalog.
     pub const fn services(&self) -> Option<&ServiceNames> {
         self.services.as_ref()
     }
 
-    /// The same, where these would be endpoints, too, if their checks passed. Those whose address
-    /// is an endpoint already are left out.
+    /// Returns the snapshot with these unhealthy instances. Instances at the address of an endpoint are
+    /// left out.
     pub fn with_unhealthy(mut self, mut unhealthy: Vec<Endpoint>) -> Self {
         unhealthy.retain(|it| !self.has(&it.address));
         self.unhealthy = Some(sorted(unhealthy));
@@ -46,21 +46,21 @@ impl Snapshot {
         &self.endpoints
     }
 
-    /// What would be endpoints if their checks passed, sorted by address. Told only where that
-    /// decides something, so that no one else is told of every instance that falls ill.
+    /// The instances whose checks do not pass, sorted by address. None for a source that does not use
+    /// them, so that an instance that falls ill is no change there.
     pub fn unhealthy(&self) -> Option<&[Endpoint]> {
         self.unhealthy.as_deref()
     }
 
-    /// How many addresses would take traffic if all of their instances were healthy: what
-    /// the endpoints are a share of. Told where the unhealthy ones are.
+    /// The number of all addresses, healthy and unhealthy. None where the unhealthy instances are not
+    /// known.
     pub fn registered(&self) -> Option<u32> {
         let all = self.unhealthy.as_ref()?.len() + self.endpoints.len();
         Some(u32::try_from(all).unwrap_or(u32::MAX))
     }
 
-    /// How many of the registered addresses are no endpoints, by the version that they have;
-    /// sorted by version. Those without a version are not among them.
+    /// Counts the unhealthy instances by version, sorted by version. Instances without a version are
+    /// not counted.
     pub fn lacks(&self) -> Vec<(Rc<str>, u32)> {
         let unhealthy = self.unhealthy.iter().flatten();
         let mut lacks: Vec<_> = unhealthy.filter_map(|it| Some((it.version.clone()?, 1))).collect();
@@ -73,18 +73,19 @@ impl Snapshot {
         lacks
     }
 
-    /// How many endpoints there are, or services.
+    /// The number of endpoints or services.
     pub fn len(&self) -> usize {
         self.services.as_ref().map_or(self.endpoints.len(), |services| services.names().len())
     }
 
-    /// Whether there is none.
+    /// Returns true if there is no endpoint and no service.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The same, with what is in `earlier` beside it and not `gone`. Where an address is in both, this
-    /// is the later word of it. What is gone counts as unhealthy, where such are told.
+    /// Returns the snapshot together with the endpoints of `earlier` that are not in `gone`. Of an
+    /// address in both, this snapshot is the later news. The addresses in `gone` count as unhealthy, if
+    /// the unhealthy instances are known.
     pub fn keeping(&self, earlier: &Self, gone: &Self) -> Self {
         if let Some(services) = &self.services {
             let none = ServiceNames::default();
@@ -102,12 +103,12 @@ impl Snapshot {
         merged.with_unhealthy(unhealthy.iter().chain(before).cloned().collect())
     }
 
-    /// Whether an endpoint has this address.
+    /// Returns true if an endpoint has this address.
     pub fn has(&self, address: &Address) -> bool {
         place(&self.endpoints, address).is_ok()
     }
 
-    /// What has changed since `earlier`.
+    /// Compares the snapshot with an `earlier` one.
     pub fn since(&self, earlier: &Self) -> SnapshotChange {
         if let Some(services) = &self.services {
             let none = ServiceNames::default();
@@ -146,22 +147,22 @@ impl Snapshot {
     }
 }
 
-/// How two snapshots of one source differ, in endpoints or services.
+/// The difference of two snapshots of a source, in endpoints or services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SnapshotChange {
-    /// In the later one only.
+    /// The number only in the later snapshot.
     pub added: usize,
-    /// In the earlier one only.
+    /// The number only in the earlier snapshot.
     pub removed: usize,
-    /// In both, with another weight.
+    /// The number in both, with another weight.
     pub reweighted: usize,
-    /// In both, with another zone, another version or other details.
+    /// The number in both, with another zone, version or other details.
     pub relabelled: usize,
-    /// Whether others are unhealthy, or the same ones with other weights or labels.
+    /// True if the unhealthy instances differ, or their weights or labels.
     pub others_unhealthy: bool,
 }
 
-/// Sorts endpoints by address; of those that share one the heaviest stays.
+/// Sorts endpoints by address. Of endpoints with the same address the heaviest stays.
 fn sorted(mut endpoints: Vec<Endpoint>) -> Vec<Endpoint> {
     endpoints.sort_unstable_by(|a, b| {
         (&a.address, b.weight, &a.version, &a.zone, &a.details)
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn order_and_repetition_make_no_difference() {
+    fn snapshots_are_equal_when_only_the_order_differs() {
         let one = Snapshot::new(vec![endpoint(2, 1), endpoint(1, 1), endpoint(2, 9)]);
         let two = Snapshot::new(vec![endpoint(2, 9), endpoint(2, 1), endpoint(1, 1)]);
         assert_eq!(one, two);
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_counts_what_came_what_went_and_what_weighs_differently() {
+    fn change_counts_added_removed_and_reweighted_endpoints() {
         let old = Snapshot::new(vec![endpoint(1, 1), endpoint(2, 1), endpoint(3, 1)]);
         let new =
             Snapshot::new(vec![endpoint(2, 5), endpoint(3, 1), endpoint(4, 1), endpoint(5, 1)]);
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn the_services_of_a_catalog_are_counted_like_endpoints() {
+    fn services_of_a_catalog_are_counted_like_endpoints() {
         let catalog = |names: &[&str]| {
             let names = names.iter().map(|name| (*name).into()).collect();
             Snapshot::of_services(ServiceNames::new(names))
@@ -227,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_of_an_earlier_one_is_what_nobody_has_a_later_word_of() {
+    fn earlier_endpoints_are_kept_when_no_later_news_exist() {
         let old = Snapshot::new(vec![endpoint(1, 1), endpoint(2, 1), endpoint(3, 1)]);
         let new = Snapshot::new(vec![endpoint(2, 5), endpoint(4, 1)]);
         let kept = new.keeping(&old, &Snapshot::new(vec![endpoint(2, 1), endpoint(3, 1)]));
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_stays_unhealthy_and_what_is_gone_becomes_so() {
+    fn gone_endpoints_become_unhealthy_and_kept_ones_stay() {
         let none = Snapshot::default();
         let of = |healthy: &[u16], unhealthy: &[(u16, u16)]| {
             let healthy = healthy.iter().map(|port| endpoint(*port, 1)).collect();
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_a_version_and_details_are_changes_too() {
+    fn change_counts_other_zones_versions_and_details() {
         let labelled = |zone: Option<&str>, version: Option<&str>, node: Option<&str>| {
             let (zone, version) = (zone.map(Into::into), version.map(Into::into));
             let hostname = node.map(Into::into);
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_unhealthy_are_a_change_where_they_are_told() {
+    fn change_includes_unhealthy_instances_when_they_are_known() {
         let with = |unhealthy: &[Endpoint]| {
             Snapshot::new(vec![endpoint(1, 1)]).with_unhealthy(unhealthy.to_vec())
         };
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_unhealthy_are_in_order_and_no_endpoints() {
+    fn unhealthy_instances_are_sorted_and_no_endpoints() {
         let snapshot = Snapshot::new(vec![endpoint(2, 1)]);
         assert_eq!((snapshot.unhealthy(), snapshot.registered()), (None, None));
         let told = snapshot.with_unhealthy(vec![
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_that_lack_endpoints_are_counted_in_order() {
+    fn unhealthy_instances_are_counted_by_version() {
         let of = |port, version: Option<&str>| {
             let version = version.map(Into::into);
             Endpoint { version, ..endpoint(port, 1) }

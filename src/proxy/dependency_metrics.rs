@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::discovery::source_spec::SourceSpec;
 use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::host::{self, MetricId};
-use crate::proxy::metrics::service_prefix;
+use crate::proxy::service_metrics::service_prefix;
 use crate::telemetry::SourceEvent;
 
 /// The metrics of all services that depend on others.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 
 use crate::proxy::host::{self, MetricId};
-use crate::proxy::metrics::{ServiceMetrics, service_prefix};
+use crate::proxy::service_metrics::{ServiceMetrics, service_prefix};
 use crate::proxy::source_metrics::SourceMetrics;
 use crate::registry::error::ErrorKind;
 use crate::telemetry::{FoundService, FoundSource};

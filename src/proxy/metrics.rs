@@ -4,7 +4,6 @@
 //! configuration and the catalog, never from a client. The documentation has a table of them, which
 //! a test compares with Envoy's.
 
-use core::cell::Cell;
 use std::rc::Rc;
 
 use hashbrown::HashMap;
@@ -18,6 +17,7 @@ use crate::proxy::dependency_metrics::DependencyMetrics;
 use crate::proxy::found_metrics::FoundMetrics;
 use crate::proxy::host::{self, MetricId};
 use crate::proxy::registration_metrics::RegistrationMetrics;
+use crate::proxy::service_metrics::{ServiceMetrics, service_prefix};
 use crate::proxy::source_metrics::SourceMetrics;
 use crate::registry::error::ErrorKind;
 use crate::router::forward::Forward;
@@ -47,39 +47,6 @@ pub(super) struct Metrics {
     found: FoundMetrics,
     registrations: RegistrationMetrics,
     dependencies: DependencyMetrics,
-}
-
-/// A counter of events of requests. It counts in the VM's own memory and adds to Envoy's counter at
-/// every tick: one host call a tick is cheaper than one a request.
-#[derive(Debug)]
-struct StreamCounter {
-    metric: Option<MetricId>,
-    uncounted: Cell<u64>,
-}
-
-impl StreamCounter {
-    fn define(name: &str) -> Self {
-        Self { metric: host::define_counter(name), uncounted: Cell::new(0) }
-    }
-
-    fn count(&self, more: u64) {
-        self.uncounted.set(self.uncounted.get().saturating_add(more));
-    }
-
-    fn flush(&self) {
-        host::add(self.metric, self.uncounted.take());
-    }
-}
-
-/// The metrics of the requests of one service, over all its datacenters.
-#[derive(Debug)]
-pub(super) struct ServiceMetrics {
-    picks: StreamCounter,
-    failures: StreamCounter,
-    /// The counter of the times at which a worker's endpoints became stale.
-    stale: Option<MetricId>,
-    /// The counter of the times at which a worker had to use the fallback.
-    fallbacks: Option<MetricId>,
 }
 
 impl Metrics {
@@ -266,11 +233,6 @@ impl Metrics {
     }
 }
 
-/// Returns the prefix of the metrics of a service.
-pub(super) fn service_prefix(service: &str) -> String {
-    format!("consul_resolver.service.{service}")
-}
-
 /// Returns the prefix of the metrics of a source: that of the service, with the datacenter if the
 /// service has several.
 fn source_prefix(source: Source<'_>) -> String {
@@ -278,23 +240,5 @@ fn source_prefix(source: Source<'_>) -> String {
     match source.datacenter.filter(|_| source.service.datacenters.len() > 1) {
         Some(datacenter) => format!("{service}.datacenter.{datacenter}"),
         None => service,
-    }
-}
-
-impl ServiceMetrics {
-    /// Defines the metrics under a prefix.
-    pub(super) fn define(prefix: &str) -> Self {
-        let name = |what: &str| format!("{prefix}.{what}");
-        Self {
-            picks: StreamCounter::define(&name("picks")),
-            failures: StreamCounter::define(&name("failures")),
-            stale: host::define_counter(&name("stale")),
-            fallbacks: host::define_counter(&name("fallbacks")),
-        }
-    }
-
-    fn flush(&self) {
-        self.picks.flush();
-        self.failures.flush();
     }
 }

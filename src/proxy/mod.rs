@@ -18,6 +18,7 @@ mod metrics;
 mod plugin;
 mod registration_metrics;
 mod root;
+mod service_metrics;
 mod source_metrics;
 mod stream;
 mod subscriptions;

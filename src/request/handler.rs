@@ -239,7 +239,7 @@ mod tests {
                 panic!("not forwarded")
             };
             if doubted {
-                forward.ticket().target().doubt(Time::ZERO);
+                forward.ticket().host().doubt(Time::ZERO);
             }
             stream.calls
         };

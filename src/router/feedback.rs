@@ -1,6 +1,6 @@
 //! What an answer teaches.
 
-use crate::balancer::request_outcome::RequestOutcome;
+use crate::balancer::ticket::RequestOutcome;
 use crate::model::endpoint::Address;
 use crate::model::service::ServiceId;
 use crate::router::Router;
@@ -63,7 +63,7 @@ impl Router {
     /// failure of the pick. At the first one it is not known whether there is a cookie.
     pub fn on_passed_over(&mut self, forward: &Forward, upstream: &[u8], now: Time) {
         if self.has_endpoint(forward.service, upstream) {
-            forward.ticket.target().doubt(now);
+            forward.ticket.host().doubt(now);
             if forward.is_unbound {
                 self.on_outcome(forward, Attempt::FIRST, RequestOutcome::Failure, now);
             }
@@ -74,7 +74,7 @@ impl Router {
     pub fn on_silence(&mut self, forward: &Forward, now: Time) {
         if let Some(route) = self.route_mut(forward.service) {
             let time = now.since(forward.sent);
-            route.pool.on_silence(forward.ticket.target(), time, now);
+            route.pool.on_silence(forward.ticket.host(), time, now);
         }
     }
 }

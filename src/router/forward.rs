@@ -61,7 +61,7 @@ impl Forward {
     /// Returns true if the handler must find out whether a cookie binds the client to an instance: Envoy
     /// has lately sent another request with the same pick to another host.
     pub fn is_doubted(&self) -> bool {
-        self.handoff == HandoffMethod::StatefulSession && self.ticket.target().is_doubted(self.sent)
+        self.handoff == HandoffMethod::StatefulSession && self.ticket.host().is_doubted(self.sent)
     }
 
     /// Notes that the request has no cookie.
@@ -77,7 +77,7 @@ impl Forward {
 
     /// Lists the endpoint of each attempt in order.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = &Rc<UpstreamHost>> {
-        iter::once(self.ticket.target())
+        iter::once(self.ticket.host())
             .chain(self.retry_hosts.iter().flatten())
             .cycle()
             .take(usize::from(self.handoff.attempts()))
@@ -113,7 +113,7 @@ impl Forward {
 
     /// Returns true if the endpoint has a name, which Envoy's dynamic forward proxy resolves.
     pub fn goes_by_name(&self) -> bool {
-        matches!(self.ticket.target().address(), Address::Name(..))
+        matches!(self.ticket.host().address(), Address::Name(..))
     }
 }
 

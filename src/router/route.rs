@@ -302,14 +302,14 @@ mod tests {
         route.on_tick(at(2_000)).for_each(drop);
         route.install(0, &snapshot(&["10.0.0.1:80", "10.0.0.9:80"]), at(3_000));
         route.install(0, &snapshot(&["10.0.0.1:80", "10.0.0.9:80"]), at(4_000));
-        assert!(route.pool.targets().all(|target| target.share() == route_share()), "{route:?}");
+        assert!(route.pool.hosts().all(|target| target.share() == route_share()), "{route:?}");
     }
 
     /// The share of a target of weight 1 that is not warming up.
     fn route_share() -> core::num::NonZeroU32 {
         let mut whole = route(r#", "load_balancing": {"policy": "random", "slow_start": "1h"}"#);
         whole.install(0, &snapshot(&["10.0.0.1:80"]), at(0));
-        whole.pool.targets().next().unwrap().share()
+        whole.pool.hosts().next().unwrap().share()
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn a_request_waits_until_the_first_snapshot_even_if_that_is_empty() {
 
     router.install(SourceId::nth(0), &snapshot(&[80]), Time::ZERO);
     let forward = forward(router.decide(Some(WEB), &PickContext::default()));
-    assert_eq!(forward.ticket().target().address().port(), 80);
+    assert_eq!(forward.ticket().host().address().port(), 80);
     assert_eq!((router.endpoints(WEB), router.in_flight(WEB)), (1, 1));
     drop(forward);
     assert_eq!((router.endpoints(API), router.in_flight(WEB)), (0, 0));
@@ -119,7 +119,7 @@ fn every_attempt_has_a_header_and_another_endpoint_while_there_is_one() {
         let forward = forward(router.decide(Some(WEB), &PickContext::default()));
         let values: Vec<_> = forward.handoffs().collect();
         assert_eq!(values.len(), 3);
-        assert_eq!(values[0].first(), forward.ticket().target().handoff().first());
+        assert_eq!(values[0].first(), forward.ticket().host().handoff().first());
         assert_eq!(
             values.iter().map(|value| value.first()).collect::<HashSet<_>>().len(),
             distinct

@@ -1,14 +1,14 @@
-//! How long to wait after an error.
+//! The wait after an error.
 
 use core::time::Duration;
 
 use crate::util::rng::Rng;
 
-/// Exponential backoff with jitter: the `n`-th error in a row waits for a part of `first` × 2ⁿ,
-/// and never longer than `most`.
+/// Exponential backoff with jitter: the `n`-th error in a row waits for a part of `first` × 2ⁿ, and
+/// never longer than `most`.
 ///
-/// Which part is random, so that many proxies that lost the same agent do not come back in
-/// step; how much of it is, the [`Jitter`] says.
+/// The part is random, by the [`Jitter`], so that many proxies that lost the same agent do not come back
+/// in step.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     first: Duration,
@@ -17,25 +17,25 @@ pub struct Backoff {
     failures: u32,
 }
 
-/// How much of a delay is random, by the names of Brooker, *Exponential Backoff and Jitter*
+/// The random part of a delay, by the names of Brooker, *Exponential Backoff and Jitter*
 /// (AWS Architecture Blog, 2015,
 /// <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Jitter {
-    /// All of it: what spreads clients best that have failed at the same moment. A delay may
-    /// come out near nothing, so something else must limit the rate.
+    /// The whole delay is random. This spreads clients best that have failed at the same moment. A delay
+    /// may be near zero, so something else must limit the rate.
     Full,
-    /// Half of it: for a pace, which must not come out near nothing.
+    /// Half of the delay is random: for a pace, which must not be near zero.
     Equal,
 }
 
 impl Backoff {
-    /// Starts with no errors seen.
+    /// Creates a backoff without an error.
     pub const fn new(first: Duration, most: Duration, jitter: Jitter) -> Self {
         Self { first, most, jitter, failures: 0 }
     }
 
-    /// Counts an error and tells how long to wait after it.
+    /// Counts an error, and returns the wait after it.
     pub fn on_failure(&mut self, rng: &mut Rng) -> Duration {
         let doubled = self.first.saturating_mul(1_u32 << self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
@@ -51,7 +51,7 @@ impl Backoff {
         self.failures = 0;
     }
 
-    /// The errors in a row until now.
+    /// The number of errors in a row.
     pub const fn failures(&self) -> u32 {
         self.failures
     }
@@ -67,7 +67,7 @@ mod tests {
     const MOST: Duration = Duration::from_secs(30);
 
     #[test]
-    fn delays_double_up_to_the_most_and_start_again_after_a_success() {
+    fn delays_double_up_to_the_most_until_a_success() {
         for (jitter, least) in [(Jitter::Equal, 0.5), (Jitter::Full, 0.0)] {
             let mut rng = Rng::new(3);
             let mut backoff = Backoff::new(FIRST, MOST, jitter);
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn full_jitter_is_spread_over_all_of_the_delay() {
+    fn full_jitter_is_spread_over_the_whole_delay() {
         let mut rng = Rng::new(3);
         let mut tenths = [0_u32; 10];
         for _ in 0..10_000 {

@@ -12,8 +12,8 @@ use crate::util::time::Time;
 /// that come at uneven times: Eckner, *Algorithms for Unevenly Spaced Time Series*, 2012), of
 /// which tower's `load::PeakEwma` and linkerd2-proxy's balancer are ports.
 ///
-/// Those decay their average whenever it is read, so that the more often a balancer looks,
-/// the less a low latency weighs. Here a look changes nothing.
+/// Those decay their average at each read, so that a low latency weighs less the more often a balancer
+/// reads it. Here a read changes nothing.
 ///
 /// [`PeakEwma`]: https://github.com/twitter/finagle/blob/develop/finagle-core/src/main/scala/com/twitter/finagle/loadbalancer/PeakEwma.scala
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,11 +28,10 @@ impl PeakEwma {
         Self { seconds: start.as_secs_f64(), observed_at: now }
     }
 
-    /// Takes a latency into the average. `decay` is the time in which an older one comes to
-    /// weigh 1/e; without any, the last one is all.
+    /// Takes a latency into the average. `decay` is the time in which the weight of the old average
+    /// falls to 1/e; if it is zero, the average is the last latency.
     ///
-    /// Two that come at the same moment, or while the clock is set back, count as their
-    /// higher one.
+    /// Of latencies at the same moment, or while the clock is set back, the higher one counts.
     pub fn observe(&mut self, latency: Duration, now: Time, decay: Duration) {
         let latency = latency.as_secs_f64();
         if latency > self.seconds {
@@ -44,25 +43,25 @@ impl PeakEwma {
         self.observed_at = now;
     }
 
-    /// The average in seconds, as far as it still holds.
+    /// Returns the decayed average, in seconds.
     ///
-    /// While nothing is observed it falls towards 0, so that an endpoint that was slow long
-    /// ago is tried again, and found out about by one request.
+    /// Without observations the average falls towards 0, so that an endpoint that was slow long ago is
+    /// tried again, by one request.
     pub fn value(&self, now: Time, decay: Duration) -> f64 {
         self.seconds * self.weight(now, decay)
     }
 
-    /// What is left of the weight of the average after the time since.
+    /// Returns the remaining weight of the average.
     fn weight(&self, now: Time, decay: Duration) -> f64 {
         remaining(now.since(self.observed_at), decay)
     }
 }
 
-/// The share of failures among the latest answers, between 0 and 1.
+/// The share of failures among the latest responses, between 0 and 1.
 ///
-/// Each answer weighs a sixteenth: a single failure, which any request may provoke, says little,
-/// and a dozen in a row say nearly all. While nothing is observed the share falls towards 0, so
-/// that what failed long ago is tried again.
+/// Each response weighs a sixteenth: a single failure, which any request may provoke, says little, and a
+/// dozen in a row say nearly all. Without observations the share falls towards 0, so that an endpoint
+/// that failed long ago is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct FailureShare {
     share: f64,
@@ -72,26 +71,25 @@ pub struct FailureShare {
 impl FailureShare {
     const WEIGHT: f64 = 1.0 / 16.0;
 
-    /// Takes an answer into the share. `decay` is the time in which the answers before it come to
-    /// weigh 1/e.
+    /// Takes a response into the share. `decay` is the time in which the weight of earlier responses
+    /// falls to 1/e.
     pub fn observe(&mut self, has_failed: bool, now: Time, decay: Duration) {
         let share = self.value(now, decay);
-        let answer = if has_failed { 1.0 } else { 0.0 };
-        *self = Self { share: share + (answer - share) * Self::WEIGHT, observed_at: now };
+        let response = if has_failed { 1.0 } else { 0.0 };
+        *self = Self { share: share + (response - share) * Self::WEIGHT, observed_at: now };
     }
 
-    /// The share, as far as it still holds.
+    /// Returns the decayed share.
     pub fn value(&self, now: Time, decay: Duration) -> f64 {
         if self.share == 0.0 {
-            // As of nearly all.
+            // The usual case.
             return 0.0;
         }
         self.share * remaining(now.since(self.observed_at), decay)
     }
 }
 
-/// What is left of the weight of something after a time: 1/e after `decay`, and nothing where
-/// there is no `decay`.
+/// Returns the weight that remains after a time: 1/e after `decay`, and nothing if `decay` is zero.
 pub fn remaining(elapsed: Duration, decay: Duration) -> f64 {
     if elapsed.is_zero() {
         return 1.0;
@@ -99,7 +97,7 @@ pub fn remaining(elapsed: Duration, decay: Duration) -> f64 {
     (-nanoseconds(elapsed) / nanoseconds(decay)).exp()
 }
 
-/// A time in nanoseconds; unlike in seconds, no division is needed to tell.
+/// Converts a time to nanoseconds; unlike seconds, they need no division.
 const fn nanoseconds(time: Duration) -> f64 {
     time.as_secs() as f64 * 1e9 + time.subsec_nanos() as f64
 }
@@ -125,14 +123,14 @@ mod tests {
     }
 
     #[test]
-    fn a_higher_latency_is_believed_at_once() {
+    fn average_rises_at_once_when_a_latency_is_higher() {
         let mut ewma = PeakEwma::new(ms(10), at(0));
         ewma.observe(ms(700), at(1), DECAY);
         assert!(is_near(ewma.value(at(1), DECAY), 0.7));
     }
 
     #[test]
-    fn a_lower_latency_draws_down_by_the_time_since_the_last() {
+    fn average_falls_by_the_time_passed_when_a_latency_is_lower() {
         let mut ewma = PeakEwma::new(ms(100), at(0));
         ewma.observe(ms(20), at(10), DECAY);
         let expected = 0.02 + 0.08 / core::f64::consts::E;
@@ -140,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn many_low_latencies_come_to_the_same_as_one_after_their_time() {
+    fn many_low_latencies_count_as_one_after_the_same_time() {
         let mut often = PeakEwma::new(ms(100), at(0));
         for second in 1..=20 {
             often.observe(ms(20), at(second), DECAY);
@@ -151,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn without_requests_it_is_forgotten_by_and_by() {
+    fn average_decays_without_requests() {
         let ewma = PeakEwma::new(ms(100), at(0));
         assert!(is_near(ewma.value(at(0), DECAY), 0.1));
         assert!(is_near(ewma.value(at(10), DECAY), 0.1 / core::f64::consts::E));
@@ -159,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_changes_nothing() {
+    fn average_stays_when_it_is_read() {
         let mut ewma = PeakEwma::new(ms(100), at(0));
         let mut looked_at = ewma;
         for second in 0..10 {
@@ -171,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_stands_still_or_goes_back_keeps_the_higher_latency() {
+    fn higher_latency_is_kept_when_the_clock_goes_back() {
         let mut ewma = PeakEwma::new(ms(50), at(100));
         ewma.observe(ms(10), at(100), DECAY);
         assert!(is_near(ewma.value(at(100), DECAY), 0.05));
@@ -182,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_share_follows_the_answers_and_is_forgotten() {
+    fn failure_share_follows_the_responses_and_decays() {
         let mut share = FailureShare::default();
         assert!(is_near(share.value(at(0), DECAY), 0.0));
         share.observe(true, at(0), DECAY);
@@ -195,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_decay_the_last_latency_is_all() {
+    fn average_is_the_last_latency_without_a_decay() {
         let mut ewma = PeakEwma::new(ms(50), at(0));
         ewma.observe(ms(10), at(1), Duration::ZERO);
         assert!(is_near(ewma.value(at(1), Duration::ZERO), 0.01));

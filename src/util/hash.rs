@@ -1,7 +1,7 @@
 //! Hashes that are the same on every platform, in every process.
 //!
-//! They spread keys over endpoints, as Envoy's `HashUtil::xxHash64` does; they are no defence
-//! against one who chooses the keys.
+//! The hashes spread keys over endpoints, as Envoy's `HashUtil::xxHash64` does. They are no defence
+//! against an attacker who chooses the keys.
 
 /// Hashes bytes: XXH64 of Collet, by the [specification] of the algorithm.
 ///
@@ -55,11 +55,10 @@ pub fn xxh64(bytes: &[u8], seed: u64) -> u64 {
     hash ^ (hash >> 32)
 }
 
-/// The number `n` of a sequence that belongs to `hash`: where to look when the place of the
-/// hash itself is taken.
+/// Returns the number `n` of the sequence of a hash, to be used if the owner of the hash is busy.
 ///
-/// The sequence is that of [`Rng`](crate::util::rng::Rng) with the hash as its seed, so neither
-/// neighbouring hashes nor neighbouring numbers have anything in common.
+/// The sequence is that of [`Rng`](crate::util::rng::Rng) with the hash as its seed, so neighbouring
+/// hashes and neighbouring numbers are unrelated.
 pub const fn mix(hash: u64, n: u64) -> u64 {
     let mut z = hash.wrapping_add(n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -86,7 +85,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn known_texts_have_their_known_hashes() {
+    fn hash_is_the_published_one_for_known_texts() {
         let known: [(&[u8], u64, u64); 6] = [
             (b"", 0, 0xef46_db37_51d8_e999),
             (b"a", 0, 0xd24e_c4f1_a98c_6e5b),
@@ -102,7 +101,7 @@ mod tests {
 
     /// The bytes and the sums of xxHash's own sanity check (`xsum_sanity_check.c`).
     #[test]
-    fn every_part_of_the_algorithm_is_that_of_the_reference() {
+    fn hash_is_that_of_the_reference_for_every_length() {
         let mut generator = 2_654_435_761_u64;
         let bytes = [(); 222].map(|()| {
             let byte = (generator >> 56) as u8;
@@ -130,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mixed_hash_goes_through_the_sequence_of_its_seed() {
+    fn mixed_hashes_are_the_sequence_of_the_seed() {
         let mut rng = Rng::new(77);
         for n in 0..10 {
             assert_eq!(mix(77, n), rng.next_u64());

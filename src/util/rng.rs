@@ -1,7 +1,7 @@
 //! Random numbers that a test can repeat.
 //!
-//! Envoy's VMs are clones of each other: each must be given a seed of its own, or all
-//! workers would pick alike. The numbers are for spreading load, never for secrets.
+//! Envoy's VMs are clones of each other. Each needs a seed of its own, or all workers would pick alike.
+//! The numbers are for spreading load, never for secrets.
 
 use core::time::Duration;
 
@@ -11,12 +11,12 @@ use core::time::Duration;
 pub struct Rng(u64);
 
 impl Rng {
-    /// Starts the sequence that belongs to `seed`.
+    /// Starts the sequence of `seed`.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next 64 random bits.
+    /// Returns the next 64 random bits.
     pub const fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -25,7 +25,7 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`, or 0 when `bound` is 0.
+    /// Returns a number below `bound`, or 0 if `bound` is 0.
     ///
     /// The high half of a 32 × 32 bit product (Lemire, *Fast Random Integer Generation in
     /// an Interval*, 2019, without its rejection step): the bias is below `bound` / 2³².
@@ -33,17 +33,17 @@ impl Rng {
         (((self.next_u64() >> 32) * bound as u64) >> 32) as u32
     }
 
-    /// A number from 0 (included) to 1 (excluded).
+    /// Returns a number from 0 (included) to 1 (excluded).
     pub const fn unit(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// A duration up to a tenth shorter or longer: what was together does not stay together.
+    /// Returns a duration up to a tenth shorter or longer, so that simultaneous events spread out.
     pub fn about(&mut self, duration: Duration) -> Duration {
         duration.mul_f64(0.9 + self.unit() / 5.0)
     }
 
-    /// An independent generator, for a part that draws at its own pace.
+    /// Returns an independent generator, for a part that draws at its own pace.
     pub const fn split(&mut self) -> Self {
         Self(self.next_u64())
     }
@@ -56,7 +56,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     #[test]
-    fn a_seed_repeats_its_sequence_and_another_does_not() {
+    fn sequence_repeats_only_when_the_seed_is_the_same() {
         let draw = |seed| {
             let mut rng = Rng::new(seed);
             [rng.next_u64(), rng.next_u64(), rng.next_u64()]

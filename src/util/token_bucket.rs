@@ -1,4 +1,4 @@
-//! A limit on how often something may happen.
+//! A limit on the rate of events.
 
 use core::time::Duration;
 
@@ -6,9 +6,9 @@ use crate::util::time::Time;
 
 /// A token bucket: `burst` events at once, then one every `interval`.
 ///
-/// Kept as the moment at which the bucket will be full again (the *theoretical arrival
-/// time* of the generic cell rate algorithm, ITU-T I.371), so there is no counter to
-/// refill and a clock that stands still just gives no new tokens.
+/// The state is the moment at which the bucket will be full again (the *theoretical arrival time* of the
+/// generic cell rate algorithm, ITU-T I.371). So there is no counter to refill, and a clock that stands
+/// still gives no new tokens.
 #[derive(Debug, Clone)]
 pub struct TokenBucket {
     interval: Duration,
@@ -17,46 +17,45 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full bucket. A `burst` of 0 counts as 1.
+    /// Creates a full bucket. A `burst` of 0 counts as 1.
     pub fn new(burst: u32, interval: Duration) -> Self {
         let depth = interval.saturating_mul(burst.max(1).saturating_sub(1));
         Self { interval, depth, full_at: Time::ZERO }
     }
 
-    /// Takes a token and tells when the event may happen: `now`, or the moment at which
-    /// the token that it took will exist.
+    /// Takes a token. Returns the time of the event: `now`, or the moment at which the token will exist.
     pub fn take(&mut self, now: Time) -> Time {
         let wait = self.full_at.since(now).saturating_sub(self.depth);
         self.full_at = self.full_at.max(now) + self.interval;
         now + wait
     }
 
-    /// Takes a token if there is one now; tells whether there was.
+    /// Takes a token if there is one now. Returns true if it did.
     pub fn take_now(&mut self, now: Time) -> bool {
-        let is_there = self.has(now);
-        if is_there {
+        let has_token = self.has(now);
+        if has_token {
             self.take(now);
         }
-        is_there
+        has_token
     }
 
-    /// Takes a token if so many others would be left; tells whether it has.
+    /// Takes a token if at least `left` tokens remain. Returns true if it did.
     pub fn take_beyond(&mut self, left: u32, now: Time) -> bool {
-        let is_there = self.full_at.since(now).saturating_add(self.interval.saturating_mul(left))
+        let has_token = self.full_at.since(now).saturating_add(self.interval.saturating_mul(left))
             <= self.depth;
-        if is_there {
+        if has_token {
             self.take(now);
         }
-        is_there
+        has_token
     }
 
-    /// Puts a token back that was taken; a full bucket stays as it is.
+    /// Puts a taken token back. A full bucket stays full.
     pub fn put_back(&mut self, now: Time) {
         let missing = self.full_at.since(now).saturating_sub(self.interval);
         self.full_at = now + missing;
     }
 
-    /// Whether there is a token now.
+    /// Returns true if there is a token now.
     pub fn has(&self, now: Time) -> bool {
         self.full_at.since(now) <= self.depth
     }
@@ -73,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_free_and_what_follows_is_paced() {
+    fn tokens_are_paced_after_the_burst() {
         let mut bucket = TokenBucket::new(2, Duration::from_secs(15));
         assert_eq!(bucket.take(at(100)), at(100));
         assert_eq!(bucket.take(at(100)), at(100));
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_fills_the_bucket_again_but_not_beyond_its_burst() {
+    fn bucket_refills_up_to_its_burst() {
         let mut bucket = TokenBucket::new(2, Duration::from_secs(15));
         for _ in 0..3 {
             bucket.take(at(100));
@@ -93,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_not_there_is_not_taken() {
+    fn no_token_is_taken_when_there_is_none() {
         let mut bucket = TokenBucket::new(2, Duration::from_secs(15));
         assert!(bucket.take_now(at(100)) && bucket.take_now(at(100)));
         for second in 100..115 {
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_left_for_others_and_may_be_put_back() {
+    fn tokens_remain_for_others_and_can_be_put_back() {
         let mut bucket = TokenBucket::new(3, Duration::from_secs(15));
         assert!(!bucket.take_beyond(3, at(100)) && bucket.take_beyond(2, at(100)));
         assert!(!bucket.take_beyond(2, at(114)) && bucket.take_beyond(1, at(114)));

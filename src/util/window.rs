@@ -1,28 +1,26 @@
-//! How much there was of something in the last seconds.
+//! A count over the last seconds.
 
 use crate::util::time::Time;
 
-/// A count that forgets: what was added in the last `SECONDS` seconds, the one that runs
-/// included.
+/// A count of the last `SECONDS` seconds, the present second included.
 ///
-/// Kept second by second, so it takes the same memory and time whatever was counted. A clock
-/// that was set back goes on from there, with the window as it is; one that stands still
-/// forgets nothing.
+/// Each second has a count, so memory and time do not depend on the counts. A clock that was set back
+/// goes on from there, with the window as it is; a clock that stands still forgets nothing.
 #[derive(Debug, Clone)]
 pub struct Window<const SECONDS: usize> {
-    /// The last seconds, the one that runs first.
+    /// The counts of the last seconds, the present second first.
     counts: [u32; SECONDS],
-    /// The number of the one that runs, on the clock.
+    /// The number of the present second.
     second: u64,
 }
 
 impl<const SECONDS: usize> Window<SECONDS> {
-    /// Starts with nothing counted.
+    /// Creates an empty window.
     pub const fn new() -> Self {
         Self { counts: [0; SECONDS], second: 0 }
     }
 
-    /// Counts so many more.
+    /// Adds to the count.
     pub fn add(&mut self, more: u32, now: Time) {
         self.advance(now);
         if let Some(count) = self.counts.first_mut() {
@@ -30,18 +28,18 @@ impl<const SECONDS: usize> Window<SECONDS> {
         }
     }
 
-    /// How many there were in the window.
+    /// Returns the count of the window.
     pub fn sum(&mut self, now: Time) -> u64 {
         self.advance(now);
         self.counts.iter().map(|count| u64::from(*count)).sum()
     }
 
-    /// Forgets everything.
+    /// Clears the window.
     pub const fn clear(&mut self) {
         self.counts = [0; SECONDS];
     }
 
-    /// Lets the seconds go that are out of the window.
+    /// Drops the seconds that have left the window.
     fn advance(&mut self, now: Time) {
         let second = now.since_start().as_secs();
         let passed = second.saturating_sub(self.second).min(SECONDS as u64) as usize;
@@ -69,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_than_the_window_is_forgotten_second_by_second() {
+    fn counts_leave_the_window_second_by_second() {
         let mut window = Window::<10>::new();
         window.add(3, at(100));
         window.add(2, at(104));
@@ -83,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_neither_empties_the_window_nor_stops_it() {
+    fn window_goes_on_when_the_clock_is_set_back() {
         let mut window = Window::<10>::new();
         window.add(3, at(1_000));
         assert_eq!(window.sum(at(10)), 3);

@@ -2,10 +2,10 @@
 
 use crate::util::time::Time;
 
-/// The time that has passed; a clock that was set back stood still.
+/// The time that has passed. A clock that was set back counts as standing still.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
-    /// The latest moment that was told.
+    /// The latest moment.
     pub(super) last: Time,
     passed: Time,
 }

@@ -1,4 +1,4 @@
-//! A service's cluster, as Envoy's CDS gives it.
+//! The cluster of a service, as Envoy's CDS sends it.
 
 use core::time::Duration;
 
@@ -9,17 +9,16 @@ use crate::config::{
     ClustersConfig, Config, Handoff, Policy, Service, SlowStart, VersionFallback, Versions, Xds,
 };
 
-/// How long Envoy waits for the endpoints of a new cluster before it uses it without any. A
-/// cluster that was changed is a new one, which takes the old one's place only then.
+/// The time for which Envoy waits for the endpoints of a new cluster before it uses it without any. A
+/// changed cluster is a new cluster, which replaces the old one only then.
 const INITIAL_FETCH_TIMEOUT: &str = "15s";
-/// How long Envoy pauses between an answer and its next question.
+/// The pause of Envoy between a response and the next request.
 const REFRESH_DELAY: &str = "0.02s";
-/// How much longer than a subscription is held Envoy waits for the answer.
+/// The time for which Envoy waits beyond the time that a subscription is held.
 const ANSWER_MARGIN: Duration = Duration::from_secs(10);
-/// How many retries may be under way: Envoy's default of 3 is too few in the moment in which an
-/// instance dies.
+/// The most retries under way: Envoy's default of 3 is too few in the moment in which an instance dies.
 const MAX_RETRIES: u32 = 1024;
-/// What the policies of a cluster have in common.
+/// The name of the field that the policies of a cluster have in common.
 const COMMON: &str = "common_lb_config";
 
 /// Writes Envoy's `Cluster` of a service: one whose endpoints are subscribed to by the service's
@@ -59,7 +58,7 @@ fn defaults(
     set("type", "EDS".into());
     set("eds_cluster_config", subscription(xds, service));
     set("connect_timeout", "1s".into());
-    // An endpoint that Consul has no longer gets nothing, even if it still answers Envoy's checks.
+    // An endpoint that is gone from Consul gets nothing, even if it still answers Envoy's checks.
     set("ignore_health_on_host_removal", true.into());
     set("circuit_breakers", circuit_breakers());
     set(COMMON, common(config));
@@ -76,7 +75,7 @@ fn defaults(
     fields
 }
 
-/// Where a service's endpoints are subscribed to.
+/// The source of a service's endpoints.
 fn subscription(xds: &Xds, service: &Service) -> Value {
     json!({
         "service_name": service.name,
@@ -94,7 +93,7 @@ fn subscription(xds: &Xds, service: &Service) -> Value {
     })
 }
 
-/// How much may be under way, of requests of either priority.
+/// The limits of requests under way, of either priority.
 fn circuit_breakers() -> Value {
     json!({ "thresholds": [
         { "max_retries": MAX_RETRIES },
@@ -106,7 +105,7 @@ fn balance_factor(service: &Service) -> Option<u32> {
     service.load_balancing.policy.hashing()?.balance_factor
 }
 
-/// What all policies have in common.
+/// The settings that all policies have in common.
 fn common(config: &Config) -> Value {
     // By default Envoy merges what happens within a second, and uses unhealthy endpoints where
     // more than half are: an ejected one would keep its requests for so long, and those that are
@@ -139,7 +138,7 @@ fn policy(service: &Service) -> (&'static str, Option<(&'static str, Value)>) {
             set("active_request_bias", runtime("active_request_bias", active_request_bias));
             ("LEAST_REQUEST", "least_request_lb_config")
         }
-        // What the filter's pick leaves over, as for a retry.
+        // Only for requests without a pick of the filter, such as retries.
         Policy::PeakEwma { choice_count, .. } => {
             set("choice_count", choice_count.into());
             ("LEAST_REQUEST", "least_request_lb_config")

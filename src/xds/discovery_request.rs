@@ -1,4 +1,4 @@
-//! What Envoy asks for.
+//! A `DiscoveryRequest` of Envoy.
 
 use core::fmt;
 
@@ -8,14 +8,14 @@ use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use crate::util::hash::xxh64;
 use crate::xds::request::SubscriptionRequest;
 
-/// What Envoy asks for: its `DiscoveryRequest`, as far as it matters here.
+/// The `DiscoveryRequest` of Envoy, with the fields that matter here.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DiscoveryRequest {
-    /// The version that it has.
+    /// The version that Envoy has.
     pub(super) version: Option<ResourceVersion>,
-    /// The resources that it wants, sorted, none twice; empty: all.
+    /// The requested resources, sorted, each once; empty for all.
     pub(super) names: Vec<String>,
-    /// The id of the node that asks.
+    /// The id of the node.
     pub(super) node: String,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct DiscoveryRequest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ResourceVersion(pub(super) u64);
 
-/// Says why a request cannot be read.
+/// The reason why a request cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
     /// The body has more bytes than [`SubscriptionRequest::MAX_BODY_BYTES`].
@@ -34,7 +34,7 @@ pub enum Malformed {
     Names,
     /// The method is another one than `POST`.
     Method,
-    /// Nothing is asked for at that path.
+    /// The path is unknown.
     Path,
 }
 
@@ -110,7 +110,7 @@ impl fmt::Display for Malformed {
 
 impl core::error::Error for Malformed {}
 
-/// The body; what is not needed of it is passed over.
+/// The body, with the fields that are needed.
 #[derive(Deserialize)]
 struct Body {
     #[serde(alias = "versionInfo")]
@@ -125,7 +125,7 @@ struct Node {
     id: Option<String>,
 }
 
-/// The first names, one more than there may be.
+/// The first names, one more than allowed.
 #[derive(Default)]
 struct Names(Vec<String>);
 

@@ -1,4 +1,4 @@
-//! A service's endpoints, as Envoy's EDS has them.
+//! The endpoints of a service, as Envoy's EDS sends them.
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -10,9 +10,9 @@ use crate::xds::resource_kind::ResourceKind;
 
 /// Renders the `ClusterLoadAssignment` of a service.
 ///
-/// Each level is a priority; one that has nothing to send is left out, since Envoy's priorities must
-/// have no gaps. What would have endpoints but for its checks is sent only beside other levels, where
-/// Envoy goes by how much of each is healthy. Names are not sent: Envoy takes only addresses by EDS.
+/// Each datacenter is a priority; a datacenter without endpoints is left out, since Envoy's priorities
+/// must have no gaps. Unhealthy instances are sent only if there are several datacenters, among which
+/// Envoy chooses by their health. Names are not sent: Envoy takes only addresses by EDS.
 pub(super) fn cluster_load_assignment(service: &str, assignment: &Assignment) -> Rendered {
     let mut rendered = Rendered::default();
     let out = &mut rendered.text;
@@ -59,7 +59,7 @@ impl<'a> EdsHost<'a> {
     }
 }
 
-/// Appends the endpoints of one zone, which are not none, and a comma.
+/// Appends the endpoints of one zone, at least one, and a comma.
 fn put_locality(out: &mut String, priority: u32, hosts: &[EdsHost<'_>]) {
     out.push('{');
     if let Some(zone) = hosts.first().and_then(|host| host.endpoint.zone.as_deref()) {
@@ -102,7 +102,8 @@ fn put_host(out: &mut String, EdsHost { address, endpoint, health }: &EdsHost<'_
     out.push('}');
 }
 
-/// Appends what subsets of Envoy's load balancer go by; no key twice, for Envoy refuses that.
+/// Appends the metadata by which Envoy's subsets are selected. Each key stands once, since Envoy refuses
+/// a duplicate.
 fn put_metadata(out: &mut String, endpoint: &Endpoint) {
     const VERSION: &str = "version";
     let version = endpoint.version.as_deref();
@@ -138,7 +139,7 @@ fn put_ip(out: &mut String, ip: IpAddr) {
     }
 }
 
-/// Takes off the comma after a list's last item.
+/// Removes the comma after the last item of a list.
 fn close(out: &mut String) {
     if out.ends_with(',') {
         out.pop();
@@ -171,7 +172,7 @@ mod tests {
         serde_json::from_str(&rendered.text).unwrap_or_else(|_| panic!("{}", rendered.text))
     }
 
-    /// What stands for a plain healthy endpoint.
+    /// Returns the text of a plain healthy endpoint.
     fn host(ip: &str, port: u16) -> Value {
         json!({
             "endpoint": {"address": {"socket_address": {"address": ip, "port_value": port}}},

@@ -1,4 +1,4 @@
-//! What an operator wants to know of Envoy's subscriptions.
+//! Events of Envoy's subscriptions.
 
 use core::fmt;
 use core::time::Duration;
@@ -9,21 +9,21 @@ use crate::config::Excerpt;
 use crate::xds::discovery_request::Malformed;
 use crate::xds::resource_kind::ResourceKind;
 
-/// What has become known. All but the first four are for a log, and told less and less often.
+/// An event of a subscription. All but the first four are for a log, where repeated ones become rare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SubscriptionEvent {
-    /// Envoy has taken a service's endpoints: so it says with each question, and others may have told all
-    /// meanwhile that the service has gone.
+    /// Envoy has the endpoints of a service. Each request says so again, since another VM may have
+    /// reported meanwhile that the service is gone.
     Acknowledged {
-        /// Its name.
+        /// The name of the service.
         service: Rc<str>,
     },
-    /// Envoy has no endpoints of a service any more, or will soon be told so: there is none of that name.
+    /// Envoy has no endpoints of a service any more, or will soon be told so: the service is gone.
     Gone {
-        /// Its name.
+        /// The name of the service.
         service: Rc<str>,
     },
-    /// Envoy is told which clusters there are: of other services it has none any more.
+    /// Envoy was sent all clusters: it has none of other services any more.
     ClustersTold,
     /// Envoy has taken a service's cluster with settings of its own: to be kept for [`on_earlier`].
     ///
@@ -36,59 +36,59 @@ pub enum SubscriptionEvent {
     },
     /// Envoy goes on asking for an old version right after it was told a newer one.
     Rejected {
-        /// What it rejects.
+        /// The kind of the rejected resource.
         kind: ResourceKind,
-        /// The service, or the route configuration; empty where it is what all clusters have in common.
+        /// The service, or the route configuration; empty if all clusters are to blame.
         name: Rc<str>,
-        /// How often in a row.
+        /// The number of rejections in a row.
         times: u32,
     },
-    /// Another Envoy has asked.
+    /// Another Envoy has sent a request.
     ForeignNode {
         /// The id of its node.
         found: Excerpt,
-        /// How often that was.
+        /// The number of times until now.
         times: u64,
     },
-    /// Endpoints are asked for of a service that nobody has configured.
+    /// Envoy subscribes to the endpoints of an unknown service.
     UnknownName {
         /// The name.
         name: Excerpt,
         /// The service that was probably meant.
         nearest: Option<Excerpt>,
     },
-    /// Routes are asked for by another name than the configured one.
+    /// Envoy subscribes to routes by another name than the configured one.
     UnknownRoute {
         /// The name.
         name: Excerpt,
     },
-    /// Something is asked for that the configuration does not offer.
+    /// Envoy subscribes to a kind of resource that the configuration does not offer.
     NotOffered {
-        /// What.
+        /// The kind.
         kind: ResourceKind,
     },
-    /// What has come is no subscription.
+    /// A request is no subscription.
     Malformed {
-        /// Why.
+        /// The cause.
         cause: Malformed,
-        /// How often that was.
+        /// The number of times until now.
         times: u64,
     },
     /// There were more subscriptions than can be held: the oldest ones were answered early.
     TooMany {
-        /// How often that was.
+        /// The number of times until now.
         times: u64,
     },
     /// Envoy does not wait for news as long as it could.
     EndsEarly {
-        /// How long it has waited.
+        /// The time that it has waited.
         after: Duration,
     },
     /// Endpoints are not sent, since they have a name instead of an address.
     HostNamesNotSent {
-        /// Of which service.
+        /// The name of the service.
         service: Rc<str>,
-        /// How many.
+        /// The number of the endpoints.
         found: usize,
     },
 }
@@ -150,7 +150,7 @@ impl fmt::Display for SubscriptionEvent {
     }
 }
 
-/// How often something has happened, since the start.
+/// The numbers of events since the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Responses with news.
@@ -163,10 +163,9 @@ pub struct Counts {
     pub foreign: u64,
     /// Requests that are no subscriptions.
     pub malformed: u64,
-    /// Requests for something that nobody has configured.
+    /// Requests for unknown resources.
     pub unknown: u64,
-    /// Requests that were answered before their time, to hold another one, and bodies beyond those that
-    /// can be gathered.
+    /// Requests that were answered early to hold another one, and bodies above the limit of all bodies.
     pub too_many: u64,
     /// Requests that ended while they were held.
     pub ended_early: u64,
@@ -174,26 +173,26 @@ pub struct Counts {
     pub host_names: u64,
 }
 
-/// Events on their way out, and what has been told already.
+/// The queue of events, and the names that were reported already.
 #[derive(Debug, Default)]
 pub(super) struct Events {
     queue: VecDeque<SubscriptionEvent>,
     pub(super) counts: Counts,
-    /// The names that are told as unknown.
+    /// The names that are reported as unknown.
     names: Vec<(ResourceKind, Box<str>)>,
-    /// The services that are told to have host names.
+    /// The services that are reported to have host names.
     named: Vec<Rc<str>>,
     has_ended_early: bool,
 }
 
 impl Events {
-    /// The most names of each kind that are told; all are counted.
+    /// The most names of each kind that are reported; all are counted.
     const MAX_NAMES: usize = 64;
     /// The most events that wait: each of the services may be acknowledged.
     const MAX: usize = 1 << 17;
 
     pub(super) fn push(&mut self, event: SubscriptionEvent) {
-        // Many may ask at once for what there is not.
+        // Many requests may come at once for an unknown name.
         let is_told = event == SubscriptionEvent::ClustersTold && self.queue.back() == Some(&event);
         if !is_told && self.queue.len() < Self::MAX {
             self.queue.push_back(event);
@@ -234,7 +233,7 @@ impl Events {
         }
     }
 
-    /// Tells what is unknown once for each name.
+    /// Reports each unknown name once.
     pub(super) fn on_unknown(
         &mut self,
         kind: ResourceKind,
@@ -249,7 +248,7 @@ impl Events {
         }
     }
 
-    /// Tells once of each service that it has host names.
+    /// Reports each service with host names once.
     pub(super) fn on_host_names(&mut self, service: &Rc<str>, found: usize) {
         if self.named.len() < Self::MAX_NAMES && !self.named.contains(service) {
             self.named.push(service.clone());
@@ -257,7 +256,7 @@ impl Events {
         }
     }
 
-    /// Tells once that Envoy ends its subscriptions, when it does so again.
+    /// Reports once that Envoy ends its subscriptions, at the second time.
     pub(super) fn on_ended_early(&mut self, after: Duration, is_again: bool) {
         self.counts.ended_early += 1;
         if is_again && !core::mem::replace(&mut self.has_ended_early, true) {

@@ -1,9 +1,9 @@
-//! A template over what is written without it.
+//! A template merged over generated fields.
 
 use serde_json::{Map, Value};
 
-/// The fields that are merged with what a template has of them; of all others the template's
-/// counts.
+/// The fields that are merged with those of a template. Of all other fields the template's replace
+/// the generated ones.
 const MERGED: [&str; 5] = [
     "circuit_breakers",
     "common_lb_config",
@@ -13,11 +13,11 @@ const MERGED: [&str; 5] = [
 ];
 /// The lists that are merged item by item, by the priority of each.
 const BY_PRIORITY: [&str; 2] = ["thresholds", "per_host_thresholds"];
-/// The fields of which a message has one.
+/// The fields of which a message has at most one.
 const ONE_OF: [&str; 2] = ["locality_weighted_lb_config", "zone_aware_lb_config"];
 
-/// Puts the fields of a template over others. Each takes the place of what is there, but for the
-/// few that are merged; one that is null is taken away.
+/// Merges the fields of a template over `fields`. A field of the template replaces the present one, but
+/// for the few that are merged. A null removes the field.
 pub(super) fn overlay(fields: &mut Map<String, Value>, template: &Map<String, Value>) {
     for (name, value) in template {
         if value.is_null() {
@@ -51,7 +51,7 @@ fn overlay_object(there: &mut Value, more: &Map<String, Value>) {
     }
 }
 
-/// Puts each item over the one of its priority, or beside those that are there.
+/// Merges each item over the item of its priority, or appends it.
 fn overlay_list(there: &mut Value, more: &[Value]) {
     let Value::Array(there) = there else { return };
     for item in more {
@@ -66,7 +66,7 @@ fn overlay_list(there: &mut Value, more: &[Value]) {
     }
 }
 
-/// Whether the priority is `HIGH`, by its name or its number, and not `DEFAULT`.
+/// Returns true if the priority is `HIGH`, by its name or its number, and not `DEFAULT`.
 fn is_high(item: &Value) -> bool {
     let priority = item.get("priority");
     priority.is_some_and(|it| it.as_str() == Some("HIGH") || it.as_u64() == Some(1))

@@ -1,17 +1,17 @@
-//! A request that has come by the listener for subscriptions.
+//! A request to the listener for subscriptions.
 
-/// The stream of a request, until it is answered or gone.
+/// The stream of a request, until it is answered or ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u32);
 
-/// A request that has come by the listener for subscriptions, whole.
+/// A complete request to the listener for subscriptions.
 #[derive(Debug, Clone, Copy)]
 pub struct SubscriptionRequest<'a> {
-    /// Its method.
+    /// The method.
     pub method: &'a [u8],
-    /// Its path.
+    /// The path.
     pub path: &'a [u8],
-    /// Its body: a `DiscoveryRequest` of Envoy's as JSON.
+    /// The body: a `DiscoveryRequest` as JSON.
     pub body: &'a [u8],
 }
 

@@ -1,4 +1,4 @@
-//! What Envoy is told of one thing, and how soon it may be told more.
+//! A resource of Envoy, and the pace at which it may change.
 
 use core::time::Duration;
 use std::rc::Rc;
@@ -6,57 +6,57 @@ use std::rc::Rc;
 use crate::util::hash::xxh64;
 use crate::util::time::Time;
 
-/// Resources of Envoy's, as JSON.
+/// A rendered resource, as JSON.
 #[derive(Debug, Default)]
 pub(super) struct Rendered {
-    /// The text of each, with commas between them.
+    /// The texts of its messages, with commas between them.
     pub(super) text: String,
-    /// The endpoints, clusters or virtual hosts in it, which Envoy's time to read it goes by.
+    /// The number of endpoints, clusters or virtual hosts, by which the time to read it grows.
     pub(super) items: usize,
-    /// The endpoints that could not be sent, since they have a name instead of an address.
+    /// The number of endpoints that are not sent, since they have a name instead of an address.
     pub(super) host_names: usize,
 }
 
-/// What Envoy is told of one thing. Its content changes at once where Envoy can read it at once; that
-/// of a large one when Envoy has had twenty times as long as it takes to read what it was told last.
+/// A resource of Envoy. The content of a small resource changes at once. A large resource changes when
+/// Envoy has had twenty times as long as it takes to read the last response.
 #[derive(Debug, Default)]
 pub(super) struct Resource {
     published: Option<Published>,
     is_stale: bool,
-    /// Until when Envoy is busy with what it was told.
+    /// The time until which Envoy is busy with earlier responses.
     busy: Time,
 }
 
-/// What Envoy is told at present.
+/// The present content of a resource.
 #[derive(Debug)]
 pub(super) struct Published {
-    /// Its text.
+    /// The text.
     pub(super) text: Rc<str>,
-    /// The hash of that.
+    /// The hash of the text.
     pub(super) hash: u64,
-    /// The endpoints, clusters or virtual hosts in it.
+    /// The number of endpoints, clusters or virtual hosts.
     pub(super) items: usize,
-    /// The endpoints that are not in it, since they have a name instead of an address.
+    /// The number of endpoints that are left out, since they have a name instead of an address.
     pub(super) host_names: usize,
 }
 
 impl Resource {
-    /// What is read at once.
+    /// The most items of a small resource.
     const SMALL: usize = 200;
-    /// What Envoy takes to read one endpoint: 119 ms for 10,000 of them.
+    /// The time that Envoy needs to read an endpoint: 119 ms for 10,000 of them.
     const COST: Duration = Duration::from_micros(12);
-    /// Of its time Envoy is to spend one in so many parts on reading.
+    /// The share of its time that Envoy may spend on reading: one part in so many.
     const SHARE: u32 = 20;
-    /// The most responses that it waits for, however many are asked for.
+    /// The most responses that a change waits for, whatever their number.
     const MAX_BUSY: u32 = 4;
 
-    /// Notes that its content may have changed.
+    /// Notes that the content may have changed.
     pub(super) const fn on_change(&mut self) {
         self.is_stale = true;
     }
 
-    /// Notes that Envoy was told it. What is told while there is news already does not put that off:
-    /// whoever asks again and again would keep it from all others.
+    /// Notes that Envoy was sent the resource. A response while there is news does not put the news off:
+    /// a client with many requests would keep it from all others.
     pub(super) fn on_answer(&mut self, now: Time) {
         let items = self.published.as_ref().map_or(0, |it| it.items);
         if items > Self::SMALL && !self.is_stale {
@@ -67,7 +67,8 @@ impl Resource {
         }
     }
 
-    /// Renders it where it has changed and Envoy can read it; tells when it can, where it cannot.
+    /// Renders the resource anew if it has changed and Envoy can read it. Returns the time at which Envoy
+    /// can, if it cannot yet.
     pub(super) fn refresh(&mut self, now: Time, render: impl FnOnce() -> Rendered) -> Option<Time> {
         let is_first = self.published.is_none();
         if !is_first && !self.is_stale {
@@ -83,12 +84,12 @@ impl Resource {
         None
     }
 
-    /// What Envoy is told at present; none before it was asked for.
+    /// The present content; none before the first request.
     pub(super) const fn published(&self) -> Option<&Published> {
         self.published.as_ref()
     }
 
-    /// Forgets what Envoy was told, since it asks no more.
+    /// Forgets the content, since Envoy does not subscribe any more.
     pub(super) fn forget(&mut self) {
         self.published = None;
     }

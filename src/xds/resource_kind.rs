@@ -1,8 +1,8 @@
-//! What Envoy subscribes to.
+//! The kinds of resources that Envoy subscribes to.
 
 use core::fmt;
 
-/// What Envoy subscribes to.
+/// A kind of resources that Envoy subscribes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ResourceKind {
     /// The endpoints of services (EDS).
@@ -16,12 +16,12 @@ pub enum ResourceKind {
 impl ResourceKind {
     const ALL: [Self; 3] = [Self::Endpoints, Self::Clusters, Self::Routes];
 
-    /// The kind that is asked for at a path.
+    /// Returns the kind that is requested at a path.
     pub(super) fn of_path(path: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.path().as_bytes() == path)
     }
 
-    /// The path at which Envoy asks for it.
+    /// The path of the requests.
     pub const fn path(self) -> &'static str {
         match self {
             Self::Endpoints => "/v3/discovery:endpoints",
@@ -30,7 +30,7 @@ impl ResourceKind {
         }
     }
 
-    /// The type of its resources.
+    /// The type of the resources.
     pub const fn type_url(self) -> &'static str {
         match self {
             Self::Endpoints => "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",

@@ -1,4 +1,4 @@
-//! All that Envoy can be told.
+//! The resources that Envoy can subscribe to.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -16,7 +16,8 @@ use crate::xds::suspects::{Blame, SettingsId, Suspects};
 use crate::xds::update::Update;
 use crate::xds::{clusters, routes};
 
-/// All that Envoy can be told: rendered when it is asked for, and again when it has changed.
+/// The resources that Envoy can subscribe to. A resource is rendered for its first request, and again
+/// after a change.
 #[derive(Debug)]
 pub(super) struct Resources {
     /// Without its services.
@@ -27,26 +28,26 @@ pub(super) struct Resources {
     suspects: Suspects,
     /// The hash of the clusters that Envoy has taken last.
     taken: Option<u64>,
-    /// Whether clusters are left out since it was asked last which.
+    /// True if more clusters are left out since the last [`Resources::poll_left_out`].
     has_left_out: bool,
     routes: Resource,
-    /// Whether there are no services but those that are known.
+    /// True if all services are known.
     is_complete: bool,
 }
 
-/// A service that is known.
+/// A service with its resources.
 #[derive(Debug)]
 struct Known {
     service: Rc<Service>,
-    /// Whether it was found while running.
+    /// True if the service was found while running.
     is_found: bool,
-    /// Its cluster, once that was asked for.
+    /// The cluster, once it was rendered.
     cluster: Option<Box<str>>,
-    /// The settings that its cluster has beyond those of all.
+    /// The settings of the cluster beyond those of all clusters.
     settings: Option<SettingsId>,
-    /// The cluster that Envoy has of it from an earlier configuration.
+    /// The cluster that Envoy has from an earlier configuration.
     earlier: Option<Box<str>>,
-    /// Its endpoints; none: not known yet.
+    /// The endpoints; none if they are not known yet.
     assignment: Option<Assignment>,
     endpoints: Resource,
 }
@@ -70,7 +71,7 @@ impl Known {
 }
 
 impl Resources {
-    /// Knows the configured services, and the endpoints of none.
+    /// Creates the resources of the configured services, without endpoints.
     pub(super) fn new(config: &Config) -> Self {
         let mut config = config.clone();
         let configured = core::mem::take(&mut config.services);
@@ -93,13 +94,13 @@ impl Resources {
         }
     }
 
-    /// Whether there are no services but those that are known.
+    /// Returns true if all services are known.
     pub(super) const fn is_complete(&self) -> bool {
         self.is_complete
     }
 
-    /// Takes note of an update; tells which service's endpoints and whether the clusters and routes
-    /// may have changed by it.
+    /// Takes note of an update. Returns the service whose endpoints may have changed, and true if the
+    /// clusters and routes may have changed.
     pub(super) fn on_update(&mut self, update: Update) -> (Option<Rc<str>>, bool) {
         match update {
             Update::Added(service) => {
@@ -151,7 +152,8 @@ impl Resources {
         self.routes.on_change();
     }
 
-    /// Renders what has changed, as far as Envoy can read it; tells when it can, where it cannot.
+    /// Renders a resource anew if it has changed and Envoy can read it. Returns the time at which Envoy
+    /// can, if it cannot yet.
     pub(super) fn refresh(&mut self, subject: &ResourceName, now: Time) -> Option<Time> {
         match subject {
             (ResourceKind::Endpoints, name) => {
@@ -170,11 +172,11 @@ impl Resources {
         loop {
             let Self { config, services, suspects, .. } = self;
             let later = self.clusters.refresh(now, || render_clusters(config, services, suspects));
-            // What was left out is offered to an Envoy that has taken the rest.
+            // Settings that were left out are offered to an Envoy that has taken the rest.
             if later.is_some() || self.taken.is_none() || self.taken != self.clusters_hash() {
                 return later;
             }
-            // What is offered and makes no difference was taken by an earlier configuration, or from
+            // Offered settings that make no difference were taken from an earlier configuration or from
             // another VM.
             self.suspects.on_taken(self.services.values().filter_map(|known| known.settings));
             if !self.suspects.offer(now) {
@@ -188,7 +190,7 @@ impl Resources {
         self.clusters.published().map(|it| it.hash)
     }
 
-    /// What Envoy is told of a subject at present, with the hash of that; none where it is to wait.
+    /// Returns the present text of a resource with its hash; none if Envoy has to wait.
     pub(super) fn published(&self, subject: &ResourceName) -> Option<(Rc<str>, u64)> {
         let (kind, name) = subject;
         if self.is_unknown(subject) {
@@ -204,13 +206,13 @@ impl Resources {
         resource.published().map(|it| (it.text.clone(), it.hash))
     }
 
-    /// How many endpoints Envoy is not told at present, since they have a name instead of an address.
+    /// The number of endpoints that are not sent, since they have a name instead of an address.
     pub(super) fn host_names(&self, (kind, name): &ResourceName) -> usize {
         let known = self.services.get(name).filter(|_| *kind == ResourceKind::Endpoints);
         known.map_or(0, Known::host_names)
     }
 
-    /// Whether endpoints are asked for of a service that there is not.
+    /// Returns true if the resource is the endpoints of a service that does not exist.
     pub(super) fn is_unknown(&self, (kind, name): &ResourceName) -> bool {
         *kind == ResourceKind::Endpoints && self.is_complete && !self.services.contains_key(name)
     }
@@ -220,13 +222,13 @@ impl Resources {
         self.services.keys().map(|name| &**name)
     }
 
-    /// The service that was probably meant by a name.
+    /// Returns the service with the most similar name.
     pub(super) fn nearest(&self, name: &str) -> Option<Excerpt> {
         config::suggestion(name, self.names()).map(Excerpt::of)
     }
 
-    /// Whether Envoy is told of a host of a service. As long as there are none, a request that was picked
-    /// an endpoint would find none there.
+    /// Returns true if Envoy was sent a host of a service. Without one, a request for which an endpoint was
+    /// picked would not find it in the cluster.
     pub(super) fn has_hosts(&self, service: &str) -> bool {
         let endpoints = self.services.get(service).and_then(|known| known.endpoints.published());
         endpoints.is_some_and(|it| it.items > 0)
@@ -240,7 +242,7 @@ impl Resources {
         }
     }
 
-    /// The services whose clusters are left out, once after each rejection.
+    /// Returns the services whose clusters are left out, once after each rejection.
     pub(super) fn poll_left_out(&mut self) -> Vec<Rc<str>> {
         if !core::mem::take(&mut self.has_left_out) {
             return Vec::new();
@@ -250,13 +252,13 @@ impl Resources {
         all.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Whether it is known that Envoy has taken the clusters as they are.
+    /// Returns true if Envoy has acknowledged the present clusters.
     pub(super) fn are_clusters_taken(&self) -> bool {
         self.taken == self.clusters_hash()
     }
 
-    /// Takes note that Envoy has taken the clusters; gives those with settings of their own, where that
-    /// is new.
+    /// Takes note that Envoy has taken the clusters. The first time, returns the clusters with settings of
+    /// their own.
     pub(super) fn on_clusters_taken(&mut self) -> Vec<(Rc<str>, Box<str>)> {
         let hash = self.clusters_hash();
         if self.taken == hash {
@@ -269,7 +271,7 @@ impl Resources {
         told.filter_map(|(name, known)| Some((name.clone(), known.cluster.clone()?))).collect()
     }
 
-    /// Takes note that Envoy has rejected the clusters; tells why.
+    /// Takes note that Envoy has rejected the clusters. Returns the cause.
     pub(super) fn on_clusters_rejected(&mut self, now: Time) -> Blame {
         let settings = self.services.values().filter_map(|known| known.settings);
         let blame = self.suspects.on_rejected(settings, now);
@@ -280,14 +282,14 @@ impl Resources {
         blame
     }
 
-    /// Takes note that Envoy was told of a subject.
+    /// Takes note that Envoy was sent a resource.
     pub(super) fn on_answer(&mut self, subject: &ResourceName, now: Time) {
         if let Some(resource) = self.resource_mut(subject) {
             resource.on_answer(now);
         }
     }
 
-    /// Forgets what Envoy was told of a subject, since it asks no more.
+    /// Forgets the text of a resource that Envoy does not subscribe to any more.
     pub(super) fn forget(&mut self, subject: &ResourceName) {
         if let Some(resource) = self.resource_mut(subject) {
             resource.forget();
@@ -305,7 +307,7 @@ impl Resources {
     }
 }
 
-/// The services in a fixed order: those of the configuration, then those that were found.
+/// Orders the services: those of the configuration, then those that were found.
 fn ordered<'a, I: Iterator<Item = &'a Known> + Clone>(all: I) -> impl Iterator<Item = &'a Known> {
     all.clone().filter(|it| !it.is_found).chain(all.filter(|it| it.is_found))
 }

@@ -1,4 +1,4 @@
-//! What Envoy is answered.
+//! A response to Envoy.
 
 use std::rc::Rc;
 
@@ -6,27 +6,27 @@ use crate::xds::discovery_request::ResourceVersion;
 use crate::xds::json::put_string;
 use crate::xds::resource_kind::ResourceKind;
 
-/// What Envoy is answered.
+/// A response to Envoy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscriptionResponse {
-    /// 200 with a `DiscoveryResponse`, 304 where there is no news, else an error.
+    /// 200 with a `DiscoveryResponse`, 304 if there is no news, else an error.
     pub status: u16,
-    /// JSON where the status is 200, else text; empty where it is 304.
+    /// JSON if the status is 200, nothing if it is 304, else text.
     pub body: Rc<[u8]>,
 }
 
 impl SubscriptionResponse {
-    /// Says that there is no news.
+    /// Creates the response that there is no news.
     pub(super) fn not_modified() -> Self {
         Self { status: 304, body: Rc::default() }
     }
 
-    /// Says what is wrong with a request.
+    /// Creates the response to a wrong request.
     pub(super) fn refused(status: u16, text: &str) -> Self {
         Self { status, body: text.as_bytes().into() }
     }
 
-    /// The `DiscoveryResponse` of these resources, some of which may be none.
+    /// Creates the `DiscoveryResponse` of these resources.
     pub(super) fn discovery(
         kind: ResourceKind,
         version: ResourceVersion,

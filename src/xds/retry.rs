@@ -1,20 +1,20 @@
-//! How Envoy retries what a route could not get answered.
+//! Envoy's retries of the requests of a route.
 
 use serde_json::{Value, json};
 
-/// When a request whose method is safe is retried: also where the connection broke before an
-/// answer, as with all that are at an instance that dies.
+/// The conditions of a retry if the method is safe: also if the connection broke before a response, as
+/// it does for all requests at an instance that dies.
 const ON_SAFE: &str = "connect-failure,refused-stream,reset";
-/// When any other is: where it certainly was not processed.
+/// The conditions of a retry of other methods: the request certainly was not processed.
 pub(super) const ON_OTHERS: &str = "connect-failure,refused-stream,reset-before-request";
-/// How often Envoy's policy selects again, to find a host that has not been tried yet. It draws anew
-/// each time: with two hosts of which one is dead, `least_request` prefers the dead one, since it has
-/// the fewest requests, and draws it three times of four. A draw costs nanoseconds.
+/// The most selections of Envoy's policy to find a host that has not been tried yet. Each selection is a
+/// new draw: of two hosts `least_request` draws the dead one three times of four, since it has the
+/// fewest requests. A draw costs nanoseconds.
 const HOST_SELECTION_ATTEMPTS: u32 = 64;
 
-/// Makes the `RetryPolicy` of requests whose method is safe: one retry, on another host. Where the
-/// hosts are of several datacenters, it is in one that was not tried yet, as long as there is one:
-/// else it would look in the same one only, even where each host there was tried.
+/// Writes the `RetryPolicy` of requests whose method is safe: one retry, on another host. If the hosts are
+/// of several datacenters, the retry goes to a datacenter that was not tried yet, as long as there is
+/// one: else it would stay in the same datacenter, even if each host there was tried.
 pub(super) fn policy(has_datacenters: bool) -> Value {
     let mut policy = json!({
         "retry_on": ON_SAFE,

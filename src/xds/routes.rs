@@ -1,4 +1,4 @@
-//! The routes to all services, as Envoy's RDS gives them.
+//! The routes to all services, as Envoy's RDS sends them.
 
 use hashbrown::HashSet;
 use serde_json::{Map, Value, json};
@@ -95,7 +95,7 @@ fn virtual_host(
     host
 }
 
-/// Where the requests of a route go, and how they are retried.
+/// Returns the action of a route: the cluster of its requests, and their retries.
 fn action(
     clusters: &ClustersConfig,
     routes: &RoutesConfig,
@@ -119,7 +119,7 @@ fn action(
     action
 }
 
-/// What Envoy hashes of a request.
+/// Returns the properties of a request that Envoy hashes.
 fn hash_policy(on: &HashOn) -> Value {
     match on {
         HashOn::Header(name) => json!({ "header": { "header_name": name } }),
@@ -135,8 +135,8 @@ fn hash_policy(on: &HashOn) -> Value {
     }
 }
 
-/// How the filter that reads the pick answers 503 where the pick cannot be had, in place of
-/// taking any other host.
+/// Returns the settings by which the filter that reads the pick answers 503 if the picked host is gone,
+/// instead of taking any other host.
 fn strict() -> Value {
     json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute",
@@ -153,7 +153,8 @@ fn strict() -> Value {
     })
 }
 
-/// How a filter of that kind does nothing. Envoy passes over one that is not in the chain.
+/// Returns the settings by which a filter of that kind does nothing. Envoy ignores a filter that is not in
+/// the chain.
 fn disabled() -> Value {
     json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute",

@@ -22,12 +22,12 @@ use crate::xds::update::Update;
 
 /// Answers the subscriptions of one Envoy, as far as they come to this VM.
 ///
-/// A request is answered when there is something that its Envoy does not have, and with 304 when it has
-/// been held for long; a service whose endpoints are not known yet is no news.
+/// A request is answered as soon as there is news for its Envoy, and with 304 when its time is over. A
+/// service whose endpoints are not known yet is no news.
 #[derive(Debug)]
 pub struct Server {
     hold: Duration,
-    /// The route configuration's name; none: there is none.
+    /// The name of the route configuration, if there is one.
     routes: Option<Rc<str>>,
     has_clusters: bool,
     node: Box<str>,
@@ -48,7 +48,7 @@ impl Server {
     /// The most names in requests that are held, and so the most requests.
     pub const MAX_HELD: usize = Subscriptions::MAX_HELD;
 
-    /// Serves the Envoy whose node has this id, and knows the endpoints of no service yet.
+    /// Creates the server for the Envoy whose node has this id, without endpoints.
     pub fn new(config: &Config, xds: &Xds, node: &str) -> Self {
         Self {
             hold: xds.hold,
@@ -63,20 +63,20 @@ impl Server {
         }
     }
 
-    /// The services of which the cluster is to be given by [`Self::on_earlier`] that Envoy has taken last,
-    /// before it is answered: it rejects clusters, and those with settings of their own are left out. It
-    /// may have taken them from another VM, also after this one was made.
+    /// Returns the services whose last taken cluster must be passed to [`Self::on_earlier`] before Envoy is
+    /// answered: Envoy rejects clusters, and clusters with settings of their own are left out. Envoy may
+    /// have taken such a cluster from another VM, even after this VM was created.
     pub fn poll_left_out(&mut self) -> Vec<Rc<str>> {
         self.resources.poll_left_out()
     }
 
-    /// Takes note of the cluster that Envoy has of a service from an earlier configuration, or from
-    /// another VM. It keeps that where it rejects what it is told now.
+    /// Takes note of the cluster that Envoy has of a service, from an earlier configuration or from another
+    /// VM. Envoy keeps this cluster while it rejects the new one.
     pub fn on_earlier(&mut self, service: &str, cluster: &str) {
         self.resources.on_earlier(service, cluster);
     }
 
-    /// Takes note of what has become of a service.
+    /// Takes note of a change of a service.
     pub fn on_update(&mut self, update: Update, now: Time) {
         self.clock.at(now);
         let is_listed = update == Update::Listed;
@@ -91,13 +91,13 @@ impl Server {
             if !self.subscriptions.wake(&subject) {
                 self.resources.forget(&subject);
             } else if is_end && subject.0 == ResourceKind::Endpoints {
-                // It may be back before Envoy asks again, and is then acknowledged anew.
+                // The service may be back before the next request, which acknowledges it anew.
                 self.events.push(SubscriptionEvent::Gone { service: subject.1 });
             }
         }
     }
 
-    /// Takes a request, which is answered now or held.
+    /// Takes a request, to answer it now or to hold it.
     pub fn on_request(&mut self, stream: StreamId, request: SubscriptionRequest<'_>, now: Time) {
         let now = self.clock.at(now);
         self.subscriptions.release(stream, now);
@@ -109,18 +109,18 @@ impl Server {
             .push_back((stream, SubscriptionResponse::refused(response.status, response.text)));
     }
 
-    /// Takes note that a stream has ended. One that was answered makes no difference.
+    /// Takes note that a stream has ended. The end of an answered stream makes no difference.
     pub fn on_gone(&mut self, stream: StreamId, now: Time) {
         let now = self.clock.at(now);
         self.ready.retain(|(answered, _)| *answered != stream);
         let Some(held) = self.subscriptions.release(stream, now) else { return };
         let Some(subscription) = self.subscriptions.get_mut(&held.key) else { return };
-        // Once it may be of a cluster that Envoy has taken away, or of a connection that broke.
+        // A single early end may be due to a removed cluster or a broken connection.
         let is_again = subscription.ended.replace(now).is_some_and(|ended| held.since >= ended);
         self.events.on_ended_early(now.since(held.since), is_again);
     }
 
-    /// Refuses a request that has not come whole, since all bodies together are too large.
+    /// Refuses a request whose body is incomplete, since all bodies together are too large.
     pub fn on_flood(&mut self, stream: StreamId) {
         self.events.on_too_many();
         self.ready.push_back((
@@ -129,7 +129,7 @@ impl Server {
         ));
     }
 
-    /// The next response that is due now; none: all are given.
+    /// Returns the next response that is due.
     pub fn poll_response(&mut self, now: Time) -> Option<(StreamId, SubscriptionResponse)> {
         let now = self.clock.at(now);
         loop {
@@ -143,7 +143,7 @@ impl Server {
         }
     }
 
-    /// When there will be a response, if nothing but time passes.
+    /// The time of the next response, if only time passes.
     pub fn due(&self) -> Option<Time> {
         if !self.ready.is_empty() || self.subscriptions.is_awake() {
             return Some(self.clock.last);
@@ -151,27 +151,27 @@ impl Server {
         self.subscriptions.due().map(|time| self.clock.when(time))
     }
 
-    /// What has become known since it was asked for last.
+    /// Returns the next event.
     pub fn poll_event(&mut self) -> Option<SubscriptionEvent> {
         self.events.pop()
     }
 
-    /// How often what has happened.
+    /// The numbers of events.
     pub fn counts(&self) -> Counts {
         self.events.counts
     }
 
-    /// The names of the services that there are.
+    /// The names of the services.
     pub fn services(&self) -> impl Iterator<Item = &str> {
         self.resources.names()
     }
 
-    /// How many requests are held.
+    /// The number of held requests.
     pub fn held(&self) -> usize {
         self.subscriptions.held()
     }
 
-    /// What a request asks for, and the version that its Envoy has.
+    /// Reads the resources of a request, and the version that its Envoy has.
     fn read(
         &mut self,
         request: &SubscriptionRequest<'_>,
@@ -223,7 +223,7 @@ impl Server {
         RefusedRequest { status: 404, text: "the configuration does not offer that" }
     }
 
-    /// Takes note of what a request says, and holds it until there is news.
+    /// Takes note of the version of a request, and holds the request until there is news.
     fn hold(
         &mut self,
         stream: StreamId,
@@ -253,7 +253,7 @@ impl Server {
         self.subscriptions.hold(stream, &key, version, [now, now + self.hold]);
     }
 
-    /// Answers that there is no news, after which its Envoy asks again.
+    /// Answers that there is no news, so that Envoy sends the next request.
     fn let_go(&mut self, stream: StreamId, now: Time) {
         let Some(held) = self.subscriptions.release(stream, now) else { return };
         self.on_answered(&held.key);
@@ -261,7 +261,7 @@ impl Server {
         self.ready.push_back((stream, SubscriptionResponse::not_modified()));
     }
 
-    /// Takes note of what it means that Envoy asks with this version.
+    /// Takes note of the version with which Envoy asks: an acknowledgement or a rejection.
     fn on_ask(&mut self, key: &SubscriptionKey, version: Option<ResourceVersion>, now: Time) {
         let Some((current, _)) = self.current(key) else { return };
         let Some(subscription) = self.subscriptions.get_mut(key) else { return };
@@ -272,7 +272,7 @@ impl Server {
             (Finding::Acknowledged, ResourceKind::Clusters) => self.on_clusters_taken(),
             _ => {}
         }
-        // Who rejects what is newer has taken what is older.
+        // An Envoy that rejects a newer version has taken an older one.
         let has_some = finding != Finding::None && version.is_some();
         for name in key.names.iter().filter(|_| has_some && key.kind == ResourceKind::Endpoints) {
             if self.resources.has_hosts(name) {
@@ -287,7 +287,7 @@ impl Server {
         }
     }
 
-    /// Counts a rejection, and tells whose it is as soon as that is clear.
+    /// Counts a rejection, and reports its service as soon as that is clear.
     fn on_rejected(&mut self, kind: ResourceKind, key: &SubscriptionKey, times: u32, now: Time) {
         self.events.counts.rejected += 1;
         let name = key.names.first().cloned().unwrap_or_else(|| Rc::from(""));
@@ -302,18 +302,18 @@ impl Server {
         self.events.on_rejected(kind, name, times);
     }
 
-    /// Answers all of a subscription for whom there is news.
+    /// Answers all requests of a subscription for which there is news.
     fn look(&mut self, key: &Rc<SubscriptionKey>, now: Time) {
         let mut later = key.subjects().filter_map(|subject| self.refresh(&subject, now)).min();
         let Some((current, texts)) = self.current(key) else { return };
-        // Who knows clusters is not told that there are none but those that are known by now.
+        // An Envoy that has clusters is not sent an incomplete list, which would remove the rest.
         let is_whole = key.kind == ResourceKind::Endpoints || self.resources.is_complete();
         let waiting: Vec<_> = self.subscriptions.waiting(key).collect();
         let is_asked = !waiting.is_empty();
         let has_clusters = |(_, version): &(_, _)| *version == Some(current);
         let is_new = key.kind == ResourceKind::Clusters && !self.resources.are_clusters_taken();
         if is_new && waiting.iter().any(has_clusters) {
-            // As after a rejection, where what it has is told again. More may be offered now.
+            // As after a rejection, when the earlier clusters were sent again. More may be offered now.
             self.on_clusters_taken();
             later = Some(now);
         }
@@ -334,7 +334,7 @@ impl Server {
         if let Some(later) = later {
             self.subscriptions.look_at(key, later);
         }
-        // What had no endpoints before it went has been told so already.
+        // A service without endpoints was reported already, before it was removed.
         let gone = key.subjects().filter(|it| is_asked && self.resources.is_unknown(it));
         gone.for_each(|(_, service)| self.events.push(SubscriptionEvent::Gone { service }));
         if told.is_empty() {
@@ -356,14 +356,14 @@ impl Server {
         }
     }
 
-    /// Notes that somebody waited for an answer until there was one.
+    /// Notes that a request waited until it was answered.
     fn on_answered(&mut self, key: &SubscriptionKey) {
         if let Some(subscription) = self.subscriptions.get_mut(key) {
             subscription.ended = None;
         }
     }
 
-    /// Renders what has changed of a subject.
+    /// Renders a resource anew if it has changed.
     fn refresh(&mut self, subject: &ResourceName, now: Time) -> Option<Time> {
         let later = self.resources.refresh(subject, now);
         let found = self.resources.host_names(subject);
@@ -373,7 +373,7 @@ impl Server {
         later
     }
 
-    /// The version of what a subscription is told at present, and the texts; none where nothing of it
+    /// Returns the present version of a subscription and the texts of its resources; none if no resource
     /// is known yet.
     fn current(&self, key: &SubscriptionKey) -> Option<(ResourceVersion, Vec<Rc<str>>)> {
         const SEED: u64 = 0;
@@ -383,7 +383,7 @@ impl Server {
         (!texts.is_empty()).then(|| (ResourceVersion(xxh64(&bytes, SEED)), texts))
     }
 
-    /// What changes with the list of services.
+    /// The resources that change with the list of services.
     fn lists(&self) -> impl Iterator<Item = ResourceName> + use<> {
         let routes = self.routes.clone().map(|name| (ResourceKind::Routes, name));
         [(ResourceKind::Clusters, Rc::from(""))].into_iter().chain(routes)

@@ -1,4 +1,4 @@
-//! What one or several clusters of Envoy subscribe to.
+//! A subscription of one or several clusters of Envoy.
 
 use core::time::Duration;
 use std::rc::Rc;
@@ -8,15 +8,15 @@ use crate::xds::request::StreamId;
 use crate::xds::resource_kind::ResourceKind;
 use crate::xds::trial::Trials;
 
-/// A resource that can be asked for: a service's endpoints by its name, the routes by theirs; the clusters
-/// have none.
+/// The name of a resource: a service's endpoints have the name of the service, the routes their own name,
+/// and the clusters none.
 pub(super) type ResourceName = (ResourceKind, Rc<str>);
 
-/// What a request asks for.
+/// The resources of a request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SubscriptionKey {
     pub(super) kind: ResourceKind,
-    /// Sorted, none twice, at least one.
+    /// Sorted, each once, at least one.
     pub(super) names: Vec<Rc<str>>,
 }
 
@@ -27,25 +27,25 @@ impl SubscriptionKey {
     }
 }
 
-/// All requests that ask for the same.
+/// All requests for the same resources.
 #[derive(Debug, Default)]
 pub(super) struct Subscription {
-    /// Those that are held.
+    /// The streams of the held requests.
     pub(super) streams: Vec<StreamId>,
-    /// How many clusters they are of.
+    /// The number of their clusters.
     pub(super) clusters: ClusterCount,
-    /// How Envoy takes what it is told.
+    /// The responses that Envoy has not acknowledged.
     pub(super) trials: Trials,
-    /// When one was here last.
+    /// The time of the last request.
     pub(super) last: Time,
-    /// When a request ended last before it was answered; none: one was answered since.
+    /// The last time at which a request ended without a response; none if one had a response since.
     pub(super) ended: Option<Time>,
-    /// When there may be news next, if only time passes.
+    /// The next time at which there may be news, if only time passes.
     pub(super) look: Option<Time>,
 }
 
-/// How many clusters subscribe to the same: the most requests that were held at once lately. Each cluster
-/// has one, but for the pause before it asks again.
+/// The number of clusters with the same subscription: the most requests that were recently held at once.
+/// Each cluster has one request, but for the pause before its next one.
 #[derive(Debug, Default)]
 pub(super) struct ClusterCount {
     since: Time,
@@ -54,12 +54,12 @@ pub(super) struct ClusterCount {
 }
 
 impl ClusterCount {
-    /// How long a number counts that is not reached any more, and up to twice that.
+    /// The time for which a number counts after it was last reached; up to twice that.
     const WINDOW: Duration = Duration::from_secs(60);
-    /// The most that count.
+    /// The greatest number.
     const MAX: u32 = 100;
 
-    /// Takes note of how many requests are held, now that there is one more.
+    /// Takes note of the number of held requests after a new one.
     pub(super) fn on_hold(&mut self, held: usize, now: Time) {
         if now.since(self.since) >= Self::WINDOW {
             *self = Self { since: now, before: self.most, most: 0 };
@@ -67,8 +67,8 @@ impl ClusterCount {
         self.most = self.most.max(u32::try_from(held).unwrap_or(u32::MAX));
     }
 
-    /// How many there are, as far as is known, and up to a bound: whoever asks for one thing in ten
-    /// thousand requests does not keep a rejection from being seen.
+    /// Returns the number of clusters, as far as it is known, up to a bound. So ten thousand requests for
+    /// the same resource do not hide a rejection.
     pub(super) fn count(&self) -> u32 {
         self.most.max(self.before).min(Self::MAX)
     }

@@ -1,4 +1,4 @@
-//! What Envoy subscribes to, and the requests that are held for it.
+//! The subscriptions of Envoy, with the requests that are held for them.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,12 +11,12 @@ use crate::xds::discovery_request::ResourceVersion;
 use crate::xds::request::StreamId;
 use crate::xds::subscription::{ResourceName, Subscription, SubscriptionKey};
 
-/// What Envoy subscribes to, and the requests that are held for it. Their number is bounded, and so is
-/// that of the names in them.
+/// The subscriptions of Envoy, with the requests that are held for them. The number of requests and the
+/// number of names in them are bounded.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     all: BTreeMap<Rc<SubscriptionKey>, Subscription>,
-    /// Who asks for what.
+    /// The subscriptions by their resources.
     watchers: BTreeMap<ResourceName, BTreeSet<Rc<SubscriptionKey>>>,
     held: HashMap<StreamId, Held>,
     /// The names in the held requests.
@@ -24,7 +24,7 @@ pub(super) struct Subscriptions {
     /// The names in the subscriptions.
     names: usize,
     timers: BTreeSet<(Time, Deadline)>,
-    /// The subscriptions that there may be news for.
+    /// The subscriptions for which there may be news.
     woken: BTreeSet<Rc<SubscriptionKey>>,
     swept: Time,
 }
@@ -33,27 +33,27 @@ pub(super) struct Subscriptions {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) key: Rc<SubscriptionKey>,
-    /// What its Envoy has.
+    /// The version that its Envoy has.
     version: Option<ResourceVersion>,
     pub(super) since: Time,
     until: Time,
 }
 
-/// What is to be done at some moment.
+/// A task that becomes due at some moment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Deadline {
-    /// See whether there is news for a subscription.
+    /// Check a subscription for news.
     Look(Rc<SubscriptionKey>),
-    /// Hold a request no longer.
+    /// Stop holding a request.
     Hold(StreamId),
 }
 
-/// What is to be done now.
+/// A task that is due.
 #[derive(Debug)]
 pub(super) enum Task {
-    /// See whether there is news for a subscription.
+    /// Check a subscription for news.
     Look(Rc<SubscriptionKey>),
-    /// Answer a request that is held no longer.
+    /// Answer a request whose time is over.
     Expired(StreamId),
 }
 
@@ -62,14 +62,14 @@ impl Subscriptions {
     pub(super) const MAX_HELD: usize = 10_000;
     /// The most names in subscriptions.
     const MAX_NAMES: usize = 2 * Self::MAX_HELD;
-    /// How long a subscription is remembered that nobody asks for any more.
+    /// The time for which a subscription is kept after its last request.
     const KEEP: Duration = Duration::from_secs(60);
-    /// So many times as long it is remembered where Envoy has rejected what it was told: its questions
-    /// may come to all other workers before the next one comes to this one, which goes on to back off.
+    /// The factor of that time if Envoy has rejected a response. The next requests may go to all other
+    /// workers before this one, which continues its backoff then.
     const REJECTED: u32 = 60;
 
-    /// The request that is to be let go of to hold one more: the one whose time is over first; none:
-    /// there is a place. Who holds all places so keeps nobody from asking.
+    /// Returns the request to release before another one is held: the request whose time is over first.
+    /// None if there is room. So a client that holds all places does not keep others out.
     pub(super) fn in_the_way_of(&self, key: &SubscriptionKey) -> Option<StreamId> {
         if self.held_names + key.names.len() <= Self::MAX_HELD {
             return None;
@@ -80,12 +80,12 @@ impl Subscriptions {
         })
     }
 
-    /// Takes note of a request, for which there is a place.
+    /// Adds the subscription of a request, for which there is room.
     pub(super) fn place(&mut self, key: &Rc<SubscriptionKey>, now: Time) {
         let names = key.names.len();
         if !self.all.contains_key(key) {
             if self.names + names > Self::MAX_NAMES {
-                // What is left has requests that are held, which leaves room.
+                // The remaining subscriptions have held requests, whose number leaves room.
                 self.forget_idle(now, Duration::ZERO);
             }
             self.names += names;
@@ -96,7 +96,7 @@ impl Subscriptions {
         self.all.entry(key.clone()).or_default();
     }
 
-    /// Holds a request that was taken note of, from a moment until another.
+    /// Holds a request whose subscription was added, from a moment until another.
     pub(super) fn hold(
         &mut self,
         stream: StreamId,
@@ -114,7 +114,7 @@ impl Subscriptions {
         }
     }
 
-    /// Lets go of a request, if it was held.
+    /// Stops holding a request.
     pub(super) fn release(&mut self, stream: StreamId, now: Time) -> Option<Held> {
         let held = self.held.remove(&stream)?;
         self.held_names -= held.key.names.len();
@@ -126,12 +126,12 @@ impl Subscriptions {
         Some(held)
     }
 
-    /// How many requests are held.
+    /// The number of held requests.
     pub(super) fn held(&self) -> usize {
         self.held.len()
     }
 
-    /// The requests that are held for a subscription, with what their Envoy has.
+    /// The held requests of a subscription, with the versions that their Envoy has.
     pub(super) fn waiting(
         &self,
         key: &SubscriptionKey,
@@ -140,24 +140,24 @@ impl Subscriptions {
         streams.filter_map(|stream| Some((*stream, self.held.get(stream)?.version)))
     }
 
-    /// A subscription that has been asked for lately.
+    /// Returns a subscription that is kept.
     pub(super) fn get_mut(&mut self, key: &SubscriptionKey) -> Option<&mut Subscription> {
         self.all.get_mut(key)
     }
 
-    /// Notes that there may be news of a subject; tells whether anybody asks for it.
+    /// Notes that there may be news of a resource. Returns true if a subscription has it.
     pub(super) fn wake(&mut self, subject: &ResourceName) -> bool {
         let watchers = self.watchers.get(subject);
         self.woken.extend(watchers.into_iter().flatten().cloned());
         watchers.is_some()
     }
 
-    /// Notes that there may be news of anything.
+    /// Notes that there may be news of any resource.
     pub(super) fn wake_all(&mut self) {
         self.woken.extend(self.all.keys().cloned());
     }
 
-    /// Sees at that moment, or earlier, whether there is news for a subscription.
+    /// Schedules a check of a subscription for news, at this moment or earlier.
     pub(super) fn look_at(&mut self, key: &Rc<SubscriptionKey>, time: Time) {
         let Some(subscription) = self.all.get_mut(key) else { return };
         if subscription.look.is_some_and(|earlier| earlier <= time) {
@@ -169,7 +169,7 @@ impl Subscriptions {
         self.timers.insert((time, Deadline::Look(key.clone())));
     }
 
-    /// What is to be done next, until nothing is left to be done now.
+    /// Returns the next task that is due.
     pub(super) fn poll(&mut self, now: Time) -> Option<Task> {
         self.sweep(now);
         if let Some(key) = self.woken.pop_first() {
@@ -187,17 +187,17 @@ impl Subscriptions {
         })
     }
 
-    /// Whether something is to be done at once.
+    /// Returns true if a task is due at once.
     pub(super) fn is_awake(&self) -> bool {
         !self.woken.is_empty()
     }
 
-    /// When something is to be done, if nothing is at once.
+    /// The time of the next task, if none is due at once.
     pub(super) fn due(&self) -> Option<Time> {
         self.timers.first().map(|(time, _)| *time)
     }
 
-    /// Forgets now and then what nobody has asked for in a while.
+    /// Forgets idle subscriptions from time to time.
     fn sweep(&mut self, now: Time) {
         if now.since(self.swept) >= Self::KEEP {
             self.swept = now;

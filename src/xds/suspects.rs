@@ -8,33 +8,33 @@ use crate::xds::trial::backoff;
 
 /// The settings of clusters that Envoy may reject.
 ///
-/// Envoy takes the clusters of a response or none of them, and does not say which is wrong. So the
-/// settings that it has not taken yet are left out where it rejects some, and offered again one by one.
-/// Those that are rejected alone are offered again less and less often.
+/// Envoy takes all clusters of a response or none of them, and does not say which is wrong. After a
+/// rejection all settings that Envoy has not taken yet are left out, and offered again one by one.
+/// Settings that are rejected alone are offered less and less often.
 #[derive(Debug, Default)]
 pub(super) struct Suspects(Vec<Suspect>);
 
-/// The place of settings in [`Suspects`].
+/// The position of settings in [`Suspects`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SettingsId(usize);
 
 #[derive(Debug)]
 struct Suspect {
-    /// The first service whose cluster has them.
+    /// The first service whose cluster has the settings.
     service: Rc<Service>,
     is_taken: bool,
-    /// How often in a row they were rejected alone.
+    /// The number of rejections in a row in which the settings were alone.
     rejections: u32,
-    /// When they are offered again; none: they are offered.
+    /// The time at which the settings are offered again; none while they are offered.
     until: Option<Time>,
-    /// Whether a cluster with them was told.
+    /// True if a cluster with the settings was sent.
     is_told: bool,
 }
 
-/// Why Envoy has rejected clusters.
+/// The cause of a rejection of clusters.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Blame {
-    /// What all clusters have in common.
+    /// The part that all clusters have in common.
     All,
     /// One of several settings, which are offered one by one from now on.
     Unclear,
@@ -43,8 +43,8 @@ pub(super) enum Blame {
 }
 
 impl Suspects {
-    /// The settings that a service's cluster has beyond those of all; none where it has none. Equal ones
-    /// are the same.
+    /// Returns the id of the settings of a service's cluster beyond those of all clusters, if there are
+    /// any. Equal settings have the same id.
     pub(super) fn settings_of(&mut self, service: &Rc<Service>) -> Option<SettingsId> {
         if service.cluster.is_empty() {
             return None;
@@ -62,7 +62,7 @@ impl Suspects {
         })))
     }
 
-    /// Whether clusters with these settings are told to Envoy.
+    /// Returns true if clusters with these settings are sent to Envoy.
     pub(super) fn is_offered(&self, settings: SettingsId) -> bool {
         self.0.get(settings.0).is_some_and(|it| it.until.is_none())
     }
@@ -104,14 +104,14 @@ impl Suspects {
         }
     }
 
-    /// Offers the settings that have been left out for longest; false where it is too soon.
+    /// Offers the settings that have been left out for longest. Returns false if it is too soon.
     pub(super) fn offer(&mut self, now: Time) -> bool {
         let due = self.due().filter(|due| *due <= now);
         let next = due.and_then(|_| self.0.iter_mut().find(|it| it.until == due));
         next.map(|it| it.until = None).is_some()
     }
 
-    /// When settings are offered again.
+    /// The time at which settings are offered again.
     pub(super) fn due(&self) -> Option<Time> {
         self.0.iter().filter_map(|it| it.until).min()
     }

@@ -1,17 +1,16 @@
-//! Whether Envoy takes what it is told.
+//! Responses that Envoy may reject.
 
 use core::time::Duration;
 
 use crate::util::time::Time;
 use crate::xds::discovery_request::ResourceVersion;
 
-/// What one subscription was told and has not acknowledged yet.
+/// The responses to a subscription that are not acknowledged yet.
 ///
-/// Envoy does not say that it has rejected a response, or why: it asks for the old version again. So it
-/// does where the response was lost with its connection, and where another cluster subscribes to the
-/// same. As many responses as were given are therefore given once more, or as many as there are clusters,
-/// and some more to those who have nothing yet; whoever asks for the old version after that has rejected
-/// the new one.
+/// Envoy does not say that it has rejected a response, or why: it asks with the old version again. It does
+/// the same if the response was lost with its connection, or if another cluster has the same subscription.
+/// So each response is repeated once for each cluster, and some more times to clients without a version. A
+/// further request with the old version means that Envoy has rejected the new one.
 #[derive(Debug, Default)]
 pub(super) struct Trials {
     trials: Vec<Trial>,
@@ -19,21 +18,21 @@ pub(super) struct Trials {
     rejections: u32,
 }
 
-/// How long what was rejected is not repeated, after so many rejections before.
+/// Returns the wait before a rejected response is repeated, after so many earlier rejections.
 pub(super) fn backoff(rejections: u32) -> Duration {
     const FIRST: Duration = Duration::from_secs(1);
     const MOST: Duration = Duration::from_secs(60);
     FIRST.saturating_mul(1 << rejections.min(6)).min(MOST)
 }
 
-/// What asking for a version means.
+/// The meaning of a request with a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finding {
     /// Nothing.
     None,
-    /// Envoy has taken what it was told.
+    /// Envoy has taken the response.
     Acknowledged,
-    /// Envoy has rejected it so many times.
+    /// Envoy has rejected the response, so many times in a row.
     Rejected(u32),
 }
 
@@ -41,22 +40,22 @@ pub(super) enum Finding {
 struct Trial {
     from: Option<ResourceVersion>,
     to: ResourceVersion,
-    /// When the first response was given.
+    /// The time of the first response.
     since: Time,
-    /// The responses that may have been lost, or are of different clusters.
+    /// The responses of the first round, which may be lost or of different clusters.
     given: u32,
-    /// The responses that were given once more.
+    /// The repeated responses.
     repeated: u32,
     rejections: u32,
-    /// Until when a response is not repeated; none: it is given, and nothing heard of it yet.
+    /// The time until which the response is not repeated; none while it is not rejected.
     until: Option<Time>,
 }
 
 impl Trials {
-    /// Of so many versions that Envoy may have, it is known how they fare; Envoy has one or two.
+    /// The most versions whose trials are kept. Envoy has one or two versions.
     const MAX: usize = 4;
 
-    /// Takes note that Envoy asks, with this version, for `current`, to which so many clusters subscribe.
+    /// Takes note of a request with this version for `current`, to which so many clusters subscribe.
     pub(super) fn on_ask(
         &mut self,
         version: Option<ResourceVersion>,
@@ -85,12 +84,12 @@ impl Trials {
         Finding::Rejected(self.rejections)
     }
 
-    /// Whether Envoy has rejected something since it has taken what it was told.
+    /// Returns true if Envoy has rejected a response since its last acknowledgement.
     pub(super) const fn are_rejected(&self) -> bool {
         self.rejections > 0
     }
 
-    /// When who has this version may be told `current`; none: at once.
+    /// Returns the time from which a client with this version may be sent `current`; none: at once.
     pub(super) fn until(
         &self,
         version: Option<ResourceVersion>,
@@ -100,7 +99,7 @@ impl Trials {
         trial.and_then(|trial| trial.until)
     }
 
-    /// Takes note that who had this version is told `current`.
+    /// Takes note that a client with this version was sent `current`.
     pub(super) fn on_answer(
         &mut self,
         version: Option<ResourceVersion>,
@@ -129,23 +128,22 @@ impl Trials {
 }
 
 impl Trial {
-    /// Envoy does not ask again so soon after a response, so that this is another cluster: one sets
-    /// `refresh_delay` to 20 ms and more.
+    /// The time in which Envoy sends no further request after a response, so that a request is of another
+    /// cluster: `refresh_delay` is 20 ms or more.
     const ROUND: Duration = Duration::from_millis(10);
     /// The most responses of the first round, for a clock that stands still.
     const MAX_GIVEN: u32 = 100;
-    /// So many clusters may begin to subscribe one after another, before the first of them says that it
-    /// has taken what it was told.
+    /// The number of clusters that may begin to subscribe before the first of them acknowledges.
     const BEGINNERS: u32 = 8;
 
-    /// How many responses are given once more, where so many clusters are known to subscribe: a change
-    /// may come while all of them pause, and then one asks after another.
+    /// Returns the number of repetitions if so many clusters subscribe. A change may come while all
+    /// clusters pause, and then they ask one after another.
     fn allowance(&self, clusters: u32) -> u32 {
         let least = if self.from.is_none() { Self::BEGINNERS } else { 1 };
         self.given.max(clusters).max(least)
     }
 
-    /// Whether the first responses are being given.
+    /// Returns true during the first responses.
     fn is_first_round(&self, now: Time) -> bool {
         now.since(self.since) < Self::ROUND && self.given < Self::MAX_GIVEN
     }

@@ -1,28 +1,28 @@
-//! What has become of a service that Envoy may know.
+//! A change of a service that Envoy may know.
 
 use std::rc::Rc;
 
 use crate::config::Service;
 use crate::model::assignment::Assignment;
 
-/// What has become of a service that Envoy may know.
+/// A change of a service that Envoy may know.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Update {
-    /// It is there, and its endpoints are not known yet.
+    /// A service was added; its endpoints are not known yet.
     Added(Rc<Service>),
-    /// Its endpoints are these from now on.
+    /// The endpoints of a service have changed.
     Assigned {
-        /// Its name.
+        /// The name of the service.
         service: Rc<str>,
-        /// Its endpoints.
+        /// The endpoints.
         assignment: Assignment,
     },
-    /// It has gone.
+    /// A service was removed.
     Removed {
-        /// Its name.
+        /// The name of the service.
         service: Rc<str>,
     },
-    /// Every service that the catalog lists has been added. Until then nothing is taken away from an
-    /// Envoy that knows more, as one does whose VM has been loaded anew.
+    /// All services of the catalog have been added. Until then nothing is removed from an Envoy that knows
+    /// more services, as after a restart of the VM.
     Listed,
 }

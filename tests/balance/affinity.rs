@@ -75,7 +75,7 @@ proptest! {
         for n in 0..300_u64 {
             let ticket = fleet.pick_for(&hashed(n % hot)).unwrap();
             tickets.push(ticket);
-            let target = tickets.last().unwrap().target();
+            let target = tickets.last().unwrap().host();
             let share = u64::from(target.weight().get()) * tickets.len() as u64;
             let most = (share * u64::from(factor)).div_ceil(100 * total);
             prop_assert!(u64::from(target.active()) <= most, "{} above {}", target.active(), most);
@@ -170,7 +170,7 @@ fn a_key_stays_in_its_datacenter_when_more_keys_fail_over() {
 }
 
 #[test]
-fn keys_of_each_version_fail_over_alike_when_one_hash_decides_both() {
+fn keys_of_versions_fail_over_alike_when_one_hash_decides_both() {
     for name in HASHING {
         let versions =
             r#""versions": { "split": { "1.x": 50, "2.x": 50 }, "hash_on": { "path": true } }"#;

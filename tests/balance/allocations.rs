@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use consul_resolver::balancer::pick_context::PickContext;
-use consul_resolver::balancer::request_outcome::RequestOutcome;
+use consul_resolver::balancer::ticket::RequestOutcome;
 use consul_resolver::config::Config;
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::service::SourceId;
@@ -86,7 +86,7 @@ fn hints(n: u64, now: Time) -> PickContext {
 }
 
 #[test]
-fn a_request_and_its_answer_allocate_nothing_with_all_features_at_once() {
+fn request_and_response_allocate_nothing_with_all_features() {
     for name in POLICIES {
         let policy = policy(name);
         let policy = policy.strip_suffix('}').unwrap();

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::time::Duration;
 
 use consul_resolver::balancer::pick_context::PickContext;
-use consul_resolver::balancer::request_outcome::RequestOutcome;
+use consul_resolver::balancer::ticket::RequestOutcome;
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::snapshot::Snapshot;
 use consul_resolver::util::rng::Rng;
@@ -59,7 +59,7 @@ fn random_hashes_go_by_weight() {
 }
 
 #[test]
-fn a_split_goes_by_its_weights_and_within_a_share_by_those_of_the_endpoints() {
+fn split_follows_its_weights_and_shares_follow_host_weights() {
     let versions = r#""load_balancing": { "policy": "random" },
         "versions": { "split": { "1.x": 95, "2.x": 5, "3.x": 0 } }"#;
     let mut endpoints = weighing(&[1, 3, 1, 1, 1]);
@@ -125,7 +125,7 @@ fn a_version_has_loads_of_its_own() {
 }
 
 #[test]
-fn a_version_stays_in_its_datacenter_as_far_as_it_is_healthy_itself() {
+fn version_stays_in_its_datacenter_while_it_is_healthy_there() {
     let service = r#""datacenters": ["dc1", "dc2"], "versions": { "header": "x-version" }"#;
     let mut fleet = Fleet::new(service);
     let of_both = || (1..=11).map(|port| of_version(port, if port == 11 { "2.0" } else { "1.0" }));
@@ -182,7 +182,7 @@ fn what_a_zone_cannot_take_goes_to_the_others_by_capacity() {
 }
 
 #[test]
-fn an_endpoint_that_starts_slowly_has_its_factor_of_the_requests() {
+fn host_has_its_factor_of_the_requests_when_starting_slowly() {
     let half = Duration::from_secs(30);
     for name in ["round_robin", "random", "least_request", "peak_ewma"] {
         let service = policy(name).replace(" }", r#", "slow_start": "60s" }"#);

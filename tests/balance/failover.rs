@@ -24,7 +24,7 @@ fn the_first_datacenter_has_all_as_long_as_it_can() {
 }
 
 #[test]
-fn a_datacenter_that_is_not_resolved_is_none_to_wait_for_if_another_is() {
+fn pool_is_resolved_when_one_datacenter_has_hosts() {
     let mut fleet = Fleet::new(r#""datacenters": ["dc1", "dc2", "dc3"]"#);
     fleet.install_in(1, empty());
     assert!(!fleet.pool.is_resolved(), "the others may have endpoints");
@@ -36,7 +36,7 @@ fn a_datacenter_that_is_not_resolved_is_none_to_wait_for_if_another_is() {
 }
 
 #[test]
-fn a_service_without_endpoints_anywhere_is_resolved_when_all_have_said_so() {
+fn empty_service_is_resolved_when_all_datacenters_are() {
     let mut fleet = Fleet::new(r#""datacenters": ["dc1", "dc2"]"#);
     for preference in [1, 0] {
         assert!(!fleet.pool.is_resolved());

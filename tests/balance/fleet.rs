@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use consul_resolver::balancer::pick_context::PickContext;
 use consul_resolver::balancer::pool::Pool;
-use consul_resolver::balancer::request_outcome::RequestOutcome;
+use consul_resolver::balancer::ticket::RequestOutcome;
 use consul_resolver::balancer::ticket::Ticket;
 use consul_resolver::balancer::upstream_host::UpstreamHost;
 use consul_resolver::config::Config;
@@ -122,7 +122,7 @@ impl Fleet {
 
     /// Ends a request like that.
     pub(crate) fn end(&mut self, ticket: Ticket, outcome: RequestOutcome) {
-        self.pool.on_outcome(ticket.target(), outcome, self.now);
+        self.pool.on_outcome(ticket.host(), outcome, self.now);
     }
 
     /// Sends requests until one goes to this port, and ends that like that, and the others not yet.
@@ -155,14 +155,14 @@ impl Fleet {
 
     /// The endpoint at a port.
     pub(crate) fn target(&self, port: u16) -> Rc<UpstreamHost> {
-        let mut targets = self.pool.targets();
+        let mut targets = self.pool.hosts();
         Rc::clone(targets.find(|target| target.address().port() == port).unwrap())
     }
 }
 
 /// Where a request goes.
 pub(crate) fn port(ticket: &Ticket) -> u16 {
-    ticket.target().address().port()
+    ticket.host().address().port()
 }
 
 /// An endpoint of weight 1.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use std::collections::VecDeque;
 
-use consul_resolver::balancer::request_outcome::RequestOutcome;
+use consul_resolver::balancer::ticket::RequestOutcome;
 
 use crate::fleet::{Fleet, policy, port, weighing};
 
@@ -59,7 +59,7 @@ fn an_endpoint_that_fails_at_once_does_not_look_fast() {
 }
 
 #[test]
-fn an_endpoint_that_never_answered_but_with_failures_is_avoided_too() {
+fn host_is_avoided_when_all_its_responses_are_failures() {
     let mut fleet = fleet(2);
     let refused = |port| match port {
         1 => RequestOutcome::Failure,
@@ -169,7 +169,7 @@ fn an_endpoint_that_hangs_is_avoided_when_clients_leave() {
         let ticket = fleet.pick().unwrap();
         if port(&ticket) == 2 {
             left += 1;
-            let target = std::rc::Rc::clone(ticket.target());
+            let target = std::rc::Rc::clone(ticket.host());
             fleet.pool.on_silence(&target, STEP * 100, fleet.now);
         } else {
             fleet.end(ticket, well(0));

@@ -7,7 +7,7 @@ use consul_resolver::balancer::pick_context::PickContext;
 use crate::fleet::{Fleet, POLICIES, of_version, policy, port, weighing};
 
 #[test]
-fn an_endpoint_that_stays_keeps_its_statistics_and_takes_its_new_weight() {
+fn host_keeps_its_statistics_when_its_weight_changes() {
     for name in POLICIES {
         let mut fleet = Fleet::new(&policy(name)).of(weighing(&[1, 1, 1]));
         let tickets: Vec<_> = (0..6).map(|_| fleet.pick().unwrap()).collect();
@@ -43,7 +43,7 @@ fn tickets_of_a_removed_endpoint_return_to_zero() {
     fleet.install(weighing(&[1]));
     assert_eq!(removed.active(), 2);
     assert_eq!(fleet.pool.in_flight(), 0, "it came back as another");
-    assert!(!Rc::ptr_eq(tickets[0].target(), &fleet.target(1)));
+    assert!(!Rc::ptr_eq(tickets[0].host(), &fleet.target(1)));
     drop(tickets);
     assert_eq!(removed.active(), 0);
 }

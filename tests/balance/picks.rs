@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use consul_resolver::balancer::pick_context::PickContext;
-use consul_resolver::balancer::request_outcome::RequestOutcome;
+use consul_resolver::balancer::ticket::RequestOutcome;
 use consul_resolver::balancer::ticket::Ticket;
 use consul_resolver::model::endpoint::Endpoint;
 use proptest::collection::{btree_map, vec};
@@ -112,16 +112,16 @@ proptest! {
                 Event::End { .. } => continue,
             }
             let is_there = |ticket: &Ticket| {
-                fleet.pool.targets().any(|target| Rc::ptr_eq(ticket.target(), target))
+                fleet.pool.hosts().any(|target| Rc::ptr_eq(ticket.host(), target))
             };
             let live = tickets.iter().filter(|(ticket, _)| is_there(ticket)).count();
             prop_assert_eq!(fleet.pool.in_flight(), live as u64);
             prop_assert!(tickets.iter().all(|(ticket, stays)| !stays || is_there(ticket)));
             let weights: BTreeMap<_, _> =
-                fleet.pool.targets().map(|t| (t.address().port(), t.weight())).collect();
+                fleet.pool.hosts().map(|t| (t.address().port(), t.weight())).collect();
             prop_assert_eq!(&weights, &latest);
         }
-        let removed: Vec<_> = fleet.pool.targets().map(Rc::clone).collect();
+        let removed: Vec<_> = fleet.pool.hosts().map(Rc::clone).collect();
         fleet.install(Vec::new());
         drop(tickets);
         prop_assert!(removed.iter().all(|target| target.active() == 0));
@@ -129,7 +129,7 @@ proptest! {
 }
 
 #[test]
-fn an_empty_pool_picks_nothing_and_a_single_endpoint_is_always_picked() {
+fn empty_pool_picks_nothing_and_a_single_host_is_always_picked() {
     for name in POLICIES {
         let mut fleet = Fleet::new(&policy(name));
         assert!(fleet.pool.is_empty() && !fleet.pool.is_resolved());

@@ -131,7 +131,7 @@ fn every_endpoint_may_have_a_version_of_its_own() {
 }
 
 #[test]
-fn of_very_many_versions_those_that_most_endpoints_have_can_be_named() {
+fn most_common_versions_can_be_named_when_there_are_too_many() {
     let alone: Vec<_> = (0..300).map(|n| format!("build-{n:03}")).collect();
     let found: Vec<_> = alone.iter().map(String::as_str).chain(["main", "main"]).collect();
     for (policy, most) in [("round_robin", 64), ("maglev", 16)] {

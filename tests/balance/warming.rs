@@ -11,7 +11,7 @@ fn factors(fleet: &Fleet) -> Vec<f64> {
     let factor = |target: &std::rc::Rc<consul_resolver::balancer::upstream_host::UpstreamHost>| {
         f64::from(target.share().get()) / f64::from(target.weight().get()) / 1_000.0
     };
-    fleet.pool.targets().map(factor).collect()
+    fleet.pool.hosts().map(factor).collect()
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn one_that_was_removed_and_comes_back_is_new() {
 }
 
 #[test]
-fn without_a_slow_start_all_have_their_share_at_once_and_nothing_is_rebuilt() {
+fn hosts_have_their_share_at_once_without_a_slow_start() {
     let mut fleet = Fleet::new("").of(weighing(&[1]));
     fleet.install(weighing(&[1, 1, 1]));
     assert_eq!(factors(&fleet), [1.0; 3]);

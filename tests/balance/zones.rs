@@ -32,7 +32,7 @@ fn few_endpoints_are_all_used_whatever_their_zone() {
 }
 
 #[test]
-fn without_an_own_zone_or_with_one_that_has_no_endpoint_all_are_used() {
+fn all_zones_are_used_when_the_own_zone_has_no_host() {
     for locality in ["{}", r#"{ "zone": "c" }"#] {
         let mut fleet = fleet("", locality, [2, 4, 2]);
         let seen = fleet.count(8_000, 8);

@@ -144,7 +144,7 @@ impl Checks {
     /// A request goes to an endpoint: one that the context has installed, and that Consul listed
     /// at some time.
     pub fn on_pick(&self, context: &Context, forward: &Forward) {
-        let address = forward.ticket().target().address();
+        let address = forward.ticket().host().address();
         if address.to_string() == FALLBACK {
             return;
         }
@@ -164,7 +164,7 @@ impl Checks {
         consul: &Consul,
         now: u64,
     ) {
-        let address = forward.ticket().target().address();
+        let address = forward.ticket().host().address();
         let Address::Ip(ip) = address else { panic!("endpoints have addresses") };
         let source = place_at(*ip);
         let service = SOURCES[source].split('@').next();

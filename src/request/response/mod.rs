@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::balancer::request_outcome::RequestOutcome;
+use crate::balancer::ticket::RequestOutcome;
 use crate::config::Protocol;
 use crate::handoff::HandoffMethod;
 use crate::router::Router;

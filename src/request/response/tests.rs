@@ -188,7 +188,7 @@ fn a_grpc_call_is_judged_by_its_trailers() {
 
 /// The endpoint of the first attempt, and the other one of two.
 fn in_order(forward: &Forward) -> [&'static str; 2] {
-    match forward.ticket().target().address().to_string() == ONE {
+    match forward.ticket().host().address().to_string() == ONE {
         true => [ONE, TWO],
         false => [TWO, ONE],
     }
@@ -222,7 +222,7 @@ fn latency_is_from_the_pick_to_the_headers_of_the_first_attempt() {
         let mut answer =
             CountedResponse { attempt, now: at(107), ..CountedResponse::from(upstream, 200) };
         on_headers(&mut bench.0, &forward, true, &mut answer);
-        let latency = forward.ticket().target().latency();
+        let latency = forward.ticket().host().latency();
         let seconds = latency.map(|l| l.value(at(107), Duration::from_secs(10)));
         assert_eq!(seconds, expected, "attempt {attempt}");
     }

@@ -66,7 +66,7 @@ impl Bench {
     fn sent(&mut self, name: &str) -> String {
         match self.router.decide(Some(self.id(name)), &PickContext::default()) {
             Disposition::Forward(forward) => {
-                let address = forward.ticket().target().address().to_string();
+                let address = forward.ticket().host().address().to_string();
                 address.trim_start_matches("10.0.0.").trim_end_matches(":80").to_owned()
             }
             Disposition::Reply(reply) => reply.body.clone(),

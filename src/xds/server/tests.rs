@@ -15,14 +15,14 @@ mod trouble;
 
 const HOLD: Duration = Duration::from_secs(25);
 
-/// A server, the moment, and what Envoy was answered.
+/// A server, the time, and the responses.
 struct Script {
     server: Server,
     now: Time,
     streams: u32,
 }
 
-/// What a stream was answered.
+/// The response to a stream.
 #[derive(Debug, PartialEq)]
 struct Told {
     stream: u32,
@@ -67,7 +67,7 @@ impl Script {
         self.server.on_update(update, self.now);
     }
 
-    /// Sends a request; the answer is its stream.
+    /// Sends a request and returns its stream.
     fn send(&mut self, path: &str, body: &str) -> u32 {
         self.streams += 1;
         let request =
@@ -91,7 +91,7 @@ impl Script {
         self.ask(ResourceKind::Endpoints, &[name], version)
     }
 
-    /// All that is answered by now.
+    /// All responses until now.
     fn told(&mut self) -> Vec<Told> {
         let mut all = Vec::new();
         while let Some((StreamId(stream), SubscriptionResponse { status, body })) =
@@ -114,7 +114,7 @@ impl Script {
         told.into_iter().next().unwrap().version
     }
 
-    /// What is for a log.
+    /// The events for a log.
     fn events(&mut self) -> Vec<String> {
         let events = core::iter::from_fn(|| self.server.poll_event());
         let is_known = |it: &SubscriptionEvent| {
@@ -125,13 +125,13 @@ impl Script {
         events.map(|event| event.to_string()).collect()
     }
 
-    /// How often Envoy has said that it has endpoints of a service.
+    /// The number of acknowledgements of a service.
     fn acknowledged(&mut self) -> usize {
         let all = core::iter::from_fn(|| self.server.poll_event());
         all.filter(|event| matches!(event, SubscriptionEvent::Acknowledged { .. })).count()
     }
 
-    /// What Envoy has no longer: the names of services, or `*` for all without a cluster.
+    /// The services that Envoy has no longer, or `*` for all without a cluster.
     fn gone(&mut self) -> Vec<String> {
         let gone =
             core::iter::from_fn(|| self.server.poll_event()).filter_map(|event| match event {

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_for_the_next_answers_counts_down_on_its_own_scope_only() {
+    fn counted_fault_counts_down_in_its_own_scope_only() {
         let mut faults = Faults::default();
         faults.add(Scope::Service("web".into()), Fault::Empty, Times::Next(2));
         assert!(faults.take("/v1/health/service/api").is_empty());

@@ -49,7 +49,7 @@ fn only_what_was_asked_for_is_a_sample_of_latency() {
             CountedResponse { grpc_status, now: at(107), ..CountedResponse::from(ONE, status) };
         on_headers(&mut bench.0, &forward, true, &mut { answer });
         assert_eq!(latencies(&forward, at(107)), [expected], "{status} {grpc_status:?}");
-        let failures = forward.ticket().target().failures().value(at(107), Duration::from_secs(10));
+        let failures = forward.ticket().host().failures().value(at(107), Duration::from_secs(10));
         assert_eq!(failures > 0.0, expected.is_none(), "{status} {grpc_status:?}");
     }
 }
@@ -78,7 +78,7 @@ fn an_answer_of_no_upstream_is_no_sample() {
                 CountedResponse { upstream, now: at(107), ..CountedResponse::from(ONE, status) };
             on_headers(&mut bench.0, &forward, true, &mut { answer });
             assert_eq!(latencies(&forward, at(107)), [None], "{upstream:?} {status}");
-            let failures = forward.ticket().target().failures();
+            let failures = forward.ticket().host().failures();
             assert_eq!(failures, Default::default(), "{upstream:?} {status}");
         }
     }

@@ -39,7 +39,7 @@ fn pick_is_doubted_for_ten_seconds_when_envoy_passes_it_over() {
     let forward = bench.forward();
     let mut answer = CountedResponse::from(in_order(&forward)[1], 200);
     on_headers(&mut bench.0, &forward, true, &mut answer);
-    let target = forward.ticket().target();
+    let target = forward.ticket().host();
     let at = |seconds| Time::from_start(Duration::from_secs(seconds));
     assert!(target.is_doubted(at(9)) && !target.is_doubted(at(10)));
 }

@@ -56,7 +56,7 @@ impl Envoy {
         }
     }
 
-    /// What is known by now to be taken.
+    /// The clusters that are known to be taken.
     fn kept(&mut self) -> Vec<(Rc<str>, Box<str>)> {
         let events = core::iter::from_fn(|| self.script.server.poll_event());
         let taken = events.filter_map(|event| match event {

@@ -43,7 +43,7 @@ fn the_agent_misbehaves_as_often_as_it_is_told() {
 }
 
 #[test]
-fn the_agent_counts_blocked_queries_and_forgets_those_whose_client_left() {
+fn blocked_queries_are_counted_until_their_client_leaves() {
     let agent = Agent::start().expect("agent");
     agent.register(&Service::new("web", "web-1")).expect("registered");
     let path = format!("/v1/health/service/web?index={}&wait=60s", agent.index());
@@ -107,7 +107,7 @@ fn the_agent_closes_connections_beyond_its_limit() {
 }
 
 #[test]
-fn the_agent_misses_no_change_that_comes_at_the_same_moment_as_a_query() {
+fn change_is_not_missed_when_it_comes_with_a_query() {
     let agent = Agent::start().expect("an agent");
     let service = Service::new("web", "web-1").with_status(Status::Passing);
     agent.register(&service).expect("registered");

@@ -71,7 +71,7 @@ fn an_index_of_the_future_blocks_and_gives_the_lower_one() {
 }
 
 #[test]
-fn another_services_change_neither_wakes_nor_moves_a_known_service() {
+fn query_stays_blocked_when_another_service_changes() {
     on_both("other services", |t| {
         t.register(&json!({"Name": "web", "ID": "w1"}), &["w1"]);
         let index = t.index("web");
@@ -85,7 +85,7 @@ fn another_services_change_neither_wakes_nor_moves_a_known_service() {
 }
 
 #[test]
-fn a_query_for_a_service_that_does_not_exist_wakes_on_any_services_change() {
+fn query_for_an_unknown_service_wakes_on_any_change() {
     on_both("unknown service wakes", |t| {
         let index = t.index("nope");
         let waiting = t.block(&format!("/v1/health/service/nope?index={index}&wait=20s"));

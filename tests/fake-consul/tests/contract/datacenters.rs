@@ -18,7 +18,7 @@ fn a_datacenter_that_is_not_known_is_an_error() {
 }
 
 #[test]
-fn an_instance_on_a_node_without_an_agent_is_told_of_by_the_catalog() {
+fn instance_without_an_agent_is_listed_by_the_catalog() {
     on_both("nodes without agents", |t| {
         let node = Node::new("node-b").meta("zone", "eu-1b");
         let service = Service::new("web", "b1").at("10.0.0.2:80".parse().expect("address"));

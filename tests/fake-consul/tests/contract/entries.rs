@@ -168,7 +168,7 @@ fn http_checks_are_really_run() {
 }
 
 #[test]
-fn maintenance_is_a_critical_check_of_the_instance_or_of_the_node() {
+fn maintenance_is_a_critical_check_of_instance_or_node() {
     on_both("maintenance", |t| {
         t.register(&json!({"Name": "web", "ID": "w1", "Tags": ["a"]}), &["w1"]);
         t.register(&json!({"Name": "web", "ID": "w2"}), &["w1", "w2"]);
@@ -193,7 +193,7 @@ fn maintenance_is_a_critical_check_of_the_instance_or_of_the_node() {
 }
 
 #[test]
-fn registering_again_replaces_the_instance_and_keeps_the_state_of_its_checks() {
+fn instance_keeps_check_states_when_registered_again() {
     on_both("registering again", |t| {
         t.register(&json!({"Name": "web", "ID": "w1", "Port": 1, "Check": {"TTL": "1h"}}), &["w1"]);
         t.put("/v1/agent/check/pass/service:w1?note=up", "");

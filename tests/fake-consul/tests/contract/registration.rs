@@ -88,7 +88,7 @@ fn an_ip_address_has_further_names_and_a_host_has_none() {
 }
 
 #[test]
-fn checks_that_are_registered_again_keep_their_state_and_the_others_may_stay() {
+fn check_keeps_its_state_when_registered_again() {
     on_both("checks again", |t| {
         for (at, query) in REPLACING.into_iter().enumerate() {
             let id = format!("w{at}");
@@ -148,7 +148,7 @@ fn checks_that_the_agent_runs_keep_their_state_too() {
 }
 
 #[test]
-fn a_check_goes_to_who_registers_it_last_and_an_id_to_its_last_name() {
+fn check_belongs_to_the_last_instance_that_registers_it() {
     on_both("other owners", |t| {
         let check = json!({"CheckID": "shared", "TTL": "1h", "Status": "passing"});
         registered(t, "", &json!({"Name": "a", "Check": check}));

@@ -82,7 +82,7 @@ fn a_report_without_sense_is_refused_whatever_it_is_on() {
 }
 
 #[test]
-fn a_check_that_is_not_there_and_one_without_a_ttl_take_no_report() {
+fn report_is_refused_when_the_check_is_unknown_or_has_no_ttl() {
     on_both("no such check", |t| {
         register(t, &json!({"CheckID": "h", "HTTP": "http://127.0.0.1:1/", "Interval": "1h"}));
         for id in ["nope", "h", ""] {

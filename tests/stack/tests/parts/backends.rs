@@ -29,7 +29,7 @@ fn a_backend_fails_a_share_of_its_requests_and_is_slow_as_told() {
 }
 
 #[test]
-fn a_grpc_backend_answers_refuses_and_breaks_off_also_through_envoy() {
+fn grpc_backend_responds_refuses_and_aborts_through_envoy() {
     let backend = GrpcBackend::start("grpc-1").expect("backend");
     let yaml = envoy_yaml(backend.address()).replace(
         "  - name: web\n    load",
@@ -67,7 +67,7 @@ fn a_grpc_backend_answers_refuses_and_breaks_off_also_through_envoy() {
 }
 
 #[test]
-fn a_web_socket_backend_sends_back_what_it_gets_also_through_envoy() {
+fn web_socket_backend_echoes_through_envoy() {
     let backend = WebSocketBackend::start("ws-1").expect("backend");
     let yaml = envoy_yaml(backend.address()).replace(
         "stat_prefix: ingress",

@@ -90,7 +90,7 @@ fn every_envoy_release_runs_and_tells_its_version() {
 }
 
 #[test]
-fn consul_keeps_its_port_over_a_kill_and_its_registrations_unless_fresh() {
+fn consul_keeps_port_and_registrations_when_killed() {
     let Some(consul) = Consul::start_or_skip("consul restarts") else {
         return;
     };

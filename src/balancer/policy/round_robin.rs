@@ -1,50 +1,47 @@
-//! Taking turns by weight.
+//! Turns by weight.
 
 use core::num::NonZeroU32;
 
 use crate::util::rng::Rng;
 
-/// A weighted round robin that is smooth: gives each index its turns evenly spaced, not
-/// in a row, and over one period (the sum of the weights, divided by what they have in
-/// common) exactly as many as its weight. Of equal weights each has one turn in each round.
+/// A smooth weighted round robin. Each index has its turns evenly spaced instead of in a row. Over one
+/// period (the sum of the weights, divided by their greatest common divisor) each has exactly as many
+/// turns as its weight. With equal weights each has one turn in each round.
 ///
-/// Walks round a ring of slots again and again. At each visit a slot is credited with its
-/// weight, and has its turn when its credit is full: gRPC's *static stride scheduler*
+/// The scheduler walks round a ring of slots. Each visit adds the weight of the slot to its credit, and
+/// a slot with full credit has its turn: gRPC's *static stride scheduler*
 /// (gRFC A58, client-side weighted round robin), kept as a running sum instead of a product
 /// and a remainder.
 ///
-/// Unlike there, **each round begins at a random slot and goes in a random direction**, and
-/// each period starts with other credits. In a fixed order whatever comes as regularly as the
-/// turns stays with the same indices for ever: where every second request is a preflight that
-/// another filter answers, one of two endpoints would have all of the others. A round costs one
-/// random number.
+/// Unlike in gRPC, **each round begins at a random slot and goes in a random direction**, and each
+/// period starts with other credits. In a fixed order, requests that come as regularly as the turns
+/// would stay with the same indices for ever. If every second request is a preflight that another
+/// filter answers, one of two hosts would have all real requests. A round costs one random number.
 ///
-/// With one slot for each index, as there, a pick passes over as many slots as the greatest
-/// weight is above the mean: thousands where one endpoint of weight 65,535 stands among many
-/// of weight 1, which gRPC prevents by capping the ratio at 10, at the price of not keeping
-/// it. Here no weight is capped: an index heavier than the mean has *several slots*, none of
-/// which weighs more than the mean (rounded up), spread over the ring. That makes less than
-/// two slots for each index, of which a pick looks at less than 2 + 1 / mean on average.
+/// With one slot for each index a pick passes over as many slots as the greatest weight is above the
+/// mean: thousands if one host of weight 65,535 stands among many of weight 1. gRPC prevents that by
+/// capping the ratio at 10. Here no weight is capped: an index heavier than the mean has *several
+/// slots*, spread over the ring, none of which weighs more than the mean (rounded up). That makes less
+/// than two slots for each index, of which a pick visits less than 2 + 1 / mean on average.
 ///
-/// A single pick can have worse luck, if many light slots happen to follow each other: at
-/// the latest after [`RoundRobin::MOST_LOOKS`] it takes the slot at hand, due or not. That
-/// never happens with up to half as many endpoints: a slot of full weight, of which there is
-/// always one, is met before.
+/// A single pick may visit more, if many light slots happen to follow each other. After
+/// [`RoundRobin::MOST_LOOKS`] visits it takes the present slot, due or not. That never happens with up
+/// to half as many hosts: there is always a slot of full weight, and it is met before.
 #[derive(Debug, Clone)]
 pub(super) struct RoundRobin {
     /// In the order of the walk.
     slots: Vec<Slot>,
-    /// The slot that is visited next, unless the round is over.
+    /// The next slot, unless the round is over.
     at: usize,
-    /// The visits that are left of this round.
+    /// The remaining visits of this round.
     visits: usize,
     is_backward: bool,
-    /// The rounds that are left of this period.
+    /// The remaining rounds of this period.
     rounds: u32,
-    /// The credit that the next slot starts a period with, in units of 2⁻³² of a full one; only
-    /// in the first round of a period.
+    /// The credit with which the next slot starts a period, in units of 2⁻³² of full credit; only in
+    /// the first round of a period.
     phase: Option<u32>,
-    /// The credit at which a slot has its turn; the weight of the heaviest slot.
+    /// The full credit, at which a slot has its turn: the weight of the heaviest slot.
     full: u32,
 }
 
@@ -56,18 +53,17 @@ struct Slot {
     credit: u32,
 }
 
-/// The golden ratio's fraction in units of 2⁻³²: its multiples spread evenly however many
-/// there are.
+/// The golden ratio's fraction in units of 2⁻³²: any number of its multiples spread evenly.
 const GOLDEN: u32 = 0x9e37_79b9;
 
 impl RoundRobin {
-    /// The slots that one pick looks at, at most.
+    /// The most slots that one pick visits.
     const MOST_LOOKS: u32 = 256;
 
-    /// A ring for these weights, each below 2³¹.
+    /// Builds a ring for these weights, each below 2³¹.
     ///
-    /// How much credit each slot starts with is random. So neither do several workers walk
-    /// in step, nor does it favour anyone if rings are replaced long before a period is over.
+    /// The slots start with random credit. So workers do not walk in step, and no index is favoured if
+    /// rings are replaced long before a period is over.
     pub(super) fn new(weights: &[NonZeroU32], rng: &mut Rng) -> Self {
         let common = weights
             .iter()
@@ -95,8 +91,8 @@ impl RoundRobin {
         Self { slots, at: 0, visits: 0, is_backward: false, rounds: 0, phase: None, full }
     }
 
-    /// Ends the round of an earlier ring first, from the next slot there on whose index has a
-    /// `place` here.
+    /// Finishes the round of an earlier ring first, from its next slot on whose index has a `place` in
+    /// this ring.
     pub(super) fn go_on(&mut self, earlier: &Self, place: impl Fn(usize) -> Option<usize>) {
         let mut rest = earlier.rest().enumerate();
         let Some((gone, next)) = rest.find_map(|(n, index)| Some((n, place(index)?))) else {
@@ -107,7 +103,7 @@ impl RoundRobin {
         self.is_backward = earlier.is_backward;
     }
 
-    /// The index whose turn it is; none of an empty ring.
+    /// Returns the index whose turn it is; none of an empty ring.
     pub(super) fn take(&mut self, rng: &mut Rng) -> Option<usize> {
         let mut looks = 0;
         loop {
@@ -127,7 +123,7 @@ impl RoundRobin {
             if let Some(phase) = &mut self.phase {
                 slot.credit = credit(phase, self.full);
             }
-            // Neither is above what is full, and that is below 2³¹.
+            // Neither is above full credit, which is below 2³¹.
             let credit = slot.credit + slot.weight;
             let left = credit.checked_sub(self.full);
             slot.credit = left.unwrap_or(credit);
@@ -137,7 +133,7 @@ impl RoundRobin {
         }
     }
 
-    /// The indices of the slots that are still to be visited in this round.
+    /// The indices of the slots whose visits remain in this round.
     fn rest(&self) -> impl Iterator<Item = usize> {
         let length = self.slots.len();
         let step = move |n| if self.is_backward { length - n } else { n };
@@ -146,11 +142,11 @@ impl RoundRobin {
         slots.map(|slot| slot.index as usize)
     }
 
-    /// Chooses where the next round begins, and which way it goes; in the first one of a period
-    /// all slots have new credits.
+    /// Chooses the first slot and the direction of the next round. In the first round of a period all
+    /// slots get new credits.
     ///
-    /// Over a period, which has as many rounds as make a credit full, each slot has as many turns
-    /// as its weight, whatever it starts with, and has the same credit in the end.
+    /// A period has as many rounds as full credit. Over a period each slot has as many turns as its
+    /// weight, and ends with the credit with which it began.
     fn begin_round(&mut self, rng: &mut Rng) {
         let bits = rng.next_u64();
         let length = self.slots.len();
@@ -162,16 +158,16 @@ impl RoundRobin {
     }
 }
 
-/// The credit that a slot starts with, and the phase of the next one.
+/// Returns the credit with which a slot starts, and advances the phase to the next slot.
 const fn credit(phase: &mut u32, full: u32) -> u32 {
     let credit = ((*phase as u64 * full as u64) >> 32) as u32;
     *phase = phase.wrapping_add(GOLDEN);
     credit
 }
 
-/// Moves slots that follow each other far apart, by taking them in golden steps round the
-/// ring. Every place is reached once if the step and the length have no common divisor;
-/// a length for which they have is rounded up, and the places that do not exist left out.
+/// Moves adjacent slots far apart, by golden steps round the ring. Every place is reached once if the
+/// step and the length have no common divisor. A length with a common divisor is rounded up, and the
+/// places past the end are left out.
 fn spread(slots: &[Slot]) -> Vec<Slot> {
     let step_of = |length: u64| (length * u64::from(GOLDEN)) >> 32;
     let (length, step) = (slots.len() as u64..)
@@ -181,7 +177,7 @@ fn spread(slots: &[Slot]) -> Vec<Slot> {
     (0..length).filter_map(|turn| slots.get((turn * step % length) as usize).copied()).collect()
 }
 
-/// Euclid's algorithm; zero divides nothing, so it leaves the other number.
+/// Returns the greatest common divisor by Euclid's algorithm; of zero and a number the number.
 const fn greatest_common_divisor(a: u64, b: u64) -> u64 {
     let (mut a, mut b) = (a, b);
     while b != 0 {
@@ -206,19 +202,19 @@ mod tests {
     }
 
     #[test]
-    fn equal_weights_have_one_turn_in_each_round() {
+    fn index_has_one_turn_a_round_when_weights_are_equal() {
         let mut ring = ring(&[9, 9, 9], 1);
         let mut orders = std::collections::BTreeSet::new();
         for round in turns(&mut ring, 300, &mut Rng::new(1)).chunks(3) {
             orders.insert(round.to_vec());
         }
-        // From any of three on, in either direction.
+        // Each of the three may be first, in either direction.
         let all = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]];
         assert_eq!(orders.into_iter().collect::<Vec<_>>(), all);
     }
 
     #[test]
-    fn every_index_has_exactly_its_weight_in_turns_over_a_period() {
+    fn index_has_its_weight_in_turns_over_a_period() {
         let lopsided = [1, 1, 65_535, 1, 2, 30_000, 1];
         for of in [&[2, 1][..], &[3, 2, 1], &[5, 1, 1], &[20, 10], &lopsided] {
             let common = if of == [20, 10] { 10 } else { 1 };
@@ -240,9 +236,9 @@ mod tests {
             let mut ring = ring(&[1, 10, 1, 1, 1, 1, 1, 1, 1, 1, 1], seed);
             let turns = turns(&mut ring, 2_000, &mut Rng::new(seed));
             let runs = turns.chunk_by(|a, b| a == b).filter(|run| run[0] == 1).map(<[usize]>::len);
-            // Half of all turns, so one in a row is the least that can be. Within a round there
-            // are three at most; with the end of one and the beginning of another, six. Of
-            // random turns a third would be in rows of more than three.
+            // The index has half of all turns, so every run has at least one. A round has runs of at
+            // most three; the end of a round and the beginning of the next make six. Of random turns
+            // a third would be in runs of more than three.
             assert!(runs.clone().max() <= Some(6), "seed {seed}: {turns:?}");
             let in_long_rows: usize = runs.filter(|&length| length > 3).sum();
             assert!(in_long_rows < 100, "seed {seed}: {in_long_rows} of {turns:?}");
@@ -250,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_has_less_than_two_slots_for_each_index_and_few_are_passed_over() {
+    fn ring_has_less_than_two_slots_for_each_index() {
         let mut rng = Rng::new(8);
         let random = (0..1_000).map(|_| 1 + rng.below(999) as u16).collect();
         let mut one_giant = vec![1; 1_000];
@@ -267,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pick_is_bounded_where_chance_puts_all_light_slots_in_a_row() {
+    fn visits_of_a_pick_are_bounded_when_light_slots_are_in_a_row() {
         let slot = |index, weight| Slot { index, weight, credit: 0 };
         let mut slots = vec![slot(0, 1); 10_000];
         slots.push(slot(1, 1_000));
@@ -278,14 +274,14 @@ mod tests {
     }
 
     #[test]
-    fn workers_with_other_seeds_do_not_walk_in_step() {
+    fn workers_do_not_walk_in_step_when_seeds_differ() {
         let weights = [1, 2, 3, 4, 5];
         let of_worker = |seed| turns(&mut ring(&weights, seed), 15, &mut Rng::new(seed));
         assert_ne!(of_worker(1), of_worker(2));
     }
 
     #[test]
-    fn an_empty_ring_has_no_turns() {
+    fn empty_ring_has_no_turns() {
         let mut empty = ring(&[], 1);
         assert_eq!(empty.rest().next(), None);
         assert_eq!(empty.take(&mut Rng::new(1)), None);

@@ -1,59 +1,57 @@
-//! Choosing by hash on a ring.
+//! A ring of hashes.
 
 use core::num::NonZeroU16;
 
 use crate::util::hash::{mix, xxh64};
 
-/// A ring of hashes: a request belongs to the endpoint whose entry is the next at or after the
-/// request's own hash.
+/// A ring of hashes: a request belongs to the host whose entry is the next at or after the hash of the
+/// request.
 ///
-/// Every endpoint has entries by its weight, placed by the hashes of `<key>_0`, `<key>_1` and
+/// Every host has entries by its weight, placed by the hashes of `<key>_0`, `<key>_1` and
 /// so on, as in Envoy's [ring hash] (`ring_hash_lb.cc`), which took it from ketama (Karger et
 /// al., *Consistent Hashing and Random Trees*, 1997).
 ///
-/// How many, is decided otherwise. Envoy divides the ring among the endpoints: each one more
-/// takes entries from all others, and keys move between endpoints that stay. Here an endpoint
-/// of weight 1 has `minimum` entries, and one of weight w has w times as many, whoever else
-/// is there. So **as long as the ring has room, an endpoint that comes or goes moves its own
-/// keys and no others**, the least that is possible. Only when that would be more entries than
-/// [`Ring::ROOM`] × `minimum` (or than `maximum`), all endpoints share that many, and a change
-/// moves about twice the least, as it always does in Envoy: there is no size at which the ring
-/// is laid out anew.
+/// The number of entries differs from Envoy's. Envoy divides the ring among the hosts: a new host takes
+/// entries from all others, and keys move between hosts that stay. Here a host of weight 1 has
+/// `minimum` entries, and a host of weight w has w times as many, whatever hosts there are. So **as long
+/// as the ring has room, a host that comes or goes moves only its own keys**, the least that is
+/// possible. Above [`Ring::ROOM`] × `minimum` entries (or `maximum`) all hosts share that many, and a
+/// change moves about twice the least, as always in Envoy. There is no size at which the ring is laid
+/// out anew.
 ///
-/// A lookup takes the same time whatever the size: hashes are spread evenly, so their top bits
-/// tell where to look, and a few entries are there, which lie side by side in memory.
+/// A lookup takes the same time whatever the size. Hashes are spread evenly, so their top bits name a
+/// part of the ring, whose few entries lie side by side in memory.
 ///
 /// [ring hash]: https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/load_balancers#ring-hash
 #[derive(Debug, Clone, Default)]
 pub struct Ring {
-    /// In order.
+    /// Sorted.
     entries: Vec<Entry>,
-    /// The first entry of each part of the ring; the parts are a power of two, and the last
-    /// one is followed by the end.
+    /// The first entry of each part of the ring, then the end. The number of parts is a power of two.
     parts: Vec<u32>,
-    /// How many of the first bits of a hash are the number of its part.
+    /// The number of first bits of a hash that name its part.
     bits: u32,
 }
 
-/// A place on the ring.
+/// An entry of a host on the ring.
 #[derive(Debug, Clone, Copy)]
 struct Entry {
-    /// Where it is within its part: the bits of the hash that come after the part's number.
+    /// The place within the part: the bits of the hash after those that name the part.
     hash: u32,
     owner: u32,
 }
 
 impl Ring {
-    /// How many times `minimum` the ring is before its endpoints have to share.
+    /// The factor of `minimum` above which the hosts share the ring.
     pub const ROOM: u32 = 64;
-    /// How many entries there are in a part, as a power of two: as many as a line of a cache has.
+    /// The entries of a part, as a power of two: as many as a cache line has.
     const PART: u32 = 3;
 
-    /// Builds a ring of endpoints by their keys and weights, with at least `minimum` and at
-    /// most `maximum` entries.
+    /// Builds a ring of hosts by their keys and weights, with at least `minimum` and at most `maximum`
+    /// entries.
     ///
-    /// Each has one entry at least, so with more endpoints than `maximum` there are as many
-    /// entries as endpoints. Where `minimum` is above `maximum`, it is `maximum`.
+    /// Each host has at least one entry, so more hosts than `maximum` have as many entries as hosts. A
+    /// `minimum` above `maximum` counts as `maximum`.
     pub fn new(keys: &[(impl AsRef<[u8]>, NonZeroU16)], minimum: u32, maximum: u32) -> Self {
         let room = f64::from(minimum.saturating_mul(Self::ROOM).min(maximum));
         let weight = keys.iter().map(|(_, weight)| u64::from(weight.get())).sum::<u64>();
@@ -63,8 +61,8 @@ impl Ring {
         let mut name = Name::default();
         for (owner, (key, weight)) in keys.iter().enumerate() {
             let key = key.as_ref();
-            // What is lost by rounding down is given to as many endpoints as would make up for
-            // it, chosen by their keys: so none is rounded otherwise because of another.
+            // The loss of rounding down is given back to some hosts, chosen by their keys: so the
+            // rounding of a host does not depend on other hosts.
             let luck = (mix(xxh64(key, 0), 0) >> 11) as f64 / (1_u64 << 53) as f64;
             let count = (f64::from(weight.get()) * scale + luck) as u32;
             name.start(key);
@@ -73,7 +71,7 @@ impl Ring {
         Self::of_entries(&entries)
     }
 
-    /// The index of the endpoint to which a hash belongs; none when there is no endpoint.
+    /// Returns the index of the host to which a hash belongs; none of an empty ring.
     pub fn lookup(&self, hash: u64) -> Option<usize> {
         let (part, hash) = split(hash, self.bits);
         let (first, end) = (*self.parts.get(part)? as usize, *self.parts.get(part + 1)? as usize);
@@ -87,13 +85,12 @@ impl Ring {
         self.entries.len()
     }
 
-    /// Whether there is no endpoint.
+    /// Returns true if there is no host.
     pub const fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Puts entries in order: by their part, in one pass, and then within each part, where
-    /// there are a few.
+    /// Sorts entries: by their part, in one pass, and then the few entries within each part.
     fn of_entries(entries: &[(u64, u32)]) -> Self {
         let bits = entries.len().next_power_of_two().trailing_zeros().saturating_sub(Self::PART);
         let part_of = |hash: u64| split(hash, bits).0;
@@ -109,7 +106,7 @@ impl Ring {
             end += *count;
             *count = end;
         }
-        // From the end of each part to its start, so that the ends become the starts.
+        // Each part is filled from its end, so that the ends become the starts.
         let mut sorted = vec![(0, 0); entries.len()];
         for &entry in entries.iter().rev() {
             if let Some(end) = ends.get_mut(part_of(entry.0)) {
@@ -129,7 +126,7 @@ impl Ring {
     }
 }
 
-/// The part that a hash is in by its first bits, and where it is there by the next ones.
+/// Splits a hash into its part, by the first bits, and its place there, by the next bits.
 const fn split(hash: u64, bits: u32) -> (usize, u32) {
     let part = match hash.checked_shr(u64::BITS - bits) {
         Some(part) => part as usize,
@@ -138,7 +135,7 @@ const fn split(hash: u64, bits: u32) -> (usize, u32) {
     (part, ((hash << bits) >> u32::BITS) as u32)
 }
 
-/// The name of an entry, `<key>_<number>`, written again and again in one place.
+/// The name of an entry, `<key>_<number>`, in a buffer that all names share.
 #[derive(Debug, Default)]
 struct Name {
     bytes: Vec<u8>,
@@ -154,7 +151,7 @@ impl Name {
         self.key = self.bytes.len();
     }
 
-    /// The hash of the name with that number.
+    /// Returns the hash of the name with this number.
     fn hash(&mut self, number: u32) -> u64 {
         self.bytes.truncate(self.key);
         let mut place = 1;
@@ -181,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_belongs_to_the_next_entry_and_the_last_ones_to_the_first() {
+    fn hash_belongs_to_the_next_entry_or_else_to_the_first() {
         let ring = Ring::new(&keys(&[1, 2, 3]), 8, 1_000);
         let mut expected = Vec::new();
         for (owner, count) in [8, 16, 24].into_iter().enumerate() {
@@ -202,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_has_as_many_entries_as_its_weight_says_whoever_else_is_there() {
+    fn host_has_entries_by_its_weight_whatever_hosts_there_are() {
         for count in [1, 2, 3, 16] {
             let weights = vec![4; count];
             assert_eq!(Ring::new(&keys(&weights), 1_024, 8 << 20).len(), 4 * 1_024 * count);
@@ -210,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_without_room_is_shared_but_everyone_has_an_entry() {
+    fn host_has_at_least_one_entry_when_the_ring_is_full() {
         let many = keys(&[1, 2, 3, 4].repeat(500));
         let ring = Ring::new(&many, 1_024, 20_000);
         assert!((19_900..=20_100).contains(&ring.len()), "{}", ring.len());
@@ -222,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn one_entry_has_every_hash() {
+    fn only_entry_has_every_hash() {
         let ring = Ring::new(&keys(&[1]), 1, 1);
         assert_eq!(ring.len(), 1);
         for hash in [0, 1 << 63, u64::MAX] {
@@ -231,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_ring_has_nothing() {
+    fn empty_ring_has_no_owner() {
         let ring = Ring::new(&keys(&[]), 1_024, 8 << 20);
         assert!(ring.is_empty());
         assert_eq!(ring.lookup(7), None);

@@ -6,44 +6,43 @@ use core::num::NonZeroU32;
 use crate::balancer::cumulative::Cumulative;
 use crate::util::rng::Rng;
 
-/// An alias table: draws an index at random, each as often as its weight says, with one
-/// random number and one look, however many there are.
+/// An alias table: draws an index at random by weight, with one random number and one access to
+/// memory, however many indices there are.
 ///
-/// Every index has a column, and all columns are equally tall. An index that weighs less
-/// than the mean leaves room in its column, which is filled up with a heavier one, its
-/// *alias*; so a draw chooses a column, and then one of the two that share it (Walker
+/// Every index has a column, and all columns are equally tall. An index that weighs less than the
+/// mean leaves room in its column, which a heavier index fills, its *alias*. So a draw chooses a
+/// column, and then one of the two indices that share it (Walker
 /// 1977; built in linear time as Vose, *A Linear Algorithm for Generating Random Numbers
-/// with a Given Distribution*, 1991). The columns are filled in one sweep that carries a
-/// single remainder and needs no work lists (Hübschle-Schneider and Sanders, *Parallel
+/// with a Given Distribution*, 1991). One sweep fills the columns; it carries a single
+/// remainder and needs no work lists (Hübschle-Schneider and Sanders, *Parallel
 /// Weighted Random Sampling*, 2022).
 ///
-/// The sweep is done in integers, so no weight is lost to rounding, and a table is the
-/// same on every platform; what is left is the resolution of a draw, 2⁻³² per column.
+/// The sweep computes in integers, so no weight is lost to rounding, and a table is the same on every
+/// platform. A draw has a resolution of 2⁻³² per column.
 #[derive(Debug, Clone, Default)]
 pub(super) struct AliasTable {
     columns: Vec<Column>,
-    /// To draw by where some indices must be avoided that have most of the weight.
+    /// The weights, to draw without some indices that have most of the weight.
     weights: Cumulative,
 }
 
-/// A column, and the two indices that share it.
+/// A column with the two indices that share it.
 #[derive(Debug, Clone, Copy)]
 struct Column {
-    /// The share of the column that is its own index', in units of 2⁻³².
+    /// The share of the column's own index, in units of 2⁻³².
     own: u32,
-    /// The index that has the rest.
+    /// The index of the rest.
     alias: u32,
 }
 
 impl AliasTable {
-    /// How often a draw that must avoid some indices is repeated before it goes on among the
-    /// rest.
+    /// The draws of the table, before the rest is drawn by the weights.
     const DRAWS: u8 = 4;
 
-    /// Builds the table; of at most 2³² weights.
+    /// Builds the table of at most 2³² weights.
     pub(super) fn new(weights: &[NonZeroU32]) -> Self {
-        // All is counted in units of 1 / weights.len(): then a column is as tall as the
-        // sum of the weights, and everything is a whole number.
+        // In units of 1 / weights.len() a column is as tall as the sum of the weights, and all numbers
+        // are whole.
         let count = weights.len() as u64;
         let height = weights.iter().map(|w| u64::from(w.get())).sum();
         let mut sized = Self {
@@ -78,7 +77,7 @@ impl AliasTable {
         }
     }
 
-    /// Draws an index; none from an empty table.
+    /// Draws an index; none of an empty table.
     pub(super) fn draw(&self, rng: &mut Rng) -> Option<usize> {
         let bits = rng.next_u64();
         let (high, low) = (bits >> 32, bits as u32);
@@ -88,11 +87,10 @@ impl AliasTable {
         Some(hint::select_unpredictable(is_own, index, column.alias as usize))
     }
 
-    /// Draws an index that is not `taken`; none when all are.
+    /// Draws an index that is not `taken`; none if all are.
     ///
-    /// Draws again when it meets one that is taken, and after a few times (where the taken
-    /// ones have most of the weight) among those that it has not met: what is free is drawn by
-    /// its weight, and has no share of a neighbour's.
+    /// A taken index is drawn again. After a few draws the taken indices have most of the weight, and
+    /// the rest is drawn by its own weights: a free index gets no share of a neighbour's.
     pub(super) fn draw_unless(
         &self,
         rng: &mut Rng,
@@ -107,8 +105,7 @@ impl AliasTable {
         self.weights.find(rng, |index, _| (!taken(index)).then_some(index))
     }
 
-    /// Leaves `volume` of a column of this `height` to its own index and the rest to
-    /// `alias`.
+    /// Gives `volume` of a column of this `height` to its own index and the rest to `alias`.
     fn share(&mut self, index: usize, volume: u64, height: u64, alias: usize) {
         if volume >= height {
             return;
@@ -123,7 +120,7 @@ impl AliasTable {
 }
 
 impl Column {
-    /// A column that an index has for itself.
+    /// A column of one index.
     const fn whole(index: u32) -> Self {
         Self { own: u32::MAX, alias: index }
     }
@@ -139,7 +136,7 @@ mod tests {
         of.iter().map(|&w| NonZeroU32::new(w.into()).unwrap()).collect()
     }
 
-    /// What each index has of all columns, in columns.
+    /// Sums up the share of each index in all columns, in columns.
     fn shares(table: &AliasTable) -> Vec<f64> {
         let mut shares = vec![0.0; table.columns.len()];
         for (index, column) in table.columns.iter().enumerate() {
@@ -151,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn every_index_has_the_share_of_its_weight() {
+    fn index_has_the_share_of_its_weight() {
         let mut rng = Rng::new(11);
         let random = (0..1_000).map(|_| 1 + rng.below(65_535) as u16).collect::<Vec<_>>();
         let lopsided = [1, 1, 65_535, 1, 2, 30_000, 1];
@@ -166,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn more_weight_than_32_bits_hold_keeps_its_shares() {
+    fn shares_are_kept_when_the_sum_exceeds_32_bits() {
         let mut of = vec![65_535; 70_000];
         of[0] = 1;
         let shares = shares(&AliasTable::new(&weights(&of)));
@@ -198,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draw_avoids_what_is_taken_even_if_it_has_nearly_all_of_the_weight() {
+    fn draw_avoids_a_taken_index_with_nearly_all_of_the_weight() {
         const SEED: u64 = 5;
         let table = AliasTable::new(&weights(&[1, 65_535, 1, 2]));
         let mut rng = Rng::new(SEED);
@@ -214,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_table_draws_nothing() {
+    fn empty_table_draws_nothing() {
         let table = AliasTable::new(&[]);
         assert_eq!(table.draw(&mut Rng::new(1)), None);
         assert_eq!(table.draw_unless(&mut Rng::new(1), |_| false), None);

@@ -1,21 +1,20 @@
-//! Choosing by hash in a table.
+//! A Maglev table.
 
 use core::num::NonZeroU16;
 
 use crate::util::hash::xxh64;
 
-/// A Maglev table: a request belongs to the endpoint in the place of the table that its hash
-/// says.
+/// A Maglev table: the hash of a request names a place of the table, which belongs to a host.
 ///
-/// Every endpoint has an order of its own in which it would like the places. In turn, each
-/// takes the next one of its order that is free, until all are taken (Eisenbud et al.,
+/// Every host prefers the places in an order of its own. In turn, each host takes the next free place
+/// of its order, until all places are taken (Eisenbud et al.,
 /// *Maglev: A Fast and Reliable Software Network Load Balancer*, NSDI 2016, section 3.4).
-/// Turns go by weight, and keys are hashed, as in Envoy's [Maglev] (`maglev_lb.cc`): one of
-/// half the greatest weight has its turn in every second round.
+/// Turns go by weight, and keys are hashed, as in Envoy's [Maglev] (`maglev_lb.cc`): a host of half
+/// the greatest weight has its turn in every second round.
 ///
-/// Shares are nearly exact, unlike on a ring of the same size. An endpoint that comes or goes
-/// moves its own keys, and some more between those that stay: with a table of 100 times the
-/// number of endpoints, as the paper advises, less than 2 of 100 (`tests/hashing.rs`).
+/// Shares are nearly exact, unlike on a ring of the same size. A host that comes or goes moves its own
+/// keys, and some keys between the hosts that stay: less than 2 of 100 if the table has 100 times as
+/// many places as hosts, as the paper advises (`tests/hashing.rs`).
 ///
 /// [Maglev]: https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/upstream/load_balancing/load_balancers#maglev
 #[derive(Debug, Clone, Default)]
@@ -23,31 +22,29 @@ pub struct Maglev {
     places: Vec<u32>,
 }
 
-/// A place that nobody has.
+/// A place without a host.
 const FREE: u32 = u32::MAX;
 
 impl Maglev {
-    /// The largest table that Envoy takes.
+    /// The most places of a table, as in Envoy.
     pub const MAX_TABLE_SIZE: u32 = 5_000_011;
 
-    /// Fills a table with endpoints by their keys and weights.
+    /// Fills a table with hosts by their keys and weights.
     ///
-    /// `table_size` is a prime, or the next one is taken, so that every order has every place;
-    /// at most [`Maglev::MAX_TABLE_SIZE`]. With more endpoints than places, some have none. The
-    /// table does not depend on the order in which the endpoints are given.
+    /// `table_size` is rounded up to a prime, so that every order has every place; at most
+    /// [`Maglev::MAX_TABLE_SIZE`]. If there are more hosts than places, some have none. The table does
+    /// not depend on the order of `keys`.
     pub fn new(keys: &[(impl AsRef<[u8]>, NonZeroU16)], table_size: u32) -> Self {
         let size = next_prime(table_size.min(Self::MAX_TABLE_SIZE));
-        let mut endpoints = keys
+        let mut hosts = keys
             .iter()
             .enumerate()
             .map(|(index, (key, weight))| (key.as_ref(), *weight, index as u32))
             .collect::<Vec<_>>();
-        endpoints.sort_unstable();
-        let weights = endpoints.iter().map(|&(_, weight, _)| weight).collect::<Vec<_>>();
-        let mut orders = endpoints
-            .iter()
-            .map(|&(key, _, index)| (Order::new(key, size), index))
-            .collect::<Vec<_>>();
+        hosts.sort_unstable();
+        let weights = hosts.iter().map(|&(_, weight, _)| weight).collect::<Vec<_>>();
+        let mut orders =
+            hosts.iter().map(|&(key, _, index)| (Order::new(key, size), index)).collect::<Vec<_>>();
         if orders.is_empty() {
             return Self::default();
         }
@@ -64,7 +61,7 @@ impl Maglev {
         Self { places }
     }
 
-    /// The index of the endpoint to which a hash belongs; none when there is no endpoint.
+    /// Returns the index of the host to which a hash belongs; none of an empty table.
     pub fn lookup(&self, hash: u64) -> Option<usize> {
         let place = hash.checked_rem(self.places.len() as u64)?;
         self.places.get(place as usize).map(|&owner| owner as usize)
@@ -75,13 +72,13 @@ impl Maglev {
         self.places.len()
     }
 
-    /// Whether there is no endpoint.
+    /// Returns true if there is no host.
     pub const fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 }
 
-/// The order in which an endpoint would like the places: every `skip`th, from one on.
+/// The order in which a host prefers the places: every `skip`th, from the first on.
 #[derive(Debug)]
 struct Order {
     next: u32,
@@ -90,14 +87,14 @@ struct Order {
 }
 
 impl Order {
-    /// The order of an endpoint with that key, in a table with a prime number of places.
+    /// Computes the order of a host with this key, in a table with a prime number of places.
     fn new(key: &[u8], size: u32) -> Self {
         let place = xxh64(key, 0) % u64::from(size);
         let skip = xxh64(key, 1) % u64::from(size - 1) + 1;
         Self { next: place as u32, skip: skip as u32, size }
     }
 
-    /// The next place that is free; none when all are taken.
+    /// Returns the next free place; none if all are taken.
     fn take_free(&mut self, places: &[u32]) -> Option<usize> {
         for _ in 0..self.size {
             let place = self.next as usize;
@@ -111,22 +108,22 @@ impl Order {
     }
 }
 
-/// Whose turn it is, one after the other, for `count` turns: in round after round those that
-/// have one, in their given order.
+/// Returns the hosts of the first `count` turns. Within a round the hosts that have a turn keep their
+/// order.
 ///
-/// The n-th turn of a weight w, from 0, is in the first round r for which r × w is n times the
-/// greatest weight, and all have one in the first. Envoy finds out by asking every endpoint in
-/// every round, which takes long where weights differ much. Here the turns are counted, and
-/// sorted by their rounds in one pass.
+/// The n-th turn of a weight w, from 0, is in the first round r in which r × w is at least n times the
+/// greatest weight; the first round has a turn of every host. Envoy checks every host in every round,
+/// which takes long if weights differ much. Here the turns are counted, and sorted by their rounds in
+/// one pass.
 fn turns(weights: &[NonZeroU16], count: u32) -> Vec<u32> {
     let greatest = weights.iter().max().map_or(1, |weight| u64::from(weight.get()));
-    // The turns that a weight has in the first rounds.
+    // The turns of a weight in the first `rounds`.
     let turns_in = |weight: NonZeroU16, rounds: u64| {
         (rounds * u64::from(weight.get()) / greatest + 1).min(rounds)
     };
     let all_in = |rounds| weights.iter().map(|&weight| turns_in(weight, rounds)).sum::<u64>();
 
-    // The greatest has a turn in every round: so many rounds are enough.
+    // The greatest weight has a turn in every round, so `count` rounds are enough.
     let (mut too_few, mut enough) = (0, u64::from(count));
     while enough - too_few > 1 {
         let middle = too_few.midpoint(enough);
@@ -136,7 +133,7 @@ fn turns(weights: &[NonZeroU16], count: u32) -> Vec<u32> {
         let weight_in = u64::from(weight.get());
         (0..turns_in(weight, enough)).map(move |n| {
             let due = (n * greatest).div_ceil(weight_in);
-            // One turn a round: the greatest is never ahead by more.
+            // A host has at most one turn a round.
             due.max(n + 1) as usize
         })
     };
@@ -167,7 +164,7 @@ fn turns(weights: &[NonZeroU16], count: u32) -> Vec<u32> {
     turns
 }
 
-/// The first prime at or above a number.
+/// Returns the first prime at or above a number.
 fn next_prime(number: u32) -> u32 {
     let is_prime = |n: &u32| (2..).take_while(|d| d * d <= *n).all(|d| !n.is_multiple_of(d));
     (number.max(2)..).find(is_prime).unwrap_or(Maglev::MAX_TABLE_SIZE)
@@ -187,18 +184,18 @@ mod tests {
         weights(of).into_iter().enumerate().map(|(n, w)| (format!("10.0.0.{n}:80"), w)).collect()
     }
 
-    /// The turns as Envoy finds them.
+    /// Computes the turns as Envoy does.
     fn turns_of_envoy(weights: &[NonZeroU16], count: usize) -> Vec<u32> {
         let greatest = u64::from(weights.iter().max().unwrap().get());
-        let mut targets = vec![0; weights.len()];
+        let mut due = vec![0; weights.len()];
         let mut turns = Vec::new();
         for round in 1.. {
             for (index, weight) in weights.iter().enumerate() {
                 if turns.len() == count {
                     return turns;
                 }
-                if round * u64::from(weight.get()) >= targets[index] {
-                    targets[index] += greatest;
+                if round * u64::from(weight.get()) >= due[index] {
+                    due[index] += greatest;
                     turns.push(index as u32);
                 }
             }
@@ -218,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_table_is_that_of_the_paper() {
+    fn small_table_is_that_of_the_paper() {
         // Table 1 of the paper: orders (3, 4), (0, 2) and (3, 1), in a table of 7.
         let mut orders = [(3, 4), (0, 2), (3, 1)].map(|(next, skip)| Order { next, skip, size: 7 });
         let mut places = [FREE; 7];
@@ -231,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn every_place_is_taken_and_equal_weights_differ_by_one() {
+    fn places_differ_by_one_when_weights_are_equal() {
         let table = Maglev::new(&keys(&[1; 10]), 997);
         let mut counts = [0; 10];
         for place in 0..997 {
@@ -241,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_does_not_depend_on_the_order_of_its_endpoints() {
+    fn table_does_not_depend_on_the_order_of_its_hosts() {
         let forth = keys(&[1, 2, 3, 4]);
         let mut back = forth.clone();
         back.reverse();
@@ -252,20 +249,20 @@ mod tests {
     }
 
     #[test]
-    fn a_size_that_is_no_prime_becomes_one() {
+    fn size_is_rounded_up_to_a_prime() {
         let size = |size| Maglev::new(&keys(&[1, 1]), size).len();
         assert_eq!([0, 2, 4, 65_536, 65_537].map(size), [2, 2, 5, 65_537, 65_537]);
         assert_eq!(next_prime(Maglev::MAX_TABLE_SIZE), Maglev::MAX_TABLE_SIZE);
     }
 
     #[test]
-    fn more_endpoints_than_places_still_fill_the_table() {
+    fn all_places_are_taken_when_there_are_more_hosts() {
         let table = Maglev::new(&keys(&[1; 10]), 7);
         assert!((0..7).all(|place| table.lookup(place).is_some_and(|index| index < 10)));
     }
 
     #[test]
-    fn an_empty_table_has_nothing() {
+    fn empty_table_has_no_owner() {
         let table = Maglev::new(&keys(&[]), 997);
         assert!(table.is_empty());
         assert_eq!(table.lookup(7), None);
