@@ -108,7 +108,7 @@ fn imports_go_down_or_stay_within_their_folder() {
 }
 
 /// Files that stand in a circle of imports, with the reason. The list may only shrink.
-const CIRCLES: [(&str, &[&str]); 8] = [
+const CIRCLES: &[(&str, &[&str])] = &[
     (
         "an object hands out cursors, which read objects, and both record their errors",
         &["config::cursor", "config::object", "config::recorder"],
@@ -147,10 +147,6 @@ const CIRCLES: [(&str, &[&str]); 8] = [
     (
         "a response decides the next query, which reads it",
         &["registry::consul::query", "registry::consul::response"],
-    ),
-    (
-        "metrics of parts share the counters of the whole",
-        &["proxy::dependency_metrics", "proxy::found_metrics", "proxy::metrics"],
     ),
     (
         "the plugin lets streams wait, which resume by the plugin",

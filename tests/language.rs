@@ -25,6 +25,7 @@ const ROOMS: &[&str] = &[
     "src/health_check",
     "src/host",
     "src/model",
+    "src/proxy",
     "src/registration",
     "src/shared",
     "src/telemetry",
