@@ -59,7 +59,7 @@ const TESTS: &[&str] = &[
 const DIALECT: [(&str, &str); 17] = [
     ("errand", "agent_call"),
     ("keeper", "reconciler"),
-    ("registrar", "registration_controller"),
+    ("registrar", "controller"),
     ("kinship", "relation"),
     ("letter", "message"),
     ("tracker", "source"),
