@@ -6,7 +6,6 @@ use std::time::Duration;
 use consul_resolver::calls::breaker::BreakerState;
 use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::{Config, Probe};
-use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::discovery::tracked_source::TrackedSource;
 use consul_resolver::health_check::verdict::ProbeReason;
 use consul_resolver::host::Host;
@@ -34,7 +33,7 @@ use crate::feed::Feed;
 use crate::probes::Echo;
 use crate::replies::Reply;
 use crate::shared::Shared;
-use crate::sources::{configured, source_of};
+use crate::sources::{configured, source_of, spec};
 use crate::trace::Trace;
 
 /// A root context: which thread's VM it is in, and its number, which no other ever has.
@@ -166,7 +165,7 @@ impl Context {
     /// A context that has just been made.
     pub fn new(id: ContextId, config: usize, of: &Config, made: u64, rng: &mut Rng) -> Self {
         let mut own = rng.split();
-        let subjects = of.sources().map(|source| SourceSpec::new(of, source)).collect();
+        let subjects = of.sources().map(|source| spec(of, source)).collect();
         let agent = vm::Vm::new(subjects, &of.consul, own.split()).with_registrations(of);
         Self {
             id,
