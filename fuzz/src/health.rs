@@ -9,6 +9,7 @@ use consul_resolver::config::{
     AddressChoice, AddressPolicy, Cidr, Config, HealthThreshold, VersionKey,
 };
 use consul_resolver::registry::consul::decode::decode;
+use consul_resolver::registry::consul::index::ConsulIndex;
 use consul_resolver::registry::consul::instance_filter::InstanceFilter;
 use consul_resolver::registry::consul::query::ConsulQuery;
 use consul_resolver::registry::decoded::Decoded;
@@ -76,8 +77,8 @@ fn check_response(index: &[u8], body: &[u8]) {
     let number = number.and_then(|text| text.parse::<u64>().ok());
     match query.read(Ok(response)) {
         Ok(answer) => {
-            let Resume::Consul(found) = answer.resume;
-            assert_eq!(Some(found.number()), number.map(|number| number.max(1)));
+            let expected = number.map(|number| Resume::Consul(ConsulIndex::new(number)));
+            assert_eq!(Some(answer.resume), expected);
         }
         Err(error) => super::check_error(&error, 400),
     }

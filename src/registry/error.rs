@@ -4,6 +4,8 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::registry::consul::error::QueryError;
+#[cfg(feature = "polled-registry")]
+use crate::registry::polled::PolledError;
 use crate::registry::response::CallFailure;
 
 /// The reason why a query has no response. None of them removes an endpoint.
@@ -11,6 +13,9 @@ use crate::registry::response::CallFailure;
 pub enum RegistryError {
     /// A query to Consul.
     Consul(QueryError),
+    /// A query to the polled registry of tests.
+    #[cfg(feature = "polled-registry")]
+    Polled(PolledError),
 }
 
 impl RegistryError {
@@ -21,20 +26,29 @@ impl RegistryError {
 
     /// Returns the error of a query that was to wait for a change, and failed after this time.
     pub fn while_blocking(self, after: Duration) -> Self {
-        let Self::Consul(error) = self;
-        Self::Consul(error.while_blocking(after))
+        match self {
+            Self::Consul(error) => Self::Consul(error.while_blocking(after)),
+            #[cfg(feature = "polled-registry")]
+            Self::Polled(error) => Self::Polled(error),
+        }
     }
 
     /// Returns the kind.
     pub const fn kind(&self) -> ErrorKind {
-        let Self::Consul(error) = self;
-        error.kind()
+        match self {
+            Self::Consul(error) => error.kind(),
+            #[cfg(feature = "polled-registry")]
+            Self::Polled(error) => error.kind(),
+        }
     }
 
     /// Returns true if the error may come from a timeout that is too short for the registry.
     pub const fn hints_at_timeout(&self) -> bool {
-        let Self::Consul(error) = self;
-        error.hints_at_timeout()
+        match self {
+            Self::Consul(error) => error.hints_at_timeout(),
+            #[cfg(feature = "polled-registry")]
+            Self::Polled(error) => error.hints_at_timeout(),
+        }
     }
 }
 
@@ -44,17 +58,30 @@ impl From<QueryError> for RegistryError {
     }
 }
 
+#[cfg(feature = "polled-registry")]
+impl From<PolledError> for RegistryError {
+    fn from(error: PolledError) -> Self {
+        Self::Polled(error)
+    }
+}
+
 impl fmt::Display for RegistryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Consul(error) = self;
-        error.fmt(f)
+        match self {
+            Self::Consul(error) => error.fmt(f),
+            #[cfg(feature = "polled-registry")]
+            Self::Polled(error) => error.fmt(f),
+        }
     }
 }
 
 impl core::error::Error for RegistryError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        let Self::Consul(error) = self;
-        error.source()
+        match self {
+            Self::Consul(error) => error.source(),
+            #[cfg(feature = "polled-registry")]
+            Self::Polled(_) => None,
+        }
     }
 }
 

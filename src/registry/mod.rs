@@ -14,6 +14,8 @@
 pub mod consul;
 pub mod decoded;
 pub mod error;
+#[cfg(feature = "polled-registry")]
+pub mod polled;
 pub mod query;
 pub mod query_response;
 pub mod rejected_instances;

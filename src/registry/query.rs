@@ -7,6 +7,8 @@ use crate::registry::consul::dns_name::DnsName;
 use crate::registry::consul::query::ConsulQuery;
 use crate::registry::decoded::QueryOrigin;
 use crate::registry::error::RegistryError;
+#[cfg(feature = "polled-registry")]
+use crate::registry::polled::PolledQuery;
 use crate::registry::query_response::QueryResponse;
 use crate::registry::request::{HttpRequest, ReadMode};
 use crate::registry::response::{CallFailure, HttpResponse};
@@ -18,6 +20,9 @@ use crate::registry::resume::Resume;
 pub enum Query {
     /// A query to Consul.
     Consul(ConsulQuery),
+    /// A query to the polled registry of tests.
+    #[cfg(feature = "polled-registry")]
+    Polled(PolledQuery),
 }
 
 /// The way in which a registry tells of changes.
@@ -42,21 +47,30 @@ impl Query {
 
     /// Returns the hash of all that decides the response or its reading.
     pub const fn key(&self) -> QueryKey {
-        let Self::Consul(query) = self;
-        query.key()
+        match self {
+            Self::Consul(query) => query.key(),
+            #[cfg(feature = "polled-registry")]
+            Self::Polled(query) => query.key(),
+        }
     }
 
     /// Returns the way in which the registry tells of changes.
     pub const fn style(&self) -> Style {
-        let Self::Consul(query) = self;
-        if query.blocks() { Style::Blocks } else { Style::Polls }
+        match self {
+            Self::Consul(query) if query.blocks() => Style::Blocks,
+            Self::Consul(_) => Style::Polls,
+            #[cfg(feature = "polled-registry")]
+            Self::Polled(_) => Style::Polls,
+        }
     }
 
     /// Returns the request for the state after `resume`, or for the current state.
     pub fn request(&self, resume: Option<Resume>, mode: ReadMode) -> HttpRequest {
-        let Self::Consul(query) = self;
-        let index = resume.map(|Resume::Consul(index)| index);
-        query.request(index, mode)
+        match self {
+            Self::Consul(query) => query.request(resume.and_then(Resume::index), mode),
+            #[cfg(feature = "polled-registry")]
+            Self::Polled(query) => query.request(),
+        }
     }
 
     /// Reads a response. Everything but a whole response of the registry is an error.
@@ -68,15 +82,21 @@ impl Query {
         &self,
         result: Result<HttpResponse<'_>, CallFailure>,
     ) -> Result<QueryResponse, RegistryError> {
-        let Self::Consul(query) = self;
-        Ok(query.read(result)?)
+        match self {
+            Self::Consul(query) => Ok(query.read(result)?),
+            #[cfg(feature = "polled-registry")]
+            Self::Polled(query) => Ok(query.read(result)?),
+        }
     }
 
     /// Returns the request for the instances of the service in which a query looks. Unlike the
     /// query's response it lists instances that are out of service.
     pub fn instances(&self, of: &QueryOrigin) -> HttpRequest {
-        let Self::Consul(query) = self;
-        query.instances(of)
+        match self {
+            Self::Consul(query) => query.instances(of),
+            #[cfg(feature = "polled-registry")]
+            Self::Polled(query) => query.request(),
+        }
     }
 
     /// Reads the response to a request for [instances](Self::instances).
@@ -88,8 +108,11 @@ impl Query {
         &self,
         result: Result<HttpResponse<'_>, CallFailure>,
     ) -> Result<QueryResponse, RegistryError> {
-        let Self::Consul(query) = self;
-        Ok(query.read_instances(result)?)
+        match self {
+            Self::Consul(query) => Ok(query.read_instances(result)?),
+            #[cfg(feature = "polled-registry")]
+            Self::Polled(query) => Ok(query.read(result)?),
+        }
     }
 
     /// Reduces a catalog to the number of services that may be served, and keeps those of
@@ -101,8 +124,11 @@ impl Query {
 
     /// Reduces the snapshot of a catalog likewise.
     pub fn within_limit(&self, snapshot: Snapshot, current: Option<&Snapshot>) -> Snapshot {
-        let Self::Consul(query) = self;
-        query.within_limit(snapshot, current)
+        match self {
+            Self::Consul(query) => query.within_limit(snapshot, current),
+            #[cfg(feature = "polled-registry")]
+            Self::Polled(_) => snapshot,
+        }
     }
 
     /// Refuses a partial response, whose hidden instances would count as gone.
@@ -111,8 +137,11 @@ impl Query {
     ///
     /// An error that names the token.
     pub fn reject_partial(&self, response: QueryResponse) -> Result<QueryResponse, RegistryError> {
-        let Self::Consul(query) = self;
-        Ok(query.reject_filtered(response)?)
+        match self {
+            Self::Consul(query) => Ok(query.reject_filtered(response)?),
+            #[cfg(feature = "polled-registry")]
+            Self::Polled(_) => Ok(response),
+        }
     }
 
     /// Replaces the error that the registry does not know the name by a response that lists
@@ -122,8 +151,11 @@ impl Query {
     ///
     /// Any other error.
     pub fn unknown_is_empty(error: RegistryError) -> Result<QueryResponse, RegistryError> {
-        let RegistryError::Consul(error) = error;
-        Ok(ConsulQuery::unknown_is_empty(error)?)
+        match error {
+            RegistryError::Consul(error) => Ok(ConsulQuery::unknown_is_empty(error)?),
+            #[cfg(feature = "polled-registry")]
+            error => Err(error),
+        }
     }
 }
 

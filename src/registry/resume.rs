@@ -10,6 +10,9 @@ use crate::registry::consul::index::ConsulIndex;
 pub enum Resume {
     /// The index of Consul.
     Consul(ConsulIndex),
+    /// No position: the responses have no order.
+    #[cfg(feature = "polled-registry")]
+    Unordered,
 }
 
 /// The way from one position to another.
@@ -25,14 +28,25 @@ pub enum Progress {
 }
 
 impl Resume {
+    /// Returns the index of Consul.
+    pub(super) const fn index(self) -> Option<ConsulIndex> {
+        match self {
+            Self::Consul(index) => Some(index),
+            #[cfg(feature = "polled-registry")]
+            Self::Unordered => None,
+        }
+    }
+
     /// Returns the way from `last` to this position.
     pub fn progress_since(self, last: Self) -> Progress {
-        let Self::Consul(index) = self;
-        let Self::Consul(last) = last;
-        match index.cmp(&last) {
-            core::cmp::Ordering::Less => Progress::WentBack,
-            core::cmp::Ordering::Equal => Progress::Same,
-            core::cmp::Ordering::Greater => Progress::Advanced,
+        match (self, last) {
+            (Self::Consul(index), Self::Consul(last)) => match index.cmp(&last) {
+                core::cmp::Ordering::Less => Progress::WentBack,
+                core::cmp::Ordering::Equal => Progress::Same,
+                core::cmp::Ordering::Greater => Progress::Advanced,
+            },
+            #[cfg(feature = "polled-registry")]
+            _ => Progress::Advanced,
         }
     }
 }

@@ -67,7 +67,7 @@ const SETTINGS: [Setting; 32] = [
     Setting { services: &["web", "api"], wait: LONGEST_WAIT / 1_000, ..PLAIN },
     Setting { services: &["web", "api"], wait: 2, registers: &[0, 2], ..PLAIN },
     Setting { services: &["web"], wait: 5, registers: &[1], ..PLAIN },
-    Setting { services: &["api", "db", "geo"], wait: 1, registers: &[3], ..PLAIN },
+    Setting { services: &["api", "db", "geo", "feed"], wait: 1, registers: &[3], ..PLAIN },
     Setting { services: &["web", "api"], wait: 10, ..PLAIN },
     Setting { services: &["db"], wait: LONGEST_WAIT / 1_000, ..PLAIN },
     Setting { services: &["web"], wait: 5, idle_timeout: Some(10), registers: &[0], ..PLAIN },

@@ -22,6 +22,8 @@ use crate::vm::ContextId;
 use crate::weather::{Failure, Lie, Weather};
 
 const SECOND: u64 = 1_000_000;
+/// The time to live of a response of the polled registry, in seconds.
+const TTL: u64 = 3;
 /// How long it is remembered which endpoints there were.
 const REMEMBERED: u64 = 60 * SECOND;
 
@@ -207,8 +209,9 @@ impl Consul {
         let parameter = |name: &str| parameters.split('&').find_map(|p| p.strip_prefix(name));
         let index = parameter("index=").map(|index| index.parse().expect("a number"));
         let name = route.strip_prefix("/v1/health/service/");
+        let polled = route.strip_prefix("/polled/");
         let executed = route.strip_prefix("/v1/query/").and_then(|it| it.strip_suffix("/execute"));
-        let source = match (name.or(executed), parameter("dc=")) {
+        let source = match (name.or(executed).or(polled), parameter("dc=")) {
             (None, _) => (route == "/v1/catalog/services").then_some(CATALOG),
             (Some(name), Some(datacenter)) => position(&format!("{name}@{datacenter}")),
             (Some(name), None) => position(name),
@@ -216,7 +219,8 @@ impl Consul {
         let source = source.expect("a known source");
         let timeout = now + u64::try_from(request.timeout.as_micros()).expect("a short time");
         let is_executed = executed.is_some();
-        let ask = Ask { from, call, source, is_executed, index, timeout };
+        let is_polled = polled.is_some();
+        let ask = Ask { from, call, source, is_executed, is_polled, index, timeout };
         self.numbers.insert((from, source), number(call));
         let state = &mut self.states[source];
         state.plain += usize::from(index.is_none());
@@ -397,12 +401,14 @@ impl Consul {
             }
             Some(Failure::Breaks) => broken(&to),
             Some(Failure::Status(status)) => failed(&to, status, b"No cluster leader"),
-            Some(Failure::NoIndex) => Reply { index: None, ..self.content(to, rng) },
+            Some(Failure::NoIndex) => Reply { index: None, ttl: None, ..self.content(to, rng) },
             Some(Failure::Truncated) => {
                 let mut reply = self.content(to, rng);
                 reply.body.pop();
                 reply
             }
+            // The polled registry has no tokens.
+            Some(Failure::Filtered) if to.is_polled => failed(&to, 403, b""),
             Some(Failure::Filtered) => {
                 self.states[to.source].hidden.get_or_insert(now);
                 let reply = self.content(to.clone(), rng);
@@ -443,6 +449,10 @@ impl Consul {
         let told = ports.iter().filter(is_told);
         let entries: Vec<_> = match to.source {
             CATALOG => told.map(listed).collect(),
+            source if to.is_polled => {
+                let ports = endpoints(source, &ports).into_iter();
+                ports.map(|port| format!(r#""{}:{port}""#, address(source))).collect()
+            }
             _ => told.map(instance).collect(),
         };
         let body = list(&to, &entries.join(","));
@@ -452,7 +462,8 @@ impl Consul {
             state.last = ports;
         }
         state.answered.insert(endpoints(to.source, &state.last));
-        Reply { status: Some(200), index: Some(index), body, ..broken(&to) }
+        let (index, ttl) = if to.is_polled { (None, Some(TTL)) } else { (Some(index), None) };
+        Reply { status: Some(200), index, ttl, body, ..broken(&to) }
     }
 }
 

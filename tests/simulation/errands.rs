@@ -24,7 +24,15 @@ impl Consul {
         rng: &mut Rng,
     ) -> Result<Option<Outcome>, CallFailure> {
         let timeout = now + u64::try_from(request.timeout.as_micros()).expect("a short time");
-        let ask = Ask { from, call, source: 0, is_executed: false, index: None, timeout };
+        let ask = Ask {
+            from,
+            call,
+            source: 0,
+            is_executed: false,
+            is_polled: false,
+            index: None,
+            timeout,
+        };
         if rng.below(100) < self.weather.refused {
             return Err(CallFailure::Refused(Refusal::NoCapacity));
         }

@@ -1,6 +1,6 @@
 //! How old what a VM uses may be, also while things go wrong that are none of its business.
 
-use crate::sources::{GEO, SOURCES, source_of};
+use crate::sources::{FEED, GEO, SOURCES, source_of};
 use crate::state::POLLED;
 use crate::world::World;
 
@@ -31,7 +31,7 @@ impl World {
                 let ports = crate::checks::ports(&record.snapshot, source);
                 let until = self.consul.outdated(source, &ports)?;
                 let age = (self.now - until) / 1_000;
-                let most = if source == GEO { most + POLLED / 1_000 } else { most };
+                let most = if [GEO, FEED].contains(&source) { most + POLLED / 1_000 } else { most };
                 (age > most).then(|| {
                     format!(
                         "{:?} has {ports:?} of {name}, which is {age} ms out of date",

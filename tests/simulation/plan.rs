@@ -4,7 +4,7 @@ use consul_resolver::util::rng::Rng;
 
 use crate::configs::{DRAINING_CONFIGS, FINDING_CONFIGS, PLAIN_CONFIGS};
 use crate::envoy::Manner;
-use crate::sources::{BESIDE_DRAINS, CONFIGURED, SERVICES, USUAL};
+use crate::sources::{BESIDE_DRAINS, CHANGING, SERVICES, USUAL};
 
 /// How long things go wrong at most, in seconds.
 pub const LONGEST_CHAOS: usize = 40;
@@ -164,7 +164,7 @@ impl Plan {
             threads,
             listeners: vec![0],
             configs: &PLAIN_CONFIGS,
-            changing: &CONFIGURED,
+            changing: &CHANGING,
             faults: Vec::new(),
             fault_interval: SECOND,
             change_interval: SECOND / 2,
@@ -196,7 +196,7 @@ impl Plan {
                 .map(|_| configs[rng.below(configs.len() as u32) as usize])
                 .collect(),
             configs,
-            changing: if finds { &SERVICES } else { &CONFIGURED },
+            changing: if finds { &SERVICES } else { &CHANGING },
             faults,
             fault_interval: one_of(rng, &[200, 500, 1_000, 3_000]) * MILLISECOND,
             change_interval: one_of(rng, &[50, 400, 1_000, 5_000]) * MILLISECOND,

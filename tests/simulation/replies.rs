@@ -16,6 +16,8 @@ pub struct Ask {
     pub source: usize,
     /// Whether it is by a prepared query.
     pub is_executed: bool,
+    /// Whether the polled registry is asked.
+    pub is_polled: bool,
     /// The index that it waits on.
     pub index: Option<u64>,
     /// When Envoy gives it up.
@@ -37,6 +39,8 @@ pub struct Reply {
     pub from_envoy: bool,
     /// The index, if it has one.
     pub index: Option<u64>,
+    /// How long it holds, in seconds, if it says that.
+    pub ttl: Option<u64>,
     /// Whether something was left out that the token may not see.
     pub filtered: bool,
     /// The body.
@@ -48,13 +52,14 @@ impl Reply {
     pub fn headers(&self) -> Vec<Header<'static>> {
         let index = self.index.map(|index| ("x-consul-index", index.to_string()));
         let filtered = ("x-consul-results-filtered-by-acls", "true".to_owned());
-        let all = index.into_iter().chain(self.filtered.then_some(filtered));
+        let ttl = self.ttl.map(|ttl| ("ttl", ttl.to_string()));
+        let all = index.into_iter().chain(ttl).chain(self.filtered.then_some(filtered));
         all.map(|(name, value)| (name, value.into_bytes().into())).collect()
     }
 
     /// Whether it is whole, and says all that there is.
     pub fn is_good(&self) -> bool {
-        self.status == Some(200) && !self.filtered && self.index.is_some()
+        self.status == Some(200) && !self.filtered && self.index.or(self.ttl).is_some()
     }
 }
 
@@ -69,6 +74,7 @@ pub fn broken(to: &Ask) -> Reply {
         status: None,
         from_envoy: false,
         index: None,
+        ttl: None,
         filtered: false,
         body,
     }

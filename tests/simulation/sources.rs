@@ -5,20 +5,33 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use consul_resolver::config::{Config, Service};
+use consul_resolver::config::{Config, Service, Source};
 use consul_resolver::discovery::tracked_source::TrackedSource;
 use consul_resolver::model::service::QueryKey;
 use consul_resolver::registry::consul::dns_name::DnsName;
 use consul_resolver::registry::source_spec::SourceSpec;
+use consul_resolver::registry::polled::PolledQuery;
+use consul_resolver::registry::query::Query;
 
 use crate::configs::configs;
 
 /// What Consul is asked for in most worlds: a service in a datacenter, or in the agent's own; one that
 /// Consul does not know; the catalog; one with critical instances; and a prepared query.
-const USUAL_SOURCES: [&str; USUAL] =
-    ["web@dc1", "web@dc2", "api", "db", "cache", "mail", "nobody", "the catalog", "shop", "geo"];
+const USUAL_SOURCES: [&str; USUAL] = [
+    "web@dc1",
+    "web@dc2",
+    "api",
+    "db",
+    "cache",
+    "mail",
+    "nobody",
+    "the catalog",
+    "shop",
+    "geo",
+    "feed",
+];
 /// How many of them there are.
-pub const USUAL: usize = 10;
+pub const USUAL: usize = 11;
 /// The services of a crowd, which some worlds have besides.
 pub const CROWD: Range<usize> = USUAL..USUAL + 300;
 /// What clients make up there: a service in a datacenter that nobody knows, and prepared queries.
@@ -34,8 +47,10 @@ pub static SOURCES: LazyLock<Vec<String>> = LazyLock::new(|| {
 
 /// Those that may be configured where nobody asks whether Envoy drains.
 pub const CONFIGURED: [usize; 5] = [0, 1, API, DB, GEO];
+/// Those, and one of the polled registry.
+pub const CHANGING: [usize; 6] = [0, 1, API, DB, GEO, FEED];
 /// Those, and what may be found beside them.
-pub const SERVICES: [usize; 7] = [0, 1, API, DB, GEO, CACHE, MAIL];
+pub const SERVICES: [usize; 8] = [0, 1, API, DB, GEO, FEED, CACHE, MAIL];
 /// Those that may be configured where somebody does.
 pub const BESIDE_DRAINS: [usize; 4] = [0, 1, API, SHOP];
 /// One that has two datacenters, and its place for the second.
@@ -56,6 +71,8 @@ pub const CATALOG: usize = 7;
 pub const SHOP: usize = 8;
 /// One that is found by a prepared query, which lists no instance that is critical.
 pub const GEO: usize = 9;
+/// One of the polled registry, which knows no health.
+pub const FEED: usize = 10;
 
 /// The place of a name among them.
 pub fn position(name: &str) -> Option<usize> {
@@ -90,7 +107,7 @@ pub const ILL: u16 = 1_000;
 
 /// Whether Consul's own checks say that an instance is critical.
 pub const fn is_critical(source: usize, port: u16) -> bool {
-    port >= ILL || source == SHOP && port.is_multiple_of(3)
+    source != FEED && port >= ILL || source == SHOP && port.is_multiple_of(3)
 }
 
 /// Whether an instance is registered so that nobody can reach it: with a host name, or without a
@@ -179,9 +196,18 @@ pub fn of_service(config: &Config, name: &str) -> Option<Vec<usize>> {
     if own.is_empty() { Some(vec![found()?]) } else { Some(own) }
 }
 
+/// What is asked for a configured source: of Consul, or of the polled registry.
+pub fn spec(config: &Config, source: Source<'_>) -> SourceSpec {
+    let spec = SourceSpec::new(config, source);
+    match source.service.name == SOURCES[FEED] {
+        true => SourceSpec { query: Query::Polled(PolledQuery::new("c", &SOURCES[FEED])), ..spec },
+        false => spec,
+    }
+}
+
 /// All that a configuration may ask, with what it asks for.
 fn queries(config: &Config) -> Vec<(QueryKey, usize)> {
-    let subjects = config.sources().map(|source| SourceSpec::new(config, source));
+    let subjects = config.sources().map(|source| spec(config, source));
     let mut queries: Vec<_> =
         subjects.map(|subject| subject.query.key()).zip(configured(config)).collect();
     let like = |service: &Service, source: usize| {

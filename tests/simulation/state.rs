@@ -9,7 +9,7 @@ use consul_resolver::shared::snapshot_record::SnapshotVersion;
 use consul_resolver::shared::source_record::{Rank, SourceRecord};
 
 use crate::checks::ports;
-use crate::sources::{CATALOG, GEO, NAMED, SOURCES, endpoints, query_of, source_of};
+use crate::sources::{CATALOG, FEED, GEO, NAMED, SOURCES, endpoints, query_of, source_of};
 use crate::vm::{Context, Vm};
 use crate::world::World;
 
@@ -86,8 +86,9 @@ impl World {
         for tracker in trackers {
             let source = source_of(tracker);
             let is_empty = tracker.installed().is_none_or(|record| record.snapshot.is_empty());
-            // A prepared query cannot block.
+            // A prepared query cannot block, nor can one of the polled registry.
             let is_on_trial = source == GEO
+                || source == FEED
                 || is_empty && !context.configured.contains(&source) && source != CATALOG;
             (sure, unsure) = (sure + usize::from(!is_on_trial), unsure + usize::from(is_on_trial));
             let (blocking, name) = (self.consul.blocking(source), &SOURCES[source]);

@@ -34,7 +34,7 @@ use crate::feed::Feed;
 use crate::probes::Echo;
 use crate::replies::Reply;
 use crate::shared::Shared;
-use crate::sources::{configured, source_of};
+use crate::sources::{configured, source_of, spec};
 use crate::trace::Trace;
 
 /// A root context: which thread's VM it is in, and its number, which no other ever has.
@@ -166,7 +166,7 @@ impl Context {
     /// A context that has just been made.
     pub fn new(id: ContextId, config: usize, of: &Config, made: u64, rng: &mut Rng) -> Self {
         let mut own = rng.split();
-        let subjects = of.sources().map(|source| SourceSpec::new(of, source)).collect();
+        let subjects = of.sources().map(|source| spec(of, source)).collect();
         let agent = vm::Vm::new(subjects, &of.consul, own.split()).with_registrations(of);
         Self {
             id,
