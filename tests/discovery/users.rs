@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use consul_resolver::config::{Config, Service};
-use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::discovery::tracked_source::TrackedSource;
 use consul_resolver::host::{Command, Event};
 use consul_resolver::model::service::SourceId;
+use consul_resolver::registry::source_spec::SourceSpec;
 use consul_resolver::shared::key::{SharedKey, VmId};
 use consul_resolver::shared::members::{Member, Members, QueueId};
 use consul_resolver::shared::snapshot_record::SnapshotVersion;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::Config;
-use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::host::Event;
 use consul_resolver::model::service::SourceId;
 use consul_resolver::registry::request::HttpRequest;
 use consul_resolver::registry::response::CallFailure;
+use consul_resolver::registry::source_spec::SourceSpec;
 use consul_resolver::shared::key::{SharedKey, VmId};
 use consul_resolver::shared::source_record::{Rank, SourceRecord, Term};
 use consul_resolver::telemetry::{Doubt, Resolution, SourceEvent};
