@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::balancer::pick_context::PickContext;
 use crate::balancer::pool::Pool;
-use crate::balancer::request_outcome::RequestOutcome;
+use crate::balancer::ticket::RequestOutcome;
 use crate::config::{Config, Service, Unmatched};
 use crate::handoff::HandoffMethod;
 use crate::model::endpoint::Address;
@@ -321,7 +321,7 @@ impl Router {
     /// of the pick. At the first one it is not known whether there is a cookie.
     pub fn on_passed_over(&mut self, forward: &Forward, upstream: &[u8], now: Time) {
         if self.has_endpoint(forward.service, upstream) {
-            forward.ticket.target().doubt(now);
+            forward.ticket.host().doubt(now);
             if forward.is_unbound {
                 self.on_outcome(forward, Attempt::FIRST, RequestOutcome::Failure, now);
             }
@@ -331,7 +331,7 @@ impl Router {
     /// Takes note that the client of a request has left before the endpoint has responded.
     pub fn on_silence(&mut self, forward: &Forward, now: Time) {
         if let Some(pool) = self.pool_mut(forward.service) {
-            pool.on_silence(forward.ticket.target(), now.since(forward.sent), now);
+            pool.on_silence(forward.ticket.host(), now.since(forward.sent), now);
         }
     }
 
