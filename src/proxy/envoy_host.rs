@@ -16,7 +16,6 @@ use crate::proxy::host::{self, CalloutId, CalloutRefused};
 use crate::proxy::metrics::Metrics;
 use crate::registry::request::HttpRequest;
 use crate::registry::response::{CallFailure, Refusal};
-use crate::registry::source_spec::SourceSpec;
 use crate::registry::token::Token;
 use crate::shared::key::{Cas, SharedKey};
 use crate::shared::members::QueueId;
