@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn service_without_hosts_is_found_by_no_host_when_it_is_not_alone() {
+    fn service_without_hosts_has_no_host_when_it_is_not_alone() {
         let services = ConfiguredServices::new(&[service(&[]), service(&[])]);
         assert!(!services.needs_authority());
         assert_eq!(find(&services, "web.test"), None);

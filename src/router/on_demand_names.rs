@@ -12,7 +12,7 @@ use crate::router::reply::Reply;
 use crate::util::time::Time;
 use crate::util::token_bucket::TokenBucket;
 
-/// How long a name stays unknown after Consul had no healthy instance, if it never had one.
+/// The time for which a name stays unknown after Consul had no healthy instance, if it never had one.
 const UNKNOWN: Duration = Duration::from_secs(30);
 /// The burst of new names, and the interval of one more: the limit of a worker for names that may not exist.
 const NEW: (u32, Duration) = (40, Duration::from_millis(500));

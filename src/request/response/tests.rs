@@ -58,7 +58,7 @@ impl Bench {
     }
 }
 
-/// How many of the endpoints of a request have failed lately.
+/// Counts the endpoints of a request that have failed lately.
 fn failed(forward: &Forward) -> usize {
     let has_failed = |target: &&std::rc::Rc<crate::balancer::upstream_host::UpstreamHost>| {
         target.failures().value(Time::ZERO, Duration::from_secs(10)) > 0.0

@@ -51,7 +51,7 @@ impl Bench {
         self.router.install(source, &Snapshot::new(endpoints).into(), self.now);
     }
 
-    /// What has happened by that moment, each with the service.
+    /// Lists the events by that moment, each with its service.
     fn tick(&mut self, milliseconds: u64) -> Vec<(String, ServiceEvent)> {
         self.now = at(milliseconds);
         let mut events = Vec::new();

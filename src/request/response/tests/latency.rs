@@ -17,7 +17,7 @@ fn sent(bench: &mut Bench, has_body: bool) -> Forward {
     }
 }
 
-/// What is known of how fast the endpoints of the request are, in milliseconds, in their order.
+/// Lists the known latencies of the endpoints of a request in milliseconds, in order.
 fn latencies(forward: &Forward, now: Time) -> Vec<Option<f64>> {
     let latency = |target: &std::rc::Rc<crate::balancer::upstream_host::UpstreamHost>| {
         let seconds = target.latency()?.value(now, Duration::from_secs(10));
