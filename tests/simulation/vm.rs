@@ -14,7 +14,6 @@ use consul_resolver::model::registration::RegistrationId;
 use consul_resolver::model::service::{QueryKey, ServiceId, SourceId};
 use consul_resolver::registry::request::HttpRequest;
 use consul_resolver::registry::response::CallFailure;
-use consul_resolver::registry::source_spec::SourceSpec;
 use consul_resolver::router::Router;
 use consul_resolver::router::forward::Forward;
 use consul_resolver::shared::key::{Cas, SharedKey};
