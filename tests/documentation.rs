@@ -87,7 +87,7 @@ fn every_piece_of_envoys_configuration_is_an_object() {
 #[test]
 fn every_metric_that_the_filter_defines_is_on_its_page() {
     let page = read("docs/metrics.md");
-    let source = ["metrics", "source_metrics", "dependency_metrics"]
+    let source = ["metrics", "service_metrics", "source_metrics", "dependency_metrics"]
         .map(|file| read(format!("src/proxy/{file}.rs")))
         .concat();
     for kind in ErrorKind::ALL {

@@ -133,16 +133,12 @@ const CIRCLES: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "parts of the router take the whole router",
-        &["router", "router::dependencies", "router::dynamic_services", "router::supply"],
-    ),
-    (
         "a prepared query is decoded as any response, and recognized by the decoder",
         &["registry::consul::decode", "registry::consul::prepared_query"],
     ),
     (
         "an error of a registry may be Consul's, which is told as any",
-        &["registry::consul::error", "registry::error"],
+        &["registry::consul::error", "registry::error", "registry::polled"],
     ),
     (
         "a response decides the next query, which reads it",

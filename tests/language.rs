@@ -223,7 +223,10 @@ fn names_are_the_terms_of_the_field() {
 fn type_names_are_used_once() {
     let mut all: Vec<(String, bool, String)> = Vec::new();
     let is_test = |path: &Path| path.iter().any(|part| part == "tests" || part == "tests.rs");
-    for (path, text) in sources("src").into_iter().filter(|(path, _)| !is_test(path)) {
+    // The module is built with this file in the place of another one.
+    let is_twin = |path: &Path| path.ends_with("config/no_recorder.rs");
+    let files = sources("src").into_iter().filter(|(path, _)| !is_test(path) && !is_twin(path));
+    for (path, text) in files {
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         for line in code.lines().filter(|line| !line.starts_with(' ')) {
             let is_public = line.starts_with("pub");

@@ -166,7 +166,7 @@ impl Service {
             &mut found.peer,
             scope,
         );
-        found.read_common(&mut object, Origin::List);
+        found.read_common(&mut object, ServiceKind::List);
         object.set(
             field(
                 "fallback",
@@ -185,7 +185,7 @@ impl Service {
     pub(super) fn read_of_catalog(node: &Cursor<'_>) -> Result<Self, Refusals> {
         let mut object = node.object("discover.service")?;
         let mut found = Self::default();
-        found.read_common(&mut object, Origin::Catalog);
+        found.read_common(&mut object, ServiceKind::Catalog);
         found.read_for_envoy(&mut object);
         object.finish(found)
     }
@@ -194,12 +194,12 @@ impl Service {
     pub(super) fn read_of_dns(node: &Cursor<'_>) -> Result<Self, Refusals> {
         let mut object = node.object("dns_names.service")?;
         let mut found = Self::default();
-        found.read_common(&mut object, Origin::DnsName);
+        found.read_common(&mut object, ServiceKind::DnsName);
         object.finish(found)
     }
 
     /// Reads the fields that services of every origin have.
-    fn read_common(&mut self, object: &mut Object<'_>, origin: Origin) {
+    fn read_common(&mut self, object: &mut Object<'_>, origin: ServiceKind) {
         object.set(
             field(
                 "connect",
@@ -259,7 +259,7 @@ impl Service {
             &mut self.address,
             AddressChoice::read,
         );
-        if origin != Origin::DnsName {
+        if origin != ServiceKind::DnsName {
             object.set(
                 field(
                     "datacenters",
@@ -350,9 +350,9 @@ impl Service {
     }
 }
 
-/// Origin of a service.
+/// The ways by which a service is known.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
+enum ServiceKind {
     /// It is configured.
     List,
     /// Consul's catalog lists it.
