@@ -7,7 +7,7 @@ use crate::shared::snapshot_record::SnapshotVersion;
 use crate::shared::source_record::{Rank, SourceRecord, Term};
 
 /// A claim that is being written.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct LeaseClaim {
     /// The reason why the lease may be claimed.
     pub(super) reason: ClaimReason,

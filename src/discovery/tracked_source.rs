@@ -308,7 +308,12 @@ impl TrackedSource {
                 let (holder, expect) = ((term, rank), expecting(cas));
                 let claim =
                     LeaseClaim::store(head, holder, reason, expect, &mut self.view, context);
-                self.role = Role::Claiming(claim);
+                // A leader whose record is lost claims the lease anew.
+                if let Role::Leader(leader) =
+                    core::mem::replace(&mut self.role, Role::Claiming(claim))
+                {
+                    (self.last_query, _) = leader.end();
+                }
             }
             LeaseAction::Deposed => self.depose(context),
         }
@@ -316,8 +321,10 @@ impl TrackedSource {
 
     fn on_claimed(&mut self, written: bool, context: &mut Context<'_>) {
         self.lease.on_claimed(written, context.awake);
-        let role = core::mem::replace(&mut self.role, Role::Follower);
-        if let (Some(term), Role::Claiming(claim)) = (self.lease.term(), role) {
+        let Role::Claiming(claim) = &self.role else { return };
+        let claim = *claim;
+        self.role = Role::Follower;
+        if let Some(term) = self.lease.term() {
             if claim.reason == ClaimReason::Expired {
                 self.view.emit(SourceEvent::FetcherLost, context);
             }

@@ -116,6 +116,20 @@ fn query_of_an_earlier_term_is_late_when_the_vm_leads_again() {
 }
 
 #[test]
+fn query_is_late_when_its_leader_has_claimed_a_lost_record_anew() {
+    let (mut script, earlier) = Script::new().blocking(7, &[1]);
+    let key = script.vm.manager.sources()[0].key();
+    script.vm.host.write(SharedKey::SourceRecord(key), Vec::new());
+    script.run_to(2_000);
+    let read = script.request().expect("this VM leads in a new term");
+    assert_eq!(read.index(), None);
+    script.respond(&read, 9, &[3]);
+    script.request().expect("the query that blocks");
+    script.respond(&earlier, 10, &[2]);
+    assert_eq!(script.vm.ports(), [3]);
+}
+
+#[test]
 fn name_of_a_client_is_polled_when_nothing_is_listed() {
     let mut script = Script::named("");
     let first = script.request().unwrap();
