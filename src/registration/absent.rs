@@ -3,10 +3,9 @@
 use crate::registration::agent_call::{AgentCall, ROUNDS};
 use crate::registration::desired_state::Orphan;
 use crate::registration::effects::Effects;
-use crate::registry::consul::error::QueryError;
 use crate::registry::consul::registration::{AgentIdentity, Id, RegistrationError};
 use crate::registry::request::HttpRequest;
-use crate::registry::response::{CallFailure, HttpResponse, Refusal};
+use crate::registry::response::{CallFailure, HttpResponse};
 use crate::telemetry::{RegistrationEvent, Remains};
 
 /// The number of reads in a row that must find nothing. If several agents take turns, each read
@@ -127,11 +126,7 @@ impl Absent {
     /// Returns true if a call has failed because Envoy does not have the cluster of the registration
     /// any more.
     pub(super) fn is_cluster_gone(&self, error: &RegistrationError) -> bool {
-        let is_unknown = |error: &QueryError| {
-            matches!(error, QueryError::Refused { refusal: Refusal::UnknownCluster, .. })
-        };
-        self.other_cluster().is_some()
-            && matches!(error, RegistrationError::Call(error) if is_unknown(error))
+        self.other_cluster().is_some() && error.is_unknown_cluster()
     }
 
     /// Goes on through the cluster of the configuration, unless the agent behind it may have the
