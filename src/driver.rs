@@ -91,8 +91,8 @@ pub fn step(vm: &mut Vm, router: &mut Router, host: &mut impl Host) -> bool {
 fn apply(change: ServiceChange, vm: &mut Vm, router: &mut Router, host: &mut impl Host) {
     let now = host.now();
     match change {
-        ServiceChange::Catalog(subject) => {
-            if let Some(source) = vm.add(*subject, now) {
+        ServiceChange::Catalog(spec) => {
+            if let Some(source) = vm.add(*spec, now) {
                 router.follow_catalog(source);
                 host.emit(&TelemetryEvent::Source { source, event: SourceEvent::ListsCatalog });
                 vm.handle_event(Event::Added(source), now);
@@ -100,13 +100,13 @@ fn apply(change: ServiceChange, vm: &mut Vm, router: &mut Router, host: &mut imp
         }
         // The service may have gone again before its addition was applied.
         ServiceChange::Added(added) if !router.has(added.service) => {}
-        ServiceChange::Added(Addition { service, name, subjects, origin }) => {
+        ServiceChange::Added(Addition { service, name, specs, origin }) => {
             let mut sources = Vec::new();
-            let has_several = subjects.len() > 1;
-            for (subject, preference) in subjects.into_iter().zip(0..) {
-                let query = subject.query.key();
-                let datacenter = subject.datacenter.clone().filter(|_| has_several);
-                if let Some(source) = vm.add(subject, now) {
+            let has_several = specs.len() > 1;
+            for (spec, preference) in specs.into_iter().zip(0..) {
+                let query = spec.query.key();
+                let datacenter = spec.datacenter.clone().filter(|_| has_several);
+                if let Some(source) = vm.add(spec, now) {
                     router.attach(service, preference, source);
                     sources.push(FoundSource { source, query, datacenter });
                 }
@@ -123,13 +123,13 @@ fn apply(change: ServiceChange, vm: &mut Vm, router: &mut Router, host: &mut imp
                 vm.handle_event(event, now);
             }
         }
-        ServiceChange::Wanted { sources, host } => {
+        ServiceChange::Requested { sources, host } => {
             for source in sources {
                 vm.handle_event(Event::Requested { source, host: &host }, now);
             }
         }
-        ServiceChange::Removed { service, sources, is_named } => {
-            let is_gone = |source: &SourceId| vm.remove(*source, is_named, now);
+        ServiceChange::Removed { service, sources, is_on_demand } => {
+            let is_gone = |source: &SourceId| vm.remove(*source, is_on_demand, now);
             let gone: Vec<_> = sources.into_iter().filter(is_gone).collect();
             host.emit(&TelemetryEvent::Service { service, event: ServiceEvent::Gone(gone) });
         }

@@ -12,13 +12,13 @@ use crate::calls::caller::{CallId, Caller};
 use crate::calls::scheduler::CallScheduler;
 use crate::config::{Config, Consul};
 use crate::discovery::manager::Manager;
-use crate::discovery::source_spec::SourceSpec;
 use crate::discovery::tracked_source::TrackedSource;
 use crate::election::membership::{Membership, Outgoing};
 use crate::host::{Command, Context, Event, Expect, Load, ProbeId, Store};
 use crate::model::service::SourceId;
 use crate::registration::manager::RegistrationManager;
 use crate::registration::probe::ProbeResult;
+use crate::registry::source_spec::SourceSpec;
 use crate::shared::key::{Cas, VmId};
 use crate::shared::members::{Members, QueueId};
 use crate::shared::message::Message;
@@ -312,6 +312,3 @@ impl Vm {
         (discovery, registration, context)
     }
 }
-
-#[cfg(test)]
-mod tests;

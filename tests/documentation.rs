@@ -87,7 +87,7 @@ fn every_piece_of_envoys_configuration_is_an_object() {
 #[test]
 fn every_metric_that_the_filter_defines_is_on_its_page() {
     let page = read("docs/metrics.md");
-    let source = ["metrics", "source_metrics", "dependency_metrics"]
+    let source = ["metrics", "service_metrics", "source_metrics", "dependency_metrics"]
         .map(|file| read(format!("src/proxy/{file}.rs")))
         .concat();
     for kind in ErrorKind::ALL {
@@ -122,7 +122,7 @@ fn every_metric_that_the_filter_defines_is_on_its_page() {
         assert!(page.contains(&format!("`catalog.{name}`")), "catalog.{name}");
     }
     // Those of Envoy's subscriptions.
-    let subscriptions = read("src/proxy/subscription_metrics.rs");
+    let subscriptions = read("src/proxy/subscriptions.rs");
     let names = subscriptions.split("let counters = [").nth(1).expect("a list");
     let names = names.split(']').next().expect("its end").split('"').skip(1).step_by(2);
     for name in names.inspect(|name| assert!(!name.is_empty())).map(|it| format!("`xds.{it}`")) {
@@ -147,12 +147,10 @@ fn every_metric_that_the_filter_defines_is_on_its_page() {
 
 #[test]
 fn every_metric_of_subscriptions_is_on_its_page() {
-    let source = read("src/proxy/subscription_metrics.rs");
-    let source = source.split("#[cfg(test)]").next().expect("the code");
-    let is_name = |text: &&str| {
-        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
-    };
-    let defined: BTreeSet<&str> = source.split('"').skip(1).step_by(2).filter(is_name).collect();
+    let source = read("src/proxy/subscriptions.rs");
+    let list = source.split("let counters = [").nth(1).expect("a list");
+    let list = list.split(']').next().expect("its end");
+    let defined: BTreeSet<&str> = list.split('"').skip(1).step_by(2).collect();
     assert!(defined.len() >= 8, "{defined:?}");
     let page = read("docs/metrics.md");
     let rows = page.lines().filter(|line| line.starts_with("| `xds."));
@@ -263,6 +261,19 @@ fn links_within_the_repository_lead_somewhere() {
             let is_there = anchor.is_empty() || anchors(&read(&target)).contains(anchor);
             assert!(is_there, "{}: {link} leads to no heading", document.display());
         }
+    }
+}
+
+#[test]
+fn every_file_that_the_architecture_names_exists() {
+    let page = read("docs/architecture.md");
+    let files = page.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs"));
+    let files: Vec<&str> = files.filter(|name| !name.contains('{')).collect();
+    assert!(files.len() >= 20, "{files:?}");
+    for file in files {
+        let folders = ["", "src", "tests/simulation"].map(|folder| root().join(folder));
+        let is_there = folders.iter().any(|folder| folder.join(file).is_file());
+        assert!(is_there, "{file} does not exist");
     }
 }
 

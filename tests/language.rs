@@ -19,12 +19,17 @@ const OPENINGS: [&str; 10] =
 const ROOMS: &[&str] = &[
     "src/balancer",
     "src/calls",
+    "src/config",
     "src/discovery",
     "src/election",
+    "src/handoff",
     "src/health_check",
     "src/host",
     "src/model",
+    "src/proxy",
     "src/registration",
+    "src/request",
+    "src/router",
     "src/shared",
     "src/telemetry",
     "src/util",
@@ -35,14 +40,19 @@ const ROOMS: &[&str] = &[
 const TESTS: &[&str] = &[
     "src/balancer",
     "src/calls",
+    "src/config",
     "src/election",
+    "src/handoff",
     "src/health_check",
     "src/model",
     "src/registration",
+    "src/request",
+    "src/router",
     "src/shared",
     "src/util",
     "src/xds",
     "tests/balance",
+    "tests/config",
     "tests/discovery",
     "tests/e2e",
     "tests/fake-consul",
@@ -55,7 +65,7 @@ const TESTS: &[&str] = &[
 const DIALECT: [(&str, &str); 17] = [
     ("errand", "agent_call"),
     ("keeper", "reconciler"),
-    ("registrar", "registration_controller"),
+    ("registrar", "controller"),
     ("kinship", "relation"),
     ("letter", "message"),
     ("tracker", "source"),
@@ -121,7 +131,7 @@ fn openings(folder: &str) -> Vec<(PathBuf, usize, String)> {
 
 #[test]
 fn docs_begin_with_a_verb_or_the_name_of_the_thing() {
-    let all: Vec<_> = ROOMS.into_iter().flat_map(openings).collect();
+    let all: Vec<_> = ROOMS.iter().copied().flat_map(openings).collect();
     assert!(all.len() > 500, "{} docs are found", all.len());
     let is_clause = |doc: &str| {
         let word = doc.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
@@ -147,7 +157,7 @@ fn tests(text: &str) -> impl Iterator<Item = &str> {
 fn test_names_are_short() {
     let mut places = Vec::new();
     let mut count = 0;
-    for (path, text) in TESTS.into_iter().flat_map(sources) {
+    for (path, text) in TESTS.iter().copied().flat_map(sources) {
         for name in tests(&text) {
             count += 1;
             let length = name.chars().count();
@@ -213,7 +223,10 @@ fn names_are_the_terms_of_the_field() {
 fn type_names_are_used_once() {
     let mut all: Vec<(String, bool, String)> = Vec::new();
     let is_test = |path: &Path| path.iter().any(|part| part == "tests" || part == "tests.rs");
-    for (path, text) in sources("src").into_iter().filter(|(path, _)| !is_test(path)) {
+    // The module is built with this file in the place of another one.
+    let is_twin = |path: &Path| path.ends_with("config/no_recorder.rs");
+    let files = sources("src").into_iter().filter(|(path, _)| !is_test(path) && !is_twin(path));
+    for (path, text) in files {
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         for line in code.lines().filter(|line| !line.starts_with(' ')) {
             let is_public = line.starts_with("pub");

@@ -13,22 +13,22 @@ use super::object::{Field, Object, field};
 /// One check of a registered service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// What Consul shows as its name; none: it is made of what is checked.
+    /// Name that Consul shows; none: Consul makes one of the target.
     pub name: Option<String>,
-    /// What is checked, and by whom.
+    /// Target of the check, and who runs it.
     pub kind: CheckKind,
-    /// How long the check may be critical before Consul removes the service; none: for ever.
+    /// Time in the critical state after which Consul removes the service; none: never.
     pub deregister_after: Option<Duration>,
 }
 
-/// What is checked, and by whom.
+/// Target of the check, and who runs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckKind {
     /// This proxy reports: it lives, and so does what it probes.
     Ttl {
         /// Consul takes the service for dead after so long without a report.
         ttl: Duration,
-        /// What is probed; none: the proxy only says that it lives.
+        /// Probe whose result is reported; none: the proxy only reports that it lives.
         probe: Option<Probe>,
     },
     /// Consul sends requests.
@@ -38,11 +38,11 @@ pub enum CheckKind {
 /// A check that Consul runs by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunByConsul {
-    /// What it asks.
+    /// Target of the requests.
     pub target: CheckTarget,
-    /// How often.
+    /// Time from one request to the next.
     pub interval: Duration,
-    /// How long an answer may take.
+    /// Longest time of an answer.
     pub timeout: Duration,
     /// So many successes in a row make it pass (Consul 1.7 and later).
     pub success_before_passing: u32,
@@ -50,7 +50,7 @@ pub struct RunByConsul {
     pub failures_before_critical: u32,
 }
 
-/// What a check that Consul runs asks.
+/// Target of a check that Consul runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckTarget {
     /// A URL: 2xx passes, 429 warns, all else is critical.
@@ -63,7 +63,7 @@ pub enum CheckTarget {
         headers: Vec<(String, String)>,
         /// Its body; none: it has none.
         body: Option<String>,
-        /// Whether any certificate will do.
+        /// Accepts any certificate.
         tls_skip_verify: bool,
     },
     /// An address and a port that are to take connections.
@@ -71,11 +71,11 @@ pub enum CheckTarget {
     /// An address and a port, perhaps with a service behind a `/`, by gRPC's health checking
     /// protocol.
     Grpc {
-        /// Where.
+        /// Address with a port, perhaps with a service behind a `/`.
         target: String,
-        /// Whether by TLS.
+        /// Uses TLS.
         tls: bool,
-        /// Whether any certificate will do.
+        /// Accepts any certificate.
         tls_skip_verify: bool,
     },
 }

@@ -15,20 +15,20 @@ pub struct Cidr {
 }
 
 impl Cidr {
-    /// What a host gives itself, and what a cloud's metadata service has.
+    /// Link-local ranges: addresses that hosts give themselves, and those of clouds' metadata services.
     pub(super) const LINK_LOCAL: [Self; 2] = [
         Self { first: IpAddr::V4(Ipv4Addr::new(169, 254, 0, 0)), prefix: 16 },
         Self { first: IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), prefix: 10 },
     ];
 
-    /// Whether an address is in the range. An IPv4 address in the form of an IPv6 one counts
+    /// Tells if an address is in the range. An IPv4 address in the form of an IPv6 one counts
     /// as that IPv4 address; no other address is in ranges of both kinds.
     pub fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         ip.is_ipv4() == self.first.is_ipv4() && network(ip, self.prefix) == self.first
     }
 
-    /// Whether all addresses of this range are in the other.
+    /// Tells if all addresses of this range are in the other.
     pub(super) fn lies_within(&self, other: &Self) -> bool {
         self.prefix >= other.prefix && other.contains(self.first)
     }
@@ -98,9 +98,9 @@ fn network(ip: IpAddr, prefix: u8) -> IpAddr {
 /// Says why a text is no range of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CidrError {
-    /// What is before the slash is no IP address.
+    /// The text before the slash is no IP address.
     Address,
-    /// What is after it is no number of bits of such an address.
+    /// The text after the slash is no number of bits of such an address.
     Prefix {
         /// All its bits.
         most: u8,

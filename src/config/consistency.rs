@@ -9,7 +9,7 @@ use super::error::Refusals;
 use super::field_error::FieldError;
 use super::object::{Object, field};
 
-/// How fresh an answer of Consul must be; its consistency modes and its agents' cache.
+/// Freshness of an answer: Consul's consistency modes, and its agents' cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Consistency {
     /// The leader answers; in rare moments a deposed one.
@@ -17,7 +17,7 @@ pub enum Consistency {
     Default,
     /// Any server answers, even without a leader.
     Stale {
-        /// How long ago it may have heard from the leader; none: no matter how long.
+        /// Longest time since the server has heard from the leader; none: no limit.
         max_stale: Option<Duration>,
     },
     /// The leader answers after it has asked the others.
@@ -85,7 +85,7 @@ impl Consistency {
     }
 }
 
-/// How old an answer of the agent's cache may be; what is not given is left to Consul.
+/// Ages of an answer of the agent's cache; those that are not given are left to Consul.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct CacheAges {
     /// In normal times. An older one is asked of the servers again.

@@ -10,7 +10,7 @@ use super::error::Refusals;
 use super::field_error::FieldError;
 use super::object::field;
 
-/// Where Consul is and how it is asked.
+/// Access to Consul: the cluster, and the settings of all queries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consul {
     /// The Envoy cluster of the Consul agent or servers.
@@ -23,19 +23,19 @@ pub struct Consul {
     pub namespace: Option<String>,
     /// The admin partition to ask in (Consul Enterprise); none is the agent's own.
     pub partition: Option<String>,
-    /// How fresh an answer must be.
+    /// Freshness of answers.
     pub consistency: Consistency,
-    /// How long Consul may hold a blocking query, before the jitter that it adds.
+    /// Longest time of a blocking query, before the jitter that Consul adds.
     pub wait: Duration,
     /// The environment variable of the VM that holds the ACL token.
     pub token_env: Option<String>,
-    /// When Consul is left alone.
+    /// Circuit breaker towards Consul.
     pub breaker: BreakerConfig,
-    /// How many calls may follow a failure.
+    /// Budget of calls that follow a failure.
     pub retry_budget: RetryBudgetConfig,
     /// The most blocking queries that are out at once.
     pub max_watches: u32,
-    /// How often each service is read afresh, whatever its blocking queries say; 0: never.
+    /// Time after which a service is read afresh, whatever its blocking queries say; 0: never.
     pub resync: Duration,
 }
 
@@ -218,7 +218,7 @@ fn looks_like_token(text: &str) -> bool {
     digits == 32
 }
 
-/// When the circuit breaker towards Consul opens, and for how long.
+/// Circuit breaker towards Consul: the failures that open it, and the time that it stays open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BreakerConfig {
     /// It opens after so many failed calls in a row; 0: never for that.
@@ -228,9 +228,9 @@ pub struct BreakerConfig {
     pub failure_percent: u8,
     /// The fewest calls of the last 30 seconds whose percentage says anything.
     pub minimum_calls: u32,
-    /// How long it stays open at most, the first time; twice as long each further time.
+    /// Longest time that it stays open at first; twice as long each further time.
     pub base_open_time: Duration,
-    /// How long it stays open at most.
+    /// Longest time that it stays open.
     pub max_open_time: Duration,
 }
 
@@ -313,7 +313,7 @@ impl Default for BreakerConfig {
     }
 }
 
-/// How many calls to Consul may follow a failure.
+/// Budget of calls to Consul that follow a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryBudgetConfig {
     /// In percent of the calls of the last seconds that were answered well.

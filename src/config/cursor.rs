@@ -63,12 +63,12 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Where it stands.
+    /// Place of the value.
     pub(super) const fn place(&self) -> &FieldPath {
         &self.place
     }
 
-    /// What stands here.
+    /// JSON of the value.
     pub(super) const fn value(&self) -> &'a Value {
         self.value
     }
@@ -235,10 +235,10 @@ impl<'a> Cursor<'a> {
         self.text(most, Self::is_of_token, Self::TOKEN)
     }
 
-    /// What a token is made of, in words.
+    /// Characters of a token, in words.
     pub(super) const TOKEN: &'static str = "only ASCII letters, digits and !#$%&'*+-.^_`|~";
 
-    /// Whether a token may have it.
+    /// Tells if a token may have a character.
     pub(super) fn is_of_token(c: char) -> bool {
         c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
     }

@@ -8,16 +8,16 @@ use super::service::Service;
 use crate::model::index_set::IndexSet;
 use crate::model::service::ServiceId;
 
-/// What a service depends on, and what becomes of its requests while that is down.
+/// Services that a service depends on, and the fate of its requests while one of them is down.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependencies {
     /// Other configured services, each once. None of them depends on this one, by whatever way.
     pub services: Vec<ServiceId>,
-    /// What happens to requests while one of them has no endpoint.
+    /// Reaction while one of them has no endpoint.
     pub on_down: OnDependencyDown,
 }
 
-/// What happens to requests for a service while one that it depends on is down.
+/// Reaction to requests for a service while one that it depends on is down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum OnDependencyDown {
     /// They go on as always: the service may know how to do without.

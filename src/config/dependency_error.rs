@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::excerpt::Excerpt;
 
-/// What is wrong with a dependency.
+/// Reason why a service cannot be depended on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DependencyError {
     /// No service of the list has the name.

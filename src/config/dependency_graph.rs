@@ -102,12 +102,12 @@ impl Dependencies {
     }
 }
 
-/// What a service depends on.
+/// Dependencies of a service.
 fn on(service: &Service) -> &[ServiceId] {
     service.dependencies.as_ref().map_or(&[], |dependencies| &dependencies.services)
 }
 
-/// How far the search has come with a service.
+/// Progress of the search with a service.
 enum Mark {
     OnPath,
     Ordered,

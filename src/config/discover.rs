@@ -7,7 +7,7 @@ use super::object::field;
 use super::selection::tags;
 use super::service::Service;
 
-/// Which services of Consul's catalog are served without being configured, and how.
+/// Services of Consul's catalog that are served without being configured.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Discover {
     /// The tags that a service must have, all of them, each on one of its instances at least; in
@@ -21,7 +21,7 @@ pub struct Discover {
     pub host: HostTemplate,
     /// The most services.
     pub max_services: u32,
-    /// What each is like, but for its name; it has no hosts.
+    /// Settings of each service; name and hosts are empty.
     pub service: Service,
 }
 

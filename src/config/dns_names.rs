@@ -11,18 +11,18 @@ use super::host_pattern::HostPattern;
 use super::object::field;
 use super::service::Service;
 
-/// How requests are served whose host is a name of Consul's DNS, such as `web.service.consul`.
+/// Requests whose host is a name of Consul's DNS, such as `web.service.consul`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DnsNames {
     /// The domain that the names end with, in lower case.
     pub domain: String,
-    /// How long a name is kept that nobody asks for.
+    /// Time without requests after which a name is dropped.
     pub idle_timeout: Duration,
     /// The most names that are kept.
     pub max_services: u32,
     /// The most requests of a worker that wait for a name to be resolved.
     pub max_waiting: u32,
-    /// What each service is like, but for what its name says; it has no hosts.
+    /// Settings of each service, but for those that its name has; hosts are empty.
     pub service: Service,
 }
 

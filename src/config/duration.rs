@@ -35,7 +35,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, DurationError> {
 struct Decimal {
     whole: u64,
     fraction: u64,
-    /// What `fraction` is out of, a power of ten.
+    /// Denominator of `fraction`, a power of ten.
     out_of: u64,
 }
 
@@ -73,17 +73,17 @@ fn digits(text: &str) -> Option<u64> {
 pub enum DurationError {
     /// A number alone.
     NoUnit {
-        /// What stands there.
+        /// Text that was given.
         text: Excerpt,
     },
     /// A part of a millisecond.
     TooFine {
-        /// What stands there.
+        /// Text that was given.
         text: Excerpt,
     },
     /// Anything else.
     Malformed {
-        /// What stands there.
+        /// Text that was given.
         text: Excerpt,
     },
 }
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_without_a_unit_and_parts_of_a_millisecond_have_errors_of_their_own() {
+    fn duration_names_the_error_when_unit_is_missing_or_too_fine() {
         for text in ["5", "1.5", "0"] {
             let no_unit = DurationError::NoUnit { text: Excerpt::of(text) };
             assert_eq!(parse_duration(text), Err(no_unit), "{text}");

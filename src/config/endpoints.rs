@@ -10,13 +10,13 @@ use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::object::field;
 
-/// Which addresses that Consul lists may be handed to Envoy's router.
+/// Addresses of Consul's instances that may be handed to Envoy's router.
 ///
 /// Whoever may register an instance in Consul chooses an address to which this Envoy then
 /// sends requests. Ranges keep that within what is meant.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AddressPolicy {
-    /// Where there are any, an address must be in one of them.
+    /// Allowed ranges; an address must be in one of them, unless there is none.
     pub allow: Vec<Cidr>,
     /// An address must be in none of them.
     pub deny: Vec<Cidr>,
@@ -26,7 +26,7 @@ impl AddressPolicy {
     /// The most ranges of either list: each is looked at for each instance of an answer.
     pub const MAX_RANGES: usize = 256;
 
-    /// Whether an address may be an endpoint.
+    /// Tells if an address may be an endpoint.
     ///
     /// - The unspecified address and multicast are never: nobody can be reached by them.
     /// - A link-local address (169.254.0.0/16, fe80::/10) is only where an allowed range
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_denied_is_not_admitted_and_what_is_not_allowed_neither() {
+    fn address_is_refused_when_denied_or_not_allowed() {
         let some = policy(&["10.0.0.0/8", "2001:db8::/32"], &["10.1.0.0/16"]);
         for text in ["10.0.0.7", "10.2.0.1", "::ffff:10.0.0.7", "2001:db8::1"] {
             assert!(some.admits(ip(text)), "{text}");

@@ -22,17 +22,17 @@ pub enum ConfigError {
     },
     /// The text does not even begin as a JSON object or array.
     NotJson {
-        /// What the JSON reader stumbled over, with line and column.
+        /// Error of the JSON reader, with line and column.
         cause: serde_json::Error,
     },
     /// The text begins as JSON but breaks off or breaks the grammar.
     Syntax {
-        /// What the JSON reader stumbled over, with line and column.
+        /// Error of the JSON reader, with line and column.
         cause: serde_json::Error,
     },
     /// The protobuf `Struct` holds what JSON cannot express, or too much of it.
     Struct {
-        /// What.
+        /// Error of the reader of `Struct`s.
         cause: StructError,
     },
     /// The JSON is well formed, but some fields are not as the contract says.
@@ -43,13 +43,13 @@ pub enum ConfigError {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Refusals {
     /// At most [`Refusals::MOST`].
-    first: Vec<Refusal>,
+    first: Vec<RefusedField>,
     /// The number of those that follow.
     more: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Refusal {
+struct RefusedField {
     place: FieldPath,
     problem: FieldError,
 }
@@ -61,7 +61,7 @@ impl Refusals {
     /// Refuses the value of one place.
     #[cold]
     pub(super) fn one(place: FieldPath, problem: FieldError) -> Self {
-        Self { first: vec![Refusal { place, problem }], more: 0 }
+        Self { first: vec![RefusedField { place, problem }], more: 0 }
     }
 
     /// Refuses the value of another place, too.
@@ -90,7 +90,7 @@ impl Refusals {
         if self.is_empty() { Ok(value) } else { Err(self) }
     }
 
-    /// Whether nothing is refused.
+    /// Tells if nothing is refused.
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_empty()
     }
@@ -98,7 +98,7 @@ impl Refusals {
 
 impl fmt::Display for Refusals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, Refusal { place, problem }) in self.first.iter().enumerate() {
+        for (index, RefusedField { place, problem }) in self.first.iter().enumerate() {
             let line_end = if index == 0 { "" } else { "\n" };
             write!(f, "{line_end}{place}: {problem}")?;
         }

@@ -17,7 +17,7 @@ use crate::model::version_pattern::VersionPatternError;
 pub enum FieldError {
     /// A required field is not there.
     Missing {
-        /// What belongs there.
+        /// Value that belongs there.
         expected: &'static str,
     },
     /// A field that the contract does not have.
@@ -29,7 +29,7 @@ pub enum FieldError {
     },
     /// A field that there is no more.
     RemovedField {
-        /// What takes its place.
+        /// Replacement.
         instead: &'static str,
     },
     /// A choice of earlier versions.
@@ -48,7 +48,7 @@ pub enum FieldError {
     },
     /// A name that is not on a closed list.
     UnknownChoice {
-        /// What the list is of.
+        /// Noun for an item of the list.
         noun: &'static str,
         /// The name that stands there.
         found: Excerpt,
@@ -77,7 +77,7 @@ pub enum FieldError {
     },
     /// A text, or a list that means nothing when empty, with nothing in it.
     Empty {
-        /// What belongs there.
+        /// Value that belongs there.
         expected: &'static str,
     },
     /// A text that is longer than its limit.
@@ -105,12 +105,12 @@ pub enum FieldError {
     Repeated {
         /// The thing.
         text: Excerpt,
-        /// Where it stands first.
+        /// Place of the first.
         first: FieldPath,
     },
     /// A text that is no host pattern.
     Host {
-        /// What stands there.
+        /// Text that was given.
         pattern: Excerpt,
         /// Why it is none.
         cause: HostPatternError,
@@ -121,21 +121,21 @@ pub enum FieldError {
     DomainExpected,
     /// A text that is no range of addresses.
     Range {
-        /// What stands there.
+        /// Text that was given.
         text: Excerpt,
         /// Why it is none.
         cause: CidrError,
     },
     /// A text that is no version and no prefix of one.
     Version {
-        /// What stands there.
+        /// Text that was given.
         text: Excerpt,
         /// Why it is none.
         cause: VersionPatternError,
     },
     /// A number, or a sum of numbers, that must be above 0.
     Zero {
-        /// What it is.
+        /// Noun for the number.
         noun: &'static str,
     },
     /// A number that must be a prime.
@@ -151,14 +151,14 @@ pub enum FieldError {
         found: String,
         /// The field that it must not be above.
         other: &'static str,
-        /// That field's value, with its unit.
+        /// Value of that field, with its unit.
         most: String,
     },
     /// Not one of several fields, but none or more.
     NotOne {
         /// The fields.
         fields: &'static [&'static str],
-        /// How many are given.
+        /// Number of fields that are given.
         found: usize,
     },
     /// A field beside another one that takes its place.
@@ -168,7 +168,7 @@ pub enum FieldError {
     },
     /// A field that does nothing without another one.
     Needs {
-        /// What it needs.
+        /// Field that it needs.
         other: &'static str,
     },
     /// A duration that must be of whole seconds.
@@ -205,16 +205,16 @@ pub enum FieldError {
     Xds(XdsError),
     /// A text of another form than belongs there.
     Malformed {
-        /// What stands there.
+        /// Text that was given.
         text: Excerpt,
-        /// What it is not, and what that looks like.
+        /// Form that the text does not have, with an example.
         expected: &'static str,
     },
     /// A service that cannot be depended on.
     Dependency(DependencyError),
     /// A text that is no address with a port.
     NoSocketAddress {
-        /// What stands there.
+        /// Text that was given.
         text: Excerpt,
     },
     /// An address that the ranges of `endpoints` do not admit.
@@ -223,7 +223,7 @@ pub enum FieldError {
     TooManySources {
         /// The most.
         limit: usize,
-        /// How many there are.
+        /// Number that there would be.
         found: usize,
     },
     /// A service by whose hosts no request could be found, beside other services.

@@ -5,7 +5,7 @@ use super::error::Refusals;
 use super::field_error::FieldError;
 use super::object::field;
 
-/// How a pick reaches Envoy's router; the clusters of the Envoy configuration must agree.
+/// Way of a pick to Envoy's router; the clusters of the Envoy configuration must agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Handoff {
     /// One endpoint in the request's filter state, for an `ORIGINAL_DST` cluster.
@@ -14,7 +14,7 @@ pub enum Handoff {
     /// Several distinct endpoints in request headers, for an `ORIGINAL_DST` cluster that goes by the
     /// first one and moves the next one there for each retry.
     Headers {
-        /// How many, from 1 to [`Handoff::MAX_ATTEMPTS`]; the first attempt counts. The
+        /// Number from 1 to [`Handoff::MAX_ATTEMPTS`]; the first attempt counts. The
         /// route's `num_retries` is one less, or less.
         attempts: u8,
     },
@@ -24,7 +24,7 @@ pub enum Handoff {
 }
 
 impl Handoff {
-    /// What the names of the headers begin with, one for each attempt.
+    /// Prefix of the headers, of which each attempt has one.
     pub const HEADER_PREFIX: &str = "x-consul-endpoint-";
     /// The header that Envoy's `stateful_session` filter reads: the base64 of an address.
     pub const SESSION_HEADER: &str = "x-consul-endpoint";

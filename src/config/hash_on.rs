@@ -7,7 +7,7 @@ use super::field_error::FieldError;
 use super::handoff::Handoff;
 use super::object::field;
 
-/// What is hashed of a request.
+/// Part of a request that is hashed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HashOn {
     /// All values of a header; the name in lower case.

@@ -17,7 +17,7 @@ use super::object::{Object, field};
 /// `unhealthy_interval` from the first bad answer on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// What is asked for, with its parameters.
+    /// Path of the request, with its parameters.
     pub path: String,
     /// The `Host` header; none: what is asked says what it is.
     pub host: Option<String>,
@@ -29,15 +29,15 @@ pub struct HealthCheck {
     pub expected_statuses: Vec<RangeInclusive<u16>>,
     /// The statuses of answers that give a warning.
     pub warning_statuses: Vec<RangeInclusive<u16>>,
-    /// What a good answer's body has somewhere; none: anything.
+    /// Text that the body of a good answer contains; none: any body.
     pub expected_body: Option<String>,
     /// The time from one request to the next.
     pub interval: Duration,
     /// The same after an answer that was not a good one, and while it is unhealthy.
     pub unhealthy_interval: Duration,
-    /// How much longer each interval may be, by chance.
+    /// Most time that is added to each interval by chance.
     pub interval_jitter: Duration,
-    /// How long an answer may take.
+    /// Longest time of an answer.
     pub timeout: Duration,
     /// So many good answers in a row make it healthy.
     pub healthy_threshold: u32,
@@ -210,7 +210,7 @@ impl Default for HealthCheck {
 pub struct Probe {
     /// The Envoy cluster that is asked.
     pub cluster: String,
-    /// What it is asked, and how often.
+    /// Request, and its interval.
     pub check: HealthCheck,
 }
 

@@ -130,7 +130,7 @@ pub enum HostPatternError {
     NotAHost,
     /// Brackets around something else than an IPv6 address.
     Ipv6,
-    /// What looks like an IPv6 address, without its brackets.
+    /// An IPv6 address without its brackets.
     Ipv6WithoutBrackets,
     /// `*` in another place than as the whole first label.
     Star,

@@ -14,7 +14,7 @@ pub struct HostTemplate {
 }
 
 impl HostTemplate {
-    /// What stands for the name.
+    /// Placeholder of the name.
     pub const SERVICE: &str = "{service}";
 
     pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {

@@ -9,12 +9,12 @@ use super::field_error::FieldError;
 use super::object::field;
 use super::policy::Policy;
 
-/// How an endpoint of a service is picked for a request.
+/// Choice of an endpoint for a request.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LoadBalancing {
     /// The policy.
     pub policy: Policy,
-    /// How an endpoint that is new comes to its full share; none: it has it at once.
+    /// Slow start of a new endpoint; none: it has its full share at once.
     pub slow_start: Option<SlowStart>,
 }
 
@@ -35,7 +35,7 @@ impl LoadBalancing {
     }
 }
 
-/// What an endpoint speaks, as far as its answers are judged by it.
+/// Protocol by which the answers of an endpoint are judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Protocol {
     /// An answer is judged by its status.
@@ -50,11 +50,11 @@ impl Protocol {
     pub const CHOICES: &[(&str, Self)] = &[("http", Self::Http), ("grpc", Self::Grpc)];
 }
 
-/// How an endpoint that is new comes to its full share: for `window` its weight is taken
+/// Slow start of a new endpoint: for `window` its weight is taken
 /// times `(time / window)^(1 / aggression)`, and never less than the floor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SlowStart {
-    /// How long it takes.
+    /// Time until the endpoint has its full share.
     pub window: Duration,
     /// 1 is a straight line; more is faster at the beginning.
     pub aggression: f64,

@@ -104,31 +104,31 @@ use self::services::services;
 /// The filter's configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// Where Consul is and how it is asked.
+    /// Access to Consul.
     pub consul: Consul,
     /// The services to discover, at most [`Config::MAX_SERVICES`]; at least one, unless others
     /// are found while running. No two have the same name (in any case) or a host in
     /// common.
     pub services: Vec<Service>,
-    /// Which services of Consul's catalog are served, too; none: none.
+    /// Services of Consul's catalog that are served, too; none: no others.
     pub discover: Option<Discover>,
-    /// How the names of Consul's DNS are served, too; none: not at all.
+    /// Names of Consul's DNS that are served, too; none: no others.
     pub dns_names: Option<DnsNames>,
     /// The services that this proxy registers, at most [`Registration::MAX`].
     pub registrations: Vec<Registration>,
-    /// Where this proxy is; none: zones make no difference.
+    /// Zone of this proxy; none: zones make no difference.
     pub locality: Option<Locality>,
-    /// Which addresses may be endpoints.
+    /// Addresses that may be endpoints.
     pub endpoints: AddressPolicy,
-    /// How Envoy's own clusters are fed; none: they are not.
+    /// Feed of Envoy's own clusters; none: they are not fed.
     pub xds: Option<Xds>,
-    /// How a pick reaches Envoy's router.
+    /// Way of a pick to Envoy's router.
     pub handoff: Handoff,
-    /// Whether the Envoy route's metadata may name a request's service.
+    /// Lets the metadata of the Envoy route name a request's service.
     pub route_metadata: bool,
-    /// What happens to a request of no service.
+    /// Reaction to a request of no service.
     pub unmatched: Unmatched,
-    /// How long a request may wait for a service that was never resolved yet; 0 is not at
+    /// Longest wait of a request for a service that was never resolved yet; 0 is not at
     /// all.
     pub warmup_timeout: Duration,
     /// The least important level that is logged.
@@ -342,13 +342,13 @@ impl Config {
         );
     }
 
-    /// Whether the configured services are all that there are.
+    /// Tells if no services are found beside the configured ones.
     pub const fn is_static(&self) -> bool {
         self.discover.is_none() && self.dns_names.is_none()
     }
 }
 
-/// What happens to a request that belongs to no service.
+/// Reaction to a request that belongs to no service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Unmatched {
     /// It goes on untouched.

@@ -8,7 +8,7 @@ use super::field_path::FieldPath;
 use super::registration::{Registration, is_address};
 use crate::util::hash::xxh64;
 
-/// What Envoy says of itself; each may be unknown.
+/// Facts about Envoy's node; each may be unknown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeInfo {
     /// The zone of its node.
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_could_not_be_used_as_it_is_keeps_apart_what_is_apart() {
+    fn ids_stay_different_when_they_are_changed_to_be_usable() {
         assert_ne!(default_id("a/b", None, "n", 1), default_id("a-b", None, "n", 1));
         let long = "n".repeat(400);
         let id = default_id("edge", Some(&long), "n", 8080);

@@ -135,12 +135,12 @@ impl<'a> Object<'a> {
         self.refusals.append(refused);
     }
 
-    /// Whether a field is there.
+    /// Tells if a field is there.
     pub(super) fn has(&self, name: &str) -> bool {
         self.fields.contains_key(name)
     }
 
-    /// Whether all of these fields are as they should be, given or not: only then a check
+    /// Tells if none of these fields is refused or missing: only then a check
     /// that compares them says something.
     pub(super) fn are_read(&self, names: &[&str]) -> bool {
         self.outline.is_none() && !names.iter().any(|name| self.failed.contains(name))
@@ -244,7 +244,7 @@ const REMOVED: &[(&str, &str)] = &[
     ("sticky", "Envoy's stateful_session filter with a cookie"),
 ];
 
-/// What takes the place of a field of earlier versions; none of any other one.
+/// Replacement of a field of earlier versions; none of any other field.
 fn replacement(field: &str) -> Option<&'static str> {
     REMOVED.iter().find(|(name, _)| *name == field).map(|(_, instead)| *instead)
 }
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn all_errors_are_told_unknown_fields_first_and_no_missing_one_beside_them() {
+    fn errors_are_all_told_and_unknown_fields_first() {
         let error = |value| read(&value).unwrap_err().to_string();
         assert_eq!(
             error(json!({ "b": 1 })),

@@ -11,7 +11,7 @@ use super::field_error::FieldError;
 use super::hash_on::HashOn;
 use super::object::{Field, Object, field};
 
-/// Which endpoint is picked.
+/// Rule by which an endpoint is picked.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Policy {
     /// In turn, by weight.
@@ -21,21 +21,21 @@ pub enum Policy {
     Random,
     /// Of some at random by weight, the one with the fewest requests in flight.
     LeastRequest {
-        /// How many are drawn.
+        /// Number of endpoints that are drawn.
         choice_count: u8,
         /// The exponent of Envoy's `weight / (active + 1)^bias`.
         active_request_bias: f64,
     },
     /// Of some at random by weight, the one with the least latency × (requests in flight + 1).
     PeakEwma {
-        /// How many are drawn.
+        /// Number of endpoints that are drawn.
         choice_count: u8,
         /// The time in which the weight of an old latency falls to 1/e.
         decay: Duration,
     },
     /// By the hash of something in the request, on a ring.
     RingHash {
-        /// What is hashed, and how far an endpoint may be above the mean.
+        /// Hashed part of the request, and the bound of an endpoint's load.
         hash: Hashing,
         /// The least entries of the ring.
         minimum_ring_size: u32,
@@ -44,7 +44,7 @@ pub enum Policy {
     },
     /// By the hash of something in the request, in a table.
     Maglev {
-        /// What is hashed, and how far an endpoint may be above the mean.
+        /// Hashed part of the request, and the bound of an endpoint's load.
         hash: Hashing,
         /// The entries of the table, a prime.
         table_size: u32,
@@ -156,12 +156,12 @@ impl Policy {
         }
     }
 
-    /// Whether Envoy's policy of the same kind, or the one that stands in for it, has a slow start.
+    /// Tells if Envoy's policy of the same kind, or the one that stands in for it, has a slow start.
     pub const fn starts_slowly_in_envoy(&self) -> bool {
         matches!(self, Self::RoundRobin | Self::LeastRequest { .. } | Self::PeakEwma { .. })
     }
 
-    /// What the request is hashed by, where it is.
+    /// Hashing of a policy that hashes.
     pub const fn hashing(&self) -> Option<&Hashing> {
         match self {
             Self::RingHash { hash, .. } | Self::Maglev { hash, .. } => Some(hash),
@@ -199,7 +199,7 @@ impl PolicyKind {
         ("maglev", Self::Maglev),
     ];
 
-    /// What the configuration calls it.
+    /// Name in the configuration.
     pub const fn name(self) -> &'static str {
         match self {
             Self::RoundRobin => "round_robin",
@@ -212,10 +212,10 @@ impl PolicyKind {
     }
 }
 
-/// What a hash policy goes by.
+/// Settings of a policy that hashes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hashing {
-    /// What is hashed. A request that does not have it goes to any endpoint.
+    /// Hashed part of the request. A request that does not have it goes to any endpoint.
     pub on: HashOn,
     /// In percent of the mean: an endpoint with more requests in flight is passed over. None:
     /// never.
@@ -261,7 +261,7 @@ impl Hashing {
 struct FieldsOf<'o, 'a> {
     object: &'o mut Object<'a>,
     kind: PolicyKind,
-    /// Whether the policy is given as it should be, or left out.
+    /// False where the policy itself is refused.
     is_known: bool,
 }
 

@@ -9,7 +9,7 @@ use core::fmt;
 
 use serde_json::{Map, Number, Value};
 
-/// How deep values may be nested.
+/// Deepest nesting of values.
 const MAX_DEPTH: u8 = 32;
 
 /// Why bytes are no `google.protobuf.Struct`.
@@ -54,7 +54,7 @@ impl fmt::Display for StructError {
 impl core::error::Error for StructError {}
 
 impl StructError {
-    /// Whether the bytes are a `Struct` all the same, and not something else altogether.
+    /// Tells if the bytes are a `Struct` all the same, and not something else altogether.
     pub(super) const fn is_about_a_struct(self) -> bool {
         matches!(self, Self::NotANumber | Self::TooDeep { .. })
     }
@@ -136,7 +136,7 @@ fn number(number: f64) -> Result<Value, StructError> {
 /// The fields of a message that are not read yet.
 struct Fields<'a>(&'a [u8]);
 
-struct Field<'a> {
+struct WireField<'a> {
     number: u64,
     wire_type: u8,
     payload: Payload<'a>,
@@ -150,7 +150,7 @@ enum Payload<'a> {
     Bytes(&'a [u8]),
 }
 
-impl<'a> Field<'a> {
+impl<'a> WireField<'a> {
     /// The field, where those of these numbers hold bytes.
     fn known(&self, numbers: &[u64]) -> Result<(u64, Payload<'a>), StructError> {
         if numbers.contains(&self.number) && !matches!(self.payload, Payload::Bytes(_)) {
@@ -165,7 +165,7 @@ impl<'a> Field<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn next(&mut self) -> Result<Option<Field<'a>>, StructError> {
+    fn next(&mut self) -> Result<Option<WireField<'a>>, StructError> {
         if self.0.is_empty() {
             return Ok(None);
         }
@@ -186,7 +186,7 @@ impl<'a> Fields<'a> {
                 return Err(StructError::WireType { field: number, wire_type });
             }
         };
-        Ok(Some(Field { number, wire_type, payload }))
+        Ok(Some(WireField { number, wire_type, payload }))
     }
 
     fn varint(&mut self) -> Result<u64, StructError> {

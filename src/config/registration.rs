@@ -19,7 +19,7 @@ use super::service::Service;
 pub struct Registration {
     /// The service's name.
     pub name: String,
-    /// What identifies this instance at its agent; empty until the configuration is
+    /// Id of this instance at its agent; empty until the configuration is
     /// [completed](super::Config::with_node_defaults).
     pub id: String,
     /// The address at which it is reached: an IP address or a host name; empty until the
@@ -31,9 +31,9 @@ pub struct Registration {
     pub tags: Vec<String>,
     /// Its metadata, sorted by key; what the configuration calls `version` is part of it.
     pub meta: Vec<(String, String)>,
-    /// How much of the load it takes.
+    /// Share of the load.
     pub weights: Weights,
-    /// Whether others may change the tags in Consul's catalog.
+    /// Lets others change the tags in Consul's catalog.
     pub enable_tag_override: bool,
     /// Further addresses by which it is reached, sorted by name.
     pub tagged_addresses: Vec<TaggedAddress>,
@@ -43,15 +43,15 @@ pub struct Registration {
     pub namespace: Option<String>,
     /// The admin partition (Consul Enterprise); none: that of `consul`.
     pub partition: Option<String>,
-    /// How Consul learns whether it is healthy.
+    /// Checks by which Consul learns its health.
     pub checks: Vec<Check>,
-    /// What is asked whether this proxy drains; none: it is never known early.
+    /// Probe that tells if this proxy drains; none: it is never known early.
     pub drain: Option<Probe>,
     /// The services without which it only warns.
     pub depends_on: Vec<String>,
 }
 
-/// How much of the load an instance takes.
+/// Share of the load that an instance takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Weights {
     /// While all checks pass.
@@ -86,7 +86,7 @@ impl Registration {
     pub const MAX_DEPENDENCIES: usize = 16;
     /// The key of the metadata that `version` stands under.
     pub const VERSION_KEY: &str = "version";
-    /// How the keys of metadata begin that no service may have, but Consul itself.
+    /// Prefix of the keys of metadata that Consul keeps for its own.
     pub const RESERVED_PREFIX: &str = "consul-";
     /// The shortest TTL of its checks, where one has any.
     pub fn least_ttl(&self) -> Option<Duration> {
@@ -332,7 +332,7 @@ pub(super) fn address(node: &Cursor<'_>) -> Result<String, Refusals> {
     Ok(text.to_owned())
 }
 
-/// Whether others can reach something there: an IP address, or a host name without a port.
+/// Tells if others can reach something there: an IP address, or a host name without a port.
 pub(super) fn is_address(text: &str) -> bool {
     match text.parse::<IpAddr>() {
         Ok(address) => !address.is_unspecified(),

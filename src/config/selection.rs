@@ -24,7 +24,7 @@ impl HealthThreshold {
         &[("passing", Self::Passing), ("warning", Self::Warning), ("any", Self::Any)];
 }
 
-/// Which of an instance's addresses is used.
+/// Choice among the addresses of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub enum AddressChoice {
     /// The service's own address, or its node's where it has none.
@@ -35,7 +35,7 @@ pub enum AddressChoice {
 }
 
 impl AddressChoice {
-    /// What the configuration calls [`AddressChoice::Service`].
+    /// Name of [`AddressChoice::Service`] in the configuration.
     const SERVICE: &str = "service";
 
     pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {

@@ -40,7 +40,7 @@ pub struct Service {
     pub partition: Option<String>,
     /// The cluster peer that has exported it; none: it is the cluster's own.
     pub peer: Option<String>,
-    /// Whether it is reached by its sidecar proxies, or by itself where it is Connect-native.
+    /// Takes its sidecar proxies, or its instances where they are Connect-native.
     pub connect: bool,
     /// The tags that an instance must have, all of them.
     pub tags: Vec<String>,
@@ -48,29 +48,29 @@ pub struct Service {
     pub node_meta: Vec<(String, String)>,
     /// An expression in Consul's filter language that an instance must meet.
     pub filter: Option<String>,
-    /// Whether Consul merges its central configuration of the service into the instances.
+    /// Lets Consul merge its central configuration of the service into the instances.
     pub merge_central_config: bool,
     /// The worst health that an instance may have.
     pub health: HealthThreshold,
-    /// Which of an instance's addresses is used.
+    /// Choice among the addresses of an instance.
     pub address: AddressChoice,
     /// The datacenters that have it, in order of preference; empty: that of `consul`.
     pub datacenters: Vec<String>,
-    /// Whether instances may be reached by a name, which Envoy's dynamic forward proxy resolves.
+    /// Lets Envoy's dynamic forward proxy resolve instances that have a name as address.
     pub resolve_names: bool,
-    /// What its instances speak, for a policy that goes by answers.
+    /// Protocol of its instances, for a policy that goes by answers.
     pub protocol: Protocol,
-    /// How an endpoint is picked.
+    /// Choice of an endpoint.
     pub load_balancing: LoadBalancing,
-    /// Which version a request goes to; none: any.
+    /// Choice of a version; none: any.
     pub versions: Option<Versions>,
-    /// When an answer of Consul is doubted.
+    /// Guard against answers that list fewer instances.
     pub shrink_guard: ShrinkGuardConfig,
-    /// When its endpoints are too old; none: never.
+    /// Age at which its endpoints are stale; none: never.
     pub staleness: Option<Staleness>,
     /// The endpoints that it has until Consul has answered for it once; empty: none.
     pub fallback: Vec<SocketAddr>,
-    /// What it depends on; none: on nothing that is known here.
+    /// Services that it depends on; none: it depends on nothing that is known here.
     pub dependencies: Option<Dependencies>,
     /// The keys of an instance's metadata that Envoy's cluster is told, sorted, none twice.
     pub endpoint_metadata: Vec<String>,
@@ -166,7 +166,7 @@ impl Service {
             &mut found.peer,
             scope,
         );
-        found.read_common(&mut object, Origin::List);
+        found.read_common(&mut object, ServiceKind::List);
         object.set(
             field(
                 "fallback",
@@ -185,7 +185,7 @@ impl Service {
     pub(super) fn read_of_catalog(node: &Cursor<'_>) -> Result<Self, Refusals> {
         let mut object = node.object("discover.service")?;
         let mut found = Self::default();
-        found.read_common(&mut object, Origin::Catalog);
+        found.read_common(&mut object, ServiceKind::Catalog);
         found.read_for_envoy(&mut object);
         object.finish(found)
     }
@@ -194,12 +194,12 @@ impl Service {
     pub(super) fn read_of_dns(node: &Cursor<'_>) -> Result<Self, Refusals> {
         let mut object = node.object("dns_names.service")?;
         let mut found = Self::default();
-        found.read_common(&mut object, Origin::DnsName);
+        found.read_common(&mut object, ServiceKind::DnsName);
         object.finish(found)
     }
 
     /// Reads the fields that services of every origin have.
-    fn read_common(&mut self, object: &mut Object<'_>, origin: Origin) {
+    fn read_common(&mut self, object: &mut Object<'_>, origin: ServiceKind) {
         object.set(
             field(
                 "connect",
@@ -259,7 +259,7 @@ impl Service {
             &mut self.address,
             AddressChoice::read,
         );
-        if origin != Origin::DnsName {
+        if origin != ServiceKind::DnsName {
             object.set(
                 field(
                     "datacenters",
@@ -350,9 +350,9 @@ impl Service {
     }
 }
 
-/// Where a service comes from.
+/// The ways by which a service is known.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Origin {
+enum ServiceKind {
     /// It is configured.
     List,
     /// Consul's catalog lists it.

@@ -7,14 +7,14 @@ use super::cursor::Cursor;
 use super::error::Refusals;
 use super::object::field;
 
-/// When an answer that lists fewer instances than before is doubted, and for how long.
+/// Guard against an answer that lists fewer instances than before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShrinkGuardConfig {
     /// It lists more than so many percent fewer, …
     pub percent: u8,
     /// … and so many fewer at least.
     pub at_least: u32,
-    /// How long an answer that leaves nothing, or that is partial, is held back; 0: nothing is
+    /// Time that an answer that leaves nothing, or that is partial, is held back; 0: nothing is
     /// doubted.
     pub hold: Duration,
 }
@@ -53,7 +53,7 @@ impl ShrinkGuardConfig {
         object.finish(found)
     }
 
-    /// Whether nothing is doubted.
+    /// Tells if nothing is doubted.
     pub const fn is_off(&self) -> bool {
         self.hold.is_zero()
     }

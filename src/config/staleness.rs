@@ -7,16 +7,16 @@ use super::consul::Consul;
 use super::field_error::FieldError;
 use super::object::{Object, field};
 
-/// How old endpoints may become without contact to Consul, and what follows then.
+/// Age of endpoints without contact to Consul, and the reaction above it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Staleness {
     /// The age above which they are stale; below that nothing is.
     pub max_age: Duration,
-    /// What happens to requests then.
+    /// Reaction to requests then.
     pub on_stale: OnStale,
 }
 
-/// What happens to requests for a service whose endpoints are stale.
+/// Reaction to requests for a service whose endpoints are stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum OnStale {
     /// They go on to them: old news are better than none.

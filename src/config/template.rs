@@ -12,14 +12,14 @@ use super::recorder::Shape;
 use super::suggestion::suggestion;
 use super::xds_error::XdsError;
 
-/// Which fields of a message of Envoy's API the configuration may give, and with which values.
+/// Fields of a message of Envoy's API that the configuration may give, with their values.
 ///
 /// Envoy says of a message that it rejects only that it does, so a slip is told before: a field
 /// that the message does not have in any of Envoy 1.36 to 1.40, a value that it does not take
 /// there, and a field that the filter sets itself. Names are those of the API, in its spelling: the
 /// other one that protobuf reads (`connectTimeout`) would come beside a field that the filter sets.
 pub(super) struct Template {
-    /// What Envoy calls the message.
+    /// Name of the message.
     message: &'static str,
     /// Its fields by the kind of their JSON, with blanks between them.
     fields: &'static [(Kind, &'static str)],
@@ -33,7 +33,7 @@ pub(super) struct Template {
     parts: &'static [(&'static str, Self)],
 }
 
-/// What JSON a field has, by the rules of protobuf and by those of Envoy.
+/// Form of a field's JSON, by the rules of protobuf and by those of Envoy.
 #[derive(Clone, Copy)]
 enum Kind {
     Text,

@@ -11,16 +11,16 @@ use crate::model::version_pattern::VersionPattern;
 /// The versions of a service's instances, and which of them a request goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Versions {
-    /// Where an instance says its version.
+    /// Place of an instance's version.
     pub key: VersionKey,
     /// The request header that names a version, in lower case; none: no header does.
     pub header: Option<String>,
     /// Shares of the requests that name none, sorted by name, with some weight above 0; empty:
     /// they go to all versions.
     pub split: Vec<Share>,
-    /// What makes a client stay with its share; none: each request draws anew.
+    /// Hash by which a client stays with its share; none: each request draws anew.
     pub hash_on: Option<HashOn>,
-    /// What becomes of a request whose version nobody has.
+    /// Reaction to a request whose version nobody has.
     pub fallback: VersionFallback,
 }
 
@@ -142,7 +142,7 @@ fn split(node: &Cursor<'_>) -> Result<Vec<Share>, Refusals> {
     Ok(shares)
 }
 
-/// Where an instance says its version.
+/// Place of an instance's version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum VersionKey {
     /// `Service.Meta` has it under this key.
@@ -168,7 +168,7 @@ pub struct Share {
     pub weight: u32,
 }
 
-/// What becomes of a request for a version that no endpoint has.
+/// Reaction to a request for a version that no endpoint has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum VersionFallback {
     /// It goes to any version.

@@ -15,7 +15,7 @@ use super::host_template::HostTemplate;
 use super::object::{Object, field};
 use super::template::Template;
 
-/// How Envoy's own clusters are fed: where it subscribes, and what it is given beside endpoints.
+/// Feed of Envoy's own clusters: the listener for its subscriptions, and its resources beside endpoints.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Xds {
     /// Envoy's cluster that leads to the listener at which subscriptions are answered.
@@ -23,7 +23,7 @@ pub struct Xds {
     /// The address of that listener, as Envoy names it: the path of a pipe, or a loopback address
     /// with its port.
     pub address: String,
-    /// How long a subscription without news is held.
+    /// Time that a subscription without news is held.
     pub hold: Duration,
     /// The clusters that Envoy is given, one for each service; none: it has clusters of its own.
     pub clusters: Option<ClustersConfig>,

@@ -26,7 +26,7 @@ pub enum XdsError {
     },
     /// A setting that Envoy's own clusters do not have.
     NotOfEnvoy,
-    /// What Envoy's own clusters have no host for.
+    /// A feature for which Envoy's own clusters have no host.
     NoHost {
         /// A handoff that needs none.
         instead: &'static str,

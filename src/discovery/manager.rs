@@ -2,12 +2,12 @@
 
 use crate::calls::caller::QueryId;
 use crate::config::Consul;
-use crate::discovery::source_spec::SourceSpec;
 use crate::discovery::tracked_source::TrackedSource;
 use crate::election::membership::{Outgoing, Recipient};
 use crate::host::{Command, Context, SnapshotLoad, SourceRecordLoad, SourceRecordStore};
 use crate::model::service::{QueryKey, SourceId};
 use crate::registry::response::{CallFailure, HttpResponse};
+use crate::registry::source_spec::SourceSpec;
 use crate::shared::key::{Cas, VmId};
 use crate::shared::message::Message;
 use crate::shared::snapshot_record::SnapshotVersion;

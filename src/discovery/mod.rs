@@ -7,7 +7,10 @@
 //! endpoints is [checked](doubt) first.
 
 mod contact;
+mod data_age;
 pub mod doubt;
+mod leader;
+mod lease_claim;
 pub mod manager;
 mod outgoing_query;
 mod publication;
@@ -15,6 +18,6 @@ mod query_backoff;
 mod refresh_request;
 pub mod response_outcome;
 pub mod shrink_guard;
-pub mod source_spec;
+mod source_view;
 pub mod tracked_source;
 pub mod watch;

@@ -30,7 +30,7 @@ enum Stage {
     /// The slot was not read yet.
     Begun,
     /// The slot was read.
-    Looked(Expect),
+    Loaded(Expect),
     /// The record is stored in the slot.
     Stored,
 }
@@ -55,15 +55,15 @@ impl Publication {
     }
 
     /// Takes the condition for a store to the slot.
-    pub(super) const fn on_looked(&mut self, expect: Expect) {
+    pub(super) const fn on_slot_loaded(&mut self, expect: Expect) {
         if let Some(InProgress { stage: stage @ Stage::Begun, .. }) = &mut self.0 {
-            *stage = Stage::Looked(expect);
+            *stage = Stage::Loaded(expect);
         }
     }
 
     /// Takes the result of the store. Another VM may have written first.
     pub(super) const fn on_stored(&mut self, written: bool) {
-        if let Some(InProgress { stage: stage @ Stage::Looked(_), .. }) = &mut self.0 {
+        if let Some(InProgress { stage: stage @ Stage::Loaded(_), .. }) = &mut self.0 {
             *stage = if written { Stage::Stored } else { Stage::Begun };
         }
     }
@@ -78,15 +78,15 @@ impl Publication {
             *stage = Stage::Begun;
         }
         Some(match *stage {
-            Stage::Begun => PublicationStep::Look(record.version),
-            Stage::Looked(expect) => PublicationStep::Store(record, expect),
-            Stage::Stored => PublicationStep::Point(record.version),
+            Stage::Begun => PublicationStep::LoadSlot(record.version),
+            Stage::Loaded(expect) => PublicationStep::StoreRecord(record, expect),
+            Stage::Stored => PublicationStep::StoreHead(record.version),
         })
     }
 
     /// Removes the record, which is published or abandoned.
     pub(super) fn take(&mut self) -> Option<SnapshotRecord> {
-        self.0.take().map(|under_way| under_way.record)
+        self.0.take().map(|publication| publication.record)
     }
 }
 
@@ -94,11 +94,11 @@ impl Publication {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PublicationStep<'a> {
     /// Load the slot of this version, then the source record.
-    Look(SnapshotVersion),
+    LoadSlot(SnapshotVersion),
     /// Store this record, then load the source record.
-    Store(&'a SnapshotRecord, Expect),
+    StoreRecord(&'a SnapshotRecord, Expect),
     /// Store a source record that points to this version.
-    Point(SnapshotVersion),
+    StoreHead(SnapshotVersion),
 }
 
 fn after(version: Option<SnapshotVersion>) -> u64 {
@@ -127,14 +127,14 @@ mod tests {
         let (mut publication, before) = (Publication::default(), Some(version(1, 4)));
         assert_eq!(publication.begin(Term(2), before, Rc::default()), version(2, 5));
         assert!(publication.is_of(version(2, 5)) && !publication.is_of(version(1, 4)));
-        assert_eq!(publication.next(before), Some(PublicationStep::Look(version(2, 5))));
-        publication.on_looked(SEEN);
+        assert_eq!(publication.next(before), Some(PublicationStep::LoadSlot(version(2, 5))));
+        publication.on_slot_loaded(SEEN);
         assert_eq!(
             publication.next(before),
-            Some(PublicationStep::Store(&record(version(2, 5)), SEEN))
+            Some(PublicationStep::StoreRecord(&record(version(2, 5)), SEEN))
         );
         publication.on_stored(true);
-        assert_eq!(publication.next(before), Some(PublicationStep::Point(version(2, 5))));
+        assert_eq!(publication.next(before), Some(PublicationStep::StoreHead(version(2, 5))));
         assert_eq!(publication.take(), Some(record(version(2, 5))));
         assert_eq!(publication.next(before), None);
     }
@@ -143,32 +143,35 @@ mod tests {
     fn slot_is_loaded_again_when_another_vm_was_faster() {
         let mut publication = Publication::default();
         publication.begin(Term(2), None, Rc::default());
-        publication.on_looked(Expect::Absent);
-        publication.on_looked(SEEN);
+        publication.on_slot_loaded(Expect::Absent);
+        publication.on_slot_loaded(SEEN);
         let first = record(version(2, 1));
         assert_eq!(
             publication.next(None),
-            Some(PublicationStep::Store(&first, Expect::Absent)),
-            "one look"
+            Some(PublicationStep::StoreRecord(&first, Expect::Absent)),
+            "one load"
         );
         publication.on_stored(false);
-        assert_eq!(publication.next(None), Some(PublicationStep::Look(version(2, 1))));
+        assert_eq!(publication.next(None), Some(PublicationStep::LoadSlot(version(2, 1))));
     }
 
     #[test]
     fn record_is_renumbered_when_its_generation_would_go_back() {
         let (mut publication, before) = (Publication::default(), Some(version(1, 7)));
         publication.begin(Term(2), None, Rc::default());
-        publication.on_looked(SEEN);
+        publication.on_slot_loaded(SEEN);
         publication.on_stored(true);
         assert_eq!(
             publication.next(before),
-            Some(PublicationStep::Look(version(2, 8))),
+            Some(PublicationStep::LoadSlot(version(2, 8))),
             "another place"
         );
-        publication.on_looked(Expect::Absent);
+        publication.on_slot_loaded(Expect::Absent);
         let again = record(version(2, 8));
-        assert_eq!(publication.next(before), Some(PublicationStep::Store(&again, Expect::Absent)));
+        assert_eq!(
+            publication.next(before),
+            Some(PublicationStep::StoreRecord(&again, Expect::Absent))
+        );
     }
 
     #[test]
@@ -178,7 +181,7 @@ mod tests {
         publication.begin(Term(5), Some(version(3, 8)), Rc::default());
         assert_eq!(
             publication.next(Some(version(4, 1))),
-            Some(PublicationStep::Look(version(5, 2)))
+            Some(PublicationStep::LoadSlot(version(5, 2)))
         );
     }
 }

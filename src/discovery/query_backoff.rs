@@ -7,6 +7,9 @@ use crate::util::rng::Rng;
 use crate::util::time::Time;
 use crate::util::token_bucket::TokenBucket;
 
+/// The longest wait after a first error, and after any number of errors.
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// The burst of changes without a pause, and the interval of further ones.
 const CHANGES: (u32, Duration) = (10, Duration::from_millis(250));
 /// The number of responses in a row without a change that cause no pause.
@@ -17,7 +20,9 @@ const LONGEST_REPEAT_OF_NOTHING: Duration = Duration::from_secs(15);
 const FIRST_CUT: Duration = Duration::from_millis(100);
 const LONGEST_CUT: Duration = Duration::from_secs(15);
 
-/// Keeps blocking queries from becoming a hot loop.
+/// Keeps queries from becoming a hot loop.
+///
+/// After an error the wait is random, and up to twice as long each time.
 ///
 /// After a change the next query follows at once, limited by a token bucket. An early response
 /// without a change is different: Consul wakes a query for an unknown service at *any* service's
@@ -36,6 +41,7 @@ pub struct QueryBackoff {
     something: Backoff,
     nothing: Backoff,
     cuts: Backoff,
+    errors: Backoff,
 }
 
 impl QueryBackoff {
@@ -48,6 +54,7 @@ impl QueryBackoff {
             something: Backoff::new(FIRST_REPEAT, LONGEST_REPEAT, Jitter::Equal),
             nothing: Backoff::new(FIRST_REPEAT, LONGEST_REPEAT_OF_NOTHING, Jitter::Equal),
             cuts: Backoff::new(FIRST_CUT, LONGEST_CUT, Jitter::Equal),
+            errors: Backoff::new(FIRST_RETRY, LONGEST_RETRY, Jitter::Full),
         }
     }
 
@@ -74,19 +81,36 @@ impl QueryBackoff {
         now + backoff.on_failure(rng)
     }
 
+    /// Returns the errors in a row.
+    pub const fn failures(&self) -> u32 {
+        self.errors.failures()
+    }
+
+    /// Returns the wait after an error. `blocked` is the time for which a blocking query was out.
+    pub fn on_failure(&mut self, blocked: Option<Duration>, rng: &mut Rng) -> Duration {
+        let wait = self.errors.on_failure(rng);
+        match blocked {
+            Some(after) => wait.max(self.on_reset(after, rng)),
+            None => wait,
+        }
+    }
+
+    /// Notes a good response. One to a plain query says nothing about blocking ones.
+    pub const fn on_success(&mut self, is_blocking: bool) {
+        self.errors.on_success();
+        if is_blocking {
+            self.cuts.on_success();
+        }
+    }
+
     /// Returns the minimum pause after a blocking query that failed `after` it was sent. The time
     /// that the query was out counts, because the rate of queries is limited. A query that was out
     /// longer than any such pause was not cut off at once.
-    pub fn on_reset(&mut self, after: Duration, rng: &mut Rng) -> Duration {
+    fn on_reset(&mut self, after: Duration, rng: &mut Rng) -> Duration {
         if after >= LONGEST_CUT {
             self.cuts.on_success();
         }
         self.cuts.on_failure(rng).saturating_sub(after)
-    }
-
-    /// Notes that a blocking query got a response, or that its failures are over.
-    pub const fn forget_resets(&mut self) {
-        self.cuts.on_success();
     }
 
     const fn forget_repeats(&mut self) {
@@ -146,15 +170,31 @@ mod tests {
             let wait = (0..10).map(|_| backoff.on_reset(early, &mut rng)).last();
             assert!(wait >= Some(LONGEST_CUT / 3), "{wait:?}");
             // A plain response says nothing about blocking queries, with a change or without.
+            backoff.on_success(false);
             backoff.on_change(Time::ZERO);
             backoff.on_repeat(false, false, Time::ZERO, &mut rng);
             assert!(backoff.on_reset(early, &mut rng) >= LONGEST_CUT / 3);
             assert_eq!(backoff.on_reset(LONGEST_CUT * 9 / 10, &mut rng).as_secs() / 2, 0);
             let after = if is_answered { early } else { LONGEST_CUT };
             if is_answered {
-                backoff.forget_resets();
+                backoff.on_success(true);
             }
             assert!(backoff.on_reset(after, &mut rng) <= FIRST_CUT);
+        }
+    }
+
+    #[test]
+    fn wait_is_random_and_doubles_when_errors_go_on() {
+        let wait = |failures, seed| {
+            let (mut backoff, mut rng) = (QueryBackoff::new(), Rng::new(seed));
+            let waits = (0..failures).map(|_| backoff.on_failure(None, &mut rng));
+            u64::try_from(waits.last().unwrap().as_millis()).unwrap()
+        };
+        for (failures, most) in [(1, 200), (2, 400), (5, 3_200), (8, 25_600), (12, 30_000)] {
+            let waits: Vec<u64> = (0..60).map(|seed| wait(failures, seed)).collect();
+            let (least, longest) = (*waits.iter().min().unwrap(), *waits.iter().max().unwrap());
+            assert!(longest <= most && longest > most * 9 / 10, "{failures}: {longest} of {most}");
+            assert!(least < most / 10, "{failures}: {least} of {most}");
         }
     }
 

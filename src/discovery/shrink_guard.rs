@@ -118,13 +118,6 @@ impl ShrinkGuard {
         self.origin.as_ref().or_else(held).filter(|origin| !origin.service.is_empty())
     }
 
-    /// Forgets the response that is held back.
-    pub(super) fn clear(&mut self) {
-        self.hold = None;
-        self.resolution = None;
-        self.origin = None;
-    }
-
     /// Judges a response. `asked` is the time at which a fresh, consistent read was sent.
     pub(super) fn judge(
         &mut self,

@@ -1,108 +1,87 @@
-//! A source: its lease, its watch and its published snapshot.
+//! A source: its lease, the role of this VM, and its published snapshot.
 //!
 //! Each action follows from the source record, which every VM loads at its ticks. A follower loads
-//! the snapshot that the record points to. The leader queries Consul and publishes in steps,
-//! between any of which another VM may run:
-//!
-//! 1. Load the slot of the snapshot.
-//! 2. Load the source record and check that the lease is still ours.
-//! 3. Store the snapshot, on condition that the slot has not changed.
-//! 4. Load the source record once more.
-//! 5. Store a source record that points to the snapshot, on condition that it has not changed.
+//! the snapshot that the record points to. The [leader](Leader) queries Consul and publishes.
 
-use core::time::Duration;
-use std::rc::Rc;
-
-use crate::calls::circuit::Datacenter;
+use crate::calls::caller::QueryId;
 use crate::config::Consul;
-use crate::discovery::contact::Contact;
-use crate::discovery::publication::{Publication, PublicationStep};
+use crate::discovery::leader::Leader;
+use crate::discovery::lease_claim::LeaseClaim;
 use crate::discovery::refresh_request::RefreshRequest;
-use crate::discovery::source_spec::SourceSpec;
-use crate::discovery::watch::Watch;
+use crate::discovery::source_view::SourceView;
 use crate::election::lease::{ClaimReason, Lease, LeaseAction};
-use crate::election::membership::{Outgoing, Recipient};
-use crate::host::{Command, Context, Expect};
-use crate::host::{Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store};
+use crate::host::{
+    Context, Expect, Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store,
+};
 use crate::model::service::{QueryKey, SourceId};
-use crate::model::snapshot::Snapshot;
-use crate::registry::query::Query;
+use crate::registry::response::{CallFailure, HttpResponse};
+use crate::registry::source_spec::SourceSpec;
 use crate::shared::key::{Cas, VmId};
-use crate::shared::message::Message;
 use crate::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
-use crate::shared::source_record::{Rank, SourceRecord, Term};
-use crate::telemetry::{SourceEvent, TelemetryEvent};
+use crate::shared::source_record::{Rank, SourceRecord};
+use crate::telemetry::SourceEvent;
 use crate::util::time::Time;
-
-mod queries;
-mod release;
 
 /// A source, as one VM sees it.
 #[derive(Debug)]
 pub struct TrackedSource {
-    source: SourceId,
-    me: VmId,
-    query: Query,
-    datacenter: Datacenter,
-    on_trial: bool,
+    view: SourceView,
     lease: Lease,
-    watch: Watch,
-    installed: Option<SnapshotRecord>,
-    publication: Publication,
-    /// The contents of the snapshot slots when this source was removed.
-    leftovers: Vec<(SnapshotVersion, Cas)>,
-    contact: Contact,
+    role: Role,
     refresh_request: RefreshRequest,
-    /// True if the source record of this leader points to a snapshot.
-    is_published: bool,
-    /// The version of the source record at the last load, and the time of the load.
-    looked: Option<(Option<Cas>, Time)>,
+    /// The last query of the terms in which this VM has led.
+    last_query: QueryId,
+}
+
+/// The role of this VM.
+#[derive(Debug)]
+enum Role {
+    /// Another VM leads, or none.
+    Follower,
+    /// A claim is being written.
+    Claiming(LeaseClaim),
+    /// This VM leads.
+    Leader(Box<Leader>),
+    /// This VM does not use the source any more. It empties these snapshot slots once the release
+    /// of the lease is written.
+    Retired(Vec<(SnapshotVersion, Cas)>),
 }
 
 impl TrackedSource {
     /// Starts without any knowledge.
     pub fn new(me: VmId, source: SourceId, spec: SourceSpec, consul: &Consul) -> Self {
         Self {
-            source,
-            me,
-            query: spec.query,
-            datacenter: spec.datacenter,
-            on_trial: spec.on_trial,
+            view: SourceView::new(me, source, spec, consul),
             lease: Lease::new(me),
-            watch: Watch::new(consul.wait, consul.resync, spec.guard),
-            installed: None,
-            publication: Publication::default(),
-            leftovers: Vec::new(),
-            contact: Contact::default(),
+            role: Role::Follower,
             refresh_request: RefreshRequest::new(me),
-            is_published: false,
-            looked: None,
+            last_query: QueryId::default(),
         }
     }
 
     /// Leaves a free lease to other VMs for a while.
     pub fn as_standby(self) -> Self {
-        Self { lease: Lease::as_standby(self.me), ..self }
+        Self { lease: Lease::as_standby(self.view.me), ..self }
     }
 
     /// Returns the key of the query.
     pub fn key(&self) -> QueryKey {
-        self.query.key()
+        self.view.key()
     }
 
     /// Returns true if the source has endpoints and a known leader.
     pub fn is_settled(&self) -> bool {
-        self.installed.is_some() && self.lease.is_settled()
+        self.view.installed.is_some() && self.lease.is_settled()
     }
 
     /// Returns true if this VM leads.
     pub const fn is_leader(&self) -> bool {
-        self.lease.term().is_some()
+        matches!(self.role, Role::Leader(_))
     }
 
     /// Returns the installed snapshot and its version.
     pub const fn installed(&self) -> Option<&SnapshotRecord> {
-        self.installed.as_ref()
+        self.view.installed.as_ref()
     }
 
     /// Returns true if this VM leads and its renewal is due.
@@ -110,32 +89,98 @@ impl TrackedSource {
         self.lease.must_renew(rank, awake)
     }
 
-    /// Loads the source record to check the lease and the published snapshot, and to query Consul
-    /// if this VM leads.
+    /// Sets whether only clients have named the source. A waiting call is queued again.
+    pub fn set_unverified(&mut self, on_trial: bool, context: &mut Context<'_>) {
+        let before = self.view.caller();
+        self.view.spec.on_trial = on_trial;
+        context.calls.rename(before, self.view.caller(), context.now);
+    }
+
+    /// Loads the source record to check the lease and the snapshot. A leader then queries Consul.
     pub fn on_tick(&mut self, rank: Rank, context: &mut Context<'_>) {
-        self.load_source_record(SourceRecordLoad::Check { rank }, context);
+        self.load(SourceRecordLoad::Check { rank }, context);
     }
 
     /// Loads the source record to find a newer snapshot, and nothing else.
     pub fn check_for_update(&mut self, context: &mut Context<'_>) {
-        self.load_source_record(SourceRecordLoad::Peek, context);
+        self.load(SourceRecordLoad::Update, context);
+    }
+
+    /// Looks for a first snapshot, for a request that waits. If none was ever seen, tells the
+    /// leader, which may have many sources to read.
+    pub fn on_snapshot_needed(&mut self, context: &mut Context<'_>) {
+        self.check_for_update(context);
+        self.prioritize(context);
+        if self.view.installed.is_none() && !self.is_leader() {
+            self.request_refresh(context);
+        }
     }
 
     /// Handles an endpoint that this VM cannot reach. A leader queries Consul at its next tick,
     /// since a request that ends would take the callout and its response with it.
     pub fn on_endpoint_unreachable(&mut self, context: &mut Context<'_>) {
-        if self.is_leader() {
-            self.watch.on_suspicion(context.awake);
-        } else if let Some(message) = self.refresh_request.poll_message(self.key(), context.now) {
-            context.send(message);
+        match &mut self.role {
+            Role::Leader(leader) => leader.on_endpoint_unreachable(context),
+            _ => self.request_refresh(context),
         }
     }
 
     /// Handles the same message from another VM. A VM that does not lead any more ignores it.
     pub fn on_refresh_request(&mut self, context: &mut Context<'_>) {
-        self.watch.on_suspicion(context.awake);
+        if let Role::Leader(leader) = &mut self.role {
+            leader.on_endpoint_unreachable(context);
+        }
         self.prioritize(context);
-        self.ask_if_due(context);
+        self.on_ready(context);
+    }
+
+    /// Queries Consul if this VM leads and a query is due: the lease was checked, the scheduler has
+    /// called this source, or its record is not loaded in this tick.
+    pub fn on_ready(&mut self, context: &mut Context<'_>) {
+        if let Role::Leader(leader) = &mut self.role {
+            leader.ask_if_due(&mut self.view, context);
+        }
+    }
+
+    /// Takes a response of Consul.
+    pub fn on_response(
+        &mut self,
+        id: QueryId,
+        response: Result<HttpResponse<'_>, CallFailure>,
+        context: &mut Context<'_>,
+    ) {
+        let Role::Leader(leader) = &mut self.role else { return };
+        let was_unconfirmed = leader.is_published() && self.view.age.at(context.now).is_none();
+        leader.on_response(id, response, &mut self.view, context);
+        if was_unconfirmed && self.view.age.at(context.now).is_some() {
+            // Followers do not know yet how old the snapshot is.
+            self.lease.renew_soon();
+        }
+    }
+
+    /// Releases the lease, if this VM leads, because its configuration is being replaced.
+    pub fn leave(&mut self, context: &mut Context<'_>) {
+        if self.is_leader() {
+            self.load(SourceRecordLoad::Release { is_last: false }, context);
+        }
+    }
+
+    /// Releases the lease, if this VM leads, and empties the snapshot slots, because no service
+    /// here uses the source. The source record stays, so that no term is given twice.
+    pub fn release(&mut self, context: &mut Context<'_>) {
+        if self.is_leader() {
+            // Before the source record: the slots cannot contain a successor's snapshot while the
+            // lease is ours.
+            for version in SnapshotVersion::default().slots() {
+                context.load(Load::Snapshot(self.key(), version, SnapshotLoad::Empty));
+            }
+            self.load(SourceRecordLoad::Release { is_last: true }, context);
+        }
+    }
+
+    /// Installs the current snapshot once more, for a service that was added after its arrival.
+    pub fn republish_locally(&mut self, context: &mut Context<'_>) {
+        self.view.reinstall(context);
     }
 
     /// Takes the source record as it stands.
@@ -146,30 +191,23 @@ impl TrackedSource {
         context: &mut Context<'_>,
     ) {
         let cas = value.map(|(_, cas)| cas);
-        let head = match value.map(|(bytes, _)| SourceRecord::decode(bytes)) {
-            Some(Ok(head)) => Some(head),
-            Some(Err(error)) => {
-                self.emit(SourceEvent::Unreadable(error), context);
-                None
-            }
-            None => None,
-        };
+        let head = self.view.decode(value.map(|(bytes, _)| bytes), context);
         self.refresh_request.on_source_record(head.as_ref());
-        let written = self.on_looked(cas, context.now);
+        let written = self.view.age.on_record_loaded(cas, context.now);
         let expect = expecting(cas);
         match purpose {
-            SourceRecordLoad::Peek => {}
-            SourceRecordLoad::Check { rank } => {
-                self.check(head.as_ref(), cas, expect, rank, context)
+            SourceRecordLoad::Update => {}
+            SourceRecordLoad::Check { rank } => self.check(head.as_ref(), cas, rank, context),
+            SourceRecordLoad::Commit => {
+                return match (&mut self.role, &head) {
+                    (Role::Leader(leader), Some(head)) if leader.is_of(head, &self.view) => {
+                        leader.continue_publication(head, expect, &self.view, context);
+                    }
+                    _ => self.depose(context),
+                };
             }
-            SourceRecordLoad::Commit => return self.commit(head.as_ref(), expect, context),
-            SourceRecordLoad::Leave => {
-                let store = SourceRecordStore::Leave;
-                return self.release_lease(store, head.as_ref(), expect, context);
-            }
-            SourceRecordLoad::Retire => {
-                let store = SourceRecordStore::Retire;
-                return self.release_lease(store, head.as_ref(), expect, context);
+            SourceRecordLoad::Release { is_last } => {
+                return self.release_lease(is_last, head.as_ref(), expect, context);
             }
         }
         // Ignore the snapshot of a leader that has released its lease: no VM refreshes its age.
@@ -179,21 +217,13 @@ impl TrackedSource {
         if let Some(before) = written.filter(|_| age != SourceRecord::UNKNOWN_AGE) {
             let age = age.saturating_add(before);
             if !self.is_leader() {
-                self.contact.begin(Some(age), context.now);
+                self.view.age.adopt(age, context.now);
             }
-            context.out.push_back(Command::Confirm { source: self.source, age });
+            self.view.confirm(age, context);
         }
-        if self.installed.as_ref().is_none_or(|installed| installed.version < version) {
+        if self.view.version() < Some(version) {
             context.load(Load::Snapshot(self.key(), version, SnapshotLoad::Install));
         }
-    }
-
-    /// Notes the version of the source record. Returns the greatest possible time since it was
-    /// written, if that was after the last load. A record that was found at the first load may be
-    /// of any age, because its leader may have died long ago.
-    fn on_looked(&mut self, cas: Option<Cas>, now: Time) -> Option<Duration> {
-        let (before, when) = self.looked.replace((cas, now))?;
-        (before != cas).then(|| now.since(when))
     }
 
     /// Takes the contents of a snapshot slot. If another version stands there, the next load of the
@@ -205,21 +235,21 @@ impl TrackedSource {
         value: Option<(&[u8], Cas)>,
         context: &mut Context<'_>,
     ) {
-        if purpose == SnapshotLoad::Publish {
-            self.publication.on_looked(expecting(value.map(|(_, cas)| cas)));
-            return self.load_source_record(SourceRecordLoad::Commit, context);
-        }
-        let Some((bytes, cas)) = value.filter(|(bytes, _)| !bytes.is_empty()) else { return };
-        if purpose == SnapshotLoad::Retire {
-            return self.leftovers.push((version, cas));
-        }
-        let record = match SnapshotRecord::decode(bytes) {
-            Ok(record) => record,
-            Err(error) => return self.emit(SourceEvent::Unreadable(error), context),
-        };
-        let newer = self.installed.as_ref().is_none_or(|old| old.version < record.version);
-        if record.version == version && newer {
-            self.install(record, context);
+        let filled = value.filter(|(bytes, _)| !bytes.is_empty());
+        match (purpose, &mut self.role, filled) {
+            (SnapshotLoad::Publish, Role::Leader(leader), _) => {
+                let expect = expecting(value.map(|(_, cas)| cas));
+                leader.on_slot_loaded(version, expect, &self.view, context);
+            }
+            (SnapshotLoad::Empty, Role::Leader(it), Some((_, cas))) => it.on_slot(version, cas),
+            (SnapshotLoad::Install, _, Some((bytes, _))) => match SnapshotRecord::decode(bytes) {
+                Ok(record) if record.version == version && self.view.version() < Some(version) => {
+                    self.view.install(record, context);
+                }
+                Ok(_) => {}
+                Err(error) => self.view.emit(SourceEvent::Unreadable(error), context),
+            },
+            _ => {}
         }
     }
 
@@ -231,24 +261,17 @@ impl TrackedSource {
         context: &mut Context<'_>,
     ) {
         match purpose {
-            SourceRecordStore::Claim { reason } => {
-                self.lease.on_claimed(written, context.awake);
-                if let (true, Some(term)) = (written, self.lease.term()) {
-                    if reason == ClaimReason::Expired {
-                        self.emit(SourceEvent::FetcherLost, context);
-                    }
-                    self.emit(SourceEvent::Elected(term), context);
-                    self.watch.start(context.awake);
-                    self.ask_if_due(context);
-                }
-            }
-            SourceRecordStore::Renewal if written => self.ask_if_due(context),
+            SourceRecordStore::Claim => self.on_claimed(written, context),
+            SourceRecordStore::Renewal if written => self.on_ready(context),
             // Another VM has taken the lease between the load and the store.
             SourceRecordStore::Renewal => self.depose(context),
-            SourceRecordStore::Commit => self.on_committed(written, context),
-            SourceRecordStore::Retire if written => self.clear_records(context),
+            SourceRecordStore::Commit => match &mut self.role {
+                Role::Leader(leader) if written => leader.on_published(&mut self.view, context),
+                _ => self.depose(context),
+            },
+            SourceRecordStore::Release { is_last: true } if written => self.empty_slots(context),
             // Otherwise another VM has the lease, and the slots are its own.
-            SourceRecordStore::Leave | SourceRecordStore::Retire => {}
+            SourceRecordStore::Release { .. } => {}
         }
     }
 
@@ -259,9 +282,8 @@ impl TrackedSource {
         written: bool,
         context: &mut Context<'_>,
     ) {
-        if self.publication.is_of(version) {
-            self.publication.on_stored(written);
-            self.load_source_record(SourceRecordLoad::Commit, context);
+        if let Role::Leader(leader) = &mut self.role {
+            leader.on_snapshot_stored(version, written, &self.view, context);
         }
     }
 
@@ -269,124 +291,106 @@ impl TrackedSource {
         &mut self,
         head: Option<&SourceRecord>,
         cas: Option<Cas>,
-        expect: Expect,
         rank: Rank,
         context: &mut Context<'_>,
     ) {
-        let published = head.and_then(|head| head.published);
-        match self.lease.on_holder(head.map(SourceRecord::holder).zip(cas), rank, context.awake) {
+        let holder = head.map(SourceRecord::holder).zip(cas);
+        match self.lease.on_holder(holder, rank, context.awake) {
             LeaseAction::Follow => {}
-            LeaseAction::Lead => self.ask_if_due(context),
-            LeaseAction::Renew(term) => {
-                if let (Some(age), Some(record)) = (self.contact.age(context.now), &self.installed)
-                {
-                    let endpoints = record.snapshot.len();
-                    self.emit(SourceEvent::Age { age, endpoints }, context);
+            LeaseAction::Lead => self.on_ready(context),
+            LeaseAction::Renew(_) => {
+                if let Role::Leader(leader) = &self.role {
+                    let published = head.and_then(|head| head.published);
+                    leader.renew(rank, published, expecting(cas), &self.view, context);
                 }
-                let purpose = SourceRecordStore::Renewal;
-                self.store_source_record(purpose, (term, rank), published, expect, context);
             }
             LeaseAction::Claim(term, reason) => {
-                // The term is new, so the next snapshot is newer in any case. The snapshot of a
-                // released lease that is not installed here may be of any age.
-                let is_here = self.installed.as_ref().map(|it| it.version) == published;
-                let is_stale = !is_here && head.is_some_and(|head| head.rank == Rank::RELEASED);
-                let published = published.filter(|_| !is_stale);
-                self.is_published = published.is_some();
-                if published.is_none() {
-                    self.contact.begin(None, context.now);
-                }
-                let listed = head.filter(|_| published.is_some()).map_or(0, |head| head.listed);
-                self.watch.restore_listed(listed);
-                let purpose = SourceRecordStore::Claim { reason };
-                self.store_source_record(purpose, (term, rank), published, expect, context);
+                let (holder, expect) = ((term, rank), expecting(cas));
+                let claim =
+                    LeaseClaim::store(head, holder, reason, expect, &mut self.view, context);
+                self.role = Role::Claiming(claim);
             }
             LeaseAction::Deposed => self.depose(context),
         }
     }
 
-    fn publish(&mut self, term: Term, snapshot: Rc<Snapshot>, context: &mut Context<'_>) {
-        let last = self.installed.as_ref().map(|installed| installed.version);
-        let version = self.publication.begin(term, last, snapshot);
-        context.load(Load::Snapshot(self.key(), version, SnapshotLoad::Publish));
-    }
-
-    /// Continues the publication if the lease is still ours.
-    fn commit(&mut self, head: Option<&SourceRecord>, expect: Expect, context: &mut Context<'_>) {
-        let term = self.lease.term();
-        let ours = head.filter(|head| term == Some(head.term) && head.owner == self.me);
-        let Some(head) = ours else { return self.depose(context) };
-        match self.publication.next(head.published) {
-            Some(PublicationStep::Look(version)) => {
-                context.load(Load::Snapshot(self.query.key(), version, SnapshotLoad::Publish))
+    fn on_claimed(&mut self, written: bool, context: &mut Context<'_>) {
+        self.lease.on_claimed(written, context.awake);
+        let role = core::mem::replace(&mut self.role, Role::Follower);
+        if let (Some(term), Role::Claiming(claim)) = (self.lease.term(), role) {
+            if claim.reason == ClaimReason::Expired {
+                self.view.emit(SourceEvent::FetcherLost, context);
             }
-            Some(PublicationStep::Store(record, expect)) => {
-                let store = Store::Snapshot(self.query.key(), record.version);
-                context.store(store, record.encode(), expect);
-            }
-            Some(PublicationStep::Point(version)) => {
-                let purpose = SourceRecordStore::Commit;
-                let holder = (head.term, head.rank);
-                self.store_source_record(purpose, holder, Some(version), expect, context);
-            }
-            None => {}
+            self.view.emit(SourceEvent::Elected(term), context);
+            let leader = Leader::new(term, &claim, self.last_query, &self.view, context.awake);
+            self.role = Role::Leader(Box::new(leader));
+            self.on_ready(context);
         }
     }
 
-    fn on_committed(&mut self, written: bool, context: &mut Context<'_>) {
-        let (true, Some(record)) = (written, self.publication.take()) else {
-            return self.depose(context);
-        };
-        self.is_published = true;
-        let old = self.installed.as_ref().map(|old| &*old.snapshot);
-        let event = SourceEvent::published(&record.snapshot, old);
-        self.install(record, context);
-        self.watch.on_applied(context.awake);
-        self.emit(event, context);
-        let message = Message::News(self.key());
-        context.send(Outgoing { to: Recipient::Everyone, message });
-        self.ask_if_due(context);
-    }
-
-    fn install(&mut self, record: SnapshotRecord, context: &mut Context<'_>) {
-        let snapshot = Rc::clone(&record.snapshot);
-        context.out.push_back(Command::Install { source: self.source, snapshot });
-        self.installed = Some(record);
-    }
-
     fn depose(&mut self, context: &mut Context<'_>) {
-        self.stop_fetching(context);
-        self.emit(SourceEvent::Deposed, context);
+        self.end_term(context);
+        self.view.emit(SourceEvent::Deposed, context);
     }
 
-    fn stop_fetching(&mut self, context: &mut Context<'_>) {
-        context.calls.forget(self.caller(), context.now);
-        self.lease = Lease::new(self.me);
-        self.watch.stop();
-        self.publication = Publication::default();
-        self.contact.end();
-    }
-
-    fn load_source_record(&mut self, purpose: SourceRecordLoad, context: &mut Context<'_>) {
-        context.load(Load::SourceRecord(self.key(), purpose));
-    }
-
-    fn store_source_record(
-        &self,
-        purpose: SourceRecordStore,
-        (term, rank): (Term, Rank),
-        published: Option<SnapshotVersion>,
+    /// Releases the lease if it is still ours.
+    fn release_lease(
+        &mut self,
+        is_last: bool,
+        head: Option<&SourceRecord>,
         expect: Expect,
         context: &mut Context<'_>,
     ) {
-        let age = self.contact.age(context.now).unwrap_or(SourceRecord::UNKNOWN_AGE);
-        let listed = self.watch.listed();
-        let head = SourceRecord { owner: self.me, term, rank, published, age, listed };
-        context.store(Store::SourceRecord(self.key(), purpose), head.encode(), expect);
+        if let (Role::Leader(leader), Some(head)) = (&self.role, head)
+            && leader.is_of(head, &self.view)
+        {
+            leader.release(is_last, head.published, expect, &self.view, context);
+        }
+        let slots = self.end_term(context);
+        if is_last {
+            self.role = Role::Retired(slots);
+        }
     }
 
-    fn emit(&self, event: SourceEvent, context: &mut Context<'_>) {
-        context.emit(TelemetryEvent::Source { source: self.source, event });
+    /// Follows from now on. Returns the contents of the snapshot slots if the source was removed.
+    fn end_term(&mut self, context: &mut Context<'_>) -> Vec<(SnapshotVersion, Cas)> {
+        context.calls.forget(self.view.caller(), context.now);
+        self.lease = Lease::new(self.view.me);
+        match core::mem::replace(&mut self.role, Role::Follower) {
+            Role::Leader(leader) => {
+                let (last_query, slots) = leader.end();
+                self.last_query = last_query;
+                slots
+            }
+            Role::Follower | Role::Claiming(_) | Role::Retired(_) => Vec::new(),
+        }
+    }
+
+    /// Empties the snapshot slots, unless a successor has written there.
+    fn empty_slots(&self, context: &mut Context<'_>) {
+        if let Role::Retired(slots) = &self.role {
+            for &(version, cas) in slots {
+                let store = Store::Snapshot(self.key(), version);
+                context.store(store, Vec::new(), Expect::Unchanged(cas));
+            }
+        }
+    }
+
+    /// Moves the first read of this source to the front, because a request waits for it.
+    fn prioritize(&self, context: &mut Context<'_>) {
+        if self.is_leader() && self.view.installed.is_none() {
+            context.calls.prioritize(self.view.caller());
+        }
+    }
+
+    /// Tells the leader that Consul must be read, but not too often.
+    fn request_refresh(&mut self, context: &mut Context<'_>) {
+        let message = self.refresh_request.poll_message(self.key(), context.now);
+        message.into_iter().for_each(|message| context.send(message));
+    }
+
+    fn load(&self, purpose: SourceRecordLoad, context: &mut Context<'_>) {
+        context.load(Load::SourceRecord(self.key(), purpose));
     }
 }
 

@@ -36,7 +36,6 @@ use crate::registry::query_response::QueryResponse;
 use crate::registry::request::ReadMode;
 use crate::registry::resume::Resume;
 use crate::telemetry::Resolution;
-use crate::util::backoff::{Backoff, Jitter};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
@@ -51,8 +50,6 @@ mod refresh;
 #[cfg(test)]
 mod tests;
 
-const FIRST_RETRY: Duration = Duration::from_millis(200);
-const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// The time after its timeout at which a callout or an unpublished response is given up.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// The time between two polls of a source that could block, give or take a tenth.
@@ -70,7 +67,6 @@ pub struct Watch {
     resume: Option<Resume>,
     /// The number of instances in the last response that was applied.
     listed: u32,
-    retry: Backoff,
     backoff: QueryBackoff,
     early_refresh: EarlyRefresh,
     resync: Resync,
@@ -87,8 +83,6 @@ pub struct Watch {
 
 #[derive(Debug, Clone, Copy)]
 enum State {
-    /// Another VM leads.
-    Stopped,
     /// The next query is due at `due`.
     Idle { due: Time },
     /// A query is out.
@@ -98,15 +92,14 @@ enum State {
 }
 
 impl Watch {
-    /// Starts stopped. `wait` is the longest time for which Consul holds a query, and `resync` the
-    /// interval between full reads.
-    pub fn new(wait: Duration, resync: Duration, guard: ShrinkGuardConfig) -> Self {
+    /// Begins with a read at once. `wait` is the longest time for which Consul holds a query, and
+    /// `resync` the interval between full reads.
+    pub fn new(wait: Duration, resync: Duration, guard: ShrinkGuardConfig, now: Time) -> Self {
         Self {
-            state: State::Stopped,
+            state: State::Idle { due: now },
             last: QueryId::default(),
             resume: None,
             listed: 0,
-            retry: Backoff::new(FIRST_RETRY, LONGEST_RETRY, Jitter::Full),
             backoff: QueryBackoff::new(),
             early_refresh: EarlyRefresh::new(),
             resync: Resync::new(resync),
@@ -114,9 +107,19 @@ impl Watch {
             timeout: AdaptiveTimeout::new(),
             asks_leader: false,
             held: wait / 2,
-            settled: Time::ZERO,
+            settled: now + SETTLING,
             next_poll: Time::ZERO,
         }
+    }
+
+    /// Continues after a query of an earlier term, whose response will be late.
+    pub fn after(self, last: QueryId) -> Self {
+        Self { last, ..self }
+    }
+
+    /// Returns the last query that was sent.
+    pub const fn last(&self) -> QueryId {
+        self.last
     }
 
     /// Restores the number of instances of the published snapshot, which another VM may have read.
@@ -124,26 +127,9 @@ impl Watch {
         self.listed = listed;
     }
 
-    /// Begins to query, with a read at once.
-    pub fn start(&mut self, now: Time) {
-        self.resume = None;
-        self.asks_leader = false;
-        self.retry.on_success();
-        self.backoff.forget_resets();
-        self.settled = now + SETTLING;
-        self.state = State::Idle { due: now };
-    }
-
-    /// Stops. A query that is out cannot be called back; its response will be late.
-    pub fn stop(&mut self) {
-        self.state = State::Stopped;
-        self.early_refresh.stop();
-        self.guard.clear();
-    }
-
     /// Returns the errors in a row.
     pub const fn failures(&self) -> u32 {
-        self.retry.failures()
+        self.backoff.failures()
     }
 
     /// Returns the number of instances in the last response that was applied.
@@ -298,25 +284,20 @@ impl Watch {
             Ok(response) => response,
             Err(error) => {
                 self.resume = None;
-                let mut wait = self.retry.on_failure(rng);
-                if in_flight.blocks {
-                    wait = wait.max(self.backoff.on_reset(now.since(in_flight.asked), rng));
-                }
+                let blocked = in_flight.blocks.then(|| now.since(in_flight.asked));
+                let wait = self.backoff.on_failure(blocked, rng);
                 self.state = State::Idle { due: now + wait };
                 return ResponseOutcome::Failed(error);
             }
         };
-        self.retry.on_success();
         self.next_poll = now + rng.about(response.next.poll_interval().unwrap_or(POLL));
-        match in_flight.blocks {
-            true => self.backoff.forget_resets(),
-            false => {
-                // Without a watch slot each poll may be answered by a server that stands still.
-                // Responses without an order never show that they are outdated.
-                let is_fresh =
-                    in_flight.ask.freshness != ReadMode::AsConfigured || !response.is_ordered();
-                self.resync.on_read(is_fresh, now, rng);
-            }
+        self.backoff.on_success(in_flight.blocks);
+        if !in_flight.blocks {
+            // Without a watch slot each poll may be answered by a server that stands still.
+            // Responses without an order never show that they are outdated.
+            let is_fresh =
+                in_flight.ask.freshness != ReadMode::AsConfigured || !response.is_ordered();
+            self.resync.on_read(is_fresh, now, rng);
         }
         let went_back = in_flight.floor.is_some_and(|floor| response.went_back_from(floor));
         let is_too_old = response.is_too_old && in_flight.ask.freshness == ReadMode::AsConfigured;

@@ -1,6 +1,5 @@
 //! The loads and stores of shared data, each with its purpose.
 
-use crate::election::lease::ClaimReason;
 use crate::model::service::QueryKey;
 use crate::shared::key::SharedKey;
 use crate::shared::snapshot_record::SnapshotVersion;
@@ -39,8 +38,8 @@ pub enum Store {
 /// The purpose of a load of a source record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceRecordLoad {
-    /// Look for a newer snapshot, for a waiting request or after a message.
-    Peek,
+    /// Install a newer snapshot, for a waiting request or after a message.
+    Update,
     /// Check the lease, too.
     Check {
         /// The rank of this VM.
@@ -49,27 +48,26 @@ pub enum SourceRecordLoad {
     /// Continue the publication of a snapshot.
     Commit,
     /// Release the lease.
-    Leave,
-    /// Release the lease and empty the snapshot slots.
-    Retire,
+    Release {
+        /// True if the snapshot slots are emptied, too.
+        is_last: bool,
+    },
 }
 
 /// The purpose of a store of a source record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceRecordStore {
     /// Claim the lease.
-    Claim {
-        /// The reason why it may be claimed.
-        reason: ClaimReason,
-    },
+    Claim,
     /// Renew the lease.
     Renewal,
     /// Point to a new snapshot.
     Commit,
     /// Release the lease.
-    Leave,
-    /// Release the lease, then empty the snapshot slots.
-    Retire,
+    Release {
+        /// True if the snapshot slots are emptied then.
+        is_last: bool,
+    },
 }
 
 /// The purpose of a load of a snapshot's slot.
@@ -80,7 +78,7 @@ pub enum SnapshotLoad {
     /// Store a new snapshot there.
     Publish,
     /// Empty the slot when the lease is released.
-    Retire,
+    Empty,
 }
 
 /// The purpose of a load of a registration's lease.

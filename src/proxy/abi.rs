@@ -10,15 +10,15 @@ use core::ptr;
 use core::time::Duration;
 use std::alloc::{self, Layout};
 
-/// Why the host refused a call.
+/// The reason for which the host refused a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Status(u32);
 
 impl Status {
     const OK: Self = Self(0);
-    /// There is no such thing.
+    /// The named thing does not exist.
     pub(super) const NOT_FOUND: Self = Self(1);
-    /// An argument is none that the host takes.
+    /// The host does not take an argument.
     pub(super) const BAD_ARGUMENT: Self = Self(2);
 
     const fn check(status: u32) -> Result<(), Self> {
@@ -147,7 +147,8 @@ unsafe extern "C" {
 // none; each pointer and length are those of a slice that outlives the call. It writes to the places
 // that it is given as pointers, which are variables of the caller, and of the type that the ABI says.
 
-/// Allocates what the host will hand over; null where there is no such memory, or none is wanted.
+/// Allocates memory for data of the host. Returns null if there is no such memory or none is
+/// wanted.
 pub(super) fn allocate(size: usize) -> *mut u8 {
     match Layout::array::<u8>(size) {
         // SAFETY: the size is not zero.
@@ -156,7 +157,8 @@ pub(super) fn allocate(size: usize) -> *mut u8 {
     }
 }
 
-/// Takes over what a call hands over: nothing, where the host leaves the pointer as it is.
+/// Takes over the data that a call hands over. The data is empty if the host leaves the pointer as
+/// it is.
 fn received(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, Status> {
     let (mut data, mut size) = (ptr::null_mut(), 0);
     let status = call(&mut data, &mut size);
@@ -252,7 +254,7 @@ pub(super) fn enqueue(queue: u32, message: &[u8]) -> Result<(), Status> {
     Status::check(unsafe { proxy_enqueue_shared_queue(queue, message.as_ptr(), message.len()) })
 }
 
-/// Lets a paused request go on.
+/// Continues a paused request.
 pub(super) fn continue_request() -> Result<(), Status> {
     const REQUEST: u32 = 0;
     Status::check(unsafe { proxy_continue_stream(REQUEST) })
@@ -304,7 +306,7 @@ pub(super) fn http_call(
     })
 }
 
-/// Makes the calls that follow speak of that context.
+/// Makes the following calls apply to that context.
 pub(super) fn set_effective_context(context: u32) -> Result<(), Status> {
     Status::check(unsafe { proxy_set_effective_context(context) })
 }
@@ -333,7 +335,7 @@ pub(super) fn call_foreign_function(name: &str, argument: &[u8]) -> Result<Vec<u
     })
 }
 
-/// A duration as the ABI has it.
+/// Encodes a duration for the ABI.
 fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }

@@ -1,15 +1,16 @@
-//! Which services Envoy's own clusters have endpoints of, in shared data.
+//! The services whose endpoints Envoy has acknowledged, in shared data.
 
 use crate::host::Expect;
 use crate::proxy::host;
 use crate::shared::acknowledged::{Acknowledged, Changes};
 
-/// Reads which services Envoy has acknowledged, where it ever has; none are, where that cannot be read.
+/// Reads the acknowledged services. Returns `None` if Envoy has never acknowledged any, and no
+/// service if the value is unreadable.
 pub(super) fn read(key: &str) -> Option<Acknowledged> {
     host::load(key).map(|(bytes, _)| Acknowledged::decode(&bytes).unwrap_or_default())
 }
 
-/// Lets all VMs know of these changes; false where others were faster several times.
+/// Writes the changes for all VMs. Returns false if other VMs were faster several times.
 pub(super) fn write(key: &str, changes: &Changes) -> bool {
     const TRIALS: usize = 4;
     (0..TRIALS).any(|_| {
@@ -21,14 +22,14 @@ pub(super) fn write(key: &str, changes: &Changes) -> bool {
     })
 }
 
-/// Reads the cluster of a service that Envoy has taken last by the answers from an address.
+/// Reads the cluster of a service that Envoy has taken last from the responses of an address.
 pub(super) fn read_cluster(address: &str, service: &str) -> Option<String> {
     let (bytes, _) = host::load(&Acknowledged::cluster_key(address, service))?;
     String::from_utf8(bytes).ok()
 }
 
-/// Keeps the cluster of a service that Envoy has taken, for a configuration whose own it rejects. Where
-/// another VM was faster, its own is as good.
+/// Keeps the cluster of a service that Envoy has taken, for a configuration whose own cluster is
+/// rejected. If another VM was faster, its cluster is as good.
 pub(super) fn keep_cluster(address: &str, service: &str, cluster: &str) {
     let key = Acknowledged::cluster_key(address, service);
     let value = host::load(&key);

@@ -1,4 +1,4 @@
-//! What a root context asks of other clusters, and what comes back.
+//! The callouts of a root context to other clusters, and their responses.
 
 use crate::calls::caller::CallId;
 use crate::config::HealthCheck;
@@ -8,23 +8,23 @@ use crate::proxy::host::{self, Headers};
 use crate::registry::response::{Header, HttpResponse, UPSTREAM_HEADER};
 use crate::registry::token::Token;
 
-/// How much of an error's body is looked at: more than is ever quoted.
+/// The maximum size of an error's body that is read: more than is ever quoted.
 const QUOTED: usize = 4_096;
 
-/// What this filter calls itself towards those that it asks.
+/// The user agent of callouts.
 pub(super) const USER_AGENT: (&str, &str) =
     ("user-agent", concat!("consul-resolver/", env!("CARGO_PKG_VERSION")));
 
-/// What a callout is for.
+/// The purpose of a callout.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Callout {
     /// A call to a registry. These headers of the response are read.
     Call { id: CallId, headers: &'static [&'static str] },
-    /// A probe; the body of its answer may decide, or only be quoted.
+    /// A probe. The body of its response decides, or is only quoted.
     Probe { id: ProbeId, body_decides: bool },
 }
 
-/// What a callout has brought, owned, so that nothing is borrowed from the host.
+/// The response to a callout, owned so that nothing is borrowed from the host.
 #[derive(Debug)]
 pub(super) struct CalloutResponse {
     status: u16,
@@ -34,8 +34,7 @@ pub(super) struct CalloutResponse {
 }
 
 impl CalloutResponse {
-    /// Reads the answer, as far as it is looked at; without headers there is none. Legal in the
-    /// callout's callback.
+    /// Reads the response. Returns `None` if it has no headers. Legal in the callout's callback.
     pub(super) fn read(callout: Callout, headers: usize, body_size: usize) -> Option<Self> {
         if headers == 0 {
             return None;
@@ -58,8 +57,8 @@ impl CalloutResponse {
         })
     }
 
-    /// The answer without the token, if it is an error: of that the text is quoted, from its
-    /// beginning. Of an answer that can be read nothing is, but a header that cannot.
+    /// Removes the token from an error, which is quoted from its beginning. Of a valid response
+    /// only an unreadable index is quoted.
     pub(super) fn without(self, token: &Token) -> Self {
         let redact = |(name, value): Header<'static>| (name, token.redact(&value).into());
         let headers = self.headers.into_iter().map(redact).collect();
@@ -70,12 +69,12 @@ impl CalloutResponse {
         Self { headers, body, ..self }
     }
 
-    /// The answer as one to a probe.
+    /// Returns the response as that to a probe.
     pub(super) fn examined(&self) -> ProbeResponse<'_> {
         ProbeResponse { status: self.status, from_envoy: self.from_envoy, body: &self.body }
     }
 
-    /// The answer as discovery reads it.
+    /// Returns the response as that to a call.
     pub(super) fn response(&self) -> HttpResponse<'_> {
         HttpResponse {
             status: self.status,

@@ -5,36 +5,36 @@ use core::cell::Cell;
 use hashbrown::{HashMap, HashSet};
 
 use crate::config::Config;
-use crate::discovery::source_spec::SourceSpec;
 use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::host::{self, MetricId};
-use crate::proxy::metrics::service_prefix;
+use crate::proxy::service_metrics::service_prefix;
+use crate::registry::source_spec::SourceSpec;
 use crate::telemetry::SourceEvent;
 
 /// The metrics of all services that depend on others.
 ///
-/// Which of these are down each VM finds out for itself, and a gauge has one owner: the VM that
-/// fetches the service, from the first of its datacenters.
+/// Each VM finds out for itself which dependencies are down. A gauge has one owner: the leader of
+/// the first source of the service.
 #[derive(Debug)]
 pub(super) struct DependencyMetrics {
     services: HashMap<ServiceId, Degradation>,
-    /// The first source of each service, whose gauge belongs to the VM that fetches that.
+    /// The first source of each service. The VM that leads it owns the gauge.
     owned_by: HashSet<(SourceId, ServiceId)>,
 }
 
 #[derive(Debug)]
 struct Degradation {
-    /// How many of its dependencies are down.
+    /// The gauge of the dependencies that are down.
     shown: Option<MetricId>,
-    /// How often a worker has found one to be down where all were well.
+    /// The counter of the times at which all dependencies were well and one went down.
     degradations: Option<MetricId>,
-    /// How many are down as this VM sees it.
+    /// The number of dependencies that are down, as this VM sees it.
     down: Cell<usize>,
     is_owner: Cell<bool>,
 }
 
 impl DependencyMetrics {
-    /// Defines them for a configuration.
+    /// Defines the metrics of a configuration.
     pub(super) fn define(config: &Config) -> Self {
         let ids = (0..=u16::MAX).map(ServiceId::nth).zip(&config.services);
         let dependents = ids.filter(|(_, service)| service.dependencies.is_some());
@@ -49,7 +49,7 @@ impl DependencyMetrics {
         }
     }
 
-    /// Learns how many of those are down that a service depends on.
+    /// Takes the number of dependencies of a service that are down.
     pub(super) fn on_down(&self, service: ServiceId, down: usize) {
         if let Some(metrics) = self.services.get(&service) {
             let before = metrics.down.replace(down);
@@ -58,8 +58,8 @@ impl DependencyMetrics {
         }
     }
 
-    /// Learns from what discovery tells whose the gauge of a service is; `may_show` says whether that
-    /// is this configuration's at all.
+    /// Updates the owner of a service's gauge by an event of a source. `may_show` says that the
+    /// gauge is this configuration's to set.
     pub(super) fn on_event(
         &self,
         source: SourceId,

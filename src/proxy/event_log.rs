@@ -4,10 +4,10 @@ use hashbrown::HashSet;
 use log::Level;
 
 use crate::config::{Config, Source};
-use crate::discovery::source_spec::SourceSpec;
 use crate::model::registration::RegistrationId;
 use crate::model::service::{ServiceId, SourceId};
 use crate::model::slot_map::SecondaryMap;
+use crate::registry::source_spec::SourceSpec;
 use crate::telemetry::{
     FoundService, RegistrationEvent, ServiceEvent, SourceEvent, TelemetryEvent,
 };

@@ -1,7 +1,7 @@
-//! What Envoy calls (proxy-wasm ABI 0.2.1): the only file that exports to it.
+//! The functions that Envoy calls (proxy-wasm ABI 0.2.1): the only file that exports to it.
 //!
-//! Envoy asks a module for what it exports, and calls nothing else. So there is no callback here
-//! that does nothing: each is a call into the VM for each request, or for each part of its body.
+//! Envoy calls exactly the functions that a module exports. So no callback here does nothing,
+//! because each is a call into the VM for each request, or for each part of its body.
 
 #![expect(unsafe_code, reason = "an exported name is one for the whole module")]
 
@@ -14,8 +14,8 @@ use crate::proxy::filter::Filter;
 use crate::proxy::root::Root;
 use crate::proxy::{abi, host};
 
-/// The contexts of this VM, by Envoy's numbers. None is borrowed while it is at work: whatever Envoy
-/// did meanwhile, a callback would find them.
+/// The contexts of this VM, by Envoy's numbers. None is borrowed while it is at work, so that a
+/// callback always finds it.
 #[derive(Default)]
 struct Contexts {
     roots: RefCell<HashMap<u32, Rc<Root>>>,
@@ -38,11 +38,11 @@ fn request(context: u32) -> Option<Rc<Filter>> {
 #[unsafe(no_mangle)]
 extern "C" fn proxy_abi_version_0_2_1() {}
 
-/// Starts a module that has no `main`: once, before all other calls.
+/// Starts a module that has no `main`. Called once, before all other calls.
 #[unsafe(no_mangle)]
 extern "C" fn _initialize() {
     unsafe extern "C" {
-        /// Runs what the linker has put together to be run first. Where nobody calls it, the linker
+        /// Runs the constructors that the linker has collected. If nothing calls it, the linker
         /// makes each exported function do so.
         fn __wasm_call_ctors();
     }
@@ -51,7 +51,7 @@ extern "C" fn _initialize() {
     host::start_logging();
 }
 
-/// Allocates what the host hands over.
+/// Allocates memory for data of the host.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     abi::allocate(size)
@@ -128,7 +128,7 @@ extern "C" fn proxy_on_response_trailers(context: u32, _trailers: usize) -> u32 
     CONTINUE
 }
 
-/// Forgets a context. There is no `proxy_on_done`: Envoy goes on to this at once without it.
+/// Forgets a context. Without `proxy_on_done` Envoy calls this at once.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_delete(context: u32) {
     let request = CONTEXTS.with(|contexts| contexts.requests.borrow_mut().remove(&context));

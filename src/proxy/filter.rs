@@ -11,61 +11,61 @@ use crate::request::response::Remaining;
 use crate::router::disposition::Disposition;
 use crate::router::forward::{Attempt, Forward};
 
-/// One request. It is counted at its endpoint until Envoy deletes this context, however the
-/// request ends: there is no other callback to miss.
+/// One request. It counts at its endpoint until Envoy deletes this context, which happens however
+/// the request ends.
 pub(super) struct Filter {
     id: u32,
-    /// None: its root context has no configuration.
+    /// `None` if the root context has no configuration.
     plugin: Option<SharedPlugin>,
     state: Cell<State>,
-    /// Whether it is a subscription of Envoy's.
+    /// True if the request is a subscription of Envoy's.
     subscribes: Cell<bool>,
 }
 
-/// What Envoy is to do with a request whose headers it has shown.
+/// The instruction to Envoy after the headers of a request.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum HeadersStatus {
-    /// Let it go on.
+    /// Let the request go on.
     Continue = 0,
-    /// Hold its headers, and show its body.
+    /// Hold the headers, and show the body.
     StopIteration = 1,
-    /// Hold it, and its body: what the buffers do not take the client keeps. Answered ones are
-    /// held like this, too.
+    /// Hold the headers and the body. The client keeps what the buffers do not take. Also used for
+    /// requests that are replied to.
     StopAllIterationAndWatermark = 4,
 }
 
-/// What Envoy is to do with a part of a request's body.
+/// The instruction to Envoy after a part of a request's body.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum BodyStatus {
-    /// Let it go on.
+    /// Let the request go on.
     Continue = 0,
-    /// Forget it: it was read here.
+    /// Drop the part, which was read here.
     StopIterationNoBuffer = 3,
 }
 
 #[derive(Default)]
 enum State {
-    /// Its headers were not seen yet, or it belongs to no endpoint.
+    /// The headers were not seen yet, or the request has no endpoint.
     #[default]
     Idle,
-    /// It is paused; where it goes comes by the slot.
+    /// The request is paused. Its forward comes by the slot.
     Waiting(ForwardSlot),
-    /// It is at an endpoint, which has not answered yet.
+    /// The request is at an endpoint that has not responded yet.
     InFlight(Forward),
-    /// It is at an endpoint that has answered; what that has done is known from the trailers.
+    /// The request is at an endpoint that has responded. The trailers tell the outcome.
     Answering { forward: Forward, attempt: Attempt, latency: Option<Duration> },
-    /// It is at an endpoint that has answered.
+    /// The request is at an endpoint that has responded.
     #[expect(dead_code, reason = "held to be dropped with the request")]
     Answered(Forward),
 }
 
 impl Filter {
-    /// A request whose headers have not come yet.
+    /// Creates the context of a request whose headers have not come yet.
     pub(super) const fn new(id: u32, plugin: Option<SharedPlugin>) -> Self {
         Self { id, plugin, state: Cell::new(State::Idle), subscribes: Cell::new(false) }
     }
 
-    /// Handles the request's headers; `ended` says that nothing follows.
+    /// Handles the headers of the request. `ended` says that nothing follows.
     pub(super) fn on_headers(&self, ended: bool) -> HeadersStatus {
         note_serving();
         let Some(mut plugin) = self.plugin() else {
@@ -99,7 +99,7 @@ impl Filter {
         HeadersStatus::StopAllIterationAndWatermark
     }
 
-    /// Handles a part of the request's body; `ended` says that it was the last.
+    /// Handles a part of the request's body. `ended` says that it was the last.
     pub(super) fn on_body(&self, size: usize, ended: bool) -> BodyStatus {
         if !self.subscribes.get() {
             return BodyStatus::Continue;
@@ -110,7 +110,7 @@ impl Filter {
         BodyStatus::StopIterationNoBuffer
     }
 
-    /// Handles the headers of the answer; `ended` says that nothing follows.
+    /// Handles the headers of the response. `ended` says that nothing follows.
     pub(super) fn on_response(&self, ended: bool) {
         if self.subscribes.get() {
             return;
@@ -141,7 +141,7 @@ impl Filter {
         }
     }
 
-    /// Handles the trailers of the answer.
+    /// Handles the trailers of the response.
     pub(super) fn on_answer_trailers(&self) {
         let state = self.state.take();
         if let (State::Answering { forward, attempt, latency }, Some(mut plugin)) =
@@ -152,7 +152,7 @@ impl Filter {
         self.state.set(state);
     }
 
-    /// Handles the end of the request, however it came.
+    /// Handles the end of the request, whatever its cause.
     pub(super) fn on_delete(&self) {
         let state = self.state.take();
         let Some(mut plugin) = self.plugin() else { return };
@@ -170,8 +170,8 @@ impl Filter {
         }
     }
 
-    /// What requests share. Envoy calls nothing while it is being called, but keeps that until its
-    /// call is over; were that not so, the inner call would be passed over.
+    /// Borrows the plugin, which all requests share. Envoy makes no call during another call. If it
+    /// did, the inner call would be ignored.
     fn plugin(&self) -> Option<RefMut<'_, Plugin>> {
         self.plugin.as_ref()?.try_borrow_mut().ok()
     }

@@ -5,34 +5,35 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 
 use crate::proxy::host::{self, MetricId};
-use crate::proxy::metrics::{ServiceMetrics, service_prefix};
+use crate::proxy::service_metrics::{ServiceMetrics, service_prefix};
 use crate::proxy::source_metrics::SourceMetrics;
 use crate::registry::error::ErrorKind;
 use crate::telemetry::{FoundService, FoundSource};
 
-/// How many services that were found have metrics of their own, in the life of this VM.
+/// The maximum number of found services with metrics of their own, in the life of this VM.
 ///
-/// Envoy keeps whatever was ever defined, so there must be an end to it. Names come from Consul's
-/// catalog, never from a client.
+/// Envoy keeps every definition, so there must be a limit. Names come from Consul's catalog, never
+/// from a client.
 const MOST: usize = 1_000;
 
-/// Those that were defined, by the name of the service, for when it comes back.
+/// The metrics of found services, by the name of the service. A service that comes back gets its
+/// metrics again.
 #[derive(Debug, Default)]
 pub(super) struct FoundMetrics {
     own: HashMap<String, Defined>,
-    /// Those of all that came too late.
+    /// The shared metrics of all services beyond the limit.
     others: Option<Rc<ServiceMetrics>>,
-    /// Those of all names that clients have sent, which never become names of metrics.
+    /// The shared metrics of all names that clients have sent, which never become names of metrics.
     named: Option<Rc<ServiceMetrics>>,
-    /// The answers that were given for such names, and the calls that failed.
+    /// The counters of successful and failed calls for such names.
     calls: Option<[Option<MetricId>; 2]>,
 }
 
 type Defined = (Rc<ServiceMetrics>, Vec<Rc<SourceMetrics>>);
 
 impl FoundMetrics {
-    /// Counts a call for a name that a client has sent, and that has not shown yet to be there: it
-    /// says nothing of Consul.
+    /// Counts a call for a name that a client has sent and that has had no endpoint yet. Such a
+    /// call says nothing about Consul.
     pub(super) fn on_called(&mut self, called: Result<(), ErrorKind>) {
         let [ok, failed] = *self.calls.get_or_insert_with(|| {
             ["ok", "failed"].map(|what| {
@@ -42,8 +43,8 @@ impl FoundMetrics {
         host::add(if called.is_ok() { ok } else { failed }, 1);
     }
 
-    /// The metrics of a service with so many sources: its own, or what it shares with all that
-    /// came too late for some.
+    /// Returns the metrics of a service and of its sources. A service beyond the limit gets the
+    /// shared ones and none for its sources.
     pub(super) fn of(&mut self, found: &FoundService) -> Defined {
         if found.is_on_demand {
             let named = self.named.get_or_insert_with(|| shared("consul_resolver.dns_names"));
@@ -70,7 +71,7 @@ impl FoundMetrics {
     }
 }
 
-/// What several services share.
+/// Defines metrics that several services share.
 fn shared(prefix: &str) -> Rc<ServiceMetrics> {
     Rc::new(ServiceMetrics::define(prefix))
 }

@@ -1,7 +1,6 @@
-//! What Envoy's host calls ([`abi`]) are used for, and when they may be.
+//! The host calls of Envoy ([`abi`]), and the phases in which each is legal.
 //!
-//! Each function says in which phases it is legal. Header values are read as bytes only: any client
-//! can send one that is not UTF-8.
+//! Header values are read as bytes only, because any client can send a value that is not UTF-8.
 
 use core::time::Duration;
 use std::hash::{BuildHasher, RandomState};
@@ -24,7 +23,7 @@ pub(super) struct MetricId(u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct CalloutId(pub(super) u32);
 
-/// Why Envoy did not send a callout.
+/// The reason for which Envoy did not send a callout.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum CalloutRefused {
     /// There is no such cluster (yet).
@@ -33,16 +32,16 @@ pub(super) enum CalloutRefused {
     NoCapacity,
 }
 
-/// The header maps of a request, of its answer, and of a callout's answer.
+/// The header maps of a request, of its response, and of a callout's response.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Headers {
-    /// Of the request: in its header phase, or while it is paused in it.
+    /// The headers of the request: in its header phase, or while it is paused in it.
     Request,
-    /// Of the answer to a callout: in its callback, where it has headers at all.
+    /// The headers of the response to a callout: in its callback, if it has headers at all.
     CalloutAnswer,
-    /// Of the answer to a request: in its header phase.
+    /// The headers of the response to a request: in its header phase.
     Answer,
-    /// The trailers of the answer to a request: in their phase.
+    /// The trailers of the response to a request: in their phase.
     AnswerTrailers,
 }
 
@@ -68,25 +67,26 @@ pub(super) fn request_header_values(name: &str) -> Option<Vec<u8>> {
     property(&[b"request\0headers\0", name.as_bytes()].concat())
 }
 
-/// Whether the request has a header, or Envoy does not say. Legal in the request's header phase.
+/// Returns true if the request has a header, or if Envoy does not say. Legal in the request's
+/// header phase.
 pub(super) fn has_request_header(name: &str) -> bool {
     abi::map_value(Map::REQUEST_HEADERS, name) != Err(Status::NOT_FOUND)
 }
 
-/// Sets a request header, whatever values it had; false when Envoy refused. Legal in the request's
-/// header phase. Clears Envoy's route cache.
+/// Sets a request header, and replaces all its values. Returns false if Envoy refuses. Legal in the
+/// request's header phase. Clears Envoy's route cache.
 pub(super) fn set_request_header(name: &str, value: &[u8]) -> bool {
     abi::replace_map_value(Map::REQUEST_HEADERS, name, value).is_ok()
 }
 
-/// Removes a request header; false when Envoy refused. Legal in the request's header phase. Clears
-/// Envoy's route cache.
+/// Removes a request header. Returns false if Envoy refuses. Legal in the request's header phase.
+/// Clears Envoy's route cache.
 pub(super) fn remove_request_header(name: &str) -> bool {
     abi::remove_map_value(Map::REQUEST_HEADERS, name).is_ok()
 }
 
-/// Calls Envoy's `set_envoy_filter_state` with its encoded argument; false when Envoy
-/// refused the value. Legal in the request's header phase.
+/// Calls Envoy's `set_envoy_filter_state` with its encoded argument. Returns false if Envoy refuses
+/// the value. Legal in the request's header phase.
 pub(super) fn set_filter_state(argument: &[u8]) -> bool {
     abi::call_foreign_function(FILTER_STATE_FUNCTION, argument).is_ok()
 }
@@ -103,19 +103,19 @@ pub(super) fn destination_address() -> Option<Vec<u8>> {
     property(b"destination\0address")
 }
 
-/// Reads how many attempts Envoy's router has made; 0 or none before the first. Legal in the
-/// answer's phases, and when the request ends.
+/// Reads the number of attempts of Envoy's router: 0 or `None` before the first. Legal in the
+/// response's phases, and when the request ends.
 pub(super) fn attempt_count() -> Option<u64> {
     number(b"upstream\0request_attempt_count")
 }
 
-/// Reads the address of the host that Envoy's router has chosen last; none where the request went
-/// nowhere. Legal in the answer's phases, and when the request ends.
+/// Reads the address of the host that Envoy's router has chosen last. Returns `None` if the request
+/// went nowhere. Legal in the response's phases, and when the request ends.
 pub(super) fn upstream_address() -> Option<Vec<u8>> {
     property(b"upstream\0address")
 }
 
-/// Reads Envoy's response flags. Legal in the answer's phases.
+/// Reads Envoy's response flags. Legal in the response's phases.
 pub(super) fn response_flags() -> Option<u64> {
     number(b"response\0flags")
 }
@@ -135,8 +135,8 @@ pub(super) fn node_id() -> Option<Vec<u8>> {
     property(b"xds\0node\0id")
 }
 
-/// Reads a field of what the metadata of Envoy's node says of this filter: a text as it is, a number
-/// as 8 bytes of a double. Legal everywhere; every thread reads the same.
+/// Reads a field of this filter's metadata of Envoy's node: a text as it is, or a number as the 8
+/// bytes of a double. Legal everywhere; every thread reads the same.
 pub(super) fn node_metadata(field: &str) -> Option<Vec<u8>> {
     property(&[b"xds\0node\0metadata\0consul\0", field.as_bytes()].concat())
 }
@@ -146,14 +146,13 @@ fn number(path: &[u8]) -> Option<u64> {
     property(path)?.try_into().ok().map(u64::from_le_bytes)
 }
 
-/// Reads a property: none where Envoy has none, or an empty one.
+/// Reads a property. Returns `None` if Envoy has none, or an empty one.
 fn property(path: &[u8]) -> Option<Vec<u8>> {
     abi::property(path).ok().filter(|value| !value.is_empty())
 }
 
-/// Reads the service's name from the route's metadata. Where Envoy refuses to tell it, that is the
-/// empty one, which no service has: the client's host must not decide instead. Legal in the
-/// request's header phase.
+/// Reads the service's name from the route's metadata. If Envoy refuses, the name is empty, which
+/// no service has: the client's host must not decide instead. Legal in the request's header phase.
 pub(super) fn route_service() -> Option<Vec<u8>> {
     match abi::property(b"xds\0route_metadata\0filter_metadata\0consul\0service") {
         Ok(name) => Some(name).filter(|name| !name.is_empty()),
@@ -162,13 +161,13 @@ pub(super) fn route_service() -> Option<Vec<u8>> {
     }
 }
 
-/// Answers the request of the effective context itself. Legal until the request's headers went on.
+/// Replies to the request of the effective context. Legal until the request's headers went on.
 pub(super) fn reply(status: u16, details: &str, headers: &[(&str, &str)], body: &[u8]) {
     let _ = abi::send_local_response(status, details, body, &encode_headers(headers));
 }
 
-/// Writes headers in the ABI's form: the number of pairs, then the sizes, then each name and
-/// value with a zero byte behind it.
+/// Encodes headers for the ABI: the number of pairs, the sizes, then each name and value with a
+/// zero byte behind it.
 fn encode_headers(pairs: &[(&str, &str)]) -> Vec<u8> {
     let size = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
     let mut out = Vec::new();
@@ -184,18 +183,18 @@ fn encode_headers(pairs: &[(&str, &str)]) -> Vec<u8> {
     out
 }
 
-/// Lets the paused request of the effective context go on. Legal outside its own callbacks.
+/// Continues the paused request of the effective context. Legal outside its own callbacks.
 pub(super) fn resume() {
     let _ = abi::continue_request();
 }
 
-/// Makes the calls that follow speak of that context; false when it is gone.
+/// Makes the following calls apply to that context. Returns false if the context is gone.
 pub(super) fn enter(context: u32) -> bool {
     abi::set_effective_context(context).is_ok()
 }
 
-/// Sends a request to a cluster. Legal in a root context's callbacks, but for `on_done`; in a
-/// request's the answer would be that request's, and lost with it.
+/// Sends a request to a cluster. Legal in a root context's callbacks, except `on_done`. In a
+/// request's callbacks the response would belong to that request, and be lost with it.
 pub(super) fn request(
     cluster: &str,
     headers: &[(&str, &str)],
@@ -209,7 +208,7 @@ pub(super) fn request(
     }
 }
 
-/// Reads the body of a callout's answer. Legal in its callback.
+/// Reads the body of a callout's response. Legal in its callback.
 pub(super) fn callout_body(size: usize) -> Vec<u8> {
     buffer(Buffer::CALLOUT_BODY, size)
 }
@@ -238,7 +237,7 @@ pub(super) fn load(key: &str) -> Option<(Vec<u8>, Cas)> {
     abi::shared_data(key).ok().map(|(value, cas)| (value, Cas(cas)))
 }
 
-/// Writes to shared data; false when the value was not as expected. Legal as [`load`] is.
+/// Writes to shared data. Returns false if the condition does not hold. Legal as [`load`] is.
 pub(super) fn store(key: &str, value: &[u8], expect: Expect) -> bool {
     /// The host compares numbers only where the key exists, and an absent key takes any
     /// value: a number that no value can have makes a store that only creates. Envoy counts
@@ -256,8 +255,8 @@ pub(super) fn register_queue(name: &str) -> QueueId {
     QueueId(abi::register_queue(name).unwrap_or_default())
 }
 
-/// Puts a message into a queue; a queue that is gone is passed over. Legal as [`load`] is,
-/// but not in `on_done`: a worker that has ended is woken by a dead pointer.
+/// Puts a message into a queue, if the queue still exists. Legal as [`load`] is, except in
+/// `on_done`: a worker that has ended would be woken by a dangling pointer.
 pub(super) fn enqueue(queue: QueueId, message: &[u8]) {
     let _ = abi::enqueue(queue.0, message);
 }
@@ -277,17 +276,17 @@ pub(super) fn stop_ticking() {
     let _ = abi::set_tick_period(Duration::ZERO);
 }
 
-/// Defines a counter. Once for each VM: a repetition costs memory in the host.
+/// Defines a counter. To be called once in each VM, because a repetition costs memory in the host.
 pub(super) fn define_counter(name: &str) -> Option<MetricId> {
     abi::define_metric(Metric::COUNTER, name).ok().map(MetricId)
 }
 
-/// Defines a gauge. Once for each VM.
+/// Defines a gauge. To be called once in each VM.
 pub(super) fn define_gauge(name: &str) -> Option<MetricId> {
     abi::define_metric(Metric::GAUGE, name).ok().map(MetricId)
 }
 
-/// Adds to a counter; adding nothing is not asked of the host, which would refuse it.
+/// Adds to a counter. Adding 0 makes no host call, since the host would refuse it.
 pub(super) fn add(metric: Option<MetricId>, by: u64) {
     if let (Some(metric), Ok(by @ 1..)) = (metric, i64::try_from(by)) {
         let _ = abi::increment_metric(metric.0, by);
@@ -312,7 +311,7 @@ pub(super) fn wall_clock() -> u64 {
     abi::current_time().unwrap_or(u64::MAX)
 }
 
-/// Draws a random number from the host: all VMs are clones, and each needs a seed of its own.
+/// Draws a random number from the host. All VMs are clones, so each needs a seed of its own.
 pub(super) fn random() -> u64 {
     RandomState::new().hash_one(0_u8)
 }

@@ -1,32 +1,32 @@
 //! The counters and gauges, all named `consul_resolver.…`.
 //!
-//! Defined once for each VM, since Envoy keeps every definition. Their names come from the
-//! configuration, never from a client. docs/metrics.md has a table of them, which a test holds
-//! against what Envoy shows.
+//! Each is defined once in each VM, since Envoy keeps every definition. The names come from the
+//! configuration and the catalog, never from a client. The documentation has a table of them, which
+//! a test compares with Envoy's.
 
-use core::cell::Cell;
 use std::rc::Rc;
 
 use hashbrown::HashMap;
 
 use crate::calls::breaker::BreakerState;
 use crate::config::{Config, Source};
-use crate::discovery::source_spec::SourceSpec;
 use crate::model::service::{QueryKey, ServiceId, SourceId};
 use crate::model::slot_map::SecondaryMap;
 use crate::proxy::dependency_metrics::DependencyMetrics;
 use crate::proxy::found_metrics::FoundMetrics;
 use crate::proxy::host::{self, MetricId};
 use crate::proxy::registration_metrics::RegistrationMetrics;
+use crate::proxy::service_metrics::{ServiceMetrics, service_prefix};
 use crate::proxy::source_metrics::SourceMetrics;
 use crate::registry::error::ErrorKind;
+use crate::registry::source_spec::SourceSpec;
 use crate::router::forward::Forward;
 use crate::router::reply::ReplyReason;
 use crate::telemetry::{
     BreakerEvent, FoundService, RegistrationEvent, ServiceEvent, SourceEvent, TelemetryEvent,
 };
 
-/// Whose the metrics of the catalog are: no service has this id, since there are fewer.
+/// The owner of the catalog's metrics. No service has this id, since there are fewer.
 const NO_SERVICE: ServiceId = ServiceId::nth(u16::MAX);
 
 /// The metrics of one VM.
@@ -38,48 +38,15 @@ pub(super) struct Metrics {
     breaker_opens: Option<MetricId>,
     replies: Vec<(ReplyReason, Option<MetricId>)>,
     services: SecondaryMap<ServiceId, Rc<ServiceMetrics>>,
-    /// Those of all services that have endpoints from a source.
+    /// The metrics of each source, once for each service that uses it.
     sources: SecondaryMap<SourceId, Vec<(ServiceId, Rc<SourceMetrics>)>>,
-    /// What is asked for the catalog.
+    /// The key of the catalog's query.
     catalog: Option<QueryKey>,
-    /// The sources of the services that were found while running, and have metrics of their own.
+    /// The sources of each found service that has metrics of its own.
     found_sources: HashMap<ServiceId, Vec<SourceId>>,
     found: FoundMetrics,
     registrations: RegistrationMetrics,
     dependencies: DependencyMetrics,
-}
-
-/// A counter of what happens at requests. It counts in the VM's own memory, and adds that to
-/// Envoy's at every tick: one host call a tick is cheaper than one a request.
-#[derive(Debug)]
-struct StreamCounter {
-    metric: Option<MetricId>,
-    uncounted: Cell<u64>,
-}
-
-impl StreamCounter {
-    fn define(name: &str) -> Self {
-        Self { metric: host::define_counter(name), uncounted: Cell::new(0) }
-    }
-
-    fn count(&self, more: u64) {
-        self.uncounted.set(self.uncounted.get().saturating_add(more));
-    }
-
-    fn flush(&self) {
-        host::add(self.metric, self.uncounted.take());
-    }
-}
-
-/// What happens to the requests of one service, over all of its datacenters.
-#[derive(Debug)]
-pub(super) struct ServiceMetrics {
-    picks: StreamCounter,
-    failures: StreamCounter,
-    /// How often a worker's endpoints became stale.
-    stale: Option<MetricId>,
-    /// How often a worker had to use the fallback.
-    fallbacks: Option<MetricId>,
 }
 
 impl Metrics {
@@ -120,21 +87,21 @@ impl Metrics {
         }
     }
 
-    /// Counts a request that was sent to an endpoint; shown after the next [`Self::flush`].
+    /// Counts a request that was sent to an endpoint. Shown after the next [`Self::flush`].
     pub(super) fn on_forward(&self, forward: &Forward) {
         if let Some(metrics) = self.services.get(forward.service()) {
             metrics.picks.count(1);
         }
     }
 
-    /// Counts requests that an endpoint has failed at.
+    /// Counts requests at which an endpoint has failed.
     pub(super) fn on_failures(&self, service: ServiceId, failures: u32) {
         if let Some(metrics) = self.services.get(service) {
             metrics.failures.count(failures.into());
         }
     }
 
-    /// Counts a request that was answered here.
+    /// Counts a request that this filter has replied to.
     pub(super) fn on_reply(&self, reason: ReplyReason) {
         let metric = self.replies.iter().find(|(counted, _)| *counted == reason);
         host::add(metric.and_then(|(_, metric)| *metric), 1);
@@ -258,7 +225,7 @@ impl Metrics {
         self.sources.insert(source, vec![(NO_SERVICE, Rc::new(metrics))]);
     }
 
-    /// Adds to Envoy's counters what was counted here.
+    /// Adds the counted events to Envoy's counters.
     pub(super) fn flush(&self) {
         for metrics in self.services.values() {
             metrics.flush();
@@ -266,35 +233,12 @@ impl Metrics {
     }
 }
 
-/// How the names of a service's metrics begin.
-pub(super) fn service_prefix(service: &str) -> String {
-    format!("consul_resolver.service.{service}")
-}
-
-/// How those of a source begin: by the service's name and, where it has several datacenters, that
-/// of the datacenter.
+/// Returns the prefix of the metrics of a source: that of the service, with the datacenter if the
+/// service has several.
 fn source_prefix(source: Source<'_>) -> String {
     let service = service_prefix(&source.service.name);
     match source.datacenter.filter(|_| source.service.datacenters.len() > 1) {
         Some(datacenter) => format!("{service}.datacenter.{datacenter}"),
         None => service,
-    }
-}
-
-impl ServiceMetrics {
-    /// Defines them under names that begin so.
-    pub(super) fn define(prefix: &str) -> Self {
-        let name = |what: &str| format!("{prefix}.{what}");
-        Self {
-            picks: StreamCounter::define(&name("picks")),
-            failures: StreamCounter::define(&name("failures")),
-            stale: host::define_counter(&name("stale")),
-            fallbacks: host::define_counter(&name("fallbacks")),
-        }
-    }
-
-    fn flush(&self) {
-        self.picks.flush();
-        self.failures.flush();
     }
 }

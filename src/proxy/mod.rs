@@ -1,8 +1,8 @@
-//! Envoy: the only floor that knows the proxy, and exists only in the module.
+//! Envoy: the only floor that knows the proxy. It exists in the module alone.
 //!
-//! Every VM starts here. A root context ([`root`]) drives discovery from its timer; an HTTP
-//! context ([`filter`]) routes one request. Envoy calls [`exports`], and is called by [`host`] alone,
-//! on [`abi`].
+//! Every VM starts here. A root context ([`root`]) drives discovery from its timer, and an HTTP
+//! context ([`filter`]) routes one request. Envoy calls [`exports`]; only [`host`] calls Envoy, by
+//! [`abi`].
 
 mod abi;
 mod acknowledged;
@@ -18,6 +18,7 @@ mod metrics;
 mod plugin;
 mod registration_metrics;
 mod root;
+mod service_metrics;
 mod source_metrics;
 mod stream;
 mod subscriptions;

@@ -1,4 +1,4 @@
-//! What a root context and its requests share.
+//! The state that a root context and its requests share.
 
 mod waiting_room;
 
@@ -7,7 +7,6 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::config::{Config, Handoff, Xds};
-use crate::discovery::source_spec::SourceSpec;
 use crate::driver;
 use crate::health_check::verdict::ProbeReason;
 use crate::host::{Event, Host};
@@ -21,14 +20,14 @@ use crate::proxy::subscriptions::SubscriptionListener;
 use crate::proxy::timer::Timer;
 use crate::proxy::waiting::Waiting;
 use crate::registry::response::CallFailure;
+use crate::registry::source_spec::SourceSpec;
 use crate::request::handler::RequestHandler;
-use crate::request::response::{self, Remaining};
+use crate::request::response::{self, Feedback, Remaining};
 use crate::request::warmup::Warmup;
 use crate::router::Router;
 use crate::router::disposition::Disposition;
-use crate::router::feedback::Feedback;
 use crate::router::forward::{Attempt, Forward};
-use crate::router::lookup::Lookup;
+use crate::router::on_demand_names::Lookup;
 use crate::router::reply::Reply;
 use crate::shared::members::QueueId;
 use crate::shared::source_record::Rank;
@@ -37,14 +36,14 @@ use crate::util::rng::Rng;
 use crate::util::time::Time;
 use crate::vm::Vm;
 
-/// How often deadlines are looked at while requests wait.
+/// The interval between two checks of deadlines while requests wait.
 const WAITING_TICK: Duration = Duration::from_millis(20);
 
 /// The number of requests in a row that must end without a response before a warning is logged. A
 /// client may leave before its response comes, but not so many in a row.
 const MANY: u32 = 100;
 
-/// One configuration at work in one VM, as the root context and its requests have it.
+/// One configuration at work in one VM, shared by the root context and its requests.
 pub(super) type SharedPlugin = Rc<RefCell<Plugin>>;
 
 /// One configuration at work in one VM.
@@ -57,14 +56,15 @@ pub(super) struct Plugin {
     waiting: Waiting,
     missing: MissingResponses,
     timer: Timer,
-    /// Only where Envoy's own clusters are fed.
+    /// The subscriptions of Envoy, if its own clusters are fed.
     subscriptions: Option<Box<SubscriptionListener>>,
-    /// Only where the picks are among the hosts of such clusters.
+    /// The warm-up of Envoy's clusters, if picks are among their hosts.
     warmup: Option<Warmup>,
 }
 
 impl Plugin {
-    /// Starts with nothing resolved. Touches nothing that VMs share: the canary does this too.
+    /// Starts with nothing resolved. Touches nothing that VMs share, because the canary runs this,
+    /// too.
     pub(super) fn new(config: &Config) -> Self {
         let mut rng = Rng::new(host::random());
         let sources = config.sources().map(|source| SourceSpec::new(config, source)).collect();
@@ -90,14 +90,13 @@ impl Plugin {
         }
     }
 
-    /// Starts. What is to be done after a while is so from now on, and not from the first tick, which
-    /// may come after the first request.
+    /// Starts the time of the router. The first tick may come after the first request.
     pub(super) fn start(&mut self) {
         let now = self.host.now();
         self.advance_time(now);
     }
 
-    /// Handles the timer; `root` is the context that it belongs to.
+    /// Handles the timer of the context `root`.
     pub(super) fn on_tick(&mut self, root: u32, rank: Rank) {
         #[cfg(feature = "trap")]
         crate::proxy::trap::on_tick(self.vm.is_leader());
@@ -109,16 +108,16 @@ impl Plugin {
         self.release(root);
     }
 
-    /// Gives away what the other VMs would wait for: this configuration is in use no longer.
+    /// Releases everything for which other VMs would wait, because this configuration is being
+    /// replaced.
     pub(super) fn on_end(&mut self) {
         self.flush();
         self.run(Event::Leaving);
         host::stop_ticking();
     }
 
-    /// Handles a queue that has messages. A VM is also woken for the queue of its predecessor
-    /// with the same ids: those messages stay where they are, or nobody would ever see that
-    /// their reader is dead.
+    /// Handles a queue that has messages. A VM is also woken for the queue of its predecessor with
+    /// the same ids. Those messages stay there, because they show that their reader is dead.
     pub(super) fn on_queue(&mut self, root: u32, queue: QueueId) {
         if self.vm.queue() != Some(queue) {
             return;
@@ -201,13 +200,13 @@ impl Plugin {
         disposition
     }
 
-    /// Notes that Envoy shows an answer, of whatever request. Those that it keeps to itself, to
-    /// follow a redirect, have another one behind them.
+    /// Notes that Envoy shows a response of any request. A response that Envoy keeps to itself to
+    /// follow a redirect is followed by another one.
     pub(super) fn on_answer_shown(&mut self) {
         self.missing.on_response();
     }
 
-    /// Handles the headers of an answer; `ended` says that nothing follows.
+    /// Handles the headers of a response. `ended` says that nothing follows.
     pub(super) fn on_response(&mut self, forward: &Forward, ended: bool) -> Remaining {
         let mut stream = self.stream();
         let (feedback, next) = response::on_headers(&mut self.router, forward, ended, &mut stream);
@@ -215,7 +214,7 @@ impl Plugin {
         next
     }
 
-    /// Handles the trailers of an answer.
+    /// Handles the trailers of a response.
     pub(super) fn on_trailers(
         &mut self,
         forward: &Forward,
@@ -228,12 +227,12 @@ impl Plugin {
         self.apply_feedback(forward.service(), feedback);
     }
 
-    /// Handles the end of a request that was never answered, as far as this filter was shown.
+    /// Handles the end of a request for which this filter has seen no response.
     pub(super) fn on_unanswered(&mut self, forward: &Forward) {
         let mut stream = self.stream();
         response::on_unanswered(&mut self.router, forward, &mut stream);
         let inputs = self.router.required_inputs(forward.service());
-        if inputs.is_some_and(|inputs| inputs.answers.is_some()) && self.missing.on_unanswered() {
+        if inputs.is_some_and(|inputs| inputs.responses.is_some()) && self.missing.on_unanswered() {
             log::warn!(
                 "peak_ewma learns nothing: Envoy shows no answers; add proxy_on_response_headers \
                  and proxy_on_response_trailers to the plugin's allowed_capabilities"
@@ -264,7 +263,7 @@ impl Plugin {
         }
     }
 
-    /// Lets discovery hear of something about each source of a service.
+    /// Sends an event to discovery for each source of a service.
     fn notify_sources(&mut self, service: ServiceId, event: impl Fn(SourceId) -> Event<'static>) {
         for source in self.router.sources(service) {
             self.run(event(source));
@@ -275,8 +274,7 @@ impl Plugin {
         driver::run(&mut self.vm, &mut self.router, &mut self.host, event);
     }
 
-    /// Counts what an answer has taught, and lets Consul be asked about what could not be
-    /// reached.
+    /// Counts the failures in a feedback. If an endpoint could not be reached, discovery is told.
     fn apply_feedback(&mut self, service: ServiceId, feedback: Feedback) {
         self.host.metrics.on_failures(service, feedback.failures);
         if feedback.suspects {
@@ -288,20 +286,20 @@ impl Plugin {
         EnvoyStream { start: self.host.start, has_body: false }
     }
 
-    /// Answers the subscriptions that are due; `own` is the context that is at work.
+    /// Responds to the subscriptions that are due. `own` is the context that is at work.
     fn serve(&mut self, own: u32) {
         let Some(subscriptions) = &mut self.subscriptions else { return };
         let now = self.host.now();
         subscriptions.answer(&mut self.router, own, now);
     }
 
-    /// Adds to Envoy's counters what was counted here.
+    /// Adds the counted events to Envoy's counters.
     fn flush(&mut self) {
         self.host.metrics.flush();
         self.subscriptions.iter_mut().for_each(|subscriptions| subscriptions.flush());
     }
 
-    /// Lets time pass for what requests go by.
+    /// Advances the time of the router, and emits its events.
     fn advance_time(&mut self, now: Time) {
         let Self { router, host, .. } = self;
         router.on_tick(now, |service, event| {
@@ -309,7 +307,7 @@ impl Plugin {
         });
     }
 
-    /// Sets the timer to what is wanted next.
+    /// Sets the timer to the next time at which something is due.
     fn set_timer(&mut self) {
         let period = match self.waiting.is_empty() {
             true => self.host.period(),
@@ -333,7 +331,7 @@ impl Plugin {
 /// filter for them if the plugin's `capability_restriction_config` leaves those callbacks out.
 #[derive(Debug)]
 enum MissingResponses {
-    /// So many requests have ended, and no response was seen.
+    /// This many requests have ended, and no response was seen.
     Since(u32),
     /// A response was seen, or the warning was logged.
     Settled,

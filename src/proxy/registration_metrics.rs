@@ -13,16 +13,17 @@ pub(super) struct RegistrationMetrics(SecondaryMap<RegistrationId, OfOne>);
 
 #[derive(Debug)]
 struct OfOne {
-    /// Whether the agent has it as configured.
+    /// The gauge that is 1 while the agent has the registration as configured.
     registered: Option<MetricId>,
-    /// How it stands by what is reported: 0 critical, 1 warning, 2 passing.
+    /// The gauge of the reported health: 0 critical, 1 warning, 2 passing.
     health: Option<MetricId>,
-    /// How often the agent had it otherwise than it was registered.
+    /// The counter of the times at which the registration had changed at the agent.
     drifts: Option<MetricId>,
 }
 
 impl RegistrationMetrics {
-    /// Defines them. Their names have the service's, and the id where several have that name.
+    /// Defines the metrics. Their names contain the service's name, and the id if several
+    /// registrations have that name.
     pub(super) fn define(config: &Config) -> Self {
         let registrations = &config.registrations;
         let of_one = registrations.iter().map(|registration| {

@@ -10,23 +10,23 @@ use crate::shared::members::QueueId;
 use crate::shared::source_record::Rank;
 
 thread_local! {
-    /// Whether this VM has ever served a request, by whatever configuration: the main
-    /// thread's never does, and is the one to fetch.
+    /// True if this VM has ever served a request, by any configuration. The main thread's VM never
+    /// does, and is the first choice as leader.
     static SERVING: Cell<bool> = const { Cell::new(false) };
-    /// When this VM was made: by its first root context.
+    /// The time at which the first root context of this VM was made.
     static BORN: u64 = host::wall_clock();
 }
 
-/// The `root_id` of the filter of connections, which has no configuration: Envoy closes a connection
-/// that passes it once this VM has failed, and that is all.
+/// The `root_id` of the filter of connections, which has no configuration. It does nothing but
+/// close a connection that passes it once this VM has failed.
 const CONNECTIONS: &[u8] = b"connections";
 
-/// How suitable this VM is to fetch.
+/// Returns the rank of this VM as a leader.
 fn rank() -> Rank {
     Rank { serving: SERVING.get(), born: BORN.with(|born| *born) }
 }
 
-/// Reads what Envoy says of itself.
+/// Reads the properties of Envoy's node.
 fn node_info() -> NodeInfo {
     let text = |bytes: Option<Vec<u8>>| bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
@@ -38,8 +38,8 @@ fn node_info() -> NodeInfo {
     }
 }
 
-/// Reads a port: the number of a protobuf `Struct` is a double, and comes as its 8 bytes; a text
-/// comes as it is.
+/// Reads a port. A number of a protobuf `Struct` comes as the 8 bytes of a double, and a text as it
+/// is.
 fn port(bytes: Vec<u8>) -> Option<u16> {
     if let Ok(text) = core::str::from_utf8(&bytes)
         && let Ok(port) = text.parse()
@@ -51,7 +51,7 @@ fn port(bytes: Vec<u8>) -> Option<u16> {
     is_port.then_some(number as u16)
 }
 
-/// Tells that zones make no difference, where they were to make one.
+/// Warns if a locality is configured and the zone of this proxy is not known.
 fn warn_of_unknown_zone(locality: Option<&Locality>) {
     if locality.is_some_and(|locality| locality.zone.is_none()) {
         log::warn!(
@@ -69,7 +69,7 @@ pub(super) fn note_serving() {
 /// The root context.
 pub(super) struct Root {
     id: u32,
-    /// What its configuration has made; none where that was refused.
+    /// The plugin of the configuration, unless that was refused.
     plugin: OnceCell<SharedPlugin>,
 }
 
@@ -79,12 +79,12 @@ impl Root {
         Self { id, plugin: OnceCell::new() }
     }
 
-    /// What its requests share with it.
+    /// Returns the plugin that the requests share.
     pub(super) fn plugin(&self) -> Option<SharedPlugin> {
         self.plugin.get().map(Rc::clone)
     }
 
-    /// Handles the configuration, once; false refuses it.
+    /// Handles the configuration, once. Returns false to refuse it.
     pub(super) fn on_configure(&self, size: usize) -> bool {
         if size == 0 && host::root_id().as_deref() == Some(CONNECTIONS) {
             return true;
@@ -129,9 +129,9 @@ impl Root {
         }
     }
 
-    /// Handles the end: Envoy deletes the context after a listener's drain, or when it stops.
-    /// Metrics, shared data and the timer may be touched; a callout or a message to a queue could
-    /// not be sent any more.
+    /// Handles the end. Envoy deletes the context after a listener's drain, or when it stops.
+    /// Metrics, shared data and the timer may be used. A callout or a message to a queue could not
+    /// be sent any more.
     pub(super) fn on_delete(&self) {
         if let Some(mut plugin) = self.borrowed() {
             plugin.on_end();

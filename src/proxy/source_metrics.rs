@@ -11,31 +11,31 @@ use crate::shared::gauges::Shown;
 use crate::telemetry::Resolution;
 use crate::telemetry::SourceEvent;
 
-/// What discovery tells of one source.
+/// The metrics of one source.
 #[derive(Debug)]
 pub(super) struct SourceMetrics {
     claim: Claim,
     updates: Option<MetricId>,
     endpoints: Gauge,
-    /// Instances of the last answer whose registrations somebody should mend.
+    /// The instances of the last response whose registrations are faulty.
     faulty: Gauge,
-    /// Instances of the last answer whose addresses the policy does not admit; none of a catalog.
+    /// The instances of the last response whose addresses the policy denies. `None` for a catalog.
     denied: Option<Gauge>,
     age: Gauge,
     fetchers: Gauge,
     doubted: Option<MetricId>,
     refuted: Option<MetricId>,
-    /// Whether an answer is held back.
+    /// The gauge that is 1 while a response is held back.
     held: Gauge,
 }
 
 impl SourceMetrics {
-    /// Defines them under names that begin so, for what a query tells.
+    /// Defines the metrics of a query under a prefix.
     pub(super) fn define(prefix: &str, query: QueryKey) -> Self {
         Self::define_as(prefix, query, Some)
     }
 
-    /// Those of the catalog, with its services in the place of endpoints.
+    /// Defines the metrics of the catalog, with its services in the place of endpoints.
     pub(super) fn of_catalog(query: QueryKey) -> Self {
         Self::define_as("consul_resolver.catalog", query, |what| match what {
             "endpoints" => Some("services"),
@@ -45,7 +45,7 @@ impl SourceMetrics {
         })
     }
 
-    /// Defines them where some have another name or are left out.
+    /// Defines the metrics, some of them under another name or not at all.
     fn define_as(
         prefix: &str,
         query: QueryKey,
@@ -67,7 +67,7 @@ impl SourceMetrics {
         }
     }
 
-    /// Counts and shows what discovery tells; tells whether the gauges are this query's to set.
+    /// Counts and shows an event. Returns true if this query may set the gauges.
     pub(super) fn on_event(&self, event: &SourceEvent) -> bool {
         if matches!(event, SourceEvent::Called(_)) {
             return false;
@@ -124,7 +124,7 @@ impl SourceMetrics {
         may_show
     }
 
-    /// Shows that there is nothing any more, where that is this query's to show.
+    /// Shows that there are no endpoints any more, if this query may set the gauges.
     pub(super) fn end(&self) {
         let may_show = self.claim.right(&SourceEvent::Left) != Right::None;
         self.set(Duration::ZERO, 0, may_show);
@@ -144,7 +144,7 @@ impl SourceMetrics {
     }
 }
 
-/// A gauge, and what it is to show: that may be another configuration's to set.
+/// A gauge and its value. Another configuration may be the one that may set it.
 #[derive(Debug)]
 struct Gauge {
     metric: Option<MetricId>,
@@ -152,12 +152,12 @@ struct Gauge {
 }
 
 impl Gauge {
-    /// Defines it under this name.
+    /// Defines the gauge under this name.
     fn define(name: &str) -> Self {
         Self { metric: host::define_gauge(name), value: Cell::new(0) }
     }
 
-    /// Remembers the value, and shows it where that may be.
+    /// Remembers the value, and shows it if permitted.
     fn set(&self, value: u64, may_show: bool) {
         self.value.set(value);
         if may_show {
@@ -171,37 +171,37 @@ impl Gauge {
     }
 }
 
-/// The right of one query to set the gauges of a name, of which the process has one set for all of
-/// its configurations.
+/// The right of one query to set the gauges of a name. All configurations of the process share
+/// these gauges.
 #[derive(Debug)]
 struct Claim {
-    /// How the names of the gauges begin.
+    /// The prefix of the gauges.
     prefix: String,
     key: String,
     query: QueryKey,
     is_told: Cell<bool>,
 }
 
-/// What a query may do with the gauges of its name.
+/// The right of a query to the gauges of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Right {
-    /// Nothing: they show another query.
+    /// No right: the gauges show another query.
     None,
-    /// Set those that change.
+    /// The right to set the gauges that change.
     Kept,
-    /// Set all of them: they may have shown another query until now.
+    /// The right to set all gauges, since they may have shown another query until now.
     New,
 }
 
 impl Claim {
-    /// That of a query to the gauges that begin so.
+    /// Creates the claim of a query to the gauges with a prefix.
     fn new(prefix: &str, query: QueryKey) -> Self {
         let (prefix, key) = (prefix.to_owned(), Shown::key(prefix));
         Self { prefix, key, query, is_told: Cell::new(false) }
     }
 
-    /// Tells what may be done with the gauges now that there is something to show. The VM that
-    /// begins to fetch takes them, and whoever fetches takes those that are nobody's.
+    /// Returns the right to the gauges at an event. A VM that begins to lead takes them, and any
+    /// leader takes gauges that no query has.
     fn right(&self, event: &SourceEvent) -> Right {
         let stored = host::load(&self.key);
         let bytes = stored.as_ref().map_or(&[][..], |(bytes, _)| bytes);
@@ -230,7 +230,7 @@ impl Claim {
         }
     }
 
-    /// Leaves the gauges to others: nobody here fetches any more.
+    /// Releases the gauges, because this VM does not lead any more.
     fn give_up(&self) {
         if let Some((bytes, cas)) = host::load(&self.key)
             && Shown::read(&bytes, self.query) == Shown::Ours

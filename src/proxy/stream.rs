@@ -1,4 +1,4 @@
-//! A request and its answer as [`request`](crate::request) sees them, on Envoy's host calls.
+//! A request and its response as [`request`](crate::request) sees them, on Envoy's host calls.
 
 use core::str::{self, FromStr};
 use core::time::Duration;
@@ -12,11 +12,11 @@ use crate::router::forward::Attempt;
 use crate::router::reply::Reply;
 use crate::util::time::Time;
 
-/// The request of the effective context in its header phase, or its answer in its phases.
+/// The request of the effective context in its header phase, or its response in its phases.
 #[derive(Debug)]
 pub(super) struct EnvoyStream {
     pub(super) start: Start,
-    /// Whether a body is still to come behind the request's headers.
+    /// True if a body follows the request's headers.
     pub(super) has_body: bool,
 }
 
@@ -103,12 +103,12 @@ impl ResponseStream for EnvoyStream {
     }
 }
 
-/// Reads a number that an endpoint has sent, and that may be anything.
+/// Reads a number that an endpoint has sent. It may be any bytes.
 fn parse<T: FromStr>(value: &[u8]) -> Option<T> {
     str::from_utf8(value).ok()?.parse().ok()
 }
 
-/// Answers the request of the effective context.
+/// Replies to the request of the effective context.
 pub(super) fn send(reply: &Reply) {
     host::reply(reply.status, reply.details, reply.headers, reply.body.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! Envoy's subscriptions, as they come over its own listener.
+//! Envoy's subscriptions, which come over a listener of its own.
 
 use core::time::Duration;
 use hashbrown::HashMap;
@@ -13,40 +13,41 @@ use crate::xds::event::{Counts, SubscriptionEvent};
 use crate::xds::request::{StreamId, SubscriptionRequest};
 use crate::xds::server::Server;
 
-/// How many requests are answered in one call into the VM. Envoy sends each answer when the call is
-/// over, and calls the VM again while it does: the next answer is sent within that call, and so on, so
-/// that thousands of them would need as much of its stack.
+/// The maximum number of responses in one call into the VM. Envoy sends each response after the
+/// call and calls the VM again meanwhile. The next response is sent within that call, so thousands
+/// would exhaust the stack.
 const MOST_ANSWERS: usize = 100;
 
-/// The most bytes of all bodies that have not come to their ends: enough for a thousand at a time, each
-/// of the 77 KB that Envoy asks with. Whoever reaches the listener may begin as many as it likes.
+/// The maximum size of all incomplete bodies: enough for a thousand of Envoy's requests of 77 KB.
+/// Any client that reaches the listener may begin any number of requests.
 const MOST_BYTES: usize = 128 << 20;
 
-/// How soon the rest is answered.
+/// The delay until the remaining responses are sent.
 const NEXT_ANSWERS: Duration = Duration::from_millis(1);
 
-/// How long a body may be missing that belongs to the headers, until that is told: Envoy sends both at
-/// once.
+/// The time for which a body may be missing before an error is logged. Envoy sends headers and body
+/// together.
 const BODY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Envoy's subscriptions in this VM.
 #[derive(Debug)]
 pub(super) struct SubscriptionListener {
-    /// The address of the listener by which they come.
+    /// The address of the listener for subscriptions.
     address: String,
     server: Server,
-    /// Where others look up whom Envoy has acknowledged, and what they do not know of that yet.
+    /// The key of the acknowledged services in shared data, and the changes that are not written
+    /// yet.
     key: String,
     changes: Changes,
-    /// The requests whose bodies have not come to their ends.
+    /// The requests whose bodies are incomplete.
     bodies: HashMap<u32, Body>,
-    /// The bytes of all of them.
+    /// The size of all these bodies.
     bytes: usize,
     has_seen_bodies: bool,
     metrics: SubscriptionMetrics,
 }
 
-/// What has come of a body.
+/// The part of a body that has come.
 #[derive(Debug)]
 struct Body {
     since: Time,
@@ -54,7 +55,7 @@ struct Body {
 }
 
 impl SubscriptionListener {
-    /// Nobody subscribes yet.
+    /// Starts without subscriptions.
     pub(super) fn new(config: &Config, xds: &Xds) -> Self {
         let node = host::node_id().unwrap_or_default();
         let server = Server::new(config, xds, &String::from_utf8_lossy(&node));
@@ -70,8 +71,8 @@ impl SubscriptionListener {
         }
     }
 
-    /// Takes a request, if it has come by the listener for subscriptions; true, if so. Legal in the
-    /// request's header phase, where a body follows.
+    /// Takes a request that has come by the listener for subscriptions, and returns true. Legal in
+    /// the request's header phase, if a body follows.
     pub(super) fn on_headers(&mut self, context: u32, start: Start) -> bool {
         let is_ours = host::destination_address().is_some_and(|it| it == self.address.as_bytes());
         if is_ours {
@@ -107,8 +108,8 @@ impl SubscriptionListener {
         }
     }
 
-    /// Refuses the request whose body has taken longest to come. Who begins many of them keeps nobody
-    /// else's from coming. Those of which nothing has come make no room; false where there are no others.
+    /// Refuses the request whose body is the oldest, so that no client can keep others from
+    /// subscribing. Returns false if no request has any bytes of a body.
     fn refuse_oldest(&mut self) -> bool {
         let some = self.bodies.iter().filter(|(_, body)| !body.bytes.is_empty());
         let oldest = some.min_by_key(|(_, body)| body.since).map(|(oldest, _)| *oldest);
@@ -133,7 +134,7 @@ impl SubscriptionListener {
         Some(body)
     }
 
-    /// Answers what is due, with the newest that there is, from whatever context: `own` is the one
+    /// Sends the responses that are due, for the contexts of their requests. `own` is the context
     /// that is at work.
     pub(super) fn answer(&mut self, router: &mut Router, own: u32, now: Time) {
         while let Some(update) = router.poll_update() {
@@ -153,14 +154,14 @@ impl SubscriptionListener {
         self.tell(now);
     }
 
-    /// When there is something to answer, if nothing happens until then.
+    /// Returns the time of the next response, unless something happens before.
     pub(super) fn due(&self, now: Time) -> Option<Time> {
         // What is due by now was not answered because there was so much of it.
         self.server.due().map(|due| due.max(now + NEXT_ANSWERS))
     }
 
-    /// Counts and tells what has happened. All VMs are to know whom Envoy has acknowledged, and what
-    /// could not be told is told later.
+    /// Logs the events of the server, and writes the acknowledged services for all VMs. A failed
+    /// write is repeated later.
     fn tell(&mut self, now: Time) {
         while let Some(event) = self.server.poll_event() {
             match event {
@@ -189,31 +190,31 @@ impl SubscriptionListener {
         }
     }
 
-    /// Adds to Envoy's counters what was counted here.
+    /// Adds the counted events to Envoy's counters.
     pub(super) fn flush(&mut self) {
         self.metrics.flush(self.server.counts());
     }
 }
 
-/// Answers the request of the effective context.
+/// Replies to the request of the effective context.
 fn respond(status: u16, body: &[u8]) {
     const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
     let headers = if status == 200 { JSON } else { &[] };
     host::reply(status, "consul_resolver.subscription", headers, body);
 }
 
-/// The metrics of Envoy's subscriptions. All are counters: those of several VMs add up, whichever of
-/// them Envoy asks, and a VM that has trapped leaves nothing behind that is not so.
+/// The metrics of Envoy's subscriptions. All are counters, because those of several VMs add up, and
+/// a VM that has trapped leaves no wrong value behind.
 #[derive(Debug)]
 struct SubscriptionMetrics {
     /// In the order of [`values`].
     counters: [Option<MetricId>; 9],
-    /// What is shown already.
+    /// The counts that are shown already.
     counts: Counts,
 }
 
 impl SubscriptionMetrics {
-    /// Defines them.
+    /// Defines the counters.
     fn define() -> Self {
         let counters = [
             "responses",
@@ -230,7 +231,7 @@ impl SubscriptionMetrics {
         Self { counters: counters.map(define), counts: Counts::default() }
     }
 
-    /// Adds what has happened since the last time.
+    /// Adds the difference to the last counts.
     fn flush(&mut self, counts: Counts) {
         let (new, old) = (values(counts), values(self.counts));
         for ((metric, new), old) in self.counters.iter().zip(new).zip(old) {
@@ -240,7 +241,7 @@ impl SubscriptionMetrics {
     }
 }
 
-/// What is counted, in the order of the counters.
+/// Lists the counts in the order of the counters.
 const fn values(counts: Counts) -> [u64; 9] {
     let Counts { answers, unchanged, rejected, foreign, malformed, unknown, .. } = counts;
     let Counts { too_many, ended_early, host_names, .. } = counts;

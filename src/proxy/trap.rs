@@ -1,15 +1,15 @@
-//! Lets a test make a VM trap, as a bug would. Exists with the feature `trap` alone, which no
-//! module that is shipped has.
+//! Makes a VM trap for a test, as a bug would. Exists with the feature `trap` alone, which no
+//! shipped module has.
 
 use crate::host::Expect;
 use crate::proxy::host::{self, Headers};
 
-/// What a request says: `here`, or `fetcher`.
+/// The header of a request that asks for a trap: `here` or `fetcher`.
 const HEADER: &str = "x-trap";
-/// Where the wish for a trap waits for the fetcher.
+/// The key of a trap that waits for the leader.
 const KEY: &str = "consul_resolver.trap";
 
-/// Traps here, or leaves word for the fetcher, if the request says so.
+/// Traps here, or stores the trap for the leader, if the request asks for it.
 pub(super) fn on_request() {
     match host::header(Headers::Request, HEADER).as_deref() {
         Some(b"here") => std::process::abort(),
@@ -21,7 +21,7 @@ pub(super) fn on_request() {
     }
 }
 
-/// Traps if this VM fetches and there is word for it, which it takes away first.
+/// Traps if this VM leads and a trap waits, which is removed first.
 pub(super) fn on_tick(is_fetcher: bool) {
     if is_fetcher
         && let Some((wish, cas)) = host::load(KEY)

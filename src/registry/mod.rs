@@ -22,4 +22,5 @@ pub mod rejected_instances;
 pub mod request;
 pub mod response;
 pub mod resume;
+pub mod source_spec;
 pub mod token;

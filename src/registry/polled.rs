@@ -32,7 +32,7 @@ pub struct PolledQuery {
 impl PolledQuery {
     /// Builds the query of a name.
     pub fn new(cluster: &str, name: &str) -> Self {
-        let key = QueryKey::of(["polled", cluster, name].into_iter());
+        let key = QueryKey::of(["polled", cluster, name]);
         Self { cluster: cluster.to_owned(), path: format!("/polled/{name}"), key }
     }
 

@@ -16,6 +16,10 @@ use crate::registry::resume::Resume;
 
 /// The query of a source to its registry, and the reader of the responses. Built once, at
 /// configuration.
+#[cfg_attr(
+    feature = "polled-registry",
+    allow(clippy::large_enum_variant, reason = "the small variant exists in tests only")
+)]
 #[derive(Debug, Clone)]
 pub enum Query {
     /// A query to Consul.

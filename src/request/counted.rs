@@ -1,4 +1,4 @@
-//! A request and an answer for tests that count the calls to the host.
+//! A request and a response that count the calls to the host.
 
 use core::time::Duration;
 
@@ -16,9 +16,9 @@ pub(super) struct Counted {
     pub(super) source_address: Option<&'static str>,
     pub(super) route_service: Option<&'static str>,
     pub(super) filter_states: Vec<Vec<u8>>,
-    /// How many filter states Envoy takes before it refuses one; none: it takes all.
+    /// The number of filter states that Envoy takes before it refuses one; none if it takes all.
     pub(super) takes: Option<usize>,
-    /// Whether Envoy refuses to write headers.
+    /// True if Envoy refuses to write headers.
     pub(super) refuses_headers: bool,
     pub(super) calls: usize,
 }
@@ -111,7 +111,7 @@ impl HandoffStream for Counted {
     }
 }
 
-/// An answer that counts the calls to the host.
+/// A response that counts the calls to the host.
 pub(super) struct CountedResponse {
     pub(super) status: u16,
     pub(super) grpc_status: Option<u32>,
@@ -124,7 +124,7 @@ pub(super) struct CountedResponse {
 }
 
 impl CountedResponse {
-    /// The first attempt's answer, from that address.
+    /// Returns a response to the first attempt, from that address.
     pub(super) fn from(upstream: &'static str, status: u16) -> Self {
         Self {
             status,

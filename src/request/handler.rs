@@ -8,7 +8,7 @@ use crate::request::stream::Stream;
 use crate::router::Router;
 use crate::router::disposition::Disposition;
 use crate::router::forward::Forward;
-use crate::router::lookup::Lookup;
+use crate::router::on_demand_names::Lookup;
 use crate::router::reply::Reply;
 
 /// Finds the service of a request, has an endpoint picked, and hands the pick to Envoy's router.
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_for_the_only_service_without_hosts_saves_the_call_for_its_host() {
+    fn request_saves_a_host_call_when_the_only_service_has_no_hosts() {
         let mut bench = Bench::new(r#"[{"name":"web"}]"#, "", false).with_endpoints(&[80]);
         let mut stream = Counted::default();
         assert!(matches!(bench.handle(&mut stream), Disposition::Forward(_)));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_that_was_never_resolved_is_waited_for_and_an_empty_one_is_not() {
+    fn request_waits_when_its_service_was_never_resolved() {
         let mut stream = Counted::to("web.test");
         let disposition = Bench::filter_state().handle(&mut stream);
         assert!(
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_may_name_the_service_and_the_host_counts_where_it_does_not() {
+    fn host_decides_when_the_route_names_no_service() {
         let services = r#"[{"name":"web","hosts":["web.test"]},{"name":"api"}]"#;
         let bench = Bench::new(services, "", true);
         let find = |route_service, host| {

@@ -1,31 +1,31 @@
-//! Reads from a request what its service wants to know of it.
+//! The inputs that a service requires of a request.
 
 use crate::balancer::pick_context::PickContext;
 use crate::config::HashOn;
 use crate::request::stream::Stream;
-use crate::router::required_inputs::RequiredInputs;
+use crate::router::route::RequiredInputs;
 use crate::util::hash::xxh64;
 use crate::util::time::Time;
 
-/// Reads what the service wants to know, and nothing else.
-pub(super) fn read(wants: &RequiredInputs, stream: &mut impl Stream) -> PickContext {
-    let version = wants.version_header.as_deref().and_then(|name| stream.header(name));
+/// Reads the inputs that a service requires, and nothing else.
+pub(super) fn read(required: &RequiredInputs, stream: &mut impl Stream) -> PickContext {
+    let version = required.version_header.as_deref().and_then(|name| stream.header(name));
     let split = match &version {
-        // It names its version, and is not split.
+        // A request that names its version is not split.
         Some(_) => None,
-        None => wants.split_on.as_ref().and_then(|on| hash(on, stream)),
+        None => required.split_on.as_ref().and_then(|on| hash(on, stream)),
     };
-    let learns = wants.answers.is_some();
+    let needs_time = required.responses.is_some();
     PickContext {
-        now: if learns { stream.now() } else { Time::ZERO },
-        has_body: learns && stream.has_body(),
-        hash: wants.hash_on.as_ref().and_then(|on| hash(on, stream)),
+        now: if needs_time { stream.now() } else { Time::ZERO },
+        has_body: needs_time && stream.has_body(),
+        hash: required.hash_on.as_ref().and_then(|on| hash(on, stream)),
         version,
         split,
     }
 }
 
-/// The hash of what is hashed; none where the request does not have it.
+/// Returns the hash of an input. Returns `None` if the request does not have it.
 fn hash(on: &HashOn, stream: &mut impl Stream) -> Option<u64> {
     let of = |value: &[u8]| xxh64(value, 0);
     match on {
@@ -41,17 +41,17 @@ fn of_part(value: Option<Vec<u8>>, part: impl Fn(&[u8]) -> Option<&[u8]>) -> Opt
     value.as_deref().and_then(part).map(|part| xxh64(part, 0))
 }
 
-/// The address of `10.0.0.7:8080` or `[::1]:8080`.
+/// Returns the address of `10.0.0.7:8080` or `[::1]:8080`.
 fn without_port(address: &[u8]) -> &[u8] {
     let colon = address.iter().rposition(|byte| *byte == b':').unwrap_or(address.len());
     address.get(..colon).unwrap_or(address)
 }
 
-/// A cookie's value in the `cookie` fields of a request (RFC 6265, 4.2), which have commas between
-/// them: the first of that name, as it stands, but for the quotes that may be round it.
+/// Returns the value of the first cookie of a name in the `cookie` fields of a request (RFC 6265, 4.2), which have
+/// commas between them. Quotes round the value are left out.
 ///
-/// No cookie should have a comma in it, and some have. One behind which no other cookie begins is
-/// part of the value: clients that differ behind it are not to be taken for one.
+/// A cookie should have no comma, but some have. A comma belongs to the value if no other cookie begins behind it:
+/// else clients with different values would count as one.
 fn cookie<'a>(fields: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let value = fields.split(|byte| *byte == b';').find_map(|pairs| value_of(pairs, name))?;
     let value = value.trim_ascii_end();
@@ -59,11 +59,11 @@ fn cookie<'a>(fields: &'a [u8], name: &str) -> Option<&'a [u8]> {
     Some(inner.unwrap_or(value))
 }
 
-/// The value of that name in pairs with commas between them.
+/// Returns the value of a name in pairs with commas between them.
 fn value_of<'a>(mut pairs: &'a [u8], name: &str) -> Option<&'a [u8]> {
     loop {
         let (key, rest) = split_once(pairs, b'=')?;
-        // What is before a comma here is no pair.
+        // The text before a comma is no pair here.
         let key = key.rsplit(|byte| *byte == b',').next().unwrap_or(key).trim_ascii_start();
         let commas = rest.iter().enumerate().filter(|(_, byte)| **byte == b',');
         let end = commas.map(|(at, _)| at).find(|at| begins_pair(rest.get(at + 1..)));
@@ -74,14 +74,14 @@ fn value_of<'a>(mut pairs: &'a [u8], name: &str) -> Option<&'a [u8]> {
     }
 }
 
-/// Whether a pair begins here.
+/// Returns true if a pair begins here.
 fn begins_pair(text: Option<&[u8]>) -> bool {
     let mut text = text.unwrap_or_default().iter();
     text.find(|byte| matches!(byte, b'=' | b',')) == Some(&b'=')
 }
 
-/// The first query parameter of that name in a `:path`, as it stands: not decoded, and empty where
-/// it has no `=`.
+/// Returns the first query parameter of a name in a `:path`, not decoded. Returns an empty value if the parameter
+/// has no `=`.
 fn query<'a>(path: &'a [u8], name: &str) -> Option<&'a [u8]> {
     let (_, query) = split_once(without_fragment(path), b'?')?;
     query.split(|byte| *byte == b'&').find_map(|pair| {
@@ -90,7 +90,7 @@ fn query<'a>(path: &'a [u8], name: &str) -> Option<&'a [u8]> {
     })
 }
 
-/// A `:path` without its query and fragment.
+/// Returns a `:path` without its query and fragment.
 fn path(path: &[u8]) -> &[u8] {
     let path = without_fragment(path);
     split_once(path, b'?').map_or(path, |(path, _)| path)
@@ -185,16 +185,16 @@ mod tests {
 
     #[test]
     fn a_request_that_names_its_version_is_not_split() {
-        let wants = RequiredInputs {
+        let required = RequiredInputs {
             version_header: Some("x-version".into()),
             split_on: Some(HashOn::Header("x-user".into())),
             ..RequiredInputs::default()
         };
         let user = Counted::default().with("x-user", "7");
-        assert!(read(&wants, &mut { user }).split.is_some());
+        assert!(read(&required, &mut { user }).split.is_some());
         let mut named = Counted::default().with("x-user", "7").with("x-version", "2.x");
-        let hints = read(&wants, &mut named);
-        assert_eq!((hints.version.as_deref(), hints.split), (Some(&b"2.x"[..]), None));
+        let context = read(&required, &mut named);
+        assert_eq!((context.version.as_deref(), context.split), (Some(&b"2.x"[..]), None));
         assert_eq!(named.calls, 1);
     }
 

@@ -1,4 +1,4 @@
-//! Whose requests wait until Envoy's own cluster has endpoints.
+//! The wait of requests until Envoy's own cluster has endpoints.
 
 use core::time::Duration;
 
@@ -7,24 +7,24 @@ use crate::model::slot_map::SecondaryMap;
 use crate::shared::acknowledged::Acknowledged;
 use crate::util::time::Time;
 
-/// Whose requests wait until Envoy's own cluster has endpoints: those of services whose first answer
-/// Envoy has not acknowledged, and no longer than for a while after the first of them.
+/// The services whose requests wait until Envoy has acknowledged their endpoints, for `warmup_timeout` after the
+/// first request at most.
 ///
-/// A service is looked up once. After that its requests wait never again, whatever becomes of its
-/// endpoints: then Envoy's cluster is at most a little behind, and its own policy covers that.
+/// A ready service never waits again, whatever becomes of its endpoints: Envoy's cluster is then at most a little
+/// behind, and its own policy covers that.
 ///
-/// Where nothing was ever acknowledged in that time, no other service is waited for until something
-/// is. So it is after a hot restart: the old process answers the subscriptions of the new one until it
-/// ends, and keeps what it hears to itself.
+/// If Envoy has acknowledged nothing at all within the timeout, no other service waits until it does. This is so
+/// after a hot restart: the old process responds to the subscriptions of the new one until it ends, and keeps
+/// the acknowledgements to itself.
 #[derive(Debug)]
 pub struct Warmup {
-    /// Where those are in shared data that are acknowledged.
+    /// The key of the acknowledged services in shared data.
     key: String,
-    patience: Duration,
-    /// Those whose requests need not wait.
+    timeout: Duration,
+    /// The services whose requests need not wait.
     ready: SecondaryMap<ServiceId, ()>,
     awaited: Vec<Awaited>,
-    /// Whether it was waited in vain, and nothing was ever acknowledged.
+    /// True if a wait has timed out, and Envoy has acknowledged nothing at all.
     is_in_vain: bool,
 }
 
@@ -37,25 +37,25 @@ struct Awaited {
 }
 
 impl Warmup {
-    /// Knows of no service yet; waits so long at most. Envoy asks for endpoints at that address.
-    pub fn new(address: &str, patience: Duration) -> Self {
+    /// Returns a warm-up without services. Envoy subscribes at `address`.
+    pub fn new(address: &str, timeout: Duration) -> Self {
         Self {
             key: Acknowledged::key(address),
-            patience,
+            timeout,
             ready: SecondaryMap::new(),
             awaited: Vec::new(),
             is_in_vain: false,
         }
     }
 
-    /// Whether a service's requests need not wait, as far as is known: what was not looked up yet
-    /// is not.
+    /// Returns true if the requests of a service need not wait. A service that was not looked up yet is not
+    /// ready.
     pub fn is_ready(&self, service: ServiceId) -> bool {
         self.ready.get(service).is_some()
     }
 
-    /// Looks a service up that is not ready; `load` reads those that are acknowledged by their key (none:
-    /// nothing ever was), and is called the first time only. Tells whether it is ready now.
+    /// Looks up a service that is not ready, and returns true if it is ready now. `load` reads the acknowledged
+    /// services by their key (`None`: there never were any), and is called the first time only.
     pub fn look_up(
         &mut self,
         service: ServiceId,
@@ -67,7 +67,7 @@ impl Warmup {
             return false;
         }
         let hash = Acknowledged::hash(name);
-        let is_ready = self.patience.is_zero() || {
+        let is_ready = self.timeout.is_zero() || {
             let acknowledged = load(&self.key);
             self.is_in_vain &= acknowledged.is_none();
             self.is_in_vain || acknowledged.is_some_and(|all| all.contains(hash))
@@ -75,13 +75,13 @@ impl Warmup {
         if is_ready {
             self.ready.insert(service, ());
         } else {
-            self.awaited.push(Awaited { service, hash, until: now + self.patience });
+            self.awaited.push(Awaited { service, hash, until: now + self.timeout });
         }
         is_ready
     }
 
-    /// Looks again for those whose requests wait; `load` is called only if there are any. Tells which
-    /// were given up: they are ready too, since more time would make no difference.
+    /// Looks up the services whose requests wait. `load` is called only if there are any. Returns the services that
+    /// have timed out: they are ready too, since more time would make no difference.
     pub fn on_tick(
         &mut self,
         now: Time,
@@ -98,14 +98,14 @@ impl Warmup {
         let ready = self.awaited.extract_if(.., |awaited| {
             is_in_vain || is_over(awaited) || acknowledged.contains(awaited.hash)
         });
-        let mut given_up = Vec::new();
+        let mut timed_out = Vec::new();
         for Awaited { service, hash, .. } in ready {
             self.ready.insert(service, ());
             if !acknowledged.contains(hash) {
-                given_up.push(service);
+                timed_out.push(service);
             }
         }
-        given_up
+        timed_out
     }
 }
 
@@ -115,7 +115,7 @@ mod tests {
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
-    const PATIENCE: Duration = Duration::from_secs(5);
+    const TIMEOUT: Duration = Duration::from_secs(5);
     const WEB: ServiceId = ServiceId::nth(0);
     const API: ServiceId = ServiceId::nth(1);
 
@@ -134,8 +134,8 @@ mod tests {
     }
 
     #[test]
-    fn a_service_waits_until_its_first_answer_is_acknowledged() {
-        let mut warmup = Warmup::new("/sock", PATIENCE);
+    fn service_waits_until_its_first_response_is_acknowledged() {
+        let mut warmup = Warmup::new("/sock", TIMEOUT);
         assert!(!warmup.look_up(WEB, "web", at(0), |_| acknowledged(&["api"])));
         assert!(!warmup.look_up(WEB, "web", at(1), never));
         assert!(warmup.on_tick(at(20), |_| acknowledged(&["api"])).is_empty());
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_service_that_is_ready_is_never_looked_up_again() {
-        let mut warmup = Warmup::new("/sock", PATIENCE);
+        let mut warmup = Warmup::new("/sock", TIMEOUT);
         assert!(warmup.look_up(WEB, "web", at(0), |_| acknowledged(&["web"])));
         assert!(warmup.is_ready(WEB));
         assert!(warmup.on_tick(at(9_000), never).is_empty());
@@ -155,7 +155,7 @@ mod tests {
     // Promise: R-312
     #[test]
     fn a_service_is_given_up_once_when_nobody_subscribes() {
-        let mut warmup = Warmup::new("/sock", PATIENCE);
+        let mut warmup = Warmup::new("/sock", TIMEOUT);
         let none = |_: &str| None;
         assert!(!warmup.look_up(WEB, "web", at(0), none));
         assert!(!warmup.look_up(API, "api", at(3_000), none));
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_service_is_waited_for_again_when_somebody_subscribes() {
-        let mut warmup = Warmup::new("/sock", PATIENCE);
+        let mut warmup = Warmup::new("/sock", TIMEOUT);
         let none = |_: &str| None;
         assert!(!warmup.look_up(WEB, "web", at(0), none));
         assert_eq!(warmup.on_tick(at(5_000), none), [WEB]);
@@ -179,8 +179,8 @@ mod tests {
     }
 
     #[test]
-    fn service_that_has_come_back_is_waited_for_when_the_first_was_in_vain() {
-        let mut warmup = Warmup::new("/sock", PATIENCE);
+    fn service_that_is_back_is_waited_for_when_the_first_timed_out() {
+        let mut warmup = Warmup::new("/sock", TIMEOUT);
         assert!(!warmup.look_up(WEB, "web", at(0), |_| None));
         assert_eq!(warmup.on_tick(at(5_000), |_| None), [WEB]);
         // It was acknowledged then, has gone, and is a new one.
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_service_is_given_up_alone_when_others_are_acknowledged() {
-        let mut warmup = Warmup::new("/sock", PATIENCE);
+        let mut warmup = Warmup::new("/sock", TIMEOUT);
         let web = |_: &str| acknowledged(&["db"]);
         assert!(!warmup.look_up(WEB, "web", at(0), web));
         assert!(!warmup.look_up(API, "api", at(3_000), web));
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn those_are_looked_up_that_envoy_knows_by_its_own_address() {
-        let mut warmup = Warmup::new("/other", PATIENCE);
+        let mut warmup = Warmup::new("/other", TIMEOUT);
         warmup.look_up(WEB, "web", at(0), |key| {
             assert_eq!(key, Acknowledged::key("/other"));
             acknowledged(&["web"])

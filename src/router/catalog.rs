@@ -1,4 +1,4 @@
-//! The services that Consul's catalog lists, as they come and go.
+//! The services that Consul's catalog lists.
 
 use core::time::Duration;
 use std::rc::Rc;
@@ -8,21 +8,21 @@ use hashbrown::HashMap;
 use crate::model::service::{ServiceId, SourceId};
 use crate::util::time::{AwakeClock, Time};
 
-/// How long a service is kept that the catalog does not list any more.
+/// The time for which a service stays after it has left the catalog.
 ///
-/// A service of one instance that is restarted leaves the catalog for a moment. Its statistics,
-/// and its long poll, stay if it comes back within this time.
+/// A service of one instance leaves the catalog for a moment when it restarts. Its statistics and its blocking
+/// query stay if it comes back within this time.
 pub(super) const GRACE: Duration = Duration::from_secs(30);
 
-/// The services that Consul's catalog lists, and those that it did a moment ago.
+/// The services that Consul's catalog lists, and those that it listed a moment ago.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
-    /// Where its snapshots come from, once it is followed.
+    /// The source of the catalog, once it is followed.
     pub(super) source: Option<SourceId>,
     /// By the name in lower case.
     services: HashMap<Box<[u8]>, Listed>,
     hosts: HashMap<Box<[u8]>, ServiceId>,
-    /// While nobody hears of the catalog it lists nothing anew.
+    /// Stands still while the process is stopped, since no service can come back then.
     clock: AwakeClock,
 }
 
@@ -30,22 +30,22 @@ pub(super) struct Catalog {
 struct Listed {
     service: ServiceId,
     host: Box<[u8]>,
-    /// Since when the catalog has not listed it.
+    /// The time since which the catalog has not listed the service.
     gone: Option<Time>,
 }
 
 impl Catalog {
-    /// The service that serves a host.
+    /// Returns the service that serves a host.
     pub(super) fn by_host(&self, host: &[u8]) -> Option<ServiceId> {
         self.hosts.get(host).copied()
     }
 
-    /// The service of a name in lower case.
+    /// Returns the service of a name in lower case.
     pub(super) fn by_name(&self, name: &[u8]) -> Option<ServiceId> {
         self.services.get(name).map(|listed| listed.service)
     }
 
-    /// Learns what the catalog lists now; tells which names are new.
+    /// Takes the names that the catalog lists now, and returns the new ones.
     pub(super) fn on_listed(&mut self, names: &[Rc<str>], now: Time) -> Vec<Rc<str>> {
         let now = self.clock.at(now);
         for listed in self.services.values_mut() {
@@ -61,7 +61,7 @@ impl Catalog {
         new
     }
 
-    /// Takes a service in. Of two that have one host the first keeps it.
+    /// Adds a service. If two have one host, the first keeps it.
     pub(super) fn add(&mut self, name: &str, host: &str, service: ServiceId) {
         let host: Box<[u8]> = host.as_bytes().into();
         self.hosts.entry(host.clone()).or_insert(service);
@@ -69,8 +69,8 @@ impl Catalog {
         self.services.insert(name, Listed { service, host, gone: None });
     }
 
-    /// Takes out the services whose grace is over, and beyond the most those that have been gone
-    /// for longest.
+    /// Removes and returns the services whose grace is over. Beyond `most` services, also removes those that
+    /// have been gone for longest.
     pub(super) fn take_gone(&mut self, most: usize, now: Time) -> Vec<ServiceId> {
         let now = self.clock.at(now);
         let is_over = |gone: Time| now.since(gone) >= GRACE;
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_found_by_its_host_and_its_name_while_it_is_listed() {
+    fn service_is_found_by_host_and_name_while_it_is_listed() {
         let mut catalog = two();
         assert_eq!(catalog.by_host(b"web.internal"), Some(id(2)));
         assert_eq!(catalog.by_name(b"api"), Some(id(1)));
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_goes_is_kept_for_a_while_and_for_good_if_it_comes_back() {
+    fn service_stays_for_a_while_and_for_good_when_it_comes_back() {
         let mut catalog = two();
         catalog.on_listed(&names(&["web"]), at(10));
         assert!(pass(&mut catalog, 11..=35).is_empty());
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(catalog.on_listed(&names(&["api"]), at(131)), names(&["api"]), "it is new");
     }
 
-    /// Lets time pass second by second until then; tells what has gone.
+    /// Advances time second by second, and returns the services that have gone.
     fn pass(catalog: &mut Catalog, seconds: core::ops::RangeInclusive<u64>) -> Vec<ServiceId> {
         seconds.flat_map(|second| catalog.take_gone(MOST, at(second))).collect()
     }

@@ -1,4 +1,4 @@
-//! Which services are down, and what that means to those that depend on them.
+//! The health of services that others depend on.
 
 use std::rc::Rc;
 
@@ -8,25 +8,23 @@ use crate::config::{Config, OnDependencyDown, Service};
 use crate::model::index_set::IndexSet;
 use crate::model::service::ServiceId;
 use crate::model::slot_map::{SecondaryMap, SlotMap};
-use crate::router::Router;
 use crate::router::reply::Reply;
 use crate::router::route::Route;
 use crate::telemetry::ServiceEvent;
 
-/// What the configured services depend on, and which of it is down.
+/// The dependencies of the configured services, and the dependencies that are down.
 ///
-/// A service is *down* where Consul has answered for it in all its datacenters and none has an
-/// endpoint; and where it answers all requests 503 because of what it depends on itself. One that
-/// was never resolved is not known to be down.
+/// A service is *down* if Consul has responded for all its datacenters and none has an endpoint, or if the
+/// service itself fails because of a dependency. A service that was never resolved is not known to be down.
 ///
-/// Nothing of this is looked at for a request. Installs and ticks lead here, and if they make a
-/// difference what requests need is put into the routes of those that depend.
+/// Requests do not look at this. Installs and ticks update it, and a change puts the reply to requests into
+/// the routes of the dependents.
 #[derive(Debug, Default)]
 pub(super) struct DependencyHealth {
-    /// Services that others depend on. The value is true if Consul lists no endpoint of the service,
+    /// The services that others depend on. The value is true if Consul lists no endpoint of the service,
     /// as of the last check.
     watched: HashMap<ServiceId, bool>,
-    /// Those that depend on others, each behind all that it depends on.
+    /// The services that depend on others, each behind all its dependencies.
     dependents: Vec<Dependent>,
 }
 
@@ -37,7 +35,7 @@ struct Dependent {
     name: String,
     on: Vec<Dependency>,
     on_down: OnDependencyDown,
-    /// Those that are down, by their places in `on`.
+    /// The dependencies that are down, by their places in `on`.
     down: IndexSet,
     /// The value of `down` at the last event.
     reported: IndexSet,
@@ -51,7 +49,7 @@ struct Dependency {
 }
 
 impl DependencyHealth {
-    /// Those of a configuration. Nothing is known to be down yet.
+    /// Returns the dependencies of a configuration. None is known to be down yet.
     pub(super) fn new(config: &Config) -> Self {
         if config.services.iter().all(|service| service.dependencies.is_none()) {
             return Self::default();
@@ -69,7 +67,7 @@ impl DependencyHealth {
         }
     }
 
-    /// Looks at a service whose endpoints may have come or gone.
+    /// Updates a service whose endpoints may have come or gone.
     pub(super) fn on_changed(
         &mut self,
         service: ServiceId,
@@ -79,31 +77,31 @@ impl DependencyHealth {
             && let Some(route) = routes.get(service)
             && core::mem::replace(seen, route.pool.is_down()) != *seen
         {
-            self.review(routes);
+            self.update(routes);
         }
     }
 
-    /// Looks at all, and tells what has come of it since the last time.
+    /// Updates all services, and returns the events since the last tick.
     pub(super) fn on_tick(
         &mut self,
         routes: &mut SlotMap<ServiceId, Route>,
     ) -> Vec<(ServiceId, ServiceEvent)> {
-        let mut is_other = false;
+        let mut has_changed = false;
         for (service, seen) in &mut self.watched {
             let down = routes.get(*service).is_some_and(|route| route.pool.is_down());
-            is_other |= core::mem::replace(seen, down) != down;
+            has_changed |= core::mem::replace(seen, down) != down;
         }
-        if is_other {
-            self.review(routes);
+        if has_changed {
+            self.update(routes);
         }
         self.dependents.iter_mut().filter_map(Dependent::poll_event).collect()
     }
 
-    /// Finds out anew for each service what it means to it that others are down.
-    fn review(&mut self, routes: &mut SlotMap<ServiceId, Route>) {
+    /// Evaluates the dependencies of each service anew.
+    fn update(&mut self, routes: &mut SlotMap<ServiceId, Route>) {
         for dependent in &mut self.dependents {
             let is_down = |service| routes.get(service).is_some_and(Route::is_down);
-            if dependent.review(is_down)
+            if dependent.update(is_down)
                 && let Some(route) = routes.get_mut(dependent.service)
             {
                 route.refusal = dependent.refusal();
@@ -113,7 +111,7 @@ impl DependencyHealth {
 }
 
 impl Dependent {
-    /// One of the configuration; none where it depends on nothing.
+    /// Returns a service of the configuration. Returns `None` if it depends on nothing.
     fn new(id: ServiceId, services: &SecondaryMap<ServiceId, &Service>) -> Option<Self> {
         let service = *services.get(id)?;
         let dependencies = service.dependencies.as_ref()?;
@@ -132,13 +130,13 @@ impl Dependent {
     }
 
     /// Updates which dependencies are down. Returns true if that has changed.
-    fn review(&mut self, is_down: impl Fn(ServiceId) -> bool) -> bool {
+    fn update(&mut self, is_down: impl Fn(ServiceId) -> bool) -> bool {
         let on = self.on.iter().enumerate();
         let down = on.filter(|(_, it)| is_down(it.service)).map(|(place, _)| place).collect();
         core::mem::replace(&mut self.down, down) != down
     }
 
-    /// The names of those that are down.
+    /// Lists the names of the dependencies that are down.
     fn names(&self) -> Vec<Rc<str>> {
         let down = self.on.iter().enumerate().filter(|(place, _)| self.down.contains(*place));
         down.map(|(_, dependency)| Rc::clone(&dependency.name)).collect()
@@ -155,21 +153,6 @@ impl Dependent {
         let reported = core::mem::replace(&mut self.reported, self.down);
         (reported != self.down)
             .then(|| (self.service, ServiceEvent::DependenciesDown(self.names())))
-    }
-}
-
-impl Router {
-    /// Whether a service is down, as far as this worker knows: it has no endpoint in any datacenter,
-    /// or fails because of one that it depends on.
-    pub fn is_down(&self, service: ServiceId) -> bool {
-        self.routes.get(service).is_some_and(Route::is_down)
-    }
-
-    /// Those of these services, by their names, that are down. A name of no service is not.
-    pub fn down<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-        let service = |name: &str| self.service_by_name(name.as_bytes());
-        let is_down = |name: &&str| service(name).is_some_and(|service| self.is_down(service));
-        names.into_iter().filter(is_down).collect()
     }
 }
 

@@ -1,300 +1,216 @@
-//! Services that are found while the router is at work.
+//! The services that come and go while the router is at work.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::config::{Config, Discover, Service};
-use crate::discovery::source_spec::SourceSpec;
 use crate::model::service::{QueryKey, ServiceId, SourceId};
-use crate::model::snapshot::Snapshot;
-use crate::registry::query::{Query, service_of_host};
-use crate::router::Router;
+use crate::model::service_names::ServiceNames;
+use crate::registry::source_spec::SourceSpec;
 use crate::router::catalog::Catalog;
-use crate::router::on_demand_names::OnDemandNames;
+use crate::router::configured_services::ConfiguredServices;
+use crate::router::on_demand_names::{Lookup, OnDemandNames};
 use crate::router::reply::Reply;
+use crate::router::route_table::RouteTable;
 use crate::router::service_change::{Addition, Origin, ServiceChange};
 use crate::util::time::Time;
 
-/// Services that are found while the router is at work, and what is to be done about them.
+/// The services that come and go: those of Consul's catalog, and those that requests name.
+///
+/// Adds their routes to the table and removes them. Each change waits until discovery follows it.
 #[derive(Debug)]
 pub(super) struct DynamicServices {
-    pub(super) config: Config,
-    pub(super) catalog: Catalog,
-    pub(super) demand: Option<OnDemandNames>,
-    pub(super) too_many_names: Rc<Reply>,
+    config: Config,
+    catalog: Catalog,
+    on_demand: Option<OnDemandNames>,
+    too_many_names: Rc<Reply>,
     changes: VecDeque<ServiceChange>,
 }
 
 impl DynamicServices {
-    /// Nothing is found yet; none where nothing ever is.
+    /// Returns the services of a configuration, none so far. Returns `None` if there never are any.
     pub(super) fn new(config: &Config) -> Option<Box<Self>> {
         if config.is_static() {
             return None;
         }
         let catalog =
             config.discover.as_ref().map(|discover| SourceSpec::catalog(config, discover));
-        let changes =
-            catalog.map(|subject| ServiceChange::Catalog(Box::new(subject))).into_iter().collect();
+        let changes = catalog.map(|spec| ServiceChange::Catalog(Box::new(spec)));
         Some(Box::new(Self {
             config: config.clone(),
             catalog: Catalog::default(),
-            demand: config.dns_names.clone().map(OnDemandNames::new),
+            on_demand: config.dns_names.clone().map(OnDemandNames::new),
             too_many_names: Rc::new(Reply::too_many_names()),
-            changes,
+            changes: changes.into_iter().collect(),
         }))
     }
 
-    /// Lets a service be followed.
-    pub(super) fn add(&mut self, id: ServiceId, service: &Service, origin: Origin) {
-        let config = &self.config;
-        let subjects = config
-            .datacenters(service)
-            .map(|dc| SourceSpec::of(config, service, dc))
-            .map(|subject| SourceSpec { on_trial: origin != Origin::Catalog, ..subject })
-            .collect();
-        self.changes.push_back(ServiceChange::Added(Addition {
-            service: id,
-            name: service.name.clone(),
-            subjects,
-            origin,
-        }));
+    /// Returns the next change.
+    pub(super) fn poll_change(&mut self) -> Option<ServiceChange> {
+        self.changes.pop_front()
     }
 
-    /// Lets a service be followed no more, that had its endpoints from these sources.
-    pub(super) fn remove(&mut self, service: ServiceId, sources: Vec<SourceId>, is_named: bool) {
-        self.changes.push_back(ServiceChange::Removed { service, sources, is_named });
+    /// Sets the source of the catalog.
+    pub(super) const fn follow_catalog(&mut self, source: SourceId) {
+        self.catalog.source = Some(source);
     }
 
-    /// The service that a host names in Consul's DNS, and what identifies its query.
-    pub(super) fn named(&self, host: &[u8]) -> Option<(Service, QueryKey)> {
-        let settings = &self.demand.as_ref()?.settings;
-        let (mut service, datacenter) = service_of_host(host, settings)?;
-        service.datacenters.extend(datacenter);
-        let datacenter = self.config.datacenters(&service).next().flatten();
-        let query = Query::new(&self.config, &service, datacenter).key();
-        Some((service, query))
-    }
-
-    /// The service that serves a host.
+    /// Returns the service that serves a host.
     pub(super) fn by_host(&self, host: &[u8], now: Time) -> Option<ServiceId> {
-        let asked = || self.demand.as_ref()?.by_host(host, now);
-        self.catalog.by_host(host).or_else(asked)
-    }
-}
-
-impl Router {
-    /// What is to be done next about services that come and go, until there is nothing.
-    pub fn poll_change(&mut self) -> Option<ServiceChange> {
-        self.found.as_mut()?.changes.pop_front()
+        let on_demand = || self.on_demand.as_ref()?.by_host(host, now);
+        self.catalog.by_host(host).or_else(on_demand)
     }
 
-    /// Learns where the snapshots of the catalog come from.
-    pub fn follow_catalog(&mut self, source: SourceId) {
-        if let Some(found) = &mut self.found {
-            found.catalog.source = Some(source);
+    /// Returns the service of the catalog with a name in lower case.
+    pub(super) fn by_name(&self, name: &[u8]) -> Option<ServiceId> {
+        self.catalog.by_name(name)
+    }
+
+    /// Returns true if requests may name services.
+    pub(super) const fn resolves_names(&self) -> bool {
+        self.on_demand.is_some()
+    }
+
+    /// Returns true if a request has named the service.
+    pub(super) fn is_on_demand(&self, service: ServiceId) -> bool {
+        self.on_demand.as_ref().is_some_and(|names| names.has(service))
+    }
+
+    /// Updates a service that a request has named, when it is resolved.
+    pub(super) fn on_installed(&mut self, service: ServiceId, has_endpoints: bool, now: Time) {
+        if let Some(names) = &mut self.on_demand {
+            names.on_resolved(service, has_endpoints, now);
         }
     }
 
-    /// Takes what a source says, if that is a catalog: services come at once, and go after a
-    /// while.
-    pub(super) fn on_catalog(&mut self, source: SourceId, snapshot: &Snapshot, now: Time) {
-        let Some(mut found) = self.found.take() else {
-            return;
-        };
-        if let (Some(services), Some(discover)) = (snapshot.services(), &found.config.discover)
-            && found.catalog.source == Some(source)
+    /// Takes the services that a source lists, if it is that of the catalog. Services come at once, and go
+    /// after a while.
+    pub(super) fn on_catalog(
+        &mut self,
+        source: SourceId,
+        listed: &ServiceNames,
+        configured: &ConfiguredServices,
+        table: &mut RouteTable,
+        now: Time,
+    ) {
+        if let Some(discover) =
+            self.config.discover.clone().filter(|_| self.catalog.source == Some(source))
         {
-            let discover = discover.clone();
-            for name in found.catalog.on_listed(services.names(), now) {
-                self.add_listed(&mut found, &discover, &name);
+            for name in self.catalog.on_listed(listed.names(), now) {
+                self.add_listed(&name, &discover, configured, table);
             }
-            if let Some(supply) = &mut self.supply {
-                supply.on_listed();
-            }
+            table.on_listed();
         }
-        self.found = Some(found);
-        self.remove_gone(now);
+        self.remove_gone(table, now);
     }
 
-    /// Forgets the services whose time is over.
-    pub(super) fn remove_gone(&mut self, now: Time) {
-        let Some(mut found) = self.found.take() else {
-            return;
+    /// Removes the services whose time is over, and repeats to the other VMs what requests have named.
+    pub(super) fn remove_gone(&mut self, table: &mut RouteTable, now: Time) {
+        let most = self.config.discover.as_ref().map_or(0, |discover| discover.max_services);
+        let unlisted = self.catalog.take_gone(most as usize, now);
+        let (mut unused, mut requested) = (Vec::new(), Vec::new());
+        if let Some(names) = &mut self.on_demand {
+            unused = names.take_gone(now);
+            requested = names.take_requested(now);
+        }
+        for (service, host) in requested {
+            let sources = table.get(service).map(|route| route.sources.clone()).unwrap_or_default();
+            self.changes.push_back(ServiceChange::Requested { sources, host: text(&host) });
+        }
+        for service in unlisted {
+            self.remove(service, false, table);
+        }
+        for service in unused {
+            self.remove(service, true, table);
+        }
+    }
+
+    /// Returns the service that a host names in Consul's DNS, and adds it if it is new.
+    ///
+    /// `requested` is the key of the query if another VM has asked; a host with another query here is
+    /// ignored.
+    pub(super) fn resolve(
+        &mut self,
+        host: &[u8],
+        requested: Option<QueryKey>,
+        table: &mut RouteTable,
+        now: Time,
+    ) -> Lookup {
+        let Some(names) = &mut self.on_demand else { return Lookup::Nothing };
+        let named = SourceSpec::named(&self.config, &names.settings, host);
+        let Some((service, query)) =
+            named.filter(|(_, query)| requested.is_none_or(|theirs| theirs == *query))
+        else {
+            return Lookup::Nothing;
         };
-        let most = found.config.discover.as_ref().map_or(0, |discover| discover.max_services);
-        let gone = found.catalog.take_gone(most as usize, now).into_iter();
-        let mut gone: Vec<_> = gone.map(|service| (service, false)).collect();
-        if let Some(demand) = &mut found.demand {
-            gone.extend(demand.take_gone(now).into_iter().map(|service| (service, true)));
-            for (service, host) in demand.take_news(now) {
-                let (sources, host) = (self.sources(service), text(&host));
-                found.changes.push_back(ServiceChange::Wanted { sources, host });
-            }
+        let is_told = requested.is_some();
+        if let Some(known) = names.by_query(query, host, is_told, now) {
+            return Lookup::New(known);
         }
-        for (service, is_named) in gone {
-            found.remove(service, self.remove(service), is_named);
+        if !names.admit(query, is_told, now) {
+            return Lookup::Refused(Rc::clone(&self.too_many_names));
         }
-        self.found = Some(found);
+        let replaced = names.make_room();
+        let Some(id) = table.add(&service) else {
+            return Lookup::Refused(Rc::clone(&self.too_many_names));
+        };
+        names.add(query, host, id, is_told, now);
+        let origin = if is_told { Origin::OtherVm } else { Origin::Request(text(host)) };
+        self.follow(id, &service, origin);
+        for service in replaced {
+            self.remove(service, true, table);
+        }
+        Lookup::New(id)
     }
 
-    /// Takes a service of the catalog in, unless a configured one has its name.
-    fn add_listed(&mut self, found: &mut DynamicServices, discover: &Discover, name: &Rc<str>) {
+    /// Adds a service of the catalog, unless a configured service has its name.
+    fn add_listed(
+        &mut self,
+        name: &Rc<str>,
+        discover: &Discover,
+        configured: &ConfiguredServices,
+        table: &mut RouteTable,
+    ) {
         let Some(host) = discover.host.host_of(name) else {
             return;
         };
-        if self.names.contains_key(name.to_ascii_lowercase().as_bytes()) {
+        if configured.by_name(name.to_ascii_lowercase().as_bytes()).is_some() {
             return;
         }
         let service = Service { name: name.to_string(), ..discover.service.clone() };
-        if let Some(id) = self.add(&service) {
-            // A host that the filter takes for a configured service's Envoy is to route there, too.
-            let is_taken = self.hosts.find(Some(host.as_bytes())).is_some();
+        if let Some(id) = table.add(&service) {
+            // If the filter takes the host for a configured service, Envoy is to route it there, too.
+            let is_taken = configured.by_host(Some(host.as_bytes())).is_some();
             let own = host.parse().ok().filter(|_| !is_taken);
-            self.supply(id, &Service { hosts: own.into_iter().collect(), ..service.clone() });
-            found.catalog.add(name, &host, id);
-            found.add(id, &service, Origin::Catalog);
+            table.supply(id, &Service { hosts: own.into_iter().collect(), ..service.clone() });
+            self.catalog.add(name, &host, id);
+            self.follow(id, &service, Origin::Catalog);
         }
+    }
+
+    /// Has discovery follow a service.
+    fn follow(&mut self, id: ServiceId, service: &Service, origin: Origin) {
+        let config = &self.config;
+        let on_trial = origin != Origin::Catalog;
+        let specs = config
+            .datacenters(service)
+            .map(|dc| SourceSpec { on_trial, ..SourceSpec::of(config, service, dc) })
+            .collect();
+        let name = service.name.clone();
+        self.changes.push_back(ServiceChange::Added(Addition { service: id, name, specs, origin }));
+    }
+
+    /// Removes a service, and has discovery forget it.
+    fn remove(&mut self, service: ServiceId, is_on_demand: bool, table: &mut RouteTable) {
+        let sources = table.remove(service);
+        self.changes.push_back(ServiceChange::Removed { service, sources, is_on_demand });
     }
 }
 
-/// A host of the demand, which is text.
-pub(super) fn text(host: &[u8]) -> Box<str> {
+/// Returns the host of a name, which is text.
+fn text(host: &[u8]) -> Box<str> {
     String::from_utf8_lossy(host).into()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::balancer::pick_context::PickContext;
-    use crate::model::endpoint::Endpoint;
-    use crate::model::service_names::ServiceNames;
-    use crate::registry::request::ReadMode;
-    use crate::router::disposition::Disposition;
-    use crate::util::rng::Rng;
-    use core::net::SocketAddr;
-    use core::time::Duration;
-    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    const CATALOG: SourceId = SourceId::nth(7);
-    const WEB: SourceId = SourceId::nth(8);
-
-    fn at(seconds: u64) -> Time {
-        Time::from_start(Duration::from_secs(seconds))
-    }
-
-    /// A router that follows the catalog.
-    fn router(services: &str, max_services: u32) -> Router {
-        let json = format!(
-            r#"{{
-                "consul": {{ "cluster": "consul" }}, "services": {services},
-                "discover": {{ "host": "{{service}}.internal", "max_services": {max_services} }}
-            }}"#
-        );
-        let config = Config::parse(json.as_bytes()).unwrap();
-        let mut router = Router::new(&config, &mut Rng::new(1));
-        assert!(matches!(router.poll_change(), Some(ServiceChange::Catalog(_))));
-        assert!(router.poll_change().is_none());
-        router.follow_catalog(CATALOG);
-        router
-    }
-
-    fn list(router: &mut Router, names: &[&str], now: Time) {
-        let names = names.iter().map(|name| Rc::from(*name)).collect();
-        router.install(CATALOG, &Snapshot::of_services(ServiceNames::new(names)).into(), now);
-    }
-
-    /// The names that have come, and how many services have gone.
-    fn changes(router: &mut Router) -> (Vec<String>, usize) {
-        let (mut added, mut removed) = (Vec::new(), 0);
-        while let Some(change) = router.poll_change() {
-            match change {
-                ServiceChange::Added(Addition { service, name, subjects, .. }) => {
-                    assert_eq!(subjects.len(), 1);
-                    let request = subjects[0].query.request(None, ReadMode::AsConfigured);
-                    assert!(router.has(service));
-                    assert_eq!(request.path, format!("/v1/health/service/{name}"));
-                    added.push(name);
-                }
-                ServiceChange::Removed { service, .. } => {
-                    assert!(!router.has(service));
-                    removed += 1;
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        (added, removed)
-    }
-
-    #[test]
-    fn a_listed_service_takes_requests_once_its_endpoints_are_known_and_until_it_is_gone() {
-        let mut router = router("[]", 10);
-        assert!(router.needs_authority());
-        list(&mut router, &["web"], at(0));
-        let service = router.service_by_host(Some(b"Web.Internal:80")).unwrap();
-        assert_eq!(router.service_by_name(b"WEB"), Some(service));
-        assert!(matches!(
-            router.decide(Some(service), &PickContext::default()),
-            Disposition::Wait { .. }
-        ));
-        assert_eq!(changes(&mut router), (vec!["web".to_owned()], 0));
-
-        router.attach(service, 0, WEB);
-        let address = SocketAddr::from(([10, 0, 0, 1], 80));
-        let endpoints = Snapshot::new(vec![Endpoint::new(address)]);
-        router.install(WEB, &endpoints.into(), at(1));
-        assert!(matches!(
-            router.decide(Some(service), &PickContext::default()),
-            Disposition::Forward(_)
-        ));
-
-        list(&mut router, &[], at(10));
-        (10..=39).for_each(|second| router.on_tick(at(second), |_, _| {}));
-        assert!(router.has(service) && router.poll_change().is_none());
-        router.on_tick(at(40), |_, _| {});
-        assert!(!router.has(service));
-        assert_eq!(router.service_by_host(Some(b"web.internal")), None);
-        let Some(ServiceChange::Removed { sources, .. }) = router.poll_change() else { panic!() };
-        assert_eq!(sources, [WEB]);
-    }
-
-    #[test]
-    fn a_configured_service_wins_over_a_listed_one_of_its_name_or_host() {
-        let services = r#"[
-            { "name": "Web", "hosts": ["web.test"] },
-            { "name": "other", "hosts": ["api.internal", "*.v2.internal"] }
-        ]"#;
-        let mut router = router(services, 10);
-        list(&mut router, &["web", "api", "a.v2", "db"], at(0));
-        let (added, _) = changes(&mut router);
-        assert_eq!(added, ["a.v2", "api", "db"]);
-        let other = Some(ServiceId::nth(1));
-        assert_eq!(router.service_by_host(Some(b"web.internal")), None);
-        assert_eq!(router.service_by_host(Some(b"api.internal")), other);
-        assert_eq!(router.service_by_host(Some(b"a.v2.internal")), other);
-        assert!(router.service_by_host(Some(b"db.internal")).is_some());
-        assert_eq!(router.service_by_name(b"web"), Some(ServiceId::nth(0)));
-    }
-
-    #[test]
-    fn names_that_change_all_the_time_leave_nothing_behind() {
-        let mut router = router("[]", 2);
-        let (mut all_added, mut all_removed) = (0, 0);
-        for n in 0..1_000 {
-            list(&mut router, &[&format!("a{n}"), &format!("b{n}")], at(n));
-            assert!(router.routes.len() <= 2);
-            let (added, removed) = changes(&mut router);
-            all_added += added.len();
-            all_removed += removed;
-        }
-        assert_eq!((all_added, all_removed), (2_000, 1_998));
-    }
-
-    #[test]
-    fn what_another_source_lists_is_no_catalog() {
-        let mut router = router("[]", 10);
-        let services = ServiceNames::new(vec!["web".into()]);
-        router.install(WEB, &Snapshot::of_services(services).into(), at(0));
-        assert_eq!(changes(&mut router), (Vec::new(), 0));
-    }
-}
+mod tests;

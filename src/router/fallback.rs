@@ -1,4 +1,4 @@
-//! The endpoints that a service has before Consul has answered for it.
+//! The endpoints of a service before Consul has responded for it.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -8,23 +8,22 @@ use crate::model::endpoint::Endpoint;
 use crate::model::snapshot::Snapshot;
 use crate::util::time::Time;
 
-/// The endpoints that a service has from the end of its warm-up until Consul answers for it
-/// once, in whatever datacenter.
+/// The endpoints of a service from the end of its warm-up until Consul first responds for it, in any datacenter.
 #[derive(Debug)]
 pub(super) enum Fallback {
-    /// There is none, or Consul has answered.
+    /// There is no fallback, or Consul has responded.
     Over,
-    /// Consul may still answer within the warm-up, which begins with the first tick.
+    /// Consul may still respond within the warm-up, which begins with the first tick.
     Ready { snapshot: Rc<Snapshot>, warmup_timeout: Duration, due: Option<Time> },
-    /// It is in use.
+    /// The fallback is in use.
     InUse,
 }
 
 impl Fallback {
-    /// The datacenter that its endpoints stand for, by its place in the order of preference.
+    /// The datacenter that the endpoints stand for, by its place in the order of preference.
     pub(super) const PREFERENCE: usize = 0;
 
-    /// The fallback to these addresses; to none there is none.
+    /// Returns the fallback to these addresses.
     pub(super) fn new(addresses: &[SocketAddr], warmup_timeout: Duration) -> Self {
         if addresses.is_empty() {
             return Self::Over;
@@ -33,17 +32,17 @@ impl Fallback {
         Self::Ready { snapshot: Rc::new(Snapshot::new(endpoints)), warmup_timeout, due: None }
     }
 
-    /// Whether it is in use.
+    /// Returns true if the fallback is in use.
     pub(super) const fn is_in_use(&self) -> bool {
         matches!(self, Self::InUse)
     }
 
-    /// Learns that Consul has answered; tells whether the fallback was in use until now.
+    /// Ends the fallback, since Consul has responded. Returns true if it was in use.
     pub(super) fn on_resolved(&mut self) -> bool {
         matches!(core::mem::replace(self, Self::Over), Self::InUse)
     }
 
-    /// The endpoints, once: at the end of the warm-up. They are in use from then on.
+    /// Returns the endpoints once, at the end of the warm-up. They are in use from then on.
     pub(super) fn poll_due(&mut self, now: Time) -> Option<Rc<Snapshot>> {
         let Self::Ready { snapshot, warmup_timeout, due } = self else {
             return None;
@@ -84,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_never_due_once_consul_has_answered_or_where_there_is_none() {
+    fn fallback_is_never_due_when_it_is_none_or_consul_responded() {
         let mut answered = fallback(&["10.0.0.1:80"]);
         assert_eq!(answered.poll_due(at(0)), None);
         assert!(!answered.on_resolved());

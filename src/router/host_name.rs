@@ -4,14 +4,11 @@ use core::net::Ipv6Addr;
 use core::str;
 use std::io::Write;
 
-use crate::router::lower_case::LowerCase;
-
 /// The host of an `:authority`, without port and trailing dot, as it is configured: in lower
 /// case, an IPv6 address in its shortest form (RFC 5952); on the stack.
 ///
-/// The authority is what a client has sent, and so anything. What is not `host`,
-/// `host:port`, `[v6]` or `[v6]:port` (RFC 3986, 3.2) with a host of 1 to 255 bytes of UTF-8
-/// is no host; nothing is an error.
+/// A client may send anything. An authority has a host if it is `host`, `host:port`, `[v6]` or `[v6]:port`
+/// (RFC 3986, 3.2) with a host of 1 to 255 bytes of UTF-8. Nothing is an error.
 pub(super) struct HostName(LowerCase);
 
 impl HostName {
@@ -35,13 +32,13 @@ impl HostName {
         LowerCase::of(host).map(Self)
     }
 
-    /// The host's bytes.
+    /// Returns the host.
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
 
-    /// Writes what is between the brackets anew, since an address can be written in many
-    /// ways. One with a zone is none: a zone means nothing on another machine.
+    /// Writes the address between the brackets anew, since it can be written in many ways. An address with a
+    /// zone is refused: a zone means nothing on another machine.
     fn of_ipv6(text: &[u8]) -> Option<Self> {
         /// `[`, eight groups of four digits, seven colons, `]`.
         const MOST_BYTES: usize = 1 + 8 * 4 + 7 + 1;
@@ -54,14 +51,43 @@ impl HostName {
     }
 }
 
-/// The first `end` bytes of an authority, if they are followed by nothing or by a port. The
-/// port is only digits, and may be empty.
+/// Returns the first `end` bytes of an authority if nothing or a port follows. The port has only digits,
+/// and may be empty.
 fn without_port(authority: &[u8], end: usize) -> Option<&[u8]> {
     let (host, rest) = authority.split_at_checked(end)?;
     match rest {
         [] => Some(host),
         [b':', port @ ..] => port.iter().all(u8::is_ascii_digit).then_some(host),
         _ => None,
+    }
+}
+
+/// A text in lower case, on the stack, for a lookup in a map.
+///
+/// A text that is longer than anything configured is refused. Only ASCII letters are lowered; other bytes
+/// stay as they are, text or not.
+pub(super) struct LowerCase {
+    bytes: [u8; Self::MOST_BYTES],
+    length: u8,
+}
+
+impl LowerCase {
+    /// The greatest length of a text. Neither a host nor a service's name is longer.
+    pub(super) const MOST_BYTES: usize = u8::MAX as usize;
+
+    /// Copies a text. Returns `None` if the text is too long.
+    pub(super) fn of(text: &[u8]) -> Option<Self> {
+        let length = u8::try_from(text.len()).ok()?;
+        let mut bytes = [0; Self::MOST_BYTES];
+        let place = bytes.get_mut(..text.len())?;
+        place.copy_from_slice(text);
+        place.make_ascii_lowercase();
+        Some(Self { bytes, length })
+    }
+
+    /// Returns the text.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length.into()).unwrap_or_default()
     }
 }
 
@@ -118,5 +144,15 @@ mod tests {
             assert_eq!(host(authority), None, "{authority:?}");
         }
         assert_eq!(host(&long.as_bytes()[1..]).map(|h| h.len()), Some(255));
+    }
+
+    #[test]
+    fn a_text_of_255_bytes_is_held_and_a_longer_one_is_none() {
+        let text = "X".repeat(256);
+        let held = LowerCase::of(&text.as_bytes()[1..]).unwrap();
+        assert_eq!(held.as_bytes(), "x".repeat(255).as_bytes());
+        assert!(LowerCase::of(text.as_bytes()).is_none());
+        assert_eq!(LowerCase::of(b"").unwrap().as_bytes(), b"");
+        assert_eq!(LowerCase::of(b"W\xffB").unwrap().as_bytes(), b"w\xffb");
     }
 }

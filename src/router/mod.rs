@@ -1,101 +1,73 @@
-//! From a request to the endpoint that it goes to, and back with what the answer teaches.
+//! From a request to its endpoint, and the feedback of the response.
 
 use core::time::Duration;
 use std::rc::Rc;
 
-use hashbrown::HashMap;
-
 use crate::balancer::pick_context::PickContext;
 use crate::balancer::pool::Pool;
+use crate::balancer::ticket::RequestOutcome;
 use crate::config::{Config, Service, Unmatched};
-use crate::discovery::source_spec::SourceSpec;
 use crate::handoff::HandoffMethod;
-use crate::model::service::{ServiceId, SourceId};
-use crate::model::slot_map::{SecondaryMap, SlotMap};
+use crate::model::endpoint::Address;
+use crate::model::service::{QueryKey, ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
-use crate::router::dependencies::DependencyHealth;
+use crate::registry::source_spec::SourceSpec;
+use crate::router::configured_services::ConfiguredServices;
 use crate::router::disposition::Disposition;
 use crate::router::dynamic_services::DynamicServices;
-use crate::router::host_name::HostName;
-use crate::router::hosts::Hosts;
-use crate::router::lower_case::LowerCase;
+use crate::router::forward::{Attempt, Forward, parse_upstream};
+use crate::router::host_name::{HostName, LowerCase};
+use crate::router::on_demand_names::Lookup;
 use crate::router::reply::Reply;
-use crate::router::required_inputs::RequiredInputs;
-use crate::router::route::Route;
-use crate::router::route_factory::RouteFactory;
-use crate::router::supply::Supply;
+use crate::router::route::{RequiredInputs, Route};
+use crate::router::route_table::RouteTable;
+use crate::router::service_change::ServiceChange;
 use crate::telemetry::ServiceEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
+use crate::xds::update::Update;
 
 mod catalog;
+mod configured_services;
 mod dependencies;
 pub mod disposition;
 mod dynamic_services;
 mod fallback;
-pub mod feedback;
 pub mod forward;
 mod freshness;
 mod host_name;
-mod hosts;
-pub mod lookup;
-mod lower_case;
-mod on_demand_names;
-mod refused;
+pub mod on_demand_names;
 pub mod reply;
-pub mod required_inputs;
-mod route;
-mod route_factory;
+pub mod route;
+mod route_table;
 pub mod service_change;
 mod supply;
 
-/// Tells for each request what is to be done with it: finds its service, and picks an
-/// endpoint from the service's pool.
+/// Finds the service of a request, picks an endpoint from the service's pool, and gives the pool the
+/// feedback of the response.
 ///
-/// Touches only its own memory and allocates nothing per request, but where a hash policy builds its
-/// table at the first one. What it hands out is owned, so nothing of it stays borrowed while the host is called.
+/// Touches its own memory only. A request allocates nothing, except that the first request of a hash policy
+/// builds the table. Results are owned, so nothing stays borrowed while the host is called.
 #[derive(Debug)]
 pub struct Router {
-    hosts: Hosts,
-    /// By the name in lower case.
-    names: HashMap<Box<[u8]>, ServiceId>,
-    /// Those of the configuration first, in its order.
-    routes: SlotMap<ServiceId, Route>,
-    /// Whom a source has endpoints for.
-    users: SecondaryMap<SourceId, Vec<Subscriber>>,
-    workshop: RouteFactory,
-    dependencies: DependencyHealth,
-    /// Services that are found while it is at work; none where all are configured.
-    found: Option<Box<DynamicServices>>,
-    /// What Envoy's own clusters are to be told; none where they are not fed.
-    supply: Option<Box<Supply>>,
-    /// The answer to requests of no service; none where they go on untouched.
+    configured: ConfiguredServices,
+    /// The services that come and go; none if all services are configured.
+    dynamic: Option<Box<DynamicServices>>,
+    table: RouteTable,
+    /// The response to requests of no service; none if they go on untouched.
     unknown_service: Option<Rc<Reply>>,
-    /// The moment of the latest tick or install. What needs it no more exactly goes by it, and saves
-    /// the call that reads the clock.
+    /// The time of the latest tick or install. Whatever needs it no more exactly saves the host call for the
+    /// clock.
     now: Time,
 }
 
-/// A service that has endpoints from a source, and the place of the source in its order of
-/// preference.
-#[derive(Debug, Clone, Copy)]
-struct Subscriber {
-    service: ServiceId,
-    preference: usize,
-}
-
 impl Router {
-    /// A router that has resolved no service yet. Takes generators of its own from `rng`.
+    /// Returns a router that has resolved no service yet. Takes generators of its own from `rng`.
     pub fn new(config: &Config, rng: &mut Rng) -> Self {
         let mut router = Self {
-            hosts: Hosts::new(&config.services),
-            names: HashMap::new(),
-            routes: SlotMap::new(),
-            users: SecondaryMap::new(),
-            workshop: RouteFactory::new(config, rng.split()),
-            dependencies: DependencyHealth::new(config),
-            found: DynamicServices::new(config),
-            supply: config.xds.as_ref().map(|_| Box::default()),
+            configured: ConfiguredServices::new(&config.services),
+            dynamic: DynamicServices::new(config),
+            table: RouteTable::new(config, rng.split()),
             unknown_service: match config.unmatched {
                 Unmatched::Pass => None,
                 Unmatched::Reject => Some(Rc::new(Reply::unknown_service())),
@@ -104,9 +76,7 @@ impl Router {
         };
         for service in &config.services {
             if let Some(id) = router.add(service) {
-                router.supply(id, service);
-                let name = service.name.to_ascii_lowercase();
-                router.names.insert(name.into_bytes().into(), id);
+                router.table.supply(id, service);
             }
         }
         for (id, source, _) in SourceSpec::all(config) {
@@ -115,185 +85,193 @@ impl Router {
         router
     }
 
-    /// Takes in a service that was never resolved; none where there are too many.
+    /// Adds a service that was never resolved. Returns `None` if there are too many.
     pub fn add(&mut self, service: &Service) -> Option<ServiceId> {
-        let Self { routes, workshop, .. } = self;
-        routes.add(|id| workshop.route(id, service))
+        self.table.add(service)
     }
 
-    /// Lets a service have the endpoints of a source; 0 is the place of the preferred one.
+    /// Gives a service the endpoints of a source. The source with preference 0 is the preferred one.
     pub fn attach(&mut self, service: ServiceId, preference: usize, source: SourceId) {
-        let Some(route) = self.routes.get_mut(service) else {
-            return;
-        };
-        route.sources.push(source);
-        let user = Subscriber { service, preference };
-        match self.users.get_mut(source) {
-            Some(users) => users.push(user),
-            None => self.users.insert(source, vec![user]),
-        }
+        self.table.attach(service, preference, source);
     }
 
-    /// Forgets a service; tells which sources it had endpoints from. Requests that are in flight
-    /// to it count and teach nowhere any more.
+    /// Removes a service, and returns the sources of its endpoints. Requests in flight to the service
+    /// no longer count.
     pub fn remove(&mut self, service: ServiceId) -> Vec<SourceId> {
-        if let Some(supply) = &mut self.supply {
-            supply.remove(service);
-        }
-        let sources = self.routes.remove(service).map(|route| route.sources).unwrap_or_default();
-        for &source in &sources {
-            let users = self.users.get_mut(source);
-            let is_unused = users.is_some_and(|users| {
-                users.retain(|user| user.service != service);
-                users.is_empty()
-            });
-            if is_unused {
-                self.users.remove(source);
-            }
-        }
-        sources
+        self.table.remove(service)
     }
 
-    /// Replaces the endpoints that services have from a source. One that no service uses is
-    /// ignored.
+    /// Replaces the endpoints that services have from a source, or the services that the catalog lists. A
+    /// source without a service is ignored.
     pub fn install(&mut self, source: SourceId, snapshot: &Rc<Snapshot>, now: Time) {
         self.now = now;
-        for user in self.users.get(source).into_iter().flatten() {
-            if let Some(route) = self.routes.get_mut(user.service) {
-                route.install(user.preference, snapshot, now);
-                if let Some(supply) = &mut self.supply {
-                    supply.on_changed(user.service, route);
-                }
-                self.dependencies.on_changed(user.service, &mut self.routes);
-                let demand = self.found.as_mut().and_then(|found| found.demand.as_mut());
-                if let Some(demand) = demand {
-                    demand.on_resolved(user.service, !snapshot.is_empty(), now);
-                }
+        let Self { table, dynamic, configured, .. } = self;
+        table.install(source, snapshot, now, |service| {
+            if let Some(dynamic) = dynamic {
+                dynamic.on_installed(service, !snapshot.is_empty(), now);
             }
-        }
-        if snapshot.services().is_some() {
-            self.on_catalog(source, snapshot, now);
+        });
+        if let (Some(dynamic), Some(listed)) = (dynamic, snapshot.services()) {
+            dynamic.on_catalog(source, listed, configured, table, now);
         }
     }
 
-    /// Learns that Consul has confirmed the endpoints of a source so long ago.
+    /// Updates the age of the endpoints from a source, which Consul has confirmed so long ago.
     pub fn on_confirmed(&mut self, source: SourceId, age: Duration, now: Time) {
-        for user in self.users.get(source).into_iter().flatten() {
-            if let Some(route) = self.routes.get_mut(user.service) {
-                let is_resolved = route.on_confirmed(age, now);
-                if let Some(supply) = self.supply.as_mut().filter(|_| is_resolved) {
-                    supply.on_changed(user.service, route);
-                }
-            }
-        }
+        self.table.on_confirmed(source, age, now);
     }
 
-    /// Lets time pass: endpoints warm up, and age. Tells `on_event` what has happened to services
-    /// since the last tick.
-    pub fn on_tick(&mut self, now: Time, mut on_event: impl FnMut(ServiceId, ServiceEvent)) {
+    /// Advances time: endpoints warm up and age, services go. Reports the events of services since the last
+    /// tick.
+    pub fn on_tick(&mut self, now: Time, on_event: impl FnMut(ServiceId, ServiceEvent)) {
         self.now = now;
-        self.remove_gone(now);
-        for (id, route) in self.routes.iter_mut() {
-            for event in route.on_tick(now) {
-                if let (Some(supply), ServiceEvent::FellBack | ServiceEvent::Stale(_)) =
-                    (&mut self.supply, &event)
-                {
-                    supply.on_changed(id, route);
-                }
-                on_event(id, event);
-            }
+        if let Some(dynamic) = &mut self.dynamic {
+            dynamic.remove_gone(&mut self.table, now);
         }
-        let degraded = self.dependencies.on_tick(&mut self.routes);
-        degraded.into_iter().for_each(|(id, event)| on_event(id, event));
+        self.table.on_tick(now, on_event);
     }
 
-    /// Whether the endpoints of the service are known: one is, or that there is none in any
-    /// datacenter.
+    /// Returns the next change of services that come and go.
+    pub fn poll_change(&mut self) -> Option<ServiceChange> {
+        self.dynamic.as_mut()?.poll_change()
+    }
+
+    /// Returns the next update for Envoy's own clusters. There is none if the filter does not feed them.
+    pub fn poll_update(&mut self) -> Option<Update> {
+        self.table.poll_update()
+    }
+
+    /// Sets the source of the catalog.
+    pub fn follow_catalog(&mut self, source: SourceId) {
+        if let Some(dynamic) = &mut self.dynamic {
+            dynamic.follow_catalog(source);
+        }
+    }
+
+    /// Returns true if the endpoints of a service are known: it has one, or none in any datacenter.
     pub fn is_resolved(&self, service: ServiceId) -> bool {
         self.pool(service).is_some_and(Pool::is_resolved)
     }
 
-    /// Whether the service is here, and its requests cannot be decided yet.
+    /// Returns true if there is the service, and its requests cannot be decided yet.
     pub fn is_pending(&self, service: ServiceId) -> bool {
-        self.routes.get(service).is_some_and(|route| !route.is_ready())
+        self.table.get(service).is_some_and(|route| !route.is_ready())
     }
 
-    /// The endpoints of a service; 0 before it is resolved.
+    /// Returns true if a service is down, as far as this worker knows: it has no endpoint in any datacenter,
+    /// or fails because of a dependency.
+    pub fn is_down(&self, service: ServiceId) -> bool {
+        self.table.get(service).is_some_and(Route::is_down)
+    }
+
+    /// Lists the services of these names that are down. A name of no service is not listed.
+    pub fn down<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+        let service = |name: &str| self.service_by_name(name.as_bytes());
+        let is_down = |name: &&str| service(name).is_some_and(|service| self.is_down(service));
+        names.into_iter().filter(is_down).collect()
+    }
+
+    /// Returns the number of endpoints of a service; 0 before it is resolved.
     pub fn endpoints(&self, service: ServiceId) -> usize {
         self.pool(service).map_or(0, Pool::len)
     }
 
-    /// The requests in flight from this worker to the endpoints of a service.
+    /// Returns the number of requests in flight from this worker to a service.
     pub fn in_flight(&self, service: ServiceId) -> u64 {
         self.pool(service).map_or(0, Pool::in_flight)
     }
 
-    /// The sources of a service, in the order of preference.
+    /// Lists the sources of a service in the order of preference.
     pub fn sources(&self, service: ServiceId) -> Vec<SourceId> {
-        self.routes.get(service).map(|route| route.sources.clone()).unwrap_or_default()
+        self.table.get(service).map(|route| route.sources.clone()).unwrap_or_default()
     }
 
-    /// Whether a pick for the service is, now, one among the hosts of a cluster of Envoy's own.
-    pub fn picks_hosts(&self, service: ServiceId) -> bool {
-        let route = self.routes.get(service).filter(|_| !self.is_on_demand(service));
-        route.is_some_and(|route| {
-            route.is_forwarding() && !route.pool.is_empty() && route.is_by_session()
-        })
-    }
-
-    /// Whether the service is still here.
+    /// Returns true if there is the service.
     pub fn has(&self, service: ServiceId) -> bool {
-        self.routes.get(service).is_some()
+        self.table.get(service).is_some()
     }
 
-    /// Returns the way in which picks reach Envoy's router, but for a service whose names Envoy resolves.
+    /// Returns true if the service was added by the name of a request.
+    pub fn is_on_demand(&self, service: ServiceId) -> bool {
+        self.dynamic.as_ref().is_some_and(|dynamic| dynamic.is_on_demand(service))
+    }
+
+    /// Returns true if a pick for the service would now be a host of a cluster of Envoy's own.
+    pub fn picks_hosts(&self, service: ServiceId) -> bool {
+        let route = self.table.get(service).filter(|_| !self.is_on_demand(service));
+        route.is_some_and(Route::picks_hosts)
+    }
+
+    /// Returns the configured handoff. A service whose names Envoy resolves has another one.
     pub const fn handoff(&self) -> HandoffMethod {
-        self.workshop.handoff
+        self.table.handoff()
     }
 
-    /// The moment of the latest tick or install.
+    /// Returns the time of the latest tick or install.
     pub const fn now(&self) -> Time {
         self.now
     }
 
-    /// What a service wants to know of its requests; none of no service.
+    /// Returns the parts of requests and responses that a service needs.
     pub fn required_inputs(&self, service: ServiceId) -> Option<&RequiredInputs> {
-        self.routes.get(service).map(|route| &route.wants)
+        self.table.get(service).map(|route| &route.required_inputs)
     }
 
-    /// Whether [`Router::service_by_host`] looks at the authority at all. If not, the
-    /// host call that reads it can be saved.
+    /// Returns true if [`Router::service_by_host`] looks at the authority. If not, the host call that reads
+    /// it can be saved.
     pub fn needs_authority(&self) -> bool {
-        self.found.is_some() || self.hosts.needs_authority()
+        self.dynamic.is_some() || self.configured.needs_authority()
     }
 
-    /// The service that serves a request's `:authority`, as it came from the client.
+    /// Returns the service that serves a request's `:authority`, as it came from the client.
     ///
-    /// Port, upper case and one trailing dot make no difference. A host that is configured
-    /// itself comes before suffixes, and a longer suffix before a shorter one. The only
-    /// service, if it has no hosts, serves every request, even without authority. Services that
-    /// were found come last. What is not a host of at most 255 bytes of UTF-8 belongs to no service.
+    /// Port, upper case and one trailing dot make no difference. A configured host goes before suffixes, and
+    /// a longer suffix before a shorter one. The only service, if it has no hosts, serves every request, even
+    /// without authority. Services that come and go are last. An authority without a host of 1 to 255 bytes of
+    /// UTF-8 belongs to no service.
     pub fn service_by_host(&self, authority: Option<&[u8]>) -> Option<ServiceId> {
-        let found = || {
+        let dynamic = || {
             let host = HostName::of(authority?)?;
-            self.found.as_ref()?.by_host(host.as_bytes(), self.now)
+            self.dynamic.as_ref()?.by_host(host.as_bytes(), self.now)
         };
-        self.hosts.find(authority).or_else(found)
+        self.configured.by_host(authority).or_else(dynamic)
     }
 
-    /// The service of this name, for a route that names it in its metadata. Upper and lower
-    /// case are the same, as they are to Consul.
+    /// Returns the service of a name in the route's metadata. Upper and lower case are the same, as they are
+    /// to Consul.
     pub fn service_by_name(&self, name: &[u8]) -> Option<ServiceId> {
         let name = LowerCase::of(name)?;
-        let listed = || self.found.as_ref()?.catalog.by_name(name.as_bytes());
-        self.names.get(name.as_bytes()).copied().or_else(listed)
+        let listed = || self.dynamic.as_ref()?.by_name(name.as_bytes());
+        self.configured.by_name(name.as_bytes()).or_else(listed)
     }
 
-    /// Decides what becomes of a request for `service`; none where it is of no service. `hints`
-    /// are what the service [wants](Router::required_inputs) to know of it.
-    pub fn decide(&mut self, service: Option<ServiceId>, hints: &PickContext) -> Disposition {
-        match service.and_then(|id| self.route_mut(id)) {
-            Some(route) => route.decide(hints),
+    /// Returns true if [`Router::resolve_on_demand`] can find anything.
+    pub fn resolves_names(&self) -> bool {
+        self.dynamic.as_ref().is_some_and(|dynamic| dynamic.resolves_names())
+    }
+
+    /// Adds the service that the host of a request names, if the host is a name of Consul's DNS.
+    pub fn resolve_on_demand(&mut self, authority: Option<&[u8]>) -> Lookup {
+        let Self { table, dynamic, now, .. } = self;
+        let (Some(dynamic), Some(host)) = (dynamic, authority.and_then(HostName::of)) else {
+            return Lookup::Nothing;
+        };
+        dynamic.resolve(host.as_bytes(), None, table, *now)
+    }
+
+    /// Adds the service that a request in another VM names. Ignores a host whose query differs here: it is
+    /// another configuration's.
+    pub fn on_requested(&mut self, query: QueryKey, host: &str, now: Time) {
+        if let (Some(dynamic), Some(host)) = (&mut self.dynamic, HostName::of(host.as_bytes())) {
+            dynamic.resolve(host.as_bytes(), Some(query), &mut self.table, now);
+        }
+    }
+
+    /// Decides a request for `service`; `None` is no service. `context` has the inputs that the service
+    /// [requires](Router::required_inputs).
+    pub fn decide(&mut self, service: Option<ServiceId>, context: &PickContext) -> Disposition {
+        match service.and_then(|id| self.table.get_mut(id)) {
+            Some(route) => route.decide(context),
             None => {
                 let reply = self.unknown_service.as_ref();
                 reply.map_or(Disposition::Pass, |r| Disposition::Reply(Rc::clone(r)))
@@ -301,12 +279,68 @@ impl Router {
         }
     }
 
-    fn pool(&self, service: ServiceId) -> Option<&Pool> {
-        self.routes.get(service).map(|route| &route.pool)
+    /// Counts the attempts before the one that has responded as failures, and returns their number. Nothing
+    /// is known of later attempts, which Envoy makes beside a slow one (hedging).
+    pub fn on_response(&mut self, forward: &Forward, attempt: Attempt, now: Time) -> u32 {
+        let mut failures = 0;
+        if let Some(pool) = self.pool_mut(forward.service) {
+            for host in forward.endpoints().take(attempt.retries() as usize) {
+                // The reason of the retry is not known. Envoy's router took it for a failure.
+                failures += 1;
+                pool.on_outcome(host, RequestOutcome::Failure, now);
+            }
+        }
+        failures
     }
 
-    fn route_mut(&mut self, service: ServiceId) -> Option<&mut Route> {
-        self.routes.get_mut(service)
+    /// Returns true if a service has an endpoint at the address that Envoy's router names.
+    pub fn has_endpoint(&self, service: ServiceId, upstream: &[u8]) -> bool {
+        let Some(upstream) = parse_upstream(upstream).map(Address::Ip) else { return false };
+        self.pool(service).is_some_and(|pool| pool.has(&upstream))
+    }
+
+    /// Takes the outcome of the attempt that has responded. Returns the number of failures.
+    pub fn on_outcome(
+        &mut self,
+        forward: &Forward,
+        attempt: Attempt,
+        outcome: RequestOutcome,
+        now: Time,
+    ) -> u32 {
+        let Some(host) = forward.endpoint(attempt) else {
+            return 0;
+        };
+        if let Some(pool) = self.pool_mut(forward.service) {
+            pool.on_outcome(host, outcome, now);
+        }
+        u32::from(outcome == RequestOutcome::Failure)
+    }
+
+    /// Takes note that Envoy has sent a request to another host than the pick, at once. If that is a host of
+    /// the same service and no cookie binds the client to it, Envoy does not use the pick: that is a failure
+    /// of the pick. At the first one it is not known whether there is a cookie.
+    pub fn on_passed_over(&mut self, forward: &Forward, upstream: &[u8], now: Time) {
+        if self.has_endpoint(forward.service, upstream) {
+            forward.ticket.host().doubt(now);
+            if forward.is_unbound {
+                self.on_outcome(forward, Attempt::FIRST, RequestOutcome::Failure, now);
+            }
+        }
+    }
+
+    /// Takes note that the client of a request has left before the endpoint has responded.
+    pub fn on_silence(&mut self, forward: &Forward, now: Time) {
+        if let Some(pool) = self.pool_mut(forward.service) {
+            pool.on_silence(forward.ticket.host(), now.since(forward.sent), now);
+        }
+    }
+
+    fn pool(&self, service: ServiceId) -> Option<&Pool> {
+        self.table.get(service).map(|route| &route.pool)
+    }
+
+    fn pool_mut(&mut self, service: ServiceId) -> Option<&mut Pool> {
+        self.table.get_mut(service).map(|route| &mut route.pool)
     }
 }
 

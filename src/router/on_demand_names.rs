@@ -2,78 +2,90 @@
 
 use core::cell::Cell;
 use core::time::Duration;
+use std::rc::Rc;
 
 use hashbrown::HashMap;
 
 use crate::config::DnsNames;
 use crate::model::service::{QueryKey, ServiceId};
-use crate::router::refused::Refused;
+use crate::router::reply::Reply;
 use crate::util::time::Time;
 use crate::util::token_bucket::TokenBucket;
 
-/// How long it is remembered that Consul has no healthy instance of a name that never had one.
-pub(super) const UNKNOWN: Duration = Duration::from_secs(30);
-/// New names at once, and then the time for each: what one worker may ask for in vain.
+/// The time for which a name stays unknown after Consul had no healthy instance, if it never had one.
+const UNKNOWN: Duration = Duration::from_secs(30);
+/// The burst of new names, and the interval of one more: the limit of a worker for names that may not exist.
 const NEW: (u32, Duration) = (40, Duration::from_millis(500));
-/// How many of these are left to names that were refused before.
+/// The part of the burst that is left to names that were refused before.
 const LEFT: u32 = 20;
-/// Names that are there, at once and then the time for each, which count no more as new.
+/// The burst of names that turn out to exist, and the interval of one more. They no longer count as new.
 const THERE: (u32, Duration) = (100, Duration::from_millis(50));
-/// The most hosts of one name that are remembered; the others are read at each request.
+/// The limit of remembered hosts for one name; further hosts are read at each request.
 const MOST_HOSTS: usize = 8;
+
+/// The result of a lookup of a host that no known service serves.
+#[derive(Debug)]
+pub enum Lookup {
+    /// The host is a name. It is to be resolved now, or is another host of a known name.
+    New(ServiceId),
+    /// The host is a name that is not resolved. The filter replies.
+    Refused(Rc<Reply>),
+    /// The host is no name, or names are not resolved at all.
+    Nothing,
+}
 
 /// Names of Consul's DNS that requests have asked for, here or in another VM.
 ///
-/// A client may ask for whatever it likes, so everything has a limit: new names by a token
-/// bucket, names by their number, and apart from these, lest they take the places, those that
-/// Consul does not know, or has not answered for. Where there are too many, the one goes that was
-/// not asked for for longest. Hosts that ask the same of Consul are one name.
+/// A client may ask for anything, so everything has a limit. New names are rate-limited by a token bucket.
+/// Known names and unresolved names are capped separately, so that invented names cannot push out real ones.
+/// Beyond a cap, the name that was not asked for for longest goes. Hosts with the same query are one name.
 ///
-/// The bucket is for names that do not turn out to be there: those that do put back what they took.
-/// Half of it is left to names that come again after they were refused, as what clients make up
-/// seldom does; not to those that were asked for in vain before.
+/// A name that turns out to exist puts its token back. Half of the bucket is left to names that come again
+/// after a refusal, as invented names seldom do. A name that did not exist before has no part in that half.
 #[derive(Debug)]
 pub(super) struct OnDemandNames {
     pub(super) settings: DnsNames,
-    names: HashMap<ServiceId, Asked>,
+    names: HashMap<ServiceId, Name>,
     queries: HashMap<QueryKey, ServiceId>,
     /// By the host in lower case.
     hosts: HashMap<Box<[u8]>, ServiceId>,
     new: TokenBucket,
     there: TokenBucket,
-    refused: Refused,
-    /// Those that turned out not to be there.
-    in_vain: Refused,
+    refused: RecentQueries,
+    /// The names that turned out not to exist.
+    nonexistent: RecentQueries,
 }
 
+/// A name that requests have asked for.
 #[derive(Debug)]
-struct Asked {
+struct Name {
     query: QueryKey,
-    /// The hosts that it is found by. The first one is what the other VMs are told.
+    /// The hosts that lead to the name. The other VMs are told the first one.
     hosts: Vec<Box<[u8]>>,
     state: State,
-    /// Whether it has taken a token here, which it puts back if it turns out well.
-    is_charged: bool,
-    /// When a request came for it last, or another VM said that one had.
+    /// True if the name has taken a token here, which it puts back if it exists.
+    has_token: bool,
+    /// The time of the last request for the name, here or in another VM.
     used: Cell<Time>,
-    /// Whether a request has come here since the other VMs were told.
-    is_news: Cell<bool>,
-    /// When the other VMs were told last.
+    /// True if a request has come here since the other VMs were told.
+    is_requested: Cell<bool>,
+    /// The time at which the other VMs were told last.
     told: Time,
 }
 
+/// The knowledge of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Consul has not answered yet. It may have answered with an error, and go on to do so.
+    /// Consul has not responded yet, or with errors only.
     Resolving { until: Time },
     /// There was an endpoint.
     Known,
-    /// There never was one; it is forgotten then.
+    /// There never was an endpoint. The name is forgotten then.
     Unknown { until: Time },
 }
 
 impl OnDemandNames {
-    /// Nobody has asked yet.
+    /// Returns no names.
     pub(super) fn new(settings: DnsNames) -> Self {
         let bucket = |(burst, interval)| TokenBucket::new(burst, interval);
         Self {
@@ -83,22 +95,22 @@ impl OnDemandNames {
             hosts: HashMap::new(),
             new: bucket(NEW),
             there: bucket(THERE),
-            refused: Refused::default(),
-            in_vain: Refused::default(),
+            refused: RecentQueries::default(),
+            nonexistent: RecentQueries::default(),
         }
     }
 
-    /// The service of a host, for which a request has come.
+    /// Returns the service of a host in a request.
     pub(super) fn by_host(&self, host: &[u8], now: Time) -> Option<ServiceId> {
         let service = self.hosts.get(host)?;
-        let asked = self.names.get(service)?;
-        asked.used.set(now);
-        asked.is_news.set(true);
+        let name = self.names.get(service)?;
+        name.used.set(now);
+        name.is_requested.set(true);
         Some(*service)
     }
 
-    /// The service of a host by what it asks of Consul, where that is known: another VM has told of
-    /// it, or a request has come. Then it is found by this host, too, from now on.
+    /// Returns the service of a query, if there is one. `is_told` says that another VM has told the host.
+    /// The host of a request here leads to the service from then on.
     pub(super) fn by_query(
         &mut self,
         query: QueryKey,
@@ -107,35 +119,35 @@ impl OnDemandNames {
         now: Time,
     ) -> Option<ServiceId> {
         let service = *self.queries.get(&query)?;
-        let asked = self.names.get_mut(&service)?;
-        asked.used.set(now);
+        let name = self.names.get_mut(&service)?;
+        name.used.set(now);
         if is_told {
-            if let State::Resolving { until } | State::Unknown { until } = &mut asked.state {
+            if let State::Resolving { until } | State::Unknown { until } = &mut name.state {
                 *until = (*until).max(now + UNKNOWN);
             }
             return Some(service);
         }
-        asked.is_news.set(true);
+        name.is_requested.set(true);
         if !self.hosts.contains_key(host) {
-            if asked.hosts.len() >= MOST_HOSTS {
-                self.hosts.remove(&asked.hosts.remove(1));
+            if name.hosts.len() >= MOST_HOSTS {
+                self.hosts.remove(&name.hosts.remove(1));
             }
-            asked.hosts.push(host.into());
+            name.hosts.push(host.into());
             self.hosts.insert(host.into(), service);
         }
         Some(service)
     }
 
-    /// Whether the service is one of a name.
+    /// Returns true if the service is that of a name.
     pub(super) fn has(&self, service: ServiceId) -> bool {
         self.names.contains_key(&service)
     }
 
-    /// Whether another name may be taken in now. One that another VM has told of has passed its
+    /// Returns true if another name may be added now. A name that another VM has told has passed that VM's
     /// bucket.
     pub(super) fn admit(&mut self, query: QueryKey, is_told: bool, now: Time) -> bool {
-        let is_meant = self.refused.has(query) && !self.in_vain.has(query);
-        let left = if is_meant { 0 } else { LEFT };
+        let has_come_again = self.refused.has(query) && !self.nonexistent.has(query);
+        let left = if has_come_again { 0 } else { LEFT };
         let is_admitted = is_told || self.new.take_beyond(left, now);
         if !is_admitted {
             self.refused.add(query);
@@ -143,14 +155,14 @@ impl OnDemandNames {
         is_admitted
     }
 
-    /// Takes out what must go so that another name can be taken in.
+    /// Removes unresolved names until another one has a place, and returns their services.
     pub(super) fn make_room(&mut self) -> Vec<ServiceId> {
         let most = self.settings.max_services as usize;
         let too_many = |found: usize| (found + 1).saturating_sub(most);
         self.take_longest_unused(|state| state != State::Known, too_many)
     }
 
-    /// Takes a name in, of which another VM has told or which has taken a token here.
+    /// Adds a name, which has taken a token here unless another VM has told it.
     pub(super) fn add(
         &mut self,
         query: QueryKey,
@@ -159,48 +171,48 @@ impl OnDemandNames {
         is_told: bool,
         now: Time,
     ) {
-        let asked = Asked {
+        let name = Name {
             query,
             hosts: vec![host.into()],
             state: State::Resolving { until: now + UNKNOWN },
-            is_charged: !is_told,
+            has_token: !is_told,
             used: Cell::new(now),
-            is_news: Cell::new(false),
+            is_requested: Cell::new(false),
             told: now,
         };
-        self.names.insert(service, asked);
+        self.names.insert(service, name);
         self.queries.insert(query, service);
         self.hosts.insert(host.into(), service);
     }
 
-    /// Learns whether a service that is resolved has endpoints. One of another kind is ignored.
+    /// Updates a name when its service is resolved. Ignores a service of another kind.
     pub(super) fn on_resolved(&mut self, service: ServiceId, has_endpoints: bool, now: Time) {
-        let Some(asked) = self.names.get_mut(&service) else {
+        let Some(name) = self.names.get_mut(&service) else {
             return;
         };
-        match asked.state {
+        match name.state {
             State::Resolving { .. } | State::Unknown { .. } if has_endpoints => {
-                asked.state = State::Known;
-                // Whoever asked for it has waited until now.
-                asked.used.set(now);
-                if asked.is_charged && self.there.take_now(now) {
+                name.state = State::Known;
+                // Its requests have waited until now.
+                name.used.set(now);
+                if name.has_token && self.there.take_now(now) {
                     self.new.put_back(now);
                 }
             }
-            State::Resolving { .. } => asked.state = State::Unknown { until: now + UNKNOWN },
+            State::Resolving { .. } => name.state = State::Unknown { until: now + UNKNOWN },
             State::Known | State::Unknown { .. } => {}
         }
     }
 
-    /// Takes out the names that nobody has asked for, those that Consul did not know, and those
-    /// that are too many, in the order of their places.
+    /// Removes unused names, names that Consul did not know, and names beyond the cap. Returns their services
+    /// in order.
     pub(super) fn take_gone(&mut self, now: Time) -> Vec<ServiceId> {
         let idle = self.settings.idle_timeout;
-        let is_gone = |asked: &Asked| match asked.state {
+        let is_gone = |name: &Name| match name.state {
             State::Resolving { until } | State::Unknown { until } => now >= until,
-            State::Known => now.since(asked.used.get()) >= idle,
+            State::Known => now.since(name.used.get()) >= idle,
         };
-        let gone = self.names.iter().filter(|(_, asked)| is_gone(asked));
+        let gone = self.names.iter().filter(|(_, name)| is_gone(name));
         let mut gone: Vec<_> = gone.map(|(service, _)| *service).collect();
         gone.iter().for_each(|service| self.forget(*service));
         let most = self.settings.max_services as usize;
@@ -210,54 +222,88 @@ impl OnDemandNames {
         gone
     }
 
-    /// The names that requests have come for, and that the other VMs are to be told of again, in the
-    /// order of their places.
-    pub(super) fn take_news(&mut self, now: Time) -> Vec<(ServiceId, Box<[u8]>)> {
+    /// Returns the services and first hosts of names that requests have asked for, if the other VMs are to be
+    /// told again. They are in order.
+    pub(super) fn take_requested(&mut self, now: Time) -> Vec<(ServiceId, Box<[u8]>)> {
         let interval = self.settings.idle_timeout / 3;
-        let is_due = |asked: &Asked| asked.is_news.get() && now.since(asked.told) >= interval;
-        let due = self.names.iter_mut().filter(|(_, asked)| is_due(asked));
-        let mut news: Vec<_> = due
-            .filter_map(|(service, asked)| {
-                asked.told = now;
-                asked.is_news.set(false);
-                Some((*service, asked.hosts.first()?.clone()))
+        let is_due = |name: &Name| name.is_requested.get() && now.since(name.told) >= interval;
+        let due = self.names.iter_mut().filter(|(_, name)| is_due(name));
+        let mut requested: Vec<_> = due
+            .filter_map(|(service, name)| {
+                name.told = now;
+                name.is_requested.set(false);
+                Some((*service, name.hosts.first()?.clone()))
             })
             .collect();
-        news.sort_unstable();
-        news
+        requested.sort_unstable();
+        requested
     }
 
-    /// Takes out the names in these states that were not asked for for longest; `count` says how
-    /// many, of how many there are.
+    /// Removes the names in these states that were not asked for for longest, and returns their services.
+    /// `count` computes how many from the number that there is.
     fn take_longest_unused(
         &mut self,
-        is_meant: impl Fn(State) -> bool,
+        is_in_state: impl Fn(State) -> bool,
         count: impl Fn(usize) -> usize,
     ) -> Vec<ServiceId> {
-        let meant = || self.names.iter().filter(|(_, asked)| is_meant(asked.state));
-        let count = count(meant().count());
+        let all = || self.names.iter().filter(|(_, name)| is_in_state(name.state));
+        let count = count(all().count());
         if count == 0 {
             return Vec::new();
         }
-        let mut meant: Vec<_> =
-            meant().map(|(service, asked)| (asked.used.get(), *service)).collect();
-        meant.sort_unstable();
-        let gone: Vec<_> = meant.into_iter().take(count).map(|(_, service)| service).collect();
+        let mut all: Vec<_> = all().map(|(service, name)| (name.used.get(), *service)).collect();
+        all.sort_unstable();
+        let gone: Vec<_> = all.into_iter().take(count).map(|(_, service)| service).collect();
         gone.iter().for_each(|service| self.forget(*service));
         gone
     }
 
     fn forget(&mut self, service: ServiceId) {
-        if let Some(asked) = self.names.remove(&service) {
-            self.queries.remove(&asked.query);
-            if asked.state != State::Known {
-                self.in_vain.add(asked.query);
+        if let Some(name) = self.names.remove(&service) {
+            self.queries.remove(&name.query);
+            if name.state != State::Known {
+                self.nonexistent.add(name.query);
             }
-            for host in &asked.hosts {
+            for host in &name.hosts {
                 self.hosts.remove(host);
             }
         }
     }
+}
+
+/// The number of places; the index of a place has that many bits.
+const PLACES: usize = 4_096;
+
+/// The queries of recent names, lossy.
+///
+/// Invented names come once, real names come again. Each query has one place, and the next query with the
+/// same place replaces it: 16 KiB, however many come. Of a hundred new names a second, 98 % are still
+/// remembered after a second, when a client is to try again.
+#[derive(Debug, Default)]
+struct RecentQueries(Vec<u32>);
+
+impl RecentQueries {
+    /// Adds a query.
+    fn add(&mut self, query: QueryKey) {
+        self.0.resize(PLACES, 0);
+        let (index, mark) = place(query);
+        if let Some(place) = self.0.get_mut(index) {
+            *place = mark;
+        }
+    }
+
+    /// Returns true if the query is remembered.
+    fn has(&self, query: QueryKey) -> bool {
+        let (index, mark) = place(query);
+        self.0.get(index) == Some(&mark)
+    }
+}
+
+/// Returns the place of a query, and its mark there: never 0, which stands for nothing.
+fn place(query: QueryKey) -> (usize, u32) {
+    let [a, b, c, d, e, f, ..] = query.0.to_le_bytes();
+    let index = usize::from(u16::from_le_bytes([a, b])) % PLACES;
+    (index, u32::from_le_bytes([c, d, e, f]).max(1))
 }
 
 #[cfg(test)]

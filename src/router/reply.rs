@@ -1,26 +1,26 @@
-//! What a client gets from the filter itself.
+//! The responses of the filter itself.
 
 use std::rc::Rc;
 
 use serde::Serialize;
 
-/// An answer of the filter itself: made when the configuration is read, or a state begins, for
-/// all requests.
+/// A response of the filter itself. It is made when the configuration is read or a state begins, for all
+/// requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// Why the request is not forwarded.
+    /// The reason why the request is not forwarded.
     pub reason: ReplyReason,
     /// The HTTP status.
     pub status: u16,
-    /// What `%RESPONSE_CODE_DETAILS%` shows: `consul_resolver.` and the reason.
+    /// The value of `%RESPONSE_CODE_DETAILS%`: `consul_resolver.` and the reason.
     pub details: &'static str,
-    /// `{"error":"no_healthy_endpoints","service":"web"}`
+    /// The body: `{"error":"no_healthy_endpoints","service":"web"}`.
     pub body: String,
     /// The headers beside `:status`.
     pub headers: &'static [(&'static str, &'static str)],
 }
 
-/// Why the filter answers a request itself.
+/// The reason for a response of the filter itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ReplyReason {
     /// Consul says that no instance of the service is healthy.
@@ -29,7 +29,7 @@ pub enum ReplyReason {
     NotResolvedYet,
     /// Consul has not confirmed the service's endpoints for too long.
     StaleEndpoints,
-    /// Another service that it depends on is down.
+    /// A dependency of the service is down.
     DependencyDown,
     /// The name is new, and there are too many, or too many new ones.
     TooManyNames,
@@ -41,44 +41,44 @@ pub enum ReplyReason {
 
 const CONTENT_TYPE: (&str, &str) = ("content-type", "application/json");
 
-/// What a 503 says about trying again: after one second, the shortest that is not at once.
+/// The retry time of a 503: one second, the shortest that is not at once.
 ///
-/// A longer time would be a guess. What ends the condition is a change in Consul, which
-/// reaches the workers within milliseconds; when it comes, nobody knows.
+/// A longer time would be a guess. A change in Consul ends the condition, and reaches the workers within
+/// milliseconds.
 const RETRY_AFTER: (&str, &str) = ("retry-after", "1");
 
 impl Reply {
-    /// The answer when no instance of `service` is healthy.
+    /// Returns the reply when no instance of `service` is healthy.
     pub fn no_healthy_endpoints(service: &str) -> Self {
         Self::new(ReplyReason::NoHealthyEndpoints, Some(service))
     }
 
-    /// The answer when `service` has not been resolved within the warm-up.
+    /// Returns the reply when `service` has not been resolved within the warm-up.
     pub fn not_resolved_yet(service: &str) -> Self {
         Self::new(ReplyReason::NotResolvedYet, Some(service))
     }
 
-    /// The answer when Consul has not confirmed the endpoints of `service` for too long.
+    /// Returns the reply when Consul has not confirmed the endpoints of `service` for too long.
     pub fn stale_endpoints(service: &str) -> Self {
         Self::new(ReplyReason::StaleEndpoints, Some(service))
     }
 
-    /// The answer when these others are down that `service` depends on.
-    pub fn dependency_down(service: &str, others: &[Rc<str>]) -> Self {
-        Self::about(ReplyReason::DependencyDown, Some(service), others)
+    /// Returns the reply when these dependencies of `service` are down.
+    pub fn dependency_down(service: &str, dependencies: &[Rc<str>]) -> Self {
+        Self::about(ReplyReason::DependencyDown, Some(service), dependencies)
     }
 
-    /// The answer where no more names are taken in. It does not repeat what the client has sent.
+    /// Returns the reply when no more names are added. It does not repeat what the client has sent.
     pub fn too_many_names() -> Self {
         Self::new(ReplyReason::TooManyNames, None)
     }
 
-    /// The answer to a request of no service. It does not repeat what the client has sent.
+    /// Returns the reply to a request of no service. It does not repeat what the client has sent.
     pub fn unknown_service() -> Self {
         Self::new(ReplyReason::UnknownService, None)
     }
 
-    /// The answer when Envoy does not take the endpoint that was picked.
+    /// Returns the reply when Envoy does not take the endpoint that was picked.
     pub fn handoff_refused() -> Self {
         Self::new(ReplyReason::HandoffRefused, None)
     }
@@ -120,7 +120,7 @@ impl ReplyReason {
         Self::HandoffRefused,
     ];
 
-    /// The reason's name in the body and in a counter.
+    /// Returns the name of the reason in the body and in a counter.
     pub const fn label(self) -> &'static str {
         match self {
             Self::NoHealthyEndpoints => "no_healthy_endpoints",

@@ -1,4 +1,4 @@
-//! One service's place in the router.
+//! The route of one service.
 
 use core::time::Duration;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use hashbrown::HashSet;
 
 use crate::balancer::pick_context::PickContext;
 use crate::balancer::pool::Pool;
-use crate::config::{Locality, Service};
+use crate::config::{HashOn, Locality, Policy, Protocol, Service};
 use crate::handoff::HandoffMethod;
 use crate::model::assignment::Assignment;
 use crate::model::service::{ServiceId, SourceId};
@@ -17,29 +17,28 @@ use crate::router::fallback::Fallback;
 use crate::router::forward::{Forward, RetryHosts};
 use crate::router::freshness::Freshness;
 use crate::router::reply::Reply;
-use crate::router::required_inputs::RequiredInputs;
 use crate::telemetry::ServiceEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 
-/// One service's place in the router.
+/// The route of one service: its pool, and the state that decides its requests.
 #[derive(Debug)]
 pub(super) struct Route {
     service: ServiceId,
-    /// Where its endpoints come from, in the order of preference.
+    /// The sources of the endpoints, in the order of preference.
     pub(super) sources: Vec<SourceId>,
     pub(super) pool: Pool,
-    pub(super) wants: RequiredInputs,
+    pub(super) required_inputs: RequiredInputs,
     handoff: HandoffMethod,
-    confirmation: Freshness,
+    freshness: Freshness,
     fallback: Fallback,
     /// The response to all requests while a dependency is down, if they are to fail.
     pub(super) refusal: Option<Rc<Reply>>,
-    /// The datacenters that Consul has answered for, by their place in the order of preference.
-    answered: HashSet<usize>,
-    /// How many there are.
+    /// The datacenters that Consul has responded for, by their place in the order of preference.
+    resolved: HashSet<usize>,
+    /// The number of datacenters.
     datacenters: usize,
-    /// What the pool has been given; none where Envoy's own clusters are not told.
+    /// The endpoints in the pool; none if Envoy's own clusters are not told.
     assignment: Option<Assignment>,
     no_healthy_endpoints: Rc<Reply>,
     not_resolved_yet: Rc<Reply>,
@@ -47,7 +46,7 @@ pub(super) struct Route {
 }
 
 impl Route {
-    /// The route of a service that was never resolved.
+    /// Returns the route of a service that was never resolved.
     pub(super) fn new(
         id: ServiceId,
         service: &Service,
@@ -60,12 +59,12 @@ impl Route {
             service: id,
             sources: Vec::new(),
             pool: Pool::new(service, locality, rng),
-            wants: RequiredInputs::of(service),
+            required_inputs: RequiredInputs::of(service),
             handoff: if service.resolve_names { HandoffMethod::DynamicHost } else { handoff },
-            confirmation: Freshness::new(service.staleness),
+            freshness: Freshness::new(service.staleness),
             fallback: Fallback::new(&service.fallback, warmup_timeout),
             refusal: None,
-            answered: HashSet::new(),
+            resolved: HashSet::new(),
             datacenters: service.datacenters.len().max(1),
             assignment: None,
             no_healthy_endpoints: Rc::new(Reply::no_healthy_endpoints(&service.name)),
@@ -74,37 +73,36 @@ impl Route {
         }
     }
 
-    /// Keeps from now on what Envoy's own cluster is to know.
+    /// Keeps the assignment for Envoy's own cluster from now on.
     pub(super) fn keep_assignment(&mut self) {
-        self.assignment = Some(self.nothing());
+        self.assignment = Some(self.empty_assignment());
     }
 
-    /// What Envoy's own cluster is to know, where that is kept, once the service is resolved or if
-    /// the cluster `is_told` already: what has gone is gone, though another datacenter may still
-    /// have something.
+    /// Returns the assignment for Envoy's own cluster, if it is kept and the service is resolved. A cluster that
+    /// `is_told` already is told in any case: its endpoints have gone, though another datacenter may have some.
     pub(super) fn assignment(&self, is_told: bool) -> Option<Assignment> {
         let assignment = self.assignment.as_ref()?;
         if self.is_unconfirmed() || !(is_told || self.pool.is_resolved()) {
             return None;
         }
-        Some(if self.confirmation.fails() { self.nothing() } else { assignment.clone() })
+        Some(if self.freshness.fails() { self.empty_assignment() } else { assignment.clone() })
     }
 
-    /// No endpoints in any datacenter.
-    fn nothing(&self) -> Assignment {
+    /// Returns an assignment without endpoints in any datacenter.
+    fn empty_assignment(&self) -> Assignment {
         Assignment { levels: vec![Rc::default(); self.datacenters] }
     }
 
     /// Replaces the endpoints of one datacenter.
     pub(super) fn install(&mut self, preference: usize, snapshot: &Rc<Snapshot>, now: Time) {
         let first = Fallback::PREFERENCE;
-        self.answered.insert(preference);
-        // That one datacenter has nothing says nothing of the others.
-        let has_all = self.answered.len() >= self.datacenters;
+        self.resolved.insert(preference);
+        // An empty datacenter says nothing of the others.
+        let has_all = self.resolved.len() >= self.datacenters;
         if (has_all || !snapshot.is_empty()) && self.fallback.on_resolved() {
             self.pool.forget(first);
             self.keep(first, &Rc::default());
-            if preference != first && self.answered.contains(&first) {
+            if preference != first && self.resolved.contains(&first) {
                 self.put(first, &Rc::default(), now);
             }
         }
@@ -113,15 +111,15 @@ impl Route {
         }
     }
 
-    /// Learns that Consul has confirmed the endpoints of a datacenter so long ago. Tells whether
-    /// they count as known because of that.
+    /// Updates the age of the endpoints, which Consul has confirmed so long ago. Returns true if the service is
+    /// resolved because of that.
     pub(super) fn on_confirmed(&mut self, age: Duration, now: Time) -> bool {
         let was_resolved = self.is_resolved();
-        self.confirmation.on_confirmed(age, now);
+        self.freshness.on_confirmed(age, now);
         !was_resolved && self.is_resolved()
     }
 
-    /// Lets time pass, and tells what has happened.
+    /// Advances time, and returns the events.
     pub(super) fn on_tick(&mut self, now: Time) -> impl Iterator<Item = ServiceEvent> + use<> {
         let fallback = self.fallback.poll_due(now);
         if let Some(snapshot) = &fallback {
@@ -130,44 +128,41 @@ impl Route {
         }
         self.pool.on_tick(now);
         let fell_back = fallback.map(|_| ServiceEvent::FellBack);
-        let stale = self.confirmation.on_tick(now).map(ServiceEvent::Stale);
+        let stale = self.freshness.on_tick(now).map(ServiceEvent::Stale);
         let too_many = self.pool.take_too_many_versions();
         let too_many = too_many.map(|found| ServiceEvent::TooManyVersions { found });
         fell_back.into_iter().chain(stale).chain(too_many)
     }
 
-    /// Whether it has no endpoint, or answers all requests because of what it depends on. One that is not resolved yet is not known to be down.
+    /// Returns true if the service has no endpoint, or fails because of a dependency. A service that is not
+    /// resolved yet is not known to be down.
     pub(super) fn is_down(&self) -> bool {
         self.pool.is_down() || self.refusal.is_some()
     }
 
-    /// Whether requests can be decided.
+    /// Returns true if requests can be decided.
     pub(super) fn is_ready(&self) -> bool {
         self.is_resolved() || self.refusal.is_some()
     }
 
-    /// Whether requests go to its endpoints, if it has any.
-    pub(super) fn is_forwarding(&self) -> bool {
-        self.is_resolved() && self.refusal.is_none() && !self.confirmation.fails()
-    }
-
-    /// Whether its endpoints are known, and how old they are where that must be known.
+    /// Returns true if the endpoints are known, and their age if it must be known.
     fn is_resolved(&self) -> bool {
         self.pool.is_resolved() && !self.is_unconfirmed()
     }
 
-    /// Whether it must be known how old its endpoints are, and is not.
+    /// Returns true if the age of the endpoints must be known, and is not.
     fn is_unconfirmed(&self) -> bool {
-        self.confirmation.is_pending() && !self.fallback.is_in_use()
+        self.freshness.is_pending() && !self.fallback.is_in_use()
     }
 
-    /// Whether picks are handed over to a cluster that has the endpoints as its own hosts.
-    pub(super) fn is_by_session(&self) -> bool {
-        self.handoff == HandoffMethod::StatefulSession
+    /// Returns true if a pick would now be a host of a cluster of Envoy's own.
+    pub(super) fn picks_hosts(&self) -> bool {
+        let is_forwarding = self.is_resolved() && self.refusal.is_none() && !self.freshness.fails();
+        is_forwarding && !self.pool.is_empty() && self.handoff == HandoffMethod::StatefulSession
     }
 
-    /// Decides what becomes of a request.
-    pub(super) fn decide(&mut self, hints: &PickContext) -> Disposition {
+    /// Decides a request.
+    pub(super) fn decide(&mut self, context: &PickContext) -> Disposition {
         if let Some(reply) = &self.refusal {
             return Disposition::Reply(Rc::clone(reply));
         }
@@ -177,13 +172,13 @@ impl Route {
                 reply: Rc::clone(&self.not_resolved_yet),
             };
         }
-        if self.confirmation.fails() {
+        if self.freshness.fails() {
             return Disposition::Reply(Rc::clone(&self.stale_endpoints));
         }
         let mut retry_hosts: RetryHosts = [const { None }; _];
         let retries = usize::from(self.handoff.attempts()) - 1;
-        let places = retry_hosts.get_mut(..retries).unwrap_or_default();
-        let Some(ticket) = self.pool.pick(hints, places) else {
+        let hosts = retry_hosts.get_mut(..retries).unwrap_or_default();
+        let Some(ticket) = self.pool.pick(context, hosts) else {
             return Disposition::Reply(Rc::clone(&self.no_healthy_endpoints));
         };
         Disposition::Forward(Forward {
@@ -191,8 +186,8 @@ impl Route {
             ticket,
             retry_hosts,
             handoff: self.handoff,
-            sent: hints.now,
-            has_body: hints.has_body,
+            sent: context.now,
+            has_body: context.has_body,
             is_unbound: false,
         })
     }
@@ -209,6 +204,36 @@ impl Route {
         let handoff = self.handoff;
         self.pool
             .install(preference, snapshot, now, &mut |endpoint| handoff.encode(&endpoint.address));
+    }
+}
+
+/// The parts of requests and responses that a service needs. Each part costs host calls for every request, so
+/// only the needed ones are read.
+#[derive(Debug, Clone, Default)]
+pub struct RequiredInputs {
+    /// The input of the policy's hash.
+    pub hash_on: Option<HashOn>,
+    /// The header that names a version.
+    pub version_header: Option<String>,
+    /// The input of the hash that binds a client to its share of a split.
+    pub split_on: Option<HashOn>,
+    /// The protocol by which responses are judged, if the service needs responses and the exact time: with
+    /// `peak_ewma`.
+    pub responses: Option<Protocol>,
+}
+
+impl RequiredInputs {
+    /// Returns the inputs of a service.
+    pub fn of(service: &Service) -> Self {
+        let policy = &service.load_balancing.policy;
+        let versions = service.versions.as_ref();
+        let needs_responses = matches!(policy, Policy::PeakEwma { .. });
+        Self {
+            hash_on: policy.hashing().map(|hash| hash.on.clone()),
+            version_header: versions.and_then(|versions| versions.header.clone()),
+            split_on: versions.and_then(|versions| versions.hash_on.clone()),
+            responses: needs_responses.then_some(service.protocol),
+        }
     }
 }
 
@@ -255,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fallback_takes_requests_from_the_end_of_the_warm_up_until_consul_answers() {
+    fn fallback_is_used_from_the_end_of_warm_up_until_a_response() {
         let mut route = route(r#", "fallback": ["10.0.0.9:80"], "datacenters": ["dc1", "dc2"]"#);
         assert_eq!(route.on_tick(at(0)).count(), 0);
         assert_eq!(picked(&mut route), "not_resolved_yet");
@@ -273,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_datacenter_does_not_end_the_fallback_before_all_have_answered() {
+    fn fallback_stays_when_a_datacenter_is_empty_and_others_open() {
         let mut route = route(r#", "fallback": ["10.0.0.9:80"], "datacenters": ["dc1", "dc2"]"#);
         route.on_tick(at(0)).for_each(drop);
         route.install(1, &Rc::default(), at(1_000));
@@ -293,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_fallback_is_a_first_snapshot_that_starts_at_full_weight() {
+    fn snapshot_after_a_fallback_starts_at_full_weight() {
         let mut route = route(
             r#", "fallback": ["10.0.0.9:80"],
                "load_balancing": {"policy": "random", "slow_start": "1h"}"#,

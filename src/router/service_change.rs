@@ -1,30 +1,30 @@
-//! What is to be done about services that come and go.
+//! Services that come and go, for discovery.
 
-use crate::discovery::source_spec::SourceSpec;
 use crate::model::service::{ServiceId, SourceId};
+use crate::registry::source_spec::SourceSpec;
 
-/// A service, or the catalog, is to be followed from now on, or no more.
+/// A change that discovery follows.
 #[derive(Debug)]
 pub enum ServiceChange {
     /// Follow the catalog.
     Catalog(Box<SourceSpec>),
     /// Follow a service.
     Added(Addition),
-    /// Tell the others again that requests come for a host.
-    Wanted {
-        /// Where its service has its endpoints from.
+    /// Tell the other VMs again that requests name a host.
+    Requested {
+        /// The sources of the service.
         sources: Vec<SourceId>,
         /// The host.
         host: Box<str>,
     },
-    /// Follow a service no more.
+    /// Forget a service.
     Removed {
         /// The service that has gone.
         service: ServiceId,
-        /// Where it had its endpoints from.
+        /// The sources of its endpoints.
         sources: Vec<SourceId>,
-        /// Whether it was a client that had named it.
-        is_named: bool,
+        /// True if a request had named the service.
+        is_on_demand: bool,
     },
 }
 
@@ -33,18 +33,18 @@ pub enum ServiceChange {
 pub struct Addition {
     /// The service.
     pub service: ServiceId,
-    /// What log lines call it.
+    /// The name in log lines.
     pub name: String,
-    /// What is to be asked of Consul, in the order of preference.
-    pub subjects: Vec<SourceSpec>,
-    /// Where its name comes from.
+    /// The sources, in the order of preference.
+    pub specs: Vec<SourceSpec>,
+    /// The origin of the name.
     pub origin: Origin,
 }
 
-/// Where the name of a service comes from.
+/// The origin of a service's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// Consul's catalog lists it.
+    /// Consul's catalog lists the service.
     Catalog,
     /// A request has this host.
     Request(Box<str>),

@@ -1,4 +1,4 @@
-//! What Envoy's own clusters are to be told of the services.
+//! The updates of services for Envoy's own clusters.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -8,22 +8,21 @@ use hashbrown::HashMap;
 use crate::config::Service;
 use crate::model::assignment::Assignment;
 use crate::model::service::ServiceId;
-use crate::router::Router;
 use crate::router::route::Route;
 use crate::xds::update::Update;
 
-/// What Envoy's own clusters are to be told of the services, until somebody asks for it.
+/// The updates of services for Envoy's own clusters, until they are asked for.
 ///
-/// Whatever happens meanwhile, a service is at most said to be gone, to be there and to have
-/// endpoints, each once: of several assignments only the newest is told.
+/// Holds at most one removal, one addition and one assignment of a service: only the newest assignment is
+/// told.
 #[derive(Debug, Default)]
 pub(super) struct Supply {
-    /// The services that have come or gone, in that order.
+    /// The additions and removals, in that order.
     changes: VecDeque<Update>,
     services: HashMap<ServiceId, Supplied>,
-    /// Those that have other endpoints, in the order in which they were first changed.
-    news: VecDeque<ServiceId>,
-    /// Whether it is told that the whole catalog is known.
+    /// The services with new endpoints, in the order of their first change.
+    changed: VecDeque<ServiceId>,
+    /// True if it was told that the whole catalog is known.
     is_listed: bool,
 }
 
@@ -33,31 +32,31 @@ struct Supplied {
     name: Rc<str>,
     /// None before it is resolved.
     assignment: Option<Assignment>,
-    /// Whether that is among the news.
-    is_news: bool,
+    /// True if the service is among the changed ones.
+    is_changed: bool,
 }
 
 impl Supply {
-    /// Takes a service in.
-    fn add(&mut self, id: ServiceId, service: &Service) {
+    /// Adds a service.
+    pub(super) fn add(&mut self, id: ServiceId, service: &Service) {
         let name = service.name.as_str().into();
-        self.services.insert(id, Supplied { name, assignment: None, is_news: false });
+        self.services.insert(id, Supplied { name, assignment: None, is_changed: false });
         self.changes.push_back(Update::Added(Rc::new(service.clone())));
     }
 
-    /// Learns that all services of the catalog have been added.
+    /// Notes that all services of the catalog have been added.
     pub(super) fn on_listed(&mut self) {
         if !core::mem::replace(&mut self.is_listed, true) {
             self.changes.push_back(Update::Listed);
         }
     }
 
-    /// Forgets a service. One that was never told of is never said to be gone.
+    /// Removes a service. If its addition was never told, neither is its removal.
     pub(super) fn remove(&mut self, id: ServiceId) {
         let Some(Supplied { name, .. }) = self.services.remove(&id) else {
             return;
         };
-        self.news.retain(|it| *it != id);
+        self.changed.retain(|it| *it != id);
         let is_it = |it: &Update| matches!(it, Update::Added(service) if *service.name == *name);
         match self.changes.iter().position(is_it) {
             Some(untold) => drop(self.changes.remove(untold)),
@@ -65,7 +64,7 @@ impl Supply {
         }
     }
 
-    /// Learns that a service may have other endpoints.
+    /// Notes that a service may have new endpoints.
     pub(super) fn on_changed(&mut self, id: ServiceId, route: &Route) {
         let Some(supplied) = self.services.get_mut(&id) else {
             return;
@@ -75,34 +74,19 @@ impl Supply {
             return;
         }
         supplied.assignment = assignment;
-        if !core::mem::replace(&mut supplied.is_news, true) {
-            self.news.push_back(id);
+        if !core::mem::replace(&mut supplied.is_changed, true) {
+            self.changed.push_back(id);
         }
     }
 
-    fn poll(&mut self) -> Option<Update> {
+    /// Returns the next update.
+    pub(super) fn poll(&mut self) -> Option<Update> {
         self.changes.pop_front().or_else(|| {
-            let supplied = self.services.get_mut(&self.news.pop_front()?)?;
-            supplied.is_news = false;
+            let supplied = self.services.get_mut(&self.changed.pop_front()?)?;
+            supplied.is_changed = false;
             let assignment = supplied.assignment.clone()?;
             Some(Update::Assigned { service: Rc::clone(&supplied.name), assignment })
         })
-    }
-}
-
-impl Router {
-    /// What Envoy's own clusters are to be told next, until there is nothing. There never is
-    /// anything where they are not fed.
-    pub fn poll_update(&mut self) -> Option<Update> {
-        self.supply.as_mut()?.poll()
-    }
-
-    /// Lets Envoy know a service, which must not be one that clients have named.
-    pub(super) fn supply(&mut self, id: ServiceId, service: &Service) {
-        if let (Some(supply), Some(route)) = (&mut self.supply, self.routes.get_mut(id)) {
-            route.keep_assignment();
-            supply.add(id, service);
-        }
     }
 }
 
@@ -114,8 +98,9 @@ mod tests {
     use crate::model::service::SourceId;
     use crate::model::service_names::ServiceNames;
     use crate::model::snapshot::Snapshot;
+    use crate::router::Router;
     use crate::router::catalog::GRACE;
-    use crate::router::lookup::Lookup;
+    use crate::router::on_demand_names::Lookup;
     use crate::util::rng::Rng;
     use crate::util::time::Time;
     use core::net::SocketAddr;
@@ -161,15 +146,15 @@ mod tests {
 
     /// All that is told: `+web`, `web: 1 2 | 3` by the ports in each datacenter, `-web`.
     fn updates(router: &mut Router) -> Vec<String> {
-        let level = |snapshot: &Rc<Snapshot>| {
+        let datacenter = |snapshot: &Rc<Snapshot>| {
             let ports = snapshot.endpoints().iter().map(|it| it.address.port().to_string());
             ports.collect::<Vec<_>>().join(" ")
         };
         let all = core::iter::from_fn(|| router.poll_update()).map(|update| match update {
             Update::Added(service) => format!("+{}", service.name),
             Update::Assigned { service, assignment } => {
-                let levels: Vec<_> = assignment.levels.iter().map(level).collect();
-                format!("{service}: {}", levels.join(" | "))
+                let datacenters: Vec<_> = assignment.levels.iter().map(datacenter).collect();
+                format!("{service}: {}", datacenters.join(" | "))
             }
             Update::Removed { service } => format!("-{service}"),
             Update::Listed => "all".into(),

@@ -45,7 +45,7 @@ fn reply(decision: Disposition) -> ReplyReason {
 }
 
 #[test]
-fn a_request_waits_until_the_first_snapshot_even_if_that_is_empty() {
+fn request_waits_until_the_first_snapshot_even_an_empty_one() {
     let mut router = router("");
     let Disposition::Wait { reply: reply_after, .. } =
         router.decide(Some(WEB), &PickContext::default())
@@ -112,7 +112,7 @@ fn a_service_is_found_by_its_host_and_by_its_name() {
 }
 
 #[test]
-fn every_attempt_has_a_header_and_another_endpoint_while_there_is_one() {
+fn each_attempt_has_a_header_and_its_own_endpoint_if_possible() {
     let mut router = router(r#", "handoff": { "via": "headers", "attempts": 3 }"#);
     for (ports, distinct) in [(&[1, 2, 3, 4, 5][..], 3), (&[1, 2], 2), (&[1], 1)] {
         router.install(SourceId::nth(0), &snapshot(ports), Time::ZERO);
@@ -130,7 +130,7 @@ fn every_attempt_has_a_header_and_another_endpoint_while_there_is_one() {
 }
 
 #[test]
-fn a_service_that_has_gone_neither_counts_nor_teaches_for_its_successor() {
+fn service_that_has_gone_does_not_count_for_its_successor() {
     let mut router = router("");
     let old = router.add(&Service::new("old")).unwrap();
     let source = SourceId::nth(2);

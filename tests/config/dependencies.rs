@@ -175,7 +175,7 @@ fn services_that_are_found_depend_on_none_of_these() {
 }
 
 #[test]
-fn the_order_puts_each_service_behind_all_that_it_depends_on_however_long_the_chain() {
+fn order_has_each_service_behind_its_dependencies() {
     const COUNT: u16 = 20_000;
     let on = |services| Dependencies { services, on_down: OnDependencyDown::Fail };
     let mut services: Vec<Service> = (0..COUNT).map(|n| Service::new(n.to_string())).collect();

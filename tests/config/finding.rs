@@ -135,7 +135,7 @@ fn what_makes_no_sense_is_refused_where_it_stands() {
 }
 
 #[test]
-fn the_only_configured_service_needs_hosts_where_others_are_found() {
+fn only_service_needs_hosts_when_others_are_found() {
     let mut config = with("dns_names", json!({}));
     assert!(refusal(&config).starts_with("services[0].hosts: missing"), "{}", refusal(&config));
     config["services"][0]["hosts"] = json!(["web.test"]);

@@ -71,7 +71,7 @@ fn text_that_is_not_utf_8_is_refused() {
 }
 
 #[test]
-fn a_configuration_above_the_limits_of_size_and_depth_is_refused() {
+fn configuration_is_refused_above_limits_of_size_and_depth() {
     let mut text = with("unmatched", json!("pass")).to_string();
     text.push_str(&" ".repeat(Config::MAX_BYTES - text.len()));
     assert!(Config::parse(text.as_bytes()).is_ok());

@@ -252,7 +252,7 @@ fn values_at_the_edge_of_what_is_allowed_are_accepted() {
 }
 
 #[test]
-fn several_services_without_hosts_are_accepted_where_routes_name_them() {
+fn services_need_no_hosts_when_routes_name_them() {
     let mut config = with("services", json!([{ "name": "web" }, { "name": "api" }]));
     assert!(parse(&config).is_err());
     config["route_metadata"] = json!(true);

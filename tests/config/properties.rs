@@ -342,7 +342,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_json_in_any_field_is_accepted_or_refused_at_that_field(
+    fn arbitrary_json_is_accepted_or_refused_at_its_field(
         place in prop::sample::select(&[
             "consul", "consul.cluster", "consul.wait", "services", "services[0]",
             "services[0].name", "services[0].hosts", "services[0].load_balancing", "handoff",

@@ -64,7 +64,7 @@ fn defaults_of_a_policy_may_be_spelled_out() {
 }
 
 #[test]
-fn spelling_out_the_defaults_of_a_section_is_the_same_as_leaving_them_out() {
+fn section_is_the_same_when_its_defaults_are_spelled_out() {
     let schema = schema();
     for (pointer, place, least) in [
         ("/$defs/versions", "services[0].versions", json!({ "header": "x-version" })),

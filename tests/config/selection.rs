@@ -51,7 +51,7 @@ fn a_selection_that_consul_would_not_understand_is_refused() {
 }
 
 #[test]
-fn a_prepared_query_takes_the_place_of_what_selects_instances_by_name() {
+fn prepared_query_replaces_the_selection_by_name() {
     let service =
         |field: &str, value: Value| json!([{ "name": "web", "query": "geo", field: value }]);
     for (field, value) in [

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{assert_refused, parse, with};
 
 #[test]
-fn where_nothing_is_said_the_defaults_protect_consul_and_the_endpoints() {
+fn defaults_protect_consul_and_the_endpoints() {
     let config = parse(&with("consul.cluster", json!("consul"))).unwrap();
     let consul = &config.consul;
     let breaker = BreakerConfig {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{assert_refused, parse, with};
 
 #[test]
-fn a_version_is_asked_of_the_metadata_where_nothing_else_is_said() {
+fn version_is_that_of_the_metadata_by_default() {
     let key = |value| {
         parse(&with("services[0].versions", value)).unwrap().services[0]
             .versions

@@ -1,436 +1,373 @@
-//! What vanishes from Consul's answers without a word: when it is believed.
+//! Instances that vanish from Consul's responses without a word: when that is believed.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::ops::Range;
 
-use consul_resolver::calls::scheduler::{CallKind, Permit};
-use consul_resolver::calls::wait_queue::CallClass;
-use consul_resolver::config::ShrinkGuardConfig;
-use consul_resolver::discovery::response_outcome::ResponseOutcome;
-use consul_resolver::discovery::watch::{OutgoingQuery, Watch};
-use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::snapshot::Snapshot;
-use consul_resolver::registry::consul::index::ConsulIndex;
-use consul_resolver::registry::decoded::{Decoded, QueryOrigin};
-use consul_resolver::registry::error::RegistryError;
-use consul_resolver::registry::query_response::{NextRead, QueryResponse};
-use consul_resolver::registry::request::ReadMode;
-use consul_resolver::registry::response::CallFailure;
-use consul_resolver::registry::resume::Resume;
-use consul_resolver::telemetry::Doubt;
-use consul_resolver::telemetry::Resolution;
-use consul_resolver::util::rng::Rng;
-use consul_resolver::util::time::Time;
+use consul_resolver::shared::key::{SharedKey, VmId};
+use consul_resolver::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};
+use consul_resolver::shared::source_record::{Rank, SourceRecord, Term};
+use consul_resolver::telemetry::{Doubt, Resolution};
 
-const WAIT: Duration = Duration::from_secs(55);
-const RESYNC: Duration = Duration::from_secs(600);
+use super::listing::{instance, passing};
+use crate::testkit::reply::Reply;
+use crate::testkit::script::{Script, Sent, config, instances, record, write_record};
 
-type Reply = Result<QueryResponse, RegistryError>;
-
-fn at_index(index: u64) -> Resume {
-    Resume::Consul(ConsulIndex::new(index))
+fn ports(range: Range<u16>) -> Vec<u16> {
+    range.collect()
 }
 
-/// An answer with endpoints of these ports.
-fn reply(index: u64, ports: std::ops::Range<u16>) -> Reply {
-    let endpoint = |port| Endpoint::new(SocketAddr::from(([10, 0, 0, 1], port)));
-    let snapshot = Snapshot::new(ports.map(endpoint).collect());
-    let registered = u32::try_from(snapshot.len()).unwrap();
-    let decoded = Decoded { snapshot, registered, ..Decoded::default() };
-    Ok(QueryResponse::new(at_index(index), decoded))
+/// A VM whose query blocks on index 7, since second 1, with ten endpoints published.
+fn with_ten(service: &str) -> (Script, Sent) {
+    Script::of("", service).blocking(7, &ports(1..11))
 }
 
-fn failed() -> RegistryError {
-    RegistryError::of_failure(CallFailure::NoAnswer, "consul")
+/// A VM that has doubted that response at second 1; the query that blocks from then on, and the read
+/// beside it that is to confirm the response.
+fn doubted(left: Range<u16>) -> (Script, Sent, Sent) {
+    let (mut script, blocking) = with_ten("");
+    script.respond(&blocking, 8, &ports(left));
+    assert_eq!(doubts(&script), 1);
+    let blocking = script.request().expect("a query that blocks");
+    let read = script.request().expect("a read");
+    assert_eq!((blocking.index(), blocking.is_consistent()), (Some(8), false));
+    assert_eq!((read.index(), read.is_consistent()), (None, true));
+    (script, blocking, read)
 }
 
-fn filtered(reply: Reply) -> Reply {
-    reply.map(|answer| QueryResponse { is_partial: true, ..answer })
+/// A response from which ACLs have filtered instances.
+fn filtered(index: u64, left: Range<u16>) -> Reply {
+    Reply::ok(index, instances(&ports(left))).with("x-consul-results-filtered-by-acls", "true")
 }
 
-fn at(milliseconds: u64) -> Time {
-    Time::from_start(Duration::from_millis(milliseconds))
+fn endpoints(script: &Script) -> usize {
+    script.vm.ports().len()
 }
 
-/// A watch of a service of which ten endpoints are published.
-struct Bench {
-    watch: Watch,
-    rng: Rng,
-    current: Option<Snapshot>,
-    /// Whether a query may block.
-    may_watch: bool,
+fn doubts(script: &Script) -> usize {
+    script.vm.host.registry.doubts.len()
 }
 
-impl Bench {
-    fn with_ten(guard: ShrinkGuardConfig) -> Self {
-        let mut watch = Watch::new(WAIT, RESYNC, guard);
-        watch.start(at(0));
-        let mut bench = Self { watch, rng: Rng::new(1), current: None, may_watch: true };
-        let (_, outcome) = bench.round(0, reply(7, 1..11));
-        assert!(matches!(outcome, ResponseOutcome::Changed(_)));
-        bench
-    }
+/// How the doubts have ended.
+fn resolutions(script: &Script) -> &[Resolution] {
+    &script.vm.host.registry.resolutions
+}
 
-    /// Sends the query that is due.
-    fn ask(&mut self, now: u64) -> Option<OutgoingQuery> {
-        let want = self.watch.wants(self.may_watch, at(now))?;
-        Some(self.watch.ask(want, Permit::AsWanted, at(now), |_| WAIT))
-    }
-
-    /// Answers a query, and publishes what has changed.
-    fn answer(&mut self, ask: OutgoingQuery, now: u64, reply: Reply) -> ResponseOutcome {
-        let current = self.current.as_ref();
-        let outcome = self.watch.on_response(ask.id, reply, current, at(now), &mut self.rng);
-        let (ResponseOutcome::Changed(snapshot)
-        | ResponseOutcome::Held(Some(snapshot))
-        | ResponseOutcome::Doubted(_, Some(snapshot))) = &outcome
-        else {
-            return outcome;
-        };
-        self.current = Some(snapshot.clone());
-        self.watch.on_applied(at(now));
-        outcome
-    }
-
-    /// Sends the query that is due, and answers it.
-    fn round(&mut self, now: u64, reply: Reply) -> (OutgoingQuery, ResponseOutcome) {
-        let ask = self.ask(now).expect("a query is due");
-        (ask, self.answer(ask, now, reply))
-    }
-
-    /// Is doubted at the first second, and sends what follows: a query that blocks and, beside it, a
-    /// read that is to confirm it.
-    fn doubted(&mut self, reply: Reply) -> (OutgoingQuery, OutgoingQuery) {
-        let (_, outcome) = self.round(1_000, reply);
-        assert!(matches!(outcome, ResponseOutcome::Doubted(..)), "{outcome:?}");
-        (self.ask(1_000).expect("a query that blocks"), self.ask(1_000).expect("a read"))
-    }
-
-    fn endpoints(&self) -> usize {
-        self.current.as_ref().map_or(0, Snapshot::len)
+/// Answers each plain read like this until the endpoints change; the number of reads, and the time.
+fn believed(script: &mut Script, reply: impl Fn(&Sent) -> Reply) -> (usize, u64) {
+    let (before, mut reads) = (endpoints(script), 0);
+    loop {
+        while let Some(sent) = script.request() {
+            if sent.index().is_none() {
+                reads += 1;
+                script.respond_with(&sent, Ok(&reply(&sent)));
+            }
+        }
+        if endpoints(script) != before {
+            return (reads, script.vm.now());
+        }
+        script.run_to(script.vm.now() + 250);
+        assert!(script.vm.now() < 700_000, "it is never believed");
     }
 }
 
 #[test]
-fn nothing_is_asked_for_again_at_once_and_consistently() {
-    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
-    let (_, outcome) = bench.round(1_000, reply(8, 1..1));
-    assert!(
-        matches!(outcome, ResponseOutcome::Doubted(Doubt::Nothing { before: 10 }, None)),
-        "{outcome:?}"
-    );
-    assert!(bench.watch.is_holding());
-    assert_eq!(bench.watch.wants(true, at(1_000)), Some(CallKind::Watch));
-    let blocking = bench.ask(1_000).unwrap();
-    assert_eq!(blocking.resume, Some(at_index(8)), "what is held was received");
-    assert_eq!(blocking.freshness, ReadMode::AsConfigured);
-    assert_eq!(bench.watch.wants(true, at(1_000)), Some(CallKind::Read(CallClass::Read)));
-    let (ask, _) = bench.round(1_000, reply(8, 1..1));
-    assert_eq!((ask.resume, ask.freshness), (None, ReadMode::Authoritative));
-    assert_eq!(bench.endpoints(), 10);
+fn empty_response_is_kept_away_and_read_again_consistently() {
+    let (mut script, _, read) = doubted(1..1);
+    assert_eq!(script.vm.host.registry.doubts, [Doubt::Nothing { before: 10 }]);
+    script.respond(&read, 8, &[]);
+    assert_eq!((endpoints(&script), resolutions(&script)), (10, &[][..]));
 }
 
 #[test]
 fn source_is_read_consistently_when_it_has_no_watch() {
-    let mut bench = Bench { may_watch: false, ..Bench::with_ten(ShrinkGuardConfig::default()) };
-    bench.round(6_000, reply(8, 1..1));
-    let (ask, outcome) = bench.round(6_000, reply(8, 1..1));
-    assert_eq!((ask.resume, ask.freshness), (None, ReadMode::Authoritative));
-    assert!(matches!(outcome, ResponseOutcome::Held(None)), "{outcome:?}");
-    assert_eq!(bench.ask(10_000), None, "not again at once");
-    bench.round(12_000, reply(9, 1..12));
-    assert_eq!((bench.endpoints(), bench.watch.is_holding()), (11, false));
+    let mut script = Script::polled("");
+    let first = script.request().unwrap();
+    script.respond(&first, 7, &ports(1..11));
+    script.run_to(6_000);
+    let poll = script.request().expect("a poll");
+    script.respond(&poll, 8, &[]);
+    let read = script.request().expect("a read at once");
+    assert_eq!((read.index(), read.is_consistent()), (None, true));
+    script.respond(&read, 8, &[]);
+    assert_eq!(endpoints(&script), 10);
+    script.run_to(10_000);
+    assert!(script.request().is_none(), "not again at once");
+    script.run_to(12_000);
+    let read = script.request().expect("the next read");
+    script.respond(&read, 9, &ports(1..12));
+    assert_eq!((endpoints(&script), resolutions(&script)), (11, &[Resolution::Refuted][..]));
 }
 
 #[test]
-fn a_lie_is_refuted_by_the_read_that_lists_more() {
-    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
-    let (blocking, read) = bench.doubted(reply(8, 1..1));
-    let outcome = bench.answer(read, 1_000, reply(8, 1..11));
-    assert!(matches!(outcome, ResponseOutcome::Unchanged), "{outcome:?}");
-    assert_eq!(bench.watch.poll_resolution(), Some(Resolution::Refuted));
-    assert_eq!(bench.watch.poll_resolution(), None, "told once");
-    assert_eq!(bench.endpoints(), 10);
-    assert_eq!(bench.ask(1_100), None, "the query that blocks is out");
-    bench.answer(blocking, 1_100, reply(9, 1..12));
-    assert_eq!(bench.endpoints(), 11, "it is watched as before");
+fn doubted_response_is_refuted_when_a_read_lists_more() {
+    let (mut script, blocking, read) = doubted(1..1);
+    script.respond(&read, 8, &ports(1..11));
+    assert_eq!((endpoints(&script), resolutions(&script)), (10, &[Resolution::Refuted][..]));
+    script.run_to(1_100);
+    assert!(script.request().is_none(), "the query that blocks is out");
+    script.respond(&blocking, 9, &ports(1..12));
+    assert_eq!((endpoints(&script), doubts(&script)), (11, 1), "it is watched as before");
 }
 
 #[test]
-fn servers_that_contradict_each_other_make_no_hot_loop() {
-    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
-    let (mut asked, mut out) = (0, Vec::new());
-    for now in (1_000..61_000).step_by(10) {
-        while let Some(ask) = bench.ask(now) {
-            asked += 1;
-            out.push((now + 20, ask));
+fn queries_are_few_when_servers_contradict_each_other() {
+    let (mut script, blocking) = with_ten("");
+    let (mut asked, mut out) = (1, vec![(1_020, blocking)]);
+    for now in (1_010..61_000).step_by(10) {
+        script.run_to(now);
+        for (_, sent) in out.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>() {
+            let listed = if sent.is_consistent() { 1..11 } else { 1..1 };
+            script.respond(&sent, 7, &ports(listed));
         }
-        for (_, ask) in out.extract_if(.., |(at, _)| *at <= now).collect::<Vec<_>>() {
-            let is_consistent = ask.freshness == ReadMode::Authoritative;
-            bench.answer(ask, now, if is_consistent { reply(7, 1..11) } else { reply(7, 1..1) });
+        while let Some(sent) = script.request() {
+            asked += 1;
+            out.push((now + 20, sent));
         }
     }
     assert!((30..=200).contains(&asked), "{asked} queries in a minute");
 }
 
 #[test]
-fn few_are_believed_when_a_second_answer_says_the_same() {
-    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
-    let (blocking, read) = bench.doubted(reply(8, 1..3));
-    bench.answer(read, 1_000, reply(8, 1..3));
-    assert_eq!(bench.watch.poll_resolution(), Some(Resolution::Confirmed));
-    assert_eq!(bench.endpoints(), 2);
-    bench.answer(blocking, 1_100, reply(9, 1..2));
-    assert_eq!(bench.endpoints(), 1, "fewer by one is no matter");
+fn shrunk_response_is_believed_when_a_consistent_read_agrees() {
+    let (mut script, blocking, read) = doubted(1..3);
+    script.respond(&read, 8, &ports(1..3));
+    assert_eq!((endpoints(&script), resolutions(&script)), (2, &[Resolution::Confirmed][..]));
+    script.respond(&blocking, 9, &ports(1..2));
+    assert_eq!((endpoints(&script), doubts(&script)), (1, 1), "fewer by one is no matter");
 }
 
 #[test]
-fn few_are_not_believed_by_the_query_that_blocks() {
-    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
-    let (blocking, read) = bench.doubted(reply(8, 1..3));
-    let outcome = bench.answer(blocking, 1_010, reply(9, 1..4));
-    assert!(matches!(outcome, ResponseOutcome::Held(None)), "{outcome:?}");
-    assert_eq!(bench.endpoints(), 10);
-    bench.answer(read, 1_020, reply(9, 1..4));
-    assert_eq!(bench.endpoints(), 3);
+fn shrunk_response_is_held_when_the_blocking_query_agrees() {
+    let (mut script, blocking, read) = doubted(1..3);
+    script.run_to(1_010);
+    script.respond(&blocking, 9, &ports(1..4));
+    assert_eq!(endpoints(&script), 10);
+    script.run_to(1_020);
+    script.respond(&read, 9, &ports(1..4));
+    assert_eq!(endpoints(&script), 3);
 }
 
 #[test]
-fn additions_are_used_at_once_while_what_is_gone_is_held() {
-    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
-    let (_, outcome) = bench.round(1_000, reply(8, 1..1));
-    assert!(matches!(outcome, ResponseOutcome::Doubted(_, None)), "{outcome:?}");
-    let (blocking, read) = (bench.ask(1_000).unwrap(), bench.ask(1_000).unwrap());
-    bench.answer(blocking, 1_050, reply(9, 10..13));
-    assert_eq!((bench.endpoints(), bench.watch.is_holding()), (12, true));
-    // An older one, which was under way, takes nothing back.
-    let outcome = bench.answer(read, 1_060, reply(8, 1..1));
-    assert!(matches!(outcome, ResponseOutcome::Older), "{outcome:?}");
-    assert_eq!(bench.endpoints(), 12);
-    let (blocking, read) = (bench.ask(1_300).unwrap(), bench.ask(1_300).unwrap());
-    assert_eq!(blocking.resume, Some(at_index(9)));
-    bench.answer(read, 1_310, reply(9, 10..13));
-    assert_eq!((bench.endpoints(), bench.watch.is_holding()), (3, false));
+fn additions_are_used_at_once_when_removals_are_held() {
+    let (mut script, blocking, read) = doubted(1..1);
+    script.run_to(1_050);
+    script.respond(&blocking, 9, &ports(10..13));
+    assert_eq!((endpoints(&script), resolutions(&script)), (12, &[][..]));
+    script.run_to(1_060);
+    script.respond(&read, 8, &[]);
+    assert_eq!(endpoints(&script), 12, "an older one, which was under way, takes nothing back");
+    script.run_to(1_300);
+    let blocking = script.request().expect("a query that blocks");
+    assert_eq!(blocking.index(), Some(9));
+    let again = std::iter::from_fn(|| script.request()).last().expect("a read");
+    assert!(again.is_consistent());
+    script.respond(&again, 9, &ports(10..13));
+    assert_eq!((endpoints(&script), resolutions(&script)), (3, &[Resolution::Confirmed][..]));
 }
 
 #[test]
-fn a_lower_index_is_believed_when_it_is_read_twice() {
-    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
-    let (_, read) = bench.doubted(reply(8, 1..3));
-    assert!(matches!(bench.answer(read, 1_000, reply(3, 1..3)), ResponseOutcome::Older));
-    assert_eq!(bench.endpoints(), 10);
-    bench.round(1_300, reply(3, 1..3));
-    assert_eq!(bench.endpoints(), 2, "Consul was restored");
-}
-
-/// Lets time pass in steps until what is held is believed; how many reads that took, and when it was.
-fn believed(bench: &mut Bench, mut now: u64, says: impl Fn() -> Reply) -> (usize, u64) {
-    let (before, mut reads) = (bench.endpoints(), 0);
-    loop {
-        while let Some(ask) = bench.ask(now) {
-            if ask.resume.is_none() {
-                reads += 1;
-                bench.answer(ask, now, says());
-            }
-        }
-        if bench.endpoints() != before {
-            return (reads, now);
-        }
-        now += 250;
-        assert!(now < 700_000, "it is never believed");
-    }
+fn lower_index_is_believed_when_it_is_read_twice() {
+    let (mut script, _, read) = doubted(1..3);
+    script.respond(&read, 3, &ports(1..3));
+    assert_eq!(endpoints(&script), 10);
+    script.run_to(1_300);
+    let read = script.request().expect("another read");
+    script.respond(&read, 3, &ports(1..3));
+    assert_eq!(endpoints(&script), 2, "Consul was restored");
 }
 
 // Promise: R-107
 #[test]
-fn nothing_is_believed_only_when_its_time_is_over() {
-    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
-    let (_, outcome) = bench.round(1_000, reply(8, 1..1));
-    assert!(matches!(outcome, ResponseOutcome::Doubted(..)), "{outcome:?}");
-    let (reads, when) = believed(&mut bench, 1_000, || reply(8, 1..1));
-    assert_eq!((bench.endpoints(), when), (0, 31_000));
-    assert!((6..=10).contains(&reads), "{reads} reads in 30 s");
-    assert_eq!(bench.watch.poll_resolution(), Some(Resolution::Expired));
-    assert!(!bench.watch.is_holding());
+fn empty_response_is_believed_when_its_time_is_over() {
+    let (mut script, _, read) = doubted(1..1);
+    script.respond(&read, 8, &[]);
+    let (reads, when) = believed(&mut script, |_| Reply::ok(8, "[]"));
+    assert_eq!((endpoints(&script), when), (0, 31_000));
+    assert!((5..=9).contains(&reads), "{reads} more reads in 30 s");
+    assert_eq!(resolutions(&script), [Resolution::Expired]);
 }
 
 #[test]
-fn what_was_asked_before_the_time_was_over_does_not_end_it() {
-    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
-    let (_, read) = bench.doubted(reply(8, 1..1));
-    let outcome = bench.answer(read, 40_000, reply(8, 1..1));
-    assert!(matches!(outcome, ResponseOutcome::Held(None)), "it may be as old: {outcome:?}");
-    bench.round(40_000, reply(8, 1..1));
-    assert_eq!(bench.endpoints(), 0);
+fn read_ends_no_doubt_when_it_was_sent_before_the_time_was_over() {
+    let (mut script, blocking) = with_ten(r#", "shrink_guard": {"hold": "5s"}"#);
+    script.respond(&blocking, 8, &[]);
+    let read = std::iter::from_fn(|| script.request()).last().unwrap();
+    script.run_to(7_000);
+    script.respond(&read, 8, &[]);
+    assert_eq!(endpoints(&script), 10, "it may be as old");
+    let read = script.request().expect("a read at once");
+    script.respond(&read, 8, &[]);
+    assert_eq!((endpoints(&script), resolutions(&script)), (0, &[Resolution::Expired][..]));
 }
 
 // Promise: R-107
 #[test]
 fn empty_response_is_not_believed_when_consul_is_silent() {
-    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
-    bench.round(1_000, reply(8, 1..1));
-    let mut asked = 0;
-    for now in (1_000..600_000).step_by(250) {
-        while let Some(ask) = bench.ask(now) {
-            if ask.resume.is_none() {
+    let (mut script, _, read) = doubted(1..1);
+    script.fail(&read);
+    let mut asked = 1;
+    for now in (1_250..600_000).step_by(250) {
+        script.run_to(now);
+        while let Some(sent) = script.request() {
+            if sent.index().is_none() {
                 asked += 1;
-                bench.answer(ask, now, Err(failed()));
+                script.fail(&sent);
             }
         }
-        assert_eq!(bench.endpoints(), 10, "after {now} ms");
+        assert_eq!(endpoints(&script), 10, "after {now} ms");
     }
     assert!((20..=80).contains(&asked), "{asked} reads in ten minutes");
-    believed(&mut bench, 600_000, || reply(8, 1..1));
-    assert_eq!(bench.endpoints(), 0, "its time was over, and now it has been said again");
-    assert_eq!(bench.watch.poll_resolution(), Some(Resolution::Expired));
+    believed(&mut script, |_| Reply::ok(8, "[]"));
+    assert_eq!(endpoints(&script), 0, "its time was over, and now it has been said again");
+    assert_eq!(resolutions(&script), [Resolution::Expired]);
 }
 
 #[test]
-fn a_truth_that_comes_while_it_is_held_back_is_used_at_once() {
-    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
-    let (blocking, read) = bench.doubted(reply(8, 1..1));
-    bench.answer(read, 1_000, Err(failed()));
-    bench.answer(blocking, 1_000, Err(failed()));
-    let (ask, outcome) = bench.round(2_000, reply(9, 2..12));
-    assert_eq!(ask.freshness, ReadMode::Authoritative);
-    assert!(matches!(outcome, ResponseOutcome::Changed(_)), "{outcome:?}");
-    assert_eq!((bench.endpoints(), bench.watch.is_holding()), (10, false));
+fn whole_response_is_used_when_another_one_is_held() {
+    let (mut script, blocking, read) = doubted(1..1);
+    script.fail(&read);
+    script.fail(&blocking);
+    script.run_to(2_000);
+    let retry = script.request().expect("a retry");
+    assert!(retry.is_consistent());
+    script.respond(&retry, 9, &ports(2..12));
+    assert_eq!((endpoints(&script), resolutions(&script)), (10, &[Resolution::Refuted][..]));
 }
 
 // Promise: R-107
 #[test]
-fn a_partial_answer_is_held_back_until_a_whole_one_comes() {
-    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
-    let (_, outcome) = bench.round(1_000, filtered(reply(8, 1..10)));
-    assert!(
-        matches!(outcome, ResponseOutcome::Doubted(Doubt::Filtered { removed: 1 }, None)),
-        "{outcome:?}"
-    );
-    let (blocking, read) = (bench.ask(1_000).unwrap(), bench.ask(1_000).unwrap());
-    let outcome = bench.answer(read, 1_000, filtered(reply(8, 1..10)));
-    assert!(matches!(outcome, ResponseOutcome::Held(None)), "{outcome:?}");
-    assert_eq!(bench.ask(5_499), None);
-    bench.answer(blocking, 5_500, reply(8, 1..10));
-    assert_eq!((bench.endpoints(), bench.watch.is_holding()), (9, false));
+fn partial_response_is_held_until_a_whole_one_comes() {
+    let (mut script, blocking) = with_ten("");
+    script.respond_with(&blocking, Ok(&filtered(8, 1..10)));
+    assert_eq!(script.vm.host.registry.doubts, [Doubt::Filtered { removed: 1 }]);
+    let (blocking, read) = (script.request().unwrap(), script.request().unwrap());
+    script.respond_with(&read, Ok(&filtered(8, 1..10)));
+    assert_eq!(endpoints(&script), 10);
+    script.run_to(5_499);
+    assert!(script.request().is_none());
+    script.respond(&blocking, 8, &ports(1..10));
+    assert_eq!((endpoints(&script), resolutions(&script).len()), (9, 1));
 }
 
 #[test]
-fn one_who_has_taken_over_doubts_by_what_was_listed_before() {
-    let mut watch = Watch::new(WAIT, RESYNC, ShrinkGuardConfig::default());
-    watch.restore_listed(4);
-    watch.start(at(0));
-    let current = Some(Snapshot::default());
-    let mut bench = Bench { watch, rng: Rng::new(1), current, may_watch: true };
-    let (_, outcome) = bench.round(0, reply(8, 1..1));
-    assert!(
-        matches!(outcome, ResponseOutcome::Doubted(Doubt::Nothing { before: 4 }, None)),
-        "{outcome:?}"
-    );
-    let (ask, _) = bench.round(0, reply(8, 1..1));
-    assert_eq!(ask.freshness, ReadMode::Authoritative, "before any query may block");
+fn new_leader_doubts_by_what_was_listed_before() {
+    let mut script = Script::started(&config("", "", ""), |vm| {
+        let version = SnapshotVersion { term: Term(1), generation: 1 };
+        let key = vm.manager.sources()[0].key();
+        let snapshot = SnapshotRecord { version, snapshot: Snapshot::default().into() };
+        vm.host.write(SharedKey::Snapshot(key, version), snapshot.encode());
+        let rank = Rank { serving: true, born: 0 };
+        let head = record(VmId(2), Term(1), rank);
+        write_record(vm, &SourceRecord { published: Some(version), listed: 4, ..head });
+    });
+    let first = script.request().expect("this VM has taken over");
+    script.respond(&first, 8, &[]);
+    assert_eq!(script.vm.host.registry.doubts, [Doubt::Nothing { before: 4 }]);
+    assert!(script.request().unwrap().is_consistent(), "before any query may block");
 }
 
 #[test]
-fn an_early_look_that_would_be_doubted_changes_nothing() {
-    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
-    let blocking = bench.ask(1_000).unwrap();
-    bench.watch.on_suspicion(at(2_000));
-    let (_, outcome) = bench.round(2_000, reply(8, 1..1));
-    assert!(matches!(outcome, ResponseOutcome::Older), "{outcome:?}");
-    assert_eq!((bench.endpoints(), bench.watch.is_holding()), (10, false));
-    let told = bench.answer(blocking, 2_001, reply(8, 1..1));
-    assert!(
-        matches!(told, ResponseOutcome::Doubted(..)),
-        "the query that blocks says so too: {told:?}"
-    );
+fn early_read_changes_nothing_when_it_would_be_doubted() {
+    let (mut script, blocking) = with_ten("");
+    script.run_to(2_000);
+    script.fail_endpoint();
+    let early = script.request().expect("an early read");
+    script.respond(&early, 8, &[]);
+    assert_eq!((endpoints(&script), doubts(&script)), (10, 0));
+    script.respond(&blocking, 8, &[]);
+    assert_eq!((endpoints(&script), doubts(&script)), (10, 1), "the query that blocks agrees");
 }
 
 #[test]
-fn without_a_hold_consul_is_believed_at_once() {
-    let mut bench =
-        Bench::with_ten(ShrinkGuardConfig { hold: Duration::ZERO, ..ShrinkGuardConfig::default() });
-    bench.round(1_000, reply(8, 1..1));
-    assert_eq!(bench.endpoints(), 0);
+fn empty_response_is_believed_when_the_hold_is_zero() {
+    let (mut script, blocking) = with_ten(r#", "shrink_guard": {"hold": "0s"}"#);
+    script.respond(&blocking, 8, &[]);
+    assert_eq!(endpoints(&script), 0);
 }
 
 #[test]
-fn one_who_stops_fetching_forgets_what_it_held_back() {
-    let mut bench = Bench::with_ten(ShrinkGuardConfig::default());
-    bench.round(1_000, reply(8, 1..1));
-    bench.watch.stop();
-    assert!(!bench.watch.is_holding());
+fn held_response_is_forgotten_when_another_vm_leads() {
+    let (mut script, _, read) = doubted(1..1);
+    script.lose_lease();
+    script.respond(&read, 8, &ports(1..11));
+    script.run_to(6_000);
+    let first = script.request().expect("this VM leads again");
+    assert!(!first.is_consistent(), "{}", first.path);
+    assert_eq!(resolutions(&script), []);
 }
 
-/// A service of ten instances that a prepared query finds, of which these are left.
-fn found(ports: std::ops::Range<u16>, service: &str) -> Reply {
-    let origin = QueryOrigin { service: service.to_owned(), datacenter: String::new() };
-    reply(1, ports).map(|mut answer| {
-        answer.decoded.origin = Some(origin);
-        answer.next = NextRead::Poll(Duration::from_secs(5));
-        answer
-    })
+/// The read of the instances of a prepared query's service.
+const INSTANCES: &str = "/v1/health/service/web?consistent";
+
+/// A response of a prepared query that finds instances of a service.
+fn found(service: &str, range: Range<u16>) -> Reply {
+    let nodes = range.map(passing).collect::<Vec<_>>().join(",");
+    Reply::ok(1, format!(r#"{{"Service": "{service}", "Datacenter": "", "Nodes": [{nodes}]}}"#))
 }
 
-/// The instances of the service that are critical.
-fn critical(ports: std::ops::Range<u16>) -> Reply {
-    let unhealthy = reply(1, ports).unwrap().decoded.snapshot;
-    let decoded = Decoded { unhealthy, ..Decoded::default() };
-    Ok(QueryResponse::new(at_index(30), decoded))
+/// The instances of the service, which are critical.
+fn critical(range: Range<u16>) -> Reply {
+    let listed = range.map(|port| instance("10.0.0.1", port, "critical"));
+    Reply::ok(30, format!("[{}]", listed.collect::<Vec<_>>().join(",")))
 }
 
-/// A watch of a prepared query, whose answer was doubted: the read that confirms it, and the one that
-/// looks at the instances, if one does.
-fn doubted_query(
-    left: std::ops::Range<u16>,
-    service: &str,
-) -> (Bench, OutgoingQuery, Option<OutgoingQuery>) {
-    let mut watch = Watch::new(WAIT, RESYNC, ShrinkGuardConfig::default());
-    watch.start(at(0));
-    let mut bench = Bench { watch, rng: Rng::new(1), current: None, may_watch: false };
-    bench.round(0, found(1..11, service));
-    let (_, outcome) = bench.round(6_000, found(left, service));
-    assert!(matches!(outcome, ResponseOutcome::Doubted(..)), "{outcome:?}");
-    let read = bench.ask(6_000).unwrap();
-    assert!(!read.instances && read.freshness == ReadMode::Authoritative);
-    let looks = bench.ask(6_000);
-    assert!(looks.is_none_or(|ask| ask.instances));
-    (bench, read, looks)
-}
-
-#[test]
-fn what_is_critical_has_not_vanished_from_a_prepared_query() {
-    let (mut bench, read, looks) = doubted_query(1..1, "web");
-    assert_eq!(bench.watch.origin().unwrap().service, "web");
-    let outcome = bench.answer(looks.unwrap(), 6_000, critical(1..11));
-    assert!(matches!(outcome, ResponseOutcome::Changed(_)), "{outcome:?}");
-    assert_eq!((bench.endpoints(), bench.watch.is_holding()), (0, false));
-    let outcome = bench.answer(read, 6_001, found(1..1, "web"));
-    assert!(matches!(outcome, ResponseOutcome::Unchanged), "{outcome:?}");
-    let (_, outcome) = bench.round(12_000, found(1..1, "web"));
-    assert!(matches!(outcome, ResponseOutcome::Unchanged), "nor does it later: {outcome:?}");
+/// A prepared query of ten instances that finds none any more at second 6: the read that confirms
+/// it, and the read of the service's instances, if there is one.
+fn doubted_query(service: &str) -> (Script, Sent, Option<Sent>) {
+    let mut script = Script::of("", r#", "query": "web""#);
+    let first = script.request().unwrap();
+    script.respond_with(&first, Ok(&found(service, 1..11)));
+    script.run_to(6_000);
+    let poll = script.request().expect("a poll");
+    script.respond_with(&poll, Ok(&found(service, 1..1)));
+    assert_eq!((endpoints(&script), doubts(&script)), (10, 1));
+    let read = script.request().expect("a read");
+    assert!(read.path.starts_with("/v1/query/web/") && read.is_consistent());
+    let instances = script.request();
+    assert!(instances.as_ref().is_none_or(|sent| sent.path == INSTANCES), "{instances:?}");
+    (script, read, instances)
 }
 
 #[test]
-fn what_is_not_critical_is_held_when_the_rest_of_a_query_is() {
-    let (mut bench, read, looks) = doubted_query(1..1, "web");
-    let outcome = bench.answer(looks.unwrap(), 6_000, critical(1..10));
-    assert!(matches!(outcome, ResponseOutcome::Held(Some(_))), "{outcome:?}");
-    assert_eq!((bench.endpoints(), bench.watch.is_holding()), (1, true));
-    bench.answer(read, 6_001, found(1..1, "web"));
-    assert_eq!(believed(&mut bench, 6_250, || found(1..1, "web")).1, 36_000);
+fn critical_instances_have_not_vanished_from_a_query() {
+    let (mut script, read, instances) = doubted_query("web");
+    script.respond_with(&instances.unwrap(), Ok(&critical(1..11)));
+    assert_eq!((endpoints(&script), resolutions(&script)), (0, &[Resolution::Confirmed][..]));
+    script.respond_with(&read, Ok(&found("web", 1..1)));
+    script.run_to(12_000);
+    let poll = script.request().expect("a poll");
+    script.respond_with(&poll, Ok(&found("web", 1..1)));
+    assert_eq!((endpoints(&script), doubts(&script)), (0, 1), "nor do they later");
+}
+
+#[test]
+fn instance_is_held_when_the_others_of_a_query_are_critical() {
+    let (mut script, read, instances) = doubted_query("web");
+    script.respond_with(&instances.unwrap(), Ok(&critical(1..10)));
+    assert_eq!((endpoints(&script), resolutions(&script)), (1, &[][..]));
+    script.respond_with(&read, Ok(&found("web", 1..1)));
+    script.run_to(6_250);
+    let reply = |sent: &Sent| match sent.path == INSTANCES {
+        true => critical(1..10),
+        false => found("web", 1..1),
+    };
+    assert_eq!(believed(&mut script, reply).1, 36_000);
 }
 
 #[test]
 fn query_is_held_for_five_seconds_when_nobody_explains_it() {
-    let (mut bench, read, looks) = doubted_query(1..1, "");
-    assert_eq!((bench.watch.origin(), looks), (None, None));
-    bench.answer(read, 6_000, found(1..1, ""));
-    assert_eq!(believed(&mut bench, 6_000, || found(1..1, "")).1, 11_000);
+    let (mut script, read, instances) = doubted_query("");
+    assert!(instances.is_none(), "{instances:?}");
+    script.respond_with(&read, Ok(&found("", 1..1)));
+    assert_eq!(believed(&mut script, |_| found("", 1..1)).1, 11_000);
 
-    let (mut bench, read, looks) = doubted_query(1..1, "web");
-    let outcome = bench.answer(looks.unwrap(), 6_000, Err(failed()));
-    assert!(matches!(outcome, ResponseOutcome::Wasted(_)), "{outcome:?}");
-    bench.answer(read, 6_000, found(1..1, "web"));
-    let when = believed(&mut bench, 6_000, || found(1..1, "web")).1;
-    assert_eq!((when, bench.endpoints()), (11_000, 0));
+    let (mut script, read, instances) = doubted_query("web");
+    script.fail(&instances.unwrap());
+    script.respond_with(&read, Ok(&found("web", 1..1)));
+    let reply = |sent: &Sent| match sent.path == INSTANCES {
+        true => Reply::new(500, "no leader"),
+        false => found("web", 1..1),
+    };
+    let when = believed(&mut script, reply).1;
+    assert_eq!((when, endpoints(&script)), (11_000, 0));
 }

@@ -5,13 +5,7 @@ use crate::testkit::script::{Script, Sent};
 
 /// A VM whose query blocks on index 10, since second 1, with port 1 published.
 fn blocking() -> (Script, Sent) {
-    let mut script = Script::new();
-    let first = script.request().expect("the first query");
-    script.respond(&first, 10, &[1]);
-    script.run_to(1_000);
-    let blocking = script.request().expect("the query that blocks");
-    assert_eq!((blocking.index(), script.vm.ports()), (Some(10), vec![1]));
-    (script, blocking)
+    Script::new().blocking(10, &[1])
 }
 
 /// Lets an endpoint fail at that time; the query because of it.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use consul_resolver::balancer::pick_context::PickContext;
 use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::Config;
-use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::model::service::{QueryKey, ServiceId};
 use consul_resolver::registry::request::HttpRequest;
 use consul_resolver::registry::response::CallFailure;
+use consul_resolver::registry::source_spec::SourceSpec;
 use consul_resolver::router::disposition::Disposition;
 use consul_resolver::util::rng::Rng;
 

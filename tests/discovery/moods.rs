@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::{Config, Consul, Service};
-use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::driver;
 use consul_resolver::host::{Event, Host};
 use consul_resolver::model::service::SourceId;
 use consul_resolver::registry::request::{HttpRequest, Method};
 use consul_resolver::registry::response::{CallFailure, Refusal};
+use consul_resolver::registry::source_spec::SourceSpec;
 use consul_resolver::util::rng::Rng;
 use serde_json::{Value, json};
 

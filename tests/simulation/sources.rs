@@ -6,12 +6,12 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use consul_resolver::config::{Config, Service, Source};
-use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::discovery::tracked_source::TrackedSource;
 use consul_resolver::model::service::QueryKey;
 use consul_resolver::registry::consul::dns_name::DnsName;
 use consul_resolver::registry::polled::PolledQuery;
 use consul_resolver::registry::query::Query;
+use consul_resolver::registry::source_spec::SourceSpec;
 
 use crate::configs::configs;
 

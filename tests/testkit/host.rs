@@ -65,6 +65,10 @@ pub struct Host<R> {
     pub breaker: Option<BreakerState>,
     /// How often the breaker has opened.
     pub opens: usize,
+    /// The messages to other VMs.
+    pub wakes: Vec<(QueueId, Vec<u8>)>,
+    /// Checks of the queues of other VMs.
+    pub queue_checks: usize,
 }
 
 impl<R> Host<R> {
@@ -81,6 +85,8 @@ impl<R> Host<R> {
             warnings: 0,
             breaker: None,
             opens: 0,
+            wakes: Vec::new(),
+            queue_checks: 0,
         }
     }
 
@@ -122,9 +128,12 @@ impl<R: Registry> host::Host for Host<R> {
         true
     }
 
-    fn wake(&mut self, _: QueueId, _: &[u8]) {}
+    fn wake(&mut self, queue: QueueId, message: &[u8]) {
+        self.wakes.push((queue, message.to_vec()));
+    }
 
     fn has_messages(&mut self, _: QueueId) -> bool {
+        self.queue_checks += 1;
         false
     }
 

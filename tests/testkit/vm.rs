@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::Config;
-use consul_resolver::discovery::source_spec::SourceSpec;
 use consul_resolver::driver;
 use consul_resolver::host::Event;
 use consul_resolver::registry::response::CallFailure;
+use consul_resolver::registry::source_spec::SourceSpec;
 use consul_resolver::router::Router;
 use consul_resolver::shared::source_record::Rank;
 use consul_resolver::util::rng::Rng;
@@ -59,6 +59,11 @@ impl<R: Registry> Vm<R> {
     /// Takes an event, and carries out all that follows.
     pub fn handle(&mut self, event: Event<'_>) {
         driver::run(&mut self.manager, &mut self.router, &mut self.host, event);
+    }
+
+    /// Carries out the commands of a change that was made without an event.
+    pub fn settle(&mut self) {
+        driver::settle(&mut self.manager, &mut self.router, &mut self.host);
     }
 
     /// Takes what came of a call.

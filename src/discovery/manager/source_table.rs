@@ -3,10 +3,10 @@
 use hashbrown::HashMap;
 
 use crate::config::Consul;
-use crate::discovery::source_spec::SourceSpec;
 use crate::discovery::tracked_source::TrackedSource;
 use crate::model::service::{QueryKey, SourceId};
 use crate::model::slot_map::SlotMap;
+use crate::registry::source_spec::SourceSpec;
 use crate::shared::key::VmId;
 
 /// The sources of one VM. Each query has one source, however many services use it.

@@ -20,7 +20,7 @@ impl Watch {
         let is_quiet = match self.state {
             State::InFlight(QueryInFlight { blocks, .. }) => blocks,
             State::Idle { .. } => self.resume.is_some(),
-            State::Stopped | State::Applying { .. } => false,
+            State::Applying { .. } => false,
         };
         if is_quiet {
             self.early_refresh.want(now);
@@ -59,7 +59,7 @@ impl Watch {
         };
         let known = Baseline { listed: self.listed, current };
         // The snapshot that is being published is not the current one yet.
-        if matches!(self.state, State::Stopped | State::Applying { .. }) {
+        if matches!(self.state, State::Applying { .. }) {
             return ResponseOutcome::Older;
         }
         if in_flight.ask.instances {
@@ -130,7 +130,7 @@ impl Watch {
         match self.state {
             State::InFlight(QueryInFlight { blocks: true, floor, .. }) => floor,
             State::Idle { .. } => self.resume,
-            State::Stopped | State::InFlight(_) | State::Applying { .. } => None,
+            State::InFlight(_) | State::Applying { .. } => None,
         }
     }
 

@@ -92,11 +92,6 @@ impl EarlyRefresh {
             self.state = State::Unwanted;
         }
     }
-
-    /// Cancels the query, requested or out.
-    pub(super) const fn stop(&mut self) {
-        self.state = State::Unwanted;
-    }
 }
 
 /// The schedule of full reads of a source.
@@ -194,8 +189,6 @@ mod tests {
             (early_refresh.lost(at(74_999)), early_refresh.lost(at(75_000))),
             (None, Some(QueryId(1)))
         );
-        early_refresh.stop();
-        assert!(early_refresh.take(QueryId(1)).is_none());
     }
 
     #[test]

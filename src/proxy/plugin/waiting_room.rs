@@ -1,5 +1,5 @@
-//! The requests that wait: they go on when there is what they wait for, and are answered when it
-//! takes too long.
+//! The requests that wait. They go on when their service is ready, and get a reply after the
+//! timeout.
 
 use std::rc::Rc;
 
@@ -40,8 +40,8 @@ impl Plugin {
         Some(slot)
     }
 
-    /// Lets the requests go on that have waited for what is there now, answers those that
-    /// have waited long enough, and sets the timer to what is wanted next.
+    /// Continues the requests whose service is ready, replies to those whose deadline is over, and
+    /// sets the timer.
     pub(super) fn release(&mut self, root: u32) {
         self.serve(root);
         self.tell_of_given_up();
@@ -67,7 +67,7 @@ impl Plugin {
         self.set_timer();
     }
 
-    /// Tells once of each service that Envoy was waited for in vain.
+    /// Emits an event once for each service whose endpoints Envoy has not acknowledged in time.
     fn tell_of_given_up(&mut self) {
         let now = self.host.now();
         let Some(warmup) = &mut self.warmup else { return };
@@ -97,8 +97,9 @@ impl Plugin {
     }
 }
 
-/// Whether this worker knows the endpoints of a service before Envoy's own cluster does: a pick among
-/// them would be of a host that is not there. Names that clients have sent have no such cluster.
+/// Returns true if this worker knows the endpoints of a service before Envoy's own cluster does. A
+/// pick would then name a host that the cluster does not have. Names that clients have sent have no
+/// such cluster.
 pub(super) fn is_ahead(
     warmup: &mut Option<Warmup>,
     router: &Router,

@@ -1,4 +1,4 @@
-//! What is read from an answer, for its service to learn from it.
+//! The response to a request, read for the pool of its service.
 
 use core::time::Duration;
 
@@ -6,25 +6,22 @@ use crate::balancer::ticket::RequestOutcome;
 use crate::config::Protocol;
 use crate::handoff::HandoffMethod;
 use crate::router::Router;
-use crate::router::feedback::Feedback;
 use crate::router::forward::{Attempt, Forward};
 use crate::util::time::Time;
 
-/// An answer in its header or trailer phase.
+/// A response in its header or trailer phase.
 pub trait ResponseStream {
-    /// Reads `:status`; none where it is no number.
+    /// Reads `:status`. Returns `None` if it is no number.
     fn status(&mut self) -> Option<u16>;
-    /// Reads `grpc-status` from the headers, or the trailers in their phase; none where it is
-    /// not there.
+    /// Reads `grpc-status` from the headers, or from the trailers in their phase.
     fn grpc_status(&mut self, part: ResponsePart) -> Option<u32>;
-    /// Reads which attempt Envoy's router has made last; none where it has made none, since a filter
-    /// behind this one has not let the request go on.
+    /// Reads the number of the last attempt of Envoy's router. Returns `None` if there was none: a filter behind
+    /// this one has kept the request.
     fn attempt(&mut self) -> Option<Attempt>;
-    /// Reads the address that Envoy's router has sent the request to; none where it was sent
-    /// nowhere.
+    /// Reads the address that Envoy's router has sent the request to, if any.
     fn upstream(&mut self) -> Option<Vec<u8>>;
-    /// Reads how long Envoy has waited for the answer after it had all of the request, in whole
-    /// milliseconds; none where it does not say. Legal in the header phase.
+    /// Reads the time from the end of the request to the response in whole milliseconds, if Envoy tells it.
+    /// Legal in the header phase.
     fn service_time(&mut self) -> Option<Duration>;
     /// Reads Envoy's response flags.
     fn flags(&mut self) -> ResponseFlags;
@@ -32,86 +29,95 @@ pub trait ResponseStream {
     fn now(&mut self) -> Time;
 }
 
-/// A part of an answer.
+/// A part of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResponsePart {
-    /// Its headers.
+    /// The headers.
     Headers,
-    /// Its trailers.
+    /// The trailers.
     Trailers,
 }
 
-/// Why Envoy itself has answered, as its `response.flags` say; bits as in Envoy's
+/// The reasons for a response of Envoy itself, its `response.flags`. The bits are those of Envoy's
 /// `CoreResponseFlag` (envoy/stream_info/stream_info.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ResponseFlags(pub u64);
 
 impl ResponseFlags {
-    /// The endpoint was not reached, did not answer in time, or broke off, or nobody knows its
-    /// name: `UT`, `LR`, `UR`, `UF`, `UC`, `UPE`, `DF`.
+    /// The endpoint was not reached, did not respond in time, or broke off, or its name is unknown: `UT`, `LR`,
+    /// `UR`, `UF`, `UC`, `UPE`, `DF`.
     const LOCAL_ORIGIN: u64 =
         1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 23 | Self::UNRESOLVED;
     /// The name of the endpoint could not be resolved: `DF`.
     const UNRESOLVED: u64 = 1 << 26;
-    /// Says nothing but that no retry was left: `URX`.
+    /// No retry was left: `URX`.
     const RETRY_LIMIT: u64 = 1 << 15;
 
     const fn are_local_origin(self) -> bool {
         self.0 & Self::LOCAL_ORIGIN != 0
     }
 
-    /// Whether a failure is the endpoint's own. One that Envoy itself tells of is that only where
-    /// the endpoint could not be reached or broke off: a filter may have answered, or a circuit
-    /// breaker. (To a gRPC client Envoy, too, answers 200 with a `grpc-status`.)
+    /// Returns true if a failure is the endpoint's. A failure with flags is so only if the endpoint could not be
+    /// reached or broke off: else a filter has replied, or a circuit breaker. (To a gRPC client Envoy, too,
+    /// responds 200 with a `grpc-status`.)
     const fn blame_endpoint(self) -> bool {
         self.are_local_origin() || self.0 & !Self::RETRY_LIMIT == 0
     }
 }
 
-/// The `grpc-status` of a call that went well.
+/// The `grpc-status` of a success.
 const GRPC_OK: u32 = 0;
-/// The least HTTP status of an answer that is not what was asked for.
+/// The least HTTP status that is no success.
 const BAD_REQUEST: u16 = 400;
 
-/// What is still to come of an answer.
+/// The feedback of a response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Feedback {
+    /// The number of endpoints that have failed.
+    pub failures: u32,
+    /// True if one of them could perhaps not be reached.
+    pub suspects: bool,
+}
+
+/// The part of a response that is still to come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remaining {
-    /// Nothing: all that it teaches is learned.
+    /// Nothing: the feedback is complete.
     Nothing,
     /// The trailers, which may have the `grpc-status`.
     Trailers {
-        /// Which attempt was answered.
+        /// The attempt that has responded.
         attempt: Attempt,
-        /// How soon, where that is known.
+        /// The latency, if it is known.
         latency: Option<Duration>,
     },
 }
 
-/// Reads the headers of an answer, and learns what they teach; where its service learns nothing,
-/// without a call to the host. `ended` says that nothing follows.
+/// Reads the headers of a response, and gives the pool its feedback. Makes no call to the host if the service
+/// needs no responses. `ended` says that nothing follows.
 pub fn on_headers(
     router: &mut Router,
     forward: &Forward,
     ended: bool,
     stream: &mut impl ResponseStream,
 ) -> (Feedback, Remaining) {
-    let Some(protocol) = router.required_inputs(forward.service()).and_then(|wants| wants.answers)
+    let Some(protocol) = router.required_inputs(forward.service()).and_then(|it| it.responses)
     else {
         return (Feedback::default(), Remaining::Nothing);
     };
     let now = stream.now();
     let made = made(forward, stream);
     let upstream = stream.upstream();
-    let Some(attempt) = answered(forward, made, upstream.as_deref(), stream) else {
-        let lesson = moved(router, forward, upstream.as_deref(), now, stream);
-        return (lesson, Remaining::Nothing);
+    let Some(attempt) = responding(forward, made, upstream.as_deref(), stream) else {
+        let feedback = moved(router, forward, upstream.as_deref(), now, stream);
+        return (feedback, Remaining::Nothing);
     };
-    let mut next = Remaining::Nothing;
-    // Whether it is what was asked for; none while that is not known.
-    let is_well = match (protocol, stream.status()) {
+    let mut remaining = Remaining::Nothing;
+    // None while the outcome is not known.
+    let is_success = match (protocol, stream.status()) {
         (Protocol::Grpc, Some(200)) => match stream.grpc_status(ResponsePart::Headers) {
             None if !ended => {
-                next = Remaining::Trailers {
+                remaining = Remaining::Trailers {
                     attempt,
                     latency: latency(forward, attempt, now, stream),
                 };
@@ -121,8 +127,8 @@ pub fn on_headers(
         },
         (_, status) => status.map(|status| status < BAD_REQUEST),
     };
-    let flags = if is_well == Some(false) { stream.flags() } else { ResponseFlags::default() };
-    let outcome = match is_well {
+    let flags = if is_success == Some(false) { stream.flags() } else { ResponseFlags::default() };
+    let outcome = match is_success {
         Some(true) => Some(RequestOutcome::Success(latency(forward, attempt, now, stream))),
         Some(false) if flags.blame_endpoint() => Some(RequestOutcome::Failure),
         Some(false) | None => None,
@@ -130,11 +136,11 @@ pub fn on_headers(
     let earlier = router.on_response(forward, attempt, now);
     let own = outcome.map_or(0, |outcome| router.on_outcome(forward, attempt, outcome, now));
     let suspects = attempt.retries() > 0 || flags.are_local_origin();
-    (Feedback { failures: earlier.saturating_add(own), suspects }, next)
+    (Feedback { failures: earlier.saturating_add(own), suspects }, remaining)
 }
 
-/// Reads the trailers of an answer whose headers had no `grpc-status`, and learns what they
-/// teach. Trailers without one say nothing.
+/// Reads the trailers of a response whose headers had no `grpc-status`, and gives the pool their feedback.
+/// Trailers without a `grpc-status` give none.
 pub fn on_trailers(
     router: &mut Router,
     forward: &Forward,
@@ -151,25 +157,25 @@ pub fn on_trailers(
     Feedback { failures, suspects: false }
 }
 
-/// Learns from a request that ends without an answer: its client has left. An endpoint that hangs
-/// would else keep its share, where no client waits for as long as Envoy would.
+/// Gives the pool the feedback of a request without a response, whose client has left. Else an endpoint that
+/// hangs would keep its share if no client waits for as long as Envoy would.
 pub fn on_unanswered(router: &mut Router, forward: &Forward, stream: &mut impl ResponseStream) {
-    let learns =
-        router.required_inputs(forward.service()).is_some_and(|wants| wants.answers.is_some());
-    // Of a body that is to come it is the client who may be slow.
-    if !learns || forward.has_body() {
+    let inputs = router.required_inputs(forward.service());
+    let needs_responses = inputs.is_some_and(|inputs| inputs.responses.is_some());
+    // A client may be slow to send its body.
+    if !needs_responses || forward.has_body() {
         return;
     }
     let may_retry = forward.handoff().attempts() > 1;
     let made = if may_retry { stream.attempt() } else { None };
-    // With a second attempt under way the first one has failed, or is one of two that are.
+    // With a second attempt under way, the first one has failed or is under way, too.
     if made.is_some_and(|made| made.retries() > 0) {
         return;
     }
     let is_of_endpoint = match stream.upstream() {
         Some(address) => forward.attempt_to(&address, Attempt::FIRST).is_some(),
-        // Before there is a connection Envoy names no address: the endpoint may not even accept one.
-        // But a filter behind this one may have kept the request: then there is no attempt either.
+        // Before there is a connection, Envoy names no address: the endpoint may not even accept one.
+        // If a filter behind this one has kept the request, there is no attempt either.
         None if may_retry => made.is_some(),
         None => stream.attempt().is_some(),
     };
@@ -178,7 +184,7 @@ pub fn on_unanswered(router: &mut Router, forward: &Forward, stream: &mut impl R
     }
 }
 
-/// How many attempts Envoy has made, where there may be several.
+/// Returns the last attempt that Envoy has made. Reads it only if there may be several.
 fn made(forward: &Forward, stream: &mut impl ResponseStream) -> Attempt {
     match forward.handoff().attempts() {
         1 => Attempt::FIRST,
@@ -186,10 +192,9 @@ fn made(forward: &Forward, stream: &mut impl ResponseStream) -> Attempt {
     }
 }
 
-/// Which attempt was answered, of those that were made; none where the answer is of no endpoint of
-/// the request. The route may be one to another cluster, or have no cluster at all (a redirect), and
-/// a filter may have answered.
-fn answered(
+/// Returns the attempt that has responded. Returns `None` if the response is that of no endpoint of the request:
+/// the route may lead to another cluster or to none (a redirect), or a filter has replied.
+fn responding(
     forward: &Forward,
     made: Attempt,
     upstream: Option<&[u8]>,
@@ -197,18 +202,18 @@ fn answered(
 ) -> Option<Attempt> {
     match upstream {
         Some(address) => forward.attempt_to(address, made),
-        // The dynamic forward proxy answers before the router where it cannot resolve a name.
+        // The dynamic forward proxy replies before the router if it cannot resolve a name.
         None if !forward.goes_by_name() => None,
         None => (stream.flags().0 & ResponseFlags::UNRESOLVED != 0).then_some(made),
     }
 }
 
-/// Learns from a request that is not answered by its endpoint. Where Envoy has tried several hosts of its
-/// own cluster, the first was that endpoint, and has failed; where it has tried one, that endpoint was
-/// ejected, or failed its checks, or a client's cookie named another: only the last is no failure.
+/// Gives the pool the feedback of a response from another host of Envoy's own cluster than the pick. If Envoy has
+/// tried several hosts, the pick was the first and has failed. If it has tried one, the pick was ejected, or
+/// failed its checks, or a client's cookie names another host. Only the cookie is no failure.
 ///
-/// Envoy names the last host alone. So where a cookie's host fails, the pick is taken for it; that falls
-/// on all endpoints alike.
+/// Envoy names the last host alone. So the failure of a cookie's host counts for the pick; that falls on all
+/// endpoints alike.
 fn moved(
     router: &mut Router,
     forward: &Forward,
@@ -230,11 +235,10 @@ fn moved(
     Feedback { failures, suspects: true }
 }
 
-/// How long the endpoint took that has answered, where that is known.
+/// Returns the latency of the endpoint that has responded, if it is known.
 ///
-/// A body that was still to come is waited for, and how long that takes is up to the client. Then
-/// Envoy's own measure counts, which begins at the last byte of the request: it is in whole
-/// milliseconds, and is taken to be in the middle of one.
+/// The client decides how long a body takes that was still to come. Then Envoy's own measure counts, which begins
+/// at the last byte of the request. It is in whole milliseconds, and stands for the middle of one.
 fn latency(
     forward: &Forward,
     attempt: Attempt,

@@ -1,4 +1,4 @@
-//! What answers teach, and what reading them costs.
+//! Tests of the feedback of responses, and of its host calls.
 
 use core::net::SocketAddr;
 
@@ -58,7 +58,7 @@ impl Bench {
     }
 }
 
-/// How many of the endpoints of a request have failed lately.
+/// Counts the endpoints of a request that have failed lately.
 fn failed(forward: &Forward) -> usize {
     let has_failed = |target: &&std::rc::Rc<crate::balancer::upstream_host::UpstreamHost>| {
         target.failures().value(Time::ZERO, Duration::from_secs(10)) > 0.0
@@ -95,7 +95,7 @@ fn what_is_read_of_an_answer_is_counted() {
 fn a_failure_is_the_endpoints_only_where_the_answer_is() {
     const CIRCUIT_BREAKER: u64 = 1 << 7;
     const CONNECTION_FAILURE: u64 = 1 << 5;
-    for (upstream, flags, lesson) in [
+    for (upstream, flags, feedback) in [
         (Some(ONE), 0, failures(1, false)),
         (Some(ONE), ResponseFlags::RETRY_LIMIT, failures(1, false)),
         (Some(ONE), CONNECTION_FAILURE, failures(1, true)),
@@ -110,14 +110,18 @@ fn a_failure_is_the_endpoints_only_where_the_answer_is() {
             let forward = bench.forward();
             let answer = CountedResponse { upstream, flags, ..CountedResponse::from(ONE, status) };
             let learned = on_headers(&mut bench.0, &forward, true, &mut { answer }).0;
-            assert_eq!(learned, lesson, "{upstream:?} {flags} {status}");
-            assert_eq!(failed(&forward), lesson.failures as usize, "{upstream:?} {flags} {status}");
+            assert_eq!(learned, feedback, "{upstream:?} {flags} {status}");
+            assert_eq!(
+                failed(&forward),
+                feedback.failures as usize,
+                "{upstream:?} {flags} {status}"
+            );
         }
     }
 }
 
 #[test]
-fn a_name_that_cannot_be_resolved_is_held_against_its_endpoint_and_no_address() {
+fn name_that_cannot_be_resolved_is_a_failure_of_its_endpoint() {
     let mut bench = Bench::new(LATENCY, BY_FILTER_STATE, &[ONE]);
     let unresolved = || CountedResponse {
         upstream: None,
@@ -138,9 +142,9 @@ fn an_answer_to_a_retry_tells_of_the_attempt_before_it() {
         let forward = bench.forward();
         let upstream = if elsewhere { ELSEWHERE } else { in_order(&forward)[1] };
         let answer = CountedResponse { attempt: 2, ..CountedResponse::from(upstream, 200) };
-        let lesson = on_headers(&mut bench.0, &forward, true, &mut { answer }).0;
-        assert_eq!(lesson, if elsewhere { Feedback::default() } else { failures(1, true) });
-        assert_eq!(failed(&forward), lesson.failures as usize);
+        let feedback = on_headers(&mut bench.0, &forward, true, &mut { answer }).0;
+        assert_eq!(feedback, if elsewhere { Feedback::default() } else { failures(1, true) });
+        assert_eq!(failed(&forward), feedback.failures as usize);
     }
     // More attempts than there are endpoints for: the last one is of none.
     let mut bench = Bench::new(LATENCY, BY_HEADERS, &[ONE, TWO]);
@@ -151,7 +155,7 @@ fn an_answer_to_a_retry_tells_of_the_attempt_before_it() {
 
 #[test]
 fn pick_has_failed_when_a_retry_of_envoys_is_answered_elsewhere() {
-    for (instance, attempt, status, lesson) in [
+    for (instance, attempt, status, feedback) in [
         (Some(1), 2, 200, failures(1, true)),
         (Some(1), 3, 503, failures(1, true)),
         // Envoy has not taken the pick, or has taken a cookie's.
@@ -165,7 +169,7 @@ fn pick_has_failed_when_a_retry_of_envoys_is_answered_elsewhere() {
         let upstream = instance.map_or(ELSEWHERE, |number: usize| in_order(&forward)[number]);
         let mut answer = CountedResponse { attempt, ..CountedResponse::from(upstream, status) };
         let learned = on_headers(&mut bench.0, &forward, true, &mut answer).0;
-        let expected = (lesson, lesson.failures as usize);
+        let expected = (feedback, feedback.failures as usize);
         assert_eq!((learned, failed(&forward)), expected, "{instance:?} {attempt}");
         // The clock and the address, and the status or the attempt.
         assert_eq!(answer.calls, 3);
@@ -181,8 +185,8 @@ fn a_grpc_call_is_judged_by_its_trailers() {
         let (_, next) = on_headers(&mut bench.0, &forward, false, &mut answer);
         let Remaining::Trailers { attempt, latency } = next else { panic!("{next:?}") };
         answer.grpc_status = grpc_status;
-        let lesson = on_trailers(&mut bench.0, &forward, attempt, latency, &mut answer);
-        assert_eq!((lesson.failures, failed(&forward)), (failures, failures as usize));
+        let feedback = on_trailers(&mut bench.0, &forward, attempt, latency, &mut answer);
+        assert_eq!((feedback.failures, failed(&forward)), (failures, failures as usize));
     }
 }
 
@@ -195,17 +199,17 @@ fn in_order(forward: &Forward) -> [&'static str; 2] {
 }
 
 #[test]
-fn a_grpc_retry_is_attributed_to_its_own_endpoint_in_the_trailers_too() {
+fn trailers_of_a_grpc_retry_count_for_its_own_endpoint() {
     let mut bench = Bench::new(GRPC, BY_HEADERS, &[ONE, TWO]);
     let forward = bench.forward();
     let [_, second] = in_order(&forward);
     let mut answer = CountedResponse { attempt: 2, ..CountedResponse::from(second, 200) };
-    let (lesson, next) = on_headers(&mut bench.0, &forward, false, &mut answer);
-    assert_eq!(lesson, failures(1, true), "the first");
+    let (feedback, next) = on_headers(&mut bench.0, &forward, false, &mut answer);
+    assert_eq!(feedback, failures(1, true), "the first");
     let Remaining::Trailers { attempt, latency } = next else { panic!("{next:?}") };
     answer.grpc_status = Some(14);
-    let lesson = on_trailers(&mut bench.0, &forward, attempt, latency, &mut answer);
-    assert_eq!(lesson, failures(1, false), "the second");
+    let feedback = on_trailers(&mut bench.0, &forward, attempt, latency, &mut answer);
+    assert_eq!(feedback, failures(1, false), "the second");
     assert_eq!(failed(&forward), 2, "both");
 }
 
@@ -214,8 +218,9 @@ fn latency_is_from_the_pick_to_the_headers_of_the_first_attempt() {
     let at = |milliseconds| Time::from_start(Duration::from_millis(milliseconds));
     for (attempt, expected) in [(1, Some(0.007)), (2, None)] {
         let mut bench = Bench::new(LATENCY, BY_HEADERS, &[ONE, TWO]);
-        let hints = PickContext { now: at(100), ..PickContext::default() };
-        let Disposition::Forward(forward) = bench.0.decide(Some(ServiceId::nth(0)), &hints) else {
+        let context = PickContext { now: at(100), ..PickContext::default() };
+        let Disposition::Forward(forward) = bench.0.decide(Some(ServiceId::nth(0)), &context)
+        else {
             panic!("not forwarded");
         };
         let upstream = in_order(&forward)[attempt as usize - 1];

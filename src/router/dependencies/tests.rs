@@ -6,6 +6,7 @@ use crate::balancer::pick_context::PickContext;
 use crate::model::endpoint::Endpoint;
 use crate::model::service::SourceId;
 use crate::model::snapshot::Snapshot;
+use crate::router::Router;
 use crate::router::disposition::Disposition;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
@@ -50,7 +51,7 @@ impl Bench {
         self.router.install(source, &Snapshot::new(endpoints).into(), self.now);
     }
 
-    /// What has happened by that moment, each with the service.
+    /// Lists the events by that moment, each with its service.
     fn tick(&mut self, milliseconds: u64) -> Vec<(String, ServiceEvent)> {
         self.now = at(milliseconds);
         let mut events = Vec::new();
@@ -78,7 +79,7 @@ impl Bench {
     /// The dependencies of a service that are down, with commas between their names.
     fn down(&self, name: &str) -> String {
         let id = self.id(name);
-        let mut all = self.router.dependencies.dependents.iter();
+        let mut all = self.router.table.dependencies().dependents.iter();
         all.find(|dependent| dependent.service == id)
             .map_or_else(String::new, |it| it.names().join(","))
     }
@@ -90,7 +91,7 @@ fn down(name: &str, others: &[&str]) -> (String, ServiceEvent) {
 }
 
 #[test]
-fn a_service_is_degraded_once_consul_has_no_endpoint_of_another_in_any_datacenter() {
+fn dependency_is_down_when_no_datacenter_has_an_endpoint() {
     let mut bench = Bench::new(&[
         ("web", r#""depends_on": ["DB", "cache"]"#),
         ("db", DATACENTERS),
@@ -125,7 +126,7 @@ fn what_comes_and_goes_between_two_ticks_is_not_told() {
 }
 
 #[test]
-fn a_service_that_is_to_fail_is_down_itself_to_those_that_depend_on_it() {
+fn service_that_fails_is_down_to_its_dependents() {
     let mut bench = Bench::new(&[
         ("front", r#""depends_on": ["web"], "on_dependency_down": "fail""#),
         ("web", r#""depends_on": ["db"], "on_dependency_down": "fail""#),
@@ -154,7 +155,7 @@ fn a_service_that_is_to_fail_is_down_itself_to_those_that_depend_on_it() {
 }
 
 #[test]
-fn a_request_does_not_wait_for_a_service_that_fails_whatever_its_endpoints_are() {
+fn request_does_not_wait_when_a_dependency_makes_it_fail() {
     let mut bench =
         Bench::new(&[("web", r#""depends_on": ["db"], "on_dependency_down": "fail""#), ("db", "")]);
     assert_eq!(bench.sent("web"), "not_resolved_yet");
@@ -182,6 +183,6 @@ fn a_fallback_that_is_in_use_counts() {
 #[test]
 fn services_that_depend_on_nothing_are_never_looked_at() {
     let bench = Bench::new(&[("web", ""), ("db", "")]);
-    let DependencyHealth { watched, dependents } = &bench.router.dependencies;
+    let DependencyHealth { watched, dependents } = bench.router.table.dependencies();
     assert!(watched.is_empty() && dependents.is_empty());
 }

@@ -6,7 +6,7 @@ use consul_resolver::host::Event;
 use consul_resolver::model::service::ServiceId;
 use consul_resolver::registry::response::{CallFailure, HttpResponse};
 use consul_resolver::router::disposition::Disposition;
-use consul_resolver::router::lookup::Lookup;
+use consul_resolver::router::on_demand_names::Lookup;
 
 use super::World;
 use crate::calendar::Happening;

@@ -1,4 +1,4 @@
-//! Which answers tell how fast an endpoint is.
+//! Tests of the responses that are samples of latency.
 
 use super::*;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
@@ -10,14 +10,14 @@ fn at(milliseconds: u64) -> Time {
 
 /// A request that is picked 100 ms after the start.
 fn sent(bench: &mut Bench, has_body: bool) -> Forward {
-    let hints = PickContext { now: at(100), has_body, ..PickContext::default() };
-    match bench.0.decide(Some(ServiceId::nth(0)), &hints) {
+    let context = PickContext { now: at(100), has_body, ..PickContext::default() };
+    match bench.0.decide(Some(ServiceId::nth(0)), &context) {
         Disposition::Forward(forward) => forward,
         other => panic!("not forwarded: {other:?}"),
     }
 }
 
-/// What is known of how fast the endpoints of the request are, in milliseconds, in their order.
+/// Lists the known latencies of the endpoints of a request in milliseconds, in order.
 fn latencies(forward: &Forward, now: Time) -> Vec<Option<f64>> {
     let latency = |target: &std::rc::Rc<crate::balancer::upstream_host::UpstreamHost>| {
         let seconds = target.latency()?.value(now, Duration::from_secs(10));
@@ -115,15 +115,15 @@ fn under_hedging_the_answer_is_of_whom_the_address_names() {
         now: at(107),
         ..CountedResponse::from(upstream, status)
     };
-    let lesson = on_headers(&mut bench.0, &forward, true, &mut answer(first, 200)).0;
-    assert_eq!(lesson, Feedback::default(), "nobody has failed");
+    let feedback = on_headers(&mut bench.0, &forward, true, &mut answer(first, 200)).0;
+    assert_eq!(feedback, Feedback::default(), "nobody has failed");
     assert_eq!(latencies(&forward, at(107)), [Some(7.0), None]);
     // What the second one took is not known; the first has failed.
-    let lesson = on_headers(&mut bench.0, &forward, true, &mut answer(second, 200)).0;
-    assert_eq!(lesson, failures(1, true));
+    let feedback = on_headers(&mut bench.0, &forward, true, &mut answer(second, 200)).0;
+    assert_eq!(feedback, failures(1, true));
     assert_eq!(latencies(&forward, at(107)), [Some(7.0), None]);
-    let lesson = on_headers(&mut bench.0, &forward, true, &mut answer(first, 500)).0;
-    assert_eq!(lesson, failures(1, false), "the first, and not the second one");
+    let feedback = on_headers(&mut bench.0, &forward, true, &mut answer(first, 500)).0;
+    assert_eq!(feedback, failures(1, false), "the first, and not the second one");
 }
 
 #[test]

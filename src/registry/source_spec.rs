@@ -2,10 +2,9 @@
 
 use hashbrown::HashMap;
 
-use crate::calls::circuit::Datacenter;
-use crate::config::{Config, Discover, Service, ShrinkGuardConfig, Source};
-use crate::model::service::SourceId;
-use crate::registry::query::Query;
+use crate::config::{Config, Discover, DnsNames, Service, ShrinkGuardConfig, Source};
+use crate::model::service::{QueryKey, SourceId};
+use crate::registry::query::{Query, service_of_host};
 
 /// The query of a source, and the trust in its responses.
 #[derive(Debug, Clone)]
@@ -15,7 +14,7 @@ pub struct SourceSpec {
     /// The settings of the shrink guard.
     pub guard: ShrinkGuardConfig,
     /// The datacenter whose servers respond.
-    pub datacenter: Datacenter,
+    pub datacenter: Option<Box<str>>,
     /// True if only a client has named the source, so that its existence is not certain.
     pub on_trial: bool,
 }
@@ -51,5 +50,14 @@ impl SourceSpec {
         let guard = ShrinkGuardConfig::default();
         let query = Query::catalog(config, discover);
         Self { query, guard, datacenter, on_trial: false }
+    }
+
+    /// Returns the service that a host names in Consul's DNS, and the key of its query.
+    pub fn named(config: &Config, names: &DnsNames, host: &[u8]) -> Option<(Service, QueryKey)> {
+        let (mut service, datacenter) = service_of_host(host, names)?;
+        service.datacenters.extend(datacenter);
+        let datacenter = config.datacenters(&service).next().flatten();
+        let key = Query::new(config, &service, datacenter).key();
+        Some((service, key))
     }
 }
