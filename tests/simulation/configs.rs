@@ -159,6 +159,8 @@ pub const FINDING_CONFIGS: [usize; 11] = [2, 3, 3, 6, 6, 7, 8, 9, 10, 11, 12];
 /// Those that ask whether Envoy drains, and some that do not.
 pub const DRAINING_CONFIGS: [usize; 6] = [13, 13, 14, 14, 15, 16];
 
+/// One with a source of the polled registry.
+pub const POLLS: usize = 3;
 /// One that resolves names.
 pub const NAMES: usize = 6;
 /// One that forgets them soon.

@@ -58,11 +58,11 @@ mod world;
 use consul_resolver::model::service::SourceId;
 use consul_resolver::util::rng::Rng;
 
-use crate::configs::LONGEST_WAIT;
+use crate::configs::{LONGEST_WAIT, POLLS};
 use crate::plan::{LONGEST_CHAOS, Plan};
 use crate::registering::REGISTERED;
 use crate::seeds::for_seeds;
-use crate::sources::USUAL;
+use crate::sources::{FEED, USUAL};
 use crate::vm::Mail;
 use crate::world::World;
 
@@ -309,6 +309,21 @@ fn leader_queries_once_more_when_a_follower_asks_for_it() {
         world.run(1_000);
         assert_eq!(plain(&world), [before[0], before[1] + 1, before[2] + 1]);
         world.check_settled();
+    });
+}
+
+#[test]
+fn polled_source_is_read_once_in_each_time_to_live() {
+    for_seeds(20, |seed| {
+        let plan = Plan { listeners: vec![POLLS], ..Plan::calm(3) };
+        let mut world = World::new(plan, Rng::new(seed));
+        world.replace(FEED, &[1, 2]);
+        world.run(8_000);
+        world.check_converged();
+        let (before, _) = world.consul.asked(FEED);
+        world.run(60_000);
+        let asked = world.consul.asked(FEED).0 - before;
+        assert!((15..=22).contains(&asked), "{asked} reads in a minute, of 3 s each");
     });
 }
 
