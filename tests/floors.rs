@@ -144,10 +144,6 @@ const CIRCLES: &[(&str, &[&str])] = &[
         "a response decides the next query, which reads it",
         &["registry::consul::query", "registry::consul::response"],
     ),
-    (
-        "the plugin lets streams wait, which resume by the plugin",
-        &["proxy::plugin", "proxy::plugin::waiting_room"],
-    ),
 ];
 
 /// The path of the module that a file is: `router::route`, or `router` for its `mod.rs`.

@@ -37,7 +37,7 @@ impl Contact {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::response::{CallFailure, Refusal};
+    use crate::registry::http::{CallFailure, Refusal};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

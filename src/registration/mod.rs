@@ -10,15 +10,12 @@
 
 mod absent;
 pub mod agent_call;
-mod checks;
+pub mod checks;
 mod controller;
 pub mod desired_state;
 pub mod down_dependencies;
 mod drain;
-mod effects;
 pub mod manager;
-mod orphan_relation;
 mod present;
-pub mod probe;
 pub mod reconciler;
 mod ttl_check;

@@ -4,9 +4,9 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::registry::consul::error::QueryError;
+use crate::registry::http::CallFailure;
 #[cfg(feature = "polled-registry")]
 use crate::registry::polled::PolledError;
-use crate::registry::response::CallFailure;
 
 /// The reason why a query has no response. None of them removes an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]

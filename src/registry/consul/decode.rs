@@ -10,7 +10,7 @@ use crate::registry::consul::lenient::{LenientSeed, LenientVisitor};
 use crate::registry::consul::prepared_query::PreparedQueryResponse;
 use crate::registry::consul::string_table::StringTable;
 use crate::registry::consul::wire::WireEntry;
-use crate::registry::decoded::{Decoded, MAX_ENDPOINTS};
+use crate::registry::query_response::{Decoded, MAX_ENDPOINTS};
 use crate::registry::rejected_instances::{RejectReason, RejectedInstances};
 
 /// The maximum length of a body, in bytes. Envoy passes at most this much to a filter

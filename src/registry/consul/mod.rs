@@ -18,11 +18,9 @@ pub mod instance_filter;
 mod key;
 mod lenient;
 mod metadata;
-pub mod mistake;
 mod path;
 mod prepared_query;
 mod string_table;
-mod wait;
 mod wire;
 
 pub mod catalog;

@@ -7,7 +7,7 @@ use serde::de::{MapAccess, SeqAccess};
 use crate::registry::consul::decode::EntryCollector;
 use crate::registry::consul::decode_error::DecodeError;
 use crate::registry::consul::lenient::{LenientSeed, LenientVisitor, next_name, skip};
-use crate::registry::decoded::QueryOrigin;
+use crate::registry::query_response::QueryOrigin;
 
 /// The longest name of a service, and of a datacenter, that is read, in bytes.
 const MAX_NAME: usize = 255;
@@ -79,7 +79,7 @@ mod tests {
     use crate::registry::consul::decode::decode_executed;
     use crate::registry::consul::fixtures;
     use crate::registry::consul::query::{ConsulQuery, QueryTarget};
-    use crate::registry::decoded::{Decoded, MAX_ENDPOINTS};
+    use crate::registry::query_response::{Decoded, MAX_ENDPOINTS};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

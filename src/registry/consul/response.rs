@@ -7,13 +7,11 @@ use crate::model::service_names::ServiceNames;
 use crate::model::snapshot::Snapshot;
 use crate::registry::consul::catalog;
 use crate::registry::consul::decode::{DecodeError, decode, decode_executed};
-use crate::registry::consul::error::QueryError;
+use crate::registry::consul::error::{Mistake, QueryError};
 use crate::registry::consul::index::ConsulIndex;
-use crate::registry::consul::mistake::Mistake;
 use crate::registry::consul::query::{ConsulQuery, QueryTarget};
-use crate::registry::decoded::Decoded;
-use crate::registry::query_response::{NextRead, QueryResponse};
-use crate::registry::response::{CallFailure, HttpResponse};
+use crate::registry::http::{CallFailure, HttpResponse};
+use crate::registry::query_response::{Decoded, NextRead, QueryResponse};
 use crate::registry::resume::Resume;
 use crate::util::excerpt::BodyExcerpt;
 

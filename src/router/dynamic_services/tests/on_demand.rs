@@ -4,13 +4,11 @@ use std::rc::Rc;
 
 use crate::config::Config;
 use crate::model::endpoint::Endpoint;
-use crate::model::service::ServiceId;
-use crate::model::service::SourceId;
+use crate::model::service::{ServiceId, SourceId};
 use crate::model::snapshot::Snapshot;
 use crate::router::Router;
+use crate::router::dynamic_services::{Origin, ServiceChange};
 use crate::router::on_demand_names::Lookup;
-use crate::router::service_change::Origin;
-use crate::router::service_change::ServiceChange;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 use core::net::SocketAddr;
