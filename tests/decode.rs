@@ -15,8 +15,9 @@ use std::net::IpAddr;
 use consul_resolver::config::{
     AddressChoice, AddressPolicy, Cidr, Config, HealthThreshold as Threshold, VersionKey,
 };
-use consul_resolver::registry::consul::decode::{DecodeError, decode, decode_executed};
+use consul_resolver::registry::consul::decode::{DecodeError, decode};
 use consul_resolver::registry::consul::instance_filter::InstanceFilter;
+use consul_resolver::registry::consul::prepared_query::decode_executed;
 use consul_resolver::registry::consul::query::ConsulQuery;
 use consul_resolver::registry::http::HttpResponse;
 use consul_resolver::registry::query_response::{Decoded, QueryOrigin};

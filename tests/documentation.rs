@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use consul_resolver::config::{Config, Handoff};
 use consul_resolver::handoff::headers::HANDOFF_HEADERS;
-use consul_resolver::registry::error::ErrorKind;
+use consul_resolver::registry::error_kind::ErrorKind;
 use consul_resolver::router::reply::ReplyReason;
 
 fn root() -> &'static Path {

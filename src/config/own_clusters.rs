@@ -1,17 +1,17 @@
 //! What Envoy's own clusters can do, and which names they may have.
 
-use super::Config;
 use super::check::CheckKind;
 use super::error::Refusals;
-use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::field_path::FieldPath;
 use super::handoff::Handoff;
 use super::host_template::HostTemplate;
 use super::policy::Policy;
 use super::service::Service;
+use super::whole::Config;
 use super::xds::ClustersConfig;
 use super::xds_error::XdsError;
+use crate::util::excerpt::Excerpt;
 
 impl Config {
     /// Refuses what needs Envoy's own clusters where they are not fed, and what these cannot do.

@@ -1,6 +1,7 @@
 //! What is asked of Consul for one service.
 
-use super::{Config, FieldError, FieldPath, Refusals, Service};
+use super::service::Service;
+use super::whole::Config;
 use crate::model::service::ServiceId;
 
 /// A service in one of its datacenters: what one query to Consul asks for.
@@ -41,25 +42,5 @@ impl Config {
         let default = self.consul.datacenter.as_deref();
         let default = service.datacenters.is_empty().then_some(default);
         default.into_iter().chain(service.datacenters.iter().map(|name| Some(name.as_str())))
-    }
-
-    /// Refuses more sources than there are ids, those that may be found included.
-    pub(super) fn check_ids_suffice(&self, refusals: &mut Refusals) {
-        let each = |service: &Service| service.datacenters.len().max(1);
-        let configured: usize = self.services.iter().map(each).sum();
-        let listed = self.discover.as_ref().map_or(0, |discover| {
-            // The catalog is a source, too.
-            (discover.max_services as usize).saturating_mul(each(&discover.service)) + 1
-        });
-        let named = self.dns_names.as_ref().map_or(0, |names| names.unknown_too() as usize);
-        let fields = ["services", "discover", "dns_names"];
-        let mut found = 0;
-        for (field, more) in fields.into_iter().zip([configured, listed, named]) {
-            found += more;
-            if found > Self::MAX_SOURCES {
-                let problem = FieldError::TooManySources { limit: Self::MAX_SOURCES, found };
-                return refusals.add(FieldPath::root().field(field), problem);
-            }
-        }
     }
 }

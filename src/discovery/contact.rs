@@ -1,6 +1,7 @@
 //! The state of a leader's calls to Consul, as reported to operators.
 
-use crate::registry::error::{ErrorKind, RegistryError};
+use crate::registry::error::RegistryError;
+use crate::registry::error_kind::ErrorKind;
 use crate::registry::rejected_instances::RejectedInstances;
 use crate::telemetry::SourceEvent;
 

@@ -18,7 +18,7 @@ use crate::proxy::service_metrics::{
     DependencyMetrics, FoundMetrics, ServiceMetrics, service_prefix,
 };
 use crate::proxy::source_metrics::SourceMetrics;
-use crate::registry::error::ErrorKind;
+use crate::registry::error_kind::ErrorKind;
 use crate::registry::source_spec::SourceSpec;
 use crate::router::forward::Forward;
 use crate::router::reply::ReplyReason;

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::model::service::{ServiceId, SourceId};
 use crate::proxy::host::{self, MetricId};
 use crate::proxy::source_metrics::SourceMetrics;
-use crate::registry::error::ErrorKind;
+use crate::registry::error_kind::ErrorKind;
 use crate::registry::source_spec::SourceSpec;
 use crate::telemetry::{FoundService, FoundSource, SourceEvent};
 

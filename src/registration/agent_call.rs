@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use crate::calls::caller::AgentCallId;
 use crate::registry::consul::registration::{CheckStatus, RegistrationError};
-use crate::registry::error::ErrorKind;
+use crate::registry::error_kind::ErrorKind;
 use crate::registry::http::HttpRequest;
 use crate::telemetry::RegistrationEvent;
 use crate::util::backoff::{Backoff, Jitter};

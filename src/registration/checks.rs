@@ -1,13 +1,14 @@
-//! The checks of a registration that this proxy reports on, and their probes.
+//! The checks of a registration that this proxy reports on.
 
 use core::time::Duration;
 
-use crate::config::{self, HealthCheck, Probe};
+use crate::config;
 use crate::health_check::checker::ProbeNumber;
-use crate::health_check::verdict::{ProbeReason, ProbeResponse, ProbeVerdict};
+use crate::health_check::verdict::ProbeReason;
 use crate::host::ProbeTarget;
 use crate::registration::agent_call::{AgentCall, CallSlot, Effects};
 use crate::registration::drain::Drain;
+use crate::registration::probe::{OutgoingProbe, ProbeResult};
 use crate::registration::ttl_check::TtlCheck;
 use crate::registry::consul::registration::{
     ActualCheck, CheckStatus, Definition, Drift, RegistrationError, Report,
@@ -239,7 +240,7 @@ impl TtlChecks {
         self.checks.iter_mut().find_map(|check| {
             let target = ProbeTarget::Check(check.position);
             let (number, probe) = check.poll_probe(now, rng)?;
-            Some(OutgoingProbe::new(target, number, probe))
+            Some(crate::registration::probe::OutgoingProbe::new(target, number, probe))
         })
     }
 
@@ -305,44 +306,6 @@ fn report_missing(
         (Some(_), Err(ProbeReason::UnknownCluster)) | (None, _) => {}
         (Some(known), _) => {
             events.push(RegistrationEvent::ClusterFound(missing.swap_remove(known)));
-        }
-    }
-}
-
-/// A probe to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutgoingProbe {
-    /// The target.
-    pub target: ProbeTarget,
-    /// The number of the probe.
-    pub number: ProbeNumber,
-    /// The request of the probe.
-    pub probe: Probe,
-}
-
-impl OutgoingProbe {
-    pub(super) fn new(target: ProbeTarget, number: ProbeNumber, probe: &Probe) -> Self {
-        Self { target, number, probe: probe.clone() }
-    }
-}
-
-/// The result of a probe.
-#[derive(Debug, Clone)]
-pub struct ProbeResult<'a> {
-    /// The target.
-    pub target: ProbeTarget,
-    /// The number of the probe.
-    pub number: ProbeNumber,
-    /// The response, or the reason why there is none.
-    pub response: Result<ProbeResponse<'a>, ProbeReason>,
-}
-
-impl ProbeResult<'_> {
-    /// Returns the verdict on the result.
-    pub(super) fn verdict(&self, check: &HealthCheck) -> ProbeVerdict {
-        match &self.response {
-            Ok(response) => ProbeVerdict::of(check, *response),
-            Err(reason) => ProbeVerdict::Bad(reason.clone()),
         }
     }
 }

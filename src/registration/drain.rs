@@ -4,7 +4,7 @@ use crate::config::Probe;
 use crate::health_check::checker::{HealthChecker, HealthState, ProbeNumber};
 use crate::health_check::verdict::{ProbeReason, ProbeResponse};
 use crate::host::ProbeTarget;
-use crate::registration::checks::{OutgoingProbe, ProbeResult};
+use crate::registration::probe::{OutgoingProbe, ProbeResult};
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

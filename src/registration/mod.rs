@@ -10,12 +10,13 @@
 
 mod absent;
 pub mod agent_call;
-pub mod checks;
+mod checks;
 mod controller;
 pub mod desired_state;
 pub mod down_dependencies;
 mod drain;
 pub mod manager;
 mod present;
+pub mod probe;
 pub mod reconciler;
 mod ttl_check;

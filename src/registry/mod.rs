@@ -13,6 +13,7 @@
 
 pub mod consul;
 pub mod error;
+pub mod error_kind;
 pub mod http;
 #[cfg(feature = "polled-registry")]
 pub mod polled;

@@ -11,7 +11,7 @@ use core::time::Duration;
 use crate::model::endpoint::Endpoint;
 use crate::model::service::QueryKey;
 use crate::model::snapshot::Snapshot;
-use crate::registry::error::ErrorKind;
+use crate::registry::error_kind::ErrorKind;
 use crate::registry::http::{CallFailure, HttpRequest, HttpResponse, Method, PLAIN_TIMEOUT};
 use crate::registry::query_response::{Decoded, MAX_ENDPOINTS, NextRead, QueryResponse};
 use crate::registry::resume::Resume;

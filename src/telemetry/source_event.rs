@@ -6,7 +6,8 @@ use core::time::Duration;
 use log::Level;
 
 use crate::model::snapshot::{Snapshot, SnapshotChange};
-use crate::registry::error::{ErrorKind, RegistryError};
+use crate::registry::error::RegistryError;
+use crate::registry::error_kind::ErrorKind;
 use crate::registry::rejected_instances::RejectedInstances;
 use crate::shared::CodecError;
 use crate::shared::source_record::Term;

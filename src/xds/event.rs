@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::config::Excerpt;
+use crate::util::excerpt::Excerpt;
 use crate::xds::request::Malformed;
 use crate::xds::resource::ResourceKind;
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::rc::Rc;
 
-use crate::config::{self, Config, Excerpt, Service};
+use crate::config::{self, Config, Service};
 use crate::model::snapshot::Assignment;
+use crate::util::excerpt::Excerpt;
 use crate::util::hash::xxh64;
 use crate::util::time::Time;
 use crate::xds::endpoints::cluster_load_assignment;

@@ -4,7 +4,8 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::config::{Config, Excerpt, Xds};
+use crate::config::{Config, Xds};
+use crate::util::excerpt::Excerpt;
 use crate::util::hash::xxh64;
 use crate::util::time::{Clock, Time};
 use crate::xds::event::{Counts, Events, SubscriptionEvent};

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use crate::registry::consul::decode::{DecodeError, MAX_BODY};
 use crate::registry::consul::index::IndexError;
-use crate::registry::error::ErrorKind;
+use crate::registry::error_kind::ErrorKind;
 use crate::registry::http::{CallFailure, Refusal};
 use crate::util::excerpt::BodyExcerpt;
 

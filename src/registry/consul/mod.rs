@@ -19,7 +19,7 @@ mod key;
 mod lenient;
 mod metadata;
 mod path;
-mod prepared_query;
+pub mod prepared_query;
 mod string_table;
 mod wire;
 
@@ -27,6 +27,7 @@ pub mod catalog;
 pub mod decode;
 pub mod dns_name;
 pub mod error;
+pub mod headers;
 pub mod health;
 pub mod index;
 pub mod query;

@@ -4,13 +4,13 @@ use core::time::Duration;
 
 use crate::config::{self, Consistency, Discover};
 use crate::model::service::QueryKey;
+use crate::registry::consul::headers::QUERY_HEADERS;
 use crate::registry::consul::index::ConsulIndex;
 use crate::registry::consul::instance_filter::InstanceFilter;
 use crate::registry::consul::key::{catalog_key, key};
 use crate::registry::consul::path::{
     Wait, catalog_path, path, push_encoded, push_mode, push_name, push_value,
 };
-use crate::registry::consul::response::QUERY_HEADERS;
 use crate::registry::http::{HttpRequest, Method, PLAIN_TIMEOUT, ReadMode};
 use crate::registry::query_response::QueryOrigin;
 
