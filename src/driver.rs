@@ -5,7 +5,7 @@
 use crate::host::{Command, Event, Host};
 use crate::model::service::SourceId;
 use crate::router::Router;
-use crate::router::service_change::{Addition, Origin, ServiceChange};
+use crate::router::dynamic_services::{Addition, Origin, ServiceChange};
 use crate::telemetry::{FoundService, FoundSource, ServiceEvent, SourceEvent, TelemetryEvent};
 use crate::vm::Vm;
 

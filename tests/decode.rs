@@ -15,12 +15,12 @@ use std::net::IpAddr;
 use consul_resolver::config::{
     AddressChoice, AddressPolicy, Cidr, Config, HealthThreshold as Threshold, VersionKey,
 };
-use consul_resolver::registry::consul::decode::{DecodeError, decode, decode_executed};
+use consul_resolver::registry::consul::decode::{DecodeError, decode};
 use consul_resolver::registry::consul::instance_filter::InstanceFilter;
+use consul_resolver::registry::consul::prepared_query::decode_executed;
 use consul_resolver::registry::consul::query::ConsulQuery;
-use consul_resolver::registry::decoded::Decoded;
-use consul_resolver::registry::decoded::QueryOrigin;
-use consul_resolver::registry::response::HttpResponse;
+use consul_resolver::registry::http::HttpResponse;
+use consul_resolver::registry::query_response::{Decoded, QueryOrigin};
 use consul_resolver::util::excerpt::BodyExcerpt;
 use proptest::collection::vec;
 use proptest::option;

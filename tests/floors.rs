@@ -108,47 +108,10 @@ fn imports_go_down_or_stay_within_their_folder() {
 }
 
 /// Files that stand in a circle of imports, with the reason. The list may only shrink.
-const CIRCLES: &[(&str, &[&str])] = &[
-    (
-        "an object hands out cursors, which read objects, and both record their errors",
-        &["config::cursor", "config::object", "config::recorder"],
-    ),
-    (
-        "parts of the configuration are checked against the whole",
-        &[
-            "config",
-            "config::dependencies",
-            "config::dependency_graph",
-            "config::discover",
-            "config::dns_names",
-            "config::host_template",
-            "config::node_info",
-            "config::prepared_query",
-            "config::registration",
-            "config::selection",
-            "config::service",
-            "config::services",
-            "config::source",
-            "config::xds",
-        ],
-    ),
-    (
-        "a prepared query is decoded as any response, and recognized by the decoder",
-        &["registry::consul::decode", "registry::consul::prepared_query"],
-    ),
-    (
-        "an error of a registry may be Consul's, which is told as any",
-        &["registry::consul::error", "registry::error", "registry::polled"],
-    ),
-    (
-        "a response decides the next query, which reads it",
-        &["registry::consul::query", "registry::consul::response"],
-    ),
-    (
-        "the plugin lets streams wait, which resume by the plugin",
-        &["proxy::plugin", "proxy::plugin::waiting_room"],
-    ),
-];
+const CIRCLES: &[(&str, &[&str])] = &[(
+    "an object hands out cursors, which read objects, and both record their errors",
+    &["config::cursor", "config::object", "config::recorder"],
+)];
 
 /// The path of the module that a file is: `router::route`, or `router` for its `mod.rs`.
 fn module_path(path: &Path) -> String {

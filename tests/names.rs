@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use consul_resolver::config::{Config, Service};
 use consul_resolver::registry::consul::dns_name::DnsName;
 use consul_resolver::registry::consul::query::ConsulQuery;
-use consul_resolver::registry::response::HttpResponse;
+use consul_resolver::registry::http::HttpResponse;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;

@@ -14,14 +14,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use consul_resolver::config::{ClustersConfig, Config, Service, Xds};
-use consul_resolver::model::assignment::Assignment;
 use consul_resolver::model::endpoint::Endpoint;
-use consul_resolver::model::snapshot::Snapshot;
+use consul_resolver::model::snapshot::{Assignment, Snapshot};
 use consul_resolver::util::time::Time;
 use consul_resolver::xds::request::{StreamId, SubscriptionRequest};
-use consul_resolver::xds::resource_kind::ResourceKind;
+use consul_resolver::xds::resource::ResourceKind;
+use consul_resolver::xds::resources::Update;
 use consul_resolver::xds::server::Server;
-use consul_resolver::xds::update::Update;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -6,8 +6,7 @@ use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::Config;
 use consul_resolver::host::Event;
 use consul_resolver::model::service::SourceId;
-use consul_resolver::registry::request::HttpRequest;
-use consul_resolver::registry::response::CallFailure;
+use consul_resolver::registry::http::{CallFailure, HttpRequest};
 use consul_resolver::util::rng::Rng;
 
 use crate::scenario::{Client, Scenario};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use consul_resolver::config::Config;
 use consul_resolver::registry::consul::query::ConsulQuery;
-use consul_resolver::registry::response::HttpResponse;
+use consul_resolver::registry::http::HttpResponse;
 use serde_json::Value;
 
 const CONFIG: &[u8] = br#"{

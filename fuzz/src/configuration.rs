@@ -5,7 +5,7 @@ use consul_resolver::config::{Config, ConfigError, Refusals};
 use consul_resolver::model::service::ServiceId;
 use consul_resolver::registry::consul::index::ConsulIndex;
 use consul_resolver::registry::consul::query::ConsulQuery;
-use consul_resolver::registry::request::ReadMode;
+use consul_resolver::registry::http::ReadMode;
 use consul_resolver::registry::source_spec::SourceSpec;
 use consul_resolver::router::Router;
 use consul_resolver::router::disposition::Disposition;

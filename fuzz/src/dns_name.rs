@@ -3,7 +3,7 @@
 use consul_resolver::config::{Config, Service};
 use consul_resolver::registry::consul::dns_name::DnsName;
 use consul_resolver::registry::consul::query::ConsulQuery;
-use consul_resolver::registry::request::ReadMode;
+use consul_resolver::registry::http::ReadMode;
 
 const DOMAIN: &str = "consul";
 

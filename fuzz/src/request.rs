@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 
 use consul_resolver::config::Config;
+use consul_resolver::handoff::encoded_handoff::HandoffStream;
 use consul_resolver::handoff::headers::HANDOFF_HEADERS;
-use consul_resolver::handoff::stream::HandoffStream;
 use consul_resolver::model::endpoint::Endpoint;
 use consul_resolver::model::service::{ServiceId, SourceId};
 use consul_resolver::model::snapshot::Snapshot;
 use consul_resolver::request::handler::RequestHandler;
-use consul_resolver::request::stream::Stream;
+use consul_resolver::request::inputs::Stream;
 use consul_resolver::router::Router;
 use consul_resolver::router::disposition::Disposition;
 use consul_resolver::util::rng::Rng;

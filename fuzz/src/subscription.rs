@@ -4,11 +4,11 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use consul_resolver::config::{ClustersConfig, Config, RoutesConfig, Xds};
-use consul_resolver::model::assignment::Assignment;
+use consul_resolver::model::snapshot::Assignment;
 use consul_resolver::util::time::Time;
 use consul_resolver::xds::request::{StreamId, SubscriptionRequest};
+use consul_resolver::xds::resources::Update;
 use consul_resolver::xds::server::Server;
-use consul_resolver::xds::update::Update;
 use serde_json::Value;
 
 const CONFIG: &[u8] = br#"{

@@ -212,7 +212,7 @@ mod tests {
     use super::*;
     use crate::balancer::priority::Loads;
     use crate::config::Policy;
-    use crate::registry::decoded::MAX_ENDPOINTS;
+    use crate::registry::query_response::MAX_ENDPOINTS;
     use core::net::SocketAddr;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;

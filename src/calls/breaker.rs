@@ -7,7 +7,7 @@ use crate::calls::caller::Caller;
 use crate::calls::caller_history::CallerHistory;
 use crate::calls::wait_queue::WaitRank;
 use crate::config;
-use crate::registry::error::ErrorKind;
+use crate::registry::error_kind::ErrorKind;
 use crate::util::backoff::{Backoff, Jitter};
 use crate::util::rng::Rng;
 use crate::util::time::Time;

@@ -10,7 +10,7 @@ use crate::calls::caller_group::CallerGroup;
 use crate::calls::circuit::{Circuit, Datacenter};
 use crate::calls::wait_queue::CallClass;
 use crate::config;
-use crate::registry::error::ErrorKind;
+use crate::registry::error_kind::ErrorKind;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
 

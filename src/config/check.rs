@@ -5,10 +5,10 @@ use core::time::Duration;
 
 use super::cursor::Cursor;
 use super::error::Refusals;
-use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::health_check::{HealthCheck, Probe, headers};
 use super::object::{Field, Object, field};
+use crate::util::excerpt::Excerpt;
 
 /// One check of a registered service.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::duration::parse_duration;
 use super::error::Refusals;
-use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::field_path::FieldPath;
 use super::recorder::{Recorder, Shape};
+use crate::util::excerpt::Excerpt;
 
 /// A JSON value together with its place, so that every reading of it that fails can say
 /// where. Nothing is converted silently: `"2"` is no number, `null` is no absent field.

@@ -4,7 +4,7 @@ use super::cursor::Cursor;
 use super::error::Refusals;
 use super::field_error::FieldError;
 use super::object::{Object, field};
-use super::service::Service;
+use super::selection::MAX_NAME_BYTES;
 use crate::model::index_set::IndexSet;
 use crate::model::service::ServiceId;
 
@@ -69,7 +69,7 @@ impl DependencyNames {
             |node| {
                 node.describe(r#"{ "minItems": 1, "uniqueItems": true }"#);
                 let names = node.array(Dependencies::MOST, |node| {
-                    node.single_line(Service::MAX_NAME_BYTES).map(str::to_owned)
+                    node.single_line(MAX_NAME_BYTES).map(str::to_owned)
                 })?;
                 if names.is_empty() {
                     let expected = "a service, or no depends_on field at all";

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::excerpt::Excerpt;
+use crate::util::excerpt::Excerpt;
 
 /// Reason why a service cannot be depended on.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,18 +4,18 @@ use core::iter::once;
 
 use hashbrown::HashMap;
 
-use super::Config;
 use super::dependencies::{Dependencies, DependencyNames};
 use super::dependency_error::DependencyError;
 use super::error::Refusals;
-use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::field_path::FieldPath;
 use super::service::Service;
 use super::services::service_place;
 use super::suggestion::suggestion;
+use super::whole::Config;
 use crate::model::service::ServiceId;
 use crate::model::slot_map::SecondaryMap;
+use crate::util::excerpt::Excerpt;
 
 impl Dependencies {
     /// Finds the services that the services of a list depend on: others of that list.

@@ -5,11 +5,11 @@ use core::time::Duration;
 
 use super::cursor::Cursor;
 use super::error::Refusals;
-use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::host_pattern::HostPattern;
 use super::object::field;
 use super::service::Service;
+use crate::util::excerpt::Excerpt;
 
 /// Requests whose host is a name of Consul's DNS, such as `web.service.consul`.
 #[derive(Debug, Clone, PartialEq)]

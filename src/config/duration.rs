@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
-use super::excerpt::Excerpt;
+use crate::util::excerpt::Excerpt;
 
 /// The units and their milliseconds; `ms` comes before `s`, in which it ends, so that the
 /// first match is the right one.

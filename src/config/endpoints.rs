@@ -6,9 +6,9 @@ use core::net::IpAddr;
 use super::cidr::Cidr;
 use super::cursor::Cursor;
 use super::error::Refusals;
-use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::object::field;
+use crate::util::excerpt::Excerpt;
 
 /// Addresses of Consul's instances that may be handed to Envoy's router.
 ///

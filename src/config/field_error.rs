@@ -6,11 +6,11 @@ use core::time::Duration;
 use super::cidr::CidrError;
 use super::dependency_error::DependencyError;
 use super::duration::{DurationError, Spelled};
-use super::excerpt::Excerpt;
 use super::field_path::FieldPath;
 use super::host_pattern::HostPatternError;
 use super::xds_error::XdsError;
 use crate::model::version_pattern::VersionPatternError;
+use crate::util::excerpt::Excerpt;
 
 /// Says what is wrong at one place of the configuration, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::excerpt::Excerpt;
+use crate::util::excerpt::Excerpt;
 
 /// Names a place in the configuration as a user would write it:
 /// `services[2].load_balancing.policy`.

@@ -2,10 +2,10 @@
 
 use super::cursor::Cursor;
 use super::error::Refusals;
-use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::handoff::Handoff;
 use super::object::field;
+use crate::util::excerpt::Excerpt;
 
 /// Part of a request that is hashed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

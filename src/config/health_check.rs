@@ -7,9 +7,9 @@ use super::consul::Consul;
 use super::cursor::Cursor;
 use super::duration::Spelled;
 use super::error::Refusals;
-use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::object::{Object, field};
+use crate::util::excerpt::Excerpt;
 
 /// A request, the answers that are good ones, and how often it is made. Names and meanings are those of
 /// [Envoy's `HealthCheck`](https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/core/v3/health_check.proto),

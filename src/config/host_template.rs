@@ -2,9 +2,9 @@
 
 use super::cursor::Cursor;
 use super::error::Refusals;
-use super::excerpt::Excerpt;
 use super::field_error::FieldError;
-use super::host_pattern::HostPattern;
+use super::host_pattern::{HostPattern, HostPatternError};
+use crate::util::excerpt::Excerpt;
 
 /// A host with the place where a service's name goes: `{service}.internal`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -38,10 +38,10 @@ impl HostTemplate {
         self.host(service).ok()
     }
 
-    fn host(&self, service: &str) -> Result<String, super::HostPatternError> {
+    fn host(&self, service: &str) -> Result<String, HostPatternError> {
         match format!("{}{service}{}", self.before, self.after).parse()? {
             HostPattern::Exact(host) => Ok(host),
-            HostPattern::Suffix(_) => Err(super::HostPatternError::Star),
+            HostPattern::Suffix(_) => Err(HostPatternError::Star),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What the configuration takes from the Envoy that it runs in.
 
-use super::Config;
 use super::error::{ConfigError, Refusals};
-use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::field_path::FieldPath;
 use super::registration::{Registration, is_address};
+use super::whole::Config;
+use crate::util::excerpt::Excerpt;
 use crate::util::hash::xxh64;
 
 /// Facts about Envoy's node; each may be unknown.

@@ -4,8 +4,7 @@ use serde_json::{Value, json};
 
 use super::field_error::FieldError;
 use super::object::{Object, field};
-use super::selection::name;
-use super::service::Service;
+use super::selection::{MAX_NAME_BYTES, name};
 
 /// A prepared query that is executed in place of asking for a service by its name.
 ///
@@ -77,7 +76,7 @@ impl PreparedQuery {
                  that of Consul's agent.",
             ),
             &mut near,
-            |node| node.single_line(Service::MAX_NAME_BYTES).map(str::to_owned),
+            |node| node.single_line(MAX_NAME_BYTES).map(str::to_owned),
         );
         if !service.has("query") {
             for field in ["limit", "near"] {

@@ -4,10 +4,10 @@ use core::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::Config;
 use super::cursor::Cursor;
 use super::field_path::FieldPath;
 use super::recorder::{Described, Recorder, Section, merge};
+use super::whole::Config;
 
 /// The checks that no schema can express.
 const BEYOND_A_SCHEMA: &str = "The filter checks what a schema cannot: durations are within their limits and of whole \

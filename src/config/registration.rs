@@ -7,12 +7,13 @@ use super::check::{Check, CheckKind};
 use super::consul::scope;
 use super::cursor::Cursor;
 use super::error::Refusals;
-use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::health_check::Probe;
 use super::object::{Object, field};
-use super::selection::{metadata, name, tags};
-use super::service::Service;
+use super::selection::{
+    MAX_NAME_BYTES, MAX_NODE_META, MAX_NODE_META_VALUE_BYTES, metadata, name, tags,
+};
+use crate::util::excerpt::Excerpt;
 
 /// A service that this proxy registers with Consul, and whose health it keeps true.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub struct Registration {
     /// The service's name.
     pub name: String,
     /// Id of this instance at its agent; empty until the configuration is
-    /// [completed](super::Config::with_node_defaults).
+    /// [completed](super::whole::Config::with_node_defaults).
     pub id: String,
     /// The address at which it is reached: an IP address or a host name; empty until the
     /// configuration is completed.
@@ -152,7 +153,7 @@ impl Registration {
         object.set_some(
             field("version", "The version, which becomes the metadata `version`."),
             &mut version,
-            |node| node.single_line(Service::MAX_NODE_META_VALUE_BYTES).map(str::to_owned),
+            |node| node.single_line(MAX_NODE_META_VALUE_BYTES).map(str::to_owned),
         );
         object.set(field("tags", "The tags."), &mut found.tags, tags);
         object.set(
@@ -258,7 +259,7 @@ impl Registration {
         if let Some(version) = version.filter(|_| object.are_read(&["meta"])) {
             if self.meta.iter().any(|(key, _)| key == Self::VERSION_KEY) {
                 object.refuse("version", FieldError::Beside { other: "meta.version" });
-            } else if self.meta.len() == Service::MAX_NODE_META {
+            } else if self.meta.len() == MAX_NODE_META {
                 let (limit, found) = (self.meta.len(), self.meta.len() + 1);
                 object.refuse("meta", FieldError::TooMany { limit, found });
             }
@@ -295,7 +296,7 @@ impl Default for Weights {
 impl TaggedAddress {
     fn read<'a>(name: &'a str, node: &Cursor<'a>) -> Result<Self, Refusals> {
         let mut object = node.object("tagged_address")?;
-        let most = Service::MAX_NAME_BYTES;
+        let most = MAX_NAME_BYTES;
         let name = node.key(name, most, |c| !c.is_control(), "no control characters")?.to_owned();
         let mut found = Self { name, address: String::new(), port: 0 };
         object.require(

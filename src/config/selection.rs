@@ -4,7 +4,23 @@ use super::consul::scope;
 use super::cursor::Cursor;
 use super::error::Refusals;
 use super::field_error::FieldError;
-use super::service::Service;
+
+/// The most bytes of a name, and of a tagged address's name.
+pub(super) const MAX_NAME_BYTES: usize = 255;
+/// The most tags.
+pub(super) const MAX_TAGS: usize = 64;
+/// The most bytes of a tag.
+pub(super) const MAX_TAG_BYTES: usize = 255;
+/// The most pairs of `node_meta`.
+pub(super) const MAX_NODE_META: usize = 64;
+/// The most bytes of one of its keys, as in Consul.
+pub(super) const MAX_NODE_META_KEY_BYTES: usize = 128;
+/// The most bytes of one of its values, as in Consul.
+pub(super) const MAX_NODE_META_VALUE_BYTES: usize = 512;
+/// The most bytes of a filter: it travels in the query's URL.
+pub(super) const MAX_FILTER_BYTES: usize = 4096;
+/// The most datacenters.
+pub(super) const MAX_DATACENTERS: usize = 16;
 
 /// The worst health that an instance may have and still take requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -40,7 +56,7 @@ impl AddressChoice {
 
     pub(super) fn read(node: &Cursor<'_>) -> Result<Self, Refusals> {
         node.describe(r#"{ "default": "service" }"#);
-        Ok(match node.single_line(Service::MAX_NAME_BYTES)? {
+        Ok(match node.single_line(MAX_NAME_BYTES)? {
             Self::SERVICE => Self::Service,
             name => Self::Tagged(name.to_owned()),
         })
@@ -51,7 +67,7 @@ impl AddressChoice {
 /// decodes it, and then clears away what is empty, `.` or `..` beside one.
 pub(super) fn name(node: &Cursor<'_>) -> Result<String, Refusals> {
     node.describe(r#"{ "not": { "pattern": "(^|/)\\.{0,2}(/|$)" } }"#);
-    let name = node.single_line(Service::MAX_NAME_BYTES)?;
+    let name = node.single_line(MAX_NAME_BYTES)?;
     match name.split('/').any(|part| matches!(part, "" | "." | "..")) {
         true => Err(node.error(FieldError::PathSegment)),
         false => Ok(name.to_owned()),
@@ -60,22 +76,20 @@ pub(super) fn name(node: &Cursor<'_>) -> Result<String, Refusals> {
 
 /// Reads tags, in any order.
 pub(super) fn tags(node: &Cursor<'_>) -> Result<Vec<String>, Refusals> {
-    node.array(Service::MAX_TAGS, |node| {
-        node.single_line(Service::MAX_TAG_BYTES).map(str::to_owned)
-    })
+    node.array(MAX_TAGS, |node| node.single_line(MAX_TAG_BYTES).map(str::to_owned))
 }
 
 /// Reads pairs of a key and a value, which may be empty; of a colon in it Consul would take the rest of a key for a
 /// value.
 pub(super) fn metadata(node: &Cursor<'_>) -> Result<Vec<(String, String)>, Refusals> {
-    node.entries(Service::MAX_NODE_META, |key, node| {
+    node.entries(MAX_NODE_META, |key, node| {
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         let expected = "only ASCII letters, digits, \"-\" and \"_\" in a key";
-        let key = node.key(key, Service::MAX_NODE_META_KEY_BYTES, is_allowed, expected)?;
+        let key = node.key(key, MAX_NODE_META_KEY_BYTES, is_allowed, expected)?;
         node.describe(r#"{ "maxLength": 512, "pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$" }"#);
         let value = match node.string()? {
             "" => "",
-            _ => node.single_line(Service::MAX_NODE_META_VALUE_BYTES)?,
+            _ => node.single_line(MAX_NODE_META_VALUE_BYTES)?,
         };
         Ok((key.to_owned(), value.to_owned()))
     })
@@ -84,7 +98,7 @@ pub(super) fn metadata(node: &Cursor<'_>) -> Result<Vec<(String, String)>, Refus
 /// Reads datacenters in their order, each once (in any case: Consul has them in lower case).
 pub(super) fn datacenters(node: &Cursor<'_>) -> Result<Vec<String>, Refusals> {
     node.describe(r#"{ "minItems": 1, "uniqueItems": true }"#);
-    let names = node.array(Service::MAX_DATACENTERS, scope)?;
+    let names = node.array(MAX_DATACENTERS, scope)?;
     if names.is_empty() {
         let expected = "a datacenter, or no datacenters field at all";
         return Err(node.error(FieldError::Empty { expected }));
@@ -97,5 +111,5 @@ pub(super) fn datacenters(node: &Cursor<'_>) -> Result<Vec<String>, Refusals> {
 pub(super) fn filter(node: &Cursor<'_>) -> Result<String, Refusals> {
     let is_allowed = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
     let expected = "no control characters but line ends and tabs";
-    node.text(Service::MAX_FILTER_BYTES, is_allowed, expected).map(str::to_owned)
+    node.text(MAX_FILTER_BYTES, is_allowed, expected).map(str::to_owned)
 }

@@ -8,19 +8,22 @@ use super::consul::scope;
 use super::cursor::Cursor;
 use super::dependencies::{Dependencies, DependencyNames};
 use super::error::Refusals;
-use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::host_pattern::HostPattern;
 use super::load_balancing::{LoadBalancing, Protocol};
 use super::object::{Object, field};
 use super::policy::Policy;
 use super::prepared_query::PreparedQuery;
-use super::selection::{AddressChoice, HealthThreshold, datacenters, filter, metadata, name, tags};
+use super::selection::{
+    AddressChoice, HealthThreshold, MAX_DATACENTERS, MAX_NAME_BYTES, datacenters, filter, metadata,
+    name, tags,
+};
 use super::shrink_guard::ShrinkGuardConfig;
 use super::staleness::Staleness;
 use super::template::Template;
 use super::versions::Versions;
 use super::xds::Xds;
+use crate::util::excerpt::Excerpt;
 
 /// A service to discover: what is asked of Consul, and how an instance is picked.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -79,24 +82,14 @@ pub struct Service {
 }
 
 impl Service {
-    /// The most bytes of a name, and of a tagged address's name.
-    pub const MAX_NAME_BYTES: usize = 255;
+    /// The most services of a configuration: their ids have 16 bits.
+    pub const MAX: usize = 65_535;
+    /// The most bytes of a name.
+    pub const MAX_NAME_BYTES: usize = MAX_NAME_BYTES;
     /// The most host patterns of one service.
     pub const MAX_HOSTS: usize = 1024;
-    /// The most tags.
-    pub const MAX_TAGS: usize = 64;
-    /// The most bytes of a tag.
-    pub const MAX_TAG_BYTES: usize = 255;
-    /// The most pairs of `node_meta`.
-    pub const MAX_NODE_META: usize = 64;
-    /// The most bytes of one of its keys, as in Consul.
-    pub const MAX_NODE_META_KEY_BYTES: usize = 128;
-    /// The most bytes of one of its values, as in Consul.
-    pub const MAX_NODE_META_VALUE_BYTES: usize = 512;
-    /// The most bytes of a filter: it travels in the query's URL.
-    pub const MAX_FILTER_BYTES: usize = 4096;
     /// The most datacenters.
-    pub const MAX_DATACENTERS: usize = 16;
+    pub const MAX_DATACENTERS: usize = MAX_DATACENTERS;
     /// The most endpoints of `fallback`.
     pub const MAX_FALLBACK: usize = 64;
 

@@ -2,11 +2,11 @@
 
 use super::cursor::Cursor;
 use super::error::Refusals;
-use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::hash_on::{HashOn, header};
 use super::object::field;
 use crate::model::version_pattern::VersionPattern;
+use crate::util::excerpt::Excerpt;
 
 /// The versions of a service's instances, and which of them a request goes to.
 #[derive(Debug, Clone, PartialEq, Eq)]

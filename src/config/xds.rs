@@ -9,11 +9,11 @@ use serde_json::{Map, Value};
 use super::consul::Consul;
 use super::cursor::Cursor;
 use super::error::Refusals;
-use super::excerpt::Excerpt;
 use super::field_error::FieldError;
 use super::host_template::HostTemplate;
 use super::object::{Object, field};
 use super::template::Template;
+use crate::util::excerpt::Excerpt;
 
 /// Feed of Envoy's own clusters: the listener for its subscriptions, and its resources beside endpoints.
 #[derive(Debug, Clone, PartialEq)]

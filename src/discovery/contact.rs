@@ -1,6 +1,7 @@
 //! The state of a leader's calls to Consul, as reported to operators.
 
-use crate::registry::error::{ErrorKind, RegistryError};
+use crate::registry::error::RegistryError;
+use crate::registry::error_kind::ErrorKind;
 use crate::registry::rejected_instances::RejectedInstances;
 use crate::telemetry::SourceEvent;
 
@@ -37,7 +38,7 @@ impl Contact {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::response::{CallFailure, Refusal};
+    use crate::registry::http::{CallFailure, Refusal};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

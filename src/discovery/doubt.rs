@@ -3,8 +3,7 @@
 use crate::config::ShrinkGuardConfig;
 use crate::model::endpoint::Endpoint;
 use crate::model::snapshot::Snapshot;
-use crate::registry::decoded::Decoded;
-use crate::registry::query_response::QueryResponse;
+use crate::registry::query_response::{Decoded, QueryResponse};
 use crate::telemetry::Doubt;
 
 /// Returns the reason to doubt a response, by the number of instances listed before and by the

@@ -25,10 +25,9 @@ use crate::host::{
 };
 use crate::model::snapshot::Snapshot;
 use crate::registry::error::RegistryError;
+use crate::registry::http::{CallFailure, HttpRequest, HttpResponse};
 use crate::registry::query::{Query, Style};
 use crate::registry::rejected_instances::RejectedInstances;
-use crate::registry::request::HttpRequest;
-use crate::registry::response::{CallFailure, HttpResponse};
 use crate::shared::key::Cas;
 use crate::shared::message::Message;
 use crate::shared::snapshot_record::SnapshotVersion;

@@ -6,7 +6,7 @@ use crate::discovery::tracked_source::TrackedSource;
 use crate::election::membership::{Outgoing, Recipient};
 use crate::host::{Command, Context, SnapshotLoad, SourceRecordLoad, SourceRecordStore};
 use crate::model::service::{QueryKey, SourceId};
-use crate::registry::response::{CallFailure, HttpResponse};
+use crate::registry::http::{CallFailure, HttpResponse};
 use crate::registry::source_spec::SourceSpec;
 use crate::shared::key::{Cas, VmId};
 use crate::shared::message::Message;

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::calls::caller::QueryId;
-use crate::registry::request::ReadMode;
+use crate::registry::http::ReadMode;
 use crate::registry::resume::Resume;
 use crate::util::time::Time;
 

@@ -1,7 +1,8 @@
 //! The outcome of a response of Consul.
 
 use crate::model::snapshot::Snapshot;
-use crate::registry::error::{ErrorKind, RegistryError};
+use crate::registry::error::RegistryError;
+use crate::registry::error_kind::ErrorKind;
 use crate::telemetry::Doubt;
 
 /// The outcome of a response.

@@ -14,7 +14,7 @@ use crate::host::{
     Context, Expect, Load, SnapshotLoad, SourceRecordLoad, SourceRecordStore, Store,
 };
 use crate::model::service::{QueryKey, SourceId};
-use crate::registry::response::{CallFailure, HttpResponse};
+use crate::registry::http::{CallFailure, HttpResponse};
 use crate::registry::source_spec::SourceSpec;
 use crate::shared::key::{Cas, VmId};
 use crate::shared::snapshot_record::{SnapshotRecord, SnapshotVersion};

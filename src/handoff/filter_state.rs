@@ -1,7 +1,6 @@
 //! The handoff by the filter state, for an `ORIGINAL_DST` cluster.
 
-use crate::handoff::encoded_handoff::EncodedHandoff;
-use crate::handoff::stream::HandoffStream;
+use crate::handoff::encoded_handoff::{EncodedHandoff, HandoffStream};
 use crate::model::endpoint::Address;
 
 /// The key under which an `ORIGINAL_DST` cluster finds its address in the filter state.

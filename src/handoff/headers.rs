@@ -1,8 +1,7 @@
 //! The handoff by headers, one for each attempt.
 
 use crate::config::Handoff;
-use crate::handoff::encoded_handoff::EncodedHandoff;
-use crate::handoff::stream::HandoffStream;
+use crate::handoff::encoded_handoff::{EncodedHandoff, HandoffStream};
 use crate::model::endpoint::Address;
 
 /// The request headers that carry the endpoints of the first attempt and its retries.

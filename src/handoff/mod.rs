@@ -5,9 +5,8 @@
 //! file, a [`HandoffMethod`], and a [`Handoff`] of the configuration.
 
 use crate::config::Handoff;
-use crate::handoff::encoded_handoff::EncodedHandoff;
+use crate::handoff::encoded_handoff::{EncodedHandoff, HandoffStream};
 use crate::handoff::headers::HANDOFF_HEADERS;
-use crate::handoff::stream::HandoffStream;
 use crate::model::endpoint::Address;
 
 mod dynamic_host;
@@ -15,7 +14,6 @@ pub mod encoded_handoff;
 pub mod filter_state;
 pub mod headers;
 mod stateful_session;
-pub mod stream;
 
 /// The way in which the picks of a service reach Envoy's router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

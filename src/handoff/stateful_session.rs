@@ -1,8 +1,7 @@
 //! The handoff by the header that Envoy's `stateful_session` filter reads.
 
 use crate::config::Handoff;
-use crate::handoff::encoded_handoff::EncodedHandoff;
-use crate::handoff::stream::HandoffStream;
+use crate::handoff::encoded_handoff::{EncodedHandoff, HandoffStream};
 use crate::model::endpoint::Address;
 
 /// Encodes an address in base64, as the filter expects it.

@@ -9,7 +9,7 @@ use crate::host::event::ProbeId;
 use crate::host::purpose::{Load, Store};
 use crate::model::service::{QueryKey, SourceId};
 use crate::model::snapshot::Snapshot;
-use crate::registry::request::HttpRequest;
+use crate::registry::http::HttpRequest;
 use crate::shared::key::Cas;
 use crate::shared::members::{Member, QueueId};
 use crate::telemetry::TelemetryEvent;

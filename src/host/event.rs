@@ -6,7 +6,7 @@ use crate::health_check::verdict::{ProbeReason, ProbeResponse};
 use crate::host::purpose::{Load, Store};
 use crate::model::registration::RegistrationId;
 use crate::model::service::SourceId;
-use crate::registry::response::{CallFailure, HttpResponse};
+use crate::registry::http::{CallFailure, HttpResponse};
 use crate::shared::key::{Cas, VmId};
 use crate::shared::members::QueueId;
 use crate::shared::source_record::Rank;

@@ -1,6 +1,5 @@
 //! The nouns of service discovery; they do nothing by themselves.
 
-pub mod assignment;
 pub mod endpoint;
 pub mod index_set;
 pub mod registration;

@@ -5,7 +5,7 @@ use crate::config::HealthCheck;
 use crate::health_check::verdict::ProbeResponse;
 use crate::host::ProbeId;
 use crate::proxy::host::{self, Headers};
-use crate::registry::response::{Header, HttpResponse, UPSTREAM_HEADER};
+use crate::registry::http::{Header, HttpResponse, UPSTREAM_HEADER};
 use crate::registry::token::Token;
 
 /// The maximum size of an error's body that is read: more than is ever quoted.

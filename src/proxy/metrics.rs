@@ -12,13 +12,13 @@ use crate::calls::breaker::BreakerState;
 use crate::config::{Config, Source};
 use crate::model::service::{QueryKey, ServiceId, SourceId};
 use crate::model::slot_map::SecondaryMap;
-use crate::proxy::dependency_metrics::DependencyMetrics;
-use crate::proxy::found_metrics::FoundMetrics;
 use crate::proxy::host::{self, MetricId};
 use crate::proxy::registration_metrics::RegistrationMetrics;
-use crate::proxy::service_metrics::{ServiceMetrics, service_prefix};
+use crate::proxy::service_metrics::{
+    DependencyMetrics, FoundMetrics, ServiceMetrics, service_prefix,
+};
 use crate::proxy::source_metrics::SourceMetrics;
-use crate::registry::error::ErrorKind;
+use crate::registry::error_kind::ErrorKind;
 use crate::registry::source_spec::SourceSpec;
 use crate::router::forward::Forward;
 use crate::router::reply::ReplyReason;

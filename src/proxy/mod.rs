@@ -5,14 +5,11 @@
 //! [`abi`].
 
 mod abi;
-mod acknowledged;
 mod callout;
-mod dependency_metrics;
 mod envoy_host;
 mod event_log;
 mod exports;
 mod filter;
-mod found_metrics;
 mod host;
 mod metrics;
 mod plugin;

@@ -3,11 +3,10 @@
 use core::str::{self, FromStr};
 use core::time::Duration;
 
-use crate::handoff::stream::HandoffStream;
-use crate::proxy::host::Start;
-use crate::proxy::host::{self, Headers};
+use crate::handoff::encoded_handoff::HandoffStream;
+use crate::proxy::host::{self, Headers, Start};
+use crate::request::inputs::Stream;
 use crate::request::response::{ResponseFlags, ResponsePart, ResponseStream};
-use crate::request::stream::Stream;
 use crate::router::forward::Attempt;
 use crate::router::reply::Reply;
 use crate::util::time::Time;

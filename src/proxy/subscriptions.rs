@@ -1,10 +1,11 @@
 //! Envoy's subscriptions, which come over a listener of its own.
 
 use core::time::Duration;
+
 use hashbrown::HashMap;
 
 use crate::config::{Config, Xds};
-use crate::proxy::acknowledged;
+use crate::host::Expect;
 use crate::proxy::host::{self, Headers, MetricId, Start};
 use crate::router::Router;
 use crate::shared::acknowledged::{Acknowledged, Changes};
@@ -102,7 +103,7 @@ impl SubscriptionListener {
         let request = SubscriptionRequest { method: &method, path: &path, body: &body.bytes };
         self.server.on_request(StreamId(context), request, now);
         for service in self.server.poll_left_out() {
-            if let Some(cluster) = acknowledged::read_cluster(&self.address, &service) {
+            if let Some(cluster) = read_cluster(&self.address, &service) {
                 self.server.on_earlier(&service, &cluster);
             }
         }
@@ -171,12 +172,12 @@ impl SubscriptionListener {
                 SubscriptionEvent::Gone { service } => self.changes.on_gone(&service),
                 SubscriptionEvent::ClustersTold => self.changes.on_told(self.server.services()),
                 SubscriptionEvent::ClusterTaken { service, cluster } => {
-                    acknowledged::keep_cluster(&self.address, &service, &cluster);
+                    keep_cluster(&self.address, &service, &cluster);
                 }
                 event => log::warn!("xds: {event}"),
             }
         }
-        if !self.changes.is_empty() && acknowledged::write(&self.key, &self.changes) {
+        if !self.changes.is_empty() && write_acknowledged(&self.key, &self.changes) {
             self.changes = Changes::default();
         }
         let is_missing = |body: &Body| now.since(body.since) >= BODY_PATIENCE;
@@ -246,4 +247,39 @@ const fn values(counts: Counts) -> [u64; 9] {
     let Counts { answers, unchanged, rejected, foreign, malformed, unknown, .. } = counts;
     let Counts { too_many, ended_early, host_names, .. } = counts;
     [answers, unchanged, rejected, foreign, malformed, unknown, too_many, ended_early, host_names]
+}
+
+/// Reads the acknowledged services. Returns `None` if Envoy has never acknowledged any, and no
+/// service if the value is unreadable.
+pub(super) fn read_acknowledged(key: &str) -> Option<Acknowledged> {
+    host::load(key).map(|(bytes, _)| Acknowledged::decode(&bytes).unwrap_or_default())
+}
+
+/// Writes the changes for all VMs. Returns false if other VMs were faster several times.
+fn write_acknowledged(key: &str, changes: &Changes) -> bool {
+    const TRIALS: usize = 4;
+    (0..TRIALS).any(|_| {
+        let value = host::load(key);
+        let expect = value.as_ref().map_or(Expect::Absent, |(_, cas)| Expect::Unchanged(*cas));
+        let bytes = value.map(|(bytes, _)| bytes).unwrap_or_default();
+        let mut all = Acknowledged::decode(&bytes).unwrap_or_default();
+        !changes.apply(&mut all) || host::store(key, &all.encode(), expect)
+    })
+}
+
+/// Reads the cluster of a service that Envoy has taken last from the responses of an address.
+fn read_cluster(address: &str, service: &str) -> Option<String> {
+    let (bytes, _) = host::load(&Acknowledged::cluster_key(address, service))?;
+    String::from_utf8(bytes).ok()
+}
+
+/// Keeps the cluster of a service that Envoy has taken, for a configuration whose own cluster is
+/// rejected. If another VM was faster, its cluster is as good.
+fn keep_cluster(address: &str, service: &str, cluster: &str) {
+    let key = Acknowledged::cluster_key(address, service);
+    let value = host::load(&key);
+    let expect = value.as_ref().map_or(Expect::Absent, |(_, cas)| Expect::Unchanged(*cas));
+    if value.is_none_or(|(bytes, _)| bytes != cluster.as_bytes()) {
+        host::store(&key, cluster.as_bytes(), expect);
+    }
 }

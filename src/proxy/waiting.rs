@@ -5,7 +5,12 @@ use std::rc::Rc;
 
 use hashbrown::HashMap;
 
+use crate::host::Host;
 use crate::model::service::ServiceId;
+use crate::proxy::envoy_host::EnvoyHost;
+use crate::proxy::subscriptions::read_acknowledged;
+use crate::request::warmup::Warmup;
+use crate::router::Router;
 use crate::router::forward::Forward;
 use crate::router::reply::Reply;
 use crate::util::time::Time;
@@ -99,4 +104,22 @@ impl Waiting {
         self.named -= due.iter().filter(|(_, waiter)| waiter.is_named).count();
         due
     }
+}
+
+/// Returns true if this worker knows the endpoints of a service before Envoy's own cluster does. A
+/// pick would then name a host that the cluster does not have. Names that clients have sent have no
+/// such cluster.
+pub(super) fn is_ahead(
+    warmup: &mut Option<Warmup>,
+    router: &Router,
+    host: &mut EnvoyHost,
+    service: ServiceId,
+) -> bool {
+    let Some(warmup) = warmup else { return false };
+    if warmup.is_ready(service) || !router.picks_hosts(service) {
+        return false;
+    }
+    let now = host.now();
+    let name = host.service_name(service).unwrap_or_default();
+    !warmup.look_up(service, name, now, read_acknowledged)
 }

@@ -1,11 +1,9 @@
 //! Deregisters a service that no configuration contains any more.
 
-use crate::registration::agent_call::{AgentCall, ROUNDS};
+use crate::registration::agent_call::{AgentCall, Effects, ROUNDS};
 use crate::registration::desired_state::Orphan;
-use crate::registration::effects::Effects;
 use crate::registry::consul::registration::{AgentIdentity, Id, RegistrationError};
-use crate::registry::request::HttpRequest;
-use crate::registry::response::{CallFailure, HttpResponse};
+use crate::registry::http::{CallFailure, HttpRequest, HttpResponse};
 use crate::telemetry::{RegistrationEvent, Remains};
 
 /// The number of reads in a row that must find nothing. If several agents take turns, each read

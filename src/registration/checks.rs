@@ -6,9 +6,8 @@ use crate::config;
 use crate::health_check::checker::ProbeNumber;
 use crate::health_check::verdict::ProbeReason;
 use crate::host::ProbeTarget;
-use crate::registration::agent_call::{AgentCall, CallSlot};
+use crate::registration::agent_call::{AgentCall, CallSlot, Effects};
 use crate::registration::drain::Drain;
-use crate::registration::effects::Effects;
 use crate::registration::probe::{OutgoingProbe, ProbeResult};
 use crate::registration::ttl_check::TtlCheck;
 use crate::registry::consul::registration::{
@@ -241,7 +240,7 @@ impl TtlChecks {
         self.checks.iter_mut().find_map(|check| {
             let target = ProbeTarget::Check(check.position);
             let (number, probe) = check.poll_probe(now, rng)?;
-            Some(OutgoingProbe::new(target, number, probe))
+            Some(crate::registration::probe::OutgoingProbe::new(target, number, probe))
         })
     }
 

@@ -5,15 +5,13 @@ use std::rc::Rc;
 
 use crate::calls::caller::AgentCallId;
 use crate::health_check::checker::ProbeNumber;
-use crate::registration::agent_call::{AgentCall, ROUNDS};
+use crate::registration::agent_call::{AgentCall, Effects, ROUNDS};
 use crate::registration::checks::{ATTEMPTS, PAUSE, TtlChecks};
-use crate::registration::effects::Effects;
 use crate::registry::consul::registration::{
     ActualCheck, ActualService, AgentIdentity, CheckStatus, Definition, Drift, RegistrationError,
     Reported,
 };
-use crate::registry::request::HttpRequest;
-use crate::registry::response::{CallFailure, HttpResponse};
+use crate::registry::http::{CallFailure, HttpRequest, HttpResponse};
 use crate::telemetry::RegistrationEvent;
 use crate::util::time::Time;
 

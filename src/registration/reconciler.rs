@@ -5,15 +5,13 @@ use std::rc::Rc;
 
 use crate::calls::caller::AgentCallId;
 use crate::registration::absent::Absent;
-use crate::registration::agent_call::{AgentCall, Call, CallSlot};
+use crate::registration::agent_call::{AgentCall, Call, CallSlot, Effects};
 use crate::registration::desired_state::DesiredState;
-use crate::registration::effects::Effects;
 use crate::registration::present::Present;
 use crate::registration::probe::{OutgoingProbe, ProbeResult};
 use crate::registry::consul::registration::RegistrationError;
-use crate::registry::error::ErrorKind;
-use crate::registry::request::HttpRequest;
-use crate::registry::response::{CallFailure, HttpResponse};
+use crate::registry::error_kind::ErrorKind;
+use crate::registry::http::{CallFailure, HttpRequest, HttpResponse};
 use crate::shared::source_record::Term;
 use crate::telemetry::RegistrationEvent;
 use crate::util::rng::Rng;

@@ -12,15 +12,14 @@
 //! [`RegistryError`](error::RegistryError).
 
 pub mod consul;
-pub mod decoded;
 pub mod error;
+pub mod error_kind;
+pub mod http;
 #[cfg(feature = "polled-registry")]
 pub mod polled;
 pub mod query;
 pub mod query_response;
 pub mod rejected_instances;
-pub mod request;
-pub mod response;
 pub mod resume;
 pub mod source_spec;
 pub mod token;

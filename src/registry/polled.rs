@@ -11,11 +11,9 @@ use core::time::Duration;
 use crate::model::endpoint::Endpoint;
 use crate::model::service::QueryKey;
 use crate::model::snapshot::Snapshot;
-use crate::registry::decoded::{Decoded, MAX_ENDPOINTS};
-use crate::registry::error::ErrorKind;
-use crate::registry::query_response::{NextRead, QueryResponse};
-use crate::registry::request::{HttpRequest, Method, PLAIN_TIMEOUT};
-use crate::registry::response::{CallFailure, HttpResponse};
+use crate::registry::error_kind::ErrorKind;
+use crate::registry::http::{CallFailure, HttpRequest, HttpResponse, Method, PLAIN_TIMEOUT};
+use crate::registry::query_response::{Decoded, MAX_ENDPOINTS, NextRead, QueryResponse};
 use crate::registry::resume::Resume;
 
 /// The header with the time to live of a response, in seconds.

@@ -5,13 +5,12 @@ use crate::model::service::QueryKey;
 use crate::model::snapshot::Snapshot;
 use crate::registry::consul::dns_name::DnsName;
 use crate::registry::consul::query::ConsulQuery;
-use crate::registry::decoded::QueryOrigin;
 use crate::registry::error::RegistryError;
+use crate::registry::http::{CallFailure, HttpRequest, HttpResponse, ReadMode};
 #[cfg(feature = "polled-registry")]
 use crate::registry::polled::PolledQuery;
+use crate::registry::query_response::QueryOrigin;
 use crate::registry::query_response::QueryResponse;
-use crate::registry::request::{HttpRequest, ReadMode};
-use crate::registry::response::{CallFailure, HttpResponse};
 use crate::registry::resume::Resume;
 
 /// The query of a source to its registry, and the reader of the responses. Built once, at

@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use crate::handoff::stream::HandoffStream;
+use crate::handoff::encoded_handoff::HandoffStream;
+use crate::request::inputs::Stream;
 use crate::request::response::{ResponseFlags, ResponsePart, ResponseStream};
-use crate::request::stream::Stream;
 use crate::router::forward::Attempt;
 use crate::util::time::Time;
 

@@ -3,8 +3,7 @@
 use std::rc::Rc;
 
 use crate::model::service::ServiceId;
-use crate::request::inputs;
-use crate::request::stream::Stream;
+use crate::request::inputs::{self, Stream};
 use crate::router::Router;
 use crate::router::disposition::Disposition;
 use crate::router::forward::Forward;

@@ -1,8 +1,8 @@
-//! The inputs that a service requires of a request.
+//! The inputs of a request: the stream that has them, and those that a service requires.
 
 use crate::balancer::pick_context::PickContext;
 use crate::config::HashOn;
-use crate::request::stream::Stream;
+use crate::handoff::encoded_handoff::HandoffStream;
 use crate::router::route::RequiredInputs;
 use crate::util::hash::xxh64;
 use crate::util::time::Time;
@@ -103,6 +103,25 @@ fn without_fragment(path: &[u8]) -> &[u8] {
 fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
     let position = bytes.iter().position(|byte| *byte == at)?;
     Some((bytes.get(..position)?, bytes.get(position + 1..)?))
+}
+
+/// A request in its header phase, or paused in it.
+pub trait Stream: HandoffStream {
+    /// Reads `:authority`.
+    fn authority(&mut self) -> Option<Vec<u8>>;
+    /// Reads the service's name from the route's metadata. The name is that of no service if Envoy does not
+    /// let the metadata be read.
+    fn route_service(&mut self) -> Option<Vec<u8>>;
+    /// Reads a header's first value.
+    fn header(&mut self, name: &str) -> Option<Vec<u8>>;
+    /// Reads all values of a header in order, with commas between them.
+    fn values(&mut self, name: &str) -> Option<Vec<u8>>;
+    /// Returns true if a body is still to come behind the headers.
+    fn has_body(&self) -> bool;
+    /// Reads the address and port that the request came from.
+    fn source_address(&mut self) -> Option<Vec<u8>>;
+    /// Reads the clock.
+    fn now(&mut self) -> Time;
 }
 
 #[cfg(test)]

@@ -4,9 +4,8 @@
 //! all three.
 
 pub mod handler;
-mod inputs;
+pub mod inputs;
 pub mod response;
-pub mod stream;
 pub mod warmup;
 
 #[cfg(test)]

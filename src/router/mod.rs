@@ -14,24 +14,23 @@ use crate::model::snapshot::Snapshot;
 use crate::registry::source_spec::SourceSpec;
 use crate::router::configured_services::ConfiguredServices;
 use crate::router::disposition::Disposition;
-use crate::router::dynamic_services::DynamicServices;
+use crate::router::dynamic_services::{DynamicServices, ServiceChange};
 use crate::router::forward::{Attempt, Forward, parse_upstream};
 use crate::router::host_name::{HostName, LowerCase};
 use crate::router::on_demand_names::Lookup;
 use crate::router::reply::Reply;
 use crate::router::route::{RequiredInputs, Route};
 use crate::router::route_table::RouteTable;
-use crate::router::service_change::ServiceChange;
 use crate::telemetry::ServiceEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
-use crate::xds::update::Update;
+use crate::xds::resources::Update;
 
 mod catalog;
 mod configured_services;
 mod dependencies;
 pub mod disposition;
-mod dynamic_services;
+pub mod dynamic_services;
 mod fallback;
 pub mod forward;
 mod freshness;
@@ -40,7 +39,6 @@ pub mod on_demand_names;
 pub mod reply;
 pub mod route;
 mod route_table;
-pub mod service_change;
 mod supply;
 
 /// Finds the service of a request, picks an endpoint from the service's pool, and gives the pool the

@@ -14,7 +14,7 @@ use crate::router::supply::Supply;
 use crate::telemetry::ServiceEvent;
 use crate::util::rng::Rng;
 use crate::util::time::Time;
-use crate::xds::update::Update;
+use crate::xds::resources::Update;
 
 /// The routes of all services, and the sources of their endpoints.
 ///

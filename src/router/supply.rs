@@ -6,10 +6,10 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 
 use crate::config::Service;
-use crate::model::assignment::Assignment;
 use crate::model::service::ServiceId;
+use crate::model::snapshot::Assignment;
 use crate::router::route::Route;
-use crate::xds::update::Update;
+use crate::xds::resources::Update;
 
 /// The updates of services for Envoy's own clusters, until they are asked for.
 ///

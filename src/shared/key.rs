@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::model::service::QueryKey;
-use crate::shared::snapshot_version::SnapshotVersion;
+use crate::shared::snapshot_record::SnapshotVersion;
 
 /// The version of every format in this folder. It is part of every key.
 pub(super) const FORMAT: &str = "consul_resolver.5";

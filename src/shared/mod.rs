@@ -14,7 +14,6 @@ pub mod message;
 pub mod registration_index;
 pub mod registration_lease;
 pub mod snapshot_record;
-mod snapshot_version;
 pub mod source_record;
 mod string_table;
 

@@ -4,9 +4,9 @@ use core::time::Duration;
 
 use crate::shared::bytes::{CodecError, Reader};
 use crate::shared::key::VmId;
-use crate::shared::snapshot_version::SnapshotVersion;
+use crate::shared::snapshot_record::SnapshotVersion;
 
-pub use crate::shared::snapshot_version::Term;
+pub use crate::shared::snapshot_record::Term;
 
 /// The suitability of a VM to lead. The lowest rank is the most suitable.
 ///

@@ -4,16 +4,14 @@
 //! and logs them.
 
 mod breaker_event;
-mod doubt;
 mod registration_event;
 mod service_event;
 mod source_event;
 
 pub use breaker_event::BreakerEvent;
-pub use doubt::{Doubt, Resolution};
 pub use registration_event::{RegistrationEvent, Remains};
 pub use service_event::{FoundService, FoundSource, ServiceEvent};
-pub use source_event::SourceEvent;
+pub use source_event::{Doubt, Resolution, SourceEvent};
 
 use crate::model::registration::RegistrationId;
 use crate::model::service::{ServiceId, SourceId};

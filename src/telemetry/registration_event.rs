@@ -5,7 +5,7 @@ use core::fmt;
 use log::Level;
 
 use crate::registry::consul::registration::{CheckStatus, Drift, RegistrationError, Report};
-use crate::registry::error::ErrorKind;
+use crate::registry::error_kind::ErrorKind;
 
 /// An event of a registration that is counted, shown or logged. Logged events are transitions.
 #[derive(Debug, Clone, PartialEq, Eq)]

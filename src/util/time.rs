@@ -63,6 +63,28 @@ impl AwakeClock {
     }
 }
 
+/// The time that has passed. A clock that was set back counts as standing still.
+#[derive(Debug, Default)]
+pub struct Clock {
+    /// The latest moment.
+    pub last: Time,
+    passed: Time,
+}
+
+impl Clock {
+    /// Takes note of a moment; returns the time that has passed.
+    pub fn at(&mut self, now: Time) -> Time {
+        self.passed = self.passed + now.since(self.last);
+        self.last = now;
+        self.passed
+    }
+
+    /// Returns the moment at which that much will have passed.
+    pub fn when(&self, passed: Time) -> Time {
+        self.last + passed.since(self.passed)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

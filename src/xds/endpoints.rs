@@ -2,11 +2,10 @@
 
 use core::net::{IpAddr, SocketAddr};
 
-use crate::model::assignment::Assignment;
 use crate::model::endpoint::{Address, Endpoint};
+use crate::model::snapshot::Assignment;
 use crate::xds::json::{put_number, put_string};
-use crate::xds::resource::Rendered;
-use crate::xds::resource_kind::ResourceKind;
+use crate::xds::resource::{Rendered, ResourceKind};
 
 /// Renders the `ClusterLoadAssignment` of a service.
 ///

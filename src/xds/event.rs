@@ -5,9 +5,9 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::config::Excerpt;
-use crate::xds::discovery_request::Malformed;
-use crate::xds::resource_kind::ResourceKind;
+use crate::util::excerpt::Excerpt;
+use crate::xds::request::Malformed;
+use crate::xds::resource::ResourceKind;
 
 /// An event of a subscription. All but the first four are for a log, where repeated ones become rare.
 #[derive(Debug, Clone, PartialEq, Eq)]

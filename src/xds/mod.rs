@@ -10,24 +10,18 @@
 //! Sans-IO: requests of Envoy and updates of services in, responses out. A subscription that has the
 //! newest version is held until there is another one: a long poll.
 
-mod clock;
 pub mod clusters;
 mod endpoints;
 mod json;
 mod overlay;
-mod resource;
-pub mod resource_kind;
-mod resources;
-mod retry;
+pub mod resource;
+pub mod resources;
 pub mod routes;
-mod subscription;
 mod subscriptions;
 mod suspects;
 mod trial;
 
-pub mod discovery_request;
 pub mod event;
 pub mod request;
 pub mod response;
 pub mod server;
-pub mod update;

@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::rc::Rc;
 
-use crate::config::{self, Config, Excerpt, Service};
-use crate::model::assignment::Assignment;
+use crate::config::{self, Config, Service};
+use crate::model::snapshot::Assignment;
+use crate::util::excerpt::Excerpt;
 use crate::util::hash::xxh64;
 use crate::util::time::Time;
 use crate::xds::endpoints::cluster_load_assignment;
-use crate::xds::resource::{Rendered, Resource};
-use crate::xds::resource_kind::ResourceKind;
-use crate::xds::subscription::ResourceName;
+use crate::xds::resource::{Rendered, Resource, ResourceKind};
+use crate::xds::subscriptions::ResourceName;
 use crate::xds::suspects::{Blame, SettingsId, Suspects};
-use crate::xds::update::Update;
 use crate::xds::{clusters, routes};
 
 /// The resources that Envoy can subscribe to. A resource is rendered for its first request, and again
@@ -338,4 +337,26 @@ fn render_clusters(
         items += 1;
     }
     Rendered { text, items, host_names: 0 }
+}
+
+/// A change of a service that Envoy may know.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Update {
+    /// A service was added; its endpoints are not known yet.
+    Added(Rc<Service>),
+    /// The endpoints of a service have changed.
+    Assigned {
+        /// The name of the service.
+        service: Rc<str>,
+        /// The endpoints.
+        assignment: Assignment,
+    },
+    /// A service was removed.
+    Removed {
+        /// The name of the service.
+        service: Rc<str>,
+    },
+    /// All services of the catalog have been added. Until then nothing is removed from an Envoy that knows
+    /// more services, as after a restart of the VM.
+    Listed,
 }

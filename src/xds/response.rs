@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::xds::discovery_request::ResourceVersion;
 use crate::xds::json::put_string;
-use crate::xds::resource_kind::ResourceKind;
+use crate::xds::request::ResourceVersion;
+use crate::xds::resource::ResourceKind;
 
 /// A response to Envoy.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,21 +4,20 @@ use core::time::Duration;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use crate::config::{Config, Excerpt, Xds};
+use crate::config::{Config, Xds};
+use crate::util::excerpt::Excerpt;
 use crate::util::hash::xxh64;
-use crate::util::time::Time;
-use crate::xds::clock::Clock;
-use crate::xds::discovery_request::{DiscoveryRequest, Malformed, ResourceVersion};
+use crate::util::time::{Clock, Time};
 use crate::xds::event::{Counts, Events, SubscriptionEvent};
-use crate::xds::request::{StreamId, SubscriptionRequest};
-use crate::xds::resource_kind::ResourceKind;
-use crate::xds::resources::Resources;
+use crate::xds::request::{
+    DiscoveryRequest, Malformed, ResourceVersion, StreamId, SubscriptionRequest,
+};
+use crate::xds::resource::ResourceKind;
+use crate::xds::resources::{Resources, Update};
 use crate::xds::response::SubscriptionResponse;
-use crate::xds::subscription::{ResourceName, SubscriptionKey};
-use crate::xds::subscriptions::{Subscriptions, Task};
+use crate::xds::subscriptions::{ResourceName, SubscriptionKey, Subscriptions, Task};
 use crate::xds::suspects::Blame;
 use crate::xds::trial::Finding;
-use crate::xds::update::Update;
 
 /// Answers the subscriptions of one Envoy, as far as they come to this VM.
 ///

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::util::time::Time;
-use crate::xds::discovery_request::ResourceVersion;
+use crate::xds::request::ResourceVersion;
 
 /// The responses to a subscription that are not acknowledged yet.
 ///

@@ -193,7 +193,7 @@ fn assert_within_limits(config: &Config) {
     if let Handoff::Headers { attempts } = config.handoff {
         assert!((1..=Handoff::MAX_ATTEMPTS).contains(&attempts));
     }
-    assert!((1..=Config::MAX_SERVICES).contains(&config.services.len()));
+    assert!((1..=Service::MAX).contains(&config.services.len()));
     let consul = &config.consul;
     assert!(consul.breaker.base_open_time <= consul.breaker.max_open_time);
     assert!(consul.breaker.minimum_calls >= 1 && consul.retry_budget.min_per_second >= 1);

@@ -11,7 +11,7 @@ use consul_resolver::config::{
 use consul_resolver::model::endpoint::{Address, Details, Endpoint};
 use consul_resolver::model::snapshot::Snapshot;
 use consul_resolver::registry::consul::instance_filter::InstanceFilter;
-use consul_resolver::registry::decoded::Decoded;
+use consul_resolver::registry::query_response::Decoded;
 use consul_resolver::registry::rejected_instances::RejectedInstances;
 use serde_json::Value;
 

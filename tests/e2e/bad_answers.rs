@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use consul_resolver::registry::decoded::MAX_ENDPOINTS;
+use consul_resolver::registry::query_response::MAX_ENDPOINTS;
 use fake_consul::{Agent, Fault, Scope, Times};
 use serde_json::json;
 use stack::{Condition, Consul, Place, Registry, Relay, wait_until};

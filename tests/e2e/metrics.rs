@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use consul_resolver::registry::error::ErrorKind;
+use consul_resolver::registry::error_kind::ErrorKind;
 use consul_resolver::router::reply::ReplyReason;
 use serde_json::{Value, json};
 use stack::{Backend, Consul, Registry, Trouble, wait_until};

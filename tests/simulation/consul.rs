@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use consul_resolver::calls::caller::CallId;
 use consul_resolver::host::ProbeId;
 use consul_resolver::model::service::SourceId;
-use consul_resolver::registry::request::HttpRequest;
-use consul_resolver::registry::response::{CallFailure, Refusal};
+use consul_resolver::registry::http::{CallFailure, HttpRequest, Refusal};
 use consul_resolver::util::rng::Rng;
 
 use crate::probes::Echo;

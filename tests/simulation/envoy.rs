@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use consul_resolver::xds::resource_kind::ResourceKind;
+use consul_resolver::xds::resource::ResourceKind;
 use consul_resolver::xds::response::SubscriptionResponse;
 use serde_json::Value;
 

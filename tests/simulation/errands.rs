@@ -1,8 +1,7 @@
 //! Calls for registrations on their way.
 
 use consul_resolver::calls::caller::CallId;
-use consul_resolver::registry::request::HttpRequest;
-use consul_resolver::registry::response::{CallFailure, Refusal};
+use consul_resolver::registry::http::{CallFailure, HttpRequest, Refusal};
 use consul_resolver::util::rng::Rng;
 
 use crate::consul::{Consul, Outcome};

@@ -1,7 +1,7 @@
 //! Envoy's own clusters, which know what the filter has installed.
 
 use consul_resolver::util::rng::Rng;
-use consul_resolver::xds::resource_kind::ResourceKind;
+use consul_resolver::xds::resource::ResourceKind;
 
 use crate::configs::{FEEDING_CONFIGS, FEEDS, GENERATES, GENERATING_CONFIGS};
 use crate::envoy::Manner;

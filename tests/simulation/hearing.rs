@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use consul_resolver::health_check::checker::ProbeNumber;
 use consul_resolver::host::ProbeTarget;
 use consul_resolver::model::registration::RegistrationId;
-use consul_resolver::registry::request::HttpRequest;
+use consul_resolver::registry::http::HttpRequest;
 use serde_json::Value;
 
 use crate::probes::{Echo, GIVEN_UP};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use consul_resolver::registry::request::{HttpRequest, Method};
+use consul_resolver::registry::http::{HttpRequest, Method};
 use serde_json::{Value, json};
 
 const SECOND: u64 = 1_000_000;

@@ -1,7 +1,7 @@
 //! A query of Consul, and the answer to it.
 
 use consul_resolver::calls::caller::CallId;
-use consul_resolver::registry::response::Header;
+use consul_resolver::registry::http::Header;
 
 use crate::vm::ContextId;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use consul_resolver::config::{Config, OnStale};
 use consul_resolver::model::endpoint::Address;
-use consul_resolver::xds::resource_kind::ResourceKind;
+use consul_resolver::xds::resource::ResourceKind;
 use serde_json::Value;
 
 use crate::consul::Consul;

@@ -1,6 +1,6 @@
 //! Responses of Consul.
 
-use consul_resolver::registry::response::{Header, HttpResponse};
+use consul_resolver::registry::http::{Header, HttpResponse};
 
 /// A response that owns what it says.
 #[derive(Debug, Clone, Default)]

@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use consul_resolver::calls::caller::CallId;
 use consul_resolver::config::Config;
-use consul_resolver::driver;
 use consul_resolver::host::Event;
-use consul_resolver::registry::response::CallFailure;
+use consul_resolver::registry::http::CallFailure;
 use consul_resolver::registry::source_spec::SourceSpec;
 use consul_resolver::router::Router;
 use consul_resolver::shared::source_record::Rank;
 use consul_resolver::util::rng::Rng;
 use consul_resolver::util::time::Time;
-use consul_resolver::vm;
+use consul_resolver::{driver, vm};
 
 use super::host::{Host, Registry};
 use super::reply::Reply;

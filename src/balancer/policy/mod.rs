@@ -5,7 +5,6 @@
 //! [`HashTable`] over all hosts of a subset instead.
 
 mod alias;
-mod bounded_load;
 pub(super) mod hash_table;
 pub(super) mod host_group;
 mod least_request;

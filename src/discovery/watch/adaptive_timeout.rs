@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use crate::registry::error::RegistryError;
+use crate::registry::http::PLAIN_TIMEOUT;
 use crate::registry::query_response::QueryResponse;
-use crate::registry::request::PLAIN_TIMEOUT;
 
 /// The longest timeout of a read.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -64,7 +64,7 @@ impl AdaptiveTimeout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::response::{CallFailure, Refusal};
+    use crate::registry::http::{CallFailure, Refusal};
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

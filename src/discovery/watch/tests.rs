@@ -5,7 +5,7 @@ use super::*;
 use crate::calls::wait_queue::CallClass;
 use crate::model::endpoint::Endpoint;
 use crate::registry::consul::index::ConsulIndex;
-use crate::registry::decoded::Decoded;
+use crate::registry::query_response::Decoded;
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 

@@ -5,13 +5,11 @@ use std::rc::Rc;
 
 use crate::host::Host;
 use crate::model::service::ServiceId;
-use crate::proxy::envoy_host::EnvoyHost;
+use crate::proxy::host;
 use crate::proxy::plugin::Plugin;
 use crate::proxy::stream::EnvoyStream;
-use crate::proxy::waiting::{ForwardSlot, Waiter};
-use crate::proxy::{acknowledged, host};
-use crate::request::warmup::Warmup;
-use crate::router::Router;
+use crate::proxy::subscriptions::read_acknowledged;
+use crate::proxy::waiting::{ForwardSlot, Waiter, is_ahead};
 use crate::router::disposition::Disposition;
 use crate::router::reply::Reply;
 use crate::telemetry::{ServiceEvent, TelemetryEvent};
@@ -71,7 +69,7 @@ impl Plugin {
     fn tell_of_given_up(&mut self) {
         let now = self.host.now();
         let Some(warmup) = &mut self.warmup else { return };
-        for service in warmup.on_tick(now, acknowledged::read) {
+        for service in warmup.on_tick(now, read_acknowledged) {
             if let Some(name) = self.host.service_name(service).map(str::to_owned) {
                 let event = ServiceEvent::Unacknowledged { name };
                 self.host.emit(&TelemetryEvent::Service { service, event });
@@ -95,22 +93,4 @@ impl Plugin {
             Disposition::Wait { .. } => self.reply(&waiter.reply),
         }
     }
-}
-
-/// Returns true if this worker knows the endpoints of a service before Envoy's own cluster does. A
-/// pick would then name a host that the cluster does not have. Names that clients have sent have no
-/// such cluster.
-pub(super) fn is_ahead(
-    warmup: &mut Option<Warmup>,
-    router: &Router,
-    host: &mut EnvoyHost,
-    service: ServiceId,
-) -> bool {
-    let Some(warmup) = warmup else { return false };
-    if warmup.is_ready(service) || !router.picks_hosts(service) {
-        return false;
-    }
-    let now = host.now();
-    let name = host.service_name(service).unwrap_or_default();
-    !warmup.look_up(service, name, now, acknowledged::read)
 }

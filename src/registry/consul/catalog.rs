@@ -111,7 +111,7 @@ mod tests {
     use crate::registry::consul::decode::MAX_BODY;
     use crate::registry::consul::index::ConsulIndex;
     use crate::registry::consul::query::ConsulQuery;
-    use crate::registry::request::ReadMode;
+    use crate::registry::http::ReadMode;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

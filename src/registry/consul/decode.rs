@@ -7,10 +7,9 @@ use crate::model::snapshot::Snapshot;
 pub use crate::registry::consul::decode_error::DecodeError;
 use crate::registry::consul::instance_filter::InstanceFilter;
 use crate::registry::consul::lenient::{LenientSeed, LenientVisitor};
-use crate::registry::consul::prepared_query::PreparedQueryResponse;
 use crate::registry::consul::string_table::StringTable;
 use crate::registry::consul::wire::WireEntry;
-use crate::registry::decoded::{Decoded, MAX_ENDPOINTS};
+use crate::registry::query_response::{Decoded, MAX_ENDPOINTS};
 use crate::registry::rejected_instances::{RejectReason, RejectedInstances};
 
 /// The maximum length of a body, in bytes. Envoy passes at most this much to a filter
@@ -26,16 +25,6 @@ pub fn decode(body: &[u8], selection: &InstanceFilter) -> Result<Decoded, Decode
     let mut reading = EntryCollector::new(selection);
     read(body, &mut reading, |reading| &mut reading.refused)?;
     Ok(reading.into_decoded())
-}
-
-/// Decodes a body of `/v1/query/<name>/execute` into endpoints: the same entries within an object.
-/// Consul has left out critical instances.
-pub fn decode_executed(body: &[u8], selection: &InstanceFilter) -> Result<Decoded, DecodeError> {
-    let mut executed = PreparedQueryResponse::new(EntryCollector::new(selection));
-    read(body, &mut executed, |executed| &mut executed.reading.refused)?;
-    let origin = executed.origin();
-    let decoded = executed.into_reading()?.into_decoded();
-    Ok(Decoded { origin: Some(origin), ..decoded })
 }
 
 /// Reads a whole body into a target, which may refuse it.
@@ -69,7 +58,7 @@ pub(super) struct EntryCollector<'s> {
 }
 
 impl<'s> EntryCollector<'s> {
-    fn new(selection: &'s InstanceFilter) -> Self {
+    pub(super) fn new(selection: &'s InstanceFilter) -> Self {
         Self {
             selection,
             labels: StringTable::default(),
@@ -102,7 +91,7 @@ impl<'s> EntryCollector<'s> {
         Ok(())
     }
 
-    fn into_decoded(self) -> Decoded {
+    pub(super) fn into_decoded(self) -> Decoded {
         let (dropped, mut snapshot) = (self.dropped, Snapshot::new(self.endpoints));
         let healthy = snapshot.endpoints();
         let is_missing = |one: &&Endpoint| {

@@ -40,7 +40,7 @@ pub enum DecodeError {
     NotAnArray,
     /// The body is JSON, but not the object that answers a prepared query.
     NotExecuted,
-    /// More endpoints than [`MAX_ENDPOINTS`](crate::registry::decoded::MAX_ENDPOINTS).
+    /// More endpoints than [`MAX_ENDPOINTS`](crate::registry::query_response::MAX_ENDPOINTS).
     TooManyEndpoints {
         /// The maximum number of endpoints of a service.
         limit: usize,

@@ -4,13 +4,24 @@ use std::borrow::Cow;
 
 use serde::de::{MapAccess, SeqAccess};
 
-use crate::registry::consul::decode::EntryCollector;
+use crate::registry::consul::decode::{EntryCollector, read};
 use crate::registry::consul::decode_error::DecodeError;
+use crate::registry::consul::instance_filter::InstanceFilter;
 use crate::registry::consul::lenient::{LenientSeed, LenientVisitor, next_name, skip};
-use crate::registry::decoded::QueryOrigin;
+use crate::registry::query_response::{Decoded, QueryOrigin};
 
 /// The longest name of a service, and of a datacenter, that is read, in bytes.
 const MAX_NAME: usize = 255;
+
+/// Decodes a body of `/v1/query/<name>/execute` into endpoints: the same entries within an object.
+/// Consul has left out critical instances.
+pub fn decode_executed(body: &[u8], selection: &InstanceFilter) -> Result<Decoded, DecodeError> {
+    let mut executed = PreparedQueryResponse::new(EntryCollector::new(selection));
+    read(body, &mut executed, |executed| &mut executed.reading.refused)?;
+    let origin = executed.origin();
+    let decoded = executed.into_reading()?.into_decoded();
+    Ok(Decoded { origin: Some(origin), ..decoded })
+}
 
 /// The object that a prepared query is answered with. `Nodes` has the entries.
 pub(super) struct PreparedQueryResponse<'de, 's> {
@@ -76,10 +87,9 @@ impl<'de> LenientVisitor<'de> for Nodes<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::consul::decode::decode_executed;
     use crate::registry::consul::fixtures;
     use crate::registry::consul::query::{ConsulQuery, QueryTarget};
-    use crate::registry::decoded::{Decoded, MAX_ENDPOINTS};
+    use crate::registry::query_response::MAX_ENDPOINTS;
     #[cfg(all(target_family = "wasm", target_os = "unknown"))]
     use wasm_bindgen_test::wasm_bindgen_test as test;
 

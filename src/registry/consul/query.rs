@@ -4,16 +4,15 @@ use core::time::Duration;
 
 use crate::config::{self, Consistency, Discover};
 use crate::model::service::QueryKey;
+use crate::registry::consul::headers::QUERY_HEADERS;
 use crate::registry::consul::index::ConsulIndex;
 use crate::registry::consul::instance_filter::InstanceFilter;
 use crate::registry::consul::key::{catalog_key, key};
 use crate::registry::consul::path::{
-    catalog_path, path, push_encoded, push_mode, push_name, push_value,
+    Wait, catalog_path, path, push_encoded, push_mode, push_name, push_value,
 };
-use crate::registry::consul::response::QUERY_HEADERS;
-use crate::registry::consul::wait::Wait;
-use crate::registry::decoded::QueryOrigin;
-use crate::registry::request::{HttpRequest, Method, PLAIN_TIMEOUT, ReadMode};
+use crate::registry::http::{HttpRequest, Method, PLAIN_TIMEOUT, ReadMode};
+use crate::registry::query_response::QueryOrigin;
 
 /// The header with the ages of an answer that is accepted from a cache.
 const CACHE_CONTROL: &str = "cache-control";

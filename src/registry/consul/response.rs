@@ -6,36 +6,18 @@ use crate::config::Consistency;
 use crate::model::service_names::ServiceNames;
 use crate::model::snapshot::Snapshot;
 use crate::registry::consul::catalog;
-use crate::registry::consul::decode::{DecodeError, decode, decode_executed};
-use crate::registry::consul::error::QueryError;
+use crate::registry::consul::decode::{DecodeError, decode};
+use crate::registry::consul::error::{Mistake, QueryError};
+use crate::registry::consul::headers::{
+    AGE_HEADER, FILTERED_HEADER, INDEX_HEADER, LAST_CONTACT_HEADER,
+};
 use crate::registry::consul::index::ConsulIndex;
-use crate::registry::consul::mistake::Mistake;
+use crate::registry::consul::prepared_query::decode_executed;
 use crate::registry::consul::query::{ConsulQuery, QueryTarget};
-use crate::registry::decoded::Decoded;
-use crate::registry::query_response::{NextRead, QueryResponse};
-use crate::registry::response::{CallFailure, HttpResponse};
+use crate::registry::http::{CallFailure, HttpResponse};
+use crate::registry::query_response::{Decoded, NextRead, QueryResponse};
 use crate::registry::resume::Resume;
 use crate::util::excerpt::BodyExcerpt;
-
-/// The headers that are read of a response to a query.
-///
-/// `X-Consul-KnownLeader` is left out on purpose: newer agents report no leader where there is
-/// one (hashicorp/consul#9776).
-pub(super) const QUERY_HEADERS: &[&str] =
-    &[INDEX_HEADER, FILTERED_HEADER, LAST_CONTACT_HEADER, AGE_HEADER];
-
-/// The header with the answer's [`ConsulIndex`].
-pub const INDEX_HEADER: &str = "x-consul-index";
-
-/// The header that says `true` where the token may not see all of the answer (Consul 1.11
-/// and later; earlier versions say nothing).
-pub const FILTERED_HEADER: &str = "x-consul-results-filtered-by-acls";
-
-/// The header with the milliseconds since the server that answered heard from the leader.
-pub const LAST_CONTACT_HEADER: &str = "x-consul-lastcontact";
-
-/// The header with the seconds for which an agent's cache has not heard of the servers.
-pub const AGE_HEADER: &str = "age";
 
 /// The interval between two executions of a prepared query, for which Consul does not wait.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);

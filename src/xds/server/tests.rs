@@ -4,9 +4,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::config::{ClustersConfig, RoutesConfig, Service};
-use crate::model::assignment::Assignment;
 use crate::model::endpoint::{Address, Endpoint};
-use crate::model::snapshot::Snapshot;
+use crate::model::snapshot::{Assignment, Snapshot};
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 

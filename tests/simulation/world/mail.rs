@@ -4,7 +4,7 @@ use consul_resolver::balancer::pick_context::PickContext;
 use consul_resolver::calls::caller::CallId;
 use consul_resolver::host::Event;
 use consul_resolver::model::service::ServiceId;
-use consul_resolver::registry::response::{CallFailure, HttpResponse};
+use consul_resolver::registry::http::{CallFailure, HttpResponse};
 use consul_resolver::router::disposition::Disposition;
 use consul_resolver::router::on_demand_names::Lookup;
 

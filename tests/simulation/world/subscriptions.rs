@@ -3,7 +3,7 @@
 use consul_resolver::host::Expect;
 use consul_resolver::shared::acknowledged::{Acknowledged, Changes};
 use consul_resolver::xds::request::SubscriptionRequest;
-use consul_resolver::xds::resource_kind::ResourceKind;
+use consul_resolver::xds::resource::ResourceKind;
 use consul_resolver::xds::response::SubscriptionResponse;
 use serde_json::json;
 

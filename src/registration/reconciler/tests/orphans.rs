@@ -10,7 +10,7 @@ use crate::registration::agent_call::AgentCall;
 use crate::registration::desired_state::{DesiredState, Orphan};
 use crate::registration::reconciler::Reconciler;
 use crate::registry::consul::registration::Id;
-use crate::registry::response::{CallFailure, Refusal};
+use crate::registry::http::{CallFailure, Refusal};
 use crate::shared::source_record::Term;
 use crate::util::rng::Rng;
 use crate::util::time::Time;

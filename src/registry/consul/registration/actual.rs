@@ -1,5 +1,8 @@
-//! The service and checks that an agent has.
+//! The actual state of an agent: its identity, and the service and checks that it has.
 
+use core::fmt;
+
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::registry::consul::registration::definition::CheckStatus;
@@ -106,4 +109,47 @@ fn text(of: &Map<String, Value>, field: &str) -> String {
 
 fn number(of: &Map<String, Value>, field: &str) -> u64 {
     of.get(field).and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// The identity of an agent, as the agent gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentIdentity {
+    /// The name of the node.
+    pub node: String,
+    /// The id of the node. Empty if the agent does not tell it.
+    pub id: String,
+    /// The datacenter.
+    pub datacenter: String,
+}
+
+/// The fields of `/v1/agent/self` that are read.
+#[derive(Deserialize)]
+struct WireSelf {
+    #[serde(rename = "Config")]
+    config: WireConfig,
+}
+
+#[derive(Deserialize)]
+struct WireConfig {
+    #[serde(rename = "NodeName")]
+    node: String,
+    #[serde(rename = "NodeID", default)]
+    id: String,
+    #[serde(rename = "Datacenter")]
+    datacenter: String,
+}
+
+impl AgentIdentity {
+    /// Decodes the body of `/v1/agent/self`. Returns `None` if it contains no identity.
+    pub(super) fn decode(body: &[u8]) -> Option<Self> {
+        let WireSelf { config } = serde_json::from_slice(body).ok()?;
+        let WireConfig { node, id, datacenter } = config;
+        Some(Self { node, id, datacenter })
+    }
+}
+
+impl fmt::Display for AgentIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.node, self.datacenter)
+    }
 }

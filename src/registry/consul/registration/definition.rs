@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use crate::config::{self, CheckKind, CheckTarget, RunByConsul};
 pub use crate::model::registration::Id;
 use crate::model::service::QueryKey;
+use crate::registry::consul::headers::FILTERED_HEADER;
 use crate::registry::consul::path::{push_encoded, push_value};
-use crate::registry::consul::response::FILTERED_HEADER;
-use crate::registry::request::{HttpRequest, Method};
+use crate::registry::http::{HttpRequest, Method};
 
 /// The timeout of a call to the agent. The agent answers from its own memory, but its servers take
 /// time to accept a registration.

@@ -3,10 +3,10 @@
 use core::fmt;
 
 use crate::registry::consul::error::QueryError;
+use crate::registry::consul::registration::actual::AgentIdentity;
 use crate::registry::consul::registration::drift::Drift;
-use crate::registry::consul::registration::identity::AgentIdentity;
-use crate::registry::error::ErrorKind;
-use crate::registry::response::Refusal;
+use crate::registry::error_kind::ErrorKind;
+use crate::registry::http::Refusal;
 use crate::util::excerpt::BodyExcerpt;
 
 /// An error of a registration.

@@ -10,12 +10,11 @@ mod actual;
 mod definition;
 mod drift;
 mod error;
-mod identity;
 mod response;
 
+pub use self::actual::AgentIdentity;
 pub use self::actual::{ActualCheck, ActualService};
 pub use self::definition::{CheckStatus, Definition, Id, Report};
 pub use self::drift::Drift;
 pub use self::error::RegistrationError;
-pub use self::identity::AgentIdentity;
 pub use self::response::{Gone, Reported};

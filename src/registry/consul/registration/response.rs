@@ -1,12 +1,11 @@
 //! What an agent's answers mean.
 
 use crate::registry::consul::error::QueryError;
-use crate::registry::consul::registration::actual::{ActualCheck, ActualService};
+use crate::registry::consul::registration::actual::{ActualCheck, ActualService, AgentIdentity};
 use crate::registry::consul::registration::definition::{Definition, Id};
 use crate::registry::consul::registration::error::RegistrationError;
-use crate::registry::consul::registration::identity::AgentIdentity;
 use crate::registry::consul::response::is_filtered;
-use crate::registry::response::{CallFailure, HttpResponse};
+use crate::registry::http::{CallFailure, HttpResponse};
 use crate::util::excerpt::BodyExcerpt;
 
 /// What came of a call.

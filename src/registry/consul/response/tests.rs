@@ -3,8 +3,8 @@ use std::borrow::Cow;
 use super::*;
 use crate::config::{self, CacheAges, PreparedQuery};
 use crate::registry::consul::fixtures;
-use crate::registry::error::ErrorKind;
-use crate::registry::response::{Header, Refusal};
+use crate::registry::error_kind::ErrorKind;
+use crate::registry::http::{Header, Refusal};
 #[cfg(all(target_family = "wasm", target_os = "unknown"))]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
