@@ -14,7 +14,7 @@ use crate::config::{Config, Consul};
 use crate::discovery::manager::Manager;
 use crate::discovery::tracked_source::TrackedSource;
 use crate::election::membership::{Membership, Outgoing};
-use crate::host::{Command, Context, Event, Expect, Load, ProbeId, Store};
+use crate::host::{Command, Context, Event, Load, ProbeId, Store};
 use crate::model::service::SourceId;
 use crate::registration::manager::RegistrationManager;
 use crate::registration::probe::ProbeResult;
@@ -296,7 +296,7 @@ impl Vm {
 
     fn reconcile_members(&mut self, members: &Members, cas: Option<Cas>, now: Time) {
         if let Some(better) = self.membership.reconcile(members) {
-            let expect = cas.map_or(Expect::Absent, Expect::Unchanged);
+            let expect = cas.into();
             let value = better.encode();
             self.out.push_back(Command::Store { store: Store::Members, value, expect });
         }

@@ -1,5 +1,6 @@
 //! Which services depend on which: by their names, and in an order.
 
+use core::cell::Cell;
 use core::iter::once;
 
 use hashbrown::HashMap;
@@ -148,12 +149,14 @@ fn spelled(name: &str) -> String {
 struct Names<'a> {
     ids: HashMap<String, ServiceId>,
     services: &'a [Service],
+    /// The suggestions that may still be made: no more are told, and each compares all names.
+    suggestions: Cell<usize>,
 }
 
 impl<'a> Names<'a> {
     fn of(services: &'a [Service]) -> Self {
         let names = services.iter().map(|service| service.name.to_ascii_lowercase());
-        Self { ids: names.zip(ids()).collect(), services }
+        Self { ids: names.zip(ids()).collect(), services, suggestions: Cell::new(Refusals::MOST) }
     }
 
     /// Finds the services that one depends on; `place` is that of their list.
@@ -225,7 +228,9 @@ impl<'a> Names<'a> {
     /// All names together have no more bytes than the configuration, which bounds the work.
     fn unknown(&self, name: &str) -> DependencyError {
         let known = self.services.iter().map(|service| service.name.as_str());
-        let suggestion = suggestion(name, known).map(Excerpt::of);
+        let left = self.suggestions.get().checked_sub(1);
+        self.suggestions.set(left.unwrap_or_default());
+        let suggestion = left.and_then(|_| suggestion(name, known)).map(Excerpt::of);
         DependencyError::Unknown { found: Excerpt::of(name), suggestion }
     }
 }

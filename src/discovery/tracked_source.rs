@@ -194,7 +194,7 @@ impl TrackedSource {
         let head = self.view.decode(value.map(|(bytes, _)| bytes), context);
         self.refresh_request.on_source_record(head.as_ref());
         let written = self.view.age.on_record_loaded(cas, context.now);
-        let expect = expecting(cas);
+        let expect = cas.into();
         match purpose {
             SourceRecordLoad::Update => {}
             SourceRecordLoad::Check { rank } => self.check(head.as_ref(), cas, rank, context),
@@ -238,7 +238,7 @@ impl TrackedSource {
         let filled = value.filter(|(bytes, _)| !bytes.is_empty());
         match (purpose, &mut self.role, filled) {
             (SnapshotLoad::Publish, Role::Leader(leader), _) => {
-                let expect = expecting(value.map(|(_, cas)| cas));
+                let expect = value.map(|(_, cas)| cas).into();
                 leader.on_slot_loaded(version, expect, &self.view, context);
             }
             (SnapshotLoad::Empty, Role::Leader(it), Some((_, cas))) => it.on_slot(version, cas),
@@ -301,17 +301,16 @@ impl TrackedSource {
             LeaseAction::Renew(_) => {
                 if let Role::Leader(leader) = &self.role {
                     let published = head.and_then(|head| head.published);
-                    leader.renew(rank, published, expecting(cas), &self.view, context);
+                    leader.renew(rank, published, cas.into(), &self.view, context);
                 }
             }
             LeaseAction::Claim(term, reason) => {
-                let (holder, expect) = ((term, rank), expecting(cas));
+                let (holder, expect) = ((term, rank), cas.into());
                 let claim =
                     LeaseClaim::store(head, holder, reason, expect, &mut self.view, context);
+                let former = core::mem::replace(&mut self.role, Role::Claiming(claim));
                 // A leader whose record is lost claims the lease anew.
-                if let Role::Leader(leader) =
-                    core::mem::replace(&mut self.role, Role::Claiming(claim))
-                {
+                if let Role::Leader(leader) = former {
                     (self.last_query, _) = leader.end();
                 }
             }
@@ -321,8 +320,7 @@ impl TrackedSource {
 
     fn on_claimed(&mut self, written: bool, context: &mut Context<'_>) {
         self.lease.on_claimed(written, context.awake);
-        let Role::Claiming(claim) = &self.role else { return };
-        let claim = *claim;
+        let Role::Claiming(claim) = self.role else { return };
         self.role = Role::Follower;
         if let Some(term) = self.lease.term() {
             if claim.reason == ClaimReason::Expired {
@@ -399,9 +397,4 @@ impl TrackedSource {
     fn load(&self, purpose: SourceRecordLoad, context: &mut Context<'_>) {
         context.load(Load::SourceRecord(self.key(), purpose));
     }
-}
-
-/// Returns the condition of a store after a load of this version.
-fn expecting(cas: Option<Cas>) -> Expect {
-    cas.map_or(Expect::Absent, Expect::Unchanged)
 }

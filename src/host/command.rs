@@ -90,3 +90,10 @@ pub enum Expect {
     /// The value must be the one that was read.
     Unchanged(Cas),
 }
+
+impl From<Option<Cas>> for Expect {
+    /// Returns the condition of a store after a load of this version.
+    fn from(loaded: Option<Cas>) -> Self {
+        loaded.map_or(Self::Absent, Self::Unchanged)
+    }
+}

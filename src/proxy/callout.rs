@@ -57,8 +57,8 @@ impl CalloutResponse {
         })
     }
 
-    /// Removes the token from an error, which is quoted from its beginning. Of a valid response
-    /// only an unreadable index is quoted.
+    /// Removes the token from the texts that errors quote: the headers of a registry's positions,
+    /// and the beginning of an error's body.
     pub(super) fn without(self, token: &Token) -> Self {
         let redact = |(name, value): Header<'static>| (name, token.redact(&value).into());
         let headers = self.headers.into_iter().map(redact).collect();

@@ -186,7 +186,7 @@ impl Controller {
     ) {
         let (bytes, cas) = value.unzip();
         let record = bytes.and_then(|bytes| RegistrationLease::decode(bytes).ok());
-        let expect = cas.map_or(Expect::Absent, Expect::Unchanged);
+        let expect = cas.into();
         match purpose {
             LeaseLoad::Leave => self.release_lease(record, expect, context),
             LeaseLoad::Check { rank, is_oldest } => {
