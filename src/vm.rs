@@ -152,7 +152,7 @@ impl Vm {
                 self.load_members(now);
             }
             Event::QueueChecked { member, pending } => {
-                self.membership.on_queue_checked(member, pending);
+                self.membership.on_queue_checked(member, pending, now);
             }
             Event::Loaded { load: Load::Members, value } => self.on_members(value, now),
             Event::Stored { store: Store::Members, written: true } => {}

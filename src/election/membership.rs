@@ -144,8 +144,10 @@ impl Membership {
         members.iter().filter(move |member| member.vm != me).collect::<Vec<_>>().into_iter()
     }
 
-    /// Takes the result of a check: whether messages wait in the queue of `member`.
-    pub fn on_queue_checked(&mut self, member: VmId, pending: bool) {
+    /// Takes the result of a check: whether messages wait in the queue of `member`. The next check is
+    /// an interval later, also if this one was late because the VM stood still.
+    pub fn on_queue_checked(&mut self, member: VmId, pending: bool, now: Time) {
+        self.next_check = self.next_check.max(now + INTERVAL);
         if pending {
             let reads = self.unresponsive.entry(member).or_insert(0);
             *reads = reads.saturating_add(1);
@@ -234,13 +236,13 @@ mod tests {
         let mut membership = with_queue();
         for _ in 0..DEAD_AFTER {
             assert_eq!(membership.reconcile(&both()), None);
-            membership.on_queue_checked(OTHER, true);
+            membership.on_queue_checked(OTHER, true, Time::ZERO);
         }
         let members = membership.reconcile(&both()).unwrap();
         assert!(members.contains(ME) && !members.contains(OTHER));
 
         for pending in [true, true, false, true, true] {
-            membership.on_queue_checked(OTHER, pending);
+            membership.on_queue_checked(OTHER, pending, Time::ZERO);
         }
         assert_eq!(membership.reconcile(&both()), None);
     }
@@ -261,10 +263,10 @@ mod tests {
     fn queue_checks_are_forgotten_when_another_vm_leads() {
         let mut membership = with_queue();
         for _ in 1..DEAD_AFTER {
-            membership.on_queue_checked(OTHER, true);
+            membership.on_queue_checked(OTHER, true, Time::ZERO);
         }
         assert!(!membership.poll_queue_check(false, Time::ZERO));
-        membership.on_queue_checked(OTHER, true);
+        membership.on_queue_checked(OTHER, true, Time::ZERO);
         assert_eq!(membership.reconcile(&both()), None);
     }
 
