@@ -1,6 +1,6 @@
 //! Executes the commands of a VM's state machines on its [`Host`].
 //!
-//! The same loop drives a VM in Envoy and in the simulation.
+//! One loop drives a VM in Envoy and in the simulation.
 
 use crate::host::{Command, Event, Host};
 use crate::model::service::SourceId;

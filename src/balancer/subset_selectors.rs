@@ -52,7 +52,7 @@ pub(super) enum WantedVersion {
 impl SubsetSelectors {
     /// The most versions that a header may name.
     const MOST_NAMED: usize = 64;
-    /// The same for a hash policy, whose table of each subset takes milliseconds to build, and hundreds
+    /// The limit for a hash policy, whose table of each subset takes milliseconds to build, and hundreds
     /// of kilobytes.
     const MOST_NAMED_IN_TABLES: usize = 16;
 

@@ -140,16 +140,14 @@ impl Check {
         let run = RunByConsul::read(&mut fields);
         let mut object = fields.object;
         let mut name = None;
-        object.set_some(
-            field("name", "What Consul shows as the name of the check."),
-            &mut name,
-            |node| node.single_line(Self::MAX_NAME_BYTES).map(str::to_owned),
-        );
+        object.set_some(field("name", "The name of the check in Consul."), &mut name, |node| {
+            node.single_line(Self::MAX_NAME_BYTES).map(str::to_owned)
+        });
         let mut after = Duration::from_secs(600);
         object.set(
             field(
                 "deregister_critical_service_after",
-                "How long the check may be critical before Consul removes the service; `0s` is never.",
+                "The time for which the check may be critical before Consul removes the service; `0s` is never.",
             ),
             &mut after,
             |node| node.duration_or_zero(Self::DEREGISTER_AFTER),
@@ -205,13 +203,13 @@ impl RunByConsul {
         };
         fields.set(
             KINDS,
-            field("interval", "How often Consul asks."),
+            field("interval", "The interval between checks by Consul."),
             &mut found.interval,
             |node| node.duration(Check::INTERVAL),
         );
         fields.set(
             KINDS,
-            field("timeout", "How long an answer may take."),
+            field("timeout", "The timeout of a response."),
             &mut found.timeout,
             |node| node.duration(Check::TIMEOUT),
         );

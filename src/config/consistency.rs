@@ -47,7 +47,7 @@ impl Consistency {
         consul.set(
             field(
                 "consistency",
-                "How fresh an answer must be: `default` (the leader's), `stale` (any server's, even \
+                "The consistency of a response: `default` (the leader's), `stale` (any server's, even \
                  without a leader), `consistent` (the leader's, after it has asked the others), \
                  `cached` (the agent's cache).",
             ),

@@ -118,7 +118,7 @@ impl Consul {
         );
         found.consistency = Consistency::read(&mut object);
         object.set(
-            field("wait", "How long Consul may hold a blocking query."),
+            field("wait", "The longest time for which Consul holds a blocking query."),
             &mut found.wait,
             |node| node.duration(Self::WAIT),
         );
@@ -132,14 +132,14 @@ impl Consul {
             variable,
         );
         object.set(
-            field("breaker", "When Consul is left alone: a circuit breaker for each datacenter."),
+            field("breaker", "A circuit breaker for each datacenter."),
             &mut found.breaker,
             BreakerConfig::read,
         );
         object.set(
             field(
                 "retry_budget",
-                "How many calls to Consul may follow a failure of their service, in ten seconds. \
+                "The calls to Consul that may follow a failure of their service, in ten seconds. \
                  Registrations and names of `dns_names` have a budget of their own.",
             ),
             &mut found.retry_budget,
@@ -157,7 +157,7 @@ impl Consul {
         object.set(
             field(
                 "resync",
-                "How often each service is read afresh from the leader, whatever its blocking queries \
+                "The interval between fresh reads of each service from the leader, whatever its blocking queries \
                  say, give or take a tenth; `0s` is never.",
             ),
             &mut found.resync,
@@ -274,8 +274,7 @@ impl BreakerConfig {
         object.set(
             field(
                 "base_open_time",
-                "How long the breaker stays open at most the first time; twice as long each further \
-                 time.",
+                "The longest time for which the breaker stays open at first; it doubles each further time.",
             ),
             &mut found.base_open_time,
             |node| node.duration(Self::TIMES),
@@ -283,7 +282,7 @@ impl BreakerConfig {
         object.set(
             field(
                 "max_open_time",
-                "How long the breaker stays open at most, at least `base_open_time`.",
+                "The longest time for which the breaker stays open, at least `base_open_time`.",
             ),
             &mut found.max_open_time,
             |node| node.duration(Self::TIMES),

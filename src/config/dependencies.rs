@@ -81,7 +81,7 @@ impl DependencyNames {
         service.set_some(
             field(
                 Self::ON_DOWN,
-                "What happens to requests while one of `depends_on` is down: they go on (`serve`), or are \
+                "The fate of requests while one of `depends_on` is down: they go on (`serve`), or are \
                  answered 503 (`fail`). Default: `serve`.",
             ),
             &mut on_down,

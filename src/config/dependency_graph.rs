@@ -1,4 +1,4 @@
-//! Which services depend on which: by their names, and in an order.
+//! The graph of services that depend on others: by their names, and in an order.
 
 use core::cell::Cell;
 use core::iter::once;

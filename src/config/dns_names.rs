@@ -55,7 +55,7 @@ impl DnsNames {
             domain,
         );
         object.set(
-            field("idle_timeout", "How long a name is kept that nobody asks for."),
+            field("idle_timeout", "The time for which a name without requests is kept."),
             &mut found.idle_timeout,
             |node| node.duration(Self::IDLE_TIMEOUT),
         );

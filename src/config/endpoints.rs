@@ -1,4 +1,4 @@
-//! Which addresses may be endpoints.
+//! The addresses that may be endpoints.
 
 use core::fmt;
 use core::net::IpAddr;
@@ -53,7 +53,7 @@ impl AddressPolicy {
         let mut object = node.object("endpoints")?;
         let mut found = Self::default();
         object.set(
-            field("allow", "Where there are any, an address must be in one of these ranges."),
+            field("allow", "The ranges of which an address must be in one, if there are any."),
             &mut found.allow,
             ranges,
         );

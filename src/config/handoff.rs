@@ -1,4 +1,4 @@
-//! How a pick reaches Envoy's router.
+//! The way of a pick to Envoy's router.
 
 use super::cursor::Cursor;
 use super::error::Refusals;

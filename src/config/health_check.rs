@@ -142,12 +142,12 @@ impl HealthCheck {
         );
         found.unhealthy_interval = unhealthy_interval.unwrap_or(found.interval);
         object.set(
-            field("interval_jitter", "How much longer each interval may be, by chance."),
+            field("interval_jitter", "The longest random addition to each interval."),
             &mut found.interval_jitter,
             |node| node.duration(Duration::ZERO..=*Self::INTERVAL.end()),
         );
         object.set(
-            field("timeout", "How long an answer may take, at most the interval."),
+            field("timeout", "The timeout of a response, at most the interval."),
             &mut found.timeout,
             |node| node.duration(Self::TIMEOUT),
         );

@@ -25,7 +25,7 @@ impl LoadBalancing {
         object.set_some(
             field(
                 "slow_start",
-                "How an instance that is new comes to its full share: the window, or more. Policies that \
+                "The slow start of a new instance: the window, or more. Policies that \
                  hash have no slow start. Default: the full share at once.",
             ),
             &mut found.slow_start,
@@ -86,7 +86,7 @@ impl SlowStart {
             |node| {
                 let mut object = node.object("slow_start")?;
                 let mut found = defaults;
-                let about = "How long the instance takes to come to its full share.";
+                let about = "The time in which an instance comes to its full share.";
                 object.require(
                     field("window", about),
                     "how long it takes",

@@ -235,7 +235,7 @@ impl Hashing {
                  "then": { "required": ["hash_on"] } }"##,
         );
         let mut on = None;
-        let about = "What of a request is hashed, exactly one thing. A request without it goes to any \
+        let about = "The part of a request that is hashed, exactly one. A request without it goes to any \
                      endpoint.";
         fields.set(USERS, field("hash_on", about), &mut on, HashOn::read);
         if USERS.contains(&fields.kind) && !fields.object.has("hash_on") {

@@ -25,7 +25,7 @@ pub(super) struct Shape {
     schema: Map<String, Value>,
     /// Further ones, which precede those.
     added: Map<String, Value>,
-    /// The same of the names of a map's fields.
+    /// Records the shape of the names of a map's fields.
     key: Option<Value>,
     /// The type, for the reference.
     words: String,

@@ -135,7 +135,7 @@ impl Registration {
         object.set(
             field(
                 "address",
-                "Where others reach the service: an IP address or a host name. Default: \
+                "The address of the service for others: an IP address or a host name. Default: \
                  `metadata.consul.address` of Envoy's node.",
             ),
             &mut found.address,
@@ -144,7 +144,7 @@ impl Registration {
         object.set(
             field(
                 "port",
-                "Where others reach the service. Default: `metadata.consul.port` of Envoy's node.",
+                "The port of the service for others. Default: `metadata.consul.port` of Envoy's node.",
             ),
             &mut found.port,
             port,
@@ -167,14 +167,14 @@ impl Registration {
         );
         found.add_version(&mut object, version);
         object.set(
-            field("weights", "How much of the load the instance takes."),
+            field("weights", "The share of the load that the instance takes."),
             &mut found.weights,
             Weights::read,
         );
         object.set(
             field(
                 "enable_tag_override",
-                "Whether others may change the tags in Consul's catalog: then those are kept.",
+                "Lets others change the tags in Consul's catalog; their tags are kept.",
             ),
             &mut found.enable_tag_override,
             Cursor::boolean,
@@ -212,7 +212,7 @@ impl Registration {
         object.set(
             field(
                 "checks",
-                "How Consul learns whether the service is healthy: each check has exactly one of `ttl`, \
+                "The checks of the service: each has exactly one of `ttl`, \
                  which this proxy reports on, and `http`, `tcp` and `grpc`, which Consul runs. Without \
                  any the service always counts as healthy.",
             ),
@@ -222,8 +222,7 @@ impl Registration {
         object.set_some(
             field(
                 "drain",
-                "What is asked whether this proxy is about to stop: while the answer has another status \
-                 than the expected ones, the checks with a `ttl` are critical. Here the default path is \
+                "A probe that tells that this proxy is about to stop: while the response has another status than the expected ones, the checks with a `ttl` are critical. Here the default path is \
                  `/ready` of Envoy's administration interface, the interval 1 s, and the first answer \
                  decides.",
             ),

@@ -1,4 +1,4 @@
-//! Which instances of a service are taken.
+//! The selection of a service's instances.
 
 use super::consul::scope;
 use super::cursor::Cursor;

@@ -196,7 +196,7 @@ impl Service {
         object.set(
             field(
                 "connect",
-                "Whether it is reached by its sidecar proxies, or directly where it is Connect-native.",
+                "Reaches the service by its sidecar proxies, or directly if it is Connect-native.",
             ),
             &mut self.connect,
             Cursor::boolean,
@@ -223,7 +223,7 @@ impl Service {
         object.set(
             field(
                 "merge_central_config",
-                "Whether Consul merges its central configuration (service-defaults, proxy-defaults) into \
+                "Has Consul merge its central configuration (service-defaults, proxy-defaults) into \
                  the instances (Consul 1.12).",
             ),
             &mut self.merge_central_config,
@@ -246,7 +246,7 @@ impl Service {
         object.set(
             field(
                 "address",
-                "Which of an instance's addresses is used: `service` (its own, else its node's), or the \
+                "The address of an instance to use: `service` (its own, else its node's), or the \
                  tagged address of that name, such as `lan` or `wan`.",
             ),
             &mut self.address,
@@ -266,8 +266,7 @@ impl Service {
         object.set(
             field(
                 "resolve_names",
-                "Whether instances that are registered with a hostname are reached by Envoy's dynamic \
-                 forward proxy. Else they are left out and counted.",
+                "Reaches instances that are registered with a hostname by Envoy's dynamic forward proxy. Otherwise they are left out and counted.",
             ),
             &mut self.resolve_names,
             Cursor::boolean,
@@ -276,7 +275,7 @@ impl Service {
         object.set_some(
             field(
                 "versions",
-                "Which version a request goes to: the one that a header names, else one by shares.",
+                "The version that a request goes to: the one that a header names, else one by shares.",
             ),
             &mut self.versions,
             Versions::read,
@@ -284,7 +283,7 @@ impl Service {
         object.set(
             field(
                 "shrink_guard",
-                "When an answer of Consul that lists fewer instances than before is doubted: a fresh \
+                "The doubt about a response that lists fewer instances than before: a fresh \
                  consistent read must confirm it.",
             ),
             &mut self.shrink_guard,
@@ -315,7 +314,7 @@ impl Service {
         object.set(
             field(
                 "load_balancing",
-                "How an instance is picked. All policies follow Consul's weights.",
+                "The way an instance is picked. All policies follow Consul's weights.",
             ),
             &mut self.load_balancing,
             LoadBalancing::read,

@@ -44,7 +44,7 @@ impl ShrinkGuardConfig {
         object.set(
             field(
                 "hold",
-                "How long an answer that leaves nothing, or that is partial, is held back; `0s`: \
+                "The longest time for which a response that leaves nothing, or that is partial, is held back; `0s`: \
                  nothing is doubted.",
             ),
             &mut found.hold,

@@ -43,7 +43,7 @@ impl Staleness {
         service.set_some(
             field(
                 "max_age",
-                "How old the endpoints may become without contact to Consul before they are stale; \
+                "The age at which endpoints without contact to Consul are stale; \
                  above `consul.wait` by a sixteenth and 5 s. Default: any age.",
             ),
             &mut max_age,
@@ -52,7 +52,7 @@ impl Staleness {
         service.set(
             field(
                 "on_stale",
-                "What happens to requests above `max_age`: they go on to the old endpoints (`serve`), \
+                "The fate of requests above `max_age`: they go on to the old endpoints (`serve`), \
                  or are answered 503 (`fail`).",
             ),
             &mut on_stale,

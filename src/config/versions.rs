@@ -90,7 +90,7 @@ impl Versions {
         object.set_some(
             field(
                 "hash_on",
-                "What makes a client stay with its share, exactly one thing. Default: each request draws \
+                "The part of a request that keeps a client at its share, exactly one. Default: each request draws \
                  anew.",
             ),
             &mut hash_on,
@@ -99,7 +99,7 @@ impl Versions {
         object.set(
             field(
                 "fallback",
-                "What happens to a request whose version no instance has: `any` lets it go to any \
+                "The fate of a request whose version no instance has: `any` lets it go to any \
                  version, `none` answers 503.",
             ),
             &mut found.fallback,

@@ -74,7 +74,7 @@ impl Config {
     /// Reads a configuration as Envoy hands it over: JSON text, or the protobuf encoding of
     /// a `google.protobuf.Struct`.
     ///
-    /// The same bytes give the same result on every thread: nothing but the bytes decides.
+    /// Nothing but the bytes decides, so all threads get one result.
     ///
     /// # Errors
     ///
@@ -128,7 +128,7 @@ impl Config {
             log_level: LevelFilter::Info,
         };
         object.require(
-            field("consul", "Where Consul is, and how the filter asks it."),
+            field("consul", "The address of Consul and the way it is read."),
             "an object such as {\"cluster\": \"consul\"}",
             &mut config.consul,
             Consul::read,
@@ -150,7 +150,7 @@ impl Config {
         object.set_some(
             field(
                 "discover",
-                "Which services of Consul's catalog are served without being configured. Default: none.",
+                "The services of Consul's catalog that are served without being configured. Default: none.",
             ),
             &mut config.discover,
             Discover::read,
@@ -158,7 +158,7 @@ impl Config {
         object.set_some(
             field(
                 "dns_names",
-                "How requests are served whose host is a name of Consul's DNS, such as \
+                "The service of hosts that are names of Consul's DNS, such as \
                  `web.service.consul`. Default: not at all.",
             ),
             &mut config.dns_names,
@@ -176,7 +176,7 @@ impl Config {
         object.set_some(
             field(
                 "locality",
-                "Where this Envoy is, so that instances of its own zone are preferred. Default: zones make \
+                "The place of this Envoy, so that instances of its own zone are preferred. Default: zones make \
                  no difference.",
             ),
             &mut config.locality,
@@ -185,7 +185,7 @@ impl Config {
         object.set(
             field(
                 "endpoints",
-                "Which addresses may be endpoints. Unspecified and multicast addresses never are, \
+                "The addresses that may be endpoints. Unspecified and multicast addresses never are, \
                  link-local ones only where a range within link-local is allowed.",
             ),
             &mut config.endpoints,
@@ -194,7 +194,7 @@ impl Config {
         object.set_some(
             field(
                 "xds",
-                "How Envoy's own clusters are fed: the filter answers Envoy's subscriptions to endpoints, \
+                "Feeds Envoy's own clusters: the filter answers Envoy's subscriptions to endpoints, \
                  clusters and routes. Default: not at all.",
             ),
             &mut config.xds,
@@ -203,7 +203,7 @@ impl Config {
         object.set(
             field(
                 "handoff",
-                "How a pick reaches Envoy's router. The clusters of the Envoy configuration must agree. \
+                "The way of a pick to Envoy's router. The clusters of the Envoy configuration must agree. \
                  Default: `{ via: filter_state }`.",
             ),
             &mut config.handoff,
@@ -228,7 +228,7 @@ impl Config {
         object.set(
             field(
                 "route_metadata",
-                "Whether the metadata of the Envoy route may name a request's service: \
+                "Lets the metadata of the Envoy route name a request's service: \
                  `filter_metadata: { consul: { service: web } }`. It precedes `hosts`.",
             ),
             &mut self.route_metadata,
@@ -237,7 +237,7 @@ impl Config {
         object.set(
             field(
                 "unmatched",
-                "What happens to a request that belongs to no service: `pass` lets it go on untouched, \
+                "The fate of a request that belongs to no service: `pass` lets it go on untouched, \
                  `reject` answers 404.",
             ),
             &mut self.unmatched,
@@ -246,7 +246,7 @@ impl Config {
         object.set(
             field(
                 "warmup_timeout",
-                "How long a request may wait for a service that was never resolved yet.",
+                "The longest wait of a request for a service that was never resolved yet.",
             ),
             &mut self.warmup_timeout,
             |node| node.duration(Self::WARMUP_TIMEOUT),

@@ -76,7 +76,7 @@ impl Xds {
         object.set(
             field(
                 "hold",
-                "How long a subscription without news is held; below `stream_idle_timeout` of the listener \
+                "The longest time for which a subscription without news is held; below `stream_idle_timeout` of the listener \
                  and `request_timeout` of the subscriptions.",
             ),
             &mut found.hold,

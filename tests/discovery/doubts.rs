@@ -47,7 +47,7 @@ fn doubts(script: &Script) -> usize {
     script.vm.host.registry.doubts.len()
 }
 
-/// How the doubts have ended.
+/// Returns the ends of the doubts.
 fn resolutions(script: &Script) -> &[Resolution] {
     &script.vm.host.registry.resolutions
 }

@@ -12,7 +12,7 @@ use crate::testbed::{Setup, instances, root, yaml};
 
 const HOST: &str = "web.internal";
 
-/// Where releases have the restriction, as docs/envoy.md shows it.
+/// The place of the restriction in each release, as docs/envoy.md shows it.
 #[derive(Debug, Clone, Copy)]
 enum Place {
     /// Of 1.40.

@@ -17,41 +17,40 @@ use crate::registry::query_response::QueryOrigin;
 /// The header with the ages of an answer that is accepted from a cache.
 const CACHE_CONTROL: &str = "cache-control";
 
-/// What a blocking query may take beyond the longest that Consul itself holds it: the
-/// network, a busy server, a body of some MiB.
+/// The time of a blocking query beyond the longest for which Consul holds it: for the network, a
+/// busy server, and a body of some MiB.
 const BLOCKING_MARGIN: Duration = Duration::from_secs(5);
 
-/// One source's question to Consul and the way to read the answer; built once, at
+/// The query of one source to Consul, and the reader of its responses. Built once, at
 /// configuration.
 ///
-/// It asks for all instances, healthy or not (no `passing=1`): health is judged here, by
-/// rules that `passing=1` does not know (warning with its own weight), and only so can be
-/// told and counted why an instance takes no traffic. There is one way through the code
-/// for each threshold.
+/// The query lists all instances, healthy or not (no `passing=1`). Health is judged here, by rules
+/// that `passing=1` does not know (warning with its own weight). So the filter can tell and count
+/// why an instance takes no traffic, and all thresholds take one way through the code.
 #[derive(Debug, Clone)]
 pub struct ConsulQuery {
     subject: QueryTarget,
     cluster: String,
     token_env: Option<String>,
-    /// Everything of the path but the consistency mode, index and wait.
+    /// The path without the consistency mode, index and wait.
     path: String,
     consistency: Consistency,
     wait: Duration,
     key: QueryKey,
 }
 
-/// What is asked for, and how the answer is read.
+/// The target of a query, with the rules by which the response is read.
 #[derive(Debug, Clone)]
 pub(super) enum QueryTarget {
     /// The instances of a service.
     Instances(InstanceFilter),
-    /// Those that a prepared query finds.
+    /// The instances that a prepared query finds.
     Prepared {
-        /// Its name or id.
+        /// The name or id of the prepared query.
         name: String,
-        /// Whether it is asked for what takes traffic of the mesh.
+        /// True if the query finds instances that take traffic of the mesh.
         connect: bool,
-        /// Which of them become endpoints.
+        /// The rules by which instances become endpoints.
         selection: InstanceFilter,
     },
     /// The services of the catalog.
@@ -59,7 +58,7 @@ pub(super) enum QueryTarget {
 }
 
 impl ConsulQuery {
-    /// Builds the question for a service in a datacenter; none is the agent's own.
+    /// Builds the query for a service in a datacenter; `None` is the agent's own.
     pub fn new(
         config: &config::Config,
         service: &config::Service,
@@ -96,7 +95,7 @@ impl ConsulQuery {
         }
     }
 
-    /// Builds the question which services there are.
+    /// Builds the query that lists the services.
     pub fn catalog(config: &config::Config, discover: &Discover) -> Self {
         let consul = &config.consul;
         let path = catalog_path(consul);
@@ -129,25 +128,25 @@ impl ConsulQuery {
         }
     }
 
-    /// What identifies the question: all that decides Consul's answer or its reading. The
-    /// token counts by its variable's name, since its value must not leave the host, and
-    /// neither how long to wait nor who is served by the answer makes a difference.
+    /// Returns the key: a hash of all that decides Consul's response or its reading. The token counts
+    /// by the name of its variable, since its value must not leave the host. The wait and the users of
+    /// the response do not count.
     pub const fn key(&self) -> QueryKey {
         self.key
     }
 
-    /// Whether Consul can hold an answer back until something changes. A prepared query it
-    /// cannot hold: that one is read again and again.
+    /// Returns true if Consul can hold the query until something changes. It cannot hold a prepared
+    /// query, which is polled.
     pub const fn blocks(&self) -> bool {
         !matches!(self.subject, QueryTarget::Prepared { .. })
     }
 
-    /// The request for the state after `index`, or for the state now.
+    /// Returns the request for the state after `index`, or for the state now.
     ///
-    /// With an index Consul holds the answer for up to `wait` and, so that many clients do
-    /// not come back at once, up to a sixteenth of it longer. The timeout follows from that
-    /// and cannot be configured apart: a shorter one would turn every quiet poll into an
-    /// error. An index is left out where it would not be waited for.
+    /// With an index Consul holds the query for `wait`, and for up to a sixteenth of it longer, so that
+    /// many clients do not come back at once. The timeout follows from that and cannot be configured
+    /// apart: a shorter one would turn every quiet query into an error. A query that cannot be held has
+    /// no index.
     pub fn request(&self, index: Option<ConsulIndex>, freshness: ReadMode) -> HttpRequest {
         let mut path = self.path.clone();
         match freshness {
@@ -168,8 +167,8 @@ impl ConsulQuery {
         self.get(path, headers, timeout)
     }
 
-    /// The request for the instances of the service that a prepared query looks for: unlike the
-    /// query's answer it lists those, too, that are critical.
+    /// Returns the request for the instances of the service that a prepared query looks for. The
+    /// response lists critical instances, too, unlike that to the prepared query.
     pub fn instances(&self, of: &QueryOrigin) -> HttpRequest {
         let is_of_mesh = matches!(self.subject, QueryTarget::Prepared { connect: true, .. });
         let mut path = String::from("/v1/health/");
@@ -181,8 +180,8 @@ impl ConsulQuery {
         self.get(path, Vec::new(), PLAIN_TIMEOUT)
     }
 
-    /// The ages of the agent's cache that are accepted (RFC 9111 and RFC 5861). Consul goes by
-    /// them for prepared queries; what it has cached of services it keeps up to date.
+    /// Returns the accepted ages of the agent's cache (RFC 9111 and RFC 5861). Consul follows them for
+    /// prepared queries, and keeps its cache of services up to date.
     fn cache_control(&self, freshness: ReadMode) -> Option<String> {
         let (Consistency::Cached(ages), ReadMode::AsConfigured) = (self.consistency, freshness)
         else {
