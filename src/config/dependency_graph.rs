@@ -273,3 +273,21 @@ impl Config {
 fn ids() -> impl Iterator<Item = ServiceId> {
     (0..=u16::MAX).map(ServiceId::nth)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    #[test]
+    fn suggestions_are_made_only_for_as_many_names_as_are_told() {
+        let json = br#"{"consul":{"cluster":"c"},"services":[{"name":"web"}]}"#;
+        let config = Config::parse(json).unwrap();
+        let names = Names::of(&config.services);
+        let is_suggested =
+            |found| matches!(found, Err(DependencyError::Unknown { suggestion: Some(_), .. }));
+        let made = (0..2 * Refusals::MOST).filter(|_| is_suggested(names.find("wep")));
+        assert_eq!(made.count(), Refusals::MOST);
+    }
+}
